@@ -1,0 +1,64 @@
+"""NNT trains the neural z-vertex trigger of Belle II.
+
+The names below are loaded when they are first used, so that ``import nnt``
+costs nothing: neither torch nor mlflow is imported by it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nnt import filters as filters
+    from nnt import fixedpoint as fixedpoint
+    from nnt import metrics as metrics
+    from nnt import plots as plots
+    from nnt.config import load_config
+    from nnt.evaluation import load_networks
+    from nnt.networks import Networks
+    from nnt.simulation import simulate
+    from nnt.tracks import Tracks, read_tracks
+    from nnt.training import TrainingResult, train
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Networks",
+    "Tracks",
+    "TrainingResult",
+    "__version__",
+    "filters",
+    "fixedpoint",
+    "load_config",
+    "load_networks",
+    "metrics",
+    "plots",
+    "read_tracks",
+    "simulate",
+    "train",
+]
+
+_HOME = {
+    "Networks": "nnt.networks",
+    "Tracks": "nnt.tracks",
+    "TrainingResult": "nnt.training",
+    "load_config": "nnt.config",
+    "load_networks": "nnt.evaluation",
+    "read_tracks": "nnt.tracks",
+    "simulate": "nnt.simulation",
+    "train": "nnt.training",
+}
+_MODULES = {"filters", "fixedpoint", "metrics", "plots"}
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    if name in _MODULES:
+        return importlib.import_module(f"nnt.{name}")
+    raise AttributeError(f"module 'nnt' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

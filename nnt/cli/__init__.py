@@ -1,0 +1,63 @@
+"""The command line: parse, call, print. Commands are loaded when they are used.
+
+``nnt --help`` must answer at once, so this file knows the commands by name and
+help line only; each lives in a module of its own that imports what it needs
+inside the command.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+from nnt import __version__
+from nnt.cli.common import set_up_logging
+
+__all__ = ["main"]
+
+COMMANDS = {
+    "train": ("nnt.cli.train", "Train the experts of a configuration."),
+    "config": ("nnt.cli.config", "List, show and check configurations."),
+    "data": ("nnt.cli.data", "Describe, simulate and split track files."),
+}
+"""Command -> module that defines it as ``command``, and its help line."""
+
+
+class LazyGroup(click.Group):
+    """A group that imports the module of a command when the command is run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the commands in the order of a day's work."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the module of a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(COMMANDS[cmd_name][0])
+        command: click.Command = module.command
+        return command
+
+    def format_commands(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="nnt")
+@click.option("-v", "--verbose", is_flag=True, help="Tell more on stderr.")
+@click.option("--debug-traceback", is_flag=True, help="Show where an error was raised.")
+def main(verbose: bool, debug_traceback: bool) -> None:
+    """Train the neural z-vertex trigger of Belle II and track every training.
+
+    \b
+    Examples:
+      nnt config list
+      nnt train baseline_v2                   a quick look: one expert, 10 epochs
+      nnt train baseline_v2 -p -d "run 42"    the real thing
+    """
+    set_up_logging(verbose)

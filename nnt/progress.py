@@ -1,0 +1,99 @@
+"""Progress of long work: a bar on a terminal, quiet lines in a log.
+
+Work reports through a plain callable, so that nothing below the command line
+knows how progress is shown.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+__all__ = ["Progress", "show_progress", "silent"]
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], None]
+"""``progress(done, total)``: called whenever some part of the work is done."""
+
+LOG_EVERY_S = 10.0
+
+
+def silent(done: int, total: int) -> None:
+    """Show nothing; the default of every function that reports progress."""
+
+
+@contextmanager
+def show_progress(description: str, unit: str) -> Iterator[Progress]:
+    """Show progress with rate and time left until the block ends.
+
+    Parameters
+    ----------
+    description : str
+        What is being done, for example ``"Simulating"``.
+    unit : str
+        What is counted, for example ``"tracks"``.
+
+    Yields
+    ------
+    Progress
+        Call it with the number done and the total.
+    """
+    if sys.stderr.isatty():
+        with _bar(description, unit) as progress:
+            yield progress
+    else:
+        yield _log_lines(description, unit)
+
+
+@contextmanager
+def _bar(description: str, unit: str) -> Iterator[Progress]:
+    # Imported here: rich takes longer to load than `nnt --help` may take.
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:,.0f}/{task.total:,.0f} " + unit),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(description, total=None, rate="", completed=0)
+        start = time.monotonic()
+
+        def report(done: int, total: int) -> None:
+            rate = done / max(time.monotonic() - start, 1e-9)
+            text = f"{rate:,.0f} {unit}/s"
+            bar.update(task, completed=done, total=total, rate=text)
+
+        yield report
+
+
+def _log_lines(description: str, unit: str) -> Progress:
+    start = last = time.monotonic()
+
+    def report(done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last < LOG_EVERY_S:
+            return
+        last = now
+        rate = done / (now - start)
+        left_s = (total - done) / rate if rate else float("inf")
+        log.info(
+            "%s: %s of %s %s, %s/s, %.0f s left",
+            description,
+            f"{done:,}",
+            f"{total:,}",
+            unit,
+            f"{rate:,.0f}",
+            left_s,
+        )
+
+    return report
