@@ -1,0 +1,146 @@
+"""``nnt train``."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from threading import Event
+from typing import TYPE_CHECKING
+
+import click
+
+from nnt.cli.common import (
+    emit,
+    json_option,
+    overrides_option,
+    print_table,
+    tell_errors,
+)
+
+if TYPE_CHECKING:
+    from nnt.training import TrainingResult
+
+__all__ = ["command"]
+
+DEBUG_OVERRIDES = ("experts=[-1]", "epochs=10")
+
+ABSENT = ("none", "")
+"""What an MLproject parameter holds when it was not given."""
+
+
+@click.command("train")
+@click.argument("config")
+@click.option(
+    "-p", "--production", is_flag=True, help="The real thing: all experts, kept."
+)
+@click.option("-s", "--solo-expert", is_flag=True, help="One network on all data.")
+@click.option("-d", "--description", help="What this training is for.")
+@overrides_option
+@click.option(
+    "--data", help="Track files in place of those of the configuration, by blanks."
+)
+@click.option("--jobs", type=click.IntRange(min=1), help="Experts side by side.")
+@click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto",
+    show_default=True, help="Where to train.",
+)  # fmt: skip
+@json_option
+@tell_errors
+def command(
+    config: str,
+    production: bool,
+    solo_expert: bool,
+    description: str | None,
+    overrides: tuple[str, ...],
+    data: str | None,
+    jobs: int | None,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Train the experts of a configuration.
+
+    CONFIG is a name in configs/ or a path to a YAML file. Without --production
+    it is a quick look: one network on all data for 10 epochs, tracked under the
+    temporary directory.
+
+    \b
+    Examples:
+      nnt train baseline_v2
+      nnt train baseline_v2 -p -d "first try" -m epochs=100
+      nnt train baseline_v2 -p -m 'data={files: [tracks.gz], split: [0.6, 0.2, 0.2]}'
+    """
+    from nnt.config import load_config
+    from nnt.tracking import MlflowTracker
+    from nnt.training import train
+
+    given = [text for text in overrides if text not in ABSENT]
+    if data is not None and data not in ABSENT:
+        given.append(_data_override(data))
+    if solo_expert:
+        given.insert(0, "experts=[-1]")
+    if not production:
+        given = [*DEBUG_OVERRIDES, *given]
+    resolved = load_config(config, given)
+    result = train(
+        resolved,
+        description=_description(description, production),
+        jobs=jobs,
+        device=device,
+        tracker=MlflowTracker(debug=not production),
+        stop=_stop_on_signals(),
+    )
+    if as_json:
+        emit(result.to_dict())
+    else:
+        _show(result)
+    if result.outcome != "FINISHED":
+        sys.exit(1)
+
+
+def _data_override(files: str) -> str:
+    listed = ", ".join(f'"{name}"' for name in files.split())
+    return f"data={{files: [{listed}], split: [0.6, 0.2, 0.2]}}"
+
+
+def _description(description: str | None, production: bool) -> str:
+    if description is None and production and sys.stdin.isatty():
+        text: str = click.prompt("What is this training for?", default="", err=True)
+        return text
+    return "" if description is None or description in ABSENT else description
+
+
+def _stop_on_signals() -> Event:
+    """Let the first Ctrl-C or SIGTERM end the training in order, the second at once."""
+    stop = Event()
+
+    def handle(number: int, frame: object) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        stop.set()
+        click.echo("stopping after this epoch; again to stop at once", err=True)
+
+    signal.signal(signal.SIGINT, handle)
+    signal.signal(signal.SIGTERM, handle)
+    return stop
+
+
+def _show(result: TrainingResult) -> None:
+    names = ("loss", "loss_vs_reference", "z_std_cm", "z_trimmed_std_cm")
+    rows = [
+        [
+            f"expert {k}",
+            f"{expert.best_epoch}/{expert.epochs}",
+            *(_number(expert.val, name) for name in names),
+            expert.error or expert.stop_reason,
+        ]
+        for k, expert in result.experts.items()
+    ]
+    rows.append(["all", "", *(_number(result.val, name) for name in names), ""])
+    columns = ["", "best epoch", *(f"val/{name}" for name in names), "end"]
+    print_table(f"run {result.run_id} ({result.outcome})", columns, rows)
+    click.echo(f"tracked at {result.tracking_uri}")
+
+
+def _number(figures: dict[str, float], name: str) -> str:
+    return f"{figures[name]:.4g}" if name in figures else "–"

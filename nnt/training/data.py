@@ -1,0 +1,138 @@
+"""From the configuration to the rows of each split, reference included."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import logging
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from nnt.config import Config
+from nnt.engine import ExpertData
+from nnt.errors import ConfigError
+from nnt.networks import Networks
+from nnt.progress import show_progress
+from nnt.tracks import Tracks, read_tracks, split_by_event
+
+__all__ = [
+    "SPLITS",
+    "expert_data",
+    "expert_mask",
+    "load_splits",
+    "splits_digest",
+    "with_reference",
+]
+
+log = logging.getLogger(__name__)
+
+SPLITS = ("train", "val", "test")
+
+BoolArray = npt.NDArray[np.bool_]
+
+
+def load_splits(config: Config) -> dict[str, Tracks]:
+    """Read, or simulate, the rows that a configuration names.
+
+    Returns
+    -------
+    dict
+        ``train``, ``val`` and ``test``; no event is in two of them.
+
+    Raises
+    ------
+    DataError
+        A file cannot be read, or a split holds no row.
+    """
+    data = config.data
+    if isinstance(data.files, Mapping):
+        tables = [_read(data.files[split]) for split in SPLITS]
+    else:
+        table = _simulate(config) if data.simulate else _read(data.files)
+        fractions = data.split or (0.6, 0.2, 0.2)
+        tables = split_by_event(table, fractions, seed=config.seed)
+    splits = dict(zip(SPLITS, tables, strict=True))
+    for name, tracks in splits.items():
+        log.info("%s: %s rows", name, f"{len(tracks):,}")
+    return splits
+
+
+def _read(files: tuple[str, ...]) -> Tracks:
+    with show_progress("Reading", "bytes") as progress:
+        return read_tracks(list(files), progress=progress)
+
+
+def _simulate(config: Config) -> Tracks:
+    from nnt.simulation import simulate_with
+
+    if config.data.simulate is None:
+        raise ConfigError(f"{config.name}: data: neither files nor simulate is given")
+    with show_progress("Simulating", "tracks") as progress:
+        return simulate_with(config.data.simulate, progress)
+
+
+def splits_digest(splits: Mapping[str, Tracks]) -> str:
+    """One sha256 for the rows of all splits."""
+    joined = ":".join(f"{name}={splits[name].digest}" for name in sorted(splits))
+    return hashlib.sha256(joined.encode()).hexdigest()
+
+
+def with_reference(tracks: Tracks, networks: Networks, out_size: int) -> Tracks:
+    """Let other networks predict the rows, in place of those of the data taking.
+
+    Raises
+    ------
+    ConfigError
+        The other networks predict less than the networks to be trained.
+    """
+    output = networks.predict(tracks)
+    if output.shape[1] < out_size:
+        raise ConfigError(
+            f"compare_to: the networks there predict {output.shape[1]} value(s) a "
+            f"track, this configuration {out_size} (out_size); compare with a run "
+            "of the same out_size"
+        )
+    padded = np.zeros((len(tracks), 2), dtype=np.float32)
+    padded[:, : output.shape[1]] = output
+    return dataclasses.replace(tracks, reference=padded)
+
+
+def expert_mask(tracks: Tracks, expert: int) -> BoolArray:
+    """Rows that an expert serves; expert -1 serves all."""
+    if expert == -1:
+        return np.ones(len(tracks), dtype=np.bool_)
+    mask: BoolArray = tracks.expert == expert
+    return mask
+
+
+def expert_data(
+    splits: Mapping[str, Tracks],
+    kept: Mapping[str, BoolArray],
+    expert: int,
+    out_size: int,
+) -> ExpertData:
+    """Rows that one expert trains on and is judged by.
+
+    Parameters
+    ----------
+    splits : mapping of str to Tracks
+        At least ``train`` and ``val``.
+    kept : mapping of str to bool array
+        Rows of each split that pass the filter.
+    expert : int
+        -1 for all rows.
+    out_size : int
+        1: z only; 2: z and theta.
+    """
+    train = splits["train"][kept["train"] & expert_mask(splits["train"], expert)]
+    val = splits["val"][kept["val"] & expert_mask(splits["val"], expert)]
+    reference = None if val.reference is None else val.reference[:, :out_size]
+    return ExpertData(
+        x_train=np.ascontiguousarray(train.inputs),
+        y_train=np.ascontiguousarray(train.targets[:, :out_size]),
+        x_val=np.ascontiguousarray(val.inputs),
+        y_val=np.ascontiguousarray(val.targets[:, :out_size]),
+        reference_val=reference,
+    )

@@ -1,0 +1,161 @@
+"""The figures and artifacts at the end of a training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nnt import __version__, metrics, plots
+from nnt.config import Config
+from nnt.networks import Networks
+from nnt.provenance import CodeState
+from nnt.tracking import Run
+from nnt.tracks import Tracks, write_tracks
+from nnt.training.data import BoolArray, expert_mask
+from nnt.training.result import ExpertResult
+
+__all__ = ["Judged", "describe", "log_plots", "log_predictions", "summary"]
+
+F32 = npt.NDArray[np.float32]
+
+
+class Judged:
+    """One split with what the trained experts say about its rows.
+
+    Parameters
+    ----------
+    tracks : Tracks
+        All rows of the split.
+    kept : bool array, shape (N,)
+        Rows that pass the filter.
+    networks : Networks
+        The trained experts; rows of an expert that failed are left out.
+    loss : str
+        Name of the loss.
+    """
+
+    def __init__(
+        self, tracks: Tracks, kept: BoolArray, networks: Networks, loss: str
+    ) -> None:
+        served = np.zeros(len(tracks), dtype=np.bool_)
+        for expert in networks.experts:
+            served |= expert_mask(tracks, expert)
+        self.tracks = tracks[served]
+        self.kept = kept[served]
+        self.output = networks.predict(self.tracks)
+        self._loss = loss
+
+    def rows(self, expert: int | None, *, filtered: bool = True) -> BoolArray:
+        """Rows of one expert, or (None) of all."""
+        mask = self.kept if filtered else np.ones(len(self.tracks), dtype=np.bool_)
+        return mask if expert is None else mask & expert_mask(self.tracks, expert)
+
+    def predictions(self, rows: BoolArray) -> metrics.Predictions:
+        """What `nnt.metrics` and `nnt.plots` need to know of some rows."""
+        return metrics.predictions(self.tracks[rows], self.output[rows])
+
+    def metrics(
+        self, expert: int | None = None, *, filtered: bool = True
+    ) -> dict[str, float]:
+        """Losses and physics figures, by the names of the tracked metrics."""
+        rows = self.rows(expert, filtered=filtered)
+        if not rows.any():
+            return {}
+        output, tracks = self.output[rows], self.tracks[rows]
+        targets = tracks.targets[:, : output.shape[1]]
+        result = {"loss": metrics.loss(self._loss, output, targets)}
+        if tracks.reference is not None:
+            reference = tracks.reference[:, : output.shape[1]]
+            result["loss_reference"] = metrics.loss(self._loss, reference, targets)
+            if result["loss_reference"] > 0:
+                result["loss_vs_reference"] = result["loss"] / result["loss_reference"]
+        return result | metrics.summary(self.predictions(rows))
+
+
+def log_plots(run: Run, split: str, judged: Judged, expert: int | None) -> None:
+    """Draw every registered plot of a split into ``plots/<split>/``."""
+    rows = judged.rows(expert)
+    if not rows.any():
+        return
+    for name, figure in plots.figures(judged.predictions(rows)).items():
+        run.log_bytes(plots.png(figure), f"plots/{split}/{name}.png")
+
+
+def log_predictions(run: Run, split: str, judged: Judged) -> None:
+    """Write the rows of a split with the outputs of the new networks."""
+    path = run.directory / f"{split}.csv.gz"
+    write_tracks(judged.tracks, path, new=judged.output)
+    run.log_file(path, "predictions")
+
+
+def summary(
+    config: Config,
+    code: CodeState,
+    digests: Mapping[str, str],
+    experts: Mapping[int, ExpertResult],
+    judged: Mapping[str, Judged],
+) -> dict[str, Any]:
+    """All that is worth knowing about a training, as JSON values."""
+    figures = {
+        split: {
+            "filtered": _figures(view, experts, filtered=True),
+            "unfiltered": _figures(view, experts, filtered=False),
+        }
+        for split, view in judged.items()
+    }
+    return {
+        "nnt_version": __version__,
+        "config": config.to_dict(),
+        "git": {
+            "commit": code.commit,
+            "branch": code.branch,
+            "dirty": code.is_dirty,
+        },
+        "data": dict(digests),
+        "experts": {str(k): result.to_dict() for k, result in experts.items()},
+        "metrics": figures,
+    }
+
+
+def _figures(
+    view: Judged, experts: Mapping[int, ExpertResult], *, filtered: bool
+) -> dict[str, dict[str, float]]:
+    every: dict[str, dict[str, float]] = {"all": view.metrics(filtered=filtered)}
+    for expert in experts:
+        every[f"expert_{expert}"] = view.metrics(expert, filtered=filtered)
+    return every
+
+
+def describe(
+    config: Config, description: str, experts: Mapping[int, ExpertResult], digest: str
+) -> str:
+    """Markdown note of the parent run: what was trained, and how good it is."""
+    head = [description or config.description, ""]
+    head += [f"Configuration `{config.name}`, data `{digest[:12]}`.", ""]
+    head += [
+        "| expert | best epoch | val loss | vs reference | z std (cm) "
+        "| z trimmed std (cm) | |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    return "\n".join(head + [_row(k, result) for k, result in experts.items()])
+
+
+def _row(expert: int, result: ExpertResult) -> str:
+    def show(name: str) -> str:
+        return f"{result.val[name]:.4g}" if name in result.val else "–"
+
+    names = ("loss", "loss_vs_reference", "z_std_cm", "z_trimmed_std_cm")
+    cells = " | ".join(show(name) for name in names)
+    end = result.error or result.stop_reason
+    return f"| {expert} | {result.best_epoch}/{result.epochs} | {cells} | {end} |"
+
+
+def write_json(value: object, path: Path) -> Path:
+    """Write JSON that a person can read."""
+    path.write_text(json.dumps(value, indent=2, default=str) + "\n", encoding="utf-8")
+    return path

@@ -1,0 +1,61 @@
+"""What a training leaves in the hands of its caller."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["ExpertResult", "TrainingResult"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExpertResult:
+    """One expert: how its training ended, and how good it is."""
+
+    run_id: str
+    best_epoch: int
+    epochs: int
+    stop_reason: str
+    """``"epochs"``, ``"early stopping"``, ``"stopped"`` or ``"failed"``."""
+    error: str = ""
+    """Why it failed; empty if it did not."""
+    val: dict[str, float] = field(default_factory=dict)
+    test: dict[str, float] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        result: dict[str, Any] = {
+            "run_id": self.run_id,
+            "best_epoch": self.best_epoch,
+            "epochs": self.epochs,
+            "stop_reason": self.stop_reason,
+            "val": self.val,
+            "test": self.test,
+        }
+        return result | ({"error": self.error} if self.error else {})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingResult:
+    """A training: its parent run, its experts, and figures over all rows."""
+
+    run_id: str
+    experiment_id: str
+    tracking_uri: str
+    outcome: str
+    """``"FINISHED"``, ``"FAILED"`` or ``"KILLED"``."""
+    experts: dict[int, ExpertResult]
+    val: dict[str, float]
+    test: dict[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values, the experts under their numbers as text."""
+        return {
+            "run_id": self.run_id,
+            "experiment_id": self.experiment_id,
+            "tracking_uri": self.tracking_uri,
+            "outcome": self.outcome,
+            "experts": {str(k): v.to_dict() for k, v in self.experts.items()},
+            "val": self.val,
+            "test": self.test,
+        }

@@ -1,0 +1,434 @@
+"""A whole training, from the configuration to the artifacts of the parent run."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event, Lock, current_thread
+from typing import Any
+
+import torch
+
+from nnt import __version__
+from nnt.config import Config, load_config
+from nnt.engine import Epoch, FitResult
+from nnt.errors import NNTError
+from nnt.networks import Networks
+from nnt.progress import Progress, show_progress
+from nnt.provenance import CodeState, code_state
+from nnt.tracking import MlflowTracker, Run, Tracker
+from nnt.tracks import Tracks
+from nnt.training.data import (
+    SPLITS,
+    BoolArray,
+    expert_data,
+    load_splits,
+    splits_digest,
+    with_reference,
+)
+from nnt.training.expert import ExpertLog, train_expert
+from nnt.training.parent import MeanOverExperts
+from nnt.training.report import (
+    Judged,
+    describe,
+    log_plots,
+    log_predictions,
+    summary,
+    write_json,
+)
+from nnt.training.result import ExpertResult, TrainingResult
+from nnt.training.sources import initial_states, reference_networks
+from nnt.weights import ExpertWeights, State, write_weights
+
+__all__ = ["train"]
+
+log = logging.getLogger(__name__)
+
+JUDGED_SPLITS = ("val", "test")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """All that is checked before the first run is opened."""
+
+    config: Config
+    splits: dict[str, Tracks]
+    initial: dict[int, State]
+    code: CodeState
+    digest: str
+
+    def kept(self, expert: int) -> dict[str, BoolArray]:
+        """Rows of each split that pass the filter of an expert."""
+        chosen = self.config.for_expert(expert).filter
+        return {split: chosen(tracks) for split, tracks in self.splits.items()}
+
+
+def train(
+    config: Config | str | Path | Mapping[str, Any],
+    *,
+    description: str = "",
+    jobs: int | None = None,
+    device: str = "auto",
+    tracker: Tracker | None = None,
+    stop: Event | None = None,
+) -> TrainingResult:
+    """Train the experts of a configuration side by side and track everything.
+
+    Parameters
+    ----------
+    config : Config, str, Path or mapping
+        A loaded configuration, or what `load_config` takes.
+    description : str
+        Goes into the note of the parent run.
+    jobs : int, optional
+        Experts that train at the same time; default: `workers`, else the cores.
+        The result does not depend on it.
+    device : str
+        ``"auto"``, ``"cpu"`` or ``"cuda"``.
+    tracker : Tracker, optional
+        Default: MLflow, at ``MLFLOW_TRACKING_URI`` or ``mlflow.db`` in the
+        working directory.
+    stop : threading.Event, optional
+        Set it to end after the epochs under way; what is done is kept.
+
+    Returns
+    -------
+    TrainingResult
+        Run IDs, and figures of every expert.
+
+    Raises
+    ------
+    ConfigError, DataError, TrackingError
+        Something cannot be used; nothing has been started.
+    """
+    if not isinstance(config, Config):
+        config = load_config(config)
+    # One thread each: the experts themselves run side by side.
+    torch.set_num_threads(1)
+    prepared = _prepare(config)
+    tracker = tracker or MlflowTracker()
+    try:
+        parent = tracker.start_run(
+            config.name, description=description or config.description,
+            tags=_tags(prepared),
+        )  # fmt: skip
+        training = _Training(
+            prepared, tracker, parent, stop or Event(), jobs=_jobs(config, jobs),
+            device=_device(device), description=description,
+        )  # fmt: skip
+        with _app_log(parent):
+            return _close_on_error(parent, training.run)
+    finally:
+        tracker.close()
+
+
+def _prepare(config: Config) -> Prepared:
+    initial = initial_states(config)
+    reference = reference_networks(config)
+    splits = load_splits(config)
+    digest = splits_digest(splits)
+    if reference is not None:
+        splits = {
+            split: with_reference(tracks, reference, config.out_size)
+            for split, tracks in splits.items()
+        }
+    elif all(tracks.reference is None for tracks in splits.values()):
+        log.info("the data hold no outputs of a reference network: none is compared")
+    return Prepared(
+        config=config,
+        splits=splits,
+        initial=initial,
+        code=code_state(),
+        digest=digest,
+    )
+
+
+def _tags(prepared: Prepared) -> dict[str, str]:
+    config, code = prepared.config, prepared.code
+    return {
+        "category": config.category,
+        "config": config.name,
+        "git.commit": code.commit,
+        "git.dirty": str(code.is_dirty).lower(),
+        "data.digest": prepared.digest,
+        "nnt.version": __version__,
+    }
+
+
+def _jobs(config: Config, jobs: int | None) -> int:
+    return jobs or config.workers or os.cpu_count() or 1
+
+
+def _device(device: str) -> str:
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return device
+
+
+@contextmanager
+def _app_log(parent: Run) -> Iterator[None]:
+    """Keep the log of the whole training, then hand it to the run."""
+    path = parent.directory / "app.log"
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(
+        logging.Formatter("%(asctime)s %(levelname)s %(threadName)s %(message)s")
+    )
+    logger = logging.getLogger("nnt")
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
+
+
+def _close_on_error(parent: Run, work: Callable[[], TrainingResult]) -> TrainingResult:
+    """Leave no run RUNNING, whatever happens."""
+    try:
+        return work()
+    except KeyboardInterrupt:
+        parent.finish("KILLED", "interrupted")
+        raise
+    except BaseException as err:
+        parent.finish("FAILED", f"{type(err).__name__}: {err}")
+        raise
+
+
+class _Training:
+    """The steps of one training, in the order in which they are defined."""
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        tracker: Tracker,
+        parent: Run,
+        stop: Event,
+        *,
+        jobs: int,
+        device: str,
+        description: str,
+    ) -> None:
+        self.prepared = prepared
+        self.config = prepared.config
+        self.tracker = tracker
+        self.parent = parent
+        self.stop = stop
+        self.jobs = jobs
+        self.device = device
+        self.description = description
+        self.kept = {k: prepared.kept(k) for k in self.config.experts}
+        self.mean = MeanOverExperts(self.config.experts, parent.log_metrics)
+        self.children: dict[int, Run] = {}
+        self.errors: dict[int, str] = {}
+
+    def run(self) -> TrainingResult:
+        self._log_inputs()
+        self._start_children()
+        fits = self._fit_all()
+        outcome = self._outcome()
+        experts, figures = self._report(fits)
+        self._finish_children(experts)
+        self.parent.log_file(self.parent.directory / "app.log", "logs")
+        self.parent.finish(outcome, "; ".join(self.errors.values()))
+        return TrainingResult(
+            run_id=self.parent.run_id,
+            experiment_id=self.parent.experiment_id,
+            tracking_uri=self.tracker.uri,
+            outcome=outcome,
+            experts=experts,
+            val=figures["val"],
+            test=figures["test"],
+        )
+
+    def _log_inputs(self) -> None:
+        parent, code = self.parent, self.prepared.code
+        parent.log_params({f"cfg.{k}": v for k, v in self.config.flat().items()})
+        parent.log_text(self.config.to_yaml(), "config.yaml")
+        parent.log_text(code.commit + "\n", "git/commit.txt")
+        parent.log_text(code.diff, "git/diff.patch")
+        source = str(self.config.to_dict().get("data"))
+        for split in SPLITS:
+            tracks = self.prepared.splits[split]
+            parent.log_dataset(split, tracks.digest, source, split, len(tracks))
+
+    def _start_children(self) -> None:
+        for expert in self.config.experts:
+            own = self.config.for_expert(expert)
+            child = self.tracker.start_child(
+                self.parent,
+                f"expert_{expert}",
+                {"config": self.config.name, "expert": str(expert)},
+                expected_points=own.epochs,
+            )
+            child.log_params({f"cfg.{k}": v for k, v in own.flat().items()})
+            child.log_text(own.to_yaml(), "config.yaml")
+            self.children[expert] = child
+
+    def _fit_all(self) -> dict[int, FitResult]:
+        epochs = {k: self.config.for_expert(k).epochs for k in self.config.experts}
+        with show_progress("Training", "epochs") as progress:
+            done = _Counter(epochs, progress)
+            with ThreadPoolExecutor(self.jobs) as pool:
+                futures = {k: pool.submit(self._fit_one, k, done) for k in epochs}
+                try:
+                    results = {k: future.result() for k, future in futures.items()}
+                except BaseException:
+                    self.stop.set()
+                    raise
+        return {k: result for k, result in results.items() if result is not None}
+
+    def _fit_one(self, expert: int, done: _Counter) -> FitResult | None:
+        current_thread().name = f"expert_{expert}"
+        child, own = self.children[expert], self.config.for_expert(expert)
+        path = child.directory / f"expert_{expert}.log"
+
+        def on_epoch(epoch: Epoch) -> None:
+            self.mean.add(expert, epoch.metrics)
+            done.add(expert)
+
+        with ExpertLog(path, current_thread().name):
+            try:
+                data = expert_data(
+                    self.prepared.splits, self.kept[expert], expert, own.out_size
+                )
+                result = train_expert(
+                    own,
+                    expert,
+                    data,
+                    child,
+                    initial=self.prepared.initial.get(expert),
+                    on_epoch=on_epoch,
+                    stop=self.stop,
+                    device=self.device,
+                )
+            except NNTError as err:
+                log.error("expert %d failed: %s", expert, err)  # noqa: TRY400
+                self.errors[expert] = f"expert {expert}: {err}"
+                result = None
+            finally:
+                self.mean.finish(expert, failed=expert in self.errors)
+                done.finish(expert)
+        child.log_file(path, "logs")
+        return result
+
+    def _outcome(self) -> str:
+        if self.stop.is_set():
+            return "KILLED"
+        return "FAILED" if self.errors else "FINISHED"
+
+    def _report(
+        self, fits: dict[int, FitResult]
+    ) -> tuple[dict[int, ExpertResult], dict[str, dict[str, float]]]:
+        if not fits:
+            experts = {k: self._expert_result(k, None, {}) for k in self.children}
+            return experts, {split: {} for split in JUDGED_SPLITS}
+        weights = {k: self._weights(k, result) for k, result in fits.items()}
+        self._log_weights(weights)
+        networks = Networks(weights)
+        judged = {split: self._judge(split, networks) for split in SPLITS}
+        experts = {
+            k: self._expert_result(k, fits.get(k), judged) for k in self.children
+        }
+        figures = {split: judged[split].metrics() for split in JUDGED_SPLITS}
+        last = max(result.epochs for result in fits.values())
+        for split in JUDGED_SPLITS:
+            _log_final(self.parent, split, figures[split], last)
+            log_plots(self.parent, split, judged[split], None)
+        for split in SPLITS:
+            log_predictions(self.parent, split, judged[split])
+        self._log_summary(experts, judged)
+        return experts, figures
+
+    def _weights(self, expert: int, result: FitResult) -> ExpertWeights:
+        own = self.config.for_expert(expert)
+        return ExpertWeights(state=result.state, model=own.model, act=own.act)
+
+    def _log_weights(self, weights: dict[int, ExpertWeights]) -> None:
+        for expert, own in weights.items():
+            child = self.children[expert]
+            write_weights(child.directory / "weights.json", {expert: own})
+            child.log_file(child.directory / "weights.json")
+        write_weights(self.parent.directory / "weights.json", weights)
+        self.parent.log_file(self.parent.directory / "weights.json")
+
+    def _judge(self, split: str, networks: Networks) -> Judged:
+        tracks = self.prepared.splits[split]
+        kept = self.config.filter(tracks)
+        return Judged(tracks, kept, networks, self.config.loss)
+
+    def _expert_result(
+        self, expert: int, result: FitResult | None, judged: Mapping[str, Judged]
+    ) -> ExpertResult:
+        child = self.children[expert]
+        if result is None:
+            return ExpertResult(
+                run_id=child.run_id, best_epoch=0, epochs=0, stop_reason="failed",
+                error=self.errors.get(expert, "not trained"),
+            )  # fmt: skip
+        figures = {split: judged[split].metrics(expert) for split in JUDGED_SPLITS}
+        ends = {"best_epoch": result.best_epoch, "epochs": result.epochs}
+        child.log_metrics({k: float(v) for k, v in ends.items()}, result.epochs)
+        for split in JUDGED_SPLITS:
+            _log_final(child, split, figures[split], result.epochs)
+            log_plots(child, split, judged[split], expert)
+        return ExpertResult(
+            run_id=child.run_id, stop_reason=result.stop_reason, **ends, **figures
+        )
+
+    def _log_summary(
+        self, experts: dict[int, ExpertResult], judged: Mapping[str, Judged]
+    ) -> None:
+        digests = {s: t.digest for s, t in self.prepared.splits.items()}
+        value = summary(self.config, self.prepared.code, digests, experts, judged)
+        path = write_json(value, self.parent.directory / "summary.json")
+        self.parent.log_file(path)
+        note = describe(self.config, self.description, experts, self.prepared.digest)
+        self.parent.set_tags({"mlflow.note.content": note})
+
+    def _finish_children(self, experts: dict[int, ExpertResult]) -> None:
+        for expert, child in self.children.items():
+            if expert in self.errors:
+                child.finish("FAILED", self.errors[expert])
+            elif experts[expert].stop_reason == "stopped":
+                child.finish("KILLED", "stopped on request")
+            else:
+                child.finish("FINISHED", experts[expert].stop_reason)
+
+
+def _log_final(run: Run, split: str, figures: Mapping[str, float], epochs: int) -> None:
+    # One step after the curve, so that MLflow shows the restored best weights.
+    named = {f"{split}/{name}": value for name, value in figures.items()}
+    run.log_metrics(named, epochs + 1)
+
+
+class _Counter:
+    """Epochs done by all experts together, for the progress display."""
+
+    def __init__(self, epochs: dict[int, int], progress: Progress) -> None:
+        self._left = dict(epochs)
+        self._done = 0
+        self._progress = progress
+        self._lock = Lock()
+
+    def add(self, expert: int) -> None:
+        """Count one epoch."""
+        with self._lock:
+            self._done += 1
+            self._left[expert] -= 1
+            self._show()
+
+    def finish(self, expert: int) -> None:
+        """Expect no more of an expert."""
+        with self._lock:
+            self._left[expert] = 0
+            self._show()
+
+    def _show(self) -> None:
+        self._progress(self._done, self._done + sum(self._left.values()))
