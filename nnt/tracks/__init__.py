@@ -1,0 +1,19 @@
+"""The track table and the text files of BASF2; sole owner of column names."""
+
+from nnt.tracks.cache import cache_dir
+from nnt.tracks.reading import read_tracks
+from nnt.tracks.splitting import split_by_event, split_like_basf2
+from nnt.tracks.table import ID_COLUMNS, Tracks, concatenate, make_ids
+from nnt.tracks.writing import write_tracks
+
+__all__ = [
+    "ID_COLUMNS",
+    "Tracks",
+    "cache_dir",
+    "concatenate",
+    "make_ids",
+    "read_tracks",
+    "split_by_event",
+    "split_like_basf2",
+    "write_tracks",
+]
