@@ -1,0 +1,172 @@
+"""Which rows an epoch trains on, and in which order."""
+
+from __future__ import annotations
+
+import logging
+import zlib
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import norm as normal_law
+
+from nnt.errors import DataError
+
+__all__ = [
+    "BucketSampler",
+    "Distribution",
+    "EpochSampler",
+    "Normal",
+    "Sampler",
+    "Uniform",
+    "bucket_probabilities",
+    "generator",
+]
+
+log = logging.getLogger(__name__)
+
+F64 = npt.NDArray[np.float64]
+I64 = npt.NDArray[np.int64]
+
+
+def generator(seed: int, expert: int, purpose: str) -> np.random.Generator:
+    """Make the generator of one expert for one purpose.
+
+    Parameters
+    ----------
+    seed : int
+        Root seed of the training.
+    expert : int
+        -1 .. 4.
+    purpose : str
+        What it is for, such as ``"batches"``; each has a stream of its own.
+    """
+    key = (expert + 1, zlib.crc32(purpose.encode()))
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Normal:
+    """A normal distribution of scaled z."""
+
+    mean: float = 0.0
+    std: float
+
+    def cdf(self, x: F64) -> F64:
+        """Probability below x."""
+        below: F64 = normal_law.cdf(x, loc=self.mean, scale=self.std)
+        return below
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Uniform:
+    """A uniform distribution of scaled z."""
+
+    lower: float = -1.0
+    upper: float = 1.0
+
+    def cdf(self, x: F64) -> F64:
+        """Probability below x."""
+        return np.clip((x - self.lower) / (self.upper - self.lower), 0.0, 1.0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Distribution:
+    """The distribution of z that bucket reweighting aims at."""
+
+    n_buckets: int
+    """Equal parts of [-1, 1]."""
+    inf_bounds: bool = False
+    """Whether the outer buckets reach to infinity."""
+    norm: Normal | None = None
+    uniform: Uniform | None = None
+
+
+def bucket_probabilities(distribution: Distribution) -> F64:
+    """Probability of each bucket, from the CDF of the distribution.
+
+    Returns
+    -------
+    float64 array, shape (n_buckets,)
+        Sums to one: because the outer buckets are open, or by normalisation.
+    """
+    edges = np.linspace(-1.0, 1.0, distribution.n_buckets + 1)
+    if distribution.inf_bounds:
+        edges[0], edges[-1] = -np.inf, np.inf
+    law = distribution.norm or distribution.uniform
+    if law is None:
+        raise DataError("dist: expected norm or uniform, found neither")
+    share = np.diff(law.cdf(edges))
+    probabilities: F64 = share / share.sum()
+    return probabilities
+
+
+class Sampler(Protocol):
+    """Gives the rows of an epoch."""
+
+    def epoch(self, rng: np.random.Generator) -> I64:
+        """Draw the index stream of one epoch, as long as the data set."""
+        ...
+
+
+class EpochSampler:
+    """Every row once, shuffled."""
+
+    def __init__(self, n_rows: int) -> None:
+        self._n_rows = n_rows
+
+    def epoch(self, rng: np.random.Generator) -> I64:
+        """Shuffle all rows."""
+        return rng.permutation(self._n_rows)
+
+
+class BucketSampler:
+    """As many rows as there are: first a bucket of z, then a row of it.
+
+    Parameters
+    ----------
+    z_scaled : float array, shape (N,)
+        Target of each row.
+    distribution : Distribution
+        What the drawn z shall follow.
+
+    Raises
+    ------
+    DataError
+        No bucket with a probability holds a row.
+    """
+
+    def __init__(
+        self, z_scaled: npt.NDArray[np.floating], distribution: Distribution
+    ) -> None:
+        n_buckets = distribution.n_buckets
+        bucket = np.floor((z_scaled.astype(np.float64) + 1) / 2 * n_buckets)
+        bucket = np.clip(bucket, 0, n_buckets - 1).astype(np.int64)
+        self._rows = np.argsort(bucket, kind="stable")
+        self._count = np.bincount(bucket, minlength=n_buckets)
+        self._start = np.cumsum(self._count) - self._count
+        wanted = bucket_probabilities(distribution)
+        empty = (self._count == 0) & (wanted > 0)
+        if empty.any():
+            log.warning(
+                "dist: %d of %d buckets hold no row; their share goes to the others",
+                empty.sum(),
+                n_buckets,
+            )
+        shared = np.where(self._count > 0, wanted, 0.0)
+        if shared.sum() == 0:
+            raise DataError(
+                "dist: no row lies where the distribution has any probability; "
+                "widen it, or use fewer buckets"
+            )
+        self._cumulated = np.cumsum(shared / shared.sum())
+
+    def epoch(self, rng: np.random.Generator) -> I64:
+        """Draw buckets by their probability, then rows within, all at once."""
+        n_rows = len(self._rows)
+        share = rng.random(n_rows) * self._cumulated[-1]
+        bucket = np.searchsorted(self._cumulated, share, side="right")
+        inside = (rng.random(n_rows) * self._count[bucket]).astype(np.int64)
+        rows: I64 = self._rows[self._start[bucket] + inside]
+        return rows

@@ -1,0 +1,146 @@
+"""``weights.json``, the form in which weights leave NNT and come back.
+
+The keys are those that BASF2's converter reads (``trgcdc_neurorootconverter``);
+it ignores the keys `model` and `act` that NNT adds, so that a file explains itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nnt.errors import DataError, shorten
+
+__all__ = ["ExpertWeights", "State", "read_weights", "write_weights"]
+
+State = dict[str, npt.NDArray[np.float32]]
+"""Weights by the names of the network's state dict, such as ``net.0.weight``."""
+
+PREFIX = "model."
+MAX_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ExpertWeights:
+    """The weights of one expert, with what is needed to run them."""
+
+    state: State
+    model: str = "BaselineModel"
+    act: str | None = None
+    """None where the file does not say."""
+
+
+def write_weights(path: str | Path, experts: Mapping[int, ExpertWeights]) -> None:
+    """Write experts so that every float32 comes back exactly.
+
+    The file is replaced whole or not at all.
+    """
+    path = Path(path)
+    value = {f"expert_{k}": _plain(own) for k, own in sorted(experts.items())}
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(value, file, allow_nan=False)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _plain(expert: ExpertWeights) -> dict[str, Any]:
+    # A float32 is exactly a float64, and JSON numbers are those.
+    return {
+        "shapes": {PREFIX + n: list(v.shape) for n, v in expert.state.items()},
+        "weights": {PREFIX + n: v.tolist() for n, v in expert.state.items()},
+        "model": expert.model,
+        "act": expert.act,
+    }
+
+
+def read_weights(source: str | Path | bytes) -> dict[int, ExpertWeights]:
+    """Read a ``weights.json``.
+
+    Parameters
+    ----------
+    source : path or bytes
+        A file, or its content.
+
+    Raises
+    ------
+    DataError
+        It is not of the form that `write_weights` writes.
+    """
+    place = "weights.json" if isinstance(source, bytes) else str(source)
+    content = source if isinstance(source, bytes) else _content(Path(source))
+    if len(content) > MAX_BYTES:
+        raise DataError(
+            f"{place}: {len(content):,} bytes; expected at most {MAX_BYTES:,}"
+        )
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError) as err:
+        raise DataError(f"{place}: expected JSON, found other data ({err})") from err
+    if not isinstance(value, dict) or not value:
+        raise DataError(f"{place}: expected an object with keys expert_0 .. expert_4")
+    return {
+        _expert_number(key, place): _expert(own, f"{place}: {key}")
+        for key, own in value.items()
+    }
+
+
+def _content(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except OSError as err:
+        raise DataError(
+            f"{path}: cannot be read ({err.strerror}); check the path"
+        ) from err
+
+
+def _expert_number(key: str, place: str) -> int:
+    valid = {f"expert_{k}": k for k in range(-1, 5)}
+    if key not in valid:
+        raise DataError(f"{place}: expected keys {sorted(valid)}, found {shorten(key)}")
+    return valid[key]
+
+
+def _expert(value: Any, place: str) -> ExpertWeights:
+    if not isinstance(value, dict) or not isinstance(value.get("weights"), dict):
+        raise DataError(f"{place}: expected an object with the key 'weights'")
+    shapes = value.get("shapes")
+    state = {}
+    for name, rows in value["weights"].items():
+        array = _array(rows, f"{place}: weights: {shorten(name)}")
+        if isinstance(shapes, dict) and shapes.get(name) != list(array.shape):
+            raise DataError(
+                f"{place}: {shorten(name)}: expected shape {shorten(shapes.get(name))} "
+                f"as in 'shapes', found {list(array.shape)}"
+            )
+        state[name.removeprefix(PREFIX)] = array
+    model, act = value.get("model", "BaselineModel"), value.get("act")
+    if not isinstance(model, str) or not isinstance(act, str | None):
+        raise DataError(f"{place}: model, act: expected names")
+    return ExpertWeights(state=state, model=model, act=act)
+
+
+def _array(rows: Any, place: str) -> npt.NDArray[np.float32]:
+    try:
+        with np.errstate(over="ignore"):
+            array = np.asarray(rows, dtype=np.float64).astype(np.float32)
+    except (TypeError, ValueError, OverflowError) as err:
+        raise DataError(f"{place}: expected an array of numbers ({err})") from err
+    if not np.isfinite(array).all():
+        raise DataError(f"{place}: expected finite float32 numbers")
+    return array
