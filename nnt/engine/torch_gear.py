@@ -1,0 +1,137 @@
+"""The generic gear: any network, loss and optimiser of PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from nnt.config import Config
+from nnt.engine.types import F32, I64, ExpertData
+from nnt.errors import TrainingError
+from nnt.models import build_model, initialise
+from nnt.weights import State
+
+__all__ = ["LOSSES", "OPTIMISERS", "TorchGear"]
+
+LOSSES: dict[str, Callable[[], nn.Module]] = {
+    "MSELoss": nn.MSELoss,
+    "L1Loss": nn.L1Loss,
+    "SmoothL1Loss": nn.SmoothL1Loss,
+    "HuberLoss": nn.HuberLoss,
+}
+
+Parameters = list[nn.Parameter]
+
+OPTIMISERS: dict[str, Callable[[Parameters, float, float], torch.optim.Optimizer]] = {
+    "Adam": lambda p, lr, decay: torch.optim.Adam(
+        p, lr=lr, weight_decay=decay, fused=True
+    ),
+    "AdamW": lambda p, lr, decay: torch.optim.AdamW(
+        p, lr=lr, weight_decay=decay, fused=True
+    ),
+    "Rprop": lambda p, lr, decay: torch.optim.Rprop(p, lr=lr),
+    "SGD": lambda p, lr, decay: torch.optim.SGD(
+        p, lr=lr, weight_decay=decay, momentum=0.9, fused=True
+    ),
+}
+
+PREDICT_ROWS = 1 << 16
+
+
+class TorchGear:
+    """Index batches over tensors that stay on the device.
+
+    Parameters
+    ----------
+    data : ExpertData
+        Rows to train on.
+    config : Config
+        Of this expert.
+    generator : numpy.random.Generator
+        Draws the first weights.
+    initial : dict of arrays, optional
+        Weights to start from instead.
+    device : str
+        ``"cpu"`` or ``"cuda"``.
+    """
+
+    def __init__(
+        self,
+        data: ExpertData,
+        config: Config,
+        generator: np.random.Generator,
+        initial: State | None,
+        device: str,
+    ) -> None:
+        self._device = torch.device(device)
+        self._model = build_model(
+            config.model, config.in_size, config.out_size, config.act
+        )
+        initialise(self._model, generator)
+        if initial is not None:
+            tensors = {n: torch.from_numpy(v.copy()) for n, v in initial.items()}
+            self._model.load_state_dict(tensors)
+        self._model.to(self._device)
+        self._loss = LOSSES[config.loss]()
+        self._parameters = list(self._model.parameters())
+        self._optimiser = OPTIMISERS[config.optim](
+            self._parameters, config.learning_rate, config.weight_decay
+        )
+        self._clip = config.gradient_clip
+        self._batch_size = config.batch_size
+        self._x = self._tensor(data.x_train)
+        self._y = self._tensor(data.y_train)
+
+    def _tensor(self, array: npt.NDArray[np.generic]) -> Tensor:
+        return torch.from_numpy(array).to(self._device)
+
+    def train_epoch(self, order: I64, learning_rate: float) -> float:
+        """Do one epoch; see `Gear`."""
+        for group in self._optimiser.param_groups:
+            group["lr"] = learning_rate
+        self._model.train()
+        rows = self._tensor(order)
+        total = torch.zeros((), dtype=torch.float64, device=self._device)
+        for batch in torch.split(rows, self._batch_size):
+            total += self._step(batch).double() * len(batch)
+        mean = float(total) / max(len(order), 1)
+        if not np.isfinite(mean):
+            raise TrainingError(
+                "the training loss is not finite; lower learning_rate or set "
+                "gradient_clip"
+            )
+        return mean
+
+    def _step(self, batch: Tensor) -> Tensor:
+        if len(batch) == 1 and any(
+            isinstance(layer, nn.BatchNorm1d) for layer in self._model.modules()
+        ):
+            # The spread of one row is not defined; the row comes again next epoch.
+            return torch.zeros((), device=self._device)
+        loss: Tensor = self._loss(self._model(self._x[batch]), self._y[batch])
+        self._optimiser.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        if self._clip is not None:
+            nn.utils.clip_grad_norm_(self._parameters, self._clip)
+        self._optimiser.step()
+        return loss.detach()
+
+    def predict(self, inputs: F32) -> F32:
+        """Outputs as in evaluation; see `Gear`."""
+        self._model.eval()
+        with torch.no_grad():
+            parts = [
+                self._model(self._tensor(inputs[start : start + PREDICT_ROWS])).cpu()
+                for start in range(0, len(inputs), PREDICT_ROWS)
+            ]
+        out: F32 = torch.cat(parts).numpy()
+        return out
+
+    def state(self) -> State:
+        """Copy of the weights; see `Gear`."""
+        tensors = self._model.state_dict().items()
+        return {n: t.detach().cpu().numpy().astype(np.float32) for n, t in tensors}

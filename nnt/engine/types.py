@@ -1,0 +1,78 @@
+"""What goes into a fit and what comes out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from nnt.weights import State
+
+__all__ = ["Epoch", "ExpertData", "FitResult", "Gear", "StopReason"]
+
+F32 = npt.NDArray[np.float32]
+I64 = npt.NDArray[np.int64]
+
+StopReason = Literal["epochs", "early stopping", "stopped"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class ExpertData:
+    """Rows of one expert, C-contiguous, in network units."""
+
+    x_train: F32
+    """Shape (N, in_size)."""
+    y_train: F32
+    """Shape (N, out_size)."""
+    x_val: F32
+    """Shape (M, in_size)."""
+    y_val: F32
+    """Shape (M, out_size)."""
+    reference_val: F32 | None = None
+    """Shape (M, out_size): the reference network's outputs, if there is one."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Epoch:
+    """One epoch, told as soon as it is done."""
+
+    number: int
+    """From 1, through all restarts."""
+    metrics: dict[str, float]
+    """By the names of the tracked metrics, such as ``val/loss``."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class FitResult:
+    """The best weights, and how the fit ended."""
+
+    state: State
+    best_epoch: int
+    """0 if the weights are those that the fit began with."""
+    epochs: int
+    """Epochs done, all restarts together."""
+    stop_reason: StopReason
+
+
+class Gear(Protocol):
+    """What moves the weights: PyTorch, or compiled loops."""
+
+    def train_epoch(self, order: I64, learning_rate: float) -> float:
+        """Do one epoch over the rows in this order.
+
+        Returns
+        -------
+        float
+            Mean loss over the rows, each under the weights that it met.
+        """
+        ...
+
+    def predict(self, inputs: F32) -> F32:
+        """Outputs, shape (N, out_size), as in evaluation."""
+        ...
+
+    def state(self) -> State:
+        """Copy of the weights."""
+        ...

@@ -1,0 +1,17 @@
+"""Runs: what a training leaves behind. Sole importer of mlflow."""
+
+from nnt.tracking.mlflow_tracker import MlflowRun, MlflowTracker
+from nnt.tracking.protocol import Outcome, Run, Tracker
+from nnt.tracking.references import StoredRun, open_run
+from nnt.tracking.store import default_uri
+
+__all__ = [
+    "MlflowRun",
+    "MlflowTracker",
+    "Outcome",
+    "Run",
+    "StoredRun",
+    "Tracker",
+    "default_uri",
+    "open_run",
+]

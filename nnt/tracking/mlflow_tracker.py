@@ -1,0 +1,222 @@
+"""Runs in MLflow, by its client: the fluent interface is not made for threads."""
+
+from __future__ import annotations
+
+import getpass
+import math
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nnt.errors import TrackingError
+from nnt.tracking.protocol import Outcome, Run
+from nnt.tracking.store import base_directory, connect, default_uri, experiment_id
+from nnt.tracking.writer import Writer
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+__all__ = ["MlflowRun", "MlflowTracker"]
+
+MAX_POINTS = 1000
+"""Points of a curve that are sent; ``metrics.csv`` holds every epoch."""
+MAX_VALUE = 6000
+MAX_PARAMS = 100
+MAX_DIGEST = 36
+
+
+class MlflowRun:
+    """A run; every call hands over to the writer and returns at once."""
+
+    def __init__(
+        self,
+        client: MlflowClient,
+        writer: Writer,
+        run_id: str,
+        experiment_id: str,
+        directory: Path,
+        expected_points: int = 0,
+    ) -> None:
+        self._client = client
+        self._writer = writer
+        self._every = max(1, math.ceil(expected_points / MAX_POINTS))
+        self._skipped: tuple[Mapping[str, float], int] | None = None
+        self.run_id = run_id
+        self.experiment_id = experiment_id
+        self.directory = directory
+        directory.mkdir(parents=True, exist_ok=True)
+
+    def _call(self, what: str, action: Callable[[], None]) -> None:
+        self._writer.call(f"{what} of run {self.run_id}", action)
+
+    def log_params(self, params: Mapping[str, object]) -> None:
+        """Set parameters, once each; longer values are cut as MLflow would."""
+        from mlflow.entities import Param
+
+        values = [Param(k, str(v)[:MAX_VALUE]) for k, v in params.items()]
+        for start in range(0, len(values), MAX_PARAMS):
+            part = values[start : start + MAX_PARAMS]
+            self._call(
+                "parameters",
+                lambda part=part: self._client.log_batch(self.run_id, params=part),
+            )
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Set or change tags."""
+        from mlflow.entities import RunTag
+
+        values = [RunTag(k, v) for k, v in tags.items()]
+        self._call("tags", lambda: self._client.log_batch(self.run_id, tags=values))
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        """Add a point to each curve; long curves are thinned evenly."""
+        if step > 1 and step % self._every:
+            self._skipped = (metrics, step)
+            return
+        self._skipped = None
+        self._add(metrics, step)
+
+    def _add(self, metrics: Mapping[str, float], step: int) -> None:
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        points = [Metric(k, v, now, step) for k, v in metrics.items()]
+        self._writer.metrics(self.run_id, points)
+
+    def log_file(self, path: Path, folder: str = "") -> None:
+        """Keep a file as an artifact."""
+        self._call(
+            path.name,
+            lambda: self._client.log_artifact(self.run_id, str(path), folder or None),
+        )
+
+    def log_text(self, text: str, path: str) -> None:
+        """Keep text as an artifact."""
+        self.log_bytes(text.encode(), path)
+
+    def log_bytes(self, data: bytes, path: str) -> None:
+        """Keep bytes as an artifact, and beside the local files of the run."""
+        place = self.directory / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(data)
+        folder = str(Path(path).parent)
+        self.log_file(place, "" if folder == "." else folder)
+
+    def log_dataset(
+        self, name: str, digest: str, source: str, context: str, n_rows: int
+    ) -> None:
+        """Name a table as input of the run, under its own digest."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        dataset = Dataset(
+            name=name,
+            digest=digest[:MAX_DIGEST],
+            source_type="local",
+            source=source[:MAX_VALUE],
+            profile=f'{{"num_rows": {n_rows}}}',
+        )
+        given = DatasetInput(dataset, [InputTag("mlflow.data.context", context)])
+        self._call(
+            "data", lambda: self._client.log_inputs(self.run_id, datasets=[given])
+        )
+
+    def finish(self, outcome: Outcome, reason: str = "") -> None:
+        """End the run, once all that was logged before has been delivered."""
+        if self._skipped is not None:
+            self._add(*self._skipped)
+        self._writer.flush(self.run_id)
+        # MLflow overwrites the status of a parent under `mlflow run`.
+        self.set_tags({"nnt.outcome": outcome, "nnt.reason": reason[:MAX_VALUE]})
+        self._call(
+            "end", lambda: self._client.set_terminated(self.run_id, status=outcome)
+        )
+
+
+class MlflowTracker:
+    """Runs in an MLflow store.
+
+    Parameters
+    ----------
+    uri : str, optional
+        Default: ``MLFLOW_TRACKING_URI``, else ``mlflow.db`` in the working directory.
+    debug : bool
+        Keep everything under the temporary directory instead.
+
+    Raises
+    ------
+    TrackingError
+        The store does not answer.
+    """
+
+    def __init__(self, uri: str | None = None, *, debug: bool = False) -> None:
+        self.base = base_directory(debug=debug)
+        self.uri = uri or default_uri(debug=debug)
+        self._client = connect(self.uri, self.base)
+        self._writer = Writer(self._client)
+
+    def start_run(self, name: str, *, description: str, tags: Mapping[str, str]) -> Run:
+        """Open a parent run, or take over the one that `mlflow run` has made."""
+        given = os.environ.pop("MLFLOW_RUN_ID", None)
+        if given is not None and not self.uri.startswith(f"sqlite:///{self.base}/nnt"):
+            return self._adopt(given, name, description, tags)
+        experiment = os.environ.get("MLFLOW_EXPERIMENT_ID") or experiment_id(
+            self._client, self.uri, self.base
+        )
+        return self._create(experiment, name, self._tags(description, tags), 0)
+
+    def _adopt(
+        self, run_id: str, name: str, description: str, tags: Mapping[str, str]
+    ) -> Run:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            found = self._client.get_run(run_id)
+            self._client.update_run(run_id, name=name)
+        except MlflowException as err:
+            raise TrackingError(
+                f"the run {run_id} of MLFLOW_RUN_ID is not in {self.uri}; unset the "
+                "variable, or set MLFLOW_TRACKING_URI to the store of that run"
+            ) from err
+        run = self._run(run_id, str(found.info.experiment_id), 0)
+        run.set_tags({"mlflow.note.content": description, **tags})
+        return run
+
+    def start_child(
+        self, parent: Run, name: str, tags: Mapping[str, str], expected_points: int = 0
+    ) -> Run:
+        """Open a run nested under a parent."""
+        nested = {"mlflow.parentRunId": parent.run_id, **tags}
+        return self._create(
+            parent.experiment_id, name, self._tags("", nested), expected_points
+        )
+
+    def _tags(self, description: str, tags: Mapping[str, str]) -> dict[str, str]:
+        note = {"mlflow.note.content": description} if description else {}
+        source = {"mlflow.source.name": "nnt", "mlflow.source.type": "LOCAL"}
+        return {"mlflow.user": getpass.getuser(), **source, **note, **tags}
+
+    def _create(
+        self, experiment: str, name: str, tags: dict[str, str], expected_points: int
+    ) -> Run:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            created = self._client.create_run(experiment, tags=tags, run_name=name)
+        except MlflowException as err:
+            raise TrackingError(
+                f"{self.uri} refuses a new run: {str(err).splitlines()[0]}"
+            ) from err
+        return self._run(str(created.info.run_id), experiment, expected_points)
+
+    def _run(self, run_id: str, experiment: str, expected_points: int) -> MlflowRun:
+        directory = self.base / ".nnt" / "runs" / run_id
+        return MlflowRun(
+            self._client, self._writer, run_id, experiment, directory, expected_points
+        )
+
+    def close(self) -> int:
+        """Deliver what is left; return how many calls could not be delivered."""
+        self._writer.close()
+        return self._writer.lost

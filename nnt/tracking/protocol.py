@@ -1,0 +1,66 @@
+"""What a training needs from a tracker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, Protocol
+
+__all__ = ["Outcome", "Run", "Tracker"]
+
+Outcome = Literal["FINISHED", "FAILED", "KILLED"]
+
+
+class Run(Protocol):
+    """One run, parent or child. No call waits for the store, and none fails."""
+
+    run_id: str
+    experiment_id: str
+    directory: Path
+    """Local files of the run; they stay when the process ends."""
+
+    def log_params(self, params: Mapping[str, object]) -> None:
+        """Set parameters, once each."""
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Set or change tags."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        """Add a point to each curve."""
+
+    def log_file(self, path: Path, folder: str = "") -> None:
+        """Keep a file as an artifact, as it is when the writer reaches it."""
+
+    def log_text(self, text: str, path: str) -> None:
+        """Keep text as an artifact."""
+
+    def log_bytes(self, data: bytes, path: str) -> None:
+        """Keep bytes as an artifact."""
+
+    def log_dataset(
+        self, name: str, digest: str, source: str, context: str, n_rows: int
+    ) -> None:
+        """Name a table as input of the run."""
+
+    def finish(self, outcome: Outcome, reason: str = "") -> None:
+        """End the run, once all that was logged before has been delivered."""
+
+
+class Tracker(Protocol):
+    """Opens runs and delivers what they log."""
+
+    uri: str
+
+    def start_run(self, name: str, *, description: str, tags: Mapping[str, str]) -> Run:
+        """Open a parent run."""
+        ...
+
+    def start_child(
+        self, parent: Run, name: str, tags: Mapping[str, str], expected_points: int = 0
+    ) -> Run:
+        """Open a run nested under a parent; curves are thinned to 1,000 points."""
+        ...
+
+    def close(self) -> int:
+        """Deliver what is left; return how much could not be."""
+        ...

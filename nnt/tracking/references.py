@@ -1,0 +1,140 @@
+"""What a user may write for a run, and what can be read from it."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from nnt.errors import TrackingError, shorten
+from nnt.tracking.store import base_directory, connect, default_uri
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+__all__ = ["StoredRun", "open_run"]
+
+RUN_ID = re.compile(r"[0-9a-f]{32}")
+RUN_URI = re.compile(r"runs:/(?P<id>[0-9a-f]{32})(?:/(?P<path>[\w./-]+))?")
+MODEL_URI = re.compile(
+    r"models:/(?P<name>[\w.-]+)(?:@(?P<alias>[\w.-]+)|/(?P<version>\d+))?"
+)
+MAX_TEXT_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """A run in the tracking store."""
+
+    run_id: str
+    experiment_id: str
+    name: str
+    status: str
+    uri: str
+    tags: Mapping[str, str]
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    _client: MlflowClient
+
+    def read_text(self, path: str) -> str:
+        """Read an artifact.
+
+        Raises
+        ------
+        TrackingError
+            There is none, or it is larger than 64 MB.
+        """
+        with tempfile.TemporaryDirectory() as into:
+            place = self.download(path, Path(into))
+            if place.stat().st_size > MAX_TEXT_BYTES:
+                raise TrackingError(f"run {self.run_id}: {path} is larger than 64 MB")
+            return place.read_text(encoding="utf-8", errors="replace")
+
+    def download(self, path: str, into: Path) -> Path:
+        """Fetch an artifact into a directory, and nowhere else.
+
+        Raises
+        ------
+        TrackingError
+            There is none of that name.
+        """
+        from mlflow.exceptions import MlflowException
+
+        pure = PurePosixPath(path)
+        if pure.is_absolute() or ".." in pure.parts:
+            raise TrackingError(f"run {self.run_id}: {shorten(path)} leaves the run")
+        try:
+            place = Path(self._client.download_artifacts(self.run_id, path, str(into)))
+        except (MlflowException, OSError) as err:
+            raise TrackingError(
+                f"run {self.run_id} in {self.uri} holds no artifact {path}; did its "
+                "training end?"
+            ) from err
+        if not place.resolve().is_relative_to(into.resolve()):
+            raise TrackingError(f"run {self.run_id}: {path} leaves the run")
+        return place
+
+
+def open_run(text: str, uri: str | None = None) -> StoredRun:
+    """Find the run that a user means.
+
+    Parameters
+    ----------
+    text : str
+        ``ID``, ``runs:/ID[/path]`` or ``models:/name[@alias]``.
+    uri : str, optional
+        Tracking store; default as for training.
+
+    Raises
+    ------
+    TrackingError
+        It is not of these forms, or there is no such run.
+    """
+    from mlflow.exceptions import MlflowException
+
+    uri = uri or default_uri()
+    found, model = RUN_URI.fullmatch(text), MODEL_URI.fullmatch(text)
+    if not (RUN_ID.fullmatch(text) or found or model) or ".." in text:
+        raise TrackingError(
+            f"{shorten(text)} is not a run: expected an ID of 32 hexadecimal digits, "
+            "runs:/ID/weights.json or models:/name@alias"
+        )
+    client = connect(uri, base_directory())
+    try:
+        run_id = found["id"] if found else text
+        if model:
+            run_id = _run_of_model(client, model)
+        run = client.get_run(run_id)
+    except MlflowException as err:
+        raise TrackingError(
+            f"{text}: there is no such run in {uri}; copy the ID from the MLflow UI, or "
+            "set MLFLOW_TRACKING_URI to the store that holds it"
+        ) from err
+    return StoredRun(
+        run_id=run.info.run_id,
+        experiment_id=run.info.experiment_id,
+        name=run.info.run_name,
+        status=run.info.status,
+        uri=uri,
+        tags=run.data.tags,
+        params=run.data.params,
+        metrics=run.data.metrics,
+        _client=client,
+    )
+
+
+def _run_of_model(client: MlflowClient, model: re.Match[str]) -> str:
+    name = model["name"]
+    if model["alias"]:
+        version = client.get_model_version_by_alias(name, model["alias"])
+    elif model["version"]:
+        version = client.get_model_version(name, model["version"])
+    else:
+        versions = client.search_model_versions(f"name='{name}'")
+        if not versions:
+            raise TrackingError(f"models:/{name}: there is no such registered model")
+        version = max(versions, key=lambda v: int(v.version))
+    return str(version.run_id)
