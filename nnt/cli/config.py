@@ -1,0 +1,102 @@
+"""``nnt config``: list, show and check configurations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from nnt.cli.common import emit, json_option, overrides_option, print_table, tell_errors
+
+__all__ = ["command"]
+
+
+@click.group(name="config")
+def command() -> None:
+    """List, show and check configurations."""
+
+
+@command.command(name="list")
+@json_option
+@tell_errors
+def list_configs(as_json: bool) -> None:
+    """List the configurations that have a name."""
+    from nnt.config import config_files, load_config
+
+    found = [(name, load_config(path)) for name, path in config_files().items()]
+    if as_json:
+        emit({name: config.description for name, config in found})
+        return
+    print_table(
+        "Configurations",
+        ["name", "category", "description"],
+        [(name, config.category, config.description) for name, config in found],
+    )
+
+
+@command.command()
+@click.argument("config")
+@click.option("--expert", type=click.IntRange(-1, 4), help="As this expert sees it.")
+@click.option("--origin", is_flag=True, help="Show the file each key came from.")
+@overrides_option
+@json_option
+@tell_errors
+def show(
+    config: str,
+    expert: int | None,
+    origin: bool,
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Print a resolved configuration as YAML."""
+    from nnt.config import flatten, load_config, resolve
+
+    loaded = load_config(config, overrides)
+    origins = resolve(config, overrides)[1].origins
+    chosen = loaded if expert is None else loaded.for_expert(expert)
+    values = chosen.to_dict()
+    if not origin:
+        emit(values) if as_json else click.echo(chosen.to_yaml(), nl=False)
+        return
+    sources = {key: _origin(key, expert, origins) for key in flatten(values)}
+    if as_json:
+        emit(sources)
+        return
+    width = max(len(key) for key in sources)
+    for key, value in flatten(values).items():
+        click.echo(f"{key:<{width}}  {value}  # {sources[key]}")
+
+
+def _origin(key: str, expert: int | None, origins: dict[str, str]) -> str:
+    parts = key.split(".")
+    for n in range(len(parts), 0, -1):
+        above = ".".join(parts[:n])
+        for place in (f"expert_{expert}.{above}", above):
+            if place in origins:
+                return origins[place]
+    return "default"
+
+
+@command.command()
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+@json_option
+@tell_errors
+def check(paths: tuple[Path, ...], as_json: bool) -> None:
+    """Check configurations: these files, or all in configs/."""
+    from nnt.config import config_files, load_config
+    from nnt.errors import ConfigError
+
+    told: dict[str, str | None] = {}
+    for path in paths or tuple(config_files().values()):
+        try:
+            load_config(path)
+            told[str(path)] = None
+        except ConfigError as err:
+            told[str(path)] = str(err)
+    wrong = [message for message in told.values() if message is not None]
+    if as_json:
+        emit(told)
+    elif not wrong:
+        click.echo(f"{len(told)} configurations are right")
+    if wrong:
+        raise ConfigError("\n".join(wrong))

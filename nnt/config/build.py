@@ -1,0 +1,168 @@
+"""From merged keys to a checked, frozen `Config`, and back to plain values."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nnt.config.checks import Problems
+from nnt.config.files import Layer, Merged, merge, read_layers, read_yaml
+from nnt.config.parts import CHECKS
+from nnt.config.plain import plain
+from nnt.config.schema import Config
+from nnt.errors import ConfigError, did_you_mean, shorten
+
+__all__ = ["config_of_expert", "load_config", "resolve"]
+
+EXPERT_KEYS = tuple(f"expert_{k}" for k in range(5))
+RUN_WIDE = (
+    "name", "version", "description", "category", "workers", "experts",
+    "compare_to", "data", "extends",
+)  # fmt: skip
+DEFAULT_DATA = {"simulate": {"tracks": 100_000, "seed": 1}, "split": [0.6, 0.2, 0.2]}
+OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")
+TEXT_KEYS = (
+    "compare_to", "load_pre_trained_weights", "description", "category", "version",
+)  # fmt: skip
+
+
+def split_pairs(words: str) -> list[str]:
+    """Split the text of one ``-m`` at the blanks that start a new ``key=``."""
+    pairs, start, depth, quote = [], 0, 0, ""
+    for i, char in enumerate(words):
+        if quote:
+            quote = "" if char == quote else quote
+        elif char in "\"'":
+            quote = char
+        elif char in "[{(":
+            depth += 1
+        elif char in "]})":
+            depth -= 1
+        elif char.isspace() and depth <= 0 and OVERRIDE.match(words, i + 1):
+            pairs.append(words[start:i].strip())
+            start = i + 1
+    return [pair for pair in [*pairs, words[start:].strip()] if pair]
+
+
+def override_layers(overrides: Mapping[str, Any] | Sequence[str]) -> list[Layer]:
+    """Read overrides, later ones over earlier ones."""
+    if isinstance(overrides, str):
+        overrides = [overrides]
+    if isinstance(overrides, Mapping):
+        pairs = list(overrides.items())
+        return [Layer("<overrides>", _nested(str(key), item)) for key, item in pairs]
+    return [
+        Layer("-m", _read_pair(pair))
+        for words in overrides
+        for pair in split_pairs(words)
+    ]
+
+
+def _read_pair(pair: str) -> dict[str, Any]:
+    if not OVERRIDE.match(pair):
+        raise ConfigError(
+            f"-m {shorten(pair)}: expected KEY=VALUE, for example -m epochs=20"
+        )
+    key, _, words = pair.partition("=")
+    value = read_yaml(words, f"-m {key}")
+    # A run id such as 12e7 is text here, whatever YAML makes of it.
+    if key.split(".")[-1] in TEXT_KEYS and type(value) in (int, float):
+        value = words
+    return _nested(key, value)
+
+
+def _nested(key: str, value: Any) -> dict[str, Any]:
+    first, _, rest = key.partition(".")
+    return {first: _nested(rest, value) if rest else value}
+
+
+def resolve(
+    source: str | Path | Mapping[str, Any],
+    overrides: Mapping[str, Any] | Sequence[str] = (),
+) -> tuple[str, Merged]:
+    """Merge a source, its parents and overrides; name and merged keys."""
+    name, layers = read_layers(source)
+    return name, merge([*layers, *override_layers(overrides)])
+
+
+def load_config(
+    source: str | Path | Mapping[str, Any],
+    overrides: Mapping[str, Any] | Sequence[str] = (),
+) -> Config:
+    """Load a configuration: parents, then the file, then overrides.
+
+    Parameters
+    ----------
+    source : str, Path or mapping
+        A name in ``configs/``, the path of a YAML file, or the keys themselves.
+    overrides : mapping or sequence of str, optional
+        Dotted keys and values, or texts ``key=value`` whose values are YAML.
+
+    Returns
+    -------
+    Config
+
+    Raises
+    ------
+    ConfigError
+        Naming every mistake: file, dotted key, what was expected and found.
+    """
+    name, merged = resolve(source, overrides)
+    problems = Problems(str(source) if not isinstance(source, Mapping) else "<mapping>")
+    problems.origins = merged.origins
+    config = build(merged.values, name, problems)
+    problems.raise_all()
+    return config
+
+
+def build(values: Mapping[str, Any], name: str, problems: Problems) -> Config:
+    """Check merged keys; mistakes are noted in `problems`."""
+    allowed = [*CHECKS, *EXPERT_KEYS]
+    for key in values:
+        if key not in allowed:
+            problems.say(str(key), f"unknown key; {did_you_mean(key, allowed)}")
+    given = {"data": DEFAULT_DATA} | dict(values)
+    parts = {
+        key: check(given[key], key, problems)
+        for key, check in CHECKS.items()
+        if key in given
+    }
+    experts = {
+        int(key[-1]): _check_expert(key, given, problems)
+        for key in EXPERT_KEYS
+        if given.get(key) is not None
+    }
+    overrides = {k: item for k, item in experts.items() if item}
+    return Config(**({"name": name} | parts | {"expert_overrides": overrides}))
+
+
+def _check_expert(
+    key: str, given: Mapping[str, Any], problems: Problems
+) -> dict[str, Any]:
+    values = given[key]
+    if not isinstance(values, Mapping):
+        problems.add(key, "a mapping of keys", values)
+        return {}
+    allowed = [name for name in CHECKS if name not in RUN_WIDE]
+    for name in values:
+        if name in RUN_WIDE:
+            problems.say(f"{key}.{name}", "belongs to the run, not to one expert")
+        elif name not in allowed:
+            problems.say(f"{key}.{name}", f"unknown key; {did_you_mean(name, allowed)}")
+    merged = merge([Layer("", given), Layer("", values)]).values
+    for name in allowed:
+        if name in values:
+            CHECKS[name](merged[name], f"{key}.{name}", problems)
+    return copy.deepcopy(dict(values))
+
+
+def config_of_expert(config: Config, expert: int) -> Config:
+    """Merge the overrides of one expert; none are left in the result."""
+    whole = plain(config)
+    for key in EXPERT_KEYS:
+        whole.pop(key, None)
+    layers = [Layer("", whole), Layer("", config.expert_overrides.get(expert, {}))]
+    return load_config(merge(layers).values)

@@ -1,0 +1,120 @@
+"""Filters: each against a plain reference, and what the parser refuses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nnt import filters
+from nnt.errors import ConfigError
+from nnt.tracks import ID_COLUMNS, Tracks
+
+
+@pytest.fixture
+def tracks() -> Tracks:
+    rng = np.random.default_rng(3)
+    n = 400
+    ids = np.zeros(n, dtype=[(name, np.int64) for name in ID_COLUMNS])
+    ids["Event"] = rng.integers(0, 120, n) + 2**40
+    ids["Run"] = rng.integers(0, 2, n)
+    ids["Expert"] = rng.integers(0, 5, n)
+    targets = rng.choice(np.float32([-0.5, 0.0, 0.5]), (n, 2))
+    inputs = np.zeros((n, 27), dtype=np.float32)
+    return Tracks(ids=ids, inputs=inputs, targets=targets, reference=None, extras={})
+
+
+def rows(tracks: Tracks) -> list[tuple[tuple[int, int], tuple[float, float]]]:
+    events = zip(tracks.ids["Run"].tolist(), tracks.ids["Event"].tolist(), strict=True)
+    return list(zip(events, map(tuple, tracks.targets.tolist()), strict=True))
+
+
+def test_duplicates_keep_the_first_row(tracks: Tracks) -> None:
+    seen, expected = set(), []
+    for row in rows(tracks):
+        expected.append(row not in seen)
+        seen.add(row)
+    mask = filters.DuplicateEventsFilter()(tracks)
+    assert 0 < mask.sum() < len(tracks)
+    assert mask.tolist() == expected
+
+
+def test_max2_keeps_events_of_two_tracks(tracks: Tracks) -> None:
+    table = rows(tracks)
+    found: dict[object, set[object]] = {}
+    for event, track in table:
+        found.setdefault(event, set()).add(track)
+    mask = filters.Max2EventsFilter()(tracks)
+    assert 0 < mask.sum() < len(tracks)
+    assert mask.tolist() == [len(found[event]) <= 2 for event, _ in table]
+
+
+def test_expert_and_range_and_concat(tracks: Tracks) -> None:
+    expert = filters.ExpertFilter(2)(tracks)
+    assert expert.tolist() == [k == 2 for k in tracks.ids["Expert"].tolist()]
+    near = filters.RangeFilter("RecoZ", -0.1, 0.5)(tracks)
+    assert near.tolist() == [-0.1 <= z <= 0.5 for z in tracks.targets[:, 0].tolist()]
+    both = filters.parse("ConCatFilter([ExpertFilter(2), RangeFilter('RecoZ', -0.1)])")
+    assert both(tracks).tolist() == (expert & near).tolist()
+    assert filters.ExpertFilter(-1)(tracks).all()
+
+
+@pytest.mark.parametrize("name", ["DuplicateEventsFilter", "Max2EventsFilter"])
+def test_empty_table(tracks: Tracks, name: str) -> None:
+    assert filters.parse(f"{name}()")(tracks[:0]).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "dataset_filters.IdentityFilter()",
+        "dataset_filters.ExpertFilter(-1)",
+        "dataset_filters.RangeFilter('RecoZ', -0.5, None)",
+        "dataset_filters.ConCatFilter([dataset_filters.Max2EventsFilter(), "
+        "dataset_filters.DuplicateEventsFilter()])",
+        "dataset_filters.ConCatFilter([])",
+    ],
+)
+def test_forms_come_back(text: str) -> None:
+    found = filters.parse(text)
+    assert str(found) == text
+    assert filters.from_config(found.to_config()) == found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "__import__('os').system('true')",
+        "dataset_filters.__class__()",
+        "dataset_filters.IdentityFilter().__call__()",
+        "[IdentityFilter() for _ in 'ab']",
+        "IdentityFilter",
+        "IdentityFilter()()",
+        "ConCatFilter(*[1])",
+        "ExpertFilter(**{'expert': 1})",
+        "ExpertFilter(7)",
+        "ExpertFilter(True)",
+        "ExpertFilter(1, expert=1)",
+        "ExpertFilter(1, 2)",
+        "ConCatFilter([1])",
+        "RangeFilter('RecoZ', 1, -1)",
+        "lambda: 0",
+        "'\\d'",
+        "1()",
+        "",
+        "\0",
+        "(" * 1000,
+        "ConCatFilter([" * 150 + "])" * 150,
+        "-" * 3000 + "1",
+        "a" * 1_000_000,
+    ],
+    ids=lambda text: text[:30],
+)
+def test_refused(text: str) -> None:
+    with pytest.raises(ConfigError) as err:
+        filters.parse(text)
+    assert len(str(err.value)) < 400
+
+
+def test_nearest_name_is_told() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'ExpertFilter'"):
+        filters.parse("dataset_filters.ExprtFilter(1)")
