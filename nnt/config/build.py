@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 from nnt.config.checks import Problems
 from nnt.config.files import Layer, Merged, merge, read_layers, read_yaml
 from nnt.config.parts import CHECKS
-from nnt.config.plain import plain
+from nnt.config.plain import plain, plain_value
 from nnt.config.schema import Config
 from nnt.errors import ConfigError, did_you_mean, shorten
 
@@ -156,7 +155,8 @@ def _check_expert(
     for name in allowed:
         if name in values:
             CHECKS[name](merged[name], f"{key}.{name}", problems)
-    return copy.deepcopy(dict(values))
+    own: dict[str, Any] = plain_value(values)
+    return own
 
 
 def config_of_expert(config: Config, expert: int) -> Config:

@@ -42,7 +42,8 @@ class StrictLoader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """Refuse aliases: a few lines of them may stand for gigabytes."""
         if self.check_event(yaml.AliasEvent):
-            line = self.peek_event().start_mark.line + 1
+            events: Any = self  # its stubs leave the events untyped
+            line = events.peek_event().start_mark.line + 1
             raise yaml.YAMLError(
                 f"line {line}: aliases (*name) are not supported, use extends"
             )

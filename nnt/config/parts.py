@@ -83,7 +83,7 @@ def check_dist(value: Any, path: str, problems: Problems) -> Any:
 
     kinds: dict[str, Any] = {"norm": Normal, "uniform": Uniform}
     shape = {key: kinds[key](**part) for key, part in parts.items() if part}
-    return Distribution(n_buckets=buckets, inf_bounds=inf_bounds, **shape)
+    return Distribution(n_buckets=buckets, inf_bounds=bool(inf_bounds), **shape)
 
 
 def _all_of(

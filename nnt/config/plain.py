@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
@@ -13,18 +12,21 @@ from nnt.config.parts import CHECKS
 from nnt.config.schema import Config, LRSchedule
 from nnt.filters import Filter
 
-__all__ = ["as_yaml", "flatten", "plain"]
+__all__ = ["as_yaml", "flatten", "plain", "plain_value"]
 
 
 def plain(config: Config) -> dict[str, Any]:
     """Give plain values that load back to an equal configuration."""
-    result = {key: _plain(getattr(config, key)) for key in CHECKS if key != "extends"}
+    result = {
+        key: plain_value(getattr(config, key)) for key in CHECKS if key != "extends"
+    }
     for expert, values in sorted(config.expert_overrides.items()):
-        result[f"expert_{expert}"] = copy.deepcopy(dict(values))
+        result[f"expert_{expert}"] = plain_value(values)
     return result
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
+    """Give one value as text, numbers, lists and mappings."""
     if isinstance(value, Filter):
         return str(value)
     if isinstance(value, LRSchedule):
@@ -33,14 +35,14 @@ def _plain(value: Any) -> Any:
         return {"name": value.name} | {key: getattr(value, key) for key in keys}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         items = {
-            part.name: _plain(getattr(value, part.name))
+            part.name: plain_value(getattr(value, part.name))
             for part in dataclasses.fields(value)
         }
         return {key: item for key, item in items.items() if item is not None}
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain_value(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain_value(item) for item in value]
     return value
 
 
