@@ -1,0 +1,104 @@
+"""Streams of randomness, and the rows of an epoch."""
+
+import itertools
+import logging
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nnt.errors import DataError
+from nnt.sampling import (
+    BucketSampler,
+    Distribution,
+    EpochSampler,
+    Normal,
+    Uniform,
+    bucket_probabilities,
+    generator,
+)
+
+
+def normal_cdf(x: float, mean: float, std: float) -> float:
+    """Slow plain reference."""
+    return (1 + math.erf((x - mean) / std / math.sqrt(2))) / 2
+
+
+def test_generators_repeat_and_differ() -> None:
+    keys = [(s, e, p) for s in (0, 1) for e in range(-1, 5) for p in ("a", "b")]
+    draws = [generator(*key).integers(2**62) for key in keys]
+    assert draws == [generator(*key).integers(2**62) for key in keys]
+    assert len(set(draws)) == len(keys)
+
+
+def test_plain_epoch_holds_every_row_once() -> None:
+    rows = EpochSampler(1000).epoch(np.random.default_rng(1))
+    assert rows.dtype == np.int64
+    assert (rows != np.arange(1000)).any()
+    np.testing.assert_array_equal(np.sort(rows), np.arange(1000))
+
+
+@given(
+    n_buckets=st.integers(1, 40),
+    mean=st.floats(-0.5, 0.5),
+    std=st.floats(0.1, 3.0),
+    inf_bounds=st.booleans(),
+)
+def test_bucket_probabilities_follow_the_cdf(
+    n_buckets: int, mean: float, std: float, inf_bounds: bool
+) -> None:
+    edges = [-1 + 2 * i / n_buckets for i in range(n_buckets + 1)]
+    if inf_bounds:
+        edges[0], edges[-1] = -math.inf, math.inf
+    below = [normal_cdf(edge, mean, std) for edge in edges]
+    share = [b - a for a, b in itertools.pairwise(below)]
+    expected = [s / sum(share) for s in share]
+    law = Distribution(
+        n_buckets=n_buckets, inf_bounds=inf_bounds, norm=Normal(mean=mean, std=std)
+    )
+    np.testing.assert_allclose(bucket_probabilities(law), expected, atol=1e-12)
+
+
+def test_uniform_buckets_outside_the_bounds_are_never_drawn() -> None:
+    law = Distribution(n_buckets=4, uniform=Uniform(lower=-0.5, upper=0.5))
+    np.testing.assert_allclose(bucket_probabilities(law), [0, 0.5, 0.5, 0])
+
+
+def test_drawn_rows_follow_the_distribution_and_fill_their_bucket() -> None:
+    rng = np.random.default_rng(5)
+    z = np.sort(rng.uniform(-1, 1, 200_000)).astype(np.float32) ** 3
+    law = Distribution(n_buckets=8, norm=Normal(mean=0.2, std=0.5))
+    rows = BucketSampler(z, law).epoch(rng)
+    assert rows.shape == z.shape
+    count = np.histogram(z[rows], bins=np.linspace(-1, 1, 9))[0]
+    expected = bucket_probabilities(law) * len(z)
+    assert ((count - expected) ** 2 / expected).sum() < 30
+    inside = np.flatnonzero((z >= 0.5) & (z < 0.75))
+    drawn = rows[(z[rows] >= 0.5) & (z[rows] < 0.75)]
+    assert drawn.mean() == pytest.approx(inside.mean(), rel=1e-3)
+
+
+def test_the_ends_of_z_belong_to_the_outer_buckets() -> None:
+    law = Distribution(n_buckets=2, uniform=Uniform())
+    rows = BucketSampler(np.array([-1.0, 1.0]), law).epoch(np.random.default_rng(1))
+    assert set(rows) <= {0, 1}
+
+
+def test_empty_bucket_is_told_once_and_its_share_goes_round(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    z = np.linspace(0.01, 0.99, 10_000, dtype=np.float32)
+    with caplog.at_level(logging.WARNING):
+        sampler = BucketSampler(z, Distribution(n_buckets=4, uniform=Uniform()))
+        rng = np.random.default_rng(6)
+        rows = [sampler.epoch(rng) for _ in range(3)]
+    assert len(caplog.records) == 1
+    assert np.mean(z[np.concatenate(rows)] < 0.5) == pytest.approx(0.5, abs=0.02)
+
+
+def test_no_row_within_reach_is_an_error() -> None:
+    law = Distribution(n_buckets=4, uniform=Uniform(lower=-1, upper=-0.5))
+    with pytest.raises(DataError, match="widen"):
+        BucketSampler(np.array([0.9]), law)
