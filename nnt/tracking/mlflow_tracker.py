@@ -7,6 +7,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,7 +49,7 @@ class MlflowRun:
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
 
-    def _call(self, what: str, action: Callable[[], None]) -> None:
+    def _call(self, what: str, action: Callable[[], object]) -> None:
         self._writer.call(f"{what} of run {self.run_id}", action)
 
     def log_params(self, params: Mapping[str, object]) -> None:
@@ -58,10 +59,8 @@ class MlflowRun:
         values = [Param(k, str(v)[:MAX_VALUE]) for k, v in params.items()]
         for start in range(0, len(values), MAX_PARAMS):
             part = values[start : start + MAX_PARAMS]
-            self._call(
-                "parameters",
-                lambda part=part: self._client.log_batch(self.run_id, params=part),
-            )
+            send = partial(self._client.log_batch, self.run_id, params=part)
+            self._call("parameters", send)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set or change tags."""

@@ -110,7 +110,7 @@ def open_run(text: str, uri: str | None = None) -> StoredRun:
         run = client.get_run(run_id)
     except MlflowException as err:
         raise TrackingError(
-            f"{text}: there is no such run in {uri}; copy the ID from the MLflow UI, or "
+            f"{text}: there is no such run in {uri}; copy the ID from the MLflow UI or "
             "set MLFLOW_TRACKING_URI to the store that holds it"
         ) from err
     return StoredRun(

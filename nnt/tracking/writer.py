@@ -35,7 +35,7 @@ class Writer:
 
     def __init__(self, client: MlflowClient) -> None:
         self._client = client
-        self._calls: queue.SimpleQueue[tuple[str, Callable[[], None]] | None] = (
+        self._calls: queue.SimpleQueue[tuple[str, Callable[[], object]] | None] = (
             queue.SimpleQueue()
         )
         self._points: dict[str, list[Metric]] = {}
@@ -44,7 +44,7 @@ class Writer:
         self._thread = threading.Thread(target=self._work, name="tracking", daemon=True)
         self._thread.start()
 
-    def call(self, what: str, action: Callable[[], None]) -> None:
+    def call(self, what: str, action: Callable[[], object]) -> None:
         """Do something after all that was asked for before."""
         self._calls.put((what, action))
 
@@ -78,7 +78,7 @@ class Writer:
                 self._attempt("metrics", self._send_all)
                 last = time.monotonic()
 
-    def _attempt(self, what: str, action: Callable[[], None]) -> None:
+    def _attempt(self, what: str, action: Callable[[], object]) -> None:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 action()

@@ -1,0 +1,16 @@
+"""Arrays -> matplotlib figures. Sole importer of matplotlib.
+
+A plot of your own is one function under `register`::
+
+    @plots.register("theta_against_z")
+    def theta_against_z(predicted):
+        figure, axes = plots.canvas("theta against z")
+        axes.plot(predicted.z_cm, predicted.theta_deg, ".")
+        return figure
+"""
+
+from nnt.plots import figures as _figures  # noqa: F401 (fills the registry)
+from nnt.plots.registry import figures, register
+from nnt.plots.style import canvas, png
+
+__all__ = ["canvas", "figures", "png", "register"]

@@ -1,0 +1,53 @@
+"""One look for all figures."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from nnt.metrics import std, trimmed_std
+
+__all__ = ["COLOURS", "canvas", "legend_numbers", "png"]
+
+COLOURS = {
+    "network": "#0072B2",
+    "reference": "#D55E00",
+    "reconstruction": "#444444",
+    "bias": "#009E73",
+}
+"""From the palette of Okabe and Ito, which colour-blind readers can tell apart."""
+
+DPI = 110
+
+
+def canvas(title: str) -> tuple[Figure, Axes]:
+    """Make a figure with one pair of axes; pyplot is not made for threads."""
+    figure = Figure(figsize=(7.0, 5.0), dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.set_title(title)
+    axes.grid(visible=True, alpha=0.25)
+    return figure, axes
+
+
+def png(figure: Figure) -> bytes:
+    """Render a figure."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def legend_numbers(name: str, values: npt.NDArray[np.floating], unit: str) -> str:
+    """Count, mean, standard deviation and trimmed one, for a legend."""
+    if not len(values):
+        return f"{name} (no tracks)"
+    return (
+        f"{name}: {len(values):,} tracks\n"
+        f"mean {np.mean(values):.2f} {unit}, std {std(values):.2f} {unit}\n"
+        f"std of central 90 %: {trimmed_std(values):.2f} {unit}"
+    )
