@@ -1,0 +1,191 @@
+"""Residuals, efficiency, rejection, feed-down: against slow plain references."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from nnt import metrics
+from nnt.detector import scale_theta, scale_z
+from nnt.errors import ConfigError
+from nnt.metrics import Predictions
+from nnt.tracks import Tracks, read_tracks
+from nnt.tracks.table import make_ids
+
+SAMPLE = Path(__file__).parents[2] / "shared" / "data" / "belle2_exp20_sample.gz"
+
+LENGTHS_CM = arrays(
+    np.float32,
+    st.integers(1, 60),
+    elements=st.floats(-100, 100, width=32),
+)
+
+
+def predicted(z_reco_cm, z_cm, z_reference_cm=None, theta_deg=None) -> Predictions:
+    z_reco = np.asarray(z_reco_cm, dtype=np.float32)
+    n = len(z_reco)
+    return Predictions(
+        z_reco_cm=z_reco,
+        theta_reco_deg=np.full(n, 90, dtype=np.float32),
+        z_cm=np.asarray(z_cm, dtype=np.float32),
+        theta_deg=None if theta_deg is None else np.asarray(theta_deg, np.float32),
+        z_reference_cm=(
+            None if z_reference_cm is None else np.asarray(z_reference_cm, np.float32)
+        ),
+        theta_reference_deg=None,
+        event=np.arange(n),
+        expert=np.zeros(n, dtype=np.int64),
+    )
+
+
+def smeared(n: int = 2000) -> Predictions:
+    rng = np.random.default_rng(1)
+    z_reco = rng.choice([0.3, 1.0, 40.0], n) * rng.normal(size=n)
+    return predicted(z_reco, z_reco + rng.normal(0, 5, n))
+
+
+@pytest.mark.parametrize("name", sorted(metrics.LOSSES))
+def test_losses_are_those_of_torch(name: str) -> None:
+    rng = np.random.default_rng(0)
+    output, target = rng.normal(0, 2, (2, 50, 2)).astype(np.float32)
+    expected = getattr(torch.nn, name)()(torch.tensor(output), torch.tensor(target))
+    assert metrics.loss(name, output, target) == pytest.approx(float(expected))
+
+
+def test_an_unknown_loss_is_told_with_the_nearest_name() -> None:
+    values = np.zeros((1, 2), dtype=np.float32)
+    with pytest.raises(ConfigError, match="did you mean 'MSELoss'"):
+        metrics.loss("MSEloss", values, values)
+
+
+@given(LENGTHS_CM)
+def test_trimmed_std_is_that_of_the_sorted_middle(values) -> None:
+    n_cut = int(len(values) * 0.05)
+    middle = sorted(float(v) for v in values)[n_cut : len(values) - n_cut]
+    mean = sum(middle) / len(middle)
+    slow = math.sqrt(sum((v - mean) ** 2 for v in middle) / len(middle))
+    assert metrics.trimmed_std(values) == pytest.approx(slow, rel=1e-6, abs=1e-6)
+
+
+def test_trimmed_std_ignores_a_few_far_values() -> None:
+    values = np.append(np.random.default_rng(0).normal(0, 1, 980), np.full(20, 1e6))
+    assert metrics.trimmed_std(values) < 1 < metrics.std(values)
+
+
+def test_half_width_of_a_normal_distribution_is_its_sigma() -> None:
+    values = np.random.default_rng(0).normal(3, 2, 200_000)
+    assert metrics.half_width_68(values) == pytest.approx(2, rel=0.01)
+
+
+@given(LENGTHS_CM, st.sampled_from(metrics.EFFICIENCIES))
+def test_the_cut_is_the_smallest_that_keeps_the_share(z_cm, efficiency) -> None:
+    cut_cm = metrics.cut_at_efficiency_cm(z_cm, efficiency)
+    assert metrics.passing_share(z_cm, cut_cm) >= efficiency
+    largest_kept = np.abs(z_cm)[np.abs(z_cm) < cut_cm].max()
+    assert metrics.passing_share(z_cm, float(largest_kept)) < efficiency
+
+
+@given(LENGTHS_CM, LENGTHS_CM)
+def test_roc_area_is_the_share_of_ordered_pairs(signal_cm, background_cm) -> None:
+    pairs = [
+        1.0 if abs(b) > abs(s) else 0.5 if abs(b) == abs(s) else 0.0
+        for s in signal_cm
+        for b in background_cm
+    ]
+    slow = sum(pairs) / len(pairs)
+    assert metrics.roc_area(signal_cm, background_cm) == pytest.approx(slow)
+
+
+def test_roc_area_is_that_below_the_efficiency_rejection_curve() -> None:
+    view = smeared()
+    signal = view.z_cm[np.abs(view.z_reco_cm) < metrics.SIGNAL_Z_CM]
+    background = view.z_cm[np.abs(view.z_reco_cm) > metrics.BACKGROUND_Z_CM]
+    cuts = np.linspace(0, 300, 6001)
+    efficiency = [metrics.passing_share(signal, cut) for cut in cuts]
+    rejection = [1 - metrics.passing_share(background, cut) for cut in cuts]
+    area = np.trapezoid(rejection, efficiency)
+    assert metrics.roc_area(signal, background) == pytest.approx(area, abs=2e-3)
+
+
+def test_a_perfect_network_keeps_all_signal_and_no_background() -> None:
+    z_reco = np.concatenate([np.linspace(-0.9, 0.9, 50), [-60, -40, 40, 60]])
+    figures = metrics.summary(predicted(z_reco, z_reco))
+    assert figures["z_std_cm"] == figures["z_mean_cm"] == 0
+    assert figures["efficiency_at_15cm"] == figures["rejection_at_15cm"] == 1
+    assert figures["rejection_at_eff96"] == figures["roc_area"] == 1
+    assert figures["feed_down_at_eff96"] == figures["feed_up_at_eff96"] == 0
+
+
+def test_feed_down_is_of_positive_and_feed_up_of_negative_z() -> None:
+    signal = np.zeros(10)
+    figures = metrics.summary(
+        predicted(
+            np.concatenate([signal, [40, 40, 40, 40], [-40, -40]]),
+            np.concatenate([np.full(10, 5.0), [1, 50, 50, 50], [-1, -1]]),
+        )
+    )
+    assert figures["feed_down_at_eff96"] == 0.25
+    assert figures["feed_up_at_eff96"] == 1
+
+
+def test_efficiency_is_counted_strictly_inside_the_cut() -> None:
+    figures = metrics.summary(predicted([0, 0, 0, 0], [0, -14.9, 15, 16]))
+    assert figures["efficiency_at_15cm"] == 0.5
+
+
+def test_working_points_keep_what_they_promise() -> None:
+    view = smeared()
+    figures = metrics.summary(view)
+    signal = view.z_cm[np.abs(view.z_reco_cm) < metrics.SIGNAL_Z_CM]
+    for percent in (95, 96, 98):
+        kept = metrics.passing_share(signal, figures[f"cut_cm_at_eff{percent}"])
+        assert percent / 100 <= kept <= percent / 100 + 1 / len(signal)
+
+
+def test_figures_of_the_reference_equal_those_of_the_same_network() -> None:
+    view = smeared()
+    figures = metrics.summary(dataclasses.replace(view, z_reference_cm=view.z_cm))
+    same = [name for name in figures if f"{name}_reference" in figures]
+    assert {"z_std_cm", "roc_area", "rejection_at_eff96"} <= set(same)
+    assert all(figures[name] == figures[f"{name}_reference"] for name in same)
+
+
+@pytest.mark.parametrize("z_reco", [[], [0.0], [50.0], [-50.0], [10.0]])
+def test_what_cannot_be_computed_is_left_out(z_reco) -> None:
+    figures = metrics.summary(predicted(z_reco, z_reco, z_reco, theta_deg=z_reco))
+    assert all(math.isfinite(value) for value in figures.values())
+    assert "roc_area" not in figures
+
+
+def test_a_network_of_z_only_has_no_theta() -> None:
+    assert "theta_std_deg" not in metrics.summary(smeared())
+
+
+@pytest.mark.parametrize("width", [1, 2])
+def test_predictions_are_in_cm_and_degrees(width: int) -> None:
+    targets = np.array([[scale_z(10.0), scale_theta(60.0)]], dtype=np.float32)
+    tracks = Tracks(make_ids({"Event": [7]}, 1), np.zeros((1, 27), np.float32), targets)
+    view = metrics.predictions(tracks, targets[:, :width] * 0)
+    assert view.z_reco_cm == pytest.approx(10, abs=1e-4)
+    assert view.theta_reco_deg == pytest.approx(60, abs=1e-4)
+    assert view.z_cm == pytest.approx(0)
+    assert view.z_reference_cm is None
+    assert (view.theta_deg is None) == (width == 1)
+
+
+@pytest.mark.skipif(not SAMPLE.exists(), reason="the sample is not here")
+def test_the_network_of_the_data_taking_is_better_than_none() -> None:
+    tracks = read_tracks(SAMPLE, use_cache=False)
+    assert tracks.reference is not None
+    figures = metrics.summary(metrics.predictions(tracks, tracks.reference))
+    constant = metrics.summary(metrics.predictions(tracks, tracks.reference * 0))
+    assert figures["z_trimmed_std_cm"] < constant["z_trimmed_std_cm"]
+    assert constant["roc_area"] == 0.5 < figures["roc_area"]
