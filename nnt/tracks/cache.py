@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import platformdirs
 
-from nnt.tracks.table import Tracks
+from nnt.detector import N_INPUTS
+from nnt.tracks.table import ID_DTYPE, Tracks
 
 __all__ = ["cache_dir", "load", "store"]
 
@@ -40,17 +41,31 @@ def load(digest: str) -> Tracks | None:
             name: np.load(place / f"{name}.npy", mmap_mode="r", allow_pickle=False)
             for name in names
         }
-        if len({len(array) for array in arrays.values()}) != 1:
-            return None
-        return Tracks(
+        tracks = Tracks(
             ids=arrays.pop("ids"),
             inputs=arrays.pop("inputs"),
             targets=arrays.pop("targets"),
             reference=arrays.pop("reference", None),
             extras=arrays,
         )
-    except (OSError, ValueError, KeyError, EOFError):
+    except (OSError, ValueError, TypeError, KeyError, EOFError):
         return None
+    return tracks if _fits(tracks) else None
+
+
+def _fits(tracks: Tracks) -> bool:
+    """Whether what was found has the form of a table."""
+    n_rows = tracks.ids.shape[0]
+    float_32 = np.dtype(np.float32)
+    pairs = [tracks.targets]
+    if tracks.reference is not None:
+        pairs.append(tracks.reference)
+    return (
+        tracks.ids.dtype == ID_DTYPE
+        and (tracks.inputs.shape, tracks.inputs.dtype) == ((n_rows, N_INPUTS), float_32)
+        and all((p.shape, p.dtype) == ((n_rows, 2), float_32) for p in pairs)
+        and all(values.shape == (n_rows,) for values in tracks.extras.values())
+    )
 
 
 def store(digest: str, tracks: Tracks) -> None:

@@ -220,11 +220,14 @@ def _parse(text: bytes, path: Path) -> Tracks:
 
 def _bad_place(columns: dict[str, npt.NDArray[Any]]) -> tuple[int, str, str] | None:
     """First row and column with a value that cannot be, and what was expected."""
-    checks: list[tuple[str, npt.NDArray[np.bool_], str]] = []
-    for name in (*INPUT_COLUMNS, *TARGET_COLUMNS):
-        checks.append((name, ~(np.abs(columns[name]) <= 1), "a number in [-1, 1]"))
-    for name in set(columns) & {*REFERENCE_COLUMNS, *EXTRA_FLOATS}:
-        checks.append((name, ~np.isfinite(columns[name]), "a finite number"))
+    checks: list[tuple[str, npt.NDArray[np.bool_], str]] = [
+        (name, ~(np.abs(columns[name]) <= 1), "a number in [-1, 1]")
+        for name in (*INPUT_COLUMNS, *TARGET_COLUMNS)
+    ]
+    checks += [
+        (name, ~np.isfinite(columns[name]), "a finite number")
+        for name in sorted(set(columns) & {*REFERENCE_COLUMNS, *EXTRA_FLOATS})
+    ]
     experts = f"an expert {EXPERTS[0]} .. {EXPERTS[-1]}"
     checks.append(("Expert", ~np.isin(columns["Expert"], EXPERTS), experts))
     checks.append(("iNodes", columns["iNodes"] != N_INPUTS, f"{N_INPUTS} inputs"))

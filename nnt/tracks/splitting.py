@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -38,7 +39,7 @@ def split_by_event(
     rank[order] = np.arange(n_events)
     edges = np.round(np.cumsum([0.0, *fractions]) * n_events).astype(np.int64)
     parts = []
-    for i, (start, stop) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for i, (start, stop) in enumerate(itertools.pairwise(edges)):
         if start == stop:
             raise DataError(
                 f"split: part {i} with share {fractions[i]} of {n_events} events is "

@@ -1,0 +1,69 @@
+"""What the tests share: tables of tracks, and a cache of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nnt.detector import EXPERT_MISSING_SUPERLAYER, superlayer_inputs
+from nnt.tracks import Tracks, make_ids
+
+SAMPLE = Path(__file__).parents[2] / "shared" / "data" / "belle2_exp20_sample.gz"
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NNT_CACHE_DIR", str(tmp_path / "nnt-cache"))
+
+
+@pytest.fixture
+def sample_file() -> Path:
+    """Real rows of experiment 20, where they are at hand."""
+    if not SAMPLE.is_file():
+        pytest.skip("the sample of real tracks is not here")
+    return SAMPLE
+
+
+@pytest.fixture
+def make_tracks() -> Callable[..., Tracks]:
+    """Return a maker of valid tables, about two rows to an event."""
+    return synthetic_tracks
+
+
+def synthetic_tracks(
+    n: int = 300, seed: int = 0, experts: Sequence[int] = (0, 1, 2, 3, 4)
+) -> Tracks:
+    rng = np.random.default_rng(seed)
+    event = np.sort(rng.integers(0, max(n // 2, 1), n))
+    first = np.searchsorted(event, event)
+    columns = {
+        "Experiment": np.full(n, 20),
+        "Run": event // 100,
+        "Event": event + 2**33,
+        "Track": np.arange(n) - first,
+        "nTracks": np.searchsorted(event, event, side="right") - first,
+        "Expert": np.asarray(experts)[rng.integers(0, len(experts), n)],
+    }
+    targets = rng.uniform(-1, 1, (n, 2)).astype(np.float32)
+    # Inputs know the targets, so that a network can learn something.
+    mix = rng.normal(size=(2, 27))
+    inputs = np.tanh(targets @ mix + 0.1 * rng.normal(size=(n, 27)))
+    for expert, superlayer in enumerate(EXPERT_MISSING_SUPERLAYER):
+        if superlayer is not None:
+            rows = columns["Expert"] == expert
+            inputs[rows, superlayer_inputs(superlayer)] = 0
+    noise = rng.normal(scale=0.1, size=(n, 2))
+    reference = np.clip(targets + noise, -1, 1).astype(np.float32)
+    return Tracks(
+        ids=make_ids(columns, n),
+        inputs=inputs.astype(np.float32),
+        targets=targets,
+        reference=reference,
+        extras={
+            "RawZ": np.round(reference[:, 0] * 4096).astype(np.int64),
+            "RawTheta": np.round(reference[:, 1] * 4096).astype(np.int64),
+        },
+    )

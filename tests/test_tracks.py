@@ -1,0 +1,391 @@
+"""Track files: every generation comes back, every bad row is named."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nnt.errors import DataError
+from nnt.tracks import (
+    Tracks,
+    cache_dir,
+    concatenate,
+    read_tracks,
+    reading,
+    split_by_event,
+    split_like_basf2,
+    write_tracks,
+)
+
+MakeTracks = Callable[..., Tracks]
+
+
+def text_of(
+    tracks: Tracks, *, drop: tuple[str, ...] = (), header: bool = True, end: str = "\t"
+) -> str:
+    """Slow plain writer."""
+    columns = {k: v for k, v in tracks.columns().items() if k not in drop}
+    lines = ["\t".join(columns), ""] if header else []
+    rows = zip(*(values.tolist() for values in columns.values()), strict=True)
+    lines += ["\t".join(map(str, row)) + end for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def assert_equal(found: Tracks, expected: Tracks) -> None:
+    np.testing.assert_array_equal(found.ids, expected.ids)
+    np.testing.assert_array_equal(found.inputs, expected.inputs)
+    np.testing.assert_array_equal(found.targets, expected.targets)
+    assert (found.reference is None) == (expected.reference is None)
+    if expected.reference is not None:
+        np.testing.assert_array_equal(found.reference, expected.reference)
+
+
+def with_extras(tracks: Tracks, *names: str) -> Tracks:
+    rng = np.random.default_rng(9)
+    more = {n: rng.uniform(-1, 1, len(tracks)).astype(np.float32) for n in names}
+    return Tracks(
+        tracks.ids,
+        tracks.inputs,
+        tracks.targets,
+        tracks.reference,
+        {**tracks.extras, **more},
+    )
+
+
+PHYSICS = ("2DPhi", "3DTheta", "2DinvPt")
+
+
+@pytest.mark.parametrize(
+    ("extras", "n_columns"),
+    [
+        ((), 42),
+        (("NewZ",), 43),
+        (("NewZ", "NewTheta"), 44),
+        (PHYSICS, 45),
+        ((*PHYSICS, "NewZ"), 46),
+        ((*PHYSICS, "NewZ", "NewTheta"), 47),
+    ],
+)
+@pytest.mark.parametrize("end", ["\t", ""])
+def test_generations_with_header(
+    make_tracks: MakeTracks,
+    tmp_path: Path,
+    extras: tuple[str, ...],
+    n_columns: int,
+    end: str,
+) -> None:
+    tracks = with_extras(make_tracks(50), *extras)
+    assert len(tracks.columns()) == n_columns
+    path = tmp_path / "rows.txt"
+    path.write_text(text_of(tracks, end=end))
+    found = read_tracks(path)
+    assert_equal(found, tracks)
+    assert set(found.extras) == set(tracks.extras)
+    for name, values in tracks.extras.items():
+        np.testing.assert_array_equal(found.extras[name], values)
+
+
+@pytest.mark.parametrize("end", ["\t", ""])
+def test_generation_without_header(
+    make_tracks: MakeTracks, tmp_path: Path, end: str
+) -> None:
+    tracks = make_tracks(50)
+    drop = ("nTracks", "ScaleZ", "RawZ", "ScaleTheta", "RawTheta")
+    path = tmp_path / "rows.txt"
+    path.write_text(text_of(tracks, drop=drop, header=False, end=end))
+    found = read_tracks(path)
+    assert found.reference is None
+    np.testing.assert_array_equal(found.inputs, tracks.inputs)
+    np.testing.assert_array_equal(found.ids["Event"], tracks.ids["Event"])
+    np.testing.assert_array_equal(found.expert, tracks.expert)
+    assert not found.ids["nTracks"].any()
+
+
+def test_zero_reference_is_none(make_tracks: MakeTracks, tmp_path: Path) -> None:
+    plain = make_tracks(20)
+    tracks = Tracks(plain.ids, plain.inputs, plain.targets)
+    write_tracks(tracks, tmp_path / "a.gz")
+    assert read_tracks(tmp_path / "a.gz").reference is None
+
+
+@pytest.mark.parametrize("name", ["rows.gz", "rows.txt"])
+def test_written_is_read_exactly(
+    make_tracks: MakeTracks, tmp_path: Path, name: str
+) -> None:
+    tracks = make_tracks(200)
+    new = np.random.default_rng(4).uniform(-1, 1, (200, 2)).astype(np.float32)
+    write_tracks(tracks, tmp_path / name, new=new)
+    found = read_tracks(tmp_path / name)
+    assert_equal(found, tracks)
+    np.testing.assert_array_equal(found.extras["NewZ"], new[:, 0])
+    np.testing.assert_array_equal(found.extras["NewTheta"], new[:, 1])
+
+
+def test_writing_is_reproducible(make_tracks: MakeTracks, tmp_path: Path) -> None:
+    for name in ("a.gz", "b.gz"):
+        write_tracks(make_tracks(30), tmp_path / name)
+    assert (tmp_path / "a.gz").read_bytes() == (tmp_path / "b.gz").read_bytes()
+    assert sorted(p.name for p in tmp_path.glob("*.gz*")) == ["a.gz", "b.gz"]
+
+
+def test_one_gzip_member_per_row(make_tracks: MakeTracks, tmp_path: Path) -> None:
+    tracks = make_tracks(400)
+    lines = text_of(tracks).encode().splitlines(keepends=True)
+    path = tmp_path / "members.gz"
+    path.write_bytes(b"".join(map(gzip.compress, lines)))
+    assert_equal(read_tracks(path), tracks)
+
+
+def test_windows_line_ends(make_tracks: MakeTracks, tmp_path: Path) -> None:
+    path = tmp_path / "rows.txt"
+    path.write_bytes(text_of(make_tracks(9)).replace("\n", "\r\n").encode())
+    assert_equal(read_tracks(path), make_tracks(9))
+
+
+def test_several_files(make_tracks: MakeTracks, tmp_path: Path) -> None:
+    tables = [make_tracks(30, seed) for seed in range(3)]
+    paths = [tmp_path / f"{i}.gz" for i in range(3)]
+    for table, path in zip(tables, paths, strict=True):
+        write_tracks(table, path)
+    told: list[tuple[int, int]] = []
+    found = read_tracks(paths, progress=lambda done, total: told.append((done, total)))
+    assert_equal(found, concatenate(tables))
+    size = sum(path.stat().st_size for path in paths)
+    assert told[-1] == (size, size)
+
+
+def put(tracks: Tracks, line: int, column: int, cell: str | None) -> str:
+    """Text with one cell replaced, or taken out."""
+    lines = text_of(tracks).split("\n")
+    cells = lines[line - 1].split("\t")
+    if cell is None:
+        del cells[column]
+    else:
+        cells[column] = cell
+    lines[line - 1] = "\t".join(cells)
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "message"),
+    [
+        (9, None, "line 7: expected 42 columns, found 41"),
+        (9, "0\t0", "line 7: expected 42 columns, found 43"),
+        (9, "abc", "line 7, column SL0-relID: expected a number, found 'abc'"),
+        (9, "nan", "line 7, column SL0-relID: "),
+        (10, "inf", "line 7, column SL0-driftT: "),
+        (11, "-1.001", r"line 7, column SL0-alpha: expected a number in \[-1, 1\]"),
+        (36, "1.5", "line 7, column RecoZ: "),
+        (37, "", "line 7, column RecoTheta: "),
+        (38, "nan", "line 7, column ScaleZ: "),
+        (6, "5", "line 7, column Expert: "),
+        (6, "-1", "line 7, column Expert: "),
+        (3, "1.5", "line 7, column Event: expected an integer, found '1.5'"),
+        (7, "26", "line 7, column iNodes: "),
+    ],
+)
+def test_bad_row_is_named(
+    make_tracks: MakeTracks, tmp_path: Path, column: int, cell: str, message: str
+) -> None:
+    path = tmp_path / "rows.txt"
+    path.write_text(put(make_tracks(20), 7, column, cell))
+    with pytest.raises(DataError, match=message) as err:
+        read_tracks(path)
+    assert str(path) in str(err.value)
+    assert "\n" not in str(err.value)
+
+
+def test_bounds_are_allowed(make_tracks: MakeTracks, tmp_path: Path) -> None:
+    path = tmp_path / "rows.txt"
+    path.write_text(put(make_tracks(20), 7, 36, "-1"))
+    assert read_tracks(path).targets[4, 0] == -1
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "empty"),
+        (b"\n\n", "empty"),
+        (gzip.compress(b""), "empty"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0", "binary"),
+        (gzip.compress(bytes(range(256))), "binary"),
+        (b"hello world\n1 2 3\n", "expected a header"),
+        (b"1\t2\t3\n", "expected 37 columns"),
+        (gzip.compress(b"1\t2\n" * 99)[:-9], "cut"),
+        (gzip.compress(b"1\t2\n") + b"rubbish", "other data"),
+        (b"\x1f\x8b\x08\x00rubbish that is no gzip", "damaged"),
+    ],
+)
+def test_not_a_track_file(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "file.gz"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=message) as err:
+        read_tracks(path)
+    assert str(path) in str(err.value)
+
+
+def test_header_without_rows(make_tracks: MakeTracks, tmp_path: Path) -> None:
+    path = tmp_path / "rows.txt"
+    path.write_text(text_of(make_tracks(1)[:0]))
+    with pytest.raises(DataError, match="expected rows after the header"):
+        read_tracks(path)
+
+
+def test_missing_file_and_folder(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.gz", tmp_path):
+        with pytest.raises(DataError, match="cannot be read"):
+            read_tracks(path)
+    with pytest.raises(DataError, match="at least one"):
+        read_tracks([])
+
+
+def test_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "MAX_TEXT_BYTES", 1 << 20)
+    path = tmp_path / "bomb.gz"
+    path.write_bytes(gzip.compress(b"0" * (4 << 20)))
+    with pytest.raises(DataError, match="expands to more than"):
+        read_tracks(path)
+
+
+def test_cache_serves_the_same_bytes(make_tracks: MakeTracks, tmp_path: Path) -> None:
+    path = tmp_path / "rows.gz"
+    write_tracks(with_extras(make_tracks(40), *PHYSICS), path)
+    first = read_tracks(path)
+    second = read_tracks(path)
+    assert isinstance(second.inputs, np.memmap)
+    assert_equal(second, first)
+    assert set(second.extras) == set(first.extras)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert [p.name.split("-")[0] for p in (cache_dir() / "tracks").iterdir()] == [
+        digest
+    ]
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone", "rubbish", "list", "types"])
+def test_damaged_cache_is_made_anew(
+    make_tracks: MakeTracks, tmp_path: Path, damage: str
+) -> None:
+    path = tmp_path / "rows.gz"
+    write_tracks(make_tracks(40), path)
+    first = read_tracks(path)
+    (place,) = (cache_dir() / "tracks").iterdir()
+    inputs = place / "inputs.npy"
+    if damage == "cut":
+        inputs.write_bytes(inputs.read_bytes()[:-100])
+    elif damage == "gone":
+        inputs.unlink()
+    elif damage == "rubbish":
+        inputs.write_bytes(b"rubbish")
+    elif damage == "list":
+        (place / "whole.json").write_text("3")
+    else:
+        np.save(inputs, np.zeros((40, 26)))
+    assert_equal(read_tracks(path), first)
+    assert isinstance(read_tracks(path).inputs, np.memmap)
+
+
+def test_cache_that_cannot_be_written(
+    make_tracks: MakeTracks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("NNT_CACHE_DIR", str(tmp_path / "file"))
+    write_tracks(make_tracks(10), tmp_path / "rows.gz")
+    assert_equal(read_tracks(tmp_path / "rows.gz"), make_tracks(10))
+
+
+def test_cache_is_not_used_where_told(make_tracks: MakeTracks, tmp_path: Path) -> None:
+    write_tracks(make_tracks(10), tmp_path / "rows.gz")
+    read_tracks(tmp_path / "rows.gz", use_cache=False)
+    assert not cache_dir().exists()
+
+
+def events(tracks: Tracks) -> list[tuple[int, ...]]:
+    names = ["Experiment", "Run", "Subrun", "Event"]
+    return list(zip(*(tracks.ids[name].tolist() for name in names), strict=True))
+
+
+def shuffled(tracks: Tracks) -> Tracks:
+    return tracks[np.random.default_rng(5).permutation(len(tracks))]
+
+
+def test_event_index_against_a_dict(make_tracks: MakeTracks) -> None:
+    tracks = shuffled(make_tracks(500))
+    seen: dict[tuple[int, ...], int] = {}
+    expected = [seen.setdefault(event, len(seen)) for event in events(tracks)]
+    assert tracks.event_index.tolist() == expected
+    assert len(seen) < 500
+    assert tracks[:0].event_index.shape == (0,)
+
+
+def test_split_keeps_events_whole(make_tracks: MakeTracks) -> None:
+    tracks = shuffled(make_tracks(1000))
+    parts = split_by_event(tracks, (0.5, 0.3, 0.2), seed=1)
+    sets = [set(events(part)) for part in parts]
+    assert sum(map(len, sets)) == len(set.union(*sets)) == len(set(events(tracks)))
+    assert sum(map(len, parts)) == 1000
+    n_events = len(set(events(tracks)))
+    for found, share in zip(sets, (0.5, 0.3, 0.2), strict=True):
+        assert abs(len(found) - share * n_events) <= 1
+
+
+def test_split_repeats_and_follows_the_seed(make_tracks: MakeTracks) -> None:
+    tracks = make_tracks(300)
+
+    def first(seed: int) -> str:
+        return split_by_event(tracks, (0.5, 0.5), seed)[0].digest
+
+    assert first(1) == first(1)
+    assert first(1) != first(2)
+
+
+def test_empty_part_is_refused(make_tracks: MakeTracks) -> None:
+    with pytest.raises(DataError, match="part 1"):
+        split_by_event(make_tracks(10), (0.99, 0.001), seed=1)
+
+
+def test_split_like_basf2_against_a_counter(make_tracks: MakeTracks) -> None:
+    tracks = make_tracks(900)
+    streams: list[list[int]] = [[], [], [], []]
+    count, last = -1, None
+    for row, event in enumerate(events(tracks)):
+        count += event != last
+        last = event
+        streams[0 if count % 100 == 0 else count % 3 + 1].append(row)
+    parts = split_like_basf2(tracks)
+    assert all(streams)
+    for part, rows in zip(parts, streams, strict=True):
+        assert_equal(part, tracks[np.array(rows)])
+
+
+def test_digest_follows_the_content(make_tracks: MakeTracks) -> None:
+    tracks = make_tracks(30)
+    assert tracks.digest == make_tracks(30).digest
+    assert len({tracks.digest, tracks[:29].digest, tracks[::-1].digest}) == 3
+
+
+def test_frame_has_the_names_of_the_files(
+    make_tracks: MakeTracks, tmp_path: Path
+) -> None:
+    tracks = make_tracks(30)
+    frame = tracks.to_frame()
+    write_tracks(tracks, tmp_path / "a.txt")
+    header = (tmp_path / "a.txt").read_text().split("\n")[0]
+    assert header.split("\t") == list(frame.columns)
+    assert frame["Event"].tolist() == tracks.ids["Event"].tolist()
+
+
+def test_real_sample(sample_file: Path) -> None:
+    tracks = read_tracks(sample_file)
+    assert len(tracks) == 3049
+    assert set(tracks.expert.tolist()) == {0, 1, 2, 3, 4}
+    assert tracks.reference is not None
+    raw = tracks.extras["RawZ"] / 4096
+    assert np.abs(tracks.reference[:, 0] - raw).max() < 2 / 4096
+    plain = gzip.decompress(sample_file.read_bytes()).decode().split("\n")
+    cells = plain[-2].split("\t")
+    np.testing.assert_array_equal(tracks.inputs[-1], np.float32(cells[9:36]))
