@@ -1,0 +1,349 @@
+"""The fit of one expert: what it learns, when it ends, what it keeps."""
+
+import math
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from nnt.config import Config, load_config
+from nnt.engine import Epoch, ExpertData, FitResult, fit
+from nnt.engine.torch_gear import TorchGear
+from nnt.errors import ConfigError, TrainingError
+from nnt.metrics import loss
+from nnt.models import ACTIVATIONS, MODELS, build_model
+from nnt.sampling import generator
+from nnt.weights import State
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Torch as a training runs it: one thread for each expert."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def make_data(n_train: int = 300, n_val: int = 100, seed: int = 0) -> ExpertData:
+    """Rows whose targets a small network can learn, with a noisy reference."""
+    rng = np.random.default_rng(seed)
+    x = rng.uniform(-1, 1, (n_train + n_val, 27)).astype(np.float32)
+    y = np.tanh(x @ rng.normal(0, 0.3, (27, 2))).astype(np.float32)
+    noise = rng.normal(0, 0.1, (n_val, 2)).astype(np.float32)
+    return ExpertData(
+        x_train=x[:n_train],
+        y_train=y[:n_train],
+        x_val=x[n_train:],
+        y_val=y[n_train:],
+        reference_val=y[n_train:] + noise,
+    )
+
+
+def make_config(**values: Any) -> Config:
+    """A quick training, with these values changed."""
+    quick = {
+        "data": {"files": ["unread.gz"], "split": [0.6, 0.2, 0.2]},
+        "batch_size": 64,
+        "epochs": 3,
+        "act": "tanh",
+        "learning_rate": 1e-2,
+    }
+    return load_config({**quick, **values})
+
+
+def run(
+    data: ExpertData | None = None,
+    expert: int = 0,
+    initial: State | None = None,
+    stop: threading.Event | None = None,
+    on_epoch: Callable[[Epoch], None] | None = None,
+    **values: Any,
+) -> tuple[FitResult, list[Epoch]]:
+    """Fit; give the result and every epoch told."""
+    told: list[Epoch] = []
+
+    def tell(epoch: Epoch) -> None:
+        told.append(epoch)
+        if on_epoch is not None:
+            on_epoch(epoch)
+
+    result = fit(
+        data or make_data(),
+        make_config(**values),
+        expert,
+        initial=initial,
+        on_epoch=tell,
+        stop=stop or threading.Event(),
+    )
+    return result, told
+
+
+def outputs(state: State, x: np.ndarray, model: str = "BaselineModel") -> np.ndarray:
+    """Outputs of a network with these weights."""
+    network = build_model(model, 27, 2, "tanh").eval()
+    network.load_state_dict({n: torch.from_numpy(v) for n, v in state.items()})
+    with torch.no_grad():
+        out: np.ndarray = network(torch.from_numpy(x)).numpy()
+    return out
+
+
+def assert_same(first: State, second: State) -> None:
+    """Equal to the last bit."""
+    assert list(first) == list(second)
+    for name, value in first.items():
+        np.testing.assert_array_equal(value, second[name])
+
+
+def test_learns() -> None:
+    _, told = run(epochs=60)
+    assert told[-1].metrics["val/loss"] < 0.2 * told[0].metrics["val/loss"]
+
+
+def test_tells_every_epoch_with_all_metrics() -> None:
+    _, told = run(epochs=4)
+    assert [epoch.number for epoch in told] == [1, 2, 3, 4]
+    assert set(told[0].metrics) == {
+        "train/loss",
+        "val/loss",
+        "val/loss_vs_reference",
+        "val/z_std_cm",
+        "val/z_std_vs_reference",
+        "val/z_trimmed_std_cm",
+        "lr",
+    }
+
+
+def test_no_ratio_without_a_reference() -> None:
+    data = make_data()
+    bare = ExpertData(
+        x_train=data.x_train, y_train=data.y_train, x_val=data.x_val, y_val=data.y_val
+    )
+    _, told = run(bare)
+    assert not [name for name in told[0].metrics if "reference" in name]
+
+
+def test_state_kept_is_the_one_with_the_lowest_validation_loss() -> None:
+    data = make_data(n_train=40)
+    result, told = run(data, epochs=40, learning_rate=0.03, batch_size=8)
+    losses = [epoch.metrics["val/loss"] for epoch in told]
+    assert result.best_epoch == 1 + int(np.argmin(losses)) < len(losses)
+    again = loss("MSELoss", outputs(result.state, data.x_val), data.y_val)
+    assert again == pytest.approx(min(losses), rel=1e-6)
+
+
+def test_start_is_kept_where_training_only_makes_it_worse() -> None:
+    good, _ = run(epochs=30)
+    result, told = run(initial=good.state, epochs=3, learning_rate=1.0)
+    assert (result.best_epoch, len(told)) == (0, 3)
+    assert_same(result.state, good.state)
+
+
+def test_ratio_to_the_reference_is_the_quotient_of_losses() -> None:
+    data = make_data()
+    assert data.reference_val is not None
+    _, told = run(data)
+    reference = np.mean((data.reference_val - data.y_val).astype(np.float64) ** 2)
+    ratio = told[-1].metrics["val/loss_vs_reference"]
+    assert ratio == pytest.approx(told[-1].metrics["val/loss"] / reference, rel=1e-5)
+
+
+def test_no_epochs_gives_the_first_weights_back() -> None:
+    first, _ = run(epochs=2)
+    second, told = run(initial=first.state, epochs=0)
+    assert told == []
+    assert (second.best_epoch, second.epochs, second.stop_reason) == (0, 0, "epochs")
+    assert_same(first.state, second.state)
+
+
+def test_same_seed_same_bits() -> None:
+    assert_same(run(seed=5)[0].state, run(seed=5)[0].state)
+
+
+def test_seed_and_expert_choose_the_streams() -> None:
+    states = [run(seed=s, expert=e)[0].state for s, e in ((1, 0), (2, 0), (1, 3))]
+    firsts = {state["net.0.weight"].tobytes() for state in states}
+    assert len(firsts) == 3
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_experts_in_threads_get_the_weights_that_they_get_alone(model: str) -> None:
+    def state(expert: int) -> State:
+        return run(expert=expert, model=model)[0].state
+
+    alone = [state(expert) for expert in range(4)]
+    torch.manual_seed(123)
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(state, range(4)))
+    for first, second in zip(alone, together, strict=True):
+        assert_same(first, second)
+
+
+def test_early_stopping_waits_for_its_patience() -> None:
+    result, told = run(epochs=500, early_stopping_patience=3, learning_rate=0.02)
+    losses = [epoch.metrics["val/loss"] for epoch in told]
+    assert result.stop_reason == "early stopping"
+    assert len(told) == result.best_epoch + 3
+    assert min(losses[-3:]) >= losses[result.best_epoch - 1]
+
+
+def test_no_early_stopping_where_patience_is_null() -> None:
+    result, _ = run(epochs=40, early_stopping_patience=None, learning_rate=0.3)
+    assert (result.epochs, result.stop_reason) == (40, "epochs")
+
+
+def test_stop_ends_after_the_epoch_under_way() -> None:
+    stop = threading.Event()
+    result, told = run(stop=stop, on_epoch=lambda _: stop.set(), epochs=50)
+    assert (len(told), result.stop_reason) == (1, "stopped")
+    assert result.best_epoch == 1
+
+
+def test_restarts_keep_the_best_of_all() -> None:
+    result, told = run(restarts=3, epochs=4)
+    losses = [epoch.metrics["val/loss"] for epoch in told]
+    assert [epoch.number for epoch in told] == list(range(1, 13))
+    assert result.best_epoch == 1 + int(np.argmin(losses))
+
+
+def test_first_restart_is_the_training_without_restarts() -> None:
+    _, plain = run(epochs=4)
+    _, restarted = run(restarts=2, epochs=4)
+    assert plain == restarted[:4]
+    assert plain[0].metrics != restarted[4].metrics
+
+
+def rates(told: list[Epoch]) -> list[float]:
+    return [epoch.metrics["lr"] for epoch in told]
+
+
+def test_cosine_schedule_goes_from_the_first_rate_to_zero() -> None:
+    schedule = {"name": "cosine", "final": 0.0}
+    _, told = run(epochs=5, learning_rate=0.01, lr_schedule=schedule)
+    share = [(1 + math.cos(math.pi * done / 4)) / 2 for done in range(5)]
+    np.testing.assert_allclose(rates(told), 0.01 * np.array(share), atol=1e-12)
+
+
+def test_step_schedule_multiplies_every_so_many_epochs() -> None:
+    schedule = {"name": "step", "every": 2, "factor": 0.1}
+    _, told = run(epochs=5, learning_rate=0.01, lr_schedule=schedule)
+    np.testing.assert_allclose(rates(told), [1e-2, 1e-2, 1e-3, 1e-3, 1e-4])
+
+
+def test_plateau_schedule_lowers_only_without_gain() -> None:
+    schedule = {"name": "plateau", "patience": 1, "factor": 0.5}
+    _, told = run(
+        epochs=40,
+        learning_rate=0.3,
+        lr_schedule=schedule,
+        early_stopping_patience=None,
+    )
+    best, since, rate = math.inf, 0, 0.3
+    for epoch in told:
+        assert epoch.metrics["lr"] == pytest.approx(rate)
+        since = 0 if epoch.metrics["val/loss"] < best else since + 1
+        best = min(best, epoch.metrics["val/loss"])
+        if since > 1:
+            rate, since = rate * 0.5, 0
+    assert rate < 0.3
+
+
+def test_rate_of_a_schedule_reaches_the_optimiser() -> None:
+    schedule = {"name": "step", "every": 1, "factor": 1e-12}
+    first, _ = run(epochs=1)
+    second, _ = run(epochs=3, lr_schedule=schedule)
+    np.testing.assert_allclose(
+        first.state["net.0.weight"], second.state["net.0.weight"], atol=1e-8
+    )
+
+
+def gear_of(data: ExpertData, config: Config) -> TorchGear:
+    return TorchGear(data, config, generator(1, 0, "weights 0"), None, "cpu")
+
+
+def test_one_step_is_that_of_autograd() -> None:
+    data = make_data(n_train=20)
+    config = make_config(optim="SGD", batch_size=20, weight_decay=0.0)
+    gear = gear_of(data, config)
+    network = build_model("BaselineModel", 27, 2, "tanh")
+    before = gear.state()
+    network.load_state_dict({n: torch.from_numpy(v) for n, v in before.items()})
+    residual = network(torch.from_numpy(data.x_train)) - torch.from_numpy(data.y_train)
+    value = (residual**2).mean()
+    names = list(before)
+    gradients = torch.autograd.grad(value, list(network.parameters()))
+    mean = gear.train_epoch(np.arange(20), 0.5)
+    assert mean == pytest.approx(float(value.detach()), rel=1e-5)
+    for name, gradient in zip(names, gradients, strict=True):
+        expected = before[name] - 0.5 * gradient.numpy()
+        np.testing.assert_allclose(gear.state()[name], expected, atol=1e-6)
+
+
+def test_gradient_clip_bounds_the_step() -> None:
+    data = make_data(n_train=20)
+    config = make_config(
+        optim="SGD", batch_size=20, weight_decay=0.0, gradient_clip=1e-3
+    )
+    gear = gear_of(data, config)
+    before = gear.state()
+    gear.train_epoch(np.arange(20), 1.0)
+    moved = [gear.state()[n].astype(np.float64) - v for n, v in before.items()]
+    length = math.sqrt(sum(float((m**2).sum()) for m in moved))
+    assert length == pytest.approx(1e-3, rel=1e-2)
+
+
+def test_last_incomplete_batch_is_trained_on() -> None:
+    data = make_data(n_train=65)
+    states = []
+    for order in (np.arange(64), np.arange(65)):
+        gear = gear_of(data, make_config(batch_size=64))
+        gear.train_epoch(order, 0.01)
+        states.append(gear.state()["net.0.weight"])
+    assert (states[0] != states[1]).any()
+
+
+@pytest.mark.parametrize("optim", ["Adam", "AdamW", "Rprop", "SGD"])
+@pytest.mark.parametrize("name", ["MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss"])
+def test_every_optimiser_lowers_every_loss(optim: str, name: str) -> None:
+    _, told = run(optim=optim, loss=name, epochs=15, batch_size=300)
+    assert told[-1].metrics["val/loss"] < 0.9 * told[0].metrics["val/loss"]
+
+
+@pytest.mark.parametrize("act", ACTIVATIONS)
+@pytest.mark.parametrize("model", MODELS)
+def test_every_network_trains(model: str, act: str) -> None:
+    result, told = run(model=model, act=act, epochs=2)
+    assert result.epochs == 2
+    assert all(np.isfinite(list(epoch.metrics.values())).all() for epoch in told)
+
+
+def test_batch_of_one_row_does_not_break_batch_normalisation() -> None:
+    result, _ = run(make_data(n_train=65), model="BaselineModelBN", batch_size=64)
+    assert np.isfinite(result.state["net.1.running_var"]).all()
+
+
+def test_distribution_changes_the_rows_trained_on() -> None:
+    dist = {"n_buckets": 4, "uniform": {"lower": -1, "upper": 1}}
+    plain, reweighted = run(epochs=1)[0], run(epochs=1, dist=dist)[0]
+    assert (plain.state["net.0.bias"] != reweighted.state["net.0.bias"]).any()
+
+
+def test_loss_that_is_not_finite_is_told_with_its_epoch() -> None:
+    with pytest.raises(TrainingError, match=r"epoch 1: .*not finite"):
+        run(act="relu", optim="SGD", learning_rate=1e30, model="SimpleModel")
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_no_rows_is_an_error(split: str) -> None:
+    sizes = {"n_train": 20, "n_val": 20, f"n_{split}": 0}
+    with pytest.raises(TrainingError, match="no rows"):
+        run(make_data(**sizes))
+
+
+def test_compiled_says_why_it_does_not_apply() -> None:
+    with pytest.raises(ConfigError, match="compiled"):
+        run(engine="compiled")
