@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
@@ -73,7 +75,7 @@ def z_histogram(predicted: Predictions) -> Figure:
 
 
 def _residual_histogram(
-    axes: Axes, residuals: dict[str, Floats], unit: str, limit: float
+    axes: Axes, residuals: Mapping[str, Floats], unit: str, limit: float
 ) -> None:
     bins = np.linspace(-limit, limit, 101)
     for name, values in residuals.items():
@@ -91,7 +93,9 @@ def _residual_histogram(
 def _z_residuals(
     predicted: Predictions, keep: npt.NDArray[np.bool_]
 ) -> dict[str, Floats]:
-    residuals = {"network": (predicted.z_cm - predicted.z_reco_cm)[keep]}
+    residuals: dict[str, Floats] = {
+        "network": (predicted.z_cm - predicted.z_reco_cm)[keep]
+    }
     if predicted.z_reference_cm is not None:
         reference = predicted.z_reference_cm - predicted.z_reco_cm
         residuals["reference"] = reference[keep]

@@ -50,7 +50,7 @@ def load_splits(config: Config) -> dict[str, Tracks]:
     if isinstance(data.files, Mapping):
         tables = [_read(data.files[split]) for split in SPLITS]
     else:
-        table = _simulate(config) if data.simulate else _read(data.files)
+        table = _simulate(config) if data.files is None else _read(data.files)
         fractions = data.split or (0.6, 0.2, 0.2)
         tables = split_by_event(table, fractions, seed=config.seed)
     splits = dict(zip(SPLITS, tables, strict=True))

@@ -21,7 +21,7 @@ from nnt.errors import NNTError
 from nnt.networks import Networks
 from nnt.progress import Progress, show_progress
 from nnt.provenance import CodeState, code_state
-from nnt.tracking import MlflowTracker, Run, Tracker
+from nnt.tracking import MlflowTracker, Outcome, Run, Tracker
 from nnt.tracks import Tracks
 from nnt.training.data import (
     SPLITS,
@@ -318,7 +318,7 @@ class _Training:
         child.log_file(path, "logs")
         return result
 
-    def _outcome(self) -> str:
+    def _outcome(self) -> Outcome:
         if self.stop.is_set():
             return "KILLED"
         return "FAILED" if self.errors else "FINISHED"
@@ -373,13 +373,20 @@ class _Training:
                 error=self.errors.get(expert, "not trained"),
             )  # fmt: skip
         figures = {split: judged[split].metrics(expert) for split in JUDGED_SPLITS}
-        ends = {"best_epoch": result.best_epoch, "epochs": result.epochs}
-        child.log_metrics({k: float(v) for k, v in ends.items()}, result.epochs)
+        child.log_metrics(
+            {"best_epoch": float(result.best_epoch), "epochs": float(result.epochs)},
+            result.epochs + 1,
+        )
         for split in JUDGED_SPLITS:
             _log_final(child, split, figures[split], result.epochs)
             log_plots(child, split, judged[split], expert)
         return ExpertResult(
-            run_id=child.run_id, stop_reason=result.stop_reason, **ends, **figures
+            run_id=child.run_id,
+            best_epoch=result.best_epoch,
+            epochs=result.epochs,
+            stop_reason=result.stop_reason,
+            val=figures["val"],
+            test=figures["test"],
         )
 
     def _log_summary(

@@ -1,0 +1,94 @@
+"""Plots of a training rather than of a network: what was drawn, what was learned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+
+from nnt.detector import z_to_cm
+from nnt.plots.style import COLOURS, EXPERT_COLOURS, canvas, legend_numbers
+
+__all__ = ["learning_curves", "sampled_distribution"]
+
+Z_BINS_CM = np.linspace(-100, 100, 101)
+
+
+def sampled_distribution(
+    z_scaled: npt.NDArray[np.floating], rows: npt.NDArray[np.int64]
+) -> Figure:
+    """Draw z as an epoch draws it over z as the data set holds it.
+
+    Parameters
+    ----------
+    z_scaled : float array, shape (N,)
+        Target of each row, in network units.
+    rows : int64 array, shape (M,)
+        Index stream of one epoch.
+    """
+    distinct = len(np.unique(rows)) / max(len(z_scaled), 1)
+    figure, axes = canvas(
+        f"z of the training tracks: one epoch uses {distinct:.0%} of them"
+    )
+    original_cm = z_to_cm(z_scaled)
+    series = {"reconstruction": original_cm, "network": original_cm[rows]}
+    names = {"reconstruction": "original", "network": "sampled"}
+    for kind, z_cm in series.items():
+        axes.hist(
+            z_cm,
+            bins=Z_BINS_CM.tolist(),
+            histtype="step",
+            color=COLOURS[kind],
+            label=legend_numbers(names[kind], z_cm, "cm"),
+        )
+    axes.set_yscale("log")
+    axes.set_ylim(bottom=0.5)
+    axes.set_xlabel("z of the reconstruction (cm)")
+    axes.set_ylabel("tracks per 2 cm")
+    axes.legend(fontsize=7)
+    return figure
+
+
+def learning_curves(history: Mapping[int, Sequence[Mapping[str, float]]]) -> Figure:
+    """Draw the losses of all experts, epoch by epoch.
+
+    Parameters
+    ----------
+    history : mapping
+        Expert to the metrics of its epochs (``train/loss``, ``val/loss``), in
+        order; the first is epoch 1. Losses that are not positive are left out.
+    """
+    figure, axes = canvas("loss of every expert (solid: validation, dotted: training)")
+    for expert, epochs in sorted(history.items()):
+        colour = EXPERT_COLOURS[expert % len(EXPERT_COLOURS)]
+        for name, line in (("val/loss", "-"), ("train/loss", ":")):
+            points = _positive(epochs, name)
+            if not len(points):
+                continue
+            # A line of one point would be invisible.
+            marker = "." if len(points) == 1 else None
+            axes.plot(*points.T, line, color=colour, lw=1.2, marker=marker)
+            if name == "val/loss":
+                number, value = points[np.argmin(points[:, 1])]
+                label = f"expert {expert}: {value:.4g} at epoch {number:.0f}"
+                axes.plot(number, value, "o", color=colour, ms=5, label=label)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("loss (network units)")
+    if axes.lines:
+        axes.set_yscale("log")
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(title="lowest validation loss", fontsize=8)
+    return figure
+
+
+def _positive(
+    epochs: Sequence[Mapping[str, float]], name: str
+) -> npt.NDArray[np.float64]:
+    points = [
+        (number, metrics[name])
+        for number, metrics in enumerate(epochs, start=1)
+        if metrics.get(name, 0.0) > 0 and np.isfinite(metrics[name])
+    ]
+    return np.array(points, dtype=np.float64).reshape(-1, 2)

@@ -1,0 +1,161 @@
+"""A whole training, tracked in a real store in a temporary directory."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import nnt
+from nnt.cli import main
+from nnt.config import config_files
+from nnt.errors import ConfigError, TrackingError
+from nnt.tracking import MlflowTracker, open_run
+from nnt.training import TrainingResult
+from nnt.training.parent import MeanOverExperts
+
+SMALL = {"data": {"simulate": {"tracks": 3000, "seed": 1}, "split": [0.6, 0.2, 0.2]}}
+ARTIFACTS = [
+    "config.yaml",
+    "summary.json",
+    "weights.json",
+    "git/commit.txt",
+    "git/diff.patch",
+    "logs/app.log",
+    "predictions/train.csv.gz",
+    "predictions/test.csv.gz",
+    "plots/val/z_residual.png",
+]
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return tmp_path
+
+
+def train(name: str = "baseline_v2", **more: Any) -> TrainingResult:
+    jobs = more.pop("jobs", None)
+    stop = more.pop("stop", None)
+    config = nnt.load_config(name, overrides={**SMALL, "epochs": 2, **more})
+    return nnt.train(config, jobs=jobs, stop=stop)
+
+
+def weights_of(result: TrainingResult) -> bytes:
+    return open_run(result.run_id).read_text("weights.json").encode()
+
+
+def test_a_training_leaves_all_artifacts(home: Path) -> None:
+    result = train()
+    run = open_run(result.run_id)
+    for path in ARTIFACTS:
+        assert run.download(path, home).is_file()
+    assert run.status == "FINISHED"
+    assert run.tags["nnt.outcome"] == "FINISHED"
+    assert run.tags["config"] == "baseline_v2"
+    assert sorted(result.experts) == [0, 1, 2, 3, 4]
+    assert run.metrics["val/z_std_cm"] == pytest.approx(result.val["z_std_cm"])
+
+
+def test_children_hold_every_epoch(home: Path) -> None:
+    child = open_run(train().experts[3].run_id)
+    assert child.tags["expert"] == "3"
+    lines = child.read_text("metrics.csv").splitlines()
+    assert [line.split(",")[0] for line in lines] == ["epoch", "1", "2"]
+    assert {"train/loss", "val/loss", "val/z_trimmed_std_cm", "lr"} <= set(
+        child.metrics
+    )
+
+
+def test_weights_do_not_depend_on_jobs(home: Path) -> None:
+    assert weights_of(train(jobs=1)) == weights_of(train(jobs=2))
+
+
+def test_zero_epochs_after_a_run_equal_that_run(home: Path) -> None:
+    first = train()
+    again = train(
+        epochs=0, load_pre_trained_weights=first.run_id, compare_to=first.run_id
+    )
+    assert weights_of(again) == weights_of(first)
+    assert again.val["loss_vs_reference"] == 1.0
+
+
+def test_loaded_networks_predict_what_was_written(home: Path) -> None:
+    result = train()
+    place = open_run(result.run_id).download("predictions/test.csv.gz", home)
+    table = nnt.read_tracks(place)
+    written = np.stack([table.extras["NewZ"], table.extras["NewTheta"]], axis=1)
+    predicted = nnt.load_networks(result.run_id).predict(table)
+    assert predicted == pytest.approx(written, abs=1e-6)
+
+
+def test_an_expert_without_rows_fails_alone(home: Path) -> None:
+    result = train(filter="dataset_filters.ExpertFilter(0)", experts=[0, 1])
+    assert result.outcome == "FAILED"
+    assert "no rows" in result.experts[1].error
+    assert result.experts[0].stop_reason == "epochs"
+    assert open_run(result.experts[1].run_id).status == "FAILED"
+
+
+def test_stopping_keeps_what_is_done(home: Path) -> None:
+    stop = Event()
+    stop.set()
+    result = train(stop=stop, epochs=500)
+    assert result.outcome == "KILLED"
+    assert open_run(result.run_id).status == "KILLED"
+    assert weights_of(result)
+
+
+def test_wrong_activation_is_told_before_the_training(home: Path) -> None:
+    first = train()
+    with pytest.raises(ConfigError, match="act"):
+        train(load_pre_trained_weights=first.run_id, act="relu")
+
+
+@pytest.mark.parametrize("text", ["0" * 32, "runs:/" + "f" * 32, "nonsense", "a/../b"])
+def test_a_run_that_is_not_there_is_told(home: Path, text: str) -> None:
+    MlflowTracker().close()
+    with pytest.raises(TrackingError):
+        open_run(text)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in config_files()))
+def test_every_shipped_configuration_trains(home: Path, name: str) -> None:
+    result = train(name, epochs=1, experts=[0], expert_0={"epochs": 1})
+    assert result.outcome == "FINISHED"
+    assert np.isfinite(result.val["loss"])
+
+
+def test_train_prints_one_json_object(home: Path) -> None:
+    options = ["-m", "epochs=1", "-m", "data.simulate.tracks=2000", "--json"]
+    done = CliRunner().invoke(main, ["train", "baseline_v2", "-p", "-d", "x", *options])
+    assert done.exit_code == 0, done.output
+    printed = json.loads(done.stdout)
+    assert {"run_id", "experiment_id", "tracking_uri", "experts", "val", "test"} <= set(
+        printed
+    )
+
+
+def test_a_wrong_key_is_one_message(home: Path) -> None:
+    done = CliRunner().invoke(main, ["train", "baseline_v2", "-m", "epocs=3"])
+    assert done.exit_code == 1
+    assert "epochs" in done.stderr
+    assert "Traceback" not in done.output
+
+
+def test_mean_over_experts_counts_finished_ones_with_their_last_value() -> None:
+    told: list[tuple[int, float]] = []
+    mean = MeanOverExperts([0, 1], lambda metrics, n: told.append((n, metrics["x"])))
+    mean.add(0, {"x": 1.0})
+    assert told == []
+    mean.finish(0)
+    mean.add(1, {"x": 3.0})
+    mean.add(1, {"x": 5.0})
+    mean.finish(1)
+    assert told == [(1, 2.0), (2, 3.0)]
