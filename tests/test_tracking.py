@@ -1,0 +1,303 @@
+"""Runs in a real SQLite store, and in a real server over HTTP."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import closing
+
+import pytest
+
+from nnt.errors import TrackingError
+from nnt.tracking import MlflowTracker, default_uri, open_run
+
+SERVER_START_S = 120
+
+
+@pytest.fixture(autouse=True)
+def workplace(tmp_path, monkeypatch):
+    """Work in an empty directory, with no MLflow setting of the caller."""
+    for name in list(os.environ):
+        if name.startswith("MLFLOW_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory):
+    """Make the tables once; it takes seconds."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    MlflowTracker(f"sqlite:///{path}").close()
+    return path
+
+
+@pytest.fixture
+def tracker(workplace, empty_store):
+    shutil.copy(empty_store, workplace)
+    made = MlflowTracker()
+    yield made
+    made.close()
+
+
+def start(tracker, name="baseline_v2"):
+    return tracker.start_run(name, description="a note", tags={"category": "test"})
+
+
+def history(run, key):
+    client = MlflowTracker()._client
+    points = client.get_metric_history(run.run_id, key)
+    return [(p.step, p.value) for p in sorted(points, key=lambda p: p.step)]
+
+
+def test_default_store_is_a_database_in_the_working_directory(workplace):
+    assert default_uri() == f"sqlite:///{workplace / 'mlflow.db'}"
+
+
+def test_the_variable_names_the_store(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    assert default_uri() == "http://127.0.0.1:1"
+
+
+def test_debug_leaves_the_store_of_the_variable_alone(workplace, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    assert "nnt-debug" in default_uri(debug=True)
+
+
+def test_a_run_comes_back_as_it_was_logged(tracker):
+    run = start(tracker)
+    run.log_params({"cfg.lr": 0.001, "cfg.long": "x" * 7000})
+    run.set_tags({"git.dirty": "false"})
+    run.log_metrics({"val/loss": 0.25}, 1)
+    run.log_text("epochs: 3\n", "config.yaml")
+    run.finish("FINISHED")
+    assert tracker.close() == 0
+    found = open_run(run.run_id)
+    assert (found.name, found.status) == ("baseline_v2", "FINISHED")
+    assert found.params == {"cfg.lr": "0.001", "cfg.long": "x" * 6000}
+    assert found.metrics == {"val/loss": 0.25}
+    assert found.read_text("config.yaml") == "epochs: 3\n"
+    assert found.tags["git.dirty"] == "false"
+    assert found.tags["category"] == "test"
+    assert found.tags["mlflow.note.content"] == "a note"
+    assert found.tags["nnt.outcome"] == "FINISHED"
+
+
+@pytest.mark.parametrize("outcome", ["FINISHED", "FAILED", "KILLED"])
+def test_status_and_reason_of_every_outcome(tracker, outcome):
+    run = start(tracker)
+    run.finish(outcome, "because")
+    tracker.close()
+    found = open_run(run.run_id)
+    assert found.status == found.tags["nnt.outcome"] == outcome
+    assert found.tags["nnt.reason"] == "because"
+
+
+def test_more_than_a_hundred_parameters(tracker):
+    run = start(tracker)
+    run.log_params({f"cfg.{i}": i for i in range(250)})
+    run.finish("FINISHED")
+    assert tracker.close() == 0
+    assert len(open_run(run.run_id).params) == 250
+
+
+def test_a_child_is_nested_in_the_experiment_of_its_parent(tracker):
+    parent = start(tracker)
+    child = tracker.start_child(parent, "expert_3", {"expert": "3"})
+    child.finish("FINISHED")
+    parent.finish("FINISHED")
+    tracker.close()
+    found = open_run(child.run_id)
+    assert found.tags["mlflow.parentRunId"] == parent.run_id
+    assert found.experiment_id == parent.experiment_id
+    assert found.name == "expert_3"
+
+
+def test_every_epoch_of_a_short_curve_is_sent_once(tracker):
+    child = tracker.start_child(start(tracker), "expert_0", {}, expected_points=1000)
+    for step in range(1, 1001):
+        child.log_metrics({"val/loss": 1 / step}, step)
+    child.finish("FINISHED")
+    assert tracker.close() == 0
+    assert history(child, "val/loss") == [(s, 1 / s) for s in range(1, 1001)]
+
+
+def test_a_long_curve_is_thinned_evenly_with_its_first_and_last_point(tracker):
+    child = tracker.start_child(start(tracker), "expert_0", {}, expected_points=3500)
+    for step in range(1, 3500):
+        child.log_metrics({"val/loss": float(step)}, step)
+    child.finish("FINISHED")
+    tracker.close()
+    expected = [1, *range(4, 3500, 4), 3499]
+    assert [step for step, _ in history(child, "val/loss")] == expected
+
+
+def test_a_dataset_keeps_its_name_digest_and_context(tracker):
+    run = start(tracker)
+    run.log_dataset("val", "f" * 64, "tracks.gz", "val", 17)
+    run.finish("FINISHED")
+    assert tracker.close() == 0
+    (given,) = tracker._client.get_run(run.run_id).inputs.dataset_inputs
+    assert (given.dataset.name, given.dataset.digest) == ("val", "f" * 36)
+    assert [(t.key, t.value) for t in given.tags] == [("mlflow.data.context", "val")]
+
+
+def test_the_run_of_mlflow_run_is_taken_over(tracker, monkeypatch):
+    client = tracker._client
+    experiment = client.create_experiment("elsewhere")
+    given = client.create_run(experiment, run_name="sassy-mouse-1")
+    monkeypatch.setenv("MLFLOW_RUN_ID", given.info.run_id)
+    run = start(tracker, "baseline_v4")
+    run.finish("FINISHED")
+    tracker.close()
+    assert run.run_id == given.info.run_id
+    assert run.experiment_id == experiment
+    assert open_run(run.run_id).name == "baseline_v4"
+    assert "MLFLOW_RUN_ID" not in os.environ
+
+
+def test_the_variable_names_the_experiment(tracker, monkeypatch):
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "thesis")
+    run = start(tracker)
+    run.finish("FINISHED")
+    assert tracker._client.get_experiment(run.experiment_id).name == "thesis"
+
+
+def test_a_run_that_mlflow_run_never_made_is_an_error(tracker, monkeypatch):
+    monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
+    with pytest.raises(TrackingError, match="MLFLOW_RUN_ID"):
+        start(tracker)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "abc",
+        "0" * 31,
+        "0" * 32 + "\n",
+        "A" * 32,
+        "runs:/" + "0" * 32 + "/../../etc/passwd",
+        "runs:/" + "0" * 32 + "?x=1",
+        "models:/",
+        "models:/a@b/c",
+        "/etc/passwd",
+        "file:///etc/passwd",
+        "http://127.0.0.1/" + "0" * 32,
+        "x" * 1_000_000,
+    ],
+)
+def test_what_is_not_a_run_is_refused_before_any_store_is_asked(workplace, text):
+    with pytest.raises(TrackingError, match="expected an ID") as told:
+        open_run(text)
+    assert len(str(told.value)) < 300
+    assert not (workplace / "mlflow.db").exists()
+
+
+@pytest.mark.parametrize("form", ["{}", "runs:/{}", "runs:/{}/weights.json"])
+def test_a_run_is_found_by_each_form(tracker, form):
+    run = start(tracker)
+    assert open_run(form.format(run.run_id)).run_id == run.run_id
+
+
+def test_a_registered_model_leads_to_its_run(tracker):
+    run = start(tracker)
+    client = tracker._client
+    client.create_registered_model("nnt-test")
+    source = f"runs:/{run.run_id}/model"
+    made = client.create_model_version("nnt-test", source, run.run_id)
+    client.set_registered_model_alias("nnt-test", "champion", made.version)
+    assert open_run("models:/nnt-test@champion").run_id == run.run_id
+    assert open_run("models:/nnt-test").run_id == run.run_id
+
+
+def test_an_unknown_run_names_the_store_and_what_to_do():
+    with pytest.raises(TrackingError, match=r"mlflow\.db.*MLFLOW_TRACKING_URI"):
+        open_run("0" * 32)
+
+
+@pytest.mark.parametrize("path", ["../secret", "/etc/passwd", "a/../../b"])
+def test_no_artifact_is_read_from_outside_the_run(tracker, path):
+    found = open_run(start(tracker).run_id)
+    with pytest.raises(TrackingError, match="leaves the run"):
+        found.read_text(path)
+
+
+def test_a_missing_artifact_is_named(tracker):
+    found = open_run(start(tracker).run_id)
+    with pytest.raises(TrackingError, match=r"holds no artifact weights\.json"):
+        found.read_text("weights.json")
+
+
+def free_port():
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_an_absent_server_is_told_within_30_s(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
+    begin = time.monotonic()
+    with pytest.raises(TrackingError, match="does not answer"):
+        MlflowTracker()
+    assert time.monotonic() - begin < 30
+
+
+@pytest.fixture
+def server(workplace):
+    """Serve an empty store by `mlflow server`; yield its URI."""
+    port = free_port()
+    command = [
+        sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1",
+        "--port", str(port), "--workers", "1",
+        "--backend-store-uri", f"sqlite:///{workplace / 'server.db'}",
+        "--artifacts-destination", str(workplace / "kept"),
+    ]  # fmt: skip
+    settings = {
+        **os.environ,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+    with (workplace / "server.log").open("wb") as log:
+        process = subprocess.Popen(
+            command, env=settings, stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            wait_for(f"http://127.0.0.1:{port}/health", process)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(30)
+
+
+def wait_for(url, process):
+    end = time.monotonic() + SERVER_START_S
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            with urllib.request.urlopen(url, timeout=2):
+                return
+        except OSError:
+            time.sleep(0.3)
+    pytest.fail("mlflow server did not start")
+
+
+def test_a_run_in_a_server_over_http(server, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    tracker = MlflowTracker()
+    parent = start(tracker)
+    child = tracker.start_child(parent, "expert_0", {}, expected_points=2)
+    for step in (1, 2):
+        child.log_metrics({"val/loss": step / 4}, step)
+    child.log_text("epochs: 2\n", "config.yaml")
+    child.finish("FINISHED")
+    parent.finish("KILLED", "stopped")
+    assert tracker.close() == 0
+    found = open_run(f"runs:/{child.run_id}")
+    assert found.read_text("config.yaml") == "epochs: 2\n"
+    assert found.tags["mlflow.parentRunId"] == parent.run_id
+    assert history(child, "val/loss") == [(1, 0.25), (2, 0.5)]
+    assert open_run(parent.run_id).status == "KILLED"
