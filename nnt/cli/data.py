@@ -2,151 +2,188 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from nnt.cli.common import emit, json_option, print_table, tell_errors
 
 if TYPE_CHECKING:
-    from nnt.tracks import Tracks
+    from nnt.tracks import Spread, Summary, Tracks
 
 __all__ = ["command"]
 
+files_argument = click.argument(
+    "files", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
+overwrite_option = click.option(
+    "--overwrite", is_flag=True, help="Replace files that are there already."
+)
 
-@click.group("data")
+
+@click.group(name="data")
 def command() -> None:
     """Describe, simulate and split track files."""
 
 
-@command.command("describe")
-@click.argument("files", nargs=-1, required=True)
+@command.command()
+@files_argument
 @json_option
 @tell_errors
-def describe(files: tuple[str, ...], as_json: bool) -> None:
-    r"""Tell what track files hold.
+def describe(files: tuple[Path, ...], as_json: bool) -> None:
+    """Tell what track files hold.
 
     \b
     Example:
-      nnt data describe random1.gz random2.gz
+      nnt data describe neuroresults_random1.gz
     """
+    from nnt.tracks import summarise
+
+    summary = summarise(_read(files))
+    if as_json:
+        emit({"files": [str(file) for file in files], **summary.to_dict()})
+    else:
+        _show(summary)
+
+
+@command.command()
+@files_argument
+@click.option(
+    "--to", "folder", required=True, type=click.Path(path_type=Path),
+    help="Folder for random1.gz (training), random2.gz (validation), random3.gz (test)."
+)  # fmt: skip
+@click.option(
+    "--basf2", is_flag=True,
+    help="By BASF2's rule: every hundredth event to random0.gz, the others in turn.",
+)  # fmt: skip
+@click.option(
+    "--shares", nargs=3, type=click.FloatRange(0, 1), default=(0.6, 0.2, 0.2),
+    show_default=True, help="Shares of the events, without --basf2.",
+)  # fmt: skip
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
+@overwrite_option
+@json_option
+@tell_errors
+def split(
+    files: tuple[Path, ...],
+    folder: Path,
+    basf2: bool,
+    shares: tuple[float, float, float],
+    seed: int,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Share the events of track files out; no event is in two parts.
+
+    \b
+    Example:
+      nnt data split tracks.gz --to parts --shares 0.6 0.2 0.2
+    """
+    from nnt.tracks import split_by_event, split_like_basf2
+
+    first = 0 if basf2 else 1
+    if sum(shares) > 1 + 1e-9:
+        raise click.UsageError(f"--shares add up to {sum(shares):g}, more than 1")
+    targets = _targets(folder, range(first, 4), overwrite)
+    tracks = _read(files)
+    parts = split_like_basf2(tracks) if basf2 else split_by_event(tracks, shares, seed)
+    _write(parts, targets, as_json)
+
+
+@command.command()
+@click.argument("folder", metavar="OUT_DIR", type=click.Path(path_type=Path))
+@click.option("--tracks", "n_tracks", required=True, type=click.IntRange(min=3))
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
+@overwrite_option
+@json_option
+@tell_errors
+def simulate(
+    folder: Path, n_tracks: int, seed: int, overwrite: bool, as_json: bool
+) -> None:
+    """Make tracks from the detector's geometry: random1.gz, random2.gz, random3.gz.
+
+    \b
+    Example:
+      nnt data simulate tracks --tracks 100000 --seed 1
+    """
+    from nnt.progress import show_progress
+    from nnt.simulation import simulate as make
+    from nnt.tracks import split_in_turn
+
+    targets = _targets(folder, range(1, 4), overwrite)
+    with show_progress("Simulating", "tracks") as progress:
+        tracks = make(tracks=n_tracks, seed=seed, progress=progress)
+    _write(split_in_turn(tracks, 3), targets, as_json)
+
+
+def _read(files: Sequence[Path]) -> Tracks:
     from nnt.progress import show_progress
     from nnt.tracks import read_tracks
 
     with show_progress("Reading", "bytes") as progress:
-        tracks = read_tracks(list(files), progress=progress)
-    facts = _facts(tracks)
-    if as_json:
-        emit(facts)
-        return
-    share = facts.pop("missing_superlayer_share")
-    experts = facts.pop("rows_per_expert")
-    print_table(
-        ", ".join(files), ["", "value"], [[k, _show(v)] for k, v in facts.items()]
-    )
-    print_table("Rows per expert", ["expert", "rows"], list(experts.items()))
-    print_table(
-        "Rows without a hit",
-        ["superlayer", "share"],
-        [[name, f"{value:.1%}"] for name, value in share.items()],
-    )
+        return read_tracks(files, progress=progress)
 
 
-def _show(value: Any) -> str:
-    return f"{value:,.4g}" if isinstance(value, float) else str(value)
-
-
-def _facts(tracks: Tracks) -> dict[str, Any]:
-    import numpy as np
-
-    from nnt.detector import N_SUPERLAYERS, superlayer_inputs, theta_to_deg, z_to_cm
-
-    z_cm = z_to_cm(tracks.targets[:, 0])
-    theta_deg = theta_to_deg(tracks.targets[:, 1])
-    missing = {
-        f"SL{sl}": float(np.mean(~tracks.inputs[:, superlayer_inputs(sl)].any(axis=1)))
-        for sl in range(N_SUPERLAYERS)
-    }
-    experts, counts = np.unique(tracks.expert, return_counts=True)
-    return {
-        "rows": len(tracks),
-        "events": int(tracks.event_index.max()) + 1,
-        "z_mean_cm": float(np.mean(z_cm)),
-        "z_std_cm": float(np.std(z_cm)),
-        "share_within_1cm": float(np.mean(np.abs(z_cm) < 1)),
-        "theta_mean_deg": float(np.mean(theta_deg)),
-        "theta_std_deg": float(np.std(theta_deg)),
-        "reference_network": tracks.reference is not None,
-        "digest": tracks.digest,
-        "rows_per_expert": dict(
-            zip((str(k) for k in experts), counts.tolist(), strict=True)
-        ),
-        "missing_superlayer_share": missing,
-    }
-
-
-@command.command("simulate")
-@click.argument("out_dir", type=click.Path(path_type=Path))
-@click.option("--tracks", type=click.IntRange(min=100), required=True)
-@click.option("--seed", type=int, default=1, show_default=True)
-@tell_errors
-def simulate_command(out_dir: Path, tracks: int, seed: int) -> None:
-    r"""Write random1.gz, random2.gz and random3.gz in BASF2's 42-column form.
-
-    \b
-    Example:
-      nnt data simulate data --tracks 100000 --seed 1
-    """
-    from nnt.progress import show_progress
-    from nnt.simulation import simulate
-
-    with show_progress("Simulating", "tracks") as progress:
-        table = simulate(tracks, seed, progress)
-    event = table.event_index
-    parts = {f"random{i + 1}.gz": table[event % 3 == i] for i in range(3)}
-    _write(parts, out_dir)
-
-
-@command.command("split")
-@click.argument("files", nargs=-1, required=True)
-@click.option(
-    "--to", "out_dir", type=click.Path(path_type=Path), required=True,
-    help="Directory of the parts.",
-)  # fmt: skip
-@click.option("--basf2", is_flag=True, help="Streams 0 to 3 by BASF2's own rule.")
-@click.option("--seed", type=int, default=1, show_default=True)
-@tell_errors
-def split(files: tuple[str, ...], out_dir: Path, basf2: bool, seed: int) -> None:
-    r"""Split track files by event: train, val, test, or BASF2's streams.
-
-    \b
-    Example:
-      nnt data split all.gz --to parts
-    """
-    from nnt.tracks import read_tracks, split_by_event, split_like_basf2
-
-    tracks = read_tracks(list(files))
-    if basf2:
-        streams = split_like_basf2(tracks)
-        parts = {f"random_{i}.gz": part for i, part in enumerate(streams)}
-    else:
-        shares = split_by_event(tracks, (0.6, 0.2, 0.2), seed)
-        names = ("train.gz", "val.gz", "test.gz")
-        parts = dict(zip(names, shares, strict=True))
-    _write(parts, out_dir)
-
-
-def _write(parts: dict[str, Tracks], out_dir: Path) -> None:
+def _targets(folder: Path, numbers: range, overwrite: bool) -> list[Path]:
+    """Make the folder and name its files, before any long work."""
     from nnt.errors import DataError
+
+    targets = [folder / f"random{i}.gz" for i in numbers]
+    there = [str(path) for path in targets if path.exists()]
+    if there and not overwrite:
+        raise DataError(
+            f"{', '.join(there)}: there already; choose another folder, or give "
+            "--overwrite to replace them"
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise DataError(f"{folder}: cannot be made a folder ({err.strerror})") from err
+    return targets
+
+
+def _write(parts: Sequence[Tracks], targets: Sequence[Path], as_json: bool) -> None:
+    from nnt.errors import DataError
+    from nnt.progress import show_progress
     from nnt.tracks import write_tracks
 
-    try:
-        out_dir.mkdir(parents=True, exist_ok=True)
-        for name, part in parts.items():
-            write_tracks(part, out_dir / name)
-            click.echo(f"{out_dir / name}: {len(part):,} rows", err=True)
-    except OSError as err:
-        raise DataError(
-            f"{out_dir}: cannot be written ({err.strerror}); choose another directory"
-        ) from err
+    for part, path in zip(parts, targets, strict=True):
+        if not len(part):
+            raise DataError(f"{path}: no event is left for it; give more data")
+    for part, path in zip(parts, targets, strict=True):
+        with show_progress(f"Writing {path.name}", "rows") as progress:
+            write_tracks(part, path, progress=progress)
+    rows = {str(path): len(part) for part, path in zip(parts, targets, strict=True)}
+    if as_json:
+        emit({"rows": rows})
+    else:
+        print_table("Written", ["file", "rows"], list(rows.items()))
+
+
+def _show(summary: Summary) -> None:
+    counts: list[tuple[str, object]] = [
+        ("rows", f"{summary.rows:,}"),
+        ("events", f"{summary.events:,}"),
+    ]
+    counts += [(f"expert {k}", f"{n:,}") for k, n in summary.rows_per_expert.items()]
+    counts += [
+        (f"without SL{i}", f"{share:.1%}")
+        for i, share in enumerate(summary.missing_superlayer_share)
+    ]
+    reference = "absent"
+    if summary.reference_z_std_cm is not None:
+        reference = f"present, z off by {summary.reference_z_std_cm:.2f} cm (std)"
+    counts.append(("reference network", reference))
+    print_table("Tracks", ["", "found"], counts)
+    spreads = [("z (cm)", summary.z_cm), ("theta (deg)", summary.theta_deg)]
+    if summary.pt_gev is not None:
+        spreads.append(("pt (GeV)", summary.pt_gev))
+    columns = ["", "mean", "std", "min", "median", "max"]
+    print_table("Targets", columns, [(n, *_cells(s)) for n, s in spreads])
+
+
+def _cells(spread: Spread) -> list[str]:
+    values = (spread.mean, spread.std, spread.minimum, spread.median, spread.maximum)
+    return [f"{value:.2f}" for value in values]

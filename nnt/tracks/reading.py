@@ -54,6 +54,8 @@ GZIP_MAGIC = b"\x1f\x8b"
 MAX_TEXT_BYTES = 16 << 30
 """Decompressed size above which a file is refused."""
 CHUNK_BYTES = 1 << 24
+SLICE_BYTES = 2048
+"""Fed at once: what follows the end of a member is copied, so it is kept short."""
 GZIP_HEADER = 16 + zlib.MAX_WBITS
 
 
@@ -127,39 +129,44 @@ def _text(path: Path, content: bytes) -> bytes:
 
 def _inflate(path: Path, content: bytes) -> bytes:
     """Decompress all members, in memory bounded by `MAX_TEXT_BYTES`."""
-    parts, size, view = [], 0, memoryview(content)
-    while len(view):
-        stream = zlib.decompressobj(GZIP_HEADER)
-        try:
-            part = stream.decompress(view, CHUNK_BYTES)
-            while part or not stream.eof:
-                size += len(part)
-                parts.append(part)
-                if size > MAX_TEXT_BYTES:
-                    raise DataError(
-                        f"{path}: expands to more than {MAX_TEXT_BYTES >> 30} GiB; "
-                        "split the file"
-                    )
-                if stream.eof or not stream.unconsumed_tail:
+    parts, size, place, view = [], 0, 0, memoryview(content)
+    stream = zlib.decompressobj(GZIP_HEADER)
+    try:
+        while place < len(view):
+            if stream.eof:
+                if _is_padding(path, view[place : place + SLICE_BYTES]):
                     break
-                part = stream.decompress(stream.unconsumed_tail, CHUNK_BYTES)
-        except zlib.error as err:
-            raise DataError(
-                f"{path}: the gzip data are damaged at byte "
-                f"{len(content) - len(view)} ({err}); copy the file anew"
-            ) from err
-        if not stream.eof:
-            raise DataError(
-                f"{path}: the gzip file ends in the middle of its data; it was cut "
-                "off, copy it anew"
-            )
-        unused = len(stream.unused_data)
-        view = view[len(view) - unused :]
-        if unused and bytes(view[:2]) != GZIP_MAGIC:
-            if not bytes(view).strip(b"\0"):
-                break
-            raise DataError(f"{path}: found other data after the gzip data")
+                stream = zlib.decompressobj(GZIP_HEADER)
+            piece = view[place : place + SLICE_BYTES]
+            part = stream.decompress(piece, CHUNK_BYTES)
+            place += len(piece) - len(stream.unconsumed_tail or stream.unused_data)
+            parts.append(part)
+            size += len(part)
+            if size > MAX_TEXT_BYTES:
+                raise DataError(
+                    f"{path}: expands to more than {MAX_TEXT_BYTES:,} bytes; split "
+                    "the file"
+                )
+    except zlib.error as err:
+        raise DataError(
+            f"{path}: the gzip data are damaged near byte {place} ({err}); copy the "
+            "file anew"
+        ) from err
+    if not stream.eof:
+        raise DataError(
+            f"{path}: the gzip file ends in the middle of its data; it was cut off, "
+            "copy it anew"
+        )
     return b"".join(parts)
+
+
+def _is_padding(path: Path, following: memoryview) -> bool:
+    """Whether a member is the last one: zeros may pad a file, nothing else."""
+    if bytes(following[:2]) == GZIP_MAGIC:
+        return False
+    if bytes(following).strip(b"\0"):
+        raise DataError(f"{path}: found other data after the gzip data")
+    return True
 
 
 def _header(text: bytes, path: Path) -> tuple[list[str], int]:

@@ -1,0 +1,111 @@
+"""``nnt data``, as a person types it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from nnt.cli import main
+from nnt.tracks import Tracks, read_tracks, summarise, write_tracks
+
+MakeTracks = Callable[..., Tracks]
+
+
+def nnt(*args: object) -> Result:
+    return CliRunner().invoke(main, [str(arg) for arg in args])
+
+
+@pytest.fixture
+def file(make_tracks: MakeTracks, tmp_path: Path) -> Path:
+    path = tmp_path / "tracks.gz"
+    write_tracks(make_tracks(900), path)
+    return path
+
+
+def test_summary_against_plain_counts(make_tracks: MakeTracks) -> None:
+    tracks = make_tracks(400)
+    summary = summarise(tracks)
+    experts = tracks.expert.tolist()
+    assert summary.rows == 400
+    assert summary.events == len({(i["Run"], i["Event"]) for i in tracks.ids})
+    assert summary.rows_per_expert == {k: experts.count(k) for k in range(5)}
+    assert summary.missing_superlayer_share[7] == experts.count(1) / 400
+    assert summary.missing_superlayer_share[0] == 0
+    z_cm = [100 * float(z) for z in tracks.targets[:, 0]]
+    assert summary.z_cm.mean == pytest.approx(sum(z_cm) / 400)
+    assert (summary.z_cm.minimum, summary.z_cm.maximum) == pytest.approx(
+        (min(z_cm), max(z_cm))
+    )
+    assert summary.pt_gev is None
+    assert summary.has_reference
+
+
+def test_describe(file: Path) -> None:
+    done = nnt("data", "describe", file, "--json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert found["rows"] == 900
+    assert found["rows_per_expert"].keys() == set("01234")
+    table = nnt("data", "describe", file)
+    assert table.exit_code == 0
+    assert "900" in table.stdout
+    assert "expert 4" in table.stdout
+
+
+def test_describe_tells_a_wrong_file(tmp_path: Path) -> None:
+    done = nnt("data", "describe", tmp_path / "none.gz")
+    assert done.exit_code == 1
+    assert "none.gz: cannot be read" in done.stderr
+    assert "Traceback" not in done.output
+
+
+@pytest.mark.parametrize(("flags", "first"), [((), 1), (("--basf2",), 0)])
+def test_split(file: Path, tmp_path: Path, flags: tuple[str, ...], first: int) -> None:
+    folder = tmp_path / "a" / "parts"
+    done = nnt("data", "split", file, "--to", folder, "--json", *flags)
+    assert done.exit_code == 0, done.output
+    rows = json.loads(done.stdout)["rows"]
+    assert [Path(name).name for name in rows] == [
+        f"random{i}.gz" for i in range(first, 4)
+    ]
+    assert sum(rows.values()) == 900
+    for name, n_rows in rows.items():
+        assert len(read_tracks(name)) == n_rows
+
+
+def test_split_does_not_replace_files_unasked(file: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "parts"
+    assert nnt("data", "split", file, "--to", folder).exit_code == 0
+    before = (folder / "random1.gz").read_bytes()
+    again = nnt("data", "split", file, "--to", folder, "--seed", 2)
+    assert again.exit_code == 1
+    assert "--overwrite" in again.stderr
+    assert (folder / "random1.gz").read_bytes() == before
+    assert nnt(
+        "data", "split", file, "--to", folder, "--seed", 2, "--overwrite"
+    ).exit_code == 0  # fmt: skip
+    assert (folder / "random1.gz").read_bytes() != before
+
+
+def test_shares_above_one_are_refused(file: Path, tmp_path: Path) -> None:
+    done = nnt("data", "split", file, "--to", tmp_path, "--shares", 0.6, 0.6, 0.2)
+    assert done.exit_code == 2
+    assert "more than 1" in done.stderr
+
+
+def test_simulate_writes_all_tracks_in_three_files(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        done = nnt("data", "simulate", tmp_path / name, "--tracks", 300, "--seed", 7)
+        assert done.exit_code == 0, done.output
+    files = [tmp_path / "a" / f"random{i}.gz" for i in (1, 2, 3)]
+    parts = [read_tracks(path) for path in files]
+    assert sum(map(len, parts)) == 300
+    sets = [set(np.unique(part.ids["Event"]).tolist()) for part in parts]
+    assert sum(map(len, sets)) == len(set.union(*sets))
+    for path in files:
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
