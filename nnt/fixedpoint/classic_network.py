@@ -1,0 +1,146 @@
+"""The classic network in integers (``NeuroTrigger::runMLPFix`` of BASF2)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from nnt.errors import DataError, shorten
+from nnt.fixedpoint.arithmetic import (
+    F64,
+    Layer,
+    checked_inputs,
+    checked_layers,
+    round_half_away,
+    run_layers,
+)
+
+__all__ = ["DEFAULT_PRECISION", "MAX_BITS", "check_precision", "classic"]
+
+DEFAULT_PRECISION = (12, 8, 8, 12, 10, 10)
+"""Fractional bits of phi and alpha, the factor from radians to wires, the
+reference ID, the nodes, the weights, and the argument of the tanh table."""
+
+MAX_BITS = 20
+
+
+def classic(
+    inputs: npt.ArrayLike,
+    w1: npt.ArrayLike,
+    b1: npt.ArrayLike,
+    w2: npt.ArrayLike,
+    b2: npt.ArrayLike,
+    precision: Sequence[int] = DEFAULT_PRECISION,
+    *,
+    saturate_13_bit: bool = False,
+) -> npt.NDArray[np.int64]:
+    """Run a network of one hidden layer as the firmware does.
+
+    Parameters
+    ----------
+    inputs : array_like, shape (N, n_in)
+        Scaled inputs. They are truncated, so those read from text must first
+        go through `snap_text_inputs`.
+    w1, b1 : array_like, shapes (n_hidden, n_in) and (n_hidden,)
+        First layer of a network with activation tanh(x / 2).
+    w2, b2 : array_like, shapes (n_out, n_hidden) and (n_out,)
+        Second layer.
+    precision : sequence of 6 int
+        Fractional bits, see `DEFAULT_PRECISION`; the last three matter here.
+    saturate_13_bit : bool
+        Keep outputs in a signed word of ``precision[3] + 1`` bits. The
+        software can return +1.0 (4096), which such a word cannot hold.
+
+    Returns
+    -------
+    int64 array, shape (N, n_out)
+        Outputs times ``2**precision[3]``.
+
+    Raises
+    ------
+    DataError
+        Shapes do not fit, numbers are not finite, or the precision is none.
+
+    Notes
+    -----
+    Inputs and weights are float32, as in BASF2. Inputs are truncated toward
+    zero, weights rounded with halves away from zero. The bits of a sum below
+    the argument of the table are dropped from its magnitude; the table holds
+    the tanh at the middle of the dropped range, computed from a float32.
+    """
+    bits = check_precision(precision)
+    node_bits, weight_bits = bits[3], bits[4]
+    floats = checked_layers([(w1, b1), (w2, b2)])
+    x = checked_inputs(inputs, floats[0][0].shape[1])
+    table = _tanh_half_table(*bits[3:])
+    # Powers of two scale exactly: the sums come out in units of a table bin.
+    per_bin = 2.0 ** -_dropped_bits(bits)
+    layers = [
+        Layer(
+            round_half_away(w * 2.0**weight_bits).T * per_bin,
+            round_half_away(b * 2.0**weight_bits) * 2.0**node_bits * per_bin + 0.0,
+        )
+        for w, b in floats
+    ]
+
+    def to_nodes(value: F64) -> F64:
+        value *= 2.0**node_bits
+        return np.trunc(value, out=value)
+
+    def activate(sums: F64) -> F64:
+        bins = np.abs(sums).astype(np.int64)
+        magnitude: F64 = table.take(bins, mode="clip")
+        return np.copysign(magnitude, sums, out=magnitude)
+
+    output = run_layers(x, layers, to_nodes, activate, 2.0**node_bits, 1 / per_bin)
+    return np.minimum(output, 2**node_bits - 1) if saturate_13_bit else output
+
+
+def check_precision(precision: Sequence[int]) -> tuple[int, ...]:
+    """Six counts of fractional bits, checked.
+
+    Raises
+    ------
+    DataError
+        There are not six, one is outside 0 .. 20, or a shift is negative.
+    """
+    bits = tuple(precision)
+    whole = all(isinstance(b, int | np.integer) for b in bits)
+    if len(bits) != 6 or not whole or not all(0 <= b <= MAX_BITS for b in bits):
+        raise DataError(
+            f"precision: expected 6 counts of bits from 0 to {MAX_BITS}, found "
+            f"{shorten(bits)}"
+        )
+    if _dropped_bits(bits) < 0:
+        raise DataError(
+            f"precision: expected at most {bits[3] + bits[4]} bits for the table "
+            f"(nodes + weights), found {bits[5]}"
+        )
+    if bits[0] + bits[1] < bits[2]:
+        raise DataError(
+            f"precision: expected at most {bits[0] + bits[1]} bits for the "
+            f"reference ID (phi + factor), found {bits[2]}"
+        )
+    return tuple(int(b) for b in bits)
+
+
+def _dropped_bits(bits: Sequence[int]) -> int:
+    return int(bits[3]) + int(bits[4]) - int(bits[5])
+
+
+@lru_cache(maxsize=8)
+def _tanh_half_table(node_bits: int, weight_bits: int, table_bits: int) -> F64:
+    """Values of tanh(x / 2) in node units; the last one is the saturation."""
+    dropped = node_bits + weight_bits - table_bits
+    size = math.ceil(math.atanh(1 - 2.0 ** -(node_bits + 1)) * 2.0 ** (table_bits + 1))
+    middle = np.arange(size) + 0.5 - 2.0 ** -(dropped + 1)
+    argument = (middle / 2.0**table_bits).astype(np.float32).astype(np.float64)
+    table = np.append(
+        round_half_away(np.tanh(argument / 2) * 2.0**node_bits), 2.0**node_bits
+    )
+    table.setflags(write=False)
+    return table

@@ -1,0 +1,120 @@
+"""The network of the 3D Hough chain in integers (``NeuroTrigger3DH`` of BASF2)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from nnt.errors import DataError
+from nnt.fixedpoint.arithmetic import (
+    F64,
+    Layer,
+    checked_inputs,
+    checked_layers,
+    round_half_away,
+    run_layers,
+)
+
+__all__ = ["hough3d", "weight_fraction_bits"]
+
+NODE_BITS = 12
+WEIGHT_BITS = 17
+"""Magnitude bits of the 18-bit signed words of the weights."""
+WINDOW_BITS = 18
+TABLE_SIZE = 4096
+TABLE_SHIFT = 2
+"""The table covers sums below 4.0 = 2**14 in node units: 2**14 / 4096 = 2**2."""
+LARGEST = 4095
+
+
+def hough3d(
+    inputs: npt.ArrayLike,
+    layers: Sequence[tuple[npt.ArrayLike, npt.ArrayLike]],
+) -> npt.NDArray[np.int64]:
+    """Run a network of any depth as the firmware of the 3D Hough chain does.
+
+    Parameters
+    ----------
+    inputs : array_like, shape (N, n_in)
+        Scaled inputs; n_in is 27 or 126 in BASF2.
+    layers : sequence of (weight, bias)
+        Shapes (out, in) and (out,), for the activation tanh(x) everywhere.
+
+    Returns
+    -------
+    int64 array, shape (N, n_out)
+        Outputs times 2**12, within -4095 .. 4095.
+
+    Raises
+    ------
+    DataError
+        Shapes do not fit, or numbers are not finite or too large.
+
+    Notes
+    -----
+    Inputs are rounded to 12 bits. All weights share the scale that makes the
+    largest fill an 18-bit word. Of each sum an 18-bit window is kept: it is
+    floored, and wraps at a magnitude of 32. Its magnitude addresses the tanh
+    table; the sign is that of the whole sum.
+    """
+    floats = checked_layers(layers)
+    x = checked_inputs(inputs, floats[0][0].shape[1])
+    fraction = weight_fraction_bits(floats)
+    whole = [
+        Layer(
+            round_half_away(w * 2.0**fraction).T,
+            round_half_away(b * 2.0**fraction) * 2.0**NODE_BITS + 0.0,
+        )
+        for w, b in floats
+    ]
+
+    def to_nodes(value: F64) -> F64:
+        return round_half_away(value * 2.0**NODE_BITS)
+
+    def activate(sums: F64) -> F64:
+        window = np.floor(sums * 2.0**-fraction).astype(np.int64)
+        half = 1 << (WINDOW_BITS - 1)
+        window = ((window + half) & (2 * half - 1)) - half
+        index = np.abs(window) >> TABLE_SHIFT
+        magnitude: F64 = _tanh_table().take(index, mode="clip")
+        return np.copysign(magnitude, sums, out=magnitude)
+
+    return run_layers(x, whole, to_nodes, activate, LARGEST)
+
+
+def weight_fraction_bits(layers: Sequence[tuple[F64, F64]]) -> int:
+    """Fractional bits that all weights and biases share.
+
+    Raises
+    ------
+    DataError
+        A weight is so large that no fractional bit is left.
+    """
+    largest = max(
+        float(np.abs(part).max(initial=0)) for layer in layers for part in layer
+    )
+    if largest == 0:
+        return WEIGHT_BITS
+    mantissa, exponent = math.frexp(largest)
+    shift = exponent - 1 if mantissa == 0.5 else exponent  # ceil(log2), exact
+    if shift > WEIGHT_BITS:
+        raise DataError(
+            f"weights: the largest is {largest:.6g}, expected at most "
+            f"{1 << WEIGHT_BITS}; at most 4 keeps 15 fractional bits"
+        )
+    return WEIGHT_BITS - shift
+
+
+@lru_cache(maxsize=1)
+def _tanh_table() -> F64:
+    """Values of tanh in node units; the last one is the saturation."""
+    steps = np.arange(TABLE_SIZE + 1, dtype=np.float64)
+    values = np.tanh(steps * 2.0**TABLE_SHIFT / 2.0**NODE_BITS) * 2.0**NODE_BITS
+    table = np.minimum(round_half_away(values), LARGEST)
+    table[TABLE_SIZE] = LARGEST
+    table.setflags(write=False)
+    return table

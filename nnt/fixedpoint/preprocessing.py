@@ -1,0 +1,213 @@
+"""Network inputs from a track and its segments (``updateTrackFix`` of BASF2)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from nnt.detector import (
+    ALPHA_SCALE,
+    ID_RANGES,
+    N_INPUTS,
+    N_SUPERLAYERS,
+    SUPERLAYERS,
+    T_MAX_TICKS,
+    id_scaling,
+)
+from nnt.errors import DataError
+from nnt.fixedpoint.arithmetic import F64, round_half_away
+from nnt.fixedpoint.classic_network import DEFAULT_PRECISION, check_precision
+
+__all__ = [
+    "Segments",
+    "TrackParameters",
+    "classic_inputs",
+    "relative_ids",
+    "track_parameters",
+]
+
+I64 = npt.NDArray[np.int64]
+
+N_WIRES = np.array([layer.n_wires for layer in SUPERLAYERS], dtype=np.float64)
+OFFSETS = np.array([layer.segment_offset for layer in SUPERLAYERS], dtype=np.int64)
+RADII_CM = np.array([layer.radius_cm for layer in SUPERLAYERS])
+
+SHIFT_OF_PRIORITY = np.array([0.0, -0.5, 0.5, 0.0])
+"""Wires by which a second priority wire lies beside the first priority one."""
+SIGN_OF_LEFT_RIGHT = np.array([0.0, -1.0, 1.0, 0.0])
+"""Sign of the drift time: unknown, right, left, undetermined."""
+FIRST_PRIORITY = 3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Segments:
+    """The selected track segment of each superlayer; int64 arrays of (N, 9)."""
+
+    segment: I64
+    """Number in the count over all superlayers; -1 where there is none."""
+    priority: I64
+    """0 none, 1 second right, 2 second left, 3 first."""
+    left_right: I64
+    """0 none, 1 right, 2 left, 3 undetermined."""
+    time_ticks: I64
+    """Time of the priority wire."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrackParameters:
+    """Integer crossing angle and reference ID, (N, 9, 2): first, second layer."""
+
+    alpha: I64
+    """Times ``2**precision[0]``, in rad."""
+    reference_id: I64
+    """Times ``2**precision[2]``, in wires."""
+
+
+def track_parameters(
+    phi0_rad: npt.ArrayLike,
+    omega_per_cm: npt.ArrayLike,
+    precision: Sequence[int] = DEFAULT_PRECISION,
+) -> TrackParameters:
+    """Where tracks cross the priority layers, in integers.
+
+    Parameters
+    ----------
+    phi0_rad, omega_per_cm : array_like, shape (N,)
+        Azimuth and signed curvature of the 2D tracks.
+    precision : sequence of 6 int
+        Fractional bits, see `DEFAULT_PRECISION`.
+
+    Raises
+    ------
+    DataError
+        Shapes differ, or numbers are not finite.
+    """
+    bits = check_precision(precision)
+    phi0 = np.asarray(phi0_rad, dtype=np.float64)
+    omega = np.asarray(omega_per_cm, dtype=np.float64)
+    if phi0.ndim != 1 or phi0.shape != omega.shape:
+        raise DataError(
+            f"phi0, omega: expected equal shapes (N,), found {phi0.shape} and "
+            f"{omega.shape}"
+        )
+    if not (np.isfinite(phi0).all() and np.isfinite(omega).all()):
+        raise DataError("phi0, omega: expected finite numbers")
+    sine = RADII_CM * omega[:, None, None] / 2
+    # A track that curls up before the layer gets +pi/2, whatever its charge.
+    angle = np.where(np.abs(sine) < 1, np.arcsin(np.clip(sine, -1, 1)), math.pi / 2)
+    alpha = round_half_away(angle * 2.0 ** bits[0])
+    phi = round_half_away(phi0 * 2.0 ** bits[0])[:, None, None]
+    to_wires = round_half_away(N_WIRES / (2 * math.pi) * 2.0 ** bits[1])[:, None]
+    reference_id = np.trunc((phi - alpha) * to_wires / 2.0 ** (sum(bits[:2]) - bits[2]))
+    return TrackParameters(alpha.astype(np.int64), reference_id.astype(np.int64))
+
+
+def relative_ids(
+    parameters: TrackParameters,
+    segments: Segments,
+    precision: Sequence[int] = DEFAULT_PRECISION,
+) -> F64:
+    """Distance of each segment from the reference ID, in wires.
+
+    Returns
+    -------
+    float64 array, shape (N, 9)
+        Within half a turn; 0 where there is no segment.
+    """
+    bits = check_precision(precision)
+    reference = _of_layer_hit(parameters.reference_id, segments) / 2.0 ** bits[2]
+    distance = segments.segment - OFFSETS - reference
+    distance += SHIFT_OF_PRIORITY[segments.priority]
+    distance -= np.rint(distance / N_WIRES) * N_WIRES
+    return np.where(segments.segment >= 0, distance, 0.0)
+
+
+def classic_inputs(
+    phi0_rad: npt.ArrayLike,
+    omega_per_cm: npt.ArrayLike,
+    segments: Segments,
+    event_time_ticks: npt.ArrayLike,
+    precision: Sequence[int] = DEFAULT_PRECISION,
+    *,
+    id_ranges: Sequence[tuple[float, float]] = ID_RANGES,
+    t_max_ticks: int = T_MAX_TICKS,
+) -> npt.NDArray[np.float32]:
+    """The 27 inputs of the integer chain.
+
+    Parameters
+    ----------
+    phi0_rad, omega_per_cm : array_like, shape (N,)
+        Azimuth and signed curvature of the 2D tracks.
+    segments : Segments
+        The segments that were selected, at most one per superlayer.
+    event_time_ticks : array_like, shape (N,)
+        Event time; NaN where there is none, which makes all drift times 0.
+    precision : sequence of 6 int
+        Fractional bits, see `DEFAULT_PRECISION`.
+    id_ranges : sequence of 9 (float, float)
+        relID window of each superlayer, in wires.
+    t_max_ticks : int
+        Drift times are clamped to ``[0, t_max_ticks]``.
+
+    Returns
+    -------
+    float32 array, shape (N, 27)
+        relID, drift time and crossing angle of each superlayer, scaled;
+        zeros where there is no segment.
+
+    Raises
+    ------
+    DataError
+        Shapes do not fit, codes are none, or numbers are not finite.
+    """
+    bits = check_precision(precision)
+    parameters = track_parameters(phi0_rad, omega_per_cm, bits)
+    event_time = np.asarray(event_time_ticks, dtype=np.float64)
+    _check_segments(segments, event_time, len(parameters.alpha))
+    scalings = [id_scaling(lower, upper) for lower, upper in id_ranges]
+    scale = np.array([own.scale for own in scalings])
+    offset = np.array([own.offset for own in scalings])
+
+    inputs = np.empty((len(event_time), N_SUPERLAYERS, 3))
+    inputs[..., 0] = scale * (relative_ids(parameters, segments, bits) - offset)
+    inputs[..., 1] = _drift_times(segments, event_time, t_max_ticks)
+    alpha = _of_layer_hit(parameters.alpha, segments) / 2.0 ** bits[0]
+    inputs[..., 2] = ALPHA_SCALE * alpha
+    inputs[segments.segment < 0] = 0
+    return inputs.reshape(-1, N_INPUTS).astype(np.float32)
+
+
+def _of_layer_hit(values: I64, segments: Segments) -> I64:
+    first = segments.priority == FIRST_PRIORITY
+    chosen: I64 = np.where(first, values[..., 0], values[..., 1])
+    return chosen
+
+
+def _drift_times(segments: Segments, event_time: F64, t_max_ticks: int) -> F64:
+    ticks = np.clip(segments.time_ticks - event_time[:, None], 0, t_max_ticks)
+    signed = SIGN_OF_LEFT_RIGHT[segments.left_right] * ticks
+    scale = 2.0 ** math.floor(math.log2(1 / t_max_ticks))
+    # An unknown event time is NaN, and so is every difference from it.
+    return np.nan_to_num(signed, nan=0.0) * scale
+
+
+def _check_segments(segments: Segments, event_time: F64, n_tracks: int) -> None:
+    if event_time.shape != (n_tracks,):
+        raise DataError(
+            f"event time: expected shape ({n_tracks},), found {event_time.shape}"
+        )
+    for name in ("segment", "priority", "left_right", "time_ticks"):
+        found = getattr(segments, name)
+        if found.shape != (n_tracks, N_SUPERLAYERS):
+            raise DataError(
+                f"segments: {name}: expected shape ({n_tracks}, {N_SUPERLAYERS}), "
+                f"found {found.shape}"
+            )
+    for name in ("priority", "left_right"):
+        found = getattr(segments, name)
+        if ((found < 0) | (found > 3)).any():
+            raise DataError(f"segments: {name}: expected codes 0 to 3")

@@ -1,0 +1,231 @@
+"""Integer networks and their inputs, against BASF2 and slow plain references."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nnt import fixedpoint
+from nnt.errors import DataError
+from nnt.fixedpoint.classic_network import _tanh_half_table
+from nnt.fixedpoint.hough3d_network import _tanh_table
+
+GOLDEN = Path(__file__).parents[2] / "shared" / "data" / "basf2_fixed_point.json"
+LAYERS = [f"model.net.{i}.{kind}" for i in (0, 2) for kind in ("weight", "bias")]
+PRECISIONS = [(12, 8, 8, 12, 10, 10), (10, 8, 8, 8, 6, 8), (12, 8, 8, 5, 4, 9)]
+
+
+@pytest.fixture(scope="module")
+def golden() -> dict[str, Any]:
+    if not GOLDEN.exists():
+        pytest.skip("numbers of BASF2 are not here")
+    value: dict[str, Any] = json.loads(GOLDEN.read_text())
+    return value
+
+
+def c_round(value: float) -> int:
+    whole = math.trunc(value)
+    return whole + int(math.copysign(abs(value - whole) >= 0.5, value))
+
+
+def slow_classic(x, layers, precision):
+    """One track after the other, in Python's integers."""
+    nodes_bits, weight_bits, table_bits = precision[3:]
+    dropped = nodes_bits + weight_bits - table_bits
+    limit = math.ceil(math.atanh(1 - 2.0 ** -(nodes_bits + 1)) * 2 ** (table_bits + 1))
+    nodes = [math.trunc(float(v) * 2**nodes_bits) for v in x]
+    for weight, bias in layers:
+        following = []
+        for row, b in zip(weight, bias, strict=True):
+            total = c_round(float(b) * 2**weight_bits) * 2**nodes_bits
+            for w, node in zip(row, nodes, strict=True):
+                total += c_round(float(w) * 2**weight_bits) * node
+            index = abs(total) >> dropped
+            xf = float(
+                np.float32((index + 0.5 - 2.0 ** -(dropped + 1)) / 2**table_bits)
+            )
+            y = 2**nodes_bits
+            if index < limit:
+                y = c_round(math.tanh(xf / 2) * 2**nodes_bits)
+            following.append(-y if total < 0 else y)
+        nodes = following
+    return nodes
+
+
+def slow_hough3d(x, layers):
+    largest = max(float(np.abs(p).max()) for layer in layers for p in layer)
+    fraction = 17 - math.ceil(math.log2(largest))
+    nodes = [c_round(float(v) * 4096) for v in x]
+    for weight, bias in layers:
+        following = []
+        for row, b in zip(weight, bias, strict=True):
+            total = c_round(float(b) * 2**fraction) * 4096
+            for w, node in zip(row, nodes, strict=True):
+                total += c_round(float(w) * 2**fraction) * node
+            window = (total >> fraction) % 2**18
+            window -= 2**18 if window >= 2**17 else 0
+            y = 4095
+            if abs(window) < 2**14:
+                index = abs(window) * 4096 // 16384
+                y = min(c_round(math.tanh(4 * index / 4096) * 4096), 4095)
+            following.append(-y if total < 0 else y)
+        nodes = following
+    return nodes
+
+
+def random_layers(rng, sizes, width):
+    return [
+        (
+            rng.normal(0, width, (n, m)).astype(np.float32),
+            rng.normal(0, width, n).astype(np.float32),
+        )
+        for m, n in itertools.pairwise(sizes)
+    ]
+
+
+@pytest.mark.parametrize("group", ["network", "offgrid"])
+def test_classic_is_basf2(golden, group):
+    weights = [golden["network"][name] for name in LAYERS]
+    found = fixedpoint.classic(golden[group]["inputs"], *weights, golden["precision"])
+    assert found.dtype == np.int64
+    np.testing.assert_array_equal(found, golden[group]["fix_int"])
+
+
+def test_tracks_are_basf2_from_segments_to_outputs(golden):
+    weights = [golden["network"][name] for name in LAYERS]
+    tracks = golden["tracks"]["list"]
+    fields = np.zeros((4, len(tracks), 9), dtype=np.int64)
+    fields[0] = -1
+    for i, track in enumerate(tracks):
+        for k in track["fixed"]["selected"]:
+            layer, segment, priority, left_right, time = track["hits"][k][:5]
+            fields[:, i, layer] = segment, priority, left_right, time
+    segments = fixedpoint.Segments(
+        segment=fields[0], priority=fields[1],
+        left_right=fields[2], time_ticks=fields[3],
+    )  # fmt: skip
+    phi0 = [track["phi0"] for track in tracks]
+    omega = [track["omega"] for track in tracks]
+    fixed = [track["fixed"] for track in tracks]
+    parameters = fixedpoint.track_parameters(phi0, omega)
+    np.testing.assert_array_equal(parameters.alpha, [f["alpha_fix"] for f in fixed])
+    np.testing.assert_array_equal(
+        parameters.reference_id, [f["id_ref_fix"] for f in fixed]
+    )
+    rel_ids = fixedpoint.relative_ids(parameters, segments)
+    for i, track in enumerate(tracks):
+        for k in track["fixed"]["selected"]:
+            expected = track["fixed"]["rel_id_all_hits"][k]
+            assert rel_ids[i, track["hits"][k][0]] == expected
+    event_time = [f["T0"] if f["hasT0"] else math.nan for f in fixed]
+    inputs = fixedpoint.classic_inputs(phi0, omega, segments, event_time)
+    np.testing.assert_array_equal(inputs, [f["inputs"] for f in fixed])
+    normal = [i for i, f in enumerate(fixed) if f["network"] == "normal"]
+    found = fixedpoint.classic(inputs[normal], *weights)
+    np.testing.assert_array_equal(found, [fixed[i]["fix_int"] for i in normal])
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_classic_is_the_slow_reference(precision):
+    rng = np.random.default_rng(1)
+    layers = random_layers(rng, (27, 12, 2), 1.5)
+    x = rng.uniform(-1, 1, (60, 27)).astype(np.float32)
+    x[0], x[1] = 0, 1
+    found = fixedpoint.classic(x, *layers[0], *layers[1], precision)
+    expected = [slow_classic(row, layers, precision) for row in x]
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("sizes", [(27, 8, 4), (126, 20, 10, 4), (27, 4)])
+@pytest.mark.parametrize("width", [0.3, 3.0, 30.0])
+def test_hough3d_is_the_slow_reference(sizes, width):
+    rng = np.random.default_rng(2)
+    layers = random_layers(rng, sizes, width)
+    x = rng.uniform(-2, 2, (40, sizes[0])).astype(np.float32)
+    found = fixedpoint.hough3d(x, layers)
+    np.testing.assert_array_equal(found, [slow_hough3d(row, layers) for row in x])
+
+
+def test_hough3d_window_wraps():
+    layers = [(np.full((1, 1), 33.0), np.zeros(1))]
+    assert fixedpoint.hough3d([[1.0]], layers)[0, 0] == 4095
+    # 64 is a whole turn of the window.
+    layers = [(np.full((1, 1), 64.0), np.zeros(1))]
+    assert fixedpoint.hough3d([[1.0]], layers)[0, 0] == 0
+
+
+def test_classic_table_holds_the_known_values():
+    table = _tanh_half_table(12, 10, 10)
+    known = {0: 1, 1: 3, 2: 5, 512: 1004, 1024: 1894, 2048: 3120, 4096: 3949}
+    known |= {8192: 4093, 8811: 4094, 8812: 4095, 9936: 4095, 9937: 4096}
+    assert {i: int(table[i]) for i in known} == known
+    assert len(table) == 9938
+
+
+def test_hough3d_table_holds_the_known_values():
+    known = {0: 0, 1: 4, 1024: 3119, 2048: 3949, 4095: 4093, 4096: 4095}
+    assert {i: int(_tanh_table()[i]) for i in known} == known
+
+
+def test_zero_sum_is_plus_one_step():
+    zeros = [np.zeros((3, 27)), np.zeros(3), np.zeros((2, 3)), -np.zeros(2)]
+    found = fixedpoint.classic(-np.zeros((1, 27)), *zeros)
+    np.testing.assert_array_equal(found, [[1, 1]])
+
+
+def test_saturated_output_fits_13_bits_only_on_demand():
+    large = [np.zeros((1, 1)), np.ones(1), np.zeros((2, 1)), np.array([20, -20])]
+    np.testing.assert_array_equal(fixedpoint.classic([[0]], *large), [[4096, -4096]])
+    np.testing.assert_array_equal(
+        fixedpoint.classic([[0]], *large, saturate_13_bit=True), [[4095, -4096]]
+    )
+
+
+@given(st.integers(-8192, 8192))
+def test_grid_survives_six_digits(steps):
+    text = f"{steps / 8192:.6g}"
+    assert fixedpoint.snap_text_inputs([[np.float32(text)]])[0, 0] == steps / 8192
+
+
+@given(st.floats(-1, 1, width=32))
+@settings(max_examples=200)
+def test_snapping_moves_less_than_text_resolves(value):
+    snapped = fixedpoint.snap_text_inputs([[value]])[0, 0]
+    assert abs(float(snapped) - value) <= 5.7e-6 * abs(value) + 1e-7
+
+
+@pytest.mark.parametrize(
+    ("inputs", "precision"),
+    [
+        (np.zeros((2, 26)), (12, 8, 8, 12, 10, 10)),
+        (np.full((2, 27), np.nan), (12, 8, 8, 12, 10, 10)),
+        (np.zeros((2, 27)), (12, 8, 8)),
+        (np.zeros((2, 27)), (12, 8, 8, 4, 4, 10)),
+        (np.zeros((2, 27)), (12, 8, 8, 12, 10, 99)),
+    ],
+)
+def test_bad_arguments_are_one_clear_error(inputs, precision):
+    weights = [np.zeros((3, 27)), np.zeros(3), np.zeros((2, 3)), np.zeros(2)]
+    with pytest.raises(DataError, match=r"^(inputs|precision): expected"):
+        fixedpoint.classic(inputs, *weights, precision)
+
+
+def test_layers_that_do_not_follow_are_refused():
+    with pytest.raises(DataError, match="layer 1: expected 3 inputs"):
+        fixedpoint.classic(
+            np.zeros((1, 27)),
+            np.zeros((3, 27)), np.zeros(3), np.zeros((2, 4)), np.zeros(2),
+        )  # fmt: skip
+
+
+def test_no_rows_give_no_rows():
+    layers = random_layers(np.random.default_rng(3), (27, 5, 2), 1)
+    assert fixedpoint.hough3d(np.zeros((0, 27)), layers).shape == (0, 2)
