@@ -9,11 +9,14 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from nnt.detector import z_to_cm
-from nnt.plots.style import COLOURS, EXPERT_COLOURS, canvas, legend_numbers
+from nnt.plots.style import COLOURS, canvas, legend_numbers
 
 __all__ = ["learning_curves", "sampled_distribution"]
 
 Z_BINS_CM = np.linspace(-100, 100, 101)
+
+EXPERT_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#444444")
+"""Experts 0 to 4, from the palette of Okabe and Ito; the last is for expert -1."""
 
 
 def sampled_distribution(

@@ -25,6 +25,7 @@ EFFICIENCIES = np.linspace(0.5, 1.0, 251)
 WORKING_POINTS = (0.95, 0.96, 0.98)
 FEED_EFFICIENCY = 0.96
 FAR_Z_CM = np.arange(15.0, 81.0, 5.0)
+FEEDS = ((1, "feed-down, z > D", "o"), (-1, "feed-up, z < -D", "s"))
 MIN_TRACKS = 5
 """Tracks below which a share tells nothing."""
 
@@ -113,20 +114,20 @@ def feed_down(predicted: Predictions) -> Figure:
     figure, axes = canvas(f"far tracks that pass, at {FEED_EFFICIENCY:.0%} efficiency")
     for name, z_cm in _series(predicted).items():
         cut_cm = cut_at_efficiency_cm(z_cm[signal], FEED_EFFICIENCY)
-        for sign, kind, marker in ((1, "feed-down, z > D", "o"), (-1, "feed-up", "s")):
+        for sign, kind, marker in FEEDS:
             points = _passing_beyond(sign * predicted.z_reco_cm, z_cm, cut_cm)
             if not len(points):
                 continue
-            label = f"{name}: {kind}" + (", z < -D" if sign < 0 else "")
             axes.errorbar(
-                *points.T[:2],
+                points[:, 0],
+                points[:, 1],
                 yerr=points[:, 2],
                 fmt=marker,
                 ls="-" if sign > 0 else "--",
                 ms=4,
                 capsize=2,
                 color=COLOURS[name],
-                label=f"{label} (cut {cut_cm:.1f} cm)",
+                label=f"{name}: {kind} (cut {cut_cm:.1f} cm)",
             )
     axes.set_xlim(FAR_Z_CM[0] - 2, FAR_Z_CM[-1] + 2)
     axes.set_ylim(0, 1.02)

@@ -1,0 +1,194 @@
+"""Every plot draws what it is given, whatever that is."""
+
+import dataclasses
+import threading
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from nnt import plots
+from nnt.metrics import Predictions, cut_at_efficiency_cm, passing_share
+from nnt.plots import registry, trigger
+from nnt.plots.curves import learning_curves, sampled_distribution
+
+PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+
+
+def sample(n: int, *, theta: bool = True, reference: bool = True) -> Predictions:
+    rng = np.random.default_rng(n)
+    z_reco_cm = rng.choice([0.4, 30.0], n) * rng.normal(size=n)
+    theta_reco_deg = rng.uniform(30, 130, n)
+    return Predictions(
+        z_reco_cm=z_reco_cm,
+        theta_reco_deg=theta_reco_deg,
+        z_cm=z_reco_cm + rng.normal(0, 3, n),
+        theta_deg=theta_reco_deg + rng.normal(0, 5, n) if theta else None,
+        z_reference_cm=z_reco_cm + rng.normal(0, 5, n) if reference else None,
+        theta_reference_deg=theta_reco_deg * 1 if reference else None,
+        event=np.arange(n),
+        expert=np.zeros(n, dtype=np.int64),
+    )
+
+
+def legend_texts(figure: Figure) -> str:
+    legend = figure.axes[0].get_legend()
+    return "\n".join(text.get_text() for text in legend.get_texts()) if legend else ""
+
+
+def test_the_plots_of_the_contract_are_there() -> None:
+    assert set(plots.figures(sample(500))) >= {
+        "z_against_reco",
+        "z_histogram",
+        "z_residual",
+        "z_residual_collision_point",
+        "z_width_against_z",
+        "z_width_against_z_reference",
+        "theta_residual",
+        "efficiency_and_rejection",
+    }
+
+
+@pytest.mark.parametrize(
+    ("n", "theta", "reference"),
+    [(1, True, True), (2, False, False), (500, False, True)],
+)
+def test_any_number_of_tracks_can_be_drawn(n: int, theta: bool, reference: bool):
+    drawn = plots.figures(sample(n, theta=theta, reference=reference))
+    assert ("theta_residual" in drawn) == theta
+    assert ("z_width_against_z_reference" in drawn) == reference
+    for figure in drawn.values():
+        assert plots.png(figure).startswith(PNG_MAGIC)
+
+
+def test_tracks_far_outside_do_not_disturb() -> None:
+    view = sample(100)
+    for figure in plots.figures(
+        dataclasses.replace(view, z_cm=view.z_cm + 1e4)
+    ).values():
+        plots.png(figure)
+
+
+def test_no_tracks_no_plots() -> None:
+    assert plots.figures(sample(0)) == {}
+
+
+def test_axes_have_titles_and_units() -> None:
+    for name, figure in plots.figures(sample(500)).items():
+        axes = figure.axes[0]
+        assert axes.get_title(), name
+        assert axes.get_xlabel(), name
+        assert axes.get_ylabel(), name
+
+
+def test_the_legend_tells_count_mean_and_both_widths() -> None:
+    text = legend_texts(plots.figures(sample(500))["z_residual"])
+    for word in ("500 tracks", "mean", "std", "cm"):
+        assert word in text
+
+
+def test_the_z_histogram_holds_every_track() -> None:
+    figure = plots.figures(sample(500))["z_histogram"]
+    outlines = [patch.get_xy()[:, 1] for patch in figure.axes[0].patches]
+    # A step outline visits both corners of each of its bins.
+    assert [round(xy.sum() / 2) for xy in outlines] == [500, 500, 500]
+
+
+def test_a_plot_of_ones_own_is_one_function(monkeypatch) -> None:
+    monkeypatch.setattr(registry, "_PLOTS", {})
+
+    @plots.register("mine", when=lambda view: len(view) > 3)
+    def mine(view: Predictions) -> Figure:
+        figure, axes = plots.canvas("mine")
+        axes.plot(view.z_cm)
+        return figure
+
+    assert list(plots.figures(sample(4))) == ["mine"]
+    assert plots.figures(sample(3)) == {}
+
+
+def test_figures_can_be_drawn_in_threads() -> None:
+    pictures: list[bytes] = []
+    view = sample(200)
+
+    def draw() -> None:
+        plot, _ = registry._PLOTS["z_residual"]
+        pictures.append(plots.png(plot(view)))
+
+    threads = [threading.Thread(target=draw) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(pictures) == 4
+    assert len(set(pictures)) == 1
+
+
+def test_rejection_equals_that_of_cutting_by_hand() -> None:
+    rng = np.random.default_rng(0)
+    signal, background = rng.normal(0, 5, 300), rng.normal(0, 40, 200)
+    efficiencies = (0.5, 0.9, 0.95, 0.96, 0.98, 1.0)
+    by_hand = [
+        1 - passing_share(background, cut_at_efficiency_cm(signal, efficiency))
+        for efficiency in efficiencies
+    ]
+    curve = trigger._rejection(signal, background, efficiencies)
+    np.testing.assert_allclose(curve, by_hand)
+
+
+@pytest.mark.parametrize(("n", "reference"), [(1, True), (2, False), (500, True)])
+def test_plots_of_the_trigger_can_be_drawn(n: int, reference: bool) -> None:
+    view = sample(n, reference=reference)
+    view.z_reco_cm[0] = 0.0
+    plots.png(trigger.feed_down(view))
+    view.z_reco_cm[-1] = 50.0 if n > 1 else 0.0
+    if trigger._has_both(view):
+        plots.png(trigger.rejection_against_efficiency(view))
+    assert trigger._has_both(view) == (n > 1)
+
+
+def test_feed_down_tells_the_two_sides_apart() -> None:
+    z_reco_cm = np.concatenate([np.zeros(50), np.full(20, 60.0), np.full(20, -60.0)])
+    z_cm = np.concatenate([np.full(50, 5.0), np.full(20, 60.0), np.full(20, 1.0)])
+    down = trigger._passing_beyond(z_reco_cm, z_cm, 6.0)
+    up = trigger._passing_beyond(-z_reco_cm, z_cm, 6.0)
+    assert set(down[:, 1]) == {0.0}
+    assert set(up[:, 1]) == {1.0}
+    assert down[:, 0].max() < 60
+
+
+def test_the_sampled_distribution_tells_how_many_rows_were_used() -> None:
+    z_scaled = np.linspace(-1, 1, 100, dtype=np.float32)
+    figure = sampled_distribution(z_scaled, np.zeros(100, dtype=np.int64))
+    assert "1%" in figure.axes[0].get_title()
+    assert "mean -100.00 cm" in legend_texts(figure)
+    assert plots.png(figure).startswith(PNG_MAGIC)
+
+
+def test_learning_curves_mark_the_best_epoch_of_every_expert() -> None:
+    history = {
+        expert: [
+            {"train/loss": 1 / epoch, "val/loss": 0.1 + (epoch - 5 - expert) ** 2}
+            for epoch in range(1, 20)
+        ]
+        for expert in range(5)
+    }
+    figure = learning_curves(history)
+    for expert in range(5):
+        assert f"expert {expert}: 0.1 at epoch {expert + 5}" in legend_texts(figure)
+    plots.png(figure)
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        {},
+        {0: []},
+        {0: [{"val/loss": 0.5}]},
+        {0: [{"lr": 0.1}]},
+        {0: [{"val/loss": float("nan")}, {"val/loss": 0.0}]},
+        {-1: [{"val/loss": 0.5, "train/loss": 0.5}]},
+    ],
+)
+def test_learning_curves_of_little_are_drawn_without_warning(history) -> None:
+    assert plots.png(learning_curves(history)).startswith(PNG_MAGIC)
