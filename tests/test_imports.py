@@ -20,9 +20,11 @@ LAYERS = [
     },
     {"config"},
     {"plots", "engine", "tracking", "export"},
-    {"training", "evaluation"},
+    {"training"},
+    {"evaluation"},
     {"sweep"},
-    {"cli", "__main__"},
+    {"cli"},
+    {"__main__"},
 ]  # fmt: skip
 SAME_LAYER = {("networks", "weights"), ("networks", "fixedpoint")}
 """Pairs (importer, imported) that share a layer."""

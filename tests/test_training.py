@@ -43,7 +43,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def train(name: str = "baseline_v2", **more: Any) -> TrainingResult:
     jobs = more.pop("jobs", None)
     stop = more.pop("stop", None)
-    config = nnt.load_config(name, overrides={**SMALL, "epochs": 2, **more})
+    config = nnt.load_config(
+        name, overrides={**SMALL, "epochs": 2, "plot_every": 0, **more}
+    )
     return nnt.train(config, jobs=jobs, stop=stop)
 
 
@@ -52,7 +54,7 @@ def weights_of(result: TrainingResult) -> bytes:
 
 
 def test_a_training_leaves_all_artifacts(home: Path) -> None:
-    result = train()
+    result = train(plot_every=1)
     run = open_run(result.run_id)
     for path in ARTIFACTS:
         assert run.download(path, home).is_file()
@@ -125,7 +127,7 @@ def test_a_run_that_is_not_there_is_told(home: Path, text: str) -> None:
         open_run(text)
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in config_files()))
+@pytest.mark.parametrize("name", sorted(config_files()))
 def test_every_shipped_configuration_trains(home: Path, name: str) -> None:
     result = train(name, epochs=1, experts=[0], expert_0={"epochs": 1})
     assert result.outcome == "FINISHED"
@@ -133,7 +135,13 @@ def test_every_shipped_configuration_trains(home: Path, name: str) -> None:
 
 
 def test_train_prints_one_json_object(home: Path) -> None:
-    options = ["-m", "epochs=1", "-m", "data.simulate.tracks=2000", "--json"]
+    options = [
+        "-m",
+        "epochs=1 plot_every=0",
+        "-m",
+        "data.simulate.tracks=2000",
+        "--json",
+    ]
     done = CliRunner().invoke(main, ["train", "baseline_v2", "-p", "-d", "x", *options])
     assert done.exit_code == 0, done.output
     printed = json.loads(done.stdout)

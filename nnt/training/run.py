@@ -340,7 +340,8 @@ class _Training:
         last = max(result.epochs for result in fits.values())
         for split in JUDGED_SPLITS:
             _log_final(self.parent, split, figures[split], last)
-            log_plots(self.parent, split, judged[split], None)
+            if self.config.plot_every:
+                log_plots(self.parent, split, judged[split], None)
         for split in SPLITS:
             log_predictions(self.parent, split, judged[split])
         self._log_summary(experts, judged)
@@ -379,7 +380,8 @@ class _Training:
         )
         for split in JUDGED_SPLITS:
             _log_final(child, split, figures[split], result.epochs)
-            log_plots(child, split, judged[split], expert)
+            if self.config.plot_every:
+                log_plots(child, split, judged[split], expert)
         return ExpertResult(
             run_id=child.run_id,
             best_epoch=result.best_epoch,
