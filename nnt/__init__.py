@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from nnt import filters as filters
+    from nnt import fixedpoint as fixedpoint
     from nnt import metrics as metrics
     from nnt import plots as plots
     from nnt.config import load_config
@@ -28,6 +29,7 @@ __all__ = [
     "TrainingResult",
     "__version__",
     "filters",
+    "fixedpoint",
     "load_config",
     "load_networks",
     "metrics",
@@ -47,7 +49,7 @@ _HOME = {
     "simulate": "nnt.simulation",
     "train": "nnt.training",
 }
-_MODULES = {"filters", "metrics", "plots"}
+_MODULES = {"filters", "fixedpoint", "metrics", "plots"}
 
 
 def __getattr__(name: str) -> object:
