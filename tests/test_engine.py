@@ -217,15 +217,24 @@ def test_first_restart_is_the_training_without_restarts() -> None:
     assert plain[0].metrics != restarted[4].metrics
 
 
+def test_every_restart_begins_with_other_weights() -> None:
+    # In one batch the order of the rows only rounds: the weights must differ.
+    _, told = run(restarts=3, epochs=1, batch_size=300, learning_rate=1e-6)
+    losses = sorted(epoch.metrics["val/loss"] for epoch in told)
+    assert np.diff(losses).min() > 1e-4
+
+
 def rates(told: list[Epoch]) -> list[float]:
     return [epoch.metrics["lr"] for epoch in told]
 
 
-def test_cosine_schedule_goes_from_the_first_rate_to_zero() -> None:
-    schedule = {"name": "cosine", "final": 0.0}
+@pytest.mark.parametrize("final", [0.0, 0.002])
+def test_cosine_schedule_goes_from_the_first_rate_to_the_final(final: float) -> None:
+    schedule = {"name": "cosine", "final": final}
     _, told = run(epochs=5, learning_rate=0.01, lr_schedule=schedule)
-    share = [(1 + math.cos(math.pi * done / 4)) / 2 for done in range(5)]
-    np.testing.assert_allclose(rates(told), 0.01 * np.array(share), atol=1e-12)
+    turn = np.cos(np.pi * np.arange(5) / 4)
+    expected = (0.01 + final) / 2 + (0.01 - final) / 2 * turn
+    np.testing.assert_allclose(rates(told), expected, atol=1e-12)
 
 
 def test_step_schedule_multiplies_every_so_many_epochs() -> None:
@@ -335,6 +344,21 @@ def test_distribution_changes_the_rows_trained_on() -> None:
 def test_loss_that_is_not_finite_is_told_with_its_epoch() -> None:
     with pytest.raises(TrainingError, match=r"epoch 1: .*not finite"):
         run(act="relu", optim="SGD", learning_rate=1e30, model="SimpleModel")
+
+
+def test_batch_whose_loss_is_not_finite_is_named() -> None:
+    data = make_data(n_train=100)
+    data.y_train[70] = np.inf
+    gear = gear_of(data, make_config(batch_size=32))
+    with pytest.raises(TrainingError, match=r"batch 3 of 4.*before: 0\.\d+"):
+        gear.train_epoch(np.arange(100), 0.01)
+
+
+def test_mean_loss_weighs_every_row_the_same() -> None:
+    data = make_data(n_train=100)
+    gear = gear_of(data, make_config(batch_size=64))
+    expected = loss("MSELoss", gear.predict(data.x_train), data.y_train)
+    assert gear.train_epoch(np.arange(100), 0.0) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("split", ["train", "val"])

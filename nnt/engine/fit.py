@@ -223,7 +223,7 @@ class _Schedule:
         if schedule.name == "cosine":
             done = (number - 1) / max(self._config.epochs - 1, 1)
             share = (1 + math.cos(math.pi * done)) / 2
-            return start * (schedule.final + (1 - schedule.final) * share)
+            return schedule.final + (start - schedule.final) * share
         if schedule.name == "step":
             return start * float(schedule.factor ** ((number - 1) // schedule.every))
         return start * self._factor

@@ -95,16 +95,19 @@ class TorchGear:
             group["lr"] = learning_rate
         self._model.train()
         rows = self._tensor(order)
-        total = torch.zeros((), dtype=torch.float64, device=self._device)
-        for batch in torch.split(rows, self._batch_size):
-            total += self._step(batch).double() * len(batch)
-        mean = float(total) / max(len(order), 1)
-        if not np.isfinite(mean):
+        batches = torch.split(rows, self._batch_size)
+        losses = torch.stack([self._step(batch) for batch in batches]).double()
+        bad = torch.nonzero(~torch.isfinite(losses))
+        if len(bad):
+            number = int(bad[0])
+            last = f"{float(losses[number - 1]):.6g}" if number else "none"
             raise TrainingError(
-                "the training loss is not finite; lower learning_rate or set "
+                f"batch {number + 1} of {len(batches)}: the training loss is not "
+                f"finite (of the batch before: {last}); lower learning_rate or set "
                 "gradient_clip"
             )
-        return mean
+        sizes = torch.tensor([len(batch) for batch in batches], device=self._device)
+        return float((losses * sizes).sum()) / len(order)
 
     def _step(self, batch: Tensor) -> Tensor:
         if len(batch) == 1 and any(
