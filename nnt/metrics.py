@@ -6,6 +6,7 @@ A track *from the collision point* has |z_reco| < 1 cm; a *background* track has
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,12 +19,15 @@ from nnt.tracks import Tracks
 
 __all__ = [
     "LOSSES",
+    "BinnedResiduals",
     "Predictions",
+    "binomial_error",
     "cut_at_efficiency_cm",
     "half_width_68",
     "loss",
     "passing_share",
     "predictions",
+    "residuals_in_bins",
     "roc_area",
     "std",
     "summary",
@@ -54,12 +58,16 @@ class Predictions:
     event: I64
     """Dense number of the event."""
     expert: I64
+    pt_gev: Floats | None = None
+    """Transverse momentum; None where the file does not have it."""
 
     def __len__(self) -> int:
         return len(self.z_cm)
 
 
-def predictions(tracks: Tracks, output_scaled: Floats) -> Predictions:
+def predictions(
+    tracks: Tracks, output_scaled: Floats, reference_scaled: Floats | None = None
+) -> Predictions:
     """Put outputs of a network beside the rows that they belong to.
 
     Parameters
@@ -68,20 +76,25 @@ def predictions(tracks: Tracks, output_scaled: Floats) -> Predictions:
         N rows.
     output_scaled : float array, shape (N, 1) or (N, 2)
         In network units.
+    reference_scaled : float array, shape (N, 1) or (N, 2), optional
+        Outputs to compare with; those of the network that ran, if not given.
     """
-    both, reference = output_scaled.shape[1] == 2, tracks.reference
+    reference = tracks.reference if reference_scaled is None else reference_scaled
     return Predictions(
         z_reco_cm=z_to_cm(tracks.targets[:, 0]),
         theta_reco_deg=theta_to_deg(tracks.targets[:, 1]),
         z_cm=z_to_cm(output_scaled[:, 0]),
-        theta_deg=theta_to_deg(output_scaled[:, 1]) if both else None,
+        theta_deg=_theta_deg(output_scaled),
         z_reference_cm=None if reference is None else z_to_cm(reference[:, 0]),
-        theta_reference_deg=(
-            None if reference is None else theta_to_deg(reference[:, 1])
-        ),
+        theta_reference_deg=None if reference is None else _theta_deg(reference),
         event=tracks.event_index,
         expert=tracks.expert,
+        pt_gev=tracks.pt_gev,
     )
+
+
+def _theta_deg(output_scaled: Floats) -> Floats | None:
+    return theta_to_deg(output_scaled[:, 1]) if output_scaled.shape[1] == 2 else None
 
 
 def _mse(difference: Floats) -> float:
@@ -147,6 +160,74 @@ def half_width_68(values: Floats) -> float:
     return float(upper - lower) / 2
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class BinnedResiduals:
+    """Residuals in bins of another quantity; shape (B,) each, NaN in empty bins."""
+
+    edges: Floats
+    """Shape (B + 1,)."""
+    n_tracks: I64
+    mean: Floats
+    mean_error: Floats
+    """``std / sqrt(n)``."""
+    std: Floats
+    std_error: Floats
+    """``std / sqrt(2 n)``, that of a normal distribution."""
+    trimmed_std: Floats
+
+
+def residuals_in_bins(
+    residual: Floats, at: Floats, edges: npt.ArrayLike
+) -> BinnedResiduals:
+    """Summarise residuals in bins.
+
+    Parameters
+    ----------
+    residual : float array, shape (N,)
+        In cm or degrees, as is the result.
+    at : float array, shape (N,)
+        What to bin in; values outside the edges are left out.
+    edges : float array, shape (B + 1,)
+        Increasing; a bin holds its lower edge.
+    """
+    edges = np.asarray(edges, dtype=np.float64)
+    n_bins = len(edges) - 1
+    bin_of = np.searchsorted(edges, at, side="right") - 1
+    order = np.argsort(bin_of, kind="stable")
+    ends = np.searchsorted(bin_of[order], np.arange(n_bins + 1))
+    table = np.full((3, n_bins), np.nan)
+    for i, (start, end) in enumerate(itertools.pairwise(ends)):
+        if end > start:
+            values = residual[order[start:end]]
+            mean = np.mean(values, dtype=np.float64)
+            table[:, i] = mean, std(values), trimmed_std(values)
+    n_tracks = np.diff(ends)
+    root = np.sqrt(np.where(n_tracks > 0, n_tracks, np.nan))
+    return BinnedResiduals(
+        edges=edges,
+        n_tracks=n_tracks,
+        mean=table[0],
+        mean_error=table[1] / root,
+        std=table[1],
+        std_error=table[1] / root / np.sqrt(2),
+        trimmed_std=table[2],
+    )
+
+
+def binomial_error(share: npt.ArrayLike, n_tracks: npt.ArrayLike) -> Floats:
+    """Standard error of a share of tracks, greater than 0 at shares 0 and 1 too.
+
+    Notes
+    -----
+    Standard deviation of the posterior from a flat prior: T. Ullrich and Z. Xu,
+    "Treatment of errors in efficiency calculations", physics/0701199.
+    """
+    n = np.asarray(n_tracks, dtype=np.float64)
+    inner = (np.asarray(share, dtype=np.float64) * n + 1) / (n + 2)
+    error: Floats = np.sqrt(inner * (1 - inner) / (n + 3))
+    return error
+
+
 def passing_share(z_cm: Floats, cut_cm: float) -> float:
     """Share of tracks with |z| below the cut."""
     return float(np.mean(np.abs(z_cm) < cut_cm))
@@ -181,26 +262,33 @@ def summary(predicted: Predictions) -> dict[str, float]:
     """
     if not len(predicted):
         return {}
-    residual_cm = predicted.z_cm - predicted.z_reco_cm
-    figures = {
-        "n_tracks": float(len(predicted)),
-        "z_mean_cm": float(np.mean(residual_cm)),
-        "z_std_cm": std(residual_cm),
-        "z_trimmed_std_cm": trimmed_std(residual_cm),
-        "z_half_width_68_cm": half_width_68(residual_cm),
-    }
-    if predicted.theta_deg is not None:
-        residual_deg = predicted.theta_deg - predicted.theta_reco_deg
-        figures["theta_std_deg"] = std(residual_deg)
-        figures["theta_trimmed_std_deg"] = trimmed_std(residual_deg)
-    figures |= _trigger_figures(predicted.z_cm, predicted.z_reco_cm)
+    figures = {"n_tracks": float(len(predicted))}
+    figures |= _figures(predicted, predicted.z_cm, predicted.theta_deg)
     if predicted.z_reference_cm is not None:
-        reference = _trigger_figures(predicted.z_reference_cm, predicted.z_reco_cm)
-        residual_cm = predicted.z_reference_cm - predicted.z_reco_cm
-        reference["z_std_cm"] = std(residual_cm)
-        reference["z_trimmed_std_cm"] = trimmed_std(residual_cm)
-        figures |= {f"{name}_reference": v for name, v in reference.items()}
+        reference = _figures(
+            predicted, predicted.z_reference_cm, predicted.theta_reference_deg
+        )
+        figures |= {f"{name}_reference": value for name, value in reference.items()}
     return figures
+
+
+def _figures(
+    predicted: Predictions, z_cm: Floats, theta_deg: Floats | None
+) -> dict[str, float]:
+    figures = _residual_figures("z", "cm", z_cm - predicted.z_reco_cm)
+    if theta_deg is not None:
+        residual_deg = theta_deg - predicted.theta_reco_deg
+        figures |= _residual_figures("theta", "deg", residual_deg)
+    return figures | _trigger_figures(z_cm, predicted.z_reco_cm)
+
+
+def _residual_figures(name: str, unit: str, residual: Floats) -> dict[str, float]:
+    return {
+        f"{name}_mean_{unit}": float(np.mean(residual, dtype=np.float64)),
+        f"{name}_std_{unit}": std(residual),
+        f"{name}_trimmed_std_{unit}": trimmed_std(residual),
+        f"{name}_half_width_68_{unit}": half_width_68(residual),
+    }
 
 
 def _trigger_figures(z_cm: Floats, z_reco_cm: Floats) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from pathlib import Path
 
@@ -189,3 +190,42 @@ def test_the_network_of_the_data_taking_is_better_than_none() -> None:
     constant = metrics.summary(metrics.predictions(tracks, tracks.reference * 0))
     assert figures["z_trimmed_std_cm"] < constant["z_trimmed_std_cm"]
     assert constant["roc_area"] == 0.5 < figures["roc_area"]
+
+
+@given(LENGTHS_CM, st.lists(st.integers(-90, 90), min_size=2, max_size=6, unique=True))
+def test_bins_hold_what_picking_by_hand_finds(at_cm, edges) -> None:
+    residual = np.arange(len(at_cm), dtype=np.float64)
+    bins = metrics.residuals_in_bins(residual, at_cm, sorted(edges))
+    for i, (lower, upper) in enumerate(itertools.pairwise(sorted(edges))):
+        inside = [r for r, a in zip(residual, at_cm, strict=True) if lower <= a < upper]
+        assert bins.n_tracks[i] == len(inside)
+        if inside:
+            assert bins.mean[i] == pytest.approx(np.mean(inside))
+            assert bins.std[i] == pytest.approx(np.std(inside))
+            assert bins.trimmed_std[i] == metrics.trimmed_std(np.array(inside))
+        else:
+            assert np.isnan(bins.mean[i])
+
+
+def test_errors_of_bins_are_the_spread_of_repeated_experiments() -> None:
+    rng = np.random.default_rng(0)
+    at = np.repeat(np.arange(400), 200) + 0.5
+    bins = metrics.residuals_in_bins(rng.normal(1, 3, len(at)), at, np.arange(401))
+    assert np.std(bins.mean) == pytest.approx(np.mean(bins.mean_error), rel=0.1)
+    assert np.std(bins.std) == pytest.approx(np.mean(bins.std_error), rel=0.1)
+
+
+def test_the_binomial_error_is_the_spread_of_repeated_counts() -> None:
+    share = np.random.default_rng(0).binomial(500, 0.9, 20_000) / 500
+    assert metrics.binomial_error(0.9, 500) == pytest.approx(np.std(share), rel=0.03)
+    assert metrics.binomial_error([0, 1], 10).min() > 0
+
+
+def test_another_reference_takes_the_place_of_the_one_in_the_file() -> None:
+    targets = np.zeros((3, 2), dtype=np.float32)
+    tracks = Tracks(
+        make_ids({}, 3), np.zeros((3, 27), np.float32), targets, reference=targets
+    )
+    view = metrics.predictions(tracks, targets, targets[:, :1] + np.float32(0.1))
+    assert view.z_reference_cm == pytest.approx(10, abs=1e-4)
+    assert view.theta_reference_deg is None

@@ -9,8 +9,7 @@ from matplotlib.figure import Figure
 
 from nnt import plots
 from nnt.metrics import Predictions, cut_at_efficiency_cm, passing_share
-from nnt.plots import registry, trigger
-from nnt.plots.curves import learning_curves, sampled_distribution
+from nnt.plots import learning_curves, registry, sampled_distribution, trigger
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 

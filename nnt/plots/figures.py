@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from nnt.metrics import BACKGROUND_Z_CM, SIGNAL_Z_CM, Predictions, std
+from nnt.metrics import BACKGROUND_Z_CM, SIGNAL_Z_CM, Predictions, residuals_in_bins
 from nnt.plots.registry import register
 from nnt.plots.style import COLOURS, canvas, legend_numbers
 
@@ -138,41 +138,38 @@ def theta_residual(predicted: Predictions) -> Figure:
     return figure
 
 
-def _width_against_z(title: str, z_cm: Floats, z_reco_cm: Floats) -> Figure:
-    figure, axes = canvas(title)
-    residual_cm = z_cm - z_reco_cm
-    edges = WIDTH_BINS_CM
-    bin_of = np.digitize(z_reco_cm, edges) - 1
-    centres, widths, errors, biases = [], [], [], []
-    for i in range(len(edges) - 1):
-        inside = residual_cm[bin_of == i]
-        if len(inside) >= MIN_TRACKS:
-            centres.append((edges[i] + edges[i + 1]) / 2)
-            widths.append(std(inside))
-            errors.append(widths[-1] / np.sqrt(2 * (len(inside) - 1)))
-            biases.append(float(np.mean(inside)))
-    bias_errors = [e * np.sqrt(2) for e in errors]
-    for name, kind, values, error in (
-        ("network", "std", widths, errors),
-        ("bias", "mean", biases, bias_errors),
+def _width_against_z(name: str, z_cm: Floats, z_reco_cm: Floats) -> Figure:
+    figure, axes = canvas(f"z residual of the {name} against z")
+    bins = residuals_in_bins(z_cm - z_reco_cm, z_reco_cm, WIDTH_BINS_CM)
+    told = bins.n_tracks >= MIN_TRACKS
+    centres_cm = (bins.edges[:-1] + bins.edges[1:]) / 2
+    for label, values, errors, colour in (
+        ("std", bins.std, bins.std_error, COLOURS[name]),
+        ("mean", bins.mean, bins.mean_error, COLOURS["bias"]),
     ):
         axes.errorbar(
-            centres, values, yerr=error, color=COLOURS[name], label=kind,
-            fmt="o", ms=3, capsize=2,
-        )  # fmt: skip
+            centres_cm[told],
+            values[told],
+            yerr=errors[told],
+            fmt="o",
+            ms=3,
+            capsize=2,
+            color=colour,
+            label=label,
+        )
     axes.axhline(0, color="0.5", lw=0.8)
     axes.set_xlim(-100, 100)
     axes.set_xlabel("z of the reconstruction (cm)")
     axes.set_ylabel("z residual (cm)")
-    axes.legend(title=f"{len(z_cm):,} tracks, bins of {edges[1] - edges[0]:g} cm")
+    width_cm = bins.edges[1] - bins.edges[0]
+    axes.legend(title=f"{len(z_cm):,} tracks, bins of {width_cm:g} cm")
     return figure
 
 
 @register("z_width_against_z")
 def z_width_against_z(predicted: Predictions) -> Figure:
     """Draw width and mean of the residual in bins of z."""
-    title = "z residual of the network against z"
-    return _width_against_z(title, predicted.z_cm, predicted.z_reco_cm)
+    return _width_against_z("network", predicted.z_cm, predicted.z_reco_cm)
 
 
 @register("z_width_against_z_reference", when=_has_reference)
@@ -181,8 +178,7 @@ def z_width_against_z_reference(predicted: Predictions) -> Figure:
     z_cm = (
         predicted.z_cm if predicted.z_reference_cm is None else predicted.z_reference_cm
     )
-    title = "z residual of the reference against z"
-    return _width_against_z(title, z_cm, predicted.z_reco_cm)
+    return _width_against_z("reference", z_cm, predicted.z_reco_cm)
 
 
 @register("efficiency_and_rejection")

@@ -10,6 +10,7 @@ from nnt.metrics import (
     BACKGROUND_Z_CM,
     SIGNAL_Z_CM,
     Predictions,
+    binomial_error,
     cut_at_efficiency_cm,
     passing_share,
     roc_area,
@@ -66,7 +67,7 @@ def rejection_against_efficiency(predicted: Predictions) -> Figure:
     for name, z_cm in _series(predicted).items():
         rejection = _rejection(z_cm[signal], z_cm[background], EFFICIENCIES)
         points = _rejection(z_cm[signal], z_cm[background], WORKING_POINTS)
-        error = _binomial_error(rejection, int(background.sum()))
+        error = binomial_error(rejection, background.sum())
         area = roc_area(z_cm[signal], z_cm[background])
         label = f"{name}: area {area:.4f}, {points[1]:.1%} at 96 %"
         axes.plot(EFFICIENCIES, rejection, color=COLOURS[name], label=label)
@@ -96,15 +97,6 @@ def _rejection(
     passing = np.searchsorted(background, signal[np.maximum(index, 0)], side="right")
     rejection: npt.NDArray[np.float64] = 1 - passing / len(background)
     return rejection
-
-
-def _binomial_error(
-    share: npt.NDArray[np.float64], n_tracks: int
-) -> npt.NDArray[np.float64]:
-    # Shrunk towards 1/2, so that 0 and 1 have an error too (Agresti and Coull).
-    inner = (share * n_tracks + 1) / (n_tracks + 2)
-    error: npt.NDArray[np.float64] = np.sqrt(inner * (1 - inner) / (n_tracks + 2))
-    return error
 
 
 @register("feed_down", when=_has_signal)
@@ -146,6 +138,6 @@ def _passing_beyond(
         beyond = z_cm[z_reco_cm > far_cm]
         if len(beyond) >= MIN_TRACKS:
             share = passing_share(beyond, cut_cm)
-            error = _binomial_error(np.array([share]), len(beyond))[0]
+            error = binomial_error(share, len(beyond))
             points.append((far_cm, share, error))
     return np.array(points, dtype=np.float64).reshape(-1, 3)
