@@ -1,0 +1,333 @@
+"""The compiled loops: forward, backward and update of many batches.
+
+Arrays are padded: ``w1`` is (inputs + bias, rounded up to `INPUT_BLOCK`; `WIDTH`),
+``w2`` is (outputs, `WIDTH`). What is padding stays zero.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from nnt.detector import N_HIDDEN
+
+__all__ = [
+    "ACTIVATION_CODES",
+    "INPUT_BLOCK",
+    "OPTIMISER_CODES",
+    "WIDTH",
+    "predict_rows",
+    "train_batches",
+]
+
+ACTIVATION_CODES = {
+    "tanh": 0,
+    "tanh/2": 1,
+    "softsign": 2,
+    "relu": 3,
+    "sigmoid": 4,
+    "leaky_relu": 5,
+    "selu": 6,
+}
+OPTIMISER_CODES = {"Adam": 0, "AdamW": 1, "SGD": 2, "Rprop": 3}
+
+WIDTH = -(-N_HIDDEN // 8) * 8
+INPUT_BLOCK = 4
+TILE = 32  # rows; their hidden layer and its gradient fit the first cache
+
+# A NaN keeps its meaning: it must reach the loss.
+_OPTIONS: dict[str, Any] = {
+    "nogil": True,
+    "cache": True,
+    "error_model": "numpy",
+    "fastmath": {"reassoc", "contract", "nsz"},
+}
+
+_F = np.float32
+ZERO, HALF, ONE, TWO = _F(0), _F(0.5), _F(1), _F(2)
+# tanh(x) = x P(x^2) / Q(x^2): minimax fit on [-9, 9], relative error 2e-8.
+TANH_END = _F(9)
+P0, P1, P2 = _F(0.9999999794811942), _F(0.13381020931293758), _F(0.0034955826030734485)
+P3, P4 = _F(2.060899528733086e-05), _F(1.3354549303535034e-08)
+Q1, Q2 = _F(0.4671433653026628), _F(0.0258769609845691)
+Q3, Q4 = _F(0.00032856259415669494), _F(7.776510562682434e-07)
+LEAK = _F(0.01)
+SELU_SCALE = _F(1.0507009873554804934193349852946)
+SELU_LOW = _F(1.0507009873554804934193349852946 * 1.6732632423543772848170429916717)
+MOMENTUM = _F(0.9)
+BETA1, BETA2 = _F(0.9), _F(0.999)
+REST1, REST2 = _F(1 - 0.9), _F(1 - 0.999)
+EPSILON = _F(1e-8)
+SHRINK, GROW, STEP_MIN, STEP_MAX = _F(0.5), _F(1.2), _F(1e-6), _F(50)
+
+
+@njit(inline="always", **_OPTIONS)
+def _tanh(x):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    c = TANH_END if x > TANH_END else x
+    c = -TANH_END if c < -TANH_END else c
+    u = c * c
+    p = c * ((((P4 * u + P3) * u + P2) * u + P1) * u + P0)
+    t = p / ((((Q4 * u + Q3) * u + Q2) * u + Q1) * u + ONE)
+    t = ONE if t > ONE else t
+    return -ONE if t < -ONE else t
+
+
+@njit(**_OPTIONS)
+def _activate(code, a):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Replace the flat array by its activation."""
+    n = a.size
+    if code == 0:
+        for k in range(n):
+            a[k] = _tanh(a[k])
+    elif code == 1:
+        for k in range(n):
+            a[k] = _tanh(HALF * a[k])
+    elif code == 2:
+        for k in range(n):
+            a[k] = a[k] / (ONE + abs(a[k]))
+    elif code == 3:
+        for k in range(n):
+            a[k] = ZERO if a[k] < ZERO else a[k]
+    elif code == 4:
+        for k in range(n):
+            a[k] = HALF + HALF * _tanh(HALF * a[k])
+    elif code == 5:
+        for k in range(n):
+            a[k] = LEAK * a[k] if a[k] < ZERO else a[k]
+    else:
+        for k in range(n):
+            # exp(x) - 1 = 2 t / (1 - t) with t = tanh(x / 2), exact near zero
+            low = ZERO if a[k] > ZERO else a[k]
+            t = _tanh(HALF * low)
+            a[k] = SELU_SCALE * a[k] if a[k] > ZERO else SELU_LOW * TWO * t / (ONE - t)
+
+
+@njit(**_OPTIONS)
+def _times_slope(code, a, d):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Multiply `d` by the slope of the activation, told by its value `a`."""
+    n = a.size
+    if code == 0:
+        for k in range(n):
+            d[k] *= ONE - a[k] * a[k]
+    elif code == 1:
+        for k in range(n):
+            d[k] *= HALF * (ONE - a[k] * a[k])
+    elif code == 2:
+        for k in range(n):
+            d[k] *= (ONE - abs(a[k])) * (ONE - abs(a[k]))
+    elif code == 3:
+        for k in range(n):
+            d[k] *= ONE if a[k] > ZERO else ZERO
+    elif code == 4:
+        for k in range(n):
+            d[k] *= a[k] * (ONE - a[k])
+    elif code == 5:
+        for k in range(n):
+            d[k] *= ONE if a[k] > ZERO else LEAK
+    else:
+        for k in range(n):
+            d[k] *= SELU_SCALE if a[k] > ZERO else a[k] + SELU_LOW
+
+
+@njit(**_OPTIONS)
+def _forward(code, xt, w1, w2, b2, hid, out, rows):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Fill `hid` (TILE, WIDTH) and `out` (TILE, O) from the inputs of a tile."""
+    for t in range(0, rows, 2):
+        for h in range(WIDTH):
+            hid[t, h] = ZERO
+            hid[t + 1, h] = ZERO
+        for i in range(0, w1.shape[0], 4):
+            p0, p1, p2, p3 = xt[t, i], xt[t, i + 1], xt[t, i + 2], xt[t, i + 3]
+            q0, q1 = xt[t + 1, i], xt[t + 1, i + 1]
+            q2, q3 = xt[t + 1, i + 2], xt[t + 1, i + 3]
+            for h in range(WIDTH):
+                u0, u1, u2, u3 = w1[i, h], w1[i + 1, h], w1[i + 2, h], w1[i + 3, h]
+                hid[t, h] += p0 * u0 + p1 * u1 + p2 * u2 + p3 * u3
+                hid[t + 1, h] += q0 * u0 + q1 * u1 + q2 * u2 + q3 * u3
+    _activate(code, hid.reshape(-1)[: rows * WIDTH])
+    for t in range(rows):
+        for o in range(w2.shape[0]):
+            z = ZERO
+            for h in range(WIDTH):
+                z += hid[t, h] * w2[o, h]
+            out[t, o] = z + b2[o]
+    _activate(code, out.reshape(-1)[: rows * w2.shape[0]])
+
+
+@njit(**_OPTIONS)
+def _backward(code, xt, w2, hid, err, d, g1, g2, gb, rows):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Add the gradients of a tile, given `err` (TILE, O) before the activation."""
+    for t in range(rows):
+        for h in range(WIDTH):
+            d[t, h] = ZERO
+        for o in range(w2.shape[0]):
+            e = err[t, o]
+            gb[o] += e
+            for h in range(WIDTH):
+                g2[o, h] += e * hid[t, h]
+                d[t, h] += e * w2[o, h]
+    _times_slope(code, hid.reshape(-1)[: rows * WIDTH], d.reshape(-1)[: rows * WIDTH])
+    for i in range(0, g1.shape[0], 2):
+        for t in range(0, rows, 4):
+            p0, p1, p2, p3 = xt[t, i], xt[t + 1, i], xt[t + 2, i], xt[t + 3, i]
+            q0, q1 = xt[t, i + 1], xt[t + 1, i + 1]
+            q2, q3 = xt[t + 2, i + 1], xt[t + 3, i + 1]
+            for h in range(WIDTH):
+                d0, d1, d2, d3 = d[t, h], d[t + 1, h], d[t + 2, h], d[t + 3, h]
+                g1[i, h] += p0 * d0 + p1 * d1 + p2 * d2 + p3 * d3
+                g1[i + 1, h] += q0 * d0 + q1 * d1 + q2 * d2 + q3 * d3
+
+
+@njit(**_OPTIONS)
+def _clip(g, limit):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    square = ZERO
+    for k in range(g.size):
+        square += g[k] * g[k]
+    factor = limit / (np.sqrt(square) + _F(1e-6))
+    if factor < ONE:
+        for k in range(g.size):
+            g[k] *= factor
+
+
+@njit(**_OPTIONS)
+def _adam(p, g, m, v, step, rate, decay, decoupled):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    size = _F(rate / (1.0 - 0.9**step))
+    root = _F(1.0 / np.sqrt(1.0 - 0.999**step))
+    keep = _F(1.0 - rate * decay) if decoupled else ONE
+    pull = ZERO if decoupled else _F(decay)
+    for k in range(p.size):
+        w = p[k] * keep
+        s = g[k] + pull * w
+        m[k] = BETA1 * m[k] + REST1 * s
+        v[k] = BETA2 * v[k] + REST2 * s * s
+        p[k] = w - size * m[k] / (np.sqrt(v[k]) * root + EPSILON)
+
+
+@njit(**_OPTIONS)
+def _sgd(p, g, m, rate, decay):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    r, pull = _F(rate), _F(decay)
+    for k in range(p.size):
+        m[k] = MOMENTUM * m[k] + g[k] + pull * p[k]
+        p[k] -= r * m[k]
+
+
+@njit(**_OPTIONS)
+def _rprop(p, g, last, size, step, rate):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    if step == 1:
+        size[:] = _F(rate)
+    for k in range(p.size):
+        turn = g[k] * last[k]
+        s = size[k] * (GROW if turn > ZERO else (SHRINK if turn < ZERO else ONE))
+        s = STEP_MAX if s > STEP_MAX else s
+        size[k] = STEP_MIN if s < STEP_MIN else s
+        slope = ZERO if turn < ZERO else g[k]
+        p[k] -= size[k] * (ONE if slope > ZERO else (-ONE if slope < ZERO else ZERO))
+        last[k] = slope
+
+
+@njit(**_OPTIONS)
+def _update(optim, p, g, m, v, step, rate, decay):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    if optim <= 1:
+        _adam(p, g, m, v, step, rate, decay, optim == 1)
+    elif optim == 2:
+        _sgd(p, g, m, rate, decay)
+    else:
+        _rprop(p, g, m, v, step, rate)
+
+
+@njit(**_OPTIONS)
+def _gather(x, order, start, rows, padded, xt):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Copy the rows of a tile; the others are zero, also their bias input."""
+    n = x.shape[1]
+    for t in range(padded):
+        if t < rows:
+            r = order[start + t]
+            for i in range(n):
+                xt[t, i] = x[r, i]
+            xt[t, n] = ONE
+        else:
+            for i in range(n + 1):
+                xt[t, i] = ZERO
+
+
+@njit(**_OPTIONS)
+def _errors(y, order, start, rows, padded, scale, out, err):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Fill the slope of the loss by the outputs; return the sum of squares."""
+    total = 0.0
+    for t in range(padded):
+        for o in range(y.shape[1]):
+            e = out[t, o] - y[order[start + t], o] if t < rows else ZERO
+            err[t, o] = e * scale
+            total += float(e * e)
+    return total
+
+
+@njit(**_OPTIONS)
+def train_batches(  # type: ignore[no-untyped-def]  # noqa: ANN201
+    x,  # noqa: ANN001
+    y,  # noqa: ANN001
+    order,  # noqa: ANN001
+    size,  # noqa: ANN001
+    act,  # noqa: ANN001
+    optim,  # noqa: ANN001
+    layers,  # noqa: ANN001
+    slopes,  # noqa: ANN001
+    flat,  # noqa: ANN001
+    hidden,  # noqa: ANN001
+    step,  # noqa: ANN001
+    rate,  # noqa: ANN001
+    decay,  # noqa: ANN001
+    limit,  # noqa: ANN001
+):
+    """Train on all batches; return the sum of squares and the first bad batch or -1."""
+    w1, w2, b2 = layers
+    g1, g2, gb = slopes
+    p, g, m, v = flat
+    n_out = w2.shape[0]
+    xt = np.zeros((TILE, w1.shape[0]), np.float32)
+    hid = np.zeros((TILE, WIDTH), np.float32)
+    d = np.zeros((TILE, WIDTH), np.float32)
+    out = np.zeros((TILE, n_out), np.float32)
+    err = np.zeros((TILE, n_out), np.float32)
+    total = 0.0
+    for batch in range((order.size + size - 1) // size):
+        first = batch * size
+        end = min(first + size, order.size)
+        scale = TWO / _F((end - first) * n_out)
+        g[:] = ZERO
+        square = 0.0
+        for start in range(first, end, TILE):
+            rows = min(TILE, end - start)
+            padded = (rows + 3) // 4 * 4
+            _gather(x, order, start, rows, padded, xt)
+            _forward(act, xt, w1, w2, b2, hid, out, padded)
+            square += _errors(y, order, start, rows, padded, scale, out, err)
+            _times_slope(act, out.reshape(-1), err.reshape(-1))
+            _backward(act, xt, w2, hid, err, d, g1, g2, gb, padded)
+        if not np.isfinite(square):
+            return total, batch
+        g2[:, hidden:] = ZERO
+        if limit > ZERO:
+            _clip(g, limit)
+        _update(optim, p, g, m, v, step + batch + 1, rate, decay)
+        total += square
+    return total, -1
+
+
+@njit(**_OPTIONS)
+def predict_rows(x, act, w1, w2, b2, result):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    """Fill `result` (N, O) with the outputs for the rows of `x` (N, I)."""
+    xt = np.zeros((TILE, w1.shape[0]), np.float32)
+    hid = np.zeros((TILE, WIDTH), np.float32)
+    out = np.zeros((TILE, w2.shape[0]), np.float32)
+    order = np.arange(x.shape[0])
+    for start in range(0, order.size, TILE):
+        rows = min(TILE, order.size - start)
+        padded = (rows + 3) // 4 * 4
+        _gather(x, order, start, rows, padded, xt)
+        _forward(act, xt, w1, w2, b2, hid, out, padded)
+        for t in range(rows):
+            for o in range(w2.shape[0]):
+                result[start + t, o] = out[t, o]

@@ -1,0 +1,167 @@
+"""The compiled epoch against PyTorch's autograd and optimisers."""
+
+import numpy as np
+import pytest
+import torch
+
+from nnt.errors import TrainingError
+from nnt.kernel import ACTIVATION_CODES, OPTIMISER_CODES, Kernel, NonFiniteLossError
+from nnt.models import build_model, initialise
+
+OPTIMISERS = {
+    "Adam": lambda p, lr, wd: torch.optim.Adam(p, lr=lr, weight_decay=wd),
+    "AdamW": lambda p, lr, wd: torch.optim.AdamW(p, lr=lr, weight_decay=wd),
+    "SGD": lambda p, lr, wd: torch.optim.SGD(p, lr=lr, weight_decay=wd, momentum=0.9),
+    "Rprop": lambda p, lr, wd: torch.optim.Rprop(p, lr=lr),
+}
+RATES = {"Adam": 1e-3, "AdamW": 1e-3, "SGD": 1e-2, "Rprop": 1e-4}
+
+
+def network(act, out_size=2, in_size=27):
+    model = build_model("BaselineModel", in_size, out_size, act)
+    initialise(model, np.random.default_rng(3))
+    return model
+
+
+def weights(model):
+    return {n: v.detach().numpy().copy() for n, v in model.state_dict().items()}
+
+
+def rows(n=150, out_size=2, in_size=27):
+    rng = np.random.default_rng(5)
+    x = rng.uniform(-1, 1, (n, in_size)).astype(np.float32)
+    y = rng.uniform(-0.9, 0.9, (n, out_size)).astype(np.float32)
+    return x, y, rng.permutation(n)
+
+
+def torch_epoch(model, optimiser, x, y, order, batch_size, clip=None):
+    total = 0.0
+    for batch in torch.split(torch.from_numpy(order), batch_size):
+        loss = torch.nn.functional.mse_loss(
+            model(torch.from_numpy(x)[batch]), torch.from_numpy(y)[batch]
+        )
+        optimiser.zero_grad()
+        loss.backward()
+        if clip is not None:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
+        optimiser.step()
+        total += float(loss.detach()) * len(batch)
+    return total / len(order)
+
+
+def assert_same(kernel, model, rtol=1e-4, atol=2e-6):
+    for name, value in weights(model).items():
+        np.testing.assert_allclose(
+            kernel.parameters()[name], value, rtol=rtol, atol=atol, err_msg=name
+        )
+
+
+@pytest.mark.parametrize("act", ACTIVATION_CODES)
+@pytest.mark.parametrize("n", [1, 35])
+def test_predicts_and_differentiates_as_torch(act, n):
+    model = network(act)
+    x, y, order = rows(n)
+    x *= 20 if n == 1 else 1  # far out on the activation
+    kernel = Kernel(weights(model), act, "SGD")
+    expected = model(torch.from_numpy(x)).detach().numpy()
+    np.testing.assert_allclose(kernel.predict(x), expected, rtol=2e-5, atol=1e-6)
+    kernel.train_epoch(x, y, order, n, 0.0)
+    torch.nn.functional.mse_loss(
+        model(torch.from_numpy(x)), torch.from_numpy(y)
+    ).backward()
+    for name, parameter in model.named_parameters():
+        grad = parameter.grad.numpy()
+        np.testing.assert_allclose(
+            kernel.gradients()[name], grad, rtol=1e-4, atol=2e-6 * abs(grad).max()
+        )
+
+
+@pytest.mark.parametrize("act", ACTIVATION_CODES)
+@pytest.mark.parametrize("optim", OPTIMISER_CODES)
+@pytest.mark.parametrize("n", [16, 150])
+def test_one_step_and_an_epoch_are_those_of_torch(act, optim, n):
+    model = network(act)
+    x, y, order = rows()
+    kernel = Kernel(weights(model), act, optim, weight_decay=0.01)
+    optimiser = OPTIMISERS[optim](model.parameters(), RATES[optim], 0.01)
+    expected = torch_epoch(model, optimiser, x, y, order[:n], 16)
+    found = kernel.train_epoch(x, y, order[:n], 16, RATES[optim])
+    assert found == pytest.approx(expected, rel=1e-5)
+    # A gradient that is rounding may turn a step of Adam or Rprop
+    assert_same(kernel, model, atol=2e-5)
+
+
+@pytest.mark.parametrize("optim", OPTIMISER_CODES)
+@pytest.mark.parametrize("clip", [1e-3, 1e3])
+def test_clips_as_torch(optim, clip):
+    model = network("tanh/2", 1)
+    x, y, order = rows(out_size=1)
+    kernel = Kernel(weights(model), "tanh/2", optim, gradient_clip=clip)
+    optimiser = OPTIMISERS[optim](model.parameters(), RATES[optim], 0.0)
+    torch_epoch(model, optimiser, x, y, order, 40, clip)
+    kernel.train_epoch(x, y, order, 40, RATES[optim])
+    assert_same(kernel, model, atol=2e-5)
+
+
+def test_any_number_of_inputs():
+    for in_size in (1, 3, 4, 30):
+        model = network("relu", 3, in_size)
+        x, y, order = rows(33, 3, in_size)
+        kernel = Kernel(weights(model), "relu", "SGD")
+        torch_epoch(
+            model, OPTIMISERS["SGD"](model.parameters(), 0.01, 0), x, y, order, 7
+        )
+        kernel.train_epoch(x, y, order, 7, 0.01)
+        assert_same(kernel, model)
+
+
+@pytest.mark.parametrize("optim", OPTIMISER_CODES)
+def test_goes_on_from_a_state_to_the_same_bits(optim):
+    x, y, order = rows()
+    start = weights(network("sigmoid"))
+    through, first = (Kernel(start, "sigmoid", optim) for _ in range(2))
+    for _ in range(2):
+        through.train_epoch(x, y, order, 16, 1e-3)
+    first.train_epoch(x, y, order, 16, 1e-3)
+    second = Kernel(start, "sigmoid", optim)
+    second.load_state(first.state())
+    second.train_epoch(x, y, order, 16, 1e-3)
+    for name, value in through.state().items():
+        np.testing.assert_array_equal(second.state()[name], value)
+
+
+@pytest.mark.parametrize("act", ACTIVATION_CODES)
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_stops_before_a_batch_without_a_finite_loss(act, bad):
+    x, y, _ = rows()
+    order = np.arange(150)
+    y[50] = bad
+    kernel = Kernel(weights(network(act)), act, "Adam")
+    with pytest.raises(NonFiniteLossError) as caught:
+        kernel.train_epoch(x, y, order, 16, 1e-3)
+    assert caught.value.batch == 3
+    assert int(kernel.state()["step"]) == 3
+    assert all(np.isfinite(v).all() for v in kernel.parameters().values())
+
+
+@pytest.mark.parametrize("act", ACTIVATION_CODES)
+def test_a_nan_input_is_seen(act):
+    x, y, order = rows()
+    x[7, 3] = np.nan
+    with pytest.raises(NonFiniteLossError):
+        Kernel(weights(network(act)), act, "Adam").train_epoch(x, y, order, 16, 1e-3)
+
+
+def test_refuses_what_does_not_fit():
+    x, y, order = rows()
+    kernel = Kernel(weights(network("tanh")), "tanh", "Adam")
+    with pytest.raises(TrainingError, match="order"):
+        kernel.train_epoch(x, y, order + 1, 16, 1e-3)
+    with pytest.raises(TrainingError, match="inputs"):
+        kernel.predict(x[:, 1:])
+    with pytest.raises(TrainingError, match="targets"):
+        kernel.train_epoch(x, y[:, :1], order, 16, 1e-3)
+    with pytest.raises(TrainingError, match="batch_size"):
+        kernel.train_epoch(x, y, order, 0, 1e-3)
+    with pytest.raises(TrainingError, match="no compiled loops"):
+        Kernel(weights(network("tanh")), "sine", "Adam")
