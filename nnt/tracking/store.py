@@ -54,21 +54,21 @@ def connect(uri: str, base: Path) -> MlflowClient:
         os.environ.setdefault(name, value)
     import mlflow
     from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
 
     for noisy in ("mlflow", "alembic", "alembic.runtime.migration"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
     try:
         base.mkdir(parents=True, exist_ok=True)
         # Two processes that make the tables at the same time both fail.
         with (base / ".nnt.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             mlflow.set_tracking_uri(uri)
+            client = MlflowClient(tracking_uri=uri, registry_uri=uri)
             client.search_experiments(max_results=1)
-    except (MlflowException, OSError) as err:
+    except Exception as err:  # every database driver raises its own
+        reason = (str(err).splitlines() or [type(err).__name__])[0]
         raise TrackingError(
-            f"the tracking store {uri} does not answer: {str(err).splitlines()[0]}; "
+            f"the tracking store {uri} does not answer: {reason}; "
             "check MLFLOW_TRACKING_URI and that the server runs"
         ) from err
     return client
