@@ -18,6 +18,7 @@ from nnt.tracking.writer import Writer
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Metric
 
 __all__ = ["MlflowRun", "MlflowTracker"]
 
@@ -43,7 +44,7 @@ class MlflowRun:
         self._client = client
         self._writer = writer
         self._every = max(1, math.ceil(expected_points / MAX_POINTS))
-        self._skipped: tuple[Mapping[str, float], int] | None = None
+        self._skipped: dict[str, Metric] = {}
         self.run_id = run_id
         self.experiment_id = experiment_id
         self.directory = directory
@@ -71,18 +72,17 @@ class MlflowRun:
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """Add a point to each curve; long curves are thinned evenly."""
-        if step > 1 and step % self._every:
-            self._skipped = (metrics, step)
-            return
-        self._skipped = None
-        self._add(metrics, step)
-
-    def _add(self, metrics: Mapping[str, float], step: int) -> None:
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        points = [Metric(k, v, now, step) for k, v in metrics.items()]
-        self._writer.metrics(self.run_id, points)
+        points = {k: Metric(k, v, now, step) for k, v in metrics.items()}
+        # The last point of each curve is sent at the end, whatever its step.
+        self._skipped.update(points)
+        if step == 1 or step % self._every == 0:
+            self._send({k: self._skipped.pop(k) for k in points})
+
+    def _send(self, points: Mapping[str, Metric]) -> None:
+        self._writer.metrics(self.run_id, list(points.values()))
 
     def log_file(self, path: Path, folder: str = "") -> None:
         """Keep a file as an artifact."""
@@ -123,8 +123,8 @@ class MlflowRun:
 
     def finish(self, outcome: Outcome, reason: str = "") -> None:
         """End the run, once all that was logged before has been delivered."""
-        if self._skipped is not None:
-            self._add(*self._skipped)
+        self._send(self._skipped)
+        self._skipped = {}
         self._writer.flush(self.run_id)
         # MLflow overwrites the status of a parent under `mlflow run`.
         self.set_tags({"nnt.outcome": outcome, "nnt.reason": reason[:MAX_VALUE]})
@@ -150,6 +150,7 @@ class MlflowTracker:
     """
 
     def __init__(self, uri: str | None = None, *, debug: bool = False) -> None:
+        self._debug = debug
         self.base = base_directory(debug=debug)
         self.uri = uri or default_uri(debug=debug)
         self._client = connect(self.uri, self.base)
@@ -158,11 +159,12 @@ class MlflowTracker:
     def start_run(self, name: str, *, description: str, tags: Mapping[str, str]) -> Run:
         """Open a parent run, or take over the one that `mlflow run` has made."""
         given = os.environ.pop("MLFLOW_RUN_ID", None)
-        if given is not None and not self.uri.startswith(f"sqlite:///{self.base}/nnt"):
+        # The variables speak of the store of MLflow, never of one for debugging.
+        if given is not None and not self._debug:
             return self._adopt(given, name, description, tags)
-        experiment = os.environ.get("MLFLOW_EXPERIMENT_ID") or experiment_id(
-            self._client, self.uri, self.base
-        )
+        experiment = None if self._debug else os.environ.get("MLFLOW_EXPERIMENT_ID")
+        if experiment is None:
+            experiment = experiment_id(self._client, self.uri, self.base)
         return self._create(experiment, name, self._tags(description, tags), 0)
 
     def _adopt(
