@@ -14,6 +14,7 @@ from nnt.tracking.store import base_directory, connect, default_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run as MlflowEntity
 
 __all__ = ["StoredRun", "open_run"]
 
@@ -38,6 +39,24 @@ class StoredRun:
     params: Mapping[str, str]
     metrics: Mapping[str, float]
     _client: MlflowClient
+
+    def children(self) -> list[StoredRun]:
+        """Find the runs nested under this one, by name.
+
+        Raises
+        ------
+        TrackingError
+            The store does not answer.
+        """
+        from mlflow.exceptions import MlflowException
+
+        nested = f"tags.`mlflow.parentRunId` = '{self.run_id}'"
+        try:
+            found = self._client.search_runs([self.experiment_id], nested)
+        except MlflowException as err:
+            raise TrackingError(f"{self.uri} does not list runs: {err}") from err
+        stored = [_stored(run, self.uri, self._client) for run in found]
+        return sorted(stored, key=lambda run: run.name)
 
     def read_text(self, path: str) -> str:
         """Read an artifact.
@@ -113,6 +132,10 @@ def open_run(text: str, uri: str | None = None) -> StoredRun:
             f"{text}: there is no such run in {uri}; copy the ID from the MLflow UI or "
             "set MLFLOW_TRACKING_URI to the store that holds it"
         ) from err
+    return _stored(run, uri, client)
+
+
+def _stored(run: MlflowEntity, uri: str, client: MlflowClient) -> StoredRun:
     return StoredRun(
         run_id=run.info.run_id,
         experiment_id=run.info.experiment_id,
