@@ -7,6 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ BATCH = 996
 """Metrics in one call; the server refuses more than 1,000."""
 ATTEMPTS = 3
 WAIT_S = 1.0
+GIVE_UP_S = 60.0
+"""How long a store may fail without a break before the end no longer waits."""
 
 
 class Writer:
@@ -35,18 +38,20 @@ class Writer:
 
     def __init__(self, client: MlflowClient) -> None:
         self._client = client
-        self._calls: queue.SimpleQueue[tuple[str, Callable[[], object]] | None] = (
+        self._calls: queue.SimpleQueue[Callable[[], object] | None] = (
             queue.SimpleQueue()
         )
         self._points: dict[str, list[Metric]] = {}
         self._lock = threading.Lock()
+        self._closing = False
+        self._failing_since: float | None = None
         self.lost = 0
         self._thread = threading.Thread(target=self._work, name="tracking", daemon=True)
         self._thread.start()
 
     def call(self, what: str, action: Callable[[], object]) -> None:
         """Do something after all that was asked for before."""
-        self._calls.put((what, action))
+        self._calls.put(partial(self._deliver, what, action))
 
     def metrics(self, run_id: str, points: list[Metric]) -> None:
         """Add points to the next batch of a run."""
@@ -55,10 +60,11 @@ class Writer:
 
     def flush(self, run_id: str) -> None:
         """Send the points of a run before the calls that come now."""
-        self.call("metrics", lambda: self._send(run_id))
+        self._calls.put(partial(self._send_run, run_id))
 
     def close(self) -> None:
-        """Deliver all that is left, then end the thread."""
+        """Deliver all that is left unless the store has gone, then end the thread."""
+        self._closing = True
         self._calls.put(None)
         self._thread.join()
 
@@ -68,35 +74,54 @@ class Writer:
             try:
                 item = self._calls.get(timeout=FLUSH_EVERY_S)
             except queue.Empty:
-                item = ("metrics", self._send_all)
+                self._send_all()
                 last = time.monotonic()
+                continue
             if item is None:
-                self._attempt("metrics", self._send_all)
+                self._send_all()
+                self.lost += sum(bool(points) for points in self._points.values())
                 return
-            self._attempt(*item)
+            item()
             if time.monotonic() - last > FLUSH_EVERY_S:
-                self._attempt("metrics", self._send_all)
+                self._send_all()
                 last = time.monotonic()
 
-    def _attempt(self, what: str, action: Callable[[], object]) -> None:
-        for attempt in range(1, ATTEMPTS + 1):
+    def _deliver(self, what: str, action: Callable[[], object]) -> None:
+        if not self._attempt(what, action):
+            self.lost += 1
+
+    def _attempt(self, what: str, action: Callable[[], object]) -> bool:
+        reason = "the store has not answered for too long"
+        for attempt in range(ATTEMPTS):
+            if self._has_given_up():
+                break
+            time.sleep(WAIT_S * attempt)
             try:
                 action()
             except Exception as err:  # noqa: BLE001 (whatever a store may raise)
                 reason = (str(err).splitlines() or [type(err).__name__])[0]
-                if attempt == ATTEMPTS:
-                    self.lost += 1
-                    log.warning("tracking: %s could not be delivered: %s", what, reason)
-                else:
-                    time.sleep(WAIT_S * attempt)
+                self._failing_since = self._failing_since or time.monotonic()
             else:
-                return
+                self._failing_since = None
+                return True
+        log.warning("tracking: %s could not be delivered: %s", what, reason)
+        return False
+
+    def _has_given_up(self) -> bool:
+        since = self._failing_since
+        return (
+            self._closing and since is not None and time.monotonic() - since > GIVE_UP_S
+        )
 
     def _send_all(self) -> None:
         with self._lock:
-            runs = list(self._points)
+            runs = [run_id for run_id, points in self._points.items() if points]
         for run_id in runs:
-            self._send(run_id)
+            self._send_run(run_id)
+
+    def _send_run(self, run_id: str) -> None:
+        # What cannot be sent stays for the next time, so it is not lost yet.
+        self._attempt(f"metrics of run {run_id}", partial(self._send, run_id))
 
     def _send(self, run_id: str) -> None:
         while True:
