@@ -117,6 +117,13 @@ def test_a_child_is_nested_in_the_experiment_of_its_parent(tracker):
     assert found.name == "expert_3"
 
 
+def test_children_are_listed_by_name(tracker):
+    parent = start(tracker)
+    made = [tracker.start_child(parent, f"expert_{k}", {}).run_id for k in (1, 0)]
+    start(tracker)
+    assert [run.run_id for run in open_run(parent.run_id).children()] == made[::-1]
+
+
 def test_every_epoch_of_a_short_curve_is_sent_once(tracker):
     child = tracker.start_child(start(tracker), "expert_0", {}, expected_points=1000)
     for step in range(1, 1001):
@@ -134,6 +141,21 @@ def test_a_long_curve_is_thinned_evenly_with_its_first_and_last_point(tracker):
     tracker.close()
     expected = [1, *range(4, 3500, 4), 3499]
     assert [step for step, _ in history(child, "val/loss")] == expected
+
+
+def test_figures_of_the_end_reach_a_thinned_run(tracker):
+    child = tracker.start_child(start(tracker), "expert_0", {}, expected_points=3500)
+    for step in range(1, 3):
+        child.log_metrics({"train/loss": float(step)}, step)
+    child.log_metrics({"best_epoch": 1.0}, 2)
+    child.log_metrics({"test/loss": 0.5}, 3)
+    child.finish("FINISHED")
+    tracker.close()
+    assert open_run(child.run_id).metrics == {
+        "train/loss": 2.0,
+        "best_epoch": 1.0,
+        "test/loss": 0.5,
+    }
 
 
 def test_a_dataset_keeps_its_name_digest_and_context(tracker):
@@ -160,6 +182,17 @@ def test_the_run_of_mlflow_run_is_taken_over(tracker, monkeypatch):
     assert "MLFLOW_RUN_ID" not in os.environ
 
 
+def test_debugging_leaves_the_run_of_mlflow_run_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "77")
+    tracker = MlflowTracker(debug=True)
+    run = start(tracker)
+    assert run.run_id != "0" * 32
+    assert tracker._client.get_experiment(run.experiment_id).name == "nnt"
+    tracker.close()
+
+
 def test_the_variable_names_the_experiment(tracker, monkeypatch):
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "thesis")
     run = start(tracker)
@@ -171,6 +204,18 @@ def test_a_run_that_mlflow_run_never_made_is_an_error(tracker, monkeypatch):
     monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
     with pytest.raises(TrackingError, match="MLFLOW_RUN_ID"):
         start(tracker)
+
+
+def test_the_store_is_made_once_by_processes_that_start_together():
+    code = "from nnt.tracking import MlflowTracker; MlflowTracker().close()"
+    started = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]
+    assert [process.wait(120) for process in started] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("uri", ["nosuch://store", "sqlite:////proc/none/m.db"])
+def test_a_store_that_cannot_be_is_an_error(uri):
+    with pytest.raises(TrackingError, match="does not answer"):
+        MlflowTracker(uri)
 
 
 @pytest.mark.parametrize(
@@ -231,6 +276,53 @@ def test_a_missing_artifact_is_named(tracker):
     found = open_run(start(tracker).run_id)
     with pytest.raises(TrackingError, match=r"holds no artifact weights\.json"):
         found.read_text("weights.json")
+
+
+def test_a_call_that_fails_is_told_and_the_rest_is_delivered(tracker, tmp_path):
+    run = start(tracker)
+    run.log_file(tmp_path / "absent.txt")
+    run.log_text("here", "present.txt")
+    run.finish("FINISHED")
+    assert tracker.close() == 1
+    found = open_run(run.run_id)
+    assert found.read_text("present.txt") == "here"
+    assert found.status == "FINISHED"
+
+
+def test_metrics_wait_for_a_store_that_returns(tracker, monkeypatch):
+    run = start(tracker)
+    send, failed = tracker._client.log_batch, []
+
+    def fail_at_first(*args, **kwargs):
+        if len(failed) < 4:
+            failed.append(args)
+            raise OSError("database is locked")
+        return send(*args, **kwargs)
+
+    monkeypatch.setattr("nnt.tracking.writer.WAIT_S", 0.01)
+    monkeypatch.setattr(tracker._client, "log_batch", fail_at_first)
+    run.log_metrics({"val/loss": 0.5}, 1)
+    run._writer.flush(run.run_id)
+    assert tracker.close() == 0
+    assert len(failed) == 4
+    assert history(run, "val/loss") == [(1, 0.5)]
+
+
+def test_the_end_does_not_wait_for_a_store_that_is_gone(tracker, monkeypatch):
+    run = start(tracker)
+
+    def fail(*_args, **_kwargs):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("nnt.tracking.writer.WAIT_S", 0.01)
+    monkeypatch.setattr("nnt.tracking.writer.GIVE_UP_S", 0.05)
+    monkeypatch.setattr(tracker._client, "log_batch", fail)
+    begin = time.monotonic()
+    for number in range(500):
+        run.set_tags({"number": str(number)})
+    run.log_metrics({"val/loss": 0.5}, 1)
+    assert tracker.close() == 501
+    assert time.monotonic() - begin < 10
 
 
 def free_port():
