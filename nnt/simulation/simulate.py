@@ -208,8 +208,8 @@ def _drift_input(distance_cm: F64, s: Simulation, rng: np.random.Generator) -> F
     cm_per_tick = s.drift_velocity_cm_per_ns * TRIGGER_TICK_NS
     ticks = np.abs(distance_cm) / cm_per_tick + rng.normal(0, s.time_std_ticks, CHUNK)
     ticks = np.clip(np.round(ticks), 0, T_MAX_TICKS)
-    # Left is +1: the wire lies left of the track, at larger azimuth.
-    side = -np.sign(distance_cm)
+    # Left is +1: the track passes at larger azimuth than the wire, as real rows show.
+    side = np.sign(distance_cm)
     side = np.where(rng.random(CHUNK) < s.wrong_side_share, -side, side)
     side = np.where(rng.random(CHUNK) < s.undecided_share, 0, side)
     drift: F64 = side * ticks / T_MAX_TICKS
