@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from nnt.detector import theta_to_deg, z_to_cm
-from nnt.errors import DataError
+from nnt.errors import DataError, ExportError
+from nnt.fixedpoint import DEFAULT_PRECISION, classic, snap_text_inputs
 from nnt.models import build_model
 from nnt.tracks import Tracks
 from nnt.weights import ExpertWeights
@@ -20,6 +21,10 @@ __all__ = ["Networks"]
 F32 = npt.NDArray[np.float32]
 
 CHUNK = 1 << 16
+
+CLASSIC_NAMES = ("net.0.weight", "net.0.bias", "net.2.weight", "net.2.bias")
+TO_TANH_HALF = {"tanh": 2, "tanh/2": 1}
+"""Factor on all weights that makes the activation tanh(x / 2)."""
 
 
 class Networks:
@@ -37,12 +42,16 @@ class Networks:
     """
 
     def __init__(self, experts: Mapping[int, ExpertWeights]) -> None:
+        if not experts:
+            raise DataError("expected at least one expert, found none")
         self.experts = dict(experts)
         self._models = {k: _module(k, own) for k, own in self.experts.items()}
-        sizes = {_sizes(own)[1] for own in self.experts.values()}
+        sizes = {_sizes(own) for own in self.experts.values()}
         if len(sizes) != 1:
-            raise DataError(f"experts differ in their number of outputs: {sizes}")
-        self.out_size = sizes.pop()
+            raise DataError(
+                f"experts differ in their numbers of (inputs, outputs): {sorted(sizes)}"
+            )
+        self.in_size, self.out_size = sizes.pop()
 
     def predict(self, tracks: Tracks) -> F32:
         """Predict every row.
@@ -61,20 +70,66 @@ class Networks:
 
     def predict_inputs(self, inputs: F32, expert: npt.NDArray[np.int64]) -> F32:
         """Predict rows of 27 inputs, each by the expert given for it."""
-        missing = sorted(set(np.unique(expert).tolist()) - self._models.keys())
-        if missing and -1 not in self._models:
+        return self._routed(inputs, expert, lambda k, rows: _run(self._models[k], rows))
+
+    def predict_fixed_point(
+        self, tracks: Tracks, precision: Sequence[int] = DEFAULT_PRECISION
+    ) -> F32:
+        """Predict every row in the integer arithmetic of the firmware.
+
+        Parameters
+        ----------
+        tracks : Tracks
+            Their inputs are snapped to the grid that text files round.
+        precision : sequence of 6 int
+            Fractional bits, see `nnt.fixedpoint.DEFAULT_PRECISION`.
+
+        Returns
+        -------
+        float32 array, shape (N, out_size)
+            Scaled, as of `predict`: integers divided by ``2**precision[3]``.
+
+        Raises
+        ------
+        ExportError
+            The firmware cannot hold the network of an expert.
+        DataError
+            Rows belong to an expert that is not there, or the precision is none.
+        """
+        weights = {k: _classic_weights(k, own) for k, own in self.experts.items()}
+
+        def run(k: int, rows: F32) -> F32:
+            integers = classic(snap_text_inputs(rows), *weights[k], precision)
+            scaled: F32 = (integers / 2.0 ** precision[3]).astype(np.float32)
+            return scaled
+
+        return self._routed(tracks.inputs, tracks.expert, run)
+
+    def _routed(
+        self,
+        inputs: F32,
+        expert: npt.NDArray[np.int64],
+        run: Callable[[int, F32], F32],
+    ) -> F32:
+        if inputs.shape != (len(expert), self.in_size):
+            raise DataError(
+                f"inputs: expected shape ({len(expert)}, {self.in_size}), one row per "
+                f"expert number, found {inputs.shape}"
+            )
+        missing = sorted(set(np.unique(expert).tolist()) - self.experts.keys())
+        if missing and -1 not in self.experts:
             raise DataError(
                 f"rows of expert {missing[0]} cannot be predicted: the run holds "
-                f"experts {sorted(self._models)}; train that expert or leave its "
+                f"experts {sorted(self.experts)}; train that expert or leave its "
                 "rows out"
             )
         output = np.zeros((len(inputs), self.out_size), dtype=np.float32)
-        for k, model in self._models.items():
-            served = np.isin(expert, missing) if k == -1 else expert == k
+        for k in self.experts:
+            served = np.isin(expert, [*missing, -1]) if k == -1 else expert == k
             rows = np.flatnonzero(served)
             for start in range(0, len(rows), CHUNK):
                 chunk = rows[start : start + CHUNK]
-                output[chunk] = _run(model, inputs[chunk])
+                output[chunk] = run(k, inputs[chunk])
         return output
 
     def predict_physical(self, tracks: Tracks) -> tuple[F32, F32 | None]:
@@ -88,10 +143,23 @@ class Networks:
 
 
 def _sizes(expert: ExpertWeights) -> tuple[int, int]:
-    matrices = [value for value in expert.state.values() if value.ndim == 2]
+    # net.2 before net.10, in whatever order the file names them.
+    names = sorted(expert.state, key=lambda name: (len(name), name))
+    matrices = [expert.state[name] for name in names if expert.state[name].ndim == 2]
     if not matrices:
         raise DataError("weights without a single matrix cannot be a network")
     return matrices[0].shape[1], matrices[-1].shape[0]
+
+
+def _classic_weights(number: int, expert: ExpertWeights) -> tuple[F32, F32, F32, F32]:
+    act = expert.act or "tanh/2"
+    if expert.model != "BaselineModel" or act not in TO_TANH_HALF:
+        raise ExportError(
+            f"expert {number}: the firmware's arithmetic is that of BaselineModel with "
+            f"tanh/2 or tanh, found {expert.model} with {act}"
+        )
+    w1, b1, w2, b2 = (expert.state[name] * TO_TANH_HALF[act] for name in CLASSIC_NAMES)
+    return w1, b1, w2, b2
 
 
 def _module(number: int, expert: ExpertWeights) -> nn.Module:

@@ -26,6 +26,7 @@ State = dict[str, npt.NDArray[np.float32]]
 
 PREFIX = "model."
 MAX_BYTES = 64 << 20
+MAX_DIMENSIONS = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,8 +43,15 @@ def write_weights(path: str | Path, experts: Mapping[int, ExpertWeights]) -> Non
     """Write experts so that every float32 comes back exactly.
 
     The file is replaced whole or not at all.
+
+    Raises
+    ------
+    DataError
+        A number is not finite, or an array is not float32.
     """
     path = Path(path)
+    for k, own in experts.items():
+        _check_writable(own.state, f"{path}: expert_{k}")
     value = {f"expert_{k}": _plain(own) for k, own in sorted(experts.items())}
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -56,6 +64,15 @@ def write_weights(path: str | Path, experts: Mapping[int, ExpertWeights]) -> Non
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def _check_writable(state: State, place: str) -> None:
+    for name, value in state.items():
+        if value.dtype != np.float32 or not np.isfinite(value).all():
+            raise DataError(
+                f"{place}: {name}: expected finite float32 numbers to write, found "
+                f"{value.dtype} or numbers that are not finite"
+            )
 
 
 def _plain(expert: ExpertWeights) -> dict[str, Any]:
@@ -88,7 +105,7 @@ def read_weights(source: str | Path | bytes) -> dict[int, ExpertWeights]:
             f"{place}: {len(content):,} bytes; expected at most {MAX_BYTES:,}"
         )
     try:
-        value = json.loads(content)
+        value = json.loads(content, object_pairs_hook=_without_repeats)
     except (ValueError, RecursionError) as err:
         raise DataError(f"{place}: expected JSON, found other data ({err})") from err
     if not isinstance(value, dict) or not value:
@@ -109,6 +126,13 @@ def _content(path: Path) -> bytes:
         ) from err
 
 
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError("a key appears twice in one object")
+    return value
+
+
 def _expert_number(key: str, place: str) -> int:
     valid = {f"expert_{k}": k for k in range(-1, 5)}
     if key not in valid:
@@ -119,13 +143,19 @@ def _expert_number(key: str, place: str) -> int:
 def _expert(value: Any, place: str) -> ExpertWeights:
     if not isinstance(value, dict) or not isinstance(value.get("weights"), dict):
         raise DataError(f"{place}: expected an object with the key 'weights'")
-    shapes = value.get("shapes")
+    if not value["weights"]:
+        raise DataError(f"{place}: weights: expected at least one array, found none")
+    shapes = value.get("shapes", {})
+    if not isinstance(shapes, dict) or (
+        shapes and shapes.keys() != value["weights"].keys()
+    ):
+        raise DataError(f"{place}: shapes: expected one for each array of 'weights'")
     state = {}
     for name, rows in value["weights"].items():
         array = _array(rows, f"{place}: weights: {shorten(name)}")
-        if isinstance(shapes, dict) and shapes.get(name) != list(array.shape):
+        if shapes and shapes[name] != list(array.shape):
             raise DataError(
-                f"{place}: {shorten(name)}: expected shape {shorten(shapes.get(name))} "
+                f"{place}: {shorten(name)}: expected shape {shorten(shapes[name])} "
                 f"as in 'shapes', found {list(array.shape)}"
             )
         state[name.removeprefix(PREFIX)] = array
@@ -137,10 +167,26 @@ def _expert(value: Any, place: str) -> ExpertWeights:
 
 def _array(rows: Any, place: str) -> npt.NDArray[np.float32]:
     try:
-        with np.errstate(over="ignore"):
-            array = np.asarray(rows, dtype=np.float64).astype(np.float32)
-    except (TypeError, ValueError, OverflowError) as err:
+        # As objects: NumPy would take "1" and true for numbers.
+        values = np.asarray(rows, dtype=object)
+    except ValueError as err:
         raise DataError(f"{place}: expected an array of numbers ({err})") from err
+    if values.ndim > MAX_DIMENSIONS:
+        raise DataError(
+            f"{place}: expected an array of numbers of at most {MAX_DIMENSIONS} "
+            f"dimensions, found {values.ndim} or more"
+        )
+    strange = {type(value).__name__ for value in values.flat} - {"int", "float"}
+    if strange:
+        raise DataError(
+            f"{place}: expected numbers in rows of equal length, found "
+            f"{', '.join(sorted(strange))}"
+        )
+    try:
+        with np.errstate(over="ignore"):
+            array = values.astype(np.float64).astype(np.float32)
+    except OverflowError as err:
+        raise DataError(f"{place}: expected finite float32 numbers ({err})") from err
     if not np.isfinite(array).all():
         raise DataError(f"{place}: expected finite float32 numbers")
     return array

@@ -1,0 +1,186 @@
+"""Rows are predicted by the expert that serves them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from nnt import fixedpoint, networks
+from nnt.errors import DataError, ExportError, NNTError
+from nnt.models import build_model, initialise
+from nnt.networks import Networks
+from nnt.tracks import Tracks
+from nnt.weights import ExpertWeights, State
+
+MakeTracks = Callable[..., Tracks]
+
+
+def expert(
+    seed: int, model: str = "BaselineModel", act: str = "tanh/2", out_size: int = 2
+) -> ExpertWeights:
+    module = build_model(model, 27, out_size, act)
+    initialise(module, np.random.default_rng(seed))
+    state: State = {
+        name: value.numpy().astype(np.float32)
+        for name, value in module.state_dict().items()
+    }
+    return ExpertWeights(state, model, act)
+
+
+def plain(own: ExpertWeights, inputs: np.ndarray) -> np.ndarray:
+    """tanh(x / 2) twice, in float64."""
+    nodes = inputs.astype(np.float64)
+    for layer in ("net.0", "net.2"):
+        sums = nodes @ own.state[f"{layer}.weight"].T + own.state[f"{layer}.bias"]
+        nodes = np.tanh(sums / 2)
+    return nodes
+
+
+def test_each_row_goes_to_its_expert(
+    make_tracks: MakeTracks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(networks, "CHUNK", 7)
+    tracks = make_tracks(100)
+    experts = {k: expert(k) for k in range(5)}
+    found = Networks(experts).predict(tracks)
+    expected = [
+        plain(experts[k], row[None])[0]
+        for k, row in zip(tracks.expert.tolist(), tracks.inputs, strict=True)
+    ]
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_expert_minus_one_serves_rows_without_an_expert(
+    make_tracks: MakeTracks,
+) -> None:
+    tracks = make_tracks(60)
+    experts = {-1: expert(1), 2: expert(2)}
+    found = Networks(experts).predict(tracks)
+    for own, rows in [
+        (experts[2], tracks.expert == 2),
+        (experts[-1], tracks.expert != 2),
+    ]:
+        expected = plain(own, tracks.inputs[rows])
+        np.testing.assert_allclose(found[rows], expected, atol=1e-6)
+
+
+def test_rows_numbered_minus_one_are_served_too(make_tracks: MakeTracks) -> None:
+    inputs = make_tracks(10).inputs
+    mixed = np.array([-1, 0] * 5)
+    found = Networks({-1: expert(1)}).predict_inputs(inputs, mixed)
+    np.testing.assert_allclose(found, plain(expert(1), inputs), atol=1e-6)
+
+
+def test_a_missing_expert_is_named(make_tracks: MakeTracks) -> None:
+    with pytest.raises(DataError, match=r"rows of expert 1 .* experts \[0\]"):
+        Networks({0: expert(0)}).predict(make_tracks(50, experts=(0, 1)))
+
+
+def test_batch_normalisation_is_in_evaluation_mode(make_tracks: MakeTracks) -> None:
+    tracks = make_tracks(40, experts=(0,))
+    nets = Networks({0: expert(0, "BaselineModelBN")})
+    alone = [nets.predict(tracks[i : i + 1])[0] for i in range(40)]
+    np.testing.assert_allclose(nets.predict(tracks), alone, atol=1e-6)
+
+
+def test_physical_units(make_tracks: MakeTracks) -> None:
+    tracks = make_tracks(20, experts=(0,))
+    nets = Networks({0: expert(0)})
+    scaled = nets.predict(tracks)
+    z_cm, theta_deg = nets.predict_physical(tracks)
+    np.testing.assert_allclose(z_cm, 100 * scaled[:, 0], atol=1e-4)
+    assert theta_deg is not None
+    np.testing.assert_allclose(theta_deg, 90 + 80 * scaled[:, 1], atol=1e-4)
+
+
+def test_networks_of_z_only_have_no_theta(make_tracks: MakeTracks) -> None:
+    nets = Networks({0: expert(0, out_size=1)})
+    assert nets.predict_physical(make_tracks(5, experts=(0,)))[1] is None
+
+
+@pytest.mark.parametrize("act", ["tanh", "tanh/2"])
+def test_fixed_point_is_near_the_float_network(
+    make_tracks: MakeTracks, act: str
+) -> None:
+    tracks = make_tracks(200)
+    nets = Networks({k: expert(k, act=act) for k in range(5)})
+    found = nets.predict_fixed_point(tracks)
+    np.testing.assert_allclose(found, nets.predict(tracks), atol=0.01)
+    np.testing.assert_array_equal(found * 4096, np.rint(found * 4096))
+
+
+def test_fixed_point_snaps_what_text_rounded(make_tracks: MakeTracks) -> None:
+    tracks = make_tracks(50, experts=(0,))
+    grid = np.rint(tracks.inputs * 4096) / 4096
+    text = np.array([[np.float32(f"{v:.6g}") for v in row] for row in grid])
+    tracks.inputs[:] = text
+    own = expert(0)
+    found = Networks({0: own}).predict_fixed_point(tracks)
+    expected = fixedpoint.classic(grid, *own.state.values())
+    np.testing.assert_array_equal(found * 4096, expected)
+
+
+@pytest.mark.parametrize(
+    "own",
+    [expert(0, "SimpleModel"), expert(0, "BaselineModelBN"), expert(0, act="relu")],
+)
+def test_fixed_point_refuses_what_the_firmware_cannot_hold(
+    make_tracks: MakeTracks, own: ExpertWeights
+) -> None:
+    with pytest.raises(ExportError, match="expert 0: the firmware"):
+        Networks({0: own}).predict_fixed_point(make_tracks(5, experts=(0,)))
+
+
+def test_order_of_weights_in_a_file_does_not_matter(make_tracks: MakeTracks) -> None:
+    tracks = make_tracks(20, experts=(0,))
+    own = expert(0, "SimpleModel", "relu")
+    turned = ExpertWeights(dict(reversed(own.state.items())), own.model, own.act)
+    np.testing.assert_array_equal(
+        Networks({0: turned}).predict(tracks), Networks({0: own}).predict(tracks)
+    )
+
+
+def test_prediction_needs_no_gradient_and_keeps_inputs(
+    make_tracks: MakeTracks,
+) -> None:
+    tracks = make_tracks(20, experts=(0,))
+    before = tracks.inputs.copy()
+    nets = Networks({0: expert(0)})
+    with torch.enable_grad():
+        nets.predict(tracks)
+    nets.predict_fixed_point(tracks)
+    np.testing.assert_array_equal(tracks.inputs, before)
+
+
+def broken(name: str, value: np.ndarray) -> ExpertWeights:
+    own = expert(0)
+    return ExpertWeights({**own.state, name: value}, own.model, own.act)
+
+
+@pytest.mark.parametrize(
+    ("experts", "message"),
+    [
+        ({}, "at least one expert"),
+        ({0: expert(0), 1: expert(1, out_size=1)}, "experts differ"),
+        ({0: broken("net.0.bias", np.ones(3, np.float32))}, "expert 0 do not fit"),
+        ({0: broken("net.9.bias", np.ones(3, np.float32))}, "expert 0 do not fit"),
+        ({0: ExpertWeights(expert(0).state, "BaselineModel", "tahn")}, "did you mean"),
+        ({0: ExpertWeights({"net.0.bias": np.ones(3, np.float32)})}, "single matrix"),
+    ],
+)
+def test_weights_that_are_no_network_are_refused(
+    experts: dict[int, ExpertWeights], message: str
+) -> None:
+    with pytest.raises(NNTError, match=message):
+        Networks(experts)
+
+
+def test_inputs_of_another_size_are_refused() -> None:
+    with pytest.raises(DataError, match=r"expected shape \(3, 27\)"):
+        Networks({0: expert(0)}).predict_inputs(
+            np.zeros((3, 26), np.float32), np.zeros(3, np.int64)
+        )
