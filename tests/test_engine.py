@@ -370,4 +370,12 @@ def test_no_rows_is_an_error(split: str) -> None:
 
 def test_compiled_says_why_it_does_not_apply() -> None:
     with pytest.raises(ConfigError, match="compiled"):
-        run(engine="compiled")
+        run(engine="compiled", loss="L1Loss")
+
+
+@pytest.mark.parametrize("optim", ["Adam", "AdamW", "SGD", "Rprop"])
+def test_both_gears_follow_the_same_path(optim: str) -> None:
+    compiled, _ = run(engine="compiled", optim=optim)
+    generic, _ = run(engine="torch", optim=optim)
+    for name, value in generic.state.items():
+        np.testing.assert_allclose(compiled.state[name], value, atol=1e-3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from threading import Event
@@ -19,6 +20,8 @@ from nnt.sampling import BucketSampler, EpochSampler, Sampler, generator
 from nnt.weights import State
 
 __all__ = ["fit"]
+
+log = logging.getLogger(__name__)
 
 CM_PER_UNIT = (Z_RANGE_CM[1] - Z_RANGE_CM[0]) / 2
 
@@ -62,13 +65,8 @@ def fit(
     TrainingError
         There are no rows, or the loss is not finite.
     ConfigError
-        ``engine: compiled`` is asked for.
+        ``engine: compiled`` is asked for where it does not apply.
     """
-    if config.engine == "compiled":
-        raise ConfigError(
-            f"{config.name}: engine: compiled loops are not part of this version; "
-            "use auto or torch"
-        )
     for name, rows in (("train", data.x_train), ("validate", data.x_val)):
         if not len(rows):
             raise TrainingError(
@@ -76,17 +74,38 @@ def fit(
             )
     progress = _Progress(data, config, expert, on_epoch, stop)
     for restart in range(config.restarts):
-        gear = TorchGear(
-            data,
-            config,
-            generator(config.seed, expert, f"weights {restart}"),
-            initial if restart == 0 else None,
-            device,
-        )
+        rng = generator(config.seed, expert, f"weights {restart}")
+        gear = _gear(data, config, rng, initial if restart == 0 else None, device)
         progress.run(gear, restart)
         if stop.is_set():
             break
     return progress.result()
+
+
+def _gear(
+    data: ExpertData,
+    config: Config,
+    rng: np.random.Generator,
+    initial: State | None,
+    device: str,
+) -> Gear:
+    """Choose what moves the weights: compiled loops where they apply."""
+    if config.engine == "torch":
+        return TorchGear(data, config, rng, initial, device)
+    # Imported here: compiled loops take a second to load.
+    from nnt.engine.compiled_gear import CompiledGear, why_not_compiled
+
+    obstacle = why_not_compiled(config, device)
+    if not obstacle:
+        log.info("engine: compiled loops")
+        return CompiledGear(data, config, rng, initial)
+    if config.engine == "compiled":
+        raise ConfigError(
+            f"{config.name}: engine: compiled loops do not apply: {obstacle}; use "
+            "auto or torch"
+        )
+    log.info("engine: torch (%s)", obstacle)
+    return TorchGear(data, config, rng, initial, device)
 
 
 class _Progress:

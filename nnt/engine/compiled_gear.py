@@ -1,0 +1,91 @@
+"""The fast gear: whole epochs of the firmware's network in compiled loops."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nnt.config import Config
+from nnt.engine.types import F32, I64, ExpertData
+from nnt.errors import TrainingError
+from nnt.kernel import (
+    ACTIVATION_CODES,
+    OPTIMISER_CODES,
+    Kernel,
+    NonFiniteLossError,
+)
+from nnt.models import build_model, initialise
+from nnt.weights import State
+
+__all__ = ["CompiledGear", "why_not_compiled"]
+
+
+def why_not_compiled(config: Config, device: str) -> str:
+    """Say what keeps a configuration from the compiled loops; empty if nothing."""
+    if device != "cpu":
+        return f"the device is {device}, the loops run on the CPU"
+    if config.model != "BaselineModel":
+        return f"model is {config.model}, the loops know BaselineModel"
+    if config.loss != "MSELoss":
+        return f"loss is {config.loss}, the loops know MSELoss"
+    if config.act not in ACTIVATION_CODES:
+        return f"act is {config.act}"
+    if config.optim not in OPTIMISER_CODES:
+        return f"optim is {config.optim}"
+    return ""
+
+
+class CompiledGear:
+    """`nnt.kernel` behind the protocol `Gear`.
+
+    Parameters
+    ----------
+    data : ExpertData
+        Rows to train on.
+    config : Config
+        Of this expert; `why_not_compiled` must be empty.
+    generator : numpy.random.Generator
+        Draws the first weights, the same ones as for `TorchGear`.
+    initial : dict of arrays, optional
+        Weights to start from instead.
+    """
+
+    def __init__(
+        self,
+        data: ExpertData,
+        config: Config,
+        generator: np.random.Generator,
+        initial: State | None,
+    ) -> None:
+        model = build_model(config.model, config.in_size, config.out_size, config.act)
+        initialise(model, generator)
+        drawn = {n: t.detach().numpy() for n, t in model.state_dict().items()}
+        self._kernel = Kernel(
+            drawn if initial is None else initial,
+            config.act,
+            config.optim,
+            weight_decay=config.weight_decay,
+            gradient_clip=config.gradient_clip,
+        )
+        self._x, self._y = data.x_train, data.y_train
+        self._batch_size = config.batch_size
+
+    def train_epoch(self, order: I64, learning_rate: float) -> float:
+        """Do one epoch; see `Gear`."""
+        try:
+            return self._kernel.train_epoch(
+                self._x, self._y, order, self._batch_size, learning_rate
+            )
+        except NonFiniteLossError as err:
+            n_batches = -(-len(order) // self._batch_size)
+            raise TrainingError(
+                f"batch {err.batch + 1} of {n_batches}: the training loss is not "
+                "finite; lower learning_rate or set gradient_clip"
+            ) from err
+
+    def predict(self, inputs: F32) -> F32:
+        """Outputs as in evaluation; see `Gear`."""
+        return self._kernel.predict(inputs)
+
+    def state(self) -> State:
+        """Copy of the weights; see `Gear`."""
+        return {n: v.copy() for n, v in self._kernel.parameters().items()}
