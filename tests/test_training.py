@@ -97,6 +97,14 @@ def test_loaded_networks_predict_what_was_written(home: Path) -> None:
     assert predicted == pytest.approx(written, abs=1e-6)
 
 
+def test_a_run_uri_names_the_file_that_is_read(home: Path) -> None:
+    result = train(experts=[0])
+    child = result.experts[0].run_id
+    assert open_run(f"runs:/{child}/weights.json").path == "weights.json"
+    with pytest.raises(TrackingError, match="other"):
+        nnt.load_networks(f"runs:/{child}/other/weights.json")
+
+
 def test_an_expert_without_rows_fails_alone(home: Path) -> None:
     result = train(filter="dataset_filters.ExpertFilter(0)", experts=[0, 1])
     assert result.outcome == "FAILED"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -39,6 +39,8 @@ class StoredRun:
     params: Mapping[str, str]
     metrics: Mapping[str, float]
     _client: MlflowClient
+    path: str = ""
+    """Artifact that a run URI named; empty if it named none."""
 
     def children(self) -> list[StoredRun]:
         """Find the runs nested under this one, by name.
@@ -132,7 +134,8 @@ def open_run(text: str, uri: str | None = None) -> StoredRun:
             f"{text}: there is no such run in {uri}; copy the ID from the MLflow UI or "
             "set MLFLOW_TRACKING_URI to the store that holds it"
         ) from err
-    return _stored(run, uri, client)
+    stored = _stored(run, uri, client)
+    return replace(stored, path=found["path"] or "") if found else stored
 
 
 def _stored(run: MlflowEntity, uri: str, client: MlflowClient) -> StoredRun:

@@ -38,7 +38,7 @@ def load_weights(source: str) -> dict[int, ExpertWeights]:
     if path.suffix == ".json" and ":/" not in source:
         return read_weights(path)
     run = open_run(source)
-    return read_weights(run.read_text(WEIGHTS_FILE).encode())
+    return read_weights(run.read_text(run.path or WEIGHTS_FILE).encode())
 
 
 def reference_networks(config: Config) -> Networks | None:
