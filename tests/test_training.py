@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -30,6 +31,7 @@ ARTIFACTS = [
     "predictions/train.csv.gz",
     "predictions/test.csv.gz",
     "plots/val/z_residual.png",
+    "plots/learning_curves.png",
 ]
 
 
@@ -73,6 +75,20 @@ def test_children_hold_every_epoch(home: Path) -> None:
     assert {"train/loss", "val/loss", "val/z_trimmed_std_cm", "lr"} <= set(
         child.metrics
     )
+
+
+def test_children_hold_live_images(home: Path) -> None:
+    child = open_run(train(plot_every=1, experts=[0]).experts[0].run_id)
+    names = {
+        re.split("[%+]", path.name)[0]
+        for path in child.download("images", home).iterdir()
+    }
+    assert names == {"z_against_reco", "z_residual"}
+
+
+def test_reweighting_is_drawn(home: Path) -> None:
+    child = open_run(train("reweight_normal", experts=[0]).experts[0].run_id)
+    assert child.download("plots/train/sampled_distribution.png", home).is_file()
 
 
 def test_weights_do_not_depend_on_jobs(home: Path) -> None:

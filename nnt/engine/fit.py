@@ -129,6 +129,7 @@ class _Progress:
         self.best_loss = math.inf
         self.best_state: State = {}
         self.reason: StopReason = "epochs"
+        self.val_output = data.y_val
         self.reference = _reference_metrics(data, config.loss)
 
     def run(self, gear: Gear, restart: int) -> None:
@@ -148,7 +149,9 @@ class _Progress:
             metrics = {"train/loss": loss, **self._validate(gear), "lr": rate}
             self.epochs += 1
             self._keep_if_best(gear, metrics["val/loss"])
-            self.on_epoch(Epoch(number=self.epochs, metrics=metrics))
+            self.on_epoch(
+                Epoch(number=self.epochs, metrics=metrics, val_output=self.val_output)
+            )
             schedule.see(metrics["val/loss"])
             improved = metrics["val/loss"] < best_here
             best_here = min(best_here, metrics["val/loss"])
@@ -175,7 +178,7 @@ class _Progress:
             self.best_state = gear.state()
 
     def _validate(self, gear: Gear) -> dict[str, float]:
-        output = gear.predict(self.data.x_val)
+        output = self.val_output = gear.predict(self.data.x_val)
         metrics = _metrics(output, self.data.y_val, self.config.loss)
         if not math.isfinite(metrics["val/loss"]):
             raise TrainingError(

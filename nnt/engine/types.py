@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import numpy as np
@@ -42,6 +42,8 @@ class Epoch:
     """From 1, through all restarts."""
     metrics: dict[str, float]
     """By the names of the tracked metrics, such as ``val/loss``."""
+    val_output: F32 = field(compare=False, repr=False)
+    """Shape (M, out_size): what the network says of the validation rows."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -12,13 +12,15 @@ A plot of your own is one function under `register`::
 from nnt.plots import figures as _figures  # noqa: F401 (fills the registry)
 from nnt.plots import trigger as _trigger  # noqa: F401 (fills the registry)
 from nnt.plots.curves import learning_curves, sampled_distribution
-from nnt.plots.registry import figures, register
-from nnt.plots.style import canvas, png
+from nnt.plots.registry import draw, figures, register
+from nnt.plots.style import canvas, pixels, png
 
 __all__ = [
     "canvas",
+    "draw",
     "figures",
     "learning_curves",
+    "pixels",
     "png",
     "register",
     "sampled_distribution",

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from nnt.metrics import Predictions
 
-__all__ = ["Plot", "figures", "register"]
+__all__ = ["Plot", "draw", "figures", "register"]
 
 Plot = Callable[[Predictions], Figure]
 
@@ -37,6 +37,11 @@ def register(
         return plot
 
     return add
+
+
+def draw(name: str, predicted: Predictions) -> Figure:
+    """Draw one registered plot."""
+    return _PLOTS[name][0](predicted)
 
 
 def figures(predicted: Predictions) -> dict[str, Figure]:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from nnt.metrics import std, trimmed_std
 
-__all__ = ["COLOURS", "canvas", "legend_numbers", "png"]
+__all__ = ["COLOURS", "canvas", "legend_numbers", "pixels", "png"]
 
 COLOURS = {
     "network": "#0072B2",
@@ -33,6 +33,15 @@ def canvas(title: str) -> tuple[Figure, Axes]:
     axes.set_title(title)
     axes.grid(visible=True, alpha=0.25)
     return figure, axes
+
+
+def pixels(figure: Figure) -> npt.NDArray[np.uint8]:
+    """Render a figure to an array of shape (height, width, 3)."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="rgba")
+    width, height = figure.canvas.get_width_height()
+    rgba = np.frombuffer(buffer.getvalue(), dtype=np.uint8)
+    return rgba.reshape(height, width, 4)[:, :, :3].copy()
 
 
 def png(figure: Figure) -> bytes:

@@ -11,6 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
+
 from nnt.errors import TrackingError
 from nnt.tracking.protocol import Outcome, Run
 from nnt.tracking.store import base_directory, connect, default_uri, experiment_id
@@ -102,6 +105,13 @@ class MlflowRun:
         place.write_bytes(data)
         folder = str(Path(path).parent)
         self.log_file(place, "" if folder == "." else folder)
+
+    def log_image(self, image: npt.NDArray[np.uint8], key: str, step: int) -> None:
+        """Add an image, shape (height, width, 3), to the live images of a run."""
+        self._call(
+            f"image {key}",
+            lambda: self._client.log_image(self.run_id, image, key=key, step=step),
+        )
 
     def log_dataset(
         self, name: str, digest: str, source: str, context: str, n_rows: int

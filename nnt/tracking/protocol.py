@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 __all__ = ["Outcome", "Run", "Tracker"]
 
 Outcome = Literal["FINISHED", "FAILED", "KILLED"]
@@ -36,6 +39,9 @@ class Run(Protocol):
 
     def log_bytes(self, data: bytes, path: str) -> None:
         """Keep bytes as an artifact."""
+
+    def log_image(self, image: npt.NDArray[np.uint8], key: str, step: int) -> None:
+        """Add an image, shape (height, width, 3), to the live images of a run."""
 
     def log_dataset(
         self, name: str, digest: str, source: str, context: str, n_rows: int

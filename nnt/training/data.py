@@ -21,6 +21,7 @@ __all__ = [
     "SPLITS",
     "expert_data",
     "expert_mask",
+    "expert_splits",
     "load_splits",
     "splits_digest",
     "with_reference",
@@ -107,27 +108,36 @@ def expert_mask(tracks: Tracks, expert: int) -> BoolArray:
     return mask
 
 
-def expert_data(
-    splits: Mapping[str, Tracks],
-    kept: Mapping[str, BoolArray],
-    expert: int,
-    out_size: int,
-) -> ExpertData:
-    """Rows that one expert trains on and is judged by.
+def expert_splits(
+    splits: Mapping[str, Tracks], kept: Mapping[str, BoolArray], expert: int
+) -> dict[str, Tracks]:
+    """Rows of each split that pass the filter and that an expert serves.
 
     Parameters
     ----------
     splits : mapping of str to Tracks
-        At least ``train`` and ``val``.
+        All rows.
     kept : mapping of str to bool array
         Rows of each split that pass the filter.
     expert : int
         -1 for all rows.
+    """
+    return {
+        name: tracks[kept[name] & expert_mask(tracks, expert)]
+        for name, tracks in splits.items()
+    }
+
+
+def expert_data(train: Tracks, val: Tracks, out_size: int) -> ExpertData:
+    """Put the rows of one expert into the form that the engine takes.
+
+    Parameters
+    ----------
+    train, val : Tracks
+        Rows to train on and to be judged by.
     out_size : int
         1: z only; 2: z and theta.
     """
-    train = splits["train"][kept["train"] & expert_mask(splits["train"], expert)]
-    val = splits["val"][kept["val"] & expert_mask(splits["val"], expert)]
     reference = None if val.reference is None else val.reference[:, :out_size]
     return ExpertData(
         x_train=np.ascontiguousarray(train.inputs),

@@ -33,6 +33,12 @@ class MeanOverExperts:
         self._tell = tell
         self._lock = threading.Lock()
 
+    @property
+    def history(self) -> dict[int, list[dict[str, float]]]:
+        """Metrics of every epoch of each expert that did not fail."""
+        with self._lock:
+            return {k: list(epochs) for k, epochs in self._history.items()}
+
     def add(self, expert: int, metrics: dict[str, float]) -> None:
         """Take the metrics of the next epoch of an expert."""
         with self._lock:

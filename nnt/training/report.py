@@ -12,14 +12,24 @@ import numpy.typing as npt
 
 from nnt import __version__, metrics, plots
 from nnt.config import Config
+from nnt.engine import ExpertData
 from nnt.networks import Networks
 from nnt.provenance import CodeState
+from nnt.sampling import BucketSampler, generator
 from nnt.tracking import Run
 from nnt.tracks import Tracks, write_tracks
 from nnt.training.data import BoolArray, expert_mask
 from nnt.training.result import ExpertResult
 
-__all__ = ["Judged", "describe", "log_plots", "log_predictions", "summary"]
+__all__ = [
+    "Judged",
+    "describe",
+    "log_plots",
+    "log_predictions",
+    "log_sampling",
+    "summary",
+    "write_json",
+]
 
 F32 = npt.NDArray[np.float32]
 
@@ -84,6 +94,17 @@ def log_plots(run: Run, split: str, judged: Judged, expert: int | None) -> None:
         return
     for name, figure in plots.figures(judged.predictions(rows)).items():
         run.log_bytes(plots.png(figure), f"plots/{split}/{name}.png")
+
+
+def log_sampling(run: Run, data: ExpertData, config: Config, expert: int) -> None:
+    """Draw what reweighting makes of the distribution of z."""
+    if config.dist is None:
+        return
+    z_scaled = data.y_train[:, 0]
+    rng = generator(config.seed, expert, "plot of the sampling")
+    rows = BucketSampler(z_scaled, config.dist).epoch(rng)
+    figure = plots.sampled_distribution(z_scaled, rows)
+    run.log_bytes(plots.png(figure), "plots/train/sampled_distribution.png")
 
 
 def log_predictions(run: Run, split: str, judged: Judged) -> None:

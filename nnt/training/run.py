@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Event, Lock, current_thread
 from typing import Any
 
 import torch
 
-from nnt import __version__
+from nnt import __version__, metrics, plots
 from nnt.config import Config, load_config
 from nnt.engine import Epoch, FitResult
 from nnt.errors import NNTError
@@ -27,17 +28,20 @@ from nnt.training.data import (
     SPLITS,
     BoolArray,
     expert_data,
+    expert_splits,
     load_splits,
     splits_digest,
     with_reference,
 )
 from nnt.training.expert import ExpertLog, train_expert
+from nnt.training.painter import Painter
 from nnt.training.parent import MeanOverExperts
 from nnt.training.report import (
     Judged,
     describe,
     log_plots,
     log_predictions,
+    log_sampling,
     summary,
     write_json,
 )
@@ -227,11 +231,15 @@ class _Training:
         self.mean = MeanOverExperts(self.config.experts, parent.log_metrics)
         self.children: dict[int, Run] = {}
         self.errors: dict[int, str] = {}
+        self.painter = Painter()
 
     def run(self) -> TrainingResult:
         self._log_inputs()
         self._start_children()
-        fits = self._fit_all()
+        try:
+            fits = self._fit_all()
+        finally:
+            self.painter.close()
         outcome = self._outcome()
         experts, figures = self._report(fits)
         self._finish_children(experts)
@@ -292,12 +300,17 @@ class _Training:
         def on_epoch(epoch: Epoch) -> None:
             self.mean.add(expert, epoch.metrics)
             done.add(expert)
+            if own.plot_every and epoch.number % own.plot_every == 0:
+                show = partial(metrics.predictions, val, epoch.val_output)
+                self.painter.offer(child, epoch.number, show)
 
         with ExpertLog(path, current_thread().name):
             try:
-                data = expert_data(
-                    self.prepared.splits, self.kept[expert], expert, own.out_size
-                )
+                splits = expert_splits(self.prepared.splits, self.kept[expert], expert)
+                val = splits["val"]
+                data = expert_data(splits["train"], val, own.out_size)
+                if own.dist is not None:
+                    log_sampling(child, data, own, expert)
                 result = train_expert(
                     own,
                     expert,
@@ -342,6 +355,8 @@ class _Training:
             _log_final(self.parent, split, figures[split], last)
             if self.config.plot_every:
                 log_plots(self.parent, split, judged[split], None)
+        curves = plots.learning_curves(self.mean.history)
+        self.parent.log_bytes(plots.png(curves), "plots/learning_curves.png")
         for split in SPLITS:
             log_predictions(self.parent, split, judged[split])
         self._log_summary(experts, judged)
