@@ -137,7 +137,8 @@ class MlflowRun:
         self._skipped = {}
         self._writer.flush(self.run_id)
         # MLflow overwrites the status of a parent under `mlflow run`.
-        self.set_tags({"nnt.outcome": outcome, "nnt.reason": reason[:MAX_VALUE]})
+        because = {"nnt.reason": reason[:MAX_VALUE]} if reason else {}
+        self.set_tags({"nnt.outcome": outcome, **because})
         self._call(
             "end", lambda: self._client.set_terminated(self.run_id, status=outcome)
         )
