@@ -7,35 +7,30 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from threading import Event, Lock, current_thread
+from threading import Event, current_thread
 from typing import Any
 
 import torch
 
-from nnt import __version__, metrics, plots
+from nnt import metrics, plots
 from nnt.config import Config, load_config
 from nnt.engine import Epoch, FitResult
 from nnt.errors import NNTError
 from nnt.networks import Networks
-from nnt.progress import Progress, show_progress
-from nnt.provenance import CodeState, code_state
+from nnt.progress import show_progress
 from nnt.tracking import MlflowTracker, Outcome, Run, Tracker
-from nnt.tracks import Tracks
+from nnt.training.counter import EpochCounter
 from nnt.training.data import (
     SPLITS,
-    BoolArray,
     expert_data,
     expert_splits,
-    load_splits,
-    splits_digest,
-    with_reference,
 )
 from nnt.training.expert import ExpertLog, train_expert
 from nnt.training.painter import Painter
 from nnt.training.parent import MeanOverExperts
+from nnt.training.prepare import Prepared, prepare
 from nnt.training.report import (
     Judged,
     describe,
@@ -46,30 +41,13 @@ from nnt.training.report import (
     write_json,
 )
 from nnt.training.result import ExpertResult, TrainingResult
-from nnt.training.sources import initial_states, reference_networks
-from nnt.weights import ExpertWeights, State, write_weights
+from nnt.weights import ExpertWeights, write_weights
 
 __all__ = ["train"]
 
 log = logging.getLogger(__name__)
 
 JUDGED_SPLITS = ("val", "test")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Prepared:
-    """All that is checked before the first run is opened."""
-
-    config: Config
-    splits: dict[str, Tracks]
-    initial: dict[int, State]
-    code: CodeState
-    digest: str
-
-    def kept(self, expert: int) -> dict[str, BoolArray]:
-        """Rows of each split that pass the filter of an expert."""
-        chosen = self.config.for_expert(expert).filter
-        return {split: chosen(tracks) for split, tracks in self.splits.items()}
 
 
 def train(
@@ -114,12 +92,12 @@ def train(
         config = load_config(config)
     # One thread each: the experts themselves run side by side.
     torch.set_num_threads(1)
-    prepared = _prepare(config)
+    prepared = prepare(config)
     tracker = tracker or MlflowTracker()
     try:
         parent = tracker.start_run(
             config.name, description=description or config.description,
-            tags=_tags(prepared),
+            tags=prepared.tags,
         )  # fmt: skip
         training = _Training(
             prepared, tracker, parent, stop or Event(), jobs=_jobs(config, jobs),
@@ -129,39 +107,6 @@ def train(
             return _close_on_error(parent, training.run)
     finally:
         tracker.close()
-
-
-def _prepare(config: Config) -> Prepared:
-    initial = initial_states(config)
-    reference = reference_networks(config)
-    splits = load_splits(config)
-    digest = splits_digest(splits)
-    if reference is not None:
-        splits = {
-            split: with_reference(tracks, reference, config.out_size)
-            for split, tracks in splits.items()
-        }
-    elif all(tracks.reference is None for tracks in splits.values()):
-        log.info("the data hold no outputs of a reference network: none is compared")
-    return Prepared(
-        config=config,
-        splits=splits,
-        initial=initial,
-        code=code_state(),
-        digest=digest,
-    )
-
-
-def _tags(prepared: Prepared) -> dict[str, str]:
-    config, code = prepared.config, prepared.code
-    return {
-        "category": config.category,
-        "config": config.name,
-        "git.commit": code.commit,
-        "git.dirty": str(code.is_dirty).lower(),
-        "data.digest": prepared.digest,
-        "nnt.version": __version__,
-    }
 
 
 def _jobs(config: Config, jobs: int | None) -> int:
@@ -282,7 +227,7 @@ class _Training:
     def _fit_all(self) -> dict[int, FitResult]:
         epochs = {k: self.config.for_expert(k).epochs for k in self.config.experts}
         with show_progress("Training", "epochs") as progress:
-            done = _Counter(epochs, progress)
+            done = EpochCounter(epochs, progress)
             with ThreadPoolExecutor(self.jobs) as pool:
                 futures = {k: pool.submit(self._fit_one, k, done) for k in epochs}
                 try:
@@ -292,7 +237,7 @@ class _Training:
                     raise
         return {k: result for k, result in results.items() if result is not None}
 
-    def _fit_one(self, expert: int, done: _Counter) -> FitResult | None:
+    def _fit_one(self, expert: int, done: EpochCounter) -> FitResult | None:
         current_thread().name = f"expert_{expert}"
         child, own = self.children[expert], self.config.for_expert(expert)
         path = child.directory / f"expert_{expert}.log"
@@ -430,29 +375,3 @@ def _log_final(run: Run, split: str, figures: Mapping[str, float], epochs: int) 
     # One step after the curve, so that MLflow shows the restored best weights.
     named = {f"{split}/{name}": value for name, value in figures.items()}
     run.log_metrics(named, epochs + 1)
-
-
-class _Counter:
-    """Epochs done by all experts together, for the progress display."""
-
-    def __init__(self, epochs: dict[int, int], progress: Progress) -> None:
-        self._left = dict(epochs)
-        self._done = 0
-        self._progress = progress
-        self._lock = Lock()
-
-    def add(self, expert: int) -> None:
-        """Count one epoch."""
-        with self._lock:
-            self._done += 1
-            self._left[expert] -= 1
-            self._show()
-
-    def finish(self, expert: int) -> None:
-        """Expect no more of an expert."""
-        with self._lock:
-            self._left[expert] = 0
-            self._show()
-
-    def _show(self) -> None:
-        self._progress(self._done, self._done + sum(self._left.values()))

@@ -1,0 +1,75 @@
+"""All that is read and checked before a run is opened."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from nnt import __version__
+from nnt.config import Config
+from nnt.provenance import CodeState, code_state
+from nnt.tracks import Tracks
+from nnt.training.data import BoolArray, load_splits, splits_digest, with_reference
+from nnt.training.sources import initial_states, reference_networks
+from nnt.weights import State
+
+__all__ = ["Prepared", "prepare"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """All that is checked before the first run is opened."""
+
+    config: Config
+    splits: dict[str, Tracks]
+    initial: dict[int, State]
+    code: CodeState
+    digest: str
+
+    def kept(self, expert: int) -> dict[str, BoolArray]:
+        """Rows of each split that pass the filter of an expert."""
+        chosen = self.config.for_expert(expert).filter
+        return {split: chosen(tracks) for split, tracks in self.splits.items()}
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Tags of the parent run, by which the list of runs is filtered."""
+        config, code = self.config, self.code
+        return {
+            "category": config.category,
+            "config": config.name,
+            "git.commit": code.commit,
+            "git.dirty": str(code.is_dirty).lower(),
+            "data.digest": self.digest,
+            "nnt.version": __version__,
+        }
+
+
+def prepare(config: Config) -> Prepared:
+    """Read earlier weights, the data and the reference, and check that they fit.
+
+    Raises
+    ------
+    ConfigError, DataError, TrackingError
+        Something cannot be used; nothing has been started.
+    """
+    initial = initial_states(config)
+    reference = reference_networks(config)
+    splits = load_splits(config)
+    digest = splits_digest(splits)
+    if reference is not None:
+        splits = {
+            split: with_reference(tracks, reference, config.out_size)
+            for split, tracks in splits.items()
+        }
+    elif all(tracks.reference is None for tracks in splits.values()):
+        log.info("the data hold no outputs of a reference network: none is compared")
+    return Prepared(
+        config=config,
+        splits=splits,
+        initial=initial,
+        code=code_state(),
+        digest=digest,
+    )
