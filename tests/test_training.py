@@ -16,7 +16,7 @@ import nnt
 from nnt.cli import main
 from nnt.config import config_files
 from nnt.errors import ConfigError, TrackingError
-from nnt.tracking import MlflowTracker, open_run
+from nnt.tracking import MlflowTracker, NullTracker, open_run
 from nnt.training import TrainingResult
 from nnt.training.parent import MeanOverExperts
 
@@ -119,6 +119,14 @@ def test_a_run_uri_names_the_file_that_is_read(home: Path) -> None:
     assert open_run(f"runs:/{child}/weights.json").path == "weights.json"
     with pytest.raises(TrackingError, match="other"):
         nnt.load_networks(f"runs:/{child}/other/weights.json")
+
+
+def test_a_training_without_a_store(tmp_path: Path) -> None:
+    config = nnt.load_config("baseline_v2", {**SMALL, "epochs": 1, "experts": [0]})
+    result = nnt.train(config, tracker=NullTracker(tmp_path))
+    parent = tmp_path / result.run_id
+    assert (parent / "weights.json").is_file()
+    assert (parent / result.experts[0].run_id / "metrics.csv").is_file()
 
 
 def test_an_expert_without_rows_fails_alone(home: Path) -> None:

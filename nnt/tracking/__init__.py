@@ -1,6 +1,7 @@
 """Runs: what a training leaves behind. Sole importer of mlflow."""
 
 from nnt.tracking.mlflow_tracker import MlflowRun, MlflowTracker
+from nnt.tracking.null import NullRun, NullTracker
 from nnt.tracking.protocol import Outcome, Run, Tracker
 from nnt.tracking.references import StoredRun, open_run
 from nnt.tracking.store import default_uri
@@ -8,6 +9,8 @@ from nnt.tracking.store import default_uri
 __all__ = [
     "MlflowRun",
     "MlflowTracker",
+    "NullRun",
+    "NullTracker",
     "Outcome",
     "Run",
     "StoredRun",
