@@ -65,6 +65,7 @@ def test_a_training_leaves_all_artifacts(home: Path) -> None:
     assert run.tags["config"] == "baseline_v2"
     assert sorted(result.experts) == [0, 1, 2, 3, 4]
     assert run.metrics["val/z_std_cm"] == pytest.approx(result.val["z_std_cm"])
+    assert run.metrics["epochs"] == 2
 
 
 def test_children_hold_every_epoch(home: Path) -> None:

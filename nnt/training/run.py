@@ -12,6 +12,7 @@ from pathlib import Path
 from threading import Event, current_thread
 from typing import Any
 
+import numpy as np
 import torch
 
 from nnt import metrics, plots
@@ -48,6 +49,9 @@ __all__ = ["train"]
 log = logging.getLogger(__name__)
 
 JUDGED_SPLITS = ("val", "test")
+
+CURVES = ("loss", "loss_vs_reference", "z_std_cm", "z_trimmed_std_cm")
+"""Figures of the validation rows that every epoch has, too."""
 
 
 def train(
@@ -296,6 +300,11 @@ class _Training:
         }
         figures = {split: judged[split].metrics() for split in JUDGED_SPLITS}
         last = max(result.epochs for result in fits.values())
+        ends = {
+            "best_epoch": float(np.mean([r.best_epoch for r in fits.values()])),
+            "epochs": float(np.mean([r.epochs for r in fits.values()])),
+        }
+        self.parent.log_metrics(ends, 0)
         for split in JUDGED_SPLITS:
             _log_final(self.parent, split, figures[split], last)
             if self.config.plot_every:
@@ -335,8 +344,7 @@ class _Training:
             )  # fmt: skip
         figures = {split: judged[split].metrics(expert) for split in JUDGED_SPLITS}
         child.log_metrics(
-            {"best_epoch": float(result.best_epoch), "epochs": float(result.epochs)},
-            result.epochs + 1,
+            {"best_epoch": float(result.best_epoch), "epochs": float(result.epochs)}, 0
         )
         for split in JUDGED_SPLITS:
             _log_final(child, split, figures[split], result.epochs)
@@ -372,6 +380,11 @@ class _Training:
 
 
 def _log_final(run: Run, split: str, figures: Mapping[str, float], epochs: int) -> None:
-    # One step after the curve, so that MLflow shows the restored best weights.
-    named = {f"{split}/{name}": value for name, value in figures.items()}
-    run.log_metrics(named, epochs + 1)
+    """Log the figures of the best weights.
+
+    Those that have a curve get one point more, after its end; the others are at
+    step 0, where MLflow draws bars to compare runs by.
+    """
+    for name, value in figures.items():
+        has_curve = split == "val" and name in CURVES
+        run.log_metrics({f"{split}/{name}": value}, epochs + 1 if has_curve else 0)
