@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from nnt.detector import theta_to_deg, z_to_cm
-from nnt.errors import DataError, ExportError
+from nnt.errors import DataError
+from nnt.firmware import classic_network
 from nnt.fixedpoint import DEFAULT_PRECISION, classic, snap_text_inputs
 from nnt.models import build_model
 from nnt.tracks import Tracks
@@ -21,10 +22,6 @@ __all__ = ["Networks"]
 F32 = npt.NDArray[np.float32]
 
 CHUNK = 1 << 16
-
-CLASSIC_NAMES = ("net.0.weight", "net.0.bias", "net.2.weight", "net.2.bias")
-TO_TANH_HALF = {"tanh": 2, "tanh/2": 1}
-"""Factor on all weights that makes the activation tanh(x / 2)."""
 
 
 class Networks:
@@ -96,10 +93,11 @@ class Networks:
         DataError
             Rows belong to an expert that is not there, or the precision is none.
         """
-        weights = {k: _classic_weights(k, own) for k, own in self.experts.items()}
+        layers = {k: classic_network(k, own).layers for k, own in self.experts.items()}
 
         def run(k: int, rows: F32) -> F32:
-            integers = classic(snap_text_inputs(rows), *weights[k], precision)
+            (w1, b1), (w2, b2) = layers[k]
+            integers = classic(snap_text_inputs(rows), w1, b1, w2, b2, precision)
             scaled: F32 = (integers / 2.0 ** precision[3]).astype(np.float32)
             return scaled
 
@@ -149,17 +147,6 @@ def _sizes(expert: ExpertWeights) -> tuple[int, int]:
     if not matrices:
         raise DataError("weights without a single matrix cannot be a network")
     return matrices[0].shape[1], matrices[-1].shape[0]
-
-
-def _classic_weights(number: int, expert: ExpertWeights) -> tuple[F32, F32, F32, F32]:
-    act = expert.act or "tanh/2"
-    if expert.model != "BaselineModel" or act not in TO_TANH_HALF:
-        raise ExportError(
-            f"expert {number}: the firmware's arithmetic is that of BaselineModel with "
-            f"tanh/2 or tanh, found {expert.model} with {act}"
-        )
-    w1, b1, w2, b2 = (expert.state[name] * TO_TANH_HALF[act] for name in CLASSIC_NAMES)
-    return w1, b1, w2, b2
 
 
 def _module(number: int, expert: ExpertWeights) -> nn.Module:

@@ -16,7 +16,7 @@ LAYERS = [
     {"tracks", "models"},
     {
         "filters", "sampling", "simulation", "metrics", "weights", "networks",
-        "fixedpoint", "kernel",
+        "firmware", "fixedpoint", "kernel",
     },
     {"config"},
     {"plots", "engine", "tracking", "export"},
@@ -26,7 +26,10 @@ LAYERS = [
     {"cli"},
     {"__main__"},
 ]  # fmt: skip
-SAME_LAYER = {("networks", "weights"), ("networks", "fixedpoint")}
+SAME_LAYER = {
+    ("firmware", "weights"),
+    ("networks", "weights"), ("networks", "fixedpoint"), ("networks", "firmware"),
+}  # fmt: skip
 """Pairs (importer, imported) that share a layer."""
 
 SOLE_IMPORTER = {"yaml": "config", "matplotlib": "plots", "mlflow": "tracking"}

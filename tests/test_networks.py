@@ -126,7 +126,7 @@ def test_fixed_point_snaps_what_text_rounded(make_tracks: MakeTracks) -> None:
 
 @pytest.mark.parametrize(
     "own",
-    [expert(0, "SimpleModel"), expert(0, "BaselineModelBN"), expert(0, act="relu")],
+    [expert(0, "SimpleModel"), expert(0, act="relu")],
 )
 def test_fixed_point_refuses_what_the_firmware_cannot_hold(
     make_tracks: MakeTracks, own: ExpertWeights
