@@ -279,7 +279,7 @@ def test_one_step_is_that_of_autograd() -> None:
     config = make_config(optim="SGD", batch_size=20, weight_decay=0.0)
     gear = gear_of(data, config)
     network = build_model("BaselineModel", 27, 2, "tanh")
-    before = gear.state()
+    before = gear.weights()
     network.load_state_dict({n: torch.from_numpy(v) for n, v in before.items()})
     residual = network(torch.from_numpy(data.x_train)) - torch.from_numpy(data.y_train)
     value = (residual**2).mean()
@@ -289,7 +289,7 @@ def test_one_step_is_that_of_autograd() -> None:
     assert mean == pytest.approx(float(value.detach()), rel=1e-5)
     for name, gradient in zip(names, gradients, strict=True):
         expected = before[name] - 0.5 * gradient.numpy()
-        np.testing.assert_allclose(gear.state()[name], expected, atol=1e-6)
+        np.testing.assert_allclose(gear.weights()[name], expected, atol=1e-6)
 
 
 def test_gradient_clip_bounds_the_step() -> None:
@@ -298,9 +298,9 @@ def test_gradient_clip_bounds_the_step() -> None:
         optim="SGD", batch_size=20, weight_decay=0.0, gradient_clip=1e-3
     )
     gear = gear_of(data, config)
-    before = gear.state()
+    before = gear.weights()
     gear.train_epoch(np.arange(20), 1.0)
-    moved = [gear.state()[n].astype(np.float64) - v for n, v in before.items()]
+    moved = [gear.weights()[n].astype(np.float64) - v for n, v in before.items()]
     length = math.sqrt(sum(float((m**2).sum()) for m in moved))
     assert length == pytest.approx(1e-3, rel=1e-2)
 
@@ -311,7 +311,7 @@ def test_last_incomplete_batch_is_trained_on() -> None:
     for order in (np.arange(64), np.arange(65)):
         gear = gear_of(data, make_config(batch_size=64))
         gear.train_epoch(order, 0.01)
-        states.append(gear.state()["net.0.weight"])
+        states.append(gear.weights()["net.0.weight"])
     assert (states[0] != states[1]).any()
 
 

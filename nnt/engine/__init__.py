@@ -1,6 +1,16 @@
-"""Fit one expert: epochs, early stopping, restarts, best weights."""
+"""Fit one expert: epochs, early stopping, restarts, best weights, checkpoints."""
 
+from nnt.engine.checkpoint import Checkpoint, Keeper, read_checkpoint
 from nnt.engine.fit import fit
 from nnt.engine.types import Epoch, ExpertData, FitResult, Gear
 
-__all__ = ["Epoch", "ExpertData", "FitResult", "Gear", "fit"]
+__all__ = [
+    "Checkpoint",
+    "Epoch",
+    "ExpertData",
+    "FitResult",
+    "Gear",
+    "Keeper",
+    "fit",
+    "read_checkpoint",
+]

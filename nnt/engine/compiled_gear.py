@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nnt.config import Config
-from nnt.engine.types import F32, I64, ExpertData
+from nnt.engine.types import F32, I64, Arrays, ExpertData
 from nnt.errors import TrainingError
 from nnt.kernel import (
     ACTIVATION_CODES,
@@ -49,6 +49,8 @@ class CompiledGear:
         Weights to start from instead.
     """
 
+    name = "compiled loops"
+
     def __init__(
         self,
         data: ExpertData,
@@ -86,6 +88,14 @@ class CompiledGear:
         """Outputs as in evaluation; see `Gear`."""
         return self._kernel.predict(inputs)
 
-    def state(self) -> State:
-        """Copy of the weights; see `Gear`."""
-        return {n: v.copy() for n, v in self._kernel.parameters().items()}
+    def weights(self) -> State:
+        """Copy of the weights alone; see `Gear`."""
+        return self._kernel.parameters()
+
+    def state(self) -> Arrays:
+        """Copy of weights and optimiser; see `Gear`."""
+        return self._kernel.state()
+
+    def load_state(self, state: Arrays) -> None:
+        """Take over what `state` returned; see `Gear`."""
+        self._kernel.load_state(state)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nnt.config import Config
-from nnt.engine.types import F32, I64, ExpertData
+from nnt.engine.types import F32, I64, Arrays, ExpertData
 from nnt.errors import TrainingError
 from nnt.models import build_model, initialise
 from nnt.weights import State
@@ -67,6 +67,7 @@ class TorchGear:
         initial: State | None,
         device: str,
     ) -> None:
+        self.name = f"torch on {device}"
         self._device = torch.device(device)
         self._model = build_model(
             config.model, config.in_size, config.out_size, config.act
@@ -128,13 +129,44 @@ class TorchGear:
         self._model.eval()
         with torch.no_grad():
             parts = [
-                self._model(self._tensor(inputs[start : start + PREDICT_ROWS])).cpu()
+                # A clone, because alignment in memory can change the rounding.
+                self._model(
+                    self._tensor(inputs[start : start + PREDICT_ROWS]).clone()
+                ).cpu()
                 for start in range(0, len(inputs), PREDICT_ROWS)
             ]
         out: F32 = torch.cat(parts).numpy()
         return out
 
-    def state(self) -> State:
-        """Copy of the weights; see `Gear`."""
+    def weights(self) -> State:
+        """Copy of the weights alone; see `Gear`."""
         tensors = self._model.state_dict().items()
         return {n: t.detach().cpu().numpy().astype(np.float32) for n, t in tensors}
+
+    def state(self) -> Arrays:
+        """Copy of weights, buffers and optimiser; see `Gear`."""
+        tensors = {f"model.{n}": t for n, t in self._model.state_dict().items()}
+        for index, values in self._optimiser.state_dict()["state"].items():
+            for name, value in values.items():
+                if value is not None:
+                    tensors[f"optimiser.{index}.{name}"] = torch.as_tensor(value)
+        return {n: t.detach().cpu().numpy().copy() for n, t in tensors.items()}
+
+    def load_state(self, state: Arrays) -> None:
+        """Take over what `state` returned; see `Gear`."""
+        model: dict[str, Tensor] = {}
+        optimiser: dict[int, dict[str, Tensor]] = {}
+        for name, value in state.items():
+            part, _, rest = name.partition(".")
+            tensor = torch.from_numpy(np.array(value))
+            if part == "model":
+                model[rest] = tensor
+            else:
+                index, _, key = rest.partition(".")
+                optimiser.setdefault(int(index), {})[key] = tensor
+        try:
+            self._model.load_state_dict(model)
+            own = self._optimiser.state_dict()
+            self._optimiser.load_state_dict({**own, "state": optimiser})
+        except (RuntimeError, ValueError) as err:
+            raise TrainingError(f"the state of another network: {err}") from err

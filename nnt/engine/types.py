@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from nnt.weights import State
 
-__all__ = ["Epoch", "ExpertData", "FitResult", "Gear", "StopReason"]
+__all__ = ["Arrays", "Epoch", "ExpertData", "FitResult", "Gear", "StopReason"]
 
 F32 = npt.NDArray[np.float32]
 I64 = npt.NDArray[np.int64]
+Arrays = dict[str, npt.NDArray[Any]]
 
 StopReason = Literal["epochs", "early stopping", "stopped"]
 
@@ -42,8 +43,11 @@ class Epoch:
     """From 1, through all restarts."""
     metrics: dict[str, float]
     """By the names of the tracked metrics, such as ``val/loss``."""
-    val_output: F32 = field(compare=False, repr=False)
-    """Shape (M, out_size): what the network says of the validation rows."""
+    time_ms: int = field(compare=False, default=0)
+    """When it was done, Unix time."""
+    val_output: F32 | None = field(compare=False, repr=False, default=None)
+    """Shape (M, out_size): what the network says of the validation rows; None for
+    an epoch that was done before the fit was interrupted."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -61,6 +65,9 @@ class FitResult:
 class Gear(Protocol):
     """What moves the weights: PyTorch, or compiled loops."""
 
+    name: str
+    """Of the arithmetic; another one goes on with other roundings."""
+
     def train_epoch(self, order: I64, learning_rate: float) -> float:
         """Do one epoch over the rows in this order.
 
@@ -75,6 +82,20 @@ class Gear(Protocol):
         """Outputs, shape (N, out_size), as in evaluation."""
         ...
 
-    def state(self) -> State:
-        """Copy of the weights."""
+    def weights(self) -> State:
+        """Copy of the weights alone."""
+        ...
+
+    def state(self) -> Arrays:
+        """Copy of all that moves: weights, optimiser and buffers."""
+        ...
+
+    def load_state(self, state: Arrays) -> None:
+        """Take over what `state` returned, to the last bit.
+
+        Raises
+        ------
+        TrainingError
+            It is the state of another network or optimiser.
+        """
         ...

@@ -249,8 +249,11 @@ class _Training:
         def on_epoch(epoch: Epoch) -> None:
             self.mean.add(expert, epoch.metrics)
             done.add(expert)
+            output = epoch.val_output
+            if output is None:
+                return
             if own.plot_every and epoch.number % own.plot_every == 0:
-                show = partial(metrics.predictions, val, epoch.val_output)
+                show = partial(metrics.predictions, val, output)
                 self.painter.offer(child, epoch.number, show)
 
         with ExpertLog(path, current_thread().name):

@@ -1,0 +1,190 @@
+"""Checkpoints: all that a fit needs to go on as if it had never been interrupted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from nnt.engine.types import Arrays, Epoch
+from nnt.errors import TrainingError
+from nnt.files import previous_of, write_atomically
+from nnt.weights import State
+
+__all__ = ["Checkpoint", "Keeper", "read_checkpoint", "write_checkpoint"]
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1
+MIN_INTERVAL_S = 1.0
+REST_FACTOR = 200
+"""Time between checkpoints, in units of what the last one took."""
+MAX_BYTES = 1 << 30
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Checkpoint:
+    """The state of a fit between two batches."""
+
+    values: Mapping[str, Any]
+    """Counters, random streams and the like, as JSON values."""
+    gear: Arrays
+    """Weights and optimiser, as `Gear.state` gives them."""
+    best: State
+    """The weights with the lowest validation loss so far."""
+    names: tuple[str, ...]
+    """Of the metrics, in their order."""
+    rows: npt.NDArray[np.float64]
+    """Shape (epochs, names): every metric of every epoch."""
+    times_ms: npt.NDArray[np.int64]
+    """Shape (epochs,): when each epoch was done, Unix time."""
+
+    def epochs(self) -> list[Epoch]:
+        """Every epoch so far, as it was told, without its outputs."""
+        return [
+            Epoch(
+                number=number,
+                metrics=dict(zip(self.names, row, strict=True)),
+                time_ms=time_ms,
+            )
+            for number, (row, time_ms) in enumerate(
+                zip(self.rows.tolist(), self.times_ms.tolist(), strict=True), 1
+            )
+        ]
+
+
+def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write one file, whole or not at all; the one before stays beside it.
+
+    Raises
+    ------
+    OSError
+        The disk is full or not writable.
+    """
+    arrays = {
+        "rows": checkpoint.rows,
+        "times_ms": checkpoint.times_ms,
+        **{f"gear.{name}": value for name, value in checkpoint.gear.items()},
+        **{f"best.{name}": value for name, value in checkpoint.best.items()},
+    }
+    # The file sorts its arrays; weights.json has them in the order of the network.
+    text = json.dumps(
+        {
+            "format": FORMAT,
+            "arrays": list(arrays),
+            "names": checkpoint.names,
+            "values": checkpoint.values,
+        }
+    )
+    metadata = {"nnt": text, "sha256": _digest(text, arrays)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, save(arrays, metadata), keep_previous=True)
+
+
+def read_checkpoint(path: Path) -> Checkpoint | None:
+    """Read the newest whole checkpoint of a place; None where there is none.
+
+    Raises
+    ------
+    TrainingError
+        There are files, and none of them is whole.
+    """
+    problems = []
+    for place in (path, previous_of(path)):
+        if not place.is_file():
+            continue
+        try:
+            checkpoint = _read(place)
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as err:
+            problems.append(f"{place}: expected a whole checkpoint, found {err}")
+            continue
+        for problem in problems:
+            log.warning("%s; going on from the one before", problem)
+        return checkpoint
+    if problems:
+        raise TrainingError(
+            "; ".join(problems) + "; delete it to train this expert from its beginning"
+        )
+    return None
+
+
+def _read(path: Path) -> Checkpoint:
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"more than {MAX_BYTES:,} bytes")
+    with safe_open(path, "np") as file:
+        metadata = file.metadata() or {}
+        arrays = {name: np.asarray(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
+    text = metadata["nnt"]
+    if metadata["sha256"] != _digest(text, arrays):
+        raise ValueError("another checksum than that of its content")
+    told = json.loads(text)
+    if told["format"] != FORMAT:
+        raise ValueError("the format of another version of NNT")
+    arrays = {name: arrays[name] for name in told["arrays"]}
+    names = tuple(told["names"])
+    rows, times_ms = arrays.pop("rows"), arrays.pop("times_ms")
+    if rows.shape != (len(times_ms), len(names)):
+        raise ValueError(f"rows of shape {rows.shape} for {len(names)} metrics")
+    return Checkpoint(
+        values=told["values"],
+        gear=_part("gear.", arrays),
+        best=_part("best.", arrays),
+        names=names,
+        rows=rows,
+        times_ms=times_ms,
+    )
+
+
+def _part(prefix: str, arrays: Arrays) -> Arrays:
+    return {
+        name.removeprefix(prefix): value
+        for name, value in arrays.items()
+        if name.startswith(prefix)
+    }
+
+
+def _digest(text: str, arrays: Arrays) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(arrays):
+        value = arrays[name]
+        digest.update(f"{name} {value.dtype.str} {value.shape}".encode())
+        digest.update(np.ascontiguousarray(value).tobytes())
+    return digest.hexdigest()
+
+
+class Keeper:
+    """Writes the checkpoints of one fit, seldom enough to cost nothing.
+
+    Parameters
+    ----------
+    path : Path
+        The file; the one before is kept beside it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._next = time.monotonic() + MIN_INTERVAL_S
+
+    def is_due(self) -> bool:
+        """Whether the next checkpoint would take less than 1 % of the time."""
+        return time.monotonic() >= self._next
+
+    def keep(self, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint; a disk that is full does not end the training."""
+        begin = time.monotonic()
+        try:
+            write_checkpoint(self.path, checkpoint)
+        except OSError as err:
+            log.warning("%s: no checkpoint could be written: %s", self.path, err)
+        end = time.monotonic()
+        self._next = end + max(MIN_INTERVAL_S, REST_FACTOR * (end - begin))

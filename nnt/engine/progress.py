@@ -1,0 +1,222 @@
+"""What a fit has reached so far: epochs, best weights, reason of its end."""
+
+from __future__ import annotations
+
+import math
+import time
+from array import array
+from collections.abc import Callable
+from threading import Event
+
+import numpy as np
+
+from nnt.config import Config
+from nnt.detector import Z_RANGE_CM
+from nnt.engine.checkpoint import Checkpoint, Keeper
+from nnt.engine.start import Start
+from nnt.engine.types import F32, Epoch, ExpertData, FitResult, Gear, StopReason
+from nnt.errors import TrainingError
+from nnt.metrics import loss as loss_of
+from nnt.metrics import std, trimmed_std
+from nnt.weights import State
+
+__all__ = ["Progress"]
+
+CM_PER_UNIT = (Z_RANGE_CM[1] - Z_RANGE_CM[0]) / 2
+
+PART_ROWS = 1 << 17
+PART_BATCHES = 1 << 12
+"""An epoch is done in parts of at most so much; between them a fit can stop."""
+
+
+class Progress:
+    """The epochs and the best weights so far, over all restarts.
+
+    Parameters
+    ----------
+    data : ExpertData
+        Rows of the expert.
+    config : Config
+        Of this expert.
+    on_epoch : callable
+        Told of each epoch.
+    stop : threading.Event
+        Set to end after the batches under way.
+    keeper : Keeper, optional
+        Writes checkpoints.
+    """
+
+    COUNTERS = ("best_epoch", "best_loss")
+
+    def __init__(
+        self,
+        data: ExpertData,
+        config: Config,
+        on_epoch: Callable[[Epoch], None],
+        stop: Event,
+        keeper: Keeper | None,
+    ) -> None:
+        self.data = data
+        self.config = config
+        self.on_epoch = on_epoch
+        self.stop = stop
+        self.keeper = keeper
+        self.best_epoch = 0
+        self.best_loss = math.inf
+        self.best_state: State = {}
+        self.reason: StopReason = "epochs"
+        self.val_output = data.y_val
+        self.reference = _reference_metrics(data, config.loss)
+        self._names: tuple[str, ...] = ()
+        self._rows, self._times_ms = array("d"), array("q")
+
+    @property
+    def epochs(self) -> int:
+        """Epochs done, all restarts together."""
+        return len(self._times_ms)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint; its epochs are told again."""
+        for epoch in checkpoint.epochs():
+            self._add(epoch)
+        self.best_epoch, self.best_loss = (
+            checkpoint.values[name] for name in self.COUNTERS
+        )
+        self.best_state = checkpoint.best
+
+    def run(self, start: Start) -> None:
+        """Train one start to its end, or until it is stopped."""
+        if start.is_new:
+            self._keep_if_best(start.gear, self._validate(start.gear)["val/loss"])
+        while not self._is_over(start):
+            rate = start.schedule.rate(start.number + 1)
+            loss = self._train_epoch(start, rate)
+            if loss is None:
+                continue
+            self._end_epoch(start, loss, rate)
+            self._keep_if_due(start)
+        self._keep(start)
+
+    def _is_over(self, start: Start) -> bool:
+        patience = self.config.early_stopping_patience
+        if start.number and patience is not None and start.since_best >= patience:
+            self.reason = "early stopping"
+        elif start.number >= self.config.epochs:
+            self.reason = "epochs"
+        elif self.stop.is_set():
+            self.reason = "stopped"
+        else:
+            return False
+        return True
+
+    def _train_epoch(self, start: Start, rate: float) -> float | None:
+        """Mean loss of the epoch; None if it was stopped within."""
+        order = start.order()
+        size = self.config.batch_size
+        part = size * min(max(PART_ROWS // size, 1), PART_BATCHES)
+        while start.rows_done < len(order):
+            if start.rows_done:
+                if self.stop.is_set():
+                    return None
+                self._keep_if_due(start)
+            rows = order[start.rows_done : start.rows_done + part]
+            try:
+                loss = start.gear.train_epoch(rows, rate)
+            except TrainingError as err:
+                raise TrainingError(self._place(start, len(order), err)) from err
+            start.loss_sum += loss * len(rows)
+            start.rows_done += len(rows)
+        return start.loss_sum / len(order)
+
+    def _place(self, start: Start, n_rows: int, err: TrainingError) -> str:
+        before = f"after {start.rows_done:,} of {n_rows:,} rows: "
+        return (
+            f"epoch {self.epochs + 1}: {before if start.rows_done else ''}{err} (last "
+            f"finite val/loss {self.best_loss:.6g} at epoch {self.best_epoch})"
+        )
+
+    def _end_epoch(self, start: Start, loss: float, rate: float) -> None:
+        metrics = {"train/loss": loss, **self._validate(start.gear), "lr": rate}
+        start.end_epoch(metrics["val/loss"])
+        self._add(
+            Epoch(
+                number=self.epochs + 1,
+                metrics=metrics,
+                time_ms=time.time_ns() // 1_000_000,
+                val_output=self.val_output,
+            )
+        )
+        self._keep_if_best(start.gear, metrics["val/loss"])
+
+    def _add(self, epoch: Epoch) -> None:
+        self._names = tuple(epoch.metrics)
+        self._rows.extend(epoch.metrics.values())
+        self._times_ms.append(epoch.time_ms)
+        self.on_epoch(epoch)
+
+    def _keep_if_best(self, gear: Gear, val_loss: float) -> None:
+        if val_loss < self.best_loss:
+            self.best_loss = val_loss
+            self.best_epoch = self.epochs
+            self.best_state = gear.weights()
+
+    def _keep_if_due(self, start: Start) -> None:
+        if self.keeper is not None and self.keeper.is_due():
+            self._keep(start)
+
+    def _keep(self, start: Start) -> None:
+        if self.keeper is None:
+            return
+        counters = {name: getattr(self, name) for name in self.COUNTERS}
+        rows = np.array(self._rows, np.float64)
+        checkpoint = Checkpoint(
+            values={"start": start.values(), **counters},
+            gear=start.gear.state(),
+            best=self.best_state,
+            names=self._names,
+            rows=rows.reshape(self.epochs, len(self._names)),
+            times_ms=np.array(self._times_ms, np.int64),
+        )
+        self.keeper.keep(checkpoint)
+
+    def _validate(self, gear: Gear) -> dict[str, float]:
+        output = self.val_output = gear.predict(self.data.x_val)
+        metrics = _metrics(output, self.data.y_val, self.config.loss)
+        if not math.isfinite(metrics["val/loss"]):
+            raise TrainingError(
+                f"epoch {self.epochs + 1}: val/loss is not finite (last finite one "
+                f"{self.best_loss:.6g} at epoch {self.best_epoch}); lower "
+                "learning_rate or set gradient_clip"
+            )
+        if self.reference:
+            for name in ("loss", "z_std"):
+                own = "val/loss" if name == "loss" else "val/z_std_cm"
+                if self.reference[own] > 0:
+                    metrics[f"val/{name}_vs_reference"] = (
+                        metrics[own] / self.reference[own]
+                    )
+        return metrics
+
+    def result(self) -> FitResult:
+        """What came out, when all restarts are done."""
+        return FitResult(
+            state=self.best_state,
+            best_epoch=self.best_epoch,
+            epochs=self.epochs,
+            stop_reason=self.reason,
+        )
+
+
+def _metrics(output: F32, target: F32, loss_name: str) -> dict[str, float]:
+    residual_cm = (output[:, 0] - target[:, 0]) * CM_PER_UNIT
+    return {
+        "val/loss": loss_of(loss_name, output, target),
+        "val/z_std_cm": std(residual_cm),
+        "val/z_trimmed_std_cm": trimmed_std(residual_cm),
+    }
+
+
+def _reference_metrics(data: ExpertData, loss_name: str) -> dict[str, float]:
+    if data.reference_val is None:
+        return {}
+    return _metrics(data.reference_val, data.y_val, loss_name)

@@ -1,0 +1,106 @@
+"""One start of a fit from fresh weights, and how far it has come."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from nnt.config import Config
+from nnt.engine.checkpoint import Checkpoint
+from nnt.engine.schedule import Schedule
+from nnt.engine.types import I64, Gear
+from nnt.errors import TrainingError
+from nnt.sampling import Sampler
+
+__all__ = ["Start"]
+
+
+class Start:
+    """What moves during the epochs of one start.
+
+    Parameters
+    ----------
+    gear : Gear
+        Moves the weights.
+    restart : int
+        Number of this start, from 0.
+    sampler : Sampler
+        Draws the rows of an epoch.
+    rng : numpy.random.Generator
+        For the sampler.
+    config : Config
+        Of this expert.
+    """
+
+    COUNTERS = ("number", "since_best", "best_loss", "rows_done", "loss_sum")
+
+    def __init__(
+        self,
+        gear: Gear,
+        restart: int,
+        sampler: Sampler,
+        rng: np.random.Generator,
+        config: Config,
+    ) -> None:
+        self.gear = gear
+        self.restart = restart
+        self.schedule = Schedule(config)
+        self.is_new = True
+        self.number = 0
+        self.since_best = 0
+        self.best_loss = math.inf
+        self.rows_done = 0
+        self.loss_sum = 0.0
+        self._sampler = sampler
+        self._rng = rng
+        self._rng_state = rng.bit_generator.state
+
+    def order(self) -> I64:
+        """Draw the rows of the epoch under way."""
+        self._rng_state = self._rng.bit_generator.state
+        return self._sampler.epoch(self._rng)
+
+    def end_epoch(self, val_loss: float) -> None:
+        """Count an epoch that is done."""
+        self.number += 1
+        self.rows_done, self.loss_sum = 0, 0.0
+        self._rng_state = self._rng.bit_generator.state
+        self.schedule.see(val_loss)
+        self.since_best = 0 if val_loss < self.best_loss else self.since_best + 1
+        self.best_loss = min(self.best_loss, val_loss)
+
+    def values(self) -> dict[str, Any]:
+        """All but the arrays, as JSON values.
+
+        The random stream is as it was before the epoch under way was drawn.
+        """
+        return {
+            "arithmetic": self.gear.name,
+            "restart": self.restart,
+            "schedule": self.schedule.state(),
+            "rng": self._rng_state,
+            **{name: getattr(self, name) for name in self.COUNTERS},
+        }
+
+    def load(self, checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint.
+
+        Raises
+        ------
+        TrainingError
+            It was made by other arithmetic, or for another network.
+        """
+        values = checkpoint.values["start"]
+        if values["arithmetic"] != self.gear.name:
+            raise TrainingError(
+                f"the checkpoint was made by {values['arithmetic']}, this fit would go "
+                f"on by {self.gear.name}; choose the same device and engine"
+            )
+        self.gear.load_state(checkpoint.gear)
+        self.schedule.load_state(values["schedule"])
+        self._rng.bit_generator.state = self._rng_state = values["rng"]
+        for name in self.COUNTERS:
+            setattr(self, name, values[name])
+        self.is_new = False

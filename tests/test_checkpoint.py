@@ -1,0 +1,332 @@
+"""An interrupted fit goes on as if nothing had happened, to the last bit."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nnt.config import Config, load_config
+from nnt.engine import (
+    Checkpoint,
+    Epoch,
+    ExpertData,
+    FitResult,
+    Keeper,
+    fit,
+    read_checkpoint,
+)
+from nnt.engine import checkpoint as module
+from nnt.engine.checkpoint import write_checkpoint
+from nnt.errors import TrainingError
+from nnt.files import previous_of, write_atomically
+
+ROWS = 200
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write a checkpoint whenever one may be written, and end epochs in parts."""
+    monkeypatch.setattr(module, "MIN_INTERVAL_S", 0.0)
+    monkeypatch.setattr(module, "REST_FACTOR", 0.0)
+    monkeypatch.setattr("nnt.engine.progress.PART_ROWS", 64)
+
+
+def make_data(seed: int = 0) -> ExpertData:
+    rng = np.random.default_rng(seed)
+    x = rng.uniform(-1, 1, (ROWS + 60, 27)).astype(np.float32)
+    y = np.tanh(x @ rng.normal(0, 0.3, (27, 2))).astype(np.float32)
+    return ExpertData(
+        x_train=x[:ROWS], y_train=y[:ROWS], x_val=x[ROWS:], y_val=y[ROWS:]
+    )
+
+
+def make_config(**values: Any) -> Config:
+    quick = {
+        "data": {"files": ["unread.gz"], "split": [0.6, 0.2, 0.2]},
+        "batch_size": 32,
+        "epochs": 6,
+        "act": "tanh",
+        "learning_rate": 1e-2,
+    }
+    return load_config({**quick, **values})
+
+
+def run(
+    config: Config,
+    path: Path | None = None,
+    resume: Checkpoint | None = None,
+    on_epoch: Callable[[Epoch], object] = lambda epoch: None,
+    stop: threading.Event | None = None,
+) -> tuple[FitResult, list[Epoch]]:
+    told: list[Epoch] = []
+
+    def tell(epoch: Epoch) -> None:
+        told.append(epoch)
+        on_epoch(epoch)
+
+    result = fit(
+        make_data(),
+        config,
+        2,
+        initial=None,
+        on_epoch=tell,
+        stop=stop or threading.Event(),
+        keeper=Keeper(path) if path else None,
+        resume=resume,
+    )
+    return result, told
+
+
+def run_until(config: Config, path: Path, last: int) -> None:
+    """Stop in order after an epoch, as on Ctrl-C."""
+    stop = threading.Event()
+
+    def end(epoch: Epoch) -> None:
+        if epoch.number == last:
+            stop.set()
+
+    run(config, path, on_epoch=end, stop=stop)
+
+
+def assert_same(
+    first: tuple[FitResult, list[Epoch]], second: tuple[FitResult, list[Epoch]]
+) -> None:
+    (result, epochs), (other, others) = first, second
+    assert epochs == others
+    assert (result.best_epoch, result.epochs, result.stop_reason) == (
+        other.best_epoch, other.epochs, other.stop_reason,
+    )  # fmt: skip
+    assert list(result.state) == list(other.state)
+    for name, value in result.state.items():
+        assert value.tobytes() == other.state[name].tobytes()
+
+
+CASES = [
+    {"engine": "compiled"},
+    {"engine": "torch"},
+    *({"engine": e, "optim": o} for e in ("compiled", "torch")
+      for o in ("AdamW", "SGD", "Rprop")),
+    {"model": "BaselineModelBN"},
+    {"model": "SimpleModel", "loss": "L1Loss"},
+    {"lr_schedule": {"name": "plateau", "patience": 1}, "learning_rate": 0.2},
+    {"lr_schedule": {"name": "cosine"}},
+    {"restarts": 3, "epochs": 2},
+    {"early_stopping_patience": 3, "learning_rate": 0.05, "epochs": 40},
+    {"dist": {"n_buckets": 4, "norm": {"mean": 0, "std": 0.4}}},
+    {"gradient_clip": 0.01},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("last", [1, 4])
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_resumed_fit_equals_the_uninterrupted_one(
+    tmp_path: Path, case: dict[str, Any], last: int
+) -> None:
+    config, path = make_config(**case), tmp_path / "last.safetensors"
+    run_until(config, path, last)
+    checkpoint = read_checkpoint(path)
+    assert checkpoint is not None
+    whole = run(config)
+    assert len(checkpoint.times_ms) == min(last, whole[0].epochs)
+    assert_same(run(config, resume=checkpoint), whole)
+
+
+@pytest.mark.usefixtures("often")
+@pytest.mark.parametrize("engine", ["torch", "compiled"])
+def test_every_checkpoint_leads_to_the_same_end(tmp_path: Path, engine: str) -> None:
+    config, path = make_config(engine=engine, epochs=3), tmp_path / "c"
+    kept: list[Checkpoint] = []
+
+    class Collector(Keeper):
+        def keep(self, checkpoint: Checkpoint) -> None:
+            kept.append(checkpoint)
+
+    whole: list[Epoch] = []
+    result = fit(
+        make_data(), config, 2, initial=None, on_epoch=whole.append,
+        stop=threading.Event(), keeper=Collector(path),
+    )  # fmt: skip
+    parts = [c.values["start"]["rows_done"] for c in kept]
+    assert {0, 64, 128, 192} == set(parts)
+    for checkpoint in kept:
+        write_checkpoint(path, checkpoint)
+        assert_same(run(config, resume=read_checkpoint(path)), (result, whole))
+
+
+@pytest.mark.usefixtures("often")
+def test_stop_within_an_epoch_keeps_its_first_part(tmp_path: Path) -> None:
+    config, path, stop = make_config(), tmp_path / "c", threading.Event()
+    asked: list[int] = []
+
+    class Stopper(Keeper):
+        def is_due(self) -> bool:
+            asked.append(1)
+            if len(asked) == 6:
+                stop.set()
+            return False
+
+    fit(
+        make_data(), config, 2, initial=None, on_epoch=lambda epoch: None,
+        stop=stop, keeper=Stopper(path),
+    )  # fmt: skip
+    checkpoint = read_checkpoint(path)
+    assert checkpoint is not None
+    assert checkpoint.values["start"]["rows_done"] > 0
+    assert_same(run(config, resume=checkpoint), run(config))
+
+
+def test_times_of_the_epochs_before_are_those_of_the_first_run(tmp_path: Path) -> None:
+    config, path = make_config(), tmp_path / "c"
+    run_until(config, path, 3)
+    checkpoint = read_checkpoint(path)
+    assert checkpoint is not None
+    _, told = run(config, resume=checkpoint)
+    assert [e.time_ms for e in told[:3]] == checkpoint.times_ms.tolist()
+    assert [e.val_output is None for e in told] == [True] * 3 + [False] * 3
+
+
+def test_a_fit_that_was_done_is_done_at_once(tmp_path: Path) -> None:
+    config, path = make_config(), tmp_path / "c"
+    whole = run(config, path)
+    again = run(config, path, resume=read_checkpoint(path))
+    assert_same(again, whole)
+    assert all(epoch.val_output is None for epoch in again[1])
+
+
+def test_stop_in_the_last_epoch_of_a_restart_is_told() -> None:
+    stop = threading.Event()
+    result, told = run(
+        make_config(restarts=2, epochs=3),
+        stop=stop,
+        on_epoch=lambda epoch: stop.set() if epoch.number == 3 else None,
+    )
+    assert (len(told), result.stop_reason) == (3, "stopped")
+
+
+def test_the_checkpoint_before_is_used_where_the_last_is_broken(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config, path = make_config(), tmp_path / "c"
+    run_until(config, path, 2)
+    good = path.read_bytes()
+    previous_of(path).write_bytes(good)
+    for broken in (good[:-7], good[:50], b"", good[:-1] + b"\x00\x01"):
+        path.write_bytes(broken)
+        checkpoint = read_checkpoint(path)
+        assert checkpoint is not None
+        assert len(checkpoint.times_ms) == 2
+    assert "whole" in caplog.text
+
+
+def test_a_checkpoint_with_one_changed_number_is_refused(tmp_path: Path) -> None:
+    config, path = make_config(), tmp_path / "c"
+    run_until(config, path, 2)
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+    previous_of(path).unlink(missing_ok=True)
+    with pytest.raises(TrainingError, match="checksum"):
+        read_checkpoint(path)
+
+
+def test_no_checkpoint_is_none(tmp_path: Path) -> None:
+    assert read_checkpoint(tmp_path / "none") is None
+
+
+def test_other_arithmetic_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    run_until(make_config(engine="torch"), path, 2)
+    with pytest.raises(TrainingError, match="compiled loops"):
+        run(make_config(engine="compiled"), resume=read_checkpoint(path))
+
+
+def test_another_network_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    run_until(make_config(engine="torch"), path, 2)
+    with pytest.raises(TrainingError, match="another network"):
+        run(make_config(engine="torch", out_size=1), resume=read_checkpoint(path))
+
+
+def test_a_full_disk_does_not_end_the_fit(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "write_atomically", fail)
+        result, _ = run(make_config(), tmp_path / "c")
+    assert result.epochs == 6
+    assert "No space left" in caplog.text
+
+
+def test_writing_replaces_whole_and_keeps_the_one_before(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    for data in (b"one", b"two", b"three"):
+        write_atomically(path, data, keep_previous=True)
+    assert (path.read_bytes(), previous_of(path).read_bytes()) == (b"three", b"two")
+    assert sorted(tmp_path.iterdir()) == [path, previous_of(path)]
+
+
+def test_failed_writing_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_atomically(path, b"one")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "full")))
+        with pytest.raises(OSError, match="full"):
+            write_atomically(path, b"two", keep_previous=True)
+    assert path.read_bytes() == b"one"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_no_damage_is_taken_for_a_checkpoint(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.mktemp("fuzz")
+    path = folder / "c"
+    write_checkpoint(path, SMALL)
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(content) - 1))
+        content[place] = data.draw(st.integers(0, 255))
+    damaged = bytes(content[: data.draw(st.integers(0, len(content)))])
+    whole = damaged == path.read_bytes()
+    path.write_bytes(damaged)
+    try:
+        found = read_checkpoint(path)
+    except TrainingError:
+        assert not whole
+    else:
+        assert found is not None
+        assert found.values == SMALL.values
+        assert found.rows.tobytes() == SMALL.rows.tobytes()
+    shutil.rmtree(folder)
+
+
+SMALL = Checkpoint(
+    values={"start": {"number": 2}, "best_loss": 0.5},
+    gear={"w": np.arange(6, dtype=np.float32).reshape(2, 3)},
+    best={"w": np.ones((2, 3), np.float32)},
+    names=("val/loss", "lr"),
+    rows=np.array([[0.5, 1e-3], [0.25, 1e-3]]),
+    times_ms=np.array([1, 2]),
+)
