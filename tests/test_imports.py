@@ -21,7 +21,7 @@ LAYERS = [
     {"config"},
     {"plots", "engine", "tracking", "export"},
     {"training"},
-    {"evaluation"},
+    {"evaluation", "deployment"},
     {"sweep"},
     {"cli"},
     {"__main__"},

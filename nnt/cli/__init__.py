@@ -19,6 +19,7 @@ __all__ = ["main"]
 COMMANDS = {
     "train": ("nnt.cli.train", "Train the experts of a configuration."),
     "config": ("nnt.cli.config", "List, show and check configurations."),
+    "export": ("nnt.cli.export", "Write the files that BASF2 and the firmware load."),
     "data": ("nnt.cli.data", "Describe, simulate and split track files."),
 }
 """Command -> module that defines it as ``command``, and its help line."""

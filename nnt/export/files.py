@@ -1,0 +1,128 @@
+"""Write the files of a target, then hand them out with their manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from nnt import __version__
+from nnt.errors import ExportError, NNTError, did_you_mean
+from nnt.export.classic_files import write_basf2, write_fpga, write_json
+from nnt.export.settings import Settings
+from nnt.export.source import Source
+from nnt.fixedpoint.classic_network import check_precision
+
+__all__ = ["MANIFEST", "TARGETS", "export"]
+
+log = logging.getLogger(__name__)
+
+MANIFEST = "MANIFEST.json"
+
+Write = Callable[
+    [Source, Path, Settings | None, tuple[int, ...] | None], dict[str, Any]
+]
+
+TARGETS: dict[str, Write] = {
+    "json": write_json,
+    "basf2": write_basf2,
+    "fpga": write_fpga,
+}
+"""Target -> what writes its files into a folder and reads them back."""
+
+
+def export(
+    source: Source,
+    target: str,
+    folder: Path,
+    *,
+    settings: Settings | None = None,
+    precision: tuple[int, ...] | None = None,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Write files for deployment; nothing is left where a check fails.
+
+    Parameters
+    ----------
+    source : Source
+        Trained experts.
+    target : str
+        A key of `TARGETS`.
+    folder : Path
+        Made if it is not there; it gets the files and ``MANIFEST.json``.
+    settings : Settings, optional
+        The configuration with which BASF2 wrote the training data; default: that
+        of NNT's detector.
+    precision : tuple of 6 int, optional
+        Fractional bits in place of those of the settings.
+    overwrite : bool
+        Replace files that are there.
+
+    Returns
+    -------
+    dict
+        The manifest.
+
+    Raises
+    ------
+    ExportError
+        The target cannot hold the networks, a check failed, or files are there.
+    """
+    if target not in TARGETS:
+        raise ExportError(f"target {target!r}: {did_you_mean(target, TARGETS)}")
+    if precision is not None:
+        _check_bits(precision)
+    with tempfile.TemporaryDirectory(prefix="nnt-export-") as made:
+        work = Path(made)
+        report = TARGETS[target](source, work, settings, precision)
+        names = sorted(path.name for path in work.iterdir())
+        manifest = {
+            "nnt_version": __version__,
+            "target": target,
+            "source": source.name,
+            **source.facts,
+            **report,
+            "files": {name: _entry(work / name) for name in names},
+        }
+        text = json.dumps(manifest, indent=2, allow_nan=False) + "\n"
+        (work / MANIFEST).write_text(text, encoding="utf-8")
+        _hand_out(work, [*names, MANIFEST], folder, overwrite)
+    return manifest
+
+
+def _check_bits(precision: tuple[int, ...]) -> None:
+    try:
+        check_precision(precision)
+    except NNTError as err:
+        raise ExportError(str(err)) from err
+
+
+def _entry(path: Path) -> Mapping[str, Any]:
+    content = path.read_bytes()
+    return {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+
+
+def _hand_out(work: Path, names: list[str], folder: Path, overwrite: bool) -> None:
+    there = [name for name in names if (folder / name).exists()]
+    if there and not overwrite:
+        raise ExportError(
+            f"{folder}: holds {', '.join(there)} already; choose another folder, or "
+            "give --overwrite to replace them"
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # The manifest comes last: a folder with one is complete.
+        (folder / MANIFEST).unlink(missing_ok=True)
+        for name in names:
+            partial = folder / f".{name}.partial"
+            # Not copy2: the files get the permissions of new files.
+            shutil.copyfile(work / name, partial)
+            partial.replace(folder / name)
+    except OSError as err:
+        raise ExportError(f"{folder}: cannot be written ({err.strerror})") from err
+    log.info("%s: %d files", folder, len(names))

@@ -1,0 +1,365 @@
+"""The text configuration that BASF2 loads with the weights of the classic chain.
+
+Form and keys: ``trg/cdc/src/NeuroTriggerParameters.cc`` of BASF2. A key that is
+missing there keeps an uninitialised value, so all are always written.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from nnt.detector import (
+    EXPERT_PATTERNS,
+    EXPERTS,
+    ID_RANGES,
+    N_HIDDEN,
+    N_INPUTS,
+    N_SUPERLAYERS,
+    N_TARGETS,
+    STEREO_PATTERN_MASK,
+    T_MAX_TICKS,
+    THETA_RANGE_DEG,
+    Z_RANGE_CM,
+)
+from nnt.errors import ExportError, NNTError, shorten
+from nnt.fixedpoint import DEFAULT_PRECISION
+from nnt.fixedpoint.classic_network import check_precision
+
+__all__ = [
+    "Setting",
+    "Settings",
+    "default_settings",
+    "parse_settings",
+    "read_settings",
+    "shown_number",
+]
+
+Row = tuple[float, ...]
+Value = float | Row | tuple[Row, ...]
+
+MAX_BYTES = 1 << 20
+
+EARLIER_NAMES = {
+    "maxHitsperSL": "maxHitsPerSL",
+    "SLPattern": "SLpattern",
+    "SLPatternMask": "SLpatternMask",
+}
+
+KEYS: Mapping[str, tuple[int, str]] = {
+    "nInput": (0, "input nodes (for people: 27 * maxHitsPerSL counts)"),
+    "nOutput": (0, "output nodes (for people: the targets count)"),
+    "cutSum": (0, "ID ranges: cut on the sum of the left-out share (1) or not (0)"),
+    "relevantCut": (0, "ID ranges: share that may be left out"),
+    "rescaleTarget": (0, "targets beyond the output range: clip (1) or drop (0)"),
+    "nMLP": (0, "networks (experts)"),
+    "targetZ": (0, "1: z is an output"),
+    "targetTheta": (0, "1: theta is an output"),
+    "multiplyHidden": (0, "1: nHidden counts in multiples of the inputs"),
+    "tMax": (0, "largest drift time (trigger ticks)"),
+    "ETOption": (0, "event time: 7 is etfhwin, 6 etfcc, 0 fastestpriority"),
+    "phiRangeUse": (2, "azimuth of the tracks that are served (deg)"),
+    "IDRanges": (2, "expert, then lowest and highest relID of SL0 .. SL8 (wires)"),
+    "thetaRangeUse": (2, "polar angle of the tracks that are served (deg)"),
+    "invptRangeUse": (2, "charge / pt of the tracks that are served (1/GeV)"),
+    "phiRangeTrain": (2, "azimuth of the tracks that were trained on (deg)"),
+    "thetaRangeTrain": (2, "polar angle of the tracks that were trained on (deg)"),
+    "invptRangeTrain": (2, "charge / pt of the tracks that were trained on (1/GeV)"),
+    "nHidden": (2, "nodes of the hidden layers"),
+    "maxHitsPerSL": (1, "track segments per superlayer"),
+    "outputScale": (2, "z (cm) and theta (deg) that -1 and +1 stand for"),
+    "SLpattern": (1, "superlayers of each expert, bit i is SL i"),
+    "SLpatternMask": (1, "superlayers that choose the expert"),
+    "precision": (1, "fractional bits: phi, factor, ID, nodes, weights, table"),
+}
+"""Key -> dimensions of its value, and what it means."""
+
+RANGES = ("phiRange", "thetaRange", "invptRange")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One line ``key = value``; ``key == value`` forbids BASF2 to change it."""
+
+    value: Value
+    locked: bool = False
+
+
+class Settings(Mapping[str, Setting]):
+    """A whole configuration, in the order in which it is written."""
+
+    def __init__(self, values: Mapping[str, Setting]) -> None:
+        self._values = dict(values)
+
+    def __getitem__(self, key: str) -> Setting:
+        return self._values[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def number(self, key: str) -> float:
+        """Give the value of a key that holds one number."""
+        value = self[key].value
+        if isinstance(value, tuple):
+            raise ExportError(f"{key}: expected one number, found {shorten(value)}")
+        return value
+
+    def row(self, key: str, expert: int = 0) -> Row:
+        """Give a list, or the row of a list of lists that serves an expert."""
+        value = self[key].value
+        if not isinstance(value, tuple) or not value:
+            raise ExportError(f"{key}: expected a list, found {shorten(value)}")
+        rows = tuple(item for item in value if isinstance(item, tuple))
+        if not rows:
+            return tuple(item for item in value if not isinstance(item, tuple))
+        return rows[expert] if len(rows) > 1 else rows[0]
+
+    def pattern(self, expert: int) -> int:
+        """Give the superlayers that an expert reads, as bits."""
+        patterns = self.row("SLpattern")
+        return int(patterns[expert] if len(patterns) > 1 else patterns[0])
+
+    def mask(self, expert: int) -> int:
+        """Give the superlayers that choose an expert, as bits."""
+        masks = self.row("SLpatternMask")
+        return int(masks[expert] if len(masks) > 1 else masks[0])
+
+    def id_limits(self, expert: int) -> Row:
+        """Give the 18 limits of relID of an expert, from SL0 to SL8."""
+        return self.row("IDRanges", expert)[1:]
+
+    @property
+    def precision(self) -> tuple[int, ...]:
+        """Fractional bits of the firmware's arithmetic."""
+        return tuple(int(bits) for bits in self.row("precision"))
+
+    def changed(self, values: Mapping[str, Value]) -> Settings:
+        """Give a copy with other values; locks stay."""
+        return Settings(
+            {
+                key: replace(own, value=values[key]) if key in values else own
+                for key, own in self.items()
+            }
+        )
+
+    def for_network(
+        self, n_hidden: int, n_outputs: int, precision: tuple[int, ...] | None
+    ) -> Settings:
+        """Give a copy that describes a trained network.
+
+        Raises
+        ------
+        ExportError
+            The settings were made for other outputs than the network has.
+        """
+        scale = self.row("outputScale")
+        if self["targetTheta"].value != n_outputs - 1 and len(scale) > 2 * n_outputs:
+            scale = scale[: 2 * n_outputs]
+        if len(scale) != 2 * n_outputs:
+            raise ExportError(
+                f"outputScale: expected {2 * n_outputs} limits for {n_outputs} "
+                f"output(s), found {len(scale)}"
+            )
+        values: dict[str, Value] = {
+            "nInput": N_INPUTS,
+            "nOutput": n_outputs,
+            "nMLP": len(EXPERTS),
+            "targetZ": 1,
+            "targetTheta": n_outputs - 1,
+            "multiplyHidden": 0,
+            "nHidden": ((n_hidden,),),
+            "outputScale": (scale,),
+        }
+        if precision is not None:
+            values["precision"] = precision
+        settings = self.changed(values)
+        settings.check()
+        return settings
+
+    def check(self) -> None:
+        """Check what BASF2 checks on loading, and what it forgets.
+
+        Raises
+        ------
+        ExportError
+            BASF2 would refuse the file, or read another network from it.
+        """
+        for key in KEYS:
+            if key not in self:
+                raise ExportError(f"{key}: is missing")
+        n_networks = self.number("nMLP")
+        for key in ("SLpattern", "SLpatternMask"):
+            if len(self.row(key)) not in (1, n_networks):
+                raise ExportError(f"{key}: expected 1 or {n_networks:g} values")
+        if self.row("maxHitsPerSL") != (1,):
+            raise ExportError(
+                "maxHitsPerSL: expected [1], one track segment per superlayer, found "
+                f"{_shown(self['maxHitsPerSL'].value)}"
+            )
+        rows = self["IDRanges"].value
+        expected = [float(k) for k in range(int(n_networks))]
+        if (
+            not isinstance(rows, tuple)
+            or [row[0] for row in rows if isinstance(row, tuple)] != expected
+        ):
+            raise ExportError(f"IDRanges: expected one row for each of {expected}")
+        for k in range(len(rows)):
+            limits = self.id_limits(k)
+            if len(limits) != 2 * N_SUPERLAYERS or any(
+                lower >= upper
+                for lower, upper in zip(limits[::2], limits[1::2], strict=False)
+            ):
+                raise ExportError(
+                    f"IDRanges: expert {k}: expected 9 pairs of a lower and an upper "
+                    "limit"
+                )
+        for name in RANGES:
+            used, trained = self.row(f"{name}Use"), self.row(f"{name}Train")
+            if len(used) != 2 or len(trained) != 2:
+                raise ExportError(f"{name}Use, {name}Train: expected rows of 2 limits")
+            if trained[0] > used[0] or trained[1] < used[1]:
+                raise ExportError(f"{name}Train must enclose {name}Use")
+        try:
+            check_precision(self.precision)
+        except NNTError as err:
+            raise ExportError(str(err)) from err
+
+    def text(self) -> str:
+        """Give the file that BASF2 loads."""
+        lines = []
+        for key, own in self.items():
+            meaning = KEYS[key][1] if key in KEYS else "from the given configuration"
+            sign = "==" if own.locked else "="
+            lines += [f"# {meaning}", f"{key} {sign} {_shown(own.value)}"]
+        return "\n".join(lines) + "\n"
+
+
+def shown_number(value: float) -> str:
+    """Show a number so that it comes back exactly, whole ones without a point."""
+    is_whole = float(value).is_integer() and abs(value) < 2**53
+    return str(int(value)) if is_whole else repr(float(value))
+
+
+def default_settings() -> Settings:
+    """Give the settings of BASF2's own default, with NNT's detector constants."""
+    limits = tuple(limit for pair in ID_RANGES for limit in pair)
+    values: dict[str, Value] = {
+        "nInput": N_INPUTS,
+        "nOutput": N_TARGETS,
+        "cutSum": 0,
+        "relevantCut": 0.02,
+        "rescaleTarget": 0,
+        "nMLP": len(EXPERTS),
+        "targetZ": 1,
+        "targetTheta": 1,
+        "multiplyHidden": 0,
+        "tMax": T_MAX_TICKS,
+        "ETOption": 7,
+        "phiRangeUse": ((0, 360),),
+        "IDRanges": tuple((k, *limits) for k in EXPERTS),
+        "thetaRangeUse": (THETA_RANGE_DEG,),
+        "invptRangeUse": ((-5, 5),),
+        "phiRangeTrain": ((0, 360),),
+        "thetaRangeTrain": (THETA_RANGE_DEG,),
+        "invptRangeTrain": ((-5, 5),),
+        "nHidden": ((N_HIDDEN,),),
+        "maxHitsPerSL": (1,),
+        "outputScale": ((*Z_RANGE_CM, *THETA_RANGE_DEG),),
+        "SLpattern": EXPERT_PATTERNS,
+        "SLpatternMask": (STEREO_PATTERN_MASK,),
+        "precision": DEFAULT_PRECISION,
+    }
+    return Settings({key: Setting(value) for key, value in values.items()})
+
+
+def read_settings(path: Path) -> Settings:
+    """Read a configuration of BASF2; keys that it lacks get their default.
+
+    Raises
+    ------
+    ExportError
+        It cannot be read, or a value is not of the kind that its key has.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ExportError(f"{path}: larger than 1 MB, this is no configuration")
+        content = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as err:
+        raise ExportError(f"{path}: cannot be read ({err}); check the path") from err
+    given = parse_settings(content, str(path))
+    return Settings({**default_settings(), **given})
+
+
+def parse_settings(content: str, place: str) -> Settings:
+    """Read the lines of a configuration as BASF2 does.
+
+    Raises
+    ------
+    ExportError
+        A value is not of the kind that its key has, or a locked one comes again.
+    """
+    values: dict[str, Setting] = {}
+    for number, line in enumerate(content.splitlines(), start=1):
+        bare = "".join(line.split("#")[0].split())
+        if len(bare) < 3 or "=" not in bare:
+            continue
+        key, value = bare.split("=", 1)
+        locked = value.startswith("=")
+        key = EARLIER_NAMES.get(key, key)
+        where = f"{place}:{number}: {key[:40]}"
+        if key in values and values[key].locked:
+            raise ExportError(f"{where}: was locked (==) by an earlier line")
+        values[key] = Setting(_value(key, value.removeprefix("="), where), locked)
+    return Settings(values)
+
+
+def _value(key: str, text: str, place: str) -> Value:
+    found = _parsed(text, place)
+    # Earlier files hold the one row of outputScale as a plain list.
+    if key == "outputScale" and isinstance(found, tuple) and _depth(found) == 1:
+        found = (tuple(item for item in found if not isinstance(item, tuple)),)
+    if key in KEYS and _depth(found) != KEYS[key][0]:
+        kinds = ("one number", "a list [a, b]", "a list of lists [[a, b], [c, d]]")
+        raise ExportError(
+            f"{place}: expected {kinds[KEYS[key][0]]}, found {shorten(text)}"
+        )
+    return found
+
+
+def _depth(value: Value) -> int:
+    if not isinstance(value, tuple):
+        return 0
+    return 2 if value and isinstance(value[0], tuple) else 1
+
+
+def _parsed(text: str, place: str) -> Value:
+    if text.startswith("[[") and text.endswith("]]"):
+        return tuple(_numbers(row, place) for row in text[2:-2].split("],["))
+    if text.startswith("[") and text.endswith("]"):
+        return _numbers(text[1:-1], place)
+    return _number(text, place)
+
+
+def _numbers(text: str, place: str) -> Row:
+    return tuple(_number(item, place) for item in text.split(","))
+
+
+def _number(text: str, place: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ExportError(f"{place}: expected a number, found {shorten(text)}")
+    return value
+
+
+def _shown(value: Value) -> str:
+    if isinstance(value, tuple):
+        return "[" + ",".join(_shown(item) for item in value) + "]"
+    return shown_number(value)

@@ -1,0 +1,307 @@
+"""Files for deployment hold what was trained, in the form that BASF2 reads."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nnt.cli import main
+from nnt.cli.export import TARGETS as NAMED_TARGETS
+from nnt.deployment import export_run, load_source
+from nnt.detector import EXPERT_MISSING_SUPERLAYER
+from nnt.errors import ExportError
+from nnt.export import TARGETS, Settings, Source, export, read_settings
+from nnt.export.settings import Setting, default_settings, parse_settings
+from nnt.models import build_model, initialise
+from nnt.tracking import MlflowTracker
+from nnt.weights import ExpertWeights, read_weights, write_weights
+
+
+def expert(
+    seed: int, model: str = "BaselineModel", act: str = "tanh/2", out_size: int = 2
+) -> ExpertWeights:
+    module = build_model(model, 27, out_size, act)
+    initialise(module, np.random.default_rng(seed))
+    state = {n: v.numpy().astype(np.float32) for n, v in module.state_dict().items()}
+    return ExpertWeights(state, model, act)
+
+
+def source(**kind: Any) -> Source:
+    experts = {k: expert(k, **kind) for k in range(5)}
+    return Source("here", experts, {"run_id": "0" * 32})
+
+
+def flat_of_json(path: Path, k: int) -> list[float]:
+    """Rows, each followed by its bias: what BASF2's converter makes of the file."""
+    weights = json.loads(path.read_text())[f"expert_{k}"]["weights"]
+    flat: list[float] = []
+    for layer in ("model.net.0", "model.net.2"):
+        rows, biases = weights[f"{layer}.weight"], weights[f"{layer}.bias"]
+        for row, bias in zip(rows, biases, strict=True):
+            flat += [*row, bias]
+    return flat
+
+
+def test_the_command_names_all_targets() -> None:
+    assert tuple(TARGETS) == NAMED_TARGETS
+
+
+@pytest.mark.parametrize("target", sorted(TARGETS))
+def test_the_manifest_tells_what_was_written(tmp_path: Path, target: str) -> None:
+    manifest = export(source(), target, tmp_path / "out")
+    files = {path.name for path in (tmp_path / "out").iterdir()}
+    assert files == {*manifest["files"], "MANIFEST.json"}
+    assert json.loads((tmp_path / "out" / "MANIFEST.json").read_text()) == manifest
+    assert manifest["run_id"] == "0" * 32
+    assert manifest["precision"] == [12, 8, 8, 12, 10, 10]
+    for name, entry in manifest["files"].items():
+        content = (tmp_path / "out" / name).read_bytes()
+        assert entry["sha256"] == hashlib.sha256(content).hexdigest()
+        assert entry["bytes"] == len(content)
+        assert name in manifest["checks"]
+
+
+def test_json_holds_every_weight_exactly(tmp_path: Path) -> None:
+    own = source()
+    export(own, "json", tmp_path)
+    again = read_weights(tmp_path / "weights.json")
+    assert sorted(again) == [0, 1, 2, 3, 4]
+    for k, weights in own.experts.items():
+        for name, value in weights.state.items():
+            np.testing.assert_array_equal(again[k].state[name], value)
+        assert len(flat_of_json(tmp_path / "weights.json", k)) == 2432
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ({"model": "BaselineModelBN"}, "batch normalisation"),
+        ({"act": "tanh"}, "weights times 2"),
+    ],
+)
+def test_networks_are_brought_into_the_form(
+    tmp_path: Path, kind: dict[str, str], told: str
+) -> None:
+    manifest = export(source(**kind), "json", tmp_path)
+    again = read_weights(tmp_path / "weights.json")
+    assert {(own.model, own.act) for own in again.values()} == {
+        ("BaselineModel", "tanh/2")
+    }
+    assert told in manifest["experts"]["3"]["changes"][0]
+    check = manifest["checks"]["weights.json"]
+    assert check["largest_output_difference_scaled"] < 1e-5
+
+
+@pytest.mark.parametrize("bits", [10, 6])
+def test_fpga_integers_are_the_rounded_weights(tmp_path: Path, bits: int) -> None:
+    own = source()
+    export(own, "json", tmp_path / "a")
+    precision = (12, 8, 8, 12, bits, 10)
+    export(own, "fpga", tmp_path / "b", precision=precision)
+    lines = (tmp_path / "b" / "weights.txt").read_text().splitlines()
+    assert len(lines) == 25
+    for k, missing in enumerate(EXPERT_MISSING_SUPERLAYER):
+        number, limits, patterns, nodes, flat = lines[5 * k : 5 * k + 5]
+        floats = np.array(flat_of_json(tmp_path / "a" / "weights.json", k))
+        whole = np.rint(floats * 2**bits)  # no weight here is a half
+        if missing is not None:
+            first = whole[: 81 * 28].reshape(81, 28)
+            first[:, 3 * missing : 3 * missing + 3] = 0
+        np.testing.assert_array_equal(np.array(flat.split(), dtype=int), whole)
+        assert number == str(k)
+        assert patterns == f"{[511, 383, 479, 503, 509][k]} 170"
+        assert nodes == "27 81 2"
+        assert limits.split()[:4] == ["-1.5", "1.5", "-7.5", "-0.5"]
+        assert len(limits.split()) == 18
+
+
+def test_basf2_writes_every_key(tmp_path: Path) -> None:
+    export(source(), "basf2", tmp_path)
+    text = (tmp_path / "neurotrigger.conf").read_text()
+    assert "\nIDRanges = [[0,-1.5,1.5,-7.5,-0.5," in text
+    assert "\noutputScale = [[-100,100,10,170]]\n" in text
+    assert "\nSLpattern = [511,383,479,503,509]\n" in text
+    assert "\nprecision = [12,8,8,12,10,10]\n" in text
+    keys = [line.split(" = ")[0] for line in text.splitlines() if line[0] != "#"]
+    assert len(keys) == 24 == len(set(keys))
+
+
+def test_networks_of_z_only_say_so_in_the_configuration(tmp_path: Path) -> None:
+    export(source(out_size=1), "basf2", tmp_path)
+    text = (tmp_path / "neurotrigger.conf").read_text()
+    assert "\ntargetTheta = 0\n" in text
+    assert "\noutputScale = [[-100,100]]\n" in text
+
+
+GIVEN = """\
+# of the data
+IDRanges == [[0,{0}],[1,{0}],[2,{0}],[3,{0}],[4,{0}]]  # 19 numbers each
+tMax=250
+outputScale = [-50, 50, 0, 180]
+SLPattern == [511,383,479,503,509]
+AdditionWireMode = 2
+ETOption = 6
+""".format("-1,1,-10,1,-1,1,-1,10,-1,1,-10.5,1,-1,1,-1,11,-1,1")
+
+
+def test_settings_of_the_data_go_unchanged_into_the_files(tmp_path: Path) -> None:
+    (tmp_path / "given.conf").write_text(GIVEN)
+    settings = read_settings(tmp_path / "given.conf")
+    export(source(), "basf2", tmp_path / "a", settings=settings)
+    text = (tmp_path / "a" / "neurotrigger.conf").read_text()
+    assert "\nIDRanges == [[0,-1,1,-10,1," in text
+    assert "\nSLpattern == [511," in text
+    assert "\ntMax = 250\n" in text
+    assert "\noutputScale = [[-50,50,0,180]]\n" in text
+    assert "\nETOption = 6\n" in text
+    assert "\nAdditionWireMode = 2\n" in text
+    assert "\nnHidden = [[81]]\n" in text
+    export(source(), "fpga", tmp_path / "b", settings=settings)
+    limits = (tmp_path / "b" / "weights.txt").read_text().splitlines()[6]
+    assert limits.startswith("-1 1 -10 1 ")
+
+
+def test_settings_come_back(tmp_path: Path) -> None:
+    own = default_settings()
+    assert dict(parse_settings(own.text(), "text")) == dict(own)
+
+
+numbers = st.floats(-1e6, 1e6)
+
+
+@given(st.lists(st.lists(numbers, min_size=1), min_size=1), st.booleans())
+def test_any_value_comes_back(rows: list[list[float]], locked: bool) -> None:
+    value = tuple(tuple(row) for row in rows)
+    own = Settings({"key": Setting(value, locked)})
+    assert dict(parse_settings(own.text(), "text")) == dict(own)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("tMax = [1]", "tMax: expected one number"),
+        ("SLpattern = 5", r"SLpattern: expected a list \[a, b\]"),
+        ("tMax = many", "expected a number, found 'many'"),
+        ("tMax == 256\ntMax = 255", "was locked"),
+        ("maxHitsPerSL = [2]", "one track segment"),
+        ("IDRanges = [[0,1,2]]", "IDRanges: expected one row"),
+        ("IDRanges = [[0,1],[1,1],[2,1],[3,1],[4,1]]", "9 pairs"),
+        ("phiRangeTrain = [[10,350]]", "phiRangeTrain must enclose"),
+        ("outputScale = [[-100,100]]", "outputScale: expected 4 limits"),
+        ("precision = [1,2,3]", "expected 6 counts"),
+        ("SLpattern = [511,383]", "SLpattern: expected 1 or 5"),
+    ],
+)
+def test_settings_that_basf2_would_misread_are_refused(
+    tmp_path: Path, text: str, reason: str
+) -> None:
+    (tmp_path / "given.conf").write_text(text)
+    with pytest.raises(ExportError, match=reason):
+        export(
+            source(), "basf2", tmp_path / "out",
+            settings=read_settings(tmp_path / "given.conf"),
+        )  # fmt: skip
+    assert not (tmp_path / "out").exists()
+
+
+def lacking(*missing: int) -> Source:
+    experts = {k: expert(k) for k in range(5) if k not in missing}
+    return Source("run abc", experts)
+
+
+def large() -> Source:
+    own = source()
+    own.experts[2].state["net.0.weight"][3, 4] = 64
+    return own
+
+
+@pytest.mark.parametrize(
+    ("own", "target", "reason"),
+    [
+        (lacking(2, 4), "json", "run abc: .* not trained: expert 2, 4"),
+        (Source("solo", {-1: expert(0)}), "fpga", "the source holds -1"),
+        (source(act="softsign"), "basf2", "expert 0: the firmware has tanh"),
+        (source(model="SimpleModel", act="tanh"), "json", "SimpleModel"),
+        (large(), "fpga", "expert 2: the largest weight is 64; words of 17 bits"),
+        (source(), "root", "did you mean|valid"),
+    ],
+)
+def test_what_a_target_cannot_hold_is_refused(
+    tmp_path: Path, own: Source, target: str, reason: str
+) -> None:
+    with pytest.raises(ExportError, match=reason):
+        export(own, target, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_files_are_not_replaced_unasked(tmp_path: Path) -> None:
+    export(source(), "json", tmp_path)
+    before = (tmp_path / "weights.json").read_bytes()
+    with pytest.raises(ExportError, match=r"holds weights.json, MANI"):
+        export(source(act="tanh"), "json", tmp_path)
+    assert (tmp_path / "weights.json").read_bytes() == before
+    export(source(act="tanh"), "json", tmp_path, overwrite=True)
+    assert (tmp_path / "weights.json").read_bytes() != before
+
+
+def stored_run(home: Path) -> str:
+    """A run as a training leaves it, as far as an export looks."""
+    tracker = MlflowTracker()
+    run = tracker.start_run(
+        "baseline_v2", description="", tags={"git.commit": "c" * 40, "data.digest": "d"}
+    )
+    path = run.directory / "weights.json"
+    write_weights(path, source().experts)
+    run.log_file(path)
+    run.finish("FINISHED")
+    tracker.close()
+    return run.run_id
+
+
+def test_a_run_is_exported_with_what_made_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    run_id = stored_run(tmp_path)
+    done = CliRunner().invoke(
+        main, ["export", run_id, "--to", "basf2", "-o", "out", "--json"]
+    )
+    assert done.exit_code == 0, done.output
+    printed = json.loads(done.stdout)
+    assert printed["run_id"] == run_id
+    assert printed["git_commit"] == "c" * 40
+    assert printed["data_digest"] == "d"
+    assert printed["files"].keys() == {"weights.json", "neurotrigger.conf"}
+    manifest = export_run(f"runs:/{run_id}/weights.json", "fpga", tmp_path / "fpga")
+    assert manifest["weights_sha256"] == printed["weights_sha256"]
+
+
+def test_a_file_is_exported_too(tmp_path: Path) -> None:
+    path = tmp_path / "weights.json"
+    write_weights(path, source().experts)
+    own = load_source(str(path))
+    assert sorted(own.experts) == [0, 1, 2, 3, 4]
+    options = ["-o", str(tmp_path / "out"), "--precision", "12,8,8,12,8,10"]
+    done = CliRunner().invoke(main, ["export", str(path), "--to", "fpga", *options])
+    assert done.exit_code == 0, done.output
+    assert "weights.txt" in done.stdout
+
+
+def test_a_refusal_is_one_message(tmp_path: Path) -> None:
+    path = tmp_path / "weights.json"
+    write_weights(path, {0: expert(0)})
+    done = CliRunner().invoke(
+        main, ["export", str(path), "--to", "json", "-o", str(tmp_path / "out")]
+    )
+    assert done.exit_code == 1
+    assert "not trained: expert 1, 2, 3, 4" in done.stderr
+    assert "Traceback" not in done.output
