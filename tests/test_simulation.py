@@ -44,14 +44,17 @@ def test_targets_lie_in_their_range(tracks: Tracks) -> None:
     assert np.abs(tracks.targets).max() <= 1
 
 
-def test_at_least_four_axial_superlayers(tracks: Tracks) -> None:
+def test_four_axial_superlayers_but_for_what_a_window_drops(tracks: Tracks) -> None:
     axial = sum(seen(tracks, sl).astype(int) for sl in range(0, 9, 2))
-    assert axial.min() >= 4
+    assert np.mean(axial >= 4) > 0.9
+    assert axial.min() >= 1
 
 
 def test_expert_lacks_its_superlayer_and_no_other_stereo_one(tracks: Tracks) -> None:
     for expert, missing in enumerate(EXPERT_MISSING_SUPERLAYER):
-        rows = tracks[tracks.expert == expert]
+        # Without curvature a segment may be 0 0 0 as if it were missing.
+        curved = np.any(tracks.inputs[:, 2::3] != 0, axis=1)
+        rows = tracks[(tracks.expert == expert) & curved]
         assert len(rows)
         for superlayer in (1, 3, 5, 7):
             assert np.all(seen(rows, superlayer) == (superlayer != missing))
@@ -79,22 +82,23 @@ def test_crossing_angles_of_a_row_belong_to_one_curvature(tracks: Tracks) -> Non
         np.sin(rows.inputs[:, 3 * s.index + 2] / ALPHA_SCALE) for s in (inner, outer)
     ]
     second = inner.radius_cm[1] / inner.radius_cm[0]
-    ratio = sine[1] / sine[0] * inner.radius_cm[0] / outer.radius_cm[0]
     curved = np.abs(sine[0]) > 0.01
+    ratio = sine[1][curved] / sine[0][curved]
+    ratio *= inner.radius_cm[0] / outer.radius_cm[0]
     # Either may have been hit in its second priority layer.
-    assert np.all(ratio[curved] > 1 / second - 1e-3)
-    assert np.all(ratio[curved] < second + 1e-3)
+    assert np.all(ratio > 1 / second - 1e-3)
+    assert np.all(ratio < second + 1e-3)
 
 
 def test_rel_id_follows_z_along_stereo_wires() -> None:
     clean = Simulation(
         tracks=N_ROWS,
         seed=1,
-        wrong_segment_share=0.0,
-        hit_efficiency=1.0,
-        theta_min_deg=89.9,
-        theta_max_deg=90.1,
-        reco_z_std_cm=0.0,
+        segment_wrong_share=(0.0,) * 9,
+        segment_neighbour_share=(0.0,) * 9,
+        collision_event_share=1.0,
+        collision_z_std_cm=30.0,
+        collision_theta_deg=(89.9, 90.1),
     )
     rows = simulate_with(clean)
     for superlayer in (s for s in SUPERLAYERS if s.is_stereo):
@@ -111,9 +115,26 @@ def test_rel_id_follows_z_along_stereo_wires() -> None:
 def test_tracks_of_an_event_are_counted(tracks: Tracks) -> None:
     event = tracks.event_index[:-100]
     ids = tracks.ids[:-100]
-    first = np.flatnonzero(np.append(True, np.diff(event) != 0))
-    assert np.all(ids["Track"][first] == 0)
+    same = np.diff(event) == 0
+    assert np.all(np.diff(ids["Track"])[same] == 1)
     assert np.all(ids["Track"] < ids["nTracks"])
+    assert np.all(np.bincount(event)[event[:-100]] <= ids["nTracks"][:-100])
+
+
+def test_every_row_has_a_segment_at_its_event_time(tracks: Tracks) -> None:
+    """The earliest segment of a row gives the event time: its drift input is 0."""
+    at_zero = np.zeros(len(tracks), dtype=bool)
+    for superlayer in range(9):
+        at_zero |= seen(tracks, superlayer) & (
+            tracks.inputs[:, 3 * superlayer + 1] == 0
+        )
+    curved = np.any(tracks.inputs[:, 2::3] != 0, axis=1)
+    assert at_zero[curved].all()
+
+
+def test_a_list_of_wrong_length_is_an_error() -> None:
+    with pytest.raises(ConfigError, match=r"segment_wrong_share: expected 9 numbers"):
+        Simulation(segment_wrong_share=(0.1, 0.2))
 
 
 def test_progress_ends_at_the_total() -> None:

@@ -2,53 +2,185 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
+from typing import Final
+
+from nnt.errors import ConfigError
 
 __all__ = ["Simulation"]
+
+PerSuperlayer = tuple[float, ...]
+PerOrigin = tuple[float, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Simulation:
-    """Population of tracks and response of the detector.
+    """Population of tracks, response of the detector, and track finding.
 
-    The defaults give spectra of the right kind; they are not a fit to data.
+    Lists named ``background_*`` have one value per place where beam background
+    comes from; lists named ``segment_*`` one per superlayer, SL0 first. What is
+    not explained otherwise was tuned to 3049 real rows of two runs of 2020/21
+    (`docs/simulation.md`).
     """
 
     tracks: int = 100_000
     """Rows to make."""
     seed: int = 1
     """Root of the random numbers."""
-    tracks_per_event: float = 3.0
-    """Mean number of tracks in an event."""
-    core_share: float = 0.45
-    """Share of tracks from the collision point."""
-    core_z_std_cm: float = 0.7
-    """Spread of their z."""
-    background_z_std_cm: float = 40.0
-    """Spread of z of the other tracks, from the beam pipe."""
-    pt_min_gev: float = 0.3
-    """Lowest transverse momentum that the 2D finder takes."""
-    pt_mean_above_min_gev: float = 0.5
-    """Mean of the exponential spectrum above that."""
-    theta_min_deg: float = 20.0
-    theta_max_deg: float = 145.0
-    """Polar angles, uniform in the cosine."""
-    hit_efficiency: float = 0.95
-    """Probability of a track segment in a superlayer that is crossed."""
-    wrong_segment_share: float = 0.08
-    """Share of segments that belong to something else: a random wire of the window."""
-    undecided_share: float = 0.35
-    """Share of segments whose left/right is unknown: drift input 0."""
-    wrong_side_share: float = 0.03
-    """Share of segments with the wrong side."""
-    drift_velocity_cm_per_ns: float = 4.0e-3
-    """Commonly used mean; not in the public sources of basf2."""
+
+    collision_event_share: float = 0.365
+    """Share of events from the collision point; the others are beam background."""
+    collision_tracks_share: tuple[float, ...] = (0.46, 0.46, 0.03, 0.025, 0.015, 0.01)
+    """Share of collision events with 1, 2, ... tracks that get rows."""
+    background_tracks_share: tuple[float, ...] = (0.79, 0.18, 0.02, 0.01)
+    """The same for events of beam background."""
+    rows_per_track_share: tuple[float, ...] = (0.33, 0.32, 0.19, 0.11, 0.05)
+    """Share of tracks that the 2D finder gives 1, 2, ... times."""
+    other_tracks_per_event: float = 1.2
+    """Mean number of trigger tracks in an event without a reconstructed one."""
+
+    collision_z_cm: float = 0.015
+    """Mean z of collisions."""
+    collision_z_std_cm: float = 0.06
+    """Spread of z of collisions, resolution of the reconstruction included."""
+    collision_forward: float = 3.8
+    """Their polar angles: density 1 + this * cos(theta)**2 forwards, 1 backwards."""
+    collision_theta_deg: tuple[float, float] = (17.0, 150.0)
+    """Range of the polar angle that the chamber covers; of all tracks."""
+    collision_pair_share: float = 0.30
+    """Share of collision tracks from e+e- -> e+e-, mu+mu-: stiff ones."""
+    collision_pair_inverse_pt: tuple[float, float] = (0.23, 0.08)
+    """Mean and spread of 1/pt (1/GeV) of those."""
+    collision_inverse_pt: tuple[float, float] = (1.2, 0.85)
+    """Mean and spread of 1/pt (1/GeV) of the other collision tracks."""
+    collision_positive_share: float = 0.46
+    """Share of positive charge among collision tracks."""
+
+    background_share: PerOrigin = (0.07, 0.185, 0.26, 0.14, 0.22, 0.08, 0.045)
+    """Share of background events from each place along the beam pipe."""
+    background_z_cm: PerOrigin = (-35.0, -8.7, 21.5, 51.0, 56.2, 66.0, 88.0)
+    """Its mean z."""
+    background_z_std_cm: PerOrigin = (21.0, 2.6, 11.0, 7.5, 1.6, 2.6, 7.5)
+    """Its spread in z."""
+    background_theta_deg: PerOrigin = (76.0, 101.0, 103.0, 108.0, 112.0, 106.0, 101.0)
+    """Mean polar angle of its tracks."""
+    background_theta_std_deg: PerOrigin = (24.0, 23.0, 25.0, 21.0, 16.0, 23.0, 21.0)
+    """Spread of that angle."""
+    background_inverse_pt: tuple[float, float] = (1.85, 0.72)
+    """Mean and spread of 1/pt (1/GeV): slow protons, most of them."""
+    background_positive_share: float = 0.88
+    """Share of positive charge: knocked-out protons."""
+    background_d0_std_cm: float = 1.1
+    """Distance of background tracks from the beam axis."""
+    background_z_jitter_cm: float = 1.0
+    """Spread of z among the background tracks of one event."""
+
+    axial_missing_share: tuple[float, ...] = (0.12, 0.06, 0.06, 0.09, 0.24)
+    """Share of rows whose 2D track lacks the segment of SL0, 2, 4, 6, 8."""
+    stereo_segment_share: tuple[float, ...] = (0.97, 0.89, 0.975, 0.93)
+    """Probability of any segment in SL1, 3, 5, 7."""
+    segment_wrong_share: PerSuperlayer = (
+        0.05, 0.11, 0.015, 0.06, 0.015, 0.07, 0.03, 0.11, 0.06,
+    )  # fmt: skip
+    """Share of segments of something else: any wire of the window."""
+    segment_neighbour_share: PerSuperlayer = (
+        0.12, 0.08, 0.07, 0.05, 0.03, 0.04, 0.05, 0.06, 0.09,
+    )  # fmt: skip
+    """Share of segments of the next wire on the side of the track."""
+    segment_second_share: PerSuperlayer = (
+        0.31, 0.34, 0.15, 0.25, 0.15, 0.23, 0.11, 0.17, 0.10,
+    )  # fmt: skip
+    """Share of segments by their second priority layer."""
+    segment_undecided_share: PerSuperlayer = (
+        0.20, 0.17, 0.40, 0.20, 0.39, 0.16, 0.31, 0.15, 0.36,
+    )  # fmt: skip
+    """Share of segments of straight tracks whose left/right is unknown."""
+    segment_undecided_charge: PerSuperlayer = (
+        0.04, -0.05, -0.15, -0.05, -0.2, -0.07, -0.1, -0.08, -0.12,
+    )  # fmt: skip
+    """What a strongly curved positive track adds to that, a negative one takes."""
+    near_wire_cm: float = 0.1
+    """Distance from the wire over which left/right is lost (falls as exp)."""
+    near_wire_undecided: float = 0.10
+    """What tracks through the wire add to the undecided share."""
+    wrong_side_share: float = 0.09
+    """Share of wrong left/right far from the wire; at the wire it is a half."""
+
+    drift_linear_ticks_per_cm: float = 150.0
+    """Drift time near the wire: 3.4e-3 cm/ns."""
+    drift_quadratic_ticks_per_cm2: float = 100.0
+    """Drift becomes slower away from the wire."""
     time_std_ticks: float = 4.0
-    """Error of drift and event time together."""
-    phi_std_rad: float = 0.01
-    """Error of the 2D track's azimuth, beside its quantisation."""
-    omega_std_per_cm: float = 1.5e-4
-    """Error of the 2D track's curvature, beside its quantisation."""
-    reco_z_std_cm: float = 0.2
-    """Resolution of the reconstruction that gives the targets."""
-    reco_theta_std_deg: float = 0.2
+    """Error of a drift time."""
+    late_share: float = 0.06
+    """Share of segments whose time is somewhat too late."""
+    late_mean_ticks: float = 60.0
+    """How much, on average (exponential)."""
+    fast_share_per_cm: float = 0.45
+    """Share of segments with a time between 0 and the true one, per cm from the
+    wire."""
+    stray_share: tuple[float, float] = (0.0, 0.10)
+    """Share of times of a later particle, axial and stereo."""
+    stray_ticks: float = 500.0
+    """How late these are at most (uniform)."""
+    stale_share: tuple[float, float] = (0.008, 0.018)
+    """Share of times from before the track, axial and stereo."""
+    stale_ticks: tuple[float, float] = (150.0, 500.0)
+    """How early these are (uniform)."""
+    wrong_time_ticks: tuple[float, float] = (-20.0, 130.0)
+    """Times of wrong segments, uniform; 0 for a track through the wire."""
+    wrong_undecided_share: float = 0.37
+    """Share of wrong segments whose left/right is unknown."""
+
+    same_track_share: float = 0.35
+    """Share of further rows with the 2D track of the first row."""
+    same_segment_share: float = 0.80
+    """Probability that a further row has a superlayer's segment from the first."""
+    same_missing_share: float = 0.6
+    """Probability that a further row lacks the same axial superlayer."""
+    omega_std_track_per_cm: float = 2.4e-4
+    """Error of the curvature common to the rows of a track."""
+    omega_std_row_per_cm: float = 3.1e-4
+    """Error of the curvature of a row, beside its quantisation."""
+    phi_std_rad: float = 0.007
+    """Error of the azimuth where the 2D finder knows it best."""
+    pivot_radius_cm: float = 65.0
+    """Radius of that place."""
+
+    reco_z_std_cm: float = 0.3
+    """Resolution of the reconstruction for background tracks."""
+    reco_theta_std_deg: float = 0.3
+    """Resolution of the reconstruction."""
+
+    def __post_init__(self) -> None:
+        if self.tracks < 1:
+            raise ConfigError(
+                f"data.simulate.tracks: expected at least 1, found {self.tracks}"
+            )
+        for name in (part.name for part in fields(self)):
+            self._check(name, getattr(self, name))
+
+    def _check(self, name: str, value: object) -> None:
+        """Refuse a list of a wrong length or with a value that is no number."""
+        if not isinstance(value, tuple):
+            return
+        if not all(
+            type(item) in (int, float) and math.isfinite(item) for item in value
+        ):
+            raise ConfigError(f"data.simulate.{name}: expected numbers, found {value}")
+        wanted = LENGTHS[name]
+        if (
+            not name.endswith(("tracks_share", "per_track_share"))
+            and len(value) != wanted
+        ):
+            raise ConfigError(
+                f"data.simulate.{name}: expected {wanted} numbers, found {len(value)}"
+            )
+
+
+LENGTHS: Final = {
+    part.name: len(part.default)
+    for part in fields(Simulation)
+    if isinstance(part.default, tuple)
+}

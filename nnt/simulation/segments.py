@@ -1,0 +1,199 @@
+"""What a superlayer tells of each track: wire, time, side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from nnt.detector import ID_RANGES, SUPERLAYERS, Superlayer
+from nnt.simulation.parameters import Simulation
+from nnt.simulation.population import (
+    MAX_OMEGA_COUNT,
+    OMEGA_STEP_PER_CM,
+    PHI_STEPS,
+    Helices,
+    Rows,
+)
+
+__all__ = ["Segments", "find_segments"]
+
+F64 = npt.NDArray[np.float64]
+I64 = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Segments:
+    """Track segments of one superlayer, shape (M,) each, one per row."""
+
+    seen: BoolArray
+    """A segment was found and lies in the relID window."""
+    found: BoolArray
+    """A segment was found, in the window or not."""
+    rel_id: F64
+    alpha_rad: F64
+    time_ticks: F64
+    """Since the track passed: not the time that the trigger takes for it."""
+    side: F64
+    """+1 left, -1 right, 0 undecided."""
+
+
+def _places(sl: Superlayer, layer: int, h: Helices) -> tuple[F64, F64, BoolArray]:
+    """Where helices cross a priority layer.
+
+    Returns
+    -------
+    place : float64 array, shape (N,)
+        In wires, counted at the backward end plate: a wire is a whole number in
+        the first layer, half of an odd one in the second.
+    cell_cm : float64 array, shape (N,)
+        Size of a cell across the track.
+    reached : bool array, shape (N,)
+    """
+    turn = np.pi / sl.n_wires * sl.shift_half_cells
+    end_radius_cm = sl.radius_cm[layer]
+    backward_cm, forward_cm = sl.z_backward_cm[layer], sl.z_forward_cm[layer]
+    cotangent = 1 / np.tan(h.theta_rad)
+    radius_cm: F64 | float = end_radius_cm
+    # A stereo wire is a straight line, closer to the axis in its middle.
+    for _ in range(2 if sl.is_stereo else 1):
+        half_chord = np.clip(radius_cm * h.omega_per_cm / 2, -1, 1)
+        alpha = np.arcsin(half_chord)
+        z_cm = h.z_cm + 2 * alpha / h.omega_per_cm * cotangent
+        fraction = (z_cm - backward_cm) / (forward_cm - backward_cm)
+        across = (2 * fraction - 1) * np.tan(turn / 2)
+        radius_cm = end_radius_cm * np.cos(turn / 2) * np.sqrt(1 + across**2)
+    reached = (np.abs(half_chord) < 1) & (fraction > 0) & (fraction < 1)
+    azimuth = h.phi_rad - alpha + h.d0_cm / radius_cm - turn / 2 - np.arctan(across)
+    place = azimuth * (sl.n_wires / (2 * np.pi))
+    cell_cm = 2 * np.pi / sl.n_wires * radius_cm * np.sqrt(1 - half_chord**2)
+    return place, cell_cm, reached
+
+
+def _alpha_table(sl: Superlayer) -> F64:
+    """Crossing angle by layer and curvature count, shape (2, 2 * max + 1)."""
+    counts = np.arange(-MAX_OMEGA_COUNT, MAX_OMEGA_COUNT + 1)
+    half_chord = np.outer(sl.radius_cm, counts * OMEGA_STEP_PER_CM) / 2
+    inside = np.abs(half_chord) < 1
+    table: F64 = np.where(inside, np.arcsin(np.clip(half_chord, -1, 1)), np.pi / 2)
+    return table
+
+
+ALPHA_TABLES = [_alpha_table(sl) for sl in SUPERLAYERS]
+
+
+def find_segments(
+    index: int, s: Simulation, h: Helices, rows: Rows, rng: np.random.Generator
+) -> Segments:
+    """Find the segments of one superlayer that the rows are given."""
+    sl, n = SUPERLAYERS[index], len(rows.helix)
+    second = rng.random(n) < s.segment_second_share[index]
+    crossings = [_places(sl, layer, h) for layer in (0, 1)]
+    place, cell_cm, reached = (
+        np.where(second, b[rows.helix], a[rows.helix])
+        for a, b in zip(*crossings, strict=True)
+    )
+    half = 0.5 * second
+    wire = np.rint(place - half) + half
+    kind = rng.random(n)
+    wrong = kind < s.segment_wrong_share[index]
+    kind -= s.segment_wrong_share[index]
+    neighbour = ~wrong & (kind < s.segment_neighbour_share[index])
+    wire += np.where(neighbour, np.sign(place - wire), 0.0)
+    distance_cm = (place - wire) * cell_cm
+    time_ticks = _time(s, distance_cm, wrong | neighbour, int(sl.is_stereo), rng)
+    side = _side(s, index, distance_cm, wrong, h.omega_per_cm[rows.helix], rng)
+    found = reached | wrong
+    if sl.is_stereo:
+        found &= rng.random(n) < s.stereo_segment_share[index // 2]
+    _, reference = _expectation(sl, second, rows)
+    lower, upper = ID_RANGES[index]
+    anywhere = reference + lower + (upper - lower) * rng.random(n)
+    wire = np.where(wrong, np.rint(anywhere - half) + half, wire)
+    chosen = _same_as_first(s, rows, rng)
+    if not sl.is_stereo:
+        # Which axial superlayer is missing belongs to the row, not to the segment.
+        present = rows.missing_axial != index
+    else:
+        present = np.ones(n, dtype=np.bool_)
+    alpha, reference = _expectation(sl, second[chosen], rows)
+    rel_id = wire[chosen] - reference
+    found = found[chosen] & present
+    return Segments(
+        seen=found & (rel_id >= lower) & (rel_id <= upper),
+        found=found,
+        rel_id=rel_id,
+        alpha_rad=alpha,
+        time_ticks=time_ticks[chosen],
+        side=side[chosen],
+    )
+
+
+def _expectation(sl: Superlayer, second: BoolArray, rows: Rows) -> tuple[F64, F64]:
+    """Crossing angle, and the wire where a row's 2D track meets the layer."""
+    count = np.clip(rows.omega_count, -MAX_OMEGA_COUNT, MAX_OMEGA_COUNT)
+    table = ALPHA_TABLES[sl.index]
+    alpha: F64 = table[second.astype(np.int64), count + MAX_OMEGA_COUNT]
+    wires_per_rad = sl.n_wires / (2 * np.pi)
+    return alpha, rows.phi_count * (sl.n_wires / PHI_STEPS) - alpha * wires_per_rad
+
+
+def _same_as_first(s: Simulation, rows: Rows, rng: np.random.Generator) -> I64:
+    """Row whose segment each row has: its own, or that of its track's first row."""
+    own = np.arange(len(rows.helix))
+    return np.where(rng.random(len(own)) < s.same_segment_share, rows.first, own)
+
+
+def _time(
+    s: Simulation,
+    distance_cm: F64,
+    wrong: BoolArray,
+    stereo: int,
+    rng: np.random.Generator,
+) -> F64:
+    n = len(distance_cm)
+    distance_cm = np.abs(distance_cm)
+    ticks = distance_cm * (
+        s.drift_linear_ticks_per_cm + s.drift_quadratic_ticks_per_cm2 * distance_cm
+    )
+    fast = rng.random(n) < s.fast_share_per_cm * distance_cm
+    ticks *= np.where(fast, rng.random(n), 1.0)
+    lower, upper = s.wrong_time_ticks
+    ticks = np.where(wrong, lower + (upper - lower) * rng.random(n), ticks)
+    ticks += s.time_std_ticks * rng.standard_normal(n)
+    kind = rng.random(n)
+    late = s.late_mean_ticks * rng.standard_exponential(n)
+    ticks += np.where(kind < s.late_share, late, 0.0)
+    kind -= s.late_share
+    amount = rng.random(n)
+    stray = (kind >= 0) & (kind < s.stray_share[stereo])
+    kind -= s.stray_share[stereo]
+    ticks += np.where(stray, s.stray_ticks * amount, 0.0)
+    lower, upper = s.stale_ticks
+    stale = (kind >= 0) & (kind < s.stale_share[stereo])
+    ticks -= np.where(stale, lower + (upper - lower) * amount, 0.0)
+    return np.floor(ticks)
+
+
+def _side(
+    s: Simulation,
+    index: int,
+    distance_cm: F64,
+    wrong: BoolArray,
+    omega_per_cm: F64,
+    rng: np.random.Generator,
+) -> F64:
+    n = len(distance_cm)
+    near = np.exp(-np.abs(distance_cm) / s.near_wire_cm)
+    undecided = s.segment_undecided_share[index] + s.near_wire_undecided * near
+    undecided += s.segment_undecided_charge[index] * np.tanh(
+        omega_per_cm / (8 * OMEGA_STEP_PER_CM)
+    )
+    undecided = np.where(wrong, s.wrong_undecided_share, undecided)
+    flipped = s.wrong_side_share + (0.5 - s.wrong_side_share) * near
+    flipped = np.where(wrong, 0.5, flipped)
+    side = np.where(rng.random(n) < flipped, -1.0, 1.0) * np.sign(distance_cm)
+    decided: F64 = np.where(rng.random(n) < undecided, 0.0, side)
+    return decided
