@@ -42,7 +42,7 @@ def export_run(
         A run ID, ``runs:/ID``, ``models:/name[@alias]``, or a path to a
         ``weights.json``.
     target : str
-        ``"json"``, ``"basf2"`` or ``"fpga"``.
+        ``"json"``, ``"basf2"``, ``"fpga"``, ``"3dh"`` or ``"onnx"``.
     folder : str or Path
         Where the files go.
     settings : str or Path, optional

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nnt import fixedpoint
 from nnt.cli import main
 from nnt.cli.export import TARGETS as NAMED_TARGETS
 from nnt.deployment import export_run, load_source
@@ -21,7 +26,9 @@ from nnt.errors import ExportError
 from nnt.export import TARGETS, Settings, Source, export, read_settings
 from nnt.export.settings import Setting, default_settings, parse_settings
 from nnt.models import build_model, initialise
+from nnt.networks import Networks
 from nnt.tracking import MlflowTracker
+from nnt.tracks import Tracks
 from nnt.weights import ExpertWeights, read_weights, write_weights
 
 
@@ -50,18 +57,26 @@ def flat_of_json(path: Path, k: int) -> list[float]:
     return flat
 
 
+def c_round(value: float) -> int:
+    """C rounds halves away from zero, Python to even."""
+    return int(math.copysign(math.floor(abs(value) + 0.5), value))
+
+
 def test_the_command_names_all_targets() -> None:
     assert tuple(TARGETS) == NAMED_TARGETS
 
 
 @pytest.mark.parametrize("target", sorted(TARGETS))
 def test_the_manifest_tells_what_was_written(tmp_path: Path, target: str) -> None:
-    manifest = export(source(), target, tmp_path / "out")
+    own = source()
+    if target == "3dh":
+        own = Source("here", {-1: hough3d_expert()}, own.facts)
+    manifest = export(own, target, tmp_path / "out")
     files = {path.name for path in (tmp_path / "out").iterdir()}
     assert files == {*manifest["files"], "MANIFEST.json"}
     assert json.loads((tmp_path / "out" / "MANIFEST.json").read_text()) == manifest
     assert manifest["run_id"] == "0" * 32
-    assert manifest["precision"] == [12, 8, 8, 12, 10, 10]
+    assert manifest["precision"]
     for name, entry in manifest["files"].items():
         content = (tmp_path / "out" / name).read_bytes()
         assert entry["sha256"] == hashlib.sha256(content).hexdigest()
@@ -111,7 +126,7 @@ def test_fpga_integers_are_the_rounded_weights(tmp_path: Path, bits: int) -> Non
     for k, missing in enumerate(EXPERT_MISSING_SUPERLAYER):
         number, limits, patterns, nodes, flat = lines[5 * k : 5 * k + 5]
         floats = np.array(flat_of_json(tmp_path / "a" / "weights.json", k))
-        whole = np.rint(floats * 2**bits)  # no weight here is a half
+        whole = np.array([c_round(w * 2**bits) for w in floats])
         if missing is not None:
             first = whole[: 81 * 28].reshape(81, 28)
             first[:, 3 * missing : 3 * missing + 3] = 0
@@ -305,3 +320,126 @@ def test_a_refusal_is_one_message(tmp_path: Path) -> None:
     assert done.exit_code == 1
     assert "not trained: expert 1, 2, 3, 4" in done.stderr
     assert "Traceback" not in done.output
+
+
+def hough3d_expert(n_inputs: int = 126, act: str = "tanh") -> ExpertWeights:
+    rng = np.random.default_rng(3)
+    sizes = [n_inputs, 81, 4]
+    state = {}
+    for i, (n_in, n_out) in enumerate(itertools.pairwise(sizes)):
+        state[f"net.{2 * i}.weight"] = rng.normal(0, 0.4, (n_out, n_in))
+        state[f"net.{2 * i}.bias"] = rng.normal(0, 0.4, n_out)
+    floats = {name: value.astype(np.float32) for name, value in state.items()}
+    return ExpertWeights(floats, "BaselineModel", act)
+
+
+def test_3dh_files_have_their_form(tmp_path: Path) -> None:
+    own = hough3d_expert()
+    manifest = export(Source("here", {-1: own}), "3dh", tmp_path)
+    flat = json.loads((tmp_path / "weights_3dh.json").read_text())
+    names = ["model.0.weight", "model.0.bias", "model.2.weight", "model.2.bias"]
+    assert list(flat) == names
+    assert flat["model.2.bias"] == own.state["net.2.bias"].tolist()
+    first, second = (tmp_path / "weights_3dh.dat").read_text().splitlines()
+    assert first == "126 81 4"
+    bits = manifest["precision"]["weights"]
+    expected = []
+    for layer in ("net.0", "net.2"):
+        rows, biases = own.state[f"{layer}.weight"], own.state[f"{layer}.bias"]
+        for row, bias in zip(rows, biases, strict=True):
+            expected += [c_round(float(w) * 2**bits) for w in (*row, bias)]
+    assert [int(w) for w in second.split()] == expected
+    assert 2**16 <= max(abs(w) for w in expected) < 2**17
+    text = (tmp_path / "neurotrigger_3dh.conf").read_text()
+    assert "\nnHidden = [81]\n" in text
+    assert "\noutputScale = [-100,100,10,170,-1,1,-1,1]\n" in text
+
+
+def test_3dh_halves_a_network_of_the_classic_activation(tmp_path: Path) -> None:
+    own = hough3d_expert(27, "tanh/2")
+    manifest = export(Source("here", {0: own}), "3dh", tmp_path)
+    flat = json.loads((tmp_path / "weights_3dh.json").read_text())
+    assert flat["model.0.bias"] == (own.state["net.0.bias"] / 2).tolist()
+    assert manifest["experts"]["0"]["changes"] == [
+        "weights times 0.5: tanh/2 became tanh"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("own", "reason"),
+    [
+        (source(), "one network, found experts 0, 1, 2, 3, 4"),
+        (Source("s", {-1: expert(0, act="tanh")}), "4 outputs .* found 27 and 2"),
+        (Source("s", {-1: hough3d_expert(50)}), "27 or 126 inputs"),
+        (Source("s", {-1: hough3d_expert(act="relu")}), "found relu"),
+    ],
+)
+def test_3dh_refuses_other_networks(tmp_path: Path, own: Source, reason: str) -> None:
+    with pytest.raises(ExportError, match=reason):
+        export(own, "3dh", tmp_path / "out")
+
+
+def run_onnx(path: Path, **given_inputs: np.ndarray) -> list[np.ndarray]:
+    outputs: list[np.ndarray] = onnxruntime.InferenceSession(str(path)).run(
+        None, given_inputs
+    )
+    return outputs
+
+
+def test_onnx_routes_rows_to_their_experts(
+    tmp_path: Path, make_tracks: Callable[..., Tracks]
+) -> None:
+    tracks, own = make_tracks(300), source()
+    manifest = export(own, "onnx", tmp_path)
+    assert len(manifest["files"]) == 12
+    nets = Networks(own.experts)
+    given_inputs = {"inputs": tracks.inputs, "expert": tracks.expert}
+    (found,) = run_onnx(tmp_path / "experts.onnx", **given_inputs)
+    np.testing.assert_allclose(found, nets.predict(tracks), atol=1e-6)
+    one = tracks[tracks.expert == 2]
+    (alone,) = run_onnx(tmp_path / "expert_2.onnx", inputs=one.inputs)
+    np.testing.assert_allclose(alone, nets.predict(one), atol=1e-6)
+
+
+def test_onnx_integers_are_those_of_the_firmware(
+    tmp_path: Path, make_tracks: Callable[..., Tracks]
+) -> None:
+    tracks, own = make_tracks(300), source(model="BaselineModelBN")
+    tracks.inputs[:] = fixedpoint.snap_text_inputs(tracks.inputs)
+    precision = (12, 8, 8, 10, 7, 9)
+    export(own, "onnx", tmp_path, precision=precision)
+    raw, scaled = run_onnx(
+        tmp_path / "experts_fixed_point.onnx",
+        inputs=tracks.inputs,
+        expert=tracks.expert,
+    )
+    expected = Networks(own.experts).predict_fixed_point(tracks, precision)
+    np.testing.assert_array_equal(scaled, expected)
+    np.testing.assert_array_equal(raw, np.rint(expected * 1024).astype(np.int64))
+
+
+@pytest.mark.parametrize(
+    "act", ["tanh", "softsign", "relu", "sigmoid", "leaky_relu", "selu"]
+)
+def test_onnx_holds_any_model(tmp_path: Path, act: str) -> None:
+    experts = {-1: expert(0, "SimpleModel", act), 3: expert(1, "SimpleModel", act)}
+    manifest = export(Source("s", experts), "onnx", tmp_path)
+    assert set(manifest["files"]) == {
+        "expert_-1.onnx", "expert_3.onnx", "experts.onnx"
+    }  # fmt: skip
+    assert "not written: expert -1" in manifest["integer_graphs"]
+    inputs = np.random.default_rng(0).uniform(-1, 1, (7, 27)).astype(np.float32)
+    number = np.array([-1, 0, 1, 2, 3, 4, 3])
+    (found,) = run_onnx(tmp_path / "experts.onnx", inputs=inputs, expert=number)
+    expected = Networks(experts).predict_inputs(inputs, number)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_onnx_refuses_rows_of_an_expert_that_is_not_there(tmp_path: Path) -> None:
+    export(Source("s", {0: expert(0), 1: expert(1)}), "onnx", tmp_path)
+    with pytest.raises(Exception, match="GatherND"):
+        run_onnx(
+            tmp_path / "experts.onnx",
+            inputs=np.zeros((1, 27), np.float32),
+            expert=np.array([2]),
+        )

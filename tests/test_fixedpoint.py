@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from nnt import fixedpoint
 from nnt.errors import DataError
-from nnt.fixedpoint.classic_network import _tanh_half_table
+from nnt.fixedpoint.classic_network import tanh_half_table
 from nnt.fixedpoint.hough3d_network import _tanh_table
 
 GOLDEN = Path(__file__).parents[2] / "shared" / "data" / "basf2_fixed_point.json"
@@ -163,7 +163,7 @@ def test_hough3d_window_wraps():
 
 
 def test_classic_table_holds_the_known_values():
-    table = _tanh_half_table(12, 10, 10)
+    table = tanh_half_table(12, 10, 10)
     known = {0: 1, 1: 3, 2: 5, 512: 1004, 1024: 1894, 2048: 3120, 4096: 3949}
     known |= {8192: 4093, 8811: 4094, 8812: 4095, 9936: 4095, 9937: 4096}
     assert {i: int(table[i]) for i in known} == known

@@ -10,7 +10,7 @@ from nnt.cli.common import emit, json_option, print_table, tell_errors
 
 __all__ = ["command"]
 
-TARGETS = ("json", "basf2", "fpga")
+TARGETS = ("json", "basf2", "fpga", "3dh", "onnx")
 
 
 @click.command("export")
@@ -53,6 +53,8 @@ def command(
     json    weights.json for BASF2's trgcdc_neurorootconverter
     basf2   the same, and the configuration that goes with it
     fpga    integer weights as plain text
+    3dh     weights, configuration and integers of the 3D Hough chain
+    onnx    graphs for other software, in floats and in the firmware's integers
 
     \b
     Example:

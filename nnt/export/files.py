@@ -14,6 +14,8 @@ from typing import Any
 from nnt import __version__
 from nnt.errors import ExportError, NNTError, did_you_mean
 from nnt.export.classic_files import write_basf2, write_fpga, write_json
+from nnt.export.hough3d_files import write_3dh
+from nnt.export.onnx_files import write_onnx
 from nnt.export.settings import Settings
 from nnt.export.source import Source
 from nnt.fixedpoint.classic_network import check_precision
@@ -32,6 +34,8 @@ TARGETS: dict[str, Write] = {
     "json": write_json,
     "basf2": write_basf2,
     "fpga": write_fpga,
+    "3dh": write_3dh,
+    "onnx": write_onnx,
 }
 """Target -> what writes its files into a folder and reads them back."""
 

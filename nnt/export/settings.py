@@ -76,6 +76,8 @@ KEYS: Mapping[str, tuple[int, str]] = {
 }
 """Key -> dimensions of its value, and what it means."""
 
+DIMENSIONS = {key: dimensions for key, (dimensions, _) in KEYS.items()}
+
 RANGES = ("phiRange", "thetaRange", "invptRange")
 
 
@@ -295,8 +297,19 @@ def read_settings(path: Path) -> Settings:
     return Settings({**default_settings(), **given})
 
 
-def parse_settings(content: str, place: str) -> Settings:
+def parse_settings(
+    content: str, place: str, dimensions: Mapping[str, int] = DIMENSIONS
+) -> Settings:
     """Read the lines of a configuration as BASF2 does.
+
+    Parameters
+    ----------
+    content : str
+        The text.
+    place : str
+        Its file, for messages.
+    dimensions : mapping of str to int
+        Of the value of each key: 0 a number, 1 a list, 2 a list of lists.
 
     Raises
     ------
@@ -314,19 +327,20 @@ def parse_settings(content: str, place: str) -> Settings:
         where = f"{place}:{number}: {key[:40]}"
         if key in values and values[key].locked:
             raise ExportError(f"{where}: was locked (==) by an earlier line")
-        values[key] = Setting(_value(key, value.removeprefix("="), where), locked)
+        found = _value(value.removeprefix("="), dimensions.get(key), where)
+        values[key] = Setting(found, locked)
     return Settings(values)
 
 
-def _value(key: str, text: str, place: str) -> Value:
+def _value(text: str, dimensions: int | None, place: str) -> Value:
     found = _parsed(text, place)
     # Earlier files hold the one row of outputScale as a plain list.
-    if key == "outputScale" and isinstance(found, tuple) and _depth(found) == 1:
+    if dimensions == 2 and isinstance(found, tuple) and _depth(found) == 1:
         found = (tuple(item for item in found if not isinstance(item, tuple)),)
-    if key in KEYS and _depth(found) != KEYS[key][0]:
+    if dimensions is not None and _depth(found) != dimensions:
         kinds = ("one number", "a list [a, b]", "a list of lists [[a, b], [c, d]]")
         raise ExportError(
-            f"{place}: expected {kinds[KEYS[key][0]]}, found {shorten(text)}"
+            f"{place}: expected {kinds[dimensions]}, found {shorten(text)}"
         )
     return found
 

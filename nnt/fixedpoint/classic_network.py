@@ -19,7 +19,13 @@ from nnt.fixedpoint.arithmetic import (
     run_layers,
 )
 
-__all__ = ["DEFAULT_PRECISION", "MAX_BITS", "check_precision", "classic"]
+__all__ = [
+    "DEFAULT_PRECISION",
+    "MAX_BITS",
+    "check_precision",
+    "classic",
+    "tanh_half_table",
+]
 
 DEFAULT_PRECISION = (12, 8, 8, 12, 10, 10)
 """Fractional bits of phi and alpha, the factor from radians to wires, the
@@ -76,7 +82,7 @@ def classic(
     node_bits, weight_bits = bits[3], bits[4]
     floats = checked_layers([(w1, b1), (w2, b2)])
     x = checked_inputs(inputs, floats[0][0].shape[1])
-    table = _tanh_half_table(*bits[3:])
+    table = tanh_half_table(*bits[3:])
     # Powers of two scale exactly: the sums come out in units of a table bin.
     per_bin = 2.0 ** -_dropped_bits(bits)
     layers = [
@@ -133,7 +139,7 @@ def _dropped_bits(bits: Sequence[int]) -> int:
 
 
 @lru_cache(maxsize=8)
-def _tanh_half_table(node_bits: int, weight_bits: int, table_bits: int) -> F64:
+def tanh_half_table(node_bits: int, weight_bits: int, table_bits: int) -> F64:
     """Values of tanh(x / 2) in node units; the last one is the saturation."""
     dropped = node_bits + weight_bits - table_bits
     size = math.ceil(math.atanh(1 - 2.0 ** -(node_bits + 1)) * 2.0 ** (table_bits + 1))

@@ -1,0 +1,216 @@
+"""Networks as ONNX files, checked with onnxruntime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nnt.detector import EXPERT_PATTERNS, THETA_RANGE_DEG, Z_RANGE_CM
+from nnt.errors import ExportError
+from nnt.export.onnx_graphs import (
+    Graph,
+    Subgraph,
+    float_network,
+    integer_network,
+    routed,
+)
+from nnt.export.settings import Settings
+from nnt.export.source import Source, check_rows
+from nnt.firmware import FirmwareNetwork, classic_network
+from nnt.fixedpoint import DEFAULT_PRECISION, classic
+from nnt.networks import Networks
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+__all__ = ["write_onnx"]
+
+F32 = npt.NDArray[np.float32]
+I64 = npt.NDArray[np.int64]
+Report = dict[str, Any]
+
+TOLERANCE = 2e-5
+"""Largest difference of a scaled output between PyTorch and onnxruntime."""
+QUIET = 3
+"""Errors only, in the log levels of onnxruntime."""
+
+
+def write_onnx(
+    source: Source,
+    folder: Path,
+    settings: Settings | None,
+    precision: tuple[int, ...] | None,
+) -> Report:
+    """Write each expert, and all behind a switch, in floats and in integers.
+
+    Integers are left out, with the reason in the report, where the firmware cannot
+    hold a network.
+
+    Raises
+    ------
+    ExportError
+        ONNX is not installed, or onnxruntime computes something else.
+    """
+    _check_installed()
+    if precision is None:
+        precision = settings.precision if settings is not None else DEFAULT_PRECISION
+    own = Networks(source.experts)
+    report: Report = {"experts": {}, "checks": {}}
+    floats = {k: float_network(k, expert) for k, expert in source.experts.items()}
+    _write_all(floats, own, None, folder, source, report)
+    for k, expert in source.experts.items():
+        report["experts"][str(k)] = {
+            "model": expert.model, "act": expert.act, "changes": []
+        }  # fmt: skip
+    try:
+        held = {k: classic_network(k, expert) for k, expert in source.experts.items()}
+    except ExportError as err:
+        report["integer_graphs"] = f"not written: {err}"
+        return report
+    report |= {"integer_graphs": "written", "precision": list(precision)}
+    for k, network in held.items():
+        report["experts"][str(k)]["changes"] = list(network.changes)
+    whole = {k: integer_network(network, precision) for k, network in held.items()}
+    _write_all(whole, own, (held, precision), folder, source, report)
+    return report
+
+
+def _check_installed() -> None:
+    try:
+        import onnx
+        import onnxruntime
+    except ImportError as err:
+        raise ExportError(
+            f"{err.name} is not installed; install nnt[onnx], or choose another target"
+        ) from err
+    onnxruntime.set_default_logger_severity(QUIET)
+    _ = onnx
+
+
+Integers = tuple[Mapping[int, FirmwareNetwork], tuple[int, ...]]
+
+
+def _write_all(
+    networks: Mapping[int, Subgraph],
+    own: Networks,
+    integers: Integers | None,
+    folder: Path,
+    source: Source,
+    report: Report,
+) -> None:
+    kind = "" if integers is None else "_fixed_point"
+    facts = {
+        **source.facts,
+        "source": source.name,
+        "z_range_cm": str(list(Z_RANGE_CM)),
+        "theta_range_deg": str(list(THETA_RANGE_DEG)),
+    }
+    if integers is not None:
+        facts["precision"] = str(list(integers[1]))
+    numbers: list[tuple[str, tuple[int, ...]]] = [
+        *((f"expert_{k}{kind}.onnx", (k,)) for k in networks),
+        (f"experts{kind}.onnx", tuple(networks)),
+    ]
+    for name, chosen in numbers:
+        one = len(chosen) == 1 and not name.startswith("experts")
+        graph = Graph()
+        if one:
+            output = networks[chosen[0]](graph, "inputs")
+        else:
+            output = routed(networks, graph, "inputs", "expert")
+        model = _model(graph, output, own, integers, one=one, facts=facts)
+        (folder / name).write_bytes(model.SerializeToString())
+        largest = _check(folder / name, chosen, own, integers, one=one)
+        report["checks"][name] = (
+            {"outputs": "bit for bit"}
+            if integers
+            else {"largest_output_difference_scaled": largest}
+        )
+
+
+def _model(
+    graph: Graph,
+    output: str,
+    own: Networks,
+    integers: Integers | None,
+    *,
+    one: bool,
+    facts: Mapping[str, str],
+) -> ModelProto:
+    inputs: dict[str, Any] = {"inputs": (np.float32, ["N", own.in_size])}
+    if not one:
+        inputs["expert"] = (np.int64, ["N"])
+    shape: list[int | str] = ["N", own.out_size]
+    if integers is None:
+        return graph.model(inputs, {"scaled": (output, np.float32, shape)}, facts)
+    unit = graph.constant(np.float32(2.0 ** -integers[1][3]))
+    as_float = graph.add("Cast", output, to=1)
+    scaled = graph.add("Mul", as_float, unit)
+    outputs: dict[str, Any] = {
+        "raw": (output, np.int64, shape),
+        "scaled": (scaled, np.float32, shape),
+    }
+    return graph.model(inputs, outputs, facts)
+
+
+def _check(
+    path: Path,
+    chosen: tuple[int, ...],
+    own: Networks,
+    integers: Integers | None,
+    *,
+    one: bool,
+) -> float:
+    """Run the file; give the largest difference of a scaled output."""
+    rows, expert = _rows(own, chosen)
+    given: dict[str, Any] = {"inputs": rows} | ({} if one else {"expert": expert})
+    found = _session(path).run(None, given)
+    if integers is None:
+        difference = np.abs(found[0] - own.predict_inputs(rows, expert))
+        largest = float(difference.max(initial=0))
+        if not largest <= TOLERANCE:
+            raise ExportError(
+                f"{path.name}: onnxruntime differs by {largest:.3g} from the run, "
+                f"expected at most {TOLERANCE:.3g} (scaled)"
+            )
+        return largest
+    raw = np.zeros((len(rows), own.out_size), dtype=np.int64)
+    networks, precision = integers
+    for k in chosen:
+        (w1, b1), (w2, b2) = networks[k].layers
+        mine = expert == k
+        raw[mine] = classic(rows[mine], w1, b1, w2, b2, precision)
+    scaled = (raw / 2.0 ** precision[3]).astype(np.float32)
+    if not np.array_equal(found[0], raw) or not np.array_equal(found[1], scaled):
+        raise ExportError(
+            f"{path.name}: onnxruntime computes other integers than the firmware"
+        )
+    return 0.0
+
+
+def _rows(own: Networks, chosen: tuple[int, ...]) -> tuple[F32, I64]:
+    """Rows of all chosen experts, mixed."""
+    patterns = dict(enumerate(EXPERT_PATTERNS))
+    parts = [
+        check_rows(own.in_size, patterns.get(k, EXPERT_PATTERNS[0]), seed=k + 1)
+        for k in chosen
+    ]
+    expert = np.repeat(np.array(chosen, dtype=np.int64), [len(p) for p in parts])
+    order = np.random.default_rng(0).permutation(len(expert))
+    rows: F32 = np.concatenate(parts)[order]
+    return rows, expert[order]
+
+
+def _session(path: Path) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = QUIET
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(
+        str(path), options, providers=["CPUExecutionProvider"]
+    )
