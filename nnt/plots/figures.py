@@ -41,10 +41,17 @@ def z_against_reco(predicted: Predictions) -> Figure:
     counts, _, _ = np.histogram2d(
         predicted.z_reco_cm, predicted.z_cm, bins=(Z_BINS_CM, Z_BINS_CM)
     )
-    norm = LogNorm(vmin=1, vmax=max(float(counts.max()), 2.0))
-    shown = np.ma.masked_equal(counts.T, 0)
-    mesh = axes.pcolormesh(Z_BINS_CM, Z_BINS_CM, shown, norm=norm, cmap="viridis")
-    figure.colorbar(mesh, label="tracks per 2 cm × 2 cm")
+    image = axes.imshow(
+        np.ma.masked_equal(counts.T, 0),
+        norm=LogNorm(vmin=1, vmax=max(float(counts.max()), 2.0)),
+        cmap="viridis",
+        origin="lower",
+        extent=(-100, 100, -100, 100),
+        interpolation="nearest",
+        aspect="auto",
+    )
+    figure.subplots_adjust(right=0.92)
+    figure.colorbar(image, label="tracks per 2 cm × 2 cm", fraction=0.08, pad=0.02)
     axes.plot([-100, 100], [-100, 100], color="0.5", lw=0.8, ls="--")
     axes.set_xlabel("z of the reconstruction (cm)")
     axes.set_ylabel("z of the network (cm)")

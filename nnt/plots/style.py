@@ -27,7 +27,9 @@ DPI = 110
 
 def canvas(title: str) -> tuple[Figure, Axes]:
     """Make a figure with one pair of axes; pyplot is not made for threads."""
-    figure = Figure(figsize=(7.0, 5.0), dpi=DPI, layout="constrained")
+    # Fixed margins: a layout engine draws everything twice.
+    figure = Figure(figsize=(7.0, 5.0), dpi=DPI)
+    figure.subplots_adjust(left=0.115, right=0.97, bottom=0.11, top=0.92)
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.set_title(title)
