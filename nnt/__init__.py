@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from nnt import metrics as metrics
     from nnt import plots as plots
     from nnt.config import load_config
-    from nnt.evaluation import load_networks
+    from nnt.evaluation import Evaluation, evaluate, load_networks
     from nnt.networks import Networks
     from nnt.simulation import simulate
     from nnt.tracks import Tracks, read_tracks
@@ -24,10 +24,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Evaluation",
     "Networks",
     "Tracks",
     "TrainingResult",
     "__version__",
+    "evaluate",
     "filters",
     "fixedpoint",
     "load_config",
@@ -40,9 +42,11 @@ __all__ = [
 ]
 
 _HOME = {
+    "Evaluation": "nnt.evaluation",
     "Networks": "nnt.networks",
     "Tracks": "nnt.tracks",
     "TrainingResult": "nnt.training",
+    "evaluate": "nnt.evaluation",
     "load_config": "nnt.config",
     "load_networks": "nnt.evaluation",
     "read_tracks": "nnt.tracks",

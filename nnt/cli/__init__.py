@@ -19,6 +19,7 @@ __all__ = ["main"]
 COMMANDS = {
     "train": ("nnt.cli.train", "Train the experts of a configuration."),
     "config": ("nnt.cli.config", "List, show and check configurations."),
+    "evaluate": ("nnt.cli.evaluate", "Judge the networks of a run on any tracks."),
     "export": ("nnt.cli.export", "Write the files that BASF2 and the firmware load."),
     "data": ("nnt.cli.data", "Describe, simulate and split track files."),
 }

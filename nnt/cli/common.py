@@ -12,6 +12,7 @@ import logging
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import click
@@ -19,8 +20,11 @@ import click
 from nnt.errors import NNTError
 
 __all__ = [
+    "ABSENT",
+    "data_option",
     "emit",
     "json_option",
+    "log_option",
     "overrides_option",
     "print_table",
     "set_up_logging",
@@ -43,6 +47,29 @@ overrides_option = click.option(
     help="Override a key of the configuration, dots for nested ones; the value is "
     "read as YAML. May be given several times.",
 )
+
+
+ABSENT = ("none", "")
+"""What a parameter of an MLproject holds when it was not given."""
+
+
+def _files(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> list[str]:
+    """Take several files in one word, as an MLproject hands them over."""
+    words: list[str] = []
+    for text in given:
+        words += [text] if Path(text).exists() else text.split()
+    return [word for word in words if word not in ABSENT]
+
+
+data_option = click.option(
+    "--data", multiple=True, metavar="FILE", callback=_files,
+    help="Track file to judge on. May be given several times.",
+)  # fmt: skip
+
+log_option = click.option(
+    "--log/--no-log", default=True, show_default=True,
+    help="Whether to keep the result in the tracking store.",
+)  # fmt: skip
 
 
 def set_up_logging(verbose: bool = False) -> None:

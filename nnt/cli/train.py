@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nnt.cli.common import (
+    ABSENT,
     emit,
     json_option,
     overrides_option,
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 DEBUG_OVERRIDES = ("experts=[-1]", "epochs=10")
-
-ABSENT = ("none", "")
-"""What an MLproject parameter holds when it was not given."""
 
 
 @click.command("train")

@@ -204,6 +204,10 @@ class MlflowTracker:
             parent.experiment_id, name, self._tags("", nested), expected_points
         )
 
+    def reopen(self, run_id: str, experiment_id: str) -> Run:
+        """Add to a run that has ended; unless it is finished anew, its end stays."""
+        return self._run(run_id, experiment_id, 0)
+
     def _tags(self, description: str, tags: Mapping[str, str]) -> dict[str, str]:
         note = {"mlflow.note.content": description} if description else {}
         source = {"mlflow.source.name": "nnt", "mlflow.source.type": "LOCAL"}

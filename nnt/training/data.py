@@ -22,6 +22,7 @@ __all__ = [
     "expert_data",
     "expert_mask",
     "expert_splits",
+    "load_split",
     "load_splits",
     "splits_digest",
     "with_reference",
@@ -47,17 +48,35 @@ def load_splits(config: Config) -> dict[str, Tracks]:
     DataError
         A file cannot be read, or a split holds no row.
     """
-    data = config.data
-    if isinstance(data.files, Mapping):
-        tables = [_read(data.files[split]) for split in SPLITS]
+    files = config.data.files
+    if isinstance(files, Mapping):
+        tables = [_read(files[split]) for split in SPLITS]
     else:
-        table = _simulate(config) if data.files is None else _read(data.files)
-        fractions = data.split or (0.6, 0.2, 0.2)
-        tables = split_by_event(table, fractions, seed=config.seed)
+        tables = _shared_out(config, files)
     splits = dict(zip(SPLITS, tables, strict=True))
     for name, tracks in splits.items():
         log.info("%s: %s rows", name, f"{len(tracks):,}")
     return splits
+
+
+def load_split(config: Config, split: str) -> Tracks:
+    """Read, or simulate, the rows of one split only.
+
+    Raises
+    ------
+    DataError
+        A file cannot be read, or the split holds no row.
+    """
+    files = config.data.files
+    if isinstance(files, Mapping):
+        return _read(files[split])
+    return _shared_out(config, files)[SPLITS.index(split)]
+
+
+def _shared_out(config: Config, files: tuple[str, ...] | None) -> list[Tracks]:
+    table = _simulate(config) if files is None else _read(files)
+    fractions = config.data.split or (0.6, 0.2, 0.2)
+    return split_by_event(table, fractions, seed=config.seed)
 
 
 def _read(files: tuple[str, ...]) -> Tracks:

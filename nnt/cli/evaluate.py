@@ -1,0 +1,107 @@
+"""``nnt evaluate``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from nnt.cli.common import (
+    data_option,
+    emit,
+    json_option,
+    log_option,
+    print_table,
+    tell_errors,
+)
+
+if TYPE_CHECKING:
+    from nnt.evaluation import Evaluation
+
+__all__ = ["command"]
+
+PER_EXPERT = (
+    "n_tracks", "loss", "z_std_cm", "z_trimmed_std_cm", "theta_std_deg",
+    "efficiency_at_15cm", "rejection_at_15cm", "rejection_at_eff96",
+)  # fmt: skip
+
+
+@click.command("evaluate")
+@click.argument("run")
+@data_option
+@click.option(
+    "--split", type=click.Choice(["train", "val", "test", "none"]),
+    help="Rows of the training's own data, where no files are given. [default: test]",
+)  # fmt: skip
+@log_option
+@json_option
+@tell_errors
+def command(
+    run: str, data: list[str], split: str | None, log: bool, as_json: bool
+) -> None:
+    """Judge the networks of a run: resolution, efficiency, rejection, feed-down.
+
+    RUN is a run ID, runs:/ID, models:/name[@alias] or a path to a weights.json.
+    Beside it stands the reference: the run of compare_to, or else the network
+    that ran when the data were taken. Figures and plots are added to the run.
+
+    \b
+    Examples:
+      nnt evaluate RUN
+      nnt evaluate RUN --data period42.gz --json
+    """
+    from nnt.evaluation import evaluate
+
+    split = None if split == "none" else split
+    if data and split:
+        raise click.UsageError("give either --data or --split")
+    result = evaluate(run, data=data, split=split, log_to_run=log)
+    if as_json:
+        emit(result.to_dict())
+    else:
+        _show(result)
+
+
+def _show(result: Evaluation) -> None:
+    print_table(
+        f"{result.name} on {result.source}, all experts", *_table_of_all(result)
+    )
+    if len(result.filtered) > 2:
+        print_table("By expert", *_table_of_experts(result.filtered))
+    if result.logged:
+        click.echo(f"added to run {result.run_id}: evaluations/{result.label}")
+
+
+def _table_of_all(result: Evaluation) -> tuple[list[str], list[list[str]]]:
+    kept, every = result.filtered["all"], result.unfiltered["all"]
+    columns = ["", "network"]
+    sources = [(kept, "")]
+    if any(name.endswith("_reference") for name in kept):
+        columns.append("reference")
+        sources.append((kept, "_reference"))
+    if every != kept:
+        columns.append("network, unfiltered")
+        sources.append((every, ""))
+    names = [name for name in every if not name.endswith("_reference")]
+    rows = [[name, *(_cell(f, name + end) for f, end in sources)] for name in names]
+    return columns, rows
+
+
+def _table_of_experts(
+    figures: dict[str, dict[str, float]],
+) -> tuple[list[str], list[list[str]]]:
+    experts = [name for name in figures if name != "all"]
+    rows = []
+    for name in PER_EXPERT:
+        for shown in (name, f"{name}_reference"):
+            cells = [_cell(figures[expert], shown) for expert in experts]
+            if any(cell != "–" for cell in cells):
+                rows.append([shown, *cells])
+    return ["", *(name.replace("_", " ") for name in experts)], rows
+
+
+def _cell(figures: dict[str, float], name: str) -> str:
+    if name not in figures:
+        return "–"
+    value = figures[name]
+    return f"{value:,.0f}" if name == "n_tracks" else f"{value:.4g}"

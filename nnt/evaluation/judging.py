@@ -1,0 +1,135 @@
+"""Judge the networks of one run on one table."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nnt.errors import DataError
+from nnt.evaluation.rows import Rows, rows_for
+from nnt.evaluation.storing import store_evaluation
+from nnt.evaluation.subject import Subject, open_subject
+from nnt.training.report import Judged
+
+__all__ = ["Evaluation", "evaluate", "judge"]
+
+log = logging.getLogger(__name__)
+
+Figures = dict[str, dict[str, float]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluation:
+    """How good networks are on a table."""
+
+    run_id: str | None
+    """None for a file of weights."""
+    name: str
+    label: str
+    """Short name of the rows."""
+    source: str
+    """Where the rows come from: a split of the training, or files."""
+    digest: str
+    n_tracks: int
+    """Rows that the networks serve, filtered or not."""
+    filtered: Figures
+    """Figures of ``"all"`` rows that pass the filter, and of each ``"expert_k"``."""
+    unfiltered: Figures
+    """The same without the filter of the training."""
+    logged: bool = False
+    """Whether the run holds this evaluation."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {
+            "run_id": self.run_id,
+            "name": self.name,
+            "label": self.label,
+            "data": self.source,
+            "digest": self.digest,
+            "n_tracks": self.n_tracks,
+            "filtered": self.filtered,
+            "unfiltered": self.unfiltered,
+            "logged": self.logged,
+        }
+
+
+def evaluate(
+    run: str,
+    *,
+    data: str | Path | Sequence[str | Path] = (),
+    split: str | None = None,
+    log_to_run: bool = True,
+) -> Evaluation:
+    """Judge the networks of a run on a split of its own data, or on any files.
+
+    Parameters
+    ----------
+    run : str
+        A run ID, ``runs:/ID``, ``models:/name[@alias]`` or a path to a
+        ``weights.json``.
+    data : path or sequence of paths
+        Track files.
+    split : str, optional
+        ``train``, ``val`` or ``test`` of the training's data, where no files are
+        given; default: test.
+    log_to_run : bool
+        Add figures and plots to the run.
+
+    Raises
+    ------
+    TrackingError
+        There is no such run, or it holds no weights.
+    DataError
+        Rows or weights cannot be used.
+    """
+    subject = open_subject(run)
+    files = [data] if isinstance(data, str | Path) else list(data)
+    rows = rows_for(subject, files, split)
+    judged = judge(subject, rows)
+    stored = log_to_run and subject.run is not None
+    result = Evaluation(
+        run_id=None if subject.run is None else subject.run.run_id,
+        name=subject.name,
+        label=rows.label,
+        source=rows.source,
+        digest=rows.digest,
+        n_tracks=len(judged.tracks),
+        filtered=_figures(subject, judged, filtered=True),
+        unfiltered=_figures(subject, judged, filtered=False),
+        logged=stored,
+    )
+    if stored:
+        store_evaluation(subject, rows, judged, result.filtered, result.to_dict())
+    return result
+
+
+def judge(subject: Subject, rows: Rows) -> Judged:
+    """Let the networks, and those that they are compared with, predict the rows.
+
+    Raises
+    ------
+    DataError
+        The networks serve none of the rows.
+    """
+    tracks = subject.with_reference(rows.tracks)
+    judged = Judged(tracks, subject.kept(tracks), subject.networks, subject.loss)
+    if not len(judged.tracks):
+        raise DataError(
+            f"{rows.source}: no row belongs to the experts of {subject.text} "
+            f"({sorted(subject.networks.experts)}); choose other files"
+        )
+    left_out = len(tracks) - len(judged.tracks)
+    if left_out:
+        log.warning("%s rows belong to no expert of %s", f"{left_out:,}", subject.text)
+    return judged
+
+
+def _figures(subject: Subject, judged: Judged, *, filtered: bool) -> Figures:
+    figures = {"all": judged.metrics(filtered=filtered)}
+    for expert in sorted(subject.networks.experts):
+        figures[f"expert_{expert}"] = judged.metrics(expert, filtered=filtered)
+    return figures

@@ -1,0 +1,115 @@
+"""What is evaluated: the networks of a run, and how they were trained."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from nnt.config import Config, load_config
+from nnt.errors import NNTError
+from nnt.networks import Networks
+from nnt.tracking import StoredRun, open_run
+from nnt.tracks import Tracks
+from nnt.training.data import with_reference
+from nnt.training.sources import WEIGHTS_FILE, load_weights, reference_networks
+from nnt.weights import read_weights
+
+__all__ = ["Subject", "load_networks", "open_subject"]
+
+log = logging.getLogger(__name__)
+
+LOSS = "MSELoss"
+"""For weights that come without a configuration."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Subject:
+    """Networks to be judged."""
+
+    text: str
+    """What the user wrote."""
+    name: str
+    networks: Networks
+    run: StoredRun | None
+    """None for a file of weights."""
+    config: Config | None
+    """That of the training; None for a file of weights."""
+
+    @property
+    def loss(self) -> str:
+        """Name of the loss of the training."""
+        return LOSS if self.config is None else self.config.loss
+
+    def kept(self, tracks: Tracks) -> npt.NDArray[np.bool_]:
+        """Rows that pass the filter of the training."""
+        if self.config is None:
+            return np.ones(len(tracks), dtype=np.bool_)
+        return self.config.filter(tracks)
+
+    def with_reference(self, tracks: Tracks) -> Tracks:
+        """Let the run of `compare_to` predict, in place of the data taking's."""
+        if self.config is None or self.config.compare_to is None:
+            return tracks
+        try:
+            networks = reference_networks(self.config)
+        except NNTError as err:
+            log.warning("no reference: compare_to cannot be loaded any more: %s", err)
+            return dataclasses.replace(tracks, reference=None)
+        if networks is None:
+            return tracks
+        return with_reference(tracks, networks, self.config.out_size)
+
+
+def open_subject(text: str) -> Subject:
+    """Load the networks that a run, a registered model or a file stands for.
+
+    Parameters
+    ----------
+    text : str
+        A run ID, ``runs:/ID[/path]``, ``models:/name[@alias]`` or a path to a
+        ``weights.json``.
+
+    Raises
+    ------
+    TrackingError
+        There is no such run, or it holds no weights.
+    DataError
+        The weights cannot be used.
+    """
+    if text.endswith(".json") and ":/" not in text:
+        networks = Networks(load_weights(text))
+        return Subject(
+            text=text, name=Path(text).stem, networks=networks, run=None, config=None
+        )
+    run = open_run(text)
+    weights = read_weights(run.read_text(run.path or WEIGHTS_FILE).encode())
+    with tempfile.TemporaryDirectory() as into:
+        config = load_config(run.download("config.yaml", Path(into)))
+    return Subject(
+        text=text, name=run.name, networks=Networks(weights), run=run, config=config
+    )
+
+
+def load_networks(source: str) -> Networks:
+    """Load the experts of a run.
+
+    Parameters
+    ----------
+    source : str
+        A run ID, ``runs:/ID``, ``models:/name[@alias]`` or a path to a
+        ``weights.json``.
+
+    Raises
+    ------
+    TrackingError
+        There is no such run, or it holds no weights.
+    DataError
+        The weights cannot be used.
+    """
+    return Networks(load_weights(source))

@@ -1,0 +1,154 @@
+"""Runs judged on their own rows and on others, in a real store."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import nnt
+from nnt.cli import main
+from nnt.errors import DataError, TrackingError
+from nnt.tracking import open_run
+from nnt.tracks import write_tracks
+from nnt.training import TrainingResult
+
+SMALL = {
+    "data": {"simulate": {"tracks": 1500, "seed": 1}, "split": [0.6, 0.2, 0.2]},
+    "experts": [0, 3],
+    "epochs": 2,
+    "plot_every": 0,
+}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("project")
+
+
+@pytest.fixture(scope="module")
+def trained(place: Path) -> TrainingResult:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.setenv("NNT_CACHE_DIR", str(place / "cache"))
+        return nnt.train(nnt.load_config("baseline_v2", overrides=SMALL))
+
+
+@pytest.fixture(autouse=True)
+def project(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(place)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return place
+
+
+@pytest.fixture
+def files(tmp_path: Path, make_tracks) -> list[Path]:
+    paths = [tmp_path / "period1.gz", tmp_path / "period2.gz"]
+    for seed, path in enumerate(paths):
+        write_tracks(make_tracks(200, seed=seed, experts=(0, 3)), path)
+    return paths
+
+
+def invoke(*words: str) -> dict:
+    done = CliRunner().invoke(main, [*words, "--json"])
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_its_own_split_gives_the_figures_of_the_training(
+    trained: TrainingResult, split: str
+) -> None:
+    result = nnt.evaluate(trained.run_id, split=split, log_to_run=False)
+    assert result.filtered["all"] == getattr(trained, split)
+    for expert in (0, 3):
+        figures = getattr(trained.experts[expert], split)
+        assert result.filtered[f"expert_{expert}"] == figures
+
+
+def test_files_give_figures_plots_and_metrics_in_the_run(
+    trained: TrainingResult, files: list[Path], tmp_path: Path
+) -> None:
+    words = [word for file in files for word in ("--data", str(file))]
+    told = invoke("evaluate", trained.run_id, *words)
+    assert told["n_tracks"] == 400
+    run, label = open_run(trained.run_id), told["label"]
+    for expert, stored in [("all", run), *((c.name, c) for c in run.children())]:
+        figures = told["filtered"][expert]
+        logged = stored.metrics[f"eval_{label}/z_std_cm"]
+        assert logged == pytest.approx(figures["z_std_cm"])
+        picture = f"evaluations/{label}/plots/z_residual.png"
+        assert stored.download(picture, tmp_path).is_file()
+    kept = json.loads(run.read_text(f"evaluations/{label}/evaluation.json"))
+    assert kept == told
+    assert run.status == "FINISHED"
+    assert run.tags["nnt.outcome"] == "FINISHED"
+
+
+def test_figures_on_files_are_those_of_the_networks(
+    trained: TrainingResult, files: list[Path]
+) -> None:
+    result = nnt.evaluate(trained.run_id, data=files, log_to_run=False)
+    tracks = nnt.read_tracks(files)
+    output = nnt.load_networks(trained.run_id).predict(tracks)
+    expected = np.mean((output.astype(float) - tracks.targets) ** 2)
+    assert result.filtered["all"]["loss"] == pytest.approx(expected)
+    residual_cm = 100 * (output[:, 0].astype(float) - tracks.targets[:, 0])
+    assert result.filtered["all"]["z_std_cm"] == pytest.approx(residual_cm.std())
+    reference_cm = 100 * (tracks.reference - tracks.targets)[:, 0].astype(float)
+    told = result.filtered["all"]["z_std_cm_reference"]
+    assert told == pytest.approx(reference_cm.std())
+
+
+def test_without_log_the_run_stays_as_it_is(
+    trained: TrainingResult, files: list[Path]
+) -> None:
+    before = open_run(trained.run_id)
+    told = invoke("evaluate", trained.run_id, "--data", str(files[1]), "--no-log")
+    after = open_run(trained.run_id)
+    assert not told["logged"]
+    assert after.metrics == before.metrics
+    with pytest.raises(TrackingError):
+        after.read_text(f"evaluations/{told['label']}/evaluation.json")
+
+
+def test_an_expert_alone_is_judged_on_its_rows(trained: TrainingResult) -> None:
+    child = trained.experts[3].run_id
+    result = nnt.evaluate(child, log_to_run=False)
+    assert result.filtered["all"] == trained.experts[3].test
+
+
+def test_a_file_of_weights_needs_track_files(
+    trained: TrainingResult, files: list[Path], tmp_path: Path
+) -> None:
+    weights = open_run(trained.run_id).download("weights.json", tmp_path)
+    with pytest.raises(DataError, match="--data"):
+        nnt.evaluate(str(weights))
+    alone = nnt.evaluate(str(weights), data=files)
+    beside = nnt.evaluate(trained.run_id, data=files, log_to_run=False)
+    assert alone.filtered == beside.filtered
+    assert alone.run_id is None
+
+
+def test_rows_of_other_experts_only_are_told(
+    trained: TrainingResult, tmp_path: Path, make_tracks
+) -> None:
+    path = tmp_path / "other.gz"
+    write_tracks(make_tracks(50, experts=(1, 2)), path)
+    with pytest.raises(DataError, match="no row belongs to the experts"):
+        nnt.evaluate(trained.run_id, data=path)
+
+
+def test_the_table_shows_network_and_reference(
+    trained: TrainingResult, files: list[Path]
+) -> None:
+    # As `mlflow run` hands the parameters over.
+    words = ["--data", " ".join(map(str, files)), "--split", "none", "--no-log"]
+    done = CliRunner().invoke(main, ["evaluate", trained.run_id, *words])
+    assert done.exit_code == 0, done.output
+    assert "reference" in done.stdout
+    assert "expert 3" in done.stdout
