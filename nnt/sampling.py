@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm as normal_law
+from scipy.special import ndtr
 
 from nnt.errors import DataError
 
@@ -55,7 +55,7 @@ class Normal:
 
     def cdf(self, x: F64) -> F64:
         """Probability below x."""
-        below: F64 = normal_law.cdf(x, loc=self.mean, scale=self.std)
+        below: F64 = ndtr((x - self.mean) / self.std)
         return below
 
 
