@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from nnt import plots
+from nnt import metrics, plots
 from nnt.metrics import Predictions, cut_at_efficiency_cm, passing_share
 from nnt.plots import learning_curves, registry, sampled_distribution, trigger
 
@@ -131,7 +131,7 @@ def test_rejection_equals_that_of_cutting_by_hand() -> None:
         1 - passing_share(background, cut_at_efficiency_cm(signal, efficiency))
         for efficiency in efficiencies
     ]
-    curve = trigger._rejection(signal, background, efficiencies)
+    curve = metrics.rejection_at_efficiency(signal, background, efficiencies)
     np.testing.assert_allclose(curve, by_hand)
 
 

@@ -13,6 +13,7 @@ from nnt.metrics import (
     binomial_error,
     cut_at_efficiency_cm,
     passing_share,
+    rejection_at_efficiency,
     roc_area,
 )
 from nnt.plots.registry import register
@@ -65,8 +66,10 @@ def rejection_against_efficiency(predicted: Predictions) -> Figure:
         f"{background.sum():,} background (> {BACKGROUND_Z_CM:g} cm)"
     )
     for name, z_cm in _series(predicted).items():
-        rejection = _rejection(z_cm[signal], z_cm[background], EFFICIENCIES)
-        points = _rejection(z_cm[signal], z_cm[background], WORKING_POINTS)
+        rejection = rejection_at_efficiency(
+            z_cm[signal], z_cm[background], EFFICIENCIES
+        )
+        points = rejection_at_efficiency(z_cm[signal], z_cm[background], WORKING_POINTS)
         error = binomial_error(rejection, background.sum())
         area = roc_area(z_cm[signal], z_cm[background])
         label = f"{name}: area {area:.4f}, {points[1]:.1%} at 96 %"
@@ -86,17 +89,6 @@ def rejection_against_efficiency(predicted: Predictions) -> Figure:
     axes.set_ylabel("rejection of background tracks")
     axes.legend(title="points: 95, 96, 98 %", loc="lower left")
     return figure
-
-
-def _rejection(
-    z_signal_cm: Floats, z_background_cm: Floats, efficiencies: npt.ArrayLike
-) -> npt.NDArray[np.float64]:
-    signal, background = np.sort(np.abs(z_signal_cm)), np.sort(np.abs(z_background_cm))
-    index = np.ceil(np.asarray(efficiencies) * len(signal)).astype(np.int64) - 1
-    # Tracks up to the last signal track that is kept pass with it.
-    passing = np.searchsorted(background, signal[np.maximum(index, 0)], side="right")
-    rejection: npt.NDArray[np.float64] = 1 - passing / len(background)
-    return rejection
 
 
 @register("feed_down", when=_has_signal)

@@ -1,0 +1,75 @@
+"""What a network says of tracks, beside the reconstruction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nnt.detector import theta_to_deg, z_to_cm
+from nnt.tracks import Tracks
+
+__all__ = ["Floats", "Predictions", "predictions"]
+
+Floats = npt.NDArray[np.floating]
+I64 = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Predictions:
+    """What a network says of tracks, beside the reconstruction; shape (N,) each."""
+
+    z_reco_cm: Floats
+    theta_reco_deg: Floats
+    z_cm: Floats
+    theta_deg: Floats | None
+    """None for a network of z only."""
+    z_reference_cm: Floats | None
+    theta_reference_deg: Floats | None
+    event: I64
+    """Dense number of the event."""
+    expert: I64
+    pt_gev: Floats | None = None
+    """Transverse momentum; None where the file does not have it."""
+
+    def __len__(self) -> int:
+        return len(self.z_cm)
+
+    def __getitem__(self, rows: npt.NDArray[Any] | slice) -> Predictions:
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        there = {k: v[rows] for k, v in values.items() if v is not None}
+        return replace(self, **there)
+
+
+def predictions(
+    tracks: Tracks, output_scaled: Floats, reference_scaled: Floats | None = None
+) -> Predictions:
+    """Put outputs of a network beside the rows that they belong to.
+
+    Parameters
+    ----------
+    tracks : Tracks
+        N rows.
+    output_scaled : float array, shape (N, 1) or (N, 2)
+        In network units.
+    reference_scaled : float array, shape (N, 1) or (N, 2), optional
+        Outputs to compare with; those of the network that ran, if not given.
+    """
+    reference = tracks.reference if reference_scaled is None else reference_scaled
+    return Predictions(
+        z_reco_cm=z_to_cm(tracks.targets[:, 0]),
+        theta_reco_deg=theta_to_deg(tracks.targets[:, 1]),
+        z_cm=z_to_cm(output_scaled[:, 0]),
+        theta_deg=_theta_deg(output_scaled),
+        z_reference_cm=None if reference is None else z_to_cm(reference[:, 0]),
+        theta_reference_deg=None if reference is None else _theta_deg(reference),
+        event=tracks.event_index,
+        expert=tracks.expert,
+        pt_gev=tracks.pt_gev,
+    )
+
+
+def _theta_deg(output_scaled: Floats) -> Floats | None:
+    return theta_to_deg(output_scaled[:, 1]) if output_scaled.shape[1] == 2 else None

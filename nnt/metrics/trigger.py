@@ -1,0 +1,92 @@
+"""The decision of the trigger: what passes the cut on z.
+
+A track *from the collision point* has |z_reco| < 1 cm; a *background* track has
+|z_reco| > 20 cm. The trigger keeps tracks with |z| < d, d the cut.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from nnt.metrics.prediction import Floats
+
+__all__ = [
+    "BACKGROUND_Z_CM",
+    "CUT_CM",
+    "EFFICIENCIES",
+    "FEED_Z_CM",
+    "SIGNAL_Z_CM",
+    "binomial_error",
+    "cut_at_efficiency_cm",
+    "passing_share",
+    "rejection_at_efficiency",
+    "roc_area",
+]
+
+SIGNAL_Z_CM = 1.0
+BACKGROUND_Z_CM = 20.0
+CUT_CM = 15.0
+FEED_Z_CM = 30.0
+EFFICIENCIES = (0.95, 0.96, 0.98)
+
+
+def binomial_error(share: npt.ArrayLike, n_tracks: npt.ArrayLike) -> Floats:
+    """Standard error of a share of tracks, greater than 0 at shares 0 and 1 too.
+
+    Notes
+    -----
+    Standard deviation of the posterior from a flat prior: T. Ullrich and Z. Xu,
+    "Treatment of errors in efficiency calculations", physics/0701199.
+    """
+    n = np.asarray(n_tracks, dtype=np.float64)
+    inner = (np.asarray(share, dtype=np.float64) * n + 1) / (n + 2)
+    error: Floats = np.sqrt(inner * (1 - inner) / (n + 3))
+    return error
+
+
+def passing_share(z_cm: Floats, cut_cm: float) -> float:
+    """Share of tracks with |z| below the cut."""
+    return float(np.mean(np.abs(z_cm) < cut_cm))
+
+
+def cut_at_efficiency_cm(z_signal_cm: Floats, efficiency: float) -> float:
+    """Smallest cut that keeps this share of the tracks given."""
+    size = np.sort(np.abs(z_signal_cm))
+    index = int(np.ceil(efficiency * len(size))) - 1
+    # The cut is strict, so it must lie just above the last track kept.
+    return float(np.nextafter(size[max(index, 0)], np.float32(np.inf)))
+
+
+def rejection_at_efficiency(
+    z_signal_cm: Floats, z_background_cm: Floats, efficiencies: npt.ArrayLike
+) -> npt.NDArray[np.float64]:
+    """Share of the background thrown away by the cuts of these efficiencies.
+
+    Parameters
+    ----------
+    z_signal_cm, z_background_cm : float array, shape (N,) and (M,)
+        z that the network tells; at least one each.
+    efficiencies : float array, shape (E,)
+        As is the result.
+    """
+    signal, background = np.sort(np.abs(z_signal_cm)), np.sort(np.abs(z_background_cm))
+    index = np.ceil(np.asarray(efficiencies) * len(signal)).astype(np.int64) - 1
+    # Tracks up to the last signal track that is kept pass with it.
+    passing = np.searchsorted(background, signal[np.maximum(index, 0)], side="right")
+    rejection: npt.NDArray[np.float64] = 1 - passing / len(background)
+    return rejection
+
+
+def roc_area(z_signal_cm: Floats, z_background_cm: Floats) -> float:
+    """Probability that a background track lies further out than a signal track.
+
+    Notes
+    -----
+    The Mann-Whitney statistic; ties count half.
+    """
+    signal = np.sort(np.abs(z_signal_cm))
+    background = np.abs(z_background_cm)
+    below = np.searchsorted(signal, background, side="left")
+    upto = np.searchsorted(signal, background, side="right")
+    return float(np.mean((below + upto) / 2) / len(signal))
