@@ -93,6 +93,15 @@ class Networks:
         DataError
             Rows belong to an expert that is not there, or the precision is none.
         """
+        return self.predict_fixed_point_inputs(tracks.inputs, tracks.expert, precision)
+
+    def predict_fixed_point_inputs(
+        self,
+        inputs: F32,
+        expert: npt.NDArray[np.int64],
+        precision: Sequence[int] = DEFAULT_PRECISION,
+    ) -> F32:
+        """Predict rows of 27 inputs as `predict_fixed_point` does those of a table."""
         layers = {k: classic_network(k, own).layers for k, own in self.experts.items()}
 
         def run(k: int, rows: F32) -> F32:
@@ -101,7 +110,7 @@ class Networks:
             scaled: F32 = (integers / 2.0 ** precision[3]).astype(np.float32)
             return scaled
 
-        return self._routed(tracks.inputs, tracks.expert, run)
+        return self._routed(inputs, expert, run)
 
     def _routed(
         self,

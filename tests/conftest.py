@@ -27,7 +27,7 @@ def sample_file() -> Path:
     return SAMPLE
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_tracks() -> Callable[..., Tracks]:
     """Return a maker of valid tables, about two rows to an event."""
     return synthetic_tracks

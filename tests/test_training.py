@@ -25,6 +25,7 @@ ARTIFACTS = [
     "config.yaml",
     "summary.json",
     "weights.json",
+    "model/MLmodel",
     "git/commit.txt",
     "git/diff.patch",
     "logs/app.log",

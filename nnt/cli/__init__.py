@@ -21,6 +21,7 @@ COMMANDS = {
     "config": ("nnt.cli.config", "List, show and check configurations."),
     "evaluate": ("nnt.cli.evaluate", "Judge the networks of a run on any tracks."),
     "export": ("nnt.cli.export", "Write the files that BASF2 and the firmware load."),
+    "register": ("nnt.cli.register", "Give the model of a run a lasting name."),
     "data": ("nnt.cli.data", "Describe, simulate and split track files."),
 }
 """Command -> module that defines it as ``command``, and its help line."""

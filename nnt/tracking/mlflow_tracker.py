@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import logging
 import math
 import os
 import time
@@ -15,9 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from nnt.errors import TrackingError
+from nnt.tracking.model import save_model
 from nnt.tracking.protocol import Outcome, Run
 from nnt.tracking.store import base_directory, connect, default_uri, experiment_id
 from nnt.tracking.writer import Writer
+from nnt.tracks import Tracks
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -25,11 +28,14 @@ if TYPE_CHECKING:
 
 __all__ = ["MlflowRun", "MlflowTracker"]
 
+log = logging.getLogger(__name__)
+
 MAX_POINTS = 1000
 """Points of a curve that are sent; ``metrics.csv`` holds every epoch."""
 MAX_VALUE = 6000
 MAX_PARAMS = 100
 MAX_DIGEST = 36
+MODEL_FOLDER = "model"
 
 
 class MlflowRun:
@@ -129,6 +135,19 @@ class MlflowRun:
         given = DatasetInput(dataset, [InputTag("mlflow.data.context", context)])
         self._call(
             "data", lambda: self._client.log_inputs(self.run_id, datasets=[given])
+        )
+
+    def log_model(self, weights: Path, example: Tracks, out_size: int) -> None:
+        """Keep networks as an MLflow model; it is written here and now, sent later."""
+        folder = self.directory / MODEL_FOLDER
+        try:
+            save_model(folder, weights, example, out_size, self.run_id)
+        except TrackingError as err:
+            log.warning("tracking: %s", err)
+            return
+        self._call(
+            "model",
+            lambda: self._client.log_artifacts(self.run_id, str(folder), MODEL_FOLDER),
         )
 
     def finish(self, outcome: Outcome, reason: str = "") -> None:

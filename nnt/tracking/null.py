@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnt.tracking.protocol import Outcome, Run
+from nnt.tracks import Tracks
 
 __all__ = ["NullRun", "NullTracker"]
 
@@ -52,6 +53,9 @@ class NullRun:
         self, name: str, digest: str, source: str, context: str, n_rows: int
     ) -> None:
         """Forget the name of a table."""
+
+    def log_model(self, weights: Path, example: Tracks, out_size: int) -> None:
+        """Leave the networks to ``weights.json``."""
 
     def finish(self, outcome: Outcome, reason: str = "") -> None:
         """End."""

@@ -9,6 +9,8 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from nnt.tracks import Tracks
+
 __all__ = ["Outcome", "Run", "Tracker"]
 
 Outcome = Literal["FINISHED", "FAILED", "KILLED"]
@@ -47,6 +49,9 @@ class Run(Protocol):
         self, name: str, digest: str, source: str, context: str, n_rows: int
     ) -> None:
         """Name a table as input of the run."""
+
+    def log_model(self, weights: Path, example: Tracks, out_size: int) -> None:
+        """Keep networks as the artifact ``model``, which others can serve."""
 
     def finish(self, outcome: Outcome, reason: str = "") -> None:
         """End the run, once all that was logged before has been delivered."""

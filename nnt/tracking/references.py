@@ -74,6 +74,25 @@ class StoredRun:
                 raise TrackingError(f"run {self.run_id}: {path} is larger than 64 MB")
             return place.read_text(encoding="utf-8", errors="replace")
 
+    def holds(self, path: str) -> bool:
+        """Tell whether there is an artifact of that name.
+
+        Raises
+        ------
+        TrackingError
+            The store does not answer.
+        """
+        from mlflow.exceptions import MlflowException
+
+        folder = str(PurePosixPath(path).parent)
+        try:
+            listed = self._client.list_artifacts(
+                self.run_id, None if folder == "." else folder
+            )
+        except (MlflowException, OSError) as err:
+            raise TrackingError(f"{self.uri} does not list artifacts: {err}") from err
+        return path in {str(item.path) for item in listed}
+
     def download(self, path: str, into: Path) -> Path:
         """Fetch an artifact into a directory, and nowhere else.
 

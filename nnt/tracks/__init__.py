@@ -4,11 +4,12 @@ from nnt.tracks.cache import cache_dir
 from nnt.tracks.reading import read_tracks
 from nnt.tracks.splitting import split_by_event, split_in_turn, split_like_basf2
 from nnt.tracks.summary import Spread, Summary, summarise
-from nnt.tracks.table import ID_COLUMNS, Tracks, concatenate, make_ids
+from nnt.tracks.table import ID_COLUMNS, INPUT_COLUMNS, Tracks, concatenate, make_ids
 from nnt.tracks.writing import write_tracks
 
 __all__ = [
     "ID_COLUMNS",
+    "INPUT_COLUMNS",
     "Spread",
     "Summary",
     "Tracks",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -296,6 +296,7 @@ class _Training:
             return experts, {split: {} for split in JUDGED_SPLITS}
         weights = {k: self._weights(k, result) for k, result in fits.items()}
         self._log_weights(weights)
+        self._log_model(weights)
         networks = Networks(weights)
         judged = {split: self._judge(split, networks) for split in SPLITS}
         experts = {
@@ -330,6 +331,14 @@ class _Training:
             child.log_file(child.directory / "weights.json")
         write_weights(self.parent.directory / "weights.json", weights)
         self.parent.log_file(self.parent.directory / "weights.json")
+
+    def _log_model(self, experts: Collection[int]) -> None:
+        tracks = self.prepared.splits["test"]
+        served = np.flatnonzero(np.isin(tracks.expert, list(experts)) | (-1 in experts))
+        _, first = np.unique(tracks.expert[served], return_index=True)
+        rows = served[first]
+        path = self.parent.directory / "weights.json"
+        self.parent.log_model(path, tracks[rows], self.config.out_size)
 
     def _judge(self, split: str, networks: Networks) -> Judged:
         tracks = self.prepared.splits[split]

@@ -1,0 +1,113 @@
+"""The MLflow model of a run: weights, the code that runs them, signature, example."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shutil
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import nnt
+from nnt.errors import TrackingError
+from nnt.fixedpoint import DEFAULT_PRECISION
+from nnt.tracks import INPUT_COLUMNS, Tracks
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow.models import ModelSignature
+
+__all__ = ["OUTPUT_COLUMNS", "model_input", "save_model"]
+
+PACKAGE = Path(nnt.__file__).parent
+CODE_FILE = Path(__file__).parent / "pyfunc_model.py"
+
+OUTPUT_COLUMNS = ("z_cm", "z_scaled", "theta_deg", "theta_scaled")
+"""The first two alone for networks of z."""
+
+REQUIREMENTS = ("mlflow", "numpy", "pandas", "platformdirs", "torch")
+"""What prediction needs; NNT itself lies in the model."""
+
+
+def save_model(
+    folder: Path, weights: Path, example: Tracks, out_size: int, run_id: str
+) -> None:
+    """Write the model of a run into a folder, anew.
+
+    Parameters
+    ----------
+    folder : Path
+        Replaced if it is there.
+    weights : Path
+        The ``weights.json`` of the run.
+    example : Tracks
+        Rows that show what the model takes.
+    out_size : int
+        1: z only; 2: z and theta.
+    run_id : str
+        Of the run.
+
+    Raises
+    ------
+    TrackingError
+        MLflow cannot write it.
+    """
+    from mlflow.exceptions import MlflowException
+
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        # MLflow warns of type hints in code of its own.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from mlflow import pyfunc
+            from mlflow.models import Model
+
+            pyfunc.save_model(
+                str(folder),
+                python_model=str(CODE_FILE),
+                artifacts={"weights": str(weights)},
+                code_paths=[str(PACKAGE)],
+                signature=_signature(out_size),
+                input_example=model_input(example),
+                pip_requirements=_requirements(),
+                mlflow_model=Model(artifact_path="model", run_id=run_id),
+            )
+    except (MlflowException, OSError) as err:
+        reason = (str(err).splitlines() or [type(err).__name__])[0]
+        raise TrackingError(f"the model of run {run_id}: {reason}") from err
+
+
+def model_input(tracks: Tracks) -> pd.DataFrame:
+    """Give rows in the form that the model takes."""
+    import pandas as pd
+
+    columns = dict(zip(INPUT_COLUMNS, tracks.inputs.T.astype(np.float64), strict=True))
+    return pd.DataFrame({**columns, "Expert": tracks.expert})
+
+
+def _signature(out_size: int) -> ModelSignature:
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import ColSpec, ParamSchema, ParamSpec, Schema
+
+    # Doubles: MLflow refuses the numbers of a CSV file where floats are asked for.
+    inputs = [ColSpec("double", name) for name in INPUT_COLUMNS]
+    return ModelSignature(
+        inputs=Schema([*inputs, ColSpec("long", "Expert")]),
+        outputs=Schema([ColSpec("float", n) for n in OUTPUT_COLUMNS[: 2 * out_size]]),
+        params=ParamSchema(
+            [
+                ParamSpec("fixed_point", "boolean", default=False),
+                ParamSpec(
+                    "precision", "long", default=list(DEFAULT_PRECISION), shape=(-1,)
+                ),
+            ]
+        ),
+    )
+
+
+def _requirements() -> list[str]:
+    # Without the local part of a version: no index holds 2.0+cpu.
+    versions = {name: importlib.metadata.version(name) for name in REQUIREMENTS}
+    return [f"{name}=={v.split('+')[0]}" for name, v in versions.items()]

@@ -1,0 +1,85 @@
+"""The code of the MLflow model of a run; MLflow keeps it beside the weights.
+
+MLflow runs this file when it loads the model. The package `nnt` lies beside it, as it
+was when the run was made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from mlflow.models import set_model
+from mlflow.pyfunc.model import PythonModel
+
+from nnt.detector import theta_to_deg, z_to_cm
+from nnt.errors import DataError
+from nnt.fixedpoint import DEFAULT_PRECISION
+from nnt.networks import Networks
+from nnt.tracks import INPUT_COLUMNS
+from nnt.weights import read_weights
+
+__all__ = ["ExpertsModel"]
+
+
+class ExpertsModel(PythonModel):
+    """All experts of a run; each row goes to the one in its column ``Expert``."""
+
+    def load_context(self, context: Any) -> None:
+        """Read the weights."""
+        self._networks = Networks(read_weights(Path(context.artifacts["weights"])))
+
+    def predict(
+        self,
+        context: Any,
+        model_input: pd.DataFrame,
+        params: Mapping[str, Any] | None = None,
+    ) -> pd.DataFrame:
+        """Predict rows.
+
+        Parameters
+        ----------
+        context : object
+            Not used.
+        model_input : pandas.DataFrame
+            The 27 inputs under their names in the track files, and ``Expert``.
+        params : mapping, optional
+            ``fixed_point``: in the integer arithmetic of the firmware;
+            ``precision``: its six counts of fractional bits.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``z_cm`` and ``theta_deg``, and ``z_scaled`` and ``theta_scaled``.
+
+        Raises
+        ------
+        DataError
+            Rows of an expert that was not trained, or numbers that are not finite.
+        ExportError
+            The firmware cannot hold the networks.
+        """
+        params = params or {}
+        inputs = model_input[list(INPUT_COLUMNS)].to_numpy(dtype=np.float32)
+        if not np.isfinite(inputs).all():
+            raise DataError("inputs: expected finite numbers")
+        expert = model_input["Expert"].to_numpy(dtype=np.int64)
+        if params.get("fixed_point", False):
+            bits = params.get("precision", DEFAULT_PRECISION)
+            precision = tuple(int(b) for b in bits)
+            scaled = self._networks.predict_fixed_point_inputs(
+                inputs, expert, precision
+            )
+        else:
+            scaled = self._networks.predict_inputs(inputs, expert)
+        columns = {"z_cm": z_to_cm(scaled[:, 0]), "z_scaled": scaled[:, 0]}
+        if scaled.shape[1] > 1:
+            columns["theta_deg"] = theta_to_deg(scaled[:, 1])
+            columns["theta_scaled"] = scaled[:, 1]
+        return pd.DataFrame(columns, index=model_input.index)
+
+
+set_model(ExpertsModel())

@@ -1,0 +1,208 @@
+"""The MLflow model of a run: others predict with it what NNT predicts."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from mlflow.exceptions import MlflowException
+
+from nnt.cli import main
+from nnt.errors import TrackingError
+from nnt.models import build_model, initialise
+from nnt.networks import Networks
+from nnt.tracking import MlflowTracker, open_run, register
+from nnt.tracking.model import model_input
+from nnt.tracks import Tracks
+from nnt.weights import ExpertWeights, write_weights
+
+
+def experts(out_size: int = 2) -> dict[int, ExpertWeights]:
+    made = {}
+    for k in range(5):
+        module = build_model("BaselineModel", 27, out_size, "tanh/2")
+        initialise(module, np.random.default_rng(k))
+        state = {n: v.numpy() for n, v in module.state_dict().items()}
+        made[k] = ExpertWeights(state, "BaselineModel", "tanh/2")
+    return made
+
+
+@pytest.fixture(scope="module", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One store for all: to make its tables takes seconds."""
+    folder = tmp_path_factory.mktemp("store")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def tracks(make_tracks: Callable[..., Tracks]) -> Tracks:
+    return make_tracks(200)
+
+
+@pytest.fixture(scope="module")
+def run(home: Path, tracks: Tracks) -> tuple[str, str]:
+    return stored_run(tracks)
+
+
+def stored_run(tracks: Tracks, out_size: int = 2) -> tuple[str, str]:
+    """A parent and a child as a training leaves them, as far as models go."""
+    tracker = MlflowTracker()
+    parent = tracker.start_run("baseline_v2", description="", tags={})
+    child = tracker.start_child(parent, "expert_0", {})
+    path = parent.directory / "weights.json"
+    write_weights(path, experts(out_size))
+    parent.log_file(path)
+    parent.log_model(path, tracks[:5], out_size)
+    child.finish("FINISHED")
+    parent.finish("FINISHED")
+    assert tracker.close() == 0
+    return parent.run_id, child.run_id
+
+
+def load(run_id: str) -> mlflow.pyfunc.PyFuncModel:
+    return mlflow.pyfunc.load_model(f"runs:/{run_id}/model")
+
+
+def test_the_model_predicts_as_the_networks(
+    tracks: Tracks, run: tuple[str, str]
+) -> None:
+    model = load(run[0])
+    found = model.predict(model_input(tracks))
+    nets = Networks(experts())
+    scaled = nets.predict(tracks)
+    z_cm, theta_deg = nets.predict_physical(tracks)
+    np.testing.assert_array_equal(found["z_scaled"], scaled[:, 0])
+    np.testing.assert_array_equal(found["theta_scaled"], scaled[:, 1])
+    np.testing.assert_array_equal(found["z_cm"], z_cm)
+    np.testing.assert_array_equal(found["theta_deg"], theta_deg)
+
+
+@pytest.mark.parametrize("precision", [(12, 8, 8, 12, 10, 10), (12, 8, 8, 10, 6, 8)])
+def test_the_model_computes_in_fixed_point(
+    tracks: Tracks, run: tuple[str, str], precision: tuple[int, ...]
+) -> None:
+    model = load(run[0])
+    params = {"fixed_point": True, "precision": list(precision)}
+    found = model.predict(model_input(tracks), params=params)
+    expected = Networks(experts()).predict_fixed_point(tracks, precision)
+    np.testing.assert_array_equal(found[["z_scaled", "theta_scaled"]], expected)
+
+
+def test_networks_of_z_have_no_theta(tracks: Tracks) -> None:
+    model = load(stored_run(tracks, out_size=1)[0])
+    assert list(model.predict(model_input(tracks))) == ["z_cm", "z_scaled"]
+
+
+def test_rows_of_a_csv_file_are_taken_in_any_order_of_columns(
+    tracks: Tracks, run: tuple[str, str], home: Path
+) -> None:
+    model = load(run[0])
+    tracks.to_frame().iloc[:, ::-1].to_csv(home / "rows.csv", index=False)
+    found = model.predict(pd.read_csv(home / "rows.csv"))
+    expected = Networks(experts()).predict(tracks)
+    np.testing.assert_allclose(found["z_scaled"], expected[:, 0], atol=1e-6)
+
+
+def test_a_missing_column_is_named(tracks: Tracks, run: tuple[str, str]) -> None:
+    model = load(run[0])
+    with pytest.raises(MlflowException, match="SL3-alpha"):
+        model.predict(model_input(tracks).drop(columns="SL3-alpha"))
+
+
+def test_numbers_that_are_not_finite_are_refused(
+    tracks: Tracks, run: tuple[str, str]
+) -> None:
+    model = load(run[0])
+    rows = model_input(tracks)
+    rows.loc[2, "SL0-relID"] = np.nan
+    with pytest.raises(Exception, match="finite"):
+        model.predict(rows)
+
+
+def test_the_example_is_in_the_model(tracks: Tracks, run: tuple[str, str]) -> None:
+    example = load(run[0]).input_example
+    pd.testing.assert_frame_equal(example, model_input(tracks[:5]))
+
+
+def test_nothing_is_pickled_and_the_code_is_there(
+    run: tuple[str, str], tmp_path: Path
+) -> None:
+    folder = open_run(run[0]).download("model", tmp_path)
+    names = {path.name for path in folder.rglob("*") if path.is_file()}
+    assert {"MLmodel", "pyfunc_model.py", "weights.json"} <= names
+    assert not [n for n in names if n.endswith((".pkl", ".pickle", ".pth", ".pt"))]
+    assert (folder / "code" / "nnt" / "networks.py").is_file()
+    required = (folder / "requirements.txt").read_text()
+    assert "torch==" in required
+    assert "+" not in required
+
+
+def test_the_model_runs_with_its_own_code(
+    tracks: Tracks, run: tuple[str, str], tmp_path: Path
+) -> None:
+    folder = open_run(run[0]).download("model", tmp_path)
+    code = (
+        "import sys, mlflow\n"
+        "model = mlflow.pyfunc.load_model(sys.argv[1])\n"
+        "found = model.predict(model.input_example)\n"
+        "import nnt\n"
+        "print(nnt.__file__)\n"
+        "print(found['z_scaled'].to_list())\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", code, str(folder)],
+        capture_output=True, text=True, check=False, env=environment, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    place, numbers = done.stdout.splitlines()[-2:]
+    assert Path(place).is_relative_to(folder)
+    expected = Networks(experts()).predict(tracks[:5])[:, 0]
+    np.testing.assert_allclose(json.loads(numbers), expected, atol=1e-6)
+
+
+def test_an_alias_stands_for_the_run_wherever_a_run_does(
+    tracks: Tracks, run: tuple[str, str]
+) -> None:
+    first, second = run[0], stored_run(tracks)[0]
+    made = register(first, "nnt", "champion")
+    assert (made.version, made.uri) == (1, "models:/nnt@champion")
+    assert open_run("models:/nnt@champion").run_id == first
+    done = CliRunner().invoke(
+        main, ["register", second, "nnt", "--alias", "champion", "--json"]
+    )
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["version"] == 2
+    assert open_run("models:/nnt@champion").run_id == second
+    assert open_run("models:/nnt/1").run_id == first
+    model = mlflow.pyfunc.load_model("models:/nnt@champion")
+    assert model.metadata.run_id == second
+
+
+def test_what_cannot_be_registered_is_told(run: tuple[str, str]) -> None:
+    parent, child = run
+    with pytest.raises(TrackingError, match=f"register its parent, {parent}"):
+        register(child, "nnt")
+    with pytest.raises(TrackingError, match="cannot be a name"):
+        register(parent, "a/b")
+    with pytest.raises(TrackingError, match="cannot be a name"):
+        register(parent, "nnt", "x y")
+    tracker = MlflowTracker()
+    empty = tracker.start_run("empty", description="", tags={})
+    empty.finish("FAILED")
+    tracker.close()
+    with pytest.raises(TrackingError, match="holds no model"):
+        register(empty.run_id, "nnt")
