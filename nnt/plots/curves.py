@@ -9,7 +9,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from nnt.detector import z_to_cm
-from nnt.plots.style import COLOURS, canvas, legend_numbers
+from nnt.plots.style import COLOURS, canvas, legend_numbers, log_counts
 
 __all__ = ["learning_curves", "sampled_distribution"]
 
@@ -46,8 +46,7 @@ def sampled_distribution(
             color=COLOURS[kind],
             label=legend_numbers(names[kind], z_cm, "cm"),
         )
-    axes.set_yscale("log")
-    axes.set_ylim(bottom=0.5)
+    log_counts(axes)
     axes.set_xlabel("z of the reconstruction (cm)")
     axes.set_ylabel("tracks per 2 cm")
     axes.legend(fontsize=7)

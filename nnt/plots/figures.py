@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from nnt.metrics import BACKGROUND_Z_CM, SIGNAL_Z_CM, Predictions, residuals_in_bins
 from nnt.plots.registry import register
-from nnt.plots.style import COLOURS, canvas, legend_numbers
+from nnt.plots.style import COLOURS, canvas, legend_numbers, log_counts, tick_powers
 
 __all__: list[str] = []
 
@@ -51,7 +51,10 @@ def z_against_reco(predicted: Predictions) -> Figure:
         aspect="auto",
     )
     figure.subplots_adjust(right=0.92)
-    figure.colorbar(image, label="tracks per 2 cm × 2 cm", fraction=0.08, pad=0.02)
+    bar = figure.colorbar(
+        image, label="tracks per 2 cm × 2 cm", fraction=0.08, pad=0.02
+    )
+    tick_powers(bar.ax.yaxis)
     axes.plot([-100, 100], [-100, 100], color="0.5", lw=0.8, ls="--")
     axes.set_xlabel("z of the reconstruction (cm)")
     axes.set_ylabel("z of the network (cm)")
@@ -73,8 +76,7 @@ def z_histogram(predicted: Predictions) -> Figure:
             color=COLOURS[name],
             label=legend_numbers(name, z_cm, "cm"),
         )
-    axes.set_yscale("log")
-    axes.set_ylim(bottom=0.5)
+    log_counts(axes)
     axes.set_xlabel("z (cm)")
     axes.set_ylabel("tracks per 2 cm")
     axes.legend(fontsize=7)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +17,10 @@ from nnt.tracks.table import Tracks
 
 __all__ = ["write_tracks"]
 
-CHUNK = 50_000
+CHUNK = 1 << 16
+"""Rows that are turned to text at once."""
+COMPRESSION = 2
+"""Five times faster than the default of gzip, files a fifth larger."""
 
 
 def write_tracks(
@@ -32,7 +37,8 @@ def write_tracks(
     tracks : Tracks
         The table.
     path : str or Path
-        Compressed if it ends in ``.gz``.
+        Compressed if it ends in ``.gz``. Numbers have as many digits as it takes
+        to read back the same value.
     new : float32 array, shape (N, 1) or (N, 2), optional
         Scaled outputs of new networks, appended as ``NewZ`` and ``NewTheta``.
     progress : Progress
@@ -42,24 +48,14 @@ def write_tracks(
     columns = tracks.columns()
     if new is not None:
         columns |= dict(zip(("NewZ", "NewTheta"), new.T, strict=False))
-    form = "\t".join("%d" if v.dtype.kind == "i" else "%.9g" for v in columns.values())
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as raw:
-            # No name and no time in the gzip header: same table, same bytes.
-            out = (
-                gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0)
-                if path.suffix == ".gz"
-                else raw
-            )
+            out = _compressed(raw) if path.suffix == ".gz" else raw
             out.write(("\t".join(columns) + "\n\n").encode())
             for start in range(0, len(tracks), CHUNK):
-                rows = zip(
-                    *(v[start : start + CHUNK].tolist() for v in columns.values()),
-                    strict=True,
-                )
-                text = "".join([form % row + "\t\n" for row in rows])
-                out.write(text.encode())
+                part = {n: v[start : start + CHUNK] for n, v in columns.items()}
+                out.write(_text(part))
                 progress(min(start + CHUNK, len(tracks)), len(tracks))
             if out is not raw:
                 out.close()
@@ -67,3 +63,26 @@ def write_tracks(
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def _compressed(raw: IO[bytes]) -> gzip.GzipFile:
+    # No name and no time in the header: same table, same bytes.
+    return gzip.GzipFile(
+        filename="", fileobj=raw, mode="wb", mtime=0, compresslevel=COMPRESSION
+    )
+
+
+def _text(columns: Mapping[str, npt.NDArray[Any]]) -> memoryview:
+    """Rows as BASF2 writes them, each with a tab at its end."""
+    import pyarrow as pa
+    import pyarrow.csv as csv
+
+    n_rows = len(next(iter(columns.values())))
+    arrays = [pa.array(np.ascontiguousarray(v)) for v in columns.values()]
+    table = pa.table([*arrays, pa.nulls(n_rows)], names=[*columns, ""])
+    out = pa.BufferOutputStream()
+    options = csv.WriteOptions(
+        include_header=False, delimiter="\t", quoting_style="none"
+    )
+    csv.write_csv(table, out, options)
+    return memoryview(out.getvalue())
