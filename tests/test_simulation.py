@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -16,7 +18,8 @@ from nnt.detector import (
 )
 from nnt.errors import ConfigError
 from nnt.simulation import Simulation, simulate, simulate_with
-from nnt.tracks import Tracks
+from nnt.simulation.reference import fit_stand_in
+from nnt.tracks import Tracks, cache, read_tracks, write_tracks
 
 N_ROWS = 20_000
 
@@ -71,7 +74,8 @@ def test_rel_ids_lie_in_their_windows(tracks: Tracks) -> None:
 
 def test_drift_times_are_whole_ticks(tracks: Tracks) -> None:
     ticks = tracks.inputs[:, 1::3] * T_MAX_TICKS
-    assert np.array_equal(ticks, np.round(ticks))
+    # Inputs have the six digits of the files.
+    assert np.abs(ticks - np.round(ticks)).max() < 2e-4
     assert np.abs(ticks).max() <= T_MAX_TICKS
 
 
@@ -155,3 +159,87 @@ def test_drift_sign_falls_with_rel_id(tracks: Tracks) -> None:
         decided = drift != 0
         correlation = np.corrcoef(rel_id[decided], np.sign(drift[decided]))[0, 1]
         assert correlation < -0.1
+
+
+def test_a_cached_table_is_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Simulation(tracks=60_000, seed=5)
+    made = simulate_with(settings, use_cache=False)
+    first, again = simulate_with(settings), simulate_with(settings)
+    assert made.digest == first.digest == again.digest
+    assert [*made.extras] == [*again.extras]
+    assert isinstance(again.inputs, np.memmap)
+    other = simulate_with(Simulation(tracks=60_000, seed=5, time_std_ticks=9.0))
+    assert other.digest != first.digest
+
+
+def test_a_cache_that_takes_nothing_costs_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("no folder")
+    monkeypatch.setenv("NNT_CACHE_DIR", str(blocked))
+    assert cache.load("x") is None
+    assert len(simulate(50_000, seed=5)) == 50_000
+
+
+def test_a_longer_table_begins_with_the_shorter_one(tracks: Tracks) -> None:
+    longer = simulate(N_ROWS + 500, seed=3)
+    assert longer[:N_ROWS].digest == tracks.digest
+
+
+def test_inputs_are_those_of_a_file(tracks: Tracks, tmp_path: Path) -> None:
+    """Six significant digits: what is written and read again is the same."""
+    for value in tracks.inputs[:200].ravel():
+        assert np.float32(f"{value:.6g}") == value
+    write_tracks(tracks[:200], tmp_path / "rows.gz")
+    back = read_tracks(tmp_path / "rows.gz")
+    assert back.digest == tracks[:200].digest
+
+
+def test_the_reference_is_a_fit_and_not_the_truth(tracks: Tracks) -> None:
+    assert tracks.reference is not None
+    raw = np.stack([tracks.extras["RawZ"], tracks.extras["RawTheta"]], axis=1)
+    assert np.array_equal(tracks.reference, (raw / 4096).astype(np.float32))
+    error = np.mean((tracks.reference - tracks.targets) ** 2)
+    spread = np.mean((tracks.targets - tracks.targets.mean(axis=0)) ** 2)
+    assert 0.05 * spread < error < 0.5 * spread
+
+
+def test_the_reference_row_by_row(tracks: Tracks) -> None:
+    """The plain form of the blockwise prediction, and a limit of 13 bits."""
+    stand_in = fit_stand_in(tracks.inputs, tracks.targets, tracks.expert)
+    some = tracks[:300]
+    raw = stand_in.predict(some.inputs, some.expert)
+    for row, inputs, expert in zip(raw, some.inputs, some.expert, strict=True):
+        seen_by = np.append(inputs, 1.0)
+        hidden = seen_by @ stand_in.first
+        features = np.concatenate([hidden / (1 + np.abs(hidden)), seen_by])
+        output = np.clip(features @ stand_in.second[expert] * 4096, -4096, 4095)
+        assert np.abs(row - output).max() < 0.6
+    far = stand_in.predict(1000 * some.inputs, some.expert)
+    assert far.min() >= -4096
+    assert far.max() <= 4095
+
+
+def test_positive_background_and_a_core(tracks: Tracks) -> None:
+    core = np.abs(tracks.targets[:, 0] * 100) < 1.5
+    positive = tracks.inputs[:, 23] > 0
+    assert 0.35 < core.mean() < 0.55
+    assert np.mean(positive[~core]) > 0.75
+    assert 0.4 < np.mean(positive[core]) < 0.55
+
+
+def test_shares_are_near_those_of_real_rows(sample_file: Path, tracks: Tracks) -> None:
+    real = read_tracks(sample_file)
+    for table in (real, tracks):
+        assert len(table)
+    share = [np.bincount(t.expert, minlength=5) / len(t) for t in (real, tracks)]
+    assert np.abs(share[0] - share[1]).max() < 0.1
+    for superlayer in range(9):
+        found = [np.mean(seen(t, superlayer)) for t in (real, tracks)]
+        assert abs(found[0] - found[1]) < 0.1
+        at_limit = [
+            np.mean(np.abs(t.inputs[:, 3 * superlayer + 1]) == 1)
+            for t in (real, tracks)
+        ]
+        assert abs(at_limit[0] - at_limit[1]) < 0.05

@@ -12,6 +12,7 @@ __all__ = ["Simulation"]
 
 PerSuperlayer = tuple[float, ...]
 PerOrigin = tuple[float, ...]
+PerAngle = tuple[float, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,11 +72,16 @@ class Simulation:
     """Mean and spread of 1/pt (1/GeV): slow protons, most of them."""
     background_positive_share: float = 0.88
     """Share of positive charge: knocked-out protons."""
-    background_d0_std_cm: float = 1.1
-    """Distance of background tracks from the beam axis."""
+    background_d0_std_cm: PerOrigin = (1.8, 0.9, 1.1, 1.4, 1.7, 1.7, 1.7)
+    """Spread of the distance of its tracks from the beam axis."""
     background_z_jitter_cm: float = 1.0
     """Spread of z among the background tracks of one event."""
 
+    messy_track_share: float = 0.25
+    """Share of tracks in busy surroundings: overlaps, scattering, decays."""
+    messy_factor: float = 2.5
+    """Their share of wrong segments, of those of the next wire and of wrong times, in
+    units of the mean share; the other tracks have less, so that the mean stays."""
     axial_missing_share: tuple[float, ...] = (0.12, 0.06, 0.06, 0.09, 0.24)
     """Share of rows whose 2D track lacks the segment of SL0, 2, 4, 6, 8."""
     stereo_segment_share: tuple[float, ...] = (0.97, 0.89, 0.975, 0.93)
@@ -85,41 +91,84 @@ class Simulation:
     )  # fmt: skip
     """Share of segments of something else: any wire of the window."""
     segment_neighbour_share: PerSuperlayer = (
-        0.12, 0.08, 0.07, 0.05, 0.03, 0.04, 0.05, 0.06, 0.09,
+        0.12, 0.12, 0.07, 0.05, 0.03, 0.04, 0.05, 0.06, 0.09,
     )  # fmt: skip
     """Share of segments of the next wire on the side of the track."""
     segment_second_share: PerSuperlayer = (
         0.31, 0.34, 0.15, 0.25, 0.15, 0.23, 0.11, 0.17, 0.10,
     )  # fmt: skip
     """Share of segments by their second priority layer."""
-    segment_undecided_share: PerSuperlayer = (
-        0.20, 0.17, 0.40, 0.20, 0.39, 0.16, 0.31, 0.15, 0.36,
+    second_layer_bias: float = 2.0
+    """How strongly the second priority layer prefers the tracks that pass its wire on
+    the side that they lean to; at 0 not at all, at 2 these alone."""
+    second_layer_bias_rad: float = 0.15
+    """Crossing angle from which that holds in full."""
+
+    side_angle_rad: PerAngle = (
+        -0.4, -0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3, 0.4, 0.45, 0.55,
     )  # fmt: skip
-    """Share of segments of straight tracks whose left/right is unknown."""
-    segment_undecided_charge: PerSuperlayer = (
-        0.04, -0.05, -0.15, -0.05, -0.2, -0.07, -0.1, -0.08, -0.12,
+    """Crossing angles of the left/right lists that follow; between them, straight
+    lines. The tables of the hardware prefer tracks from the collision point that are
+    stiff, and the magnetic field makes the two charges differ."""
+    undecided_axial: PerAngle = (
+        0.50, 0.45, 0.60, 0.60, 0.30, 0.24, 0.24, 0.18, 0.28, 0.30, 0.30,
     )  # fmt: skip
-    """What a strongly curved positive track adds to that, a negative one takes."""
+    """Share of first priority segments of unknown side, axial superlayers."""
+    undecided_stereo: PerAngle = (
+        0.22, 0.20, 0.37, 0.42, 0.17, 0.16, 0.19, 0.13, 0.17, 0.15, 0.13,
+    )  # fmt: skip
+    """The same in stereo superlayers."""
+    undecided_inner: float = 0.20
+    """The same in SL0, whose tracks hardly lean."""
+    wrong_if_left: PerAngle = (
+        0.20, 0.25, 0.30, 0.25, 0.05, 0.12, 0.20, 0.50, 0.60, 0.35, 0.12,
+    )  # fmt: skip
+    """Share of wrong sides where the track passes left of a first priority wire."""
+    wrong_if_right: PerAngle = (
+        0.27, 0.65, 0.80, 0.25, 0.05, 0.07, 0.17, 0.45, 0.60, 0.35, 0.07,
+    )  # fmt: skip
+    """The same where it passes right."""
+    wrong_inner: tuple[float, float] = (0.22, 0.03)
+    """The same in SL0, left and right."""
+    second_undecided_axial_left: PerAngle = (
+        1.0, 1.0, 1.0, 0.9, 0.9, 0.65, 0.45, 0.3, 0.3, 0.5, 0.8,
+    )  # fmt: skip
+    """Share of second priority segments of unknown side."""
+    second_undecided_axial_right: PerAngle = (
+        1.0, 1.0, 1.0, 0.2, 0.05, 0.1, 0.05, 0.05, 0.1, 0.1, 0.1,
+    )  # fmt: skip
+    second_undecided_stereo_left: PerAngle = (
+        0.45, 0.42, 0.4, 0.2, 0.25, 0.2, 0.4, 0.3, 0.5, 0.6, 0.6,
+    )  # fmt: skip
+    second_undecided_stereo_right: PerAngle = (
+        0.3, 0.3, 0.2, 0.1, 0.05, 0.1, 0.05, 0.05, 0.08, 0.1, 0.2,
+    )  # fmt: skip
+    second_wrong_left: PerAngle = (
+        0.2, 0.15, 0.2, 0.2, 0.3, 0.5, 0.9, 0.9, 1.0, 1.0, 0.6,
+    )  # fmt: skip
+    """Share of wrong sides where the track passes left of a second priority wire."""
+    second_wrong_right: float = 0.03
+    """The same where it passes right."""
     near_wire_cm: float = 0.1
     """Distance from the wire over which left/right is lost (falls as exp)."""
     near_wire_undecided: float = 0.10
     """What tracks through the wire add to the undecided share."""
-    wrong_side_share: float = 0.09
-    """Share of wrong left/right far from the wire; at the wire it is a half."""
 
     drift_linear_ticks_per_cm: float = 150.0
     """Drift time near the wire: 3.4e-3 cm/ns."""
-    drift_quadratic_ticks_per_cm2: float = 100.0
-    """Drift becomes slower away from the wire."""
+    drift_quadratic_ticks_per_cm2: PerSuperlayer = (
+        0.0, 0.0, 10.0, 45.0, 60.0, 75.0, 85.0, 95.0, 100.0,
+    )  # fmt: skip
+    """Drift becomes slower away from the wire, more so in larger cells."""
     time_std_ticks: float = 4.0
     """Error of a drift time."""
     late_share: float = 0.06
     """Share of segments whose time is somewhat too late."""
     late_mean_ticks: float = 60.0
     """How much, on average (exponential)."""
-    fast_share_per_cm: float = 0.45
+    fast_share_per_cm: tuple[float, float] = (0.70, 0.50)
     """Share of segments with a time between 0 and the true one, per cm from the
-    wire."""
+    wire, axial and stereo."""
     stray_share: tuple[float, float] = (0.0, 0.10)
     """Share of times of a later particle, axial and stereo."""
     stray_ticks: float = 500.0
@@ -129,7 +178,8 @@ class Simulation:
     stale_ticks: tuple[float, float] = (150.0, 500.0)
     """How early these are (uniform)."""
     wrong_time_ticks: tuple[float, float] = (-20.0, 130.0)
-    """Times of wrong segments, uniform; 0 for a track through the wire."""
+    """Times of wrong segments, and of those of the next axial wire, uniform; 0 for a
+    track through the wire."""
     wrong_undecided_share: float = 0.37
     """Share of wrong segments whose left/right is unknown."""
 
@@ -143,15 +193,19 @@ class Simulation:
     """Error of the curvature common to the rows of a track."""
     omega_std_row_per_cm: float = 3.1e-4
     """Error of the curvature of a row, beside its quantisation."""
-    phi_std_rad: float = 0.007
+    phi_std_rad: float = 0.005
     """Error of the azimuth where the 2D finder knows it best."""
-    pivot_radius_cm: float = 65.0
+    pivot_radius_cm: float = 55.0
     """Radius of that place."""
+    finder_radius_cm: tuple[float, float] = (35.0, 95.0)
+    """Where the 2D track, which comes from the beam axis, meets one that does not."""
 
     reco_z_std_cm: float = 0.3
     """Resolution of the reconstruction for background tracks."""
     reco_theta_std_deg: float = 0.3
     """Resolution of the reconstruction."""
+    reco_wrong_share: float = 0.015
+    """Share of tracks whose target is that of another reconstructed track."""
 
     def __post_init__(self) -> None:
         if self.tracks < 1:

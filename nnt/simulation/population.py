@@ -38,6 +38,8 @@ class Helices:
     d0_cm: F64
     """Distance from the beam axis, positive towards larger azimuth."""
     is_background: BoolArray
+    mess: F64
+    """Factor on the shares of wrong segments and times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ def make_helices(s: Simulation, n_events: int, rng: np.random.Generator) -> Heli
     n = len(event)
     background, origin = is_background[event], origin[event]
     jitter_cm = s.background_z_jitter_cm * background
-    d0_cm = s.background_d0_std_cm * background
+    d0_cm = np.take(s.background_d0_std_cm, origin) * background
     return Helices(
         event=event,
         z_cm=vertex_z_cm[event] + jitter_cm * rng.standard_normal(n),
@@ -90,7 +92,15 @@ def make_helices(s: Simulation, n_events: int, rng: np.random.Generator) -> Heli
         omega_per_cm=_curvature(s, background, rng),
         d0_cm=d0_cm * rng.standard_normal(n),
         is_background=background,
+        mess=_mess(s, n, rng),
     )
+
+
+def _mess(s: Simulation, n: int, rng: np.random.Generator) -> F64:
+    share, factor = s.messy_track_share, s.messy_factor
+    others = max(1 - share * factor, 0) / max(1 - share, 1e-9)
+    mess: F64 = np.where(rng.random(n) < share, factor, others)
+    return mess
 
 
 def _collision_theta(s: Simulation, n: int, rng: np.random.Generator) -> F64:
@@ -141,7 +151,7 @@ def make_rows(s: Simulation, h: Helices, rng: np.random.Generator) -> Rows:
     first = start[helix]
     n = len(helix)
     # A track beside the beam axis looks like one from it with another direction.
-    inner_cm, outer_cm = 20.0, 105.0
+    inner_cm, outer_cm = s.finder_radius_cm
     tilt = -h.d0_cm / (inner_cm * outer_cm)
     offset = h.d0_cm * (1 / inner_cm + 1 / outer_cm)
     omega = h.omega_per_cm - 2 * tilt

@@ -19,6 +19,10 @@ from nnt.simulation.population import (
 
 __all__ = ["Segments", "find_segments"]
 
+SIDE_BINS = 200
+SIDE_ANGLES_RAD = np.arcsin(np.linspace(-1, 1, SIDE_BINS + 1))
+"""Crossing angles at which the left/right tables are looked up."""
+
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
@@ -89,28 +93,31 @@ def find_segments(
 ) -> Segments:
     """Find the segments of one superlayer that the rows are given."""
     sl, n = SUPERLAYERS[index], len(rows.helix)
-    second = rng.random(n) < s.segment_second_share[index]
     crossings = [_places(sl, layer, h) for layer in (0, 1)]
+    second = _is_second(s, index, h, crossings[1][0], rng)[rows.helix]
     place, cell_cm, reached = (
         np.where(second, b[rows.helix], a[rows.helix])
         for a, b in zip(*crossings, strict=True)
     )
     half = 0.5 * second
     wire = np.rint(place - half) + half
-    kind = rng.random(n)
+    mess = h.mess[rows.helix]
+    kind = _uniform(rng, n) / mess
     wrong = kind < s.segment_wrong_share[index]
     kind -= s.segment_wrong_share[index]
     neighbour = ~wrong & (kind < s.segment_neighbour_share[index])
     wire += np.where(neighbour, np.sign(place - wire), 0.0)
     distance_cm = (place - wire) * cell_cm
-    time_ticks = _time(s, distance_cm, wrong | neighbour, int(sl.is_stereo), rng)
-    side = _side(s, index, distance_cm, wrong, h.omega_per_cm[rows.helix], rng)
+    # Charge drifts to the next wire too, but for the axial ones of a 2D track.
+    odd = wrong if sl.is_stereo or index == 0 else wrong | neighbour
+    time_ticks = _time(s, index, distance_cm, odd, mess, rng)
+    side = _side(s, index, distance_cm, wrong, second, h.omega_per_cm[rows.helix], rng)
     found = reached | wrong
     if sl.is_stereo:
-        found &= rng.random(n) < s.stereo_segment_share[index // 2]
+        found &= _uniform(rng, n) < s.stereo_segment_share[index // 2]
     _, reference = _expectation(sl, second, rows)
     lower, upper = ID_RANGES[index]
-    anywhere = reference + lower + (upper - lower) * rng.random(n)
+    anywhere = reference + lower + (upper - lower) * _uniform(rng, n)
     wire = np.where(wrong, np.rint(anywhere - half) + half, wire)
     chosen = _same_as_first(s, rows, rng)
     if not sl.is_stereo:
@@ -143,38 +150,62 @@ def _expectation(sl: Superlayer, second: BoolArray, rows: Rows) -> tuple[F64, F6
 def _same_as_first(s: Simulation, rows: Rows, rng: np.random.Generator) -> I64:
     """Row whose segment each row has: its own, or that of its track's first row."""
     own = np.arange(len(rows.helix))
-    return np.where(rng.random(len(own)) < s.same_segment_share, rows.first, own)
+    return np.where(_uniform(rng, len(own)) < s.same_segment_share, rows.first, own)
 
 
 def _time(
     s: Simulation,
+    index: int,
     distance_cm: F64,
     wrong: BoolArray,
-    stereo: int,
+    mess: F64,
     rng: np.random.Generator,
 ) -> F64:
     n = len(distance_cm)
+    stereo = int(SUPERLAYERS[index].is_stereo)
     distance_cm = np.abs(distance_cm)
-    ticks = distance_cm * (
-        s.drift_linear_ticks_per_cm + s.drift_quadratic_ticks_per_cm2 * distance_cm
-    )
-    fast = rng.random(n) < s.fast_share_per_cm * distance_cm
-    ticks *= np.where(fast, rng.random(n), 1.0)
+    slower = s.drift_quadratic_ticks_per_cm2[index] * distance_cm
+    ticks = distance_cm * (s.drift_linear_ticks_per_cm + slower)
+    # What falls below a share is uniform below it: one draw decides and measures.
+    fast_share = s.fast_share_per_cm[stereo] * mess * distance_cm
+    fast = _uniform(rng, n)
+    ticks *= np.where(fast < fast_share, fast / np.maximum(fast_share, 1e-6), 1.0)
     lower, upper = s.wrong_time_ticks
-    ticks = np.where(wrong, lower + (upper - lower) * rng.random(n), ticks)
-    ticks += s.time_std_ticks * rng.standard_normal(n)
-    kind = rng.random(n)
-    late = s.late_mean_ticks * rng.standard_exponential(n)
-    ticks += np.where(kind < s.late_share, late, 0.0)
+    ticks = np.where(wrong, lower + (upper - lower) * _uniform(rng, n), ticks)
+    ticks += s.time_std_ticks * rng.standard_normal(n, dtype=np.float32)
+    kind, amount = _uniform(rng, n) / mess, _uniform(rng, n)
+    is_late = kind < s.late_share
+    ticks[is_late] -= s.late_mean_ticks * np.log1p(-amount[is_late])
     kind -= s.late_share
-    amount = rng.random(n)
-    stray = (kind >= 0) & (kind < s.stray_share[stereo])
+    is_stray = (kind >= 0) & (kind < s.stray_share[stereo])
+    ticks[is_stray] += s.stray_ticks * amount[is_stray]
     kind -= s.stray_share[stereo]
-    ticks += np.where(stray, s.stray_ticks * amount, 0.0)
+    is_stale = (kind >= 0) & (kind < s.stale_share[stereo])
     lower, upper = s.stale_ticks
-    stale = (kind >= 0) & (kind < s.stale_share[stereo])
-    ticks -= np.where(stale, lower + (upper - lower) * amount, 0.0)
+    ticks[is_stale] -= lower + (upper - lower) * amount[is_stale]
     return np.floor(ticks)
+
+
+def _uniform(rng: np.random.Generator, n: int) -> npt.NDArray[np.float32]:
+    """Draw numbers in [0, 1) to compare with shares: seven digits are enough."""
+    return rng.random(n, dtype=np.float32)
+
+
+def _is_second(
+    s: Simulation, index: int, h: Helices, place: F64, rng: np.random.Generator
+) -> BoolArray:
+    """Which tracks miss the first priority wire but meet a second one."""
+    from_wire = place - 0.5 - np.rint(place - 0.5)
+    lean = np.clip(
+        h.omega_per_cm * SUPERLAYERS[index].radius_cm[0] / 2 / s.second_layer_bias_rad,
+        -1,
+        1,
+    )
+    weight = 1 - s.second_layer_bias * lean * from_wire
+    chosen: BoolArray = (
+        _uniform(rng, len(place)) < s.segment_second_share[index] * weight
+    )
+    return chosen
 
 
 def _side(
@@ -182,18 +213,53 @@ def _side(
     index: int,
     distance_cm: F64,
     wrong: BoolArray,
+    second: BoolArray,
     omega_per_cm: F64,
     rng: np.random.Generator,
 ) -> F64:
     n = len(distance_cm)
-    near = np.exp(-np.abs(distance_cm) / s.near_wire_cm)
-    undecided = s.segment_undecided_share[index] + s.near_wire_undecided * near
-    undecided += s.segment_undecided_charge[index] * np.tanh(
-        omega_per_cm / (8 * OMEGA_STEP_PER_CM)
+    sl = SUPERLAYERS[index]
+    left = distance_cm > 0
+    half_chord = np.clip(omega_per_cm * (sl.radius_cm[0] / 2), -1, 1)
+    bin_number = ((half_chord + 1) * (SIDE_BINS / 2)).astype(np.int64)
+    which = bin_number + (SIDE_BINS + 1) * (2 * second + left)
+    undecided, flipped = (
+        table.ravel()[which] for table in _side_tables(s, index, SIDE_ANGLES_RAD)
     )
-    undecided = np.where(wrong, s.wrong_undecided_share, undecided)
-    flipped = s.wrong_side_share + (0.5 - s.wrong_side_share) * near
-    flipped = np.where(wrong, 0.5, flipped)
-    side = np.where(rng.random(n) < flipped, -1.0, 1.0) * np.sign(distance_cm)
-    decided: F64 = np.where(rng.random(n) < undecided, 0.0, side)
+    near = np.exp(-np.abs(distance_cm) / s.near_wire_cm)
+    undecided = np.where(
+        wrong, s.wrong_undecided_share, undecided + s.near_wire_undecided * near
+    )
+    flipped = np.where(wrong, 0.5, flipped + (0.5 - flipped) * near)
+    side = np.where(left, 1.0, -1.0) * np.where(_uniform(rng, n) < flipped, -1.0, 1.0)
+    decided: F64 = np.where(_uniform(rng, n) < undecided, 0.0, side)
     return decided
+
+
+def _side_tables(s: Simulation, index: int, angle: F64) -> tuple[F64, F64]:
+    """Shares of unknown and of wrong sides, by (second, left) and angle."""
+    kind = "stereo" if SUPERLAYERS[index].is_stereo else "axial"
+
+    def at(name: str) -> F64:
+        values: F64 = np.interp(angle, s.side_angle_rad, getattr(s, name))
+        return values
+
+    first = at(f"undecided_{kind}")
+    wrong_left, wrong_right = at("wrong_if_left"), at("wrong_if_right")
+    if index == 0:
+        first = np.full_like(angle, s.undecided_inner)
+        wrong_left = np.full_like(angle, s.wrong_inner[0])
+        wrong_right = np.full_like(angle, s.wrong_inner[1])
+    undecided = [
+        first,
+        first,
+        at(f"second_undecided_{kind}_right"),
+        at(f"second_undecided_{kind}_left"),
+    ]
+    flipped = [
+        wrong_right,
+        wrong_left,
+        np.full_like(angle, s.second_wrong_right),
+        at("second_wrong_left"),
+    ]
+    return np.array(undecided), np.array(flipped)

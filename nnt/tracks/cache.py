@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import platformdirs
@@ -15,7 +18,7 @@ import platformdirs
 from nnt.detector import N_INPUTS
 from nnt.tracks.table import ID_DTYPE, Tracks
 
-__all__ = ["cache_dir", "load", "store"]
+__all__ = ["cache_dir", "load", "store", "store_parts"]
 
 log = logging.getLogger(__name__)
 
@@ -70,26 +73,65 @@ def _fits(tracks: Tracks) -> bool:
 
 def store(digest: str, tracks: Tracks) -> None:
     """Keep a table; a full or read-only disk costs only the speed of next time."""
+    store_parts(digest, [tracks])
+
+
+def store_parts(digest: str, parts: Iterable[Tracks]) -> bool:
+    """Keep a table that comes in parts, of which only one is in memory at a time.
+
+    Returns
+    -------
+    bool
+        Whether it could be kept; on a full or read-only disk, a warning tells why.
+    """
     place = _place(digest)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(dir=place.parent, prefix=".draft-"))
         try:
-            _write(draft, tracks)
+            _write(draft, parts)
             if place.exists():
                 shutil.rmtree(place)
             draft.rename(place)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
     except OSError as err:
-        log.warning("the parsed table could not be cached in %s: %s", place, err)
+        log.warning("the table could not be cached in %s: %s", place, err)
+        return False
+    return True
 
 
-def _write(draft: Path, tracks: Tracks) -> None:
-    arrays = {"ids": tracks.ids, "inputs": tracks.inputs, "targets": tracks.targets}
-    if tracks.reference is not None:
-        arrays["reference"] = tracks.reference
-    arrays |= dict(tracks.extras)
-    for name, array in arrays.items():
-        np.save(draft / f"{name}.npy", array, allow_pickle=False)
-    (draft / "whole.json").write_text(json.dumps(list(arrays)), encoding="utf-8")
+def _write(draft: Path, parts: Iterable[Tracks]) -> None:
+    """Append each part to one file per column; the lengths are known at the end."""
+    n_rows = 0
+    names: dict[str, np.ndarray[Any, Any]] = {}
+    for part in parts:
+        arrays = {"ids": part.ids, "inputs": part.inputs, "targets": part.targets}
+        if part.reference is not None:
+            arrays["reference"] = part.reference
+        arrays |= dict(part.extras)
+        for name, array in arrays.items():
+            with (draft / f"{name}.npy").open("ab") as out:
+                if name not in names:
+                    out.write(_header(array, 0))
+                out.write(np.ascontiguousarray(array).tobytes())
+        names = {name: array[:0] for name, array in arrays.items()}
+        n_rows += len(part)
+    for name, array in names.items():
+        with (draft / f"{name}.npy").open("r+b") as out:
+            out.write(_header(array, n_rows))
+    (draft / "whole.json").write_text(json.dumps(list(names)), encoding="utf-8")
+
+
+def _header(array: np.ndarray[Any, Any], n_rows: int) -> bytes:
+    """Header of a .npy file, equally long for every number of rows."""
+    out = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        out,
+        {
+            "descr": np.lib.format.dtype_to_descr(array.dtype),
+            "fortran_order": False,
+            "shape": (n_rows, *array.shape[1:]),
+        },
+    )
+    return out.getvalue()

@@ -13,9 +13,8 @@ __all__ = ["MeanOverExperts"]
 class MeanOverExperts:
     """Average the metrics of experts that run side by side.
 
-    An epoch is told once every expert has reached it or has finished; one that
-    has finished or failed counts with its last value, one without any not at all.
-    So the mean depends neither on who is faster nor on who is interrupted.
+    An epoch is told once every expert has reached it or has finished; a
+    finished expert counts with its last value, one that failed not at all.
 
     Parameters
     ----------
@@ -36,9 +35,9 @@ class MeanOverExperts:
 
     @property
     def history(self) -> dict[int, list[dict[str, float]]]:
-        """Metrics of every epoch of each expert that has any."""
+        """Metrics of every epoch of each expert that did not fail."""
         with self._lock:
-            return {k: list(rows) for k, rows in self._history.items() if rows}
+            return {k: list(epochs) for k, epochs in self._history.items()}
 
     def add(self, expert: int, metrics: dict[str, float]) -> None:
         """Take the metrics of the next epoch of an expert."""
@@ -46,10 +45,12 @@ class MeanOverExperts:
             self._history[expert].append(metrics)
             self._tell_complete()
 
-    def finish(self, expert: int) -> None:
+    def finish(self, expert: int, *, failed: bool = False) -> None:
         """Expect no further epoch of an expert."""
         with self._lock:
             self._finished.add(expert)
+            if failed:
+                self._history.pop(expert)
             self._tell_complete()
 
     def _tell_complete(self) -> None:

@@ -1,0 +1,1 @@
+"""Benchmarks: they print ratios, and are never part of the tests."""

@@ -1,0 +1,136 @@
+"""From events to rows of the table: one chunk, without the reference columns."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from nnt.detector import (
+    ALPHA_SCALE,
+    ID_RANGES,
+    MIN_AXIAL_SUPERLAYERS,
+    N_INPUTS,
+    N_SUPERLAYERS,
+    T_MAX_TICKS,
+    expert_of_pattern,
+    id_scaling,
+    scale_theta,
+    scale_z,
+)
+from nnt.simulation.parameters import Simulation
+from nnt.simulation.population import (
+    MAX_OMEGA_COUNT,
+    Helices,
+    make_helices,
+    make_rows,
+)
+from nnt.simulation.segments import Segments, find_segments
+from nnt.tracks import Tracks, make_ids
+
+__all__ = ["CHUNK_EVENTS", "make_chunk"]
+
+F32 = npt.NDArray[np.float32]
+F64 = npt.NDArray[np.float64]
+I64 = npt.NDArray[np.int64]
+
+CHUNK_EVENTS = 4_000
+RUN_NUMBER = 1
+FILE_DIGITS = 6
+"""Significant digits of the numbers in BASF2's files."""
+SMALLEST_DIGIT = 10
+"""Decimal places after which digits are not told from zero."""
+
+
+def make_chunk(s: Simulation, number: int, rng: np.random.Generator) -> Tracks:
+    """Make the rows of `CHUNK_EVENTS` events.
+
+    Parameters
+    ----------
+    s : Simulation
+        Settings.
+    number : int
+        Of the chunk, from 0: events are counted through all chunks.
+    rng : numpy.random.Generator
+        Of this chunk alone.
+    """
+    helices = make_helices(s, CHUNK_EVENTS, rng)
+    rows = make_rows(s, helices, rng)
+    segments = [find_segments(i, s, helices, rows, rng) for i in range(N_SUPERLAYERS)]
+    pattern = np.zeros(len(rows.helix), dtype=np.int64)
+    for index, part in enumerate(segments):
+        pattern |= part.seen.astype(np.int64) << index
+    expert = expert_of_pattern(pattern)
+    axial = sum(part.found.astype(np.int64) for part in segments[::2])
+    targets = _targets(s, helices, rng)[rows.helix]
+    keep = (expert >= 0) & (axial >= MIN_AXIAL_SUPERLAYERS)
+    keep &= np.all(np.abs(targets) <= 1, axis=1)
+    keep &= np.abs(rows.omega_count) < MAX_OMEGA_COUNT
+    event = helices.event[rows.helix[keep]] + number * CHUNK_EVENTS
+    return Tracks(
+        ids=_ids(s, event, expert[keep], rng),
+        inputs=_inputs(segments)[keep],
+        targets=_as_in_files(targets[keep]),
+    )
+
+
+def _targets(s: Simulation, h: Helices, rng: np.random.Generator) -> F64:
+    n = len(h.event)
+    z_error_cm = s.reco_z_std_cm * h.is_background * rng.standard_normal(n)
+    theta_deg = np.degrees(h.theta_rad) + s.reco_theta_std_deg * rng.standard_normal(n)
+    targets = np.stack([scale_z(h.z_cm + z_error_cm), scale_theta(theta_deg)], axis=1)
+    wrong = rng.random(n) < s.reco_wrong_share
+    return np.where(wrong[:, None], np.roll(targets, 1, axis=0), targets)
+
+
+def _inputs(segments: list[Segments]) -> F32:
+    """The 27 inputs of each row; the earliest segment of a row is its event time."""
+    n = len(segments[0].seen)
+    inputs = np.zeros((n, N_INPUTS), dtype=np.float32)
+    event_time = np.full(n, np.inf)
+    for part in segments:
+        np.minimum(event_time, part.time_ticks, out=event_time, where=part.seen)
+    for index, part in enumerate(segments):
+        scaling = id_scaling(*ID_RANGES[index])
+        ticks = np.clip(part.time_ticks - event_time, 0, T_MAX_TICKS)
+        values = (
+            scaling.scale * (part.rel_id - scaling.offset),
+            part.side * ticks / T_MAX_TICKS,
+            ALPHA_SCALE * part.alpha_rad,
+        )
+        for kind, value in enumerate(values):
+            column = np.where(part.seen, value, 0.0)
+            inputs[:, 3 * index + kind] = _as_in_files(column)
+    return inputs
+
+
+def _as_in_files(values: F64) -> F32:
+    """Round to six significant digits, as a number that went through a file."""
+    size = np.abs(values)
+    places = np.full(values.shape, FILE_DIGITS)
+    for place in range(1, SMALLEST_DIGIT - FILE_DIGITS + 1):
+        places += size < 10.0**-place
+    shift = 10.0 ** np.arange(SMALLEST_DIGIT + 1)
+    factor = shift[places]
+    rounded: F32 = (np.rint(values * factor) / factor).astype(np.float32)
+    return rounded
+
+
+def _ids(
+    s: Simulation, event: I64, expert: I64, rng: np.random.Generator
+) -> npt.NDArray[np.void]:
+    """Count the tracks of each event; those that get no row lie before and after."""
+    if not len(event):
+        return make_ids({}, 0)
+    new = np.append(True, event[1:] != event[:-1])
+    first = np.flatnonzero(new)
+    group = np.cumsum(new) - 1
+    n_others = rng.poisson(s.other_tracks_per_event, len(first))
+    n_before = rng.integers(0, n_others + 1)
+    columns = {
+        "Run": np.full(len(event), RUN_NUMBER),
+        "Event": event,
+        "Track": np.arange(len(event)) - first[group] + n_before[group],
+        "nTracks": (np.bincount(group) + n_others)[group],
+        "Expert": expert,
+    }
+    return make_ids(columns, len(event))
