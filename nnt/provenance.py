@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,13 @@ class CodeState:
     def is_dirty(self) -> bool:
         """Whether the code differs from the commit."""
         return bool(self.diff)
+
+    @property
+    def diff_digest(self) -> str:
+        """A short sha256 of the changes; ``"none"`` where there are none."""
+        if not self.diff:
+            return "none"
+        return hashlib.sha256(self.diff.encode()).hexdigest()[:12]
 
 
 def code_state(checkout: Path = CHECKOUT) -> CodeState:

@@ -68,6 +68,14 @@ def test_debug_leaves_the_store_of_the_variable_alone(workplace, monkeypatch):
     assert "nnt-debug" in default_uri(debug=True)
 
 
+def test_opening_a_store_leaves_the_default_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    before = default_uri()
+    MlflowTracker(debug=True).close()
+    assert default_uri() == before
+    assert "MLFLOW_TRACKING_URI" not in os.environ
+
+
 def test_a_run_comes_back_as_it_was_logged(tracker):
     run = start(tracker)
     run.log_params({"cfg.lr": 0.001, "cfg.long": "x" * 7000})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 from threading import Event
@@ -38,6 +39,10 @@ DEBUG_OVERRIDES = ("experts=[-1]", "epochs=10")
 @click.option(
     "--data", help="Track files in place of those of the configuration, by blanks."
 )
+@click.option("--resume", metavar="RUN", help="Go on in a run that was interrupted.")
+@click.option(
+    "--force", is_flag=True, help="Resume although code or configuration changed."
+)
 @click.option("--jobs", type=click.IntRange(min=1), help="Experts side by side.")
 @click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto",
@@ -52,6 +57,8 @@ def command(
     description: str | None,
     overrides: tuple[str, ...],
     data: str | None,
+    resume: str | None,
+    force: bool,
     jobs: int | None,
     device: str,
     as_json: bool,
@@ -67,10 +74,15 @@ def command(
       nnt train baseline_v2
       nnt train baseline_v2 -p -d "first try" -m epochs=100
       nnt train baseline_v2 -p -m 'data={files: [tracks.gz], split: [0.6, 0.2, 0.2]}'
+      nnt train baseline_v2 -p -d "first try" -m epochs=100 --resume RUN
     """
     from nnt.config import load_config
     from nnt.tracking import MlflowTracker
     from nnt.training import train
+
+    resume = None if resume in ABSENT else resume
+    if resume is not None:
+        production = production or not _is_debug_run(resume)
 
     given = [text for text in overrides if text not in ABSENT]
     if data is not None and data not in ABSENT:
@@ -82,11 +94,14 @@ def command(
     resolved = load_config(config, given)
     result = train(
         resolved,
-        description=_description(description, production),
+        description=_description(description, production and resume is None),
         jobs=jobs,
         device=device,
         tracker=MlflowTracker(debug=not production),
         stop=_stop_on_signals(),
+        resume=resume,
+        force=force,
+        command=_command(config, production, solo_expert, overrides, data, device),
     )
     if as_json:
         emit(result.to_dict())
@@ -94,6 +109,38 @@ def command(
         _show(result)
     if result.outcome != "FINISHED":
         sys.exit(1)
+
+
+def _is_debug_run(text: str) -> bool:
+    """Whether a run is among those under the temporary directory."""
+    from nnt.errors import TrackingError
+    from nnt.tracking import default_uri, open_run
+
+    try:
+        open_run(text, default_uri(debug=True))
+    except TrackingError:
+        return False
+    return True
+
+
+def _command(
+    config: str,
+    production: bool,
+    solo_expert: bool,
+    overrides: tuple[str, ...],
+    data: str | None,
+    device: str,
+) -> str:
+    """The shell command that does the same, but for how fast and what it is for."""
+    words = ["nnt", "train", config]
+    words += ["-p"] * production + ["-s"] * solo_expert
+    for text in overrides:
+        words += ["-m", text] if text not in ABSENT else []
+    if data is not None and data not in ABSENT:
+        words += ["--data", data]
+    if device != "auto":
+        words += ["--device", device]
+    return shlex.join(words)
 
 
 def _data_override(files: str) -> str:
@@ -116,7 +163,7 @@ def _stop_on_signals() -> Event:
         if stop.is_set():
             os._exit(128 + number)
         stop.set()
-        click.echo("stopping after this epoch; again to stop at once", err=True)
+        click.echo("stopping; again to stop at once", err=True)
 
     signal.signal(signal.SIGINT, handle)
     signal.signal(signal.SIGTERM, handle)
@@ -138,6 +185,8 @@ def _show(result: TrainingResult) -> None:
     columns = ["", "best epoch", *(f"val/{name}" for name in names), "end"]
     print_table(f"run {result.run_id} ({result.outcome})", columns, rows)
     click.echo(f"tracked at {result.tracking_uri}")
+    if result.outcome == "KILLED":
+        click.echo(f"to go on: the same command with --resume {result.run_id}")
 
 
 def _number(figures: dict[str, float], name: str) -> str:

@@ -1,6 +1,11 @@
 """Fit one expert: epochs, early stopping, restarts, best weights, checkpoints."""
 
-from nnt.engine.checkpoint import Checkpoint, Keeper, read_checkpoint
+from nnt.engine.checkpoint import (
+    Checkpoint,
+    Keeper,
+    checkpoint_exists,
+    read_checkpoint,
+)
 from nnt.engine.fit import fit
 from nnt.engine.types import Epoch, ExpertData, FitResult, Gear
 
@@ -11,6 +16,7 @@ __all__ = [
     "FitResult",
     "Gear",
     "Keeper",
+    "checkpoint_exists",
     "fit",
     "read_checkpoint",
 ]

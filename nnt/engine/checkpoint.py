@@ -21,7 +21,13 @@ from nnt.errors import TrainingError
 from nnt.files import previous_of, write_atomically
 from nnt.weights import State
 
-__all__ = ["Checkpoint", "Keeper", "read_checkpoint", "write_checkpoint"]
+__all__ = [
+    "Checkpoint",
+    "Keeper",
+    "checkpoint_exists",
+    "read_checkpoint",
+    "write_checkpoint",
+]
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +95,11 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     metadata = {"nnt": text, "sha256": _digest(text, arrays)}
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, save(arrays, metadata), keep_previous=True)
+
+
+def checkpoint_exists(path: Path) -> bool:
+    """Whether a place holds a checkpoint, whole or not."""
+    return path.is_file() or previous_of(path).is_file()
 
 
 def read_checkpoint(path: Path) -> Checkpoint | None:

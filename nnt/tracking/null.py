@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from nnt.errors import TrackingError
 from nnt.tracking.protocol import Outcome, Run
 from nnt.tracks import Tracks
 
@@ -30,7 +31,9 @@ class NullRun:
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Forget tags."""
 
-    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+    def log_metrics(
+        self, metrics: Mapping[str, float], step: int, time_ms: int | None = None
+    ) -> None:
         """Forget a point; ``metrics.csv`` of an expert holds it."""
 
     def log_file(self, path: Path, folder: str = "") -> None:
@@ -57,7 +60,9 @@ class NullRun:
     def log_model(self, weights: Path, example: Tracks, out_size: int) -> None:
         """Leave the networks to ``weights.json``."""
 
-    def finish(self, outcome: Outcome, reason: str = "") -> None:
+    def finish(
+        self, outcome: Outcome, reason: str = "", *, resumable: bool = False
+    ) -> None:
         """End."""
 
 
@@ -83,6 +88,18 @@ class NullTracker:
     ) -> Run:
         """Open a run under a parent."""
         return NullRun(parent.directory)
+
+    def resume_run(self, run_id: str, expected_points: int = 0) -> Run:
+        """Refuse: nothing is known of runs that ended.
+
+        Raises
+        ------
+        TrackingError
+            Always.
+        """
+        raise TrackingError(
+            f"run {run_id} cannot be resumed without a store; train with MlflowTracker"
+        )
 
     def close(self) -> int:
         """End; there is nothing to deliver."""

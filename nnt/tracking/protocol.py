@@ -30,8 +30,10 @@ class Run(Protocol):
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set or change tags."""
 
-    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        """Add a point to each curve."""
+    def log_metrics(
+        self, metrics: Mapping[str, float], step: int, time_ms: int | None = None
+    ) -> None:
+        """Add a point to each curve, unless it has one at this step."""
 
     def log_file(self, path: Path, folder: str = "") -> None:
         """Keep a file as an artifact, as it is when the writer reaches it."""
@@ -53,7 +55,9 @@ class Run(Protocol):
     def log_model(self, weights: Path, example: Tracks, out_size: int) -> None:
         """Keep networks as the artifact ``model``, which others can serve."""
 
-    def finish(self, outcome: Outcome, reason: str = "") -> None:
+    def finish(
+        self, outcome: Outcome, reason: str = "", *, resumable: bool = False
+    ) -> None:
         """End the run, once all that was logged before has been delivered."""
 
 
@@ -70,6 +74,10 @@ class Tracker(Protocol):
         self, parent: Run, name: str, tags: Mapping[str, str], expected_points: int = 0
     ) -> Run:
         """Open a run nested under a parent; curves are thinned to 1,000 points."""
+        ...
+
+    def resume_run(self, run_id: str, expected_points: int = 0) -> Run:
+        """Go on in a run, parent or child, that was interrupted."""
         ...
 
     def close(self) -> int:

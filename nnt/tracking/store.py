@@ -52,7 +52,6 @@ def connect(uri: str, base: Path) -> MlflowClient:
     """
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
-    import mlflow
     from mlflow import MlflowClient
 
     for noisy in ("mlflow", "alembic", "alembic.runtime.migration"):
@@ -62,7 +61,7 @@ def connect(uri: str, base: Path) -> MlflowClient:
         # Two processes that make the tables at the same time both fail.
         with (base / ".nnt.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            mlflow.set_tracking_uri(uri)
+            _choose(uri)
             client = MlflowClient(tracking_uri=uri, registry_uri=uri)
             client.search_experiments(max_results=1)
     except Exception as err:  # every database driver raises its own
@@ -72,6 +71,18 @@ def connect(uri: str, base: Path) -> MlflowClient:
             "check MLFLOW_TRACKING_URI and that the server runs"
         ) from err
     return client
+
+
+def _choose(uri: str) -> None:
+    """Choose the store of MLflow itself, and leave the variable of the user alone."""
+    import mlflow
+
+    given = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(uri)
+    if given is None:
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
+    else:
+        os.environ["MLFLOW_TRACKING_URI"] = given
 
 
 def experiment_id(client: MlflowClient, uri: str, base: Path) -> str:

@@ -11,8 +11,17 @@ from threading import Event
 from types import TracebackType
 
 from nnt.config import Config
-from nnt.engine import Epoch, ExpertData, FitResult, fit
+from nnt.engine import (
+    Epoch,
+    ExpertData,
+    FitResult,
+    Keeper,
+    checkpoint_exists,
+    fit,
+    read_checkpoint,
+)
 from nnt.tracking import Run
+from nnt.training.resume import CHECKPOINT
 from nnt.weights import State
 
 __all__ = ["ExpertLog", "MetricsFile", "train_expert"]
@@ -77,7 +86,7 @@ def train_expert(
     stop: Event,
     device: str,
 ) -> FitResult:
-    """Fit one expert and track every epoch.
+    """Fit one expert and track every epoch; go on from its checkpoint if it has one.
 
     Parameters
     ----------
@@ -101,7 +110,7 @@ def train_expert(
     Raises
     ------
     TrainingError
-        There are no rows, or the loss is not finite.
+        There are no rows, the loss is not finite, or no checkpoint is whole.
     """
     log.info(
         "expert %d: %s rows to train, %s to validate",
@@ -109,11 +118,15 @@ def train_expert(
         f"{len(data.x_train):,}",
         f"{len(data.x_val):,}",
     )
+    keeper = Keeper(run.directory / CHECKPOINT)
+    resume = read_checkpoint(keeper.path)
+    if resume is not None:
+        log.info("expert %d: resumed after epoch %d", expert, len(resume.times_ms))
     metrics_file = MetricsFile(run.directory / "metrics.csv")
 
     def track(epoch: Epoch) -> None:
         metrics_file.add(epoch.number, epoch.metrics)
-        run.log_metrics(epoch.metrics, epoch.number)
+        run.log_metrics(epoch.metrics, epoch.number, epoch.time_ms)
         on_epoch(epoch)
 
     try:
@@ -125,10 +138,14 @@ def train_expert(
             on_epoch=track,
             stop=stop,
             device=device,
+            keeper=keeper,
+            resume=resume,
         )
     finally:
         metrics_file.close()
         run.log_file(metrics_file.path)
+        if checkpoint_exists(keeper.path):
+            run.log_file(keeper.path, CHECKPOINT.parent.as_posix())
     log.info(
         "expert %d: best epoch %d of %d (%s)",
         expert,

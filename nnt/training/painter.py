@@ -53,10 +53,12 @@ class Painter:
             self._waiting[run.run_id] = (run, epoch, predicted)
             self._changed.notify()
 
-    def close(self) -> None:
-        """Draw what is waiting, without rest, and end."""
+    def close(self, *, draw: bool = True) -> None:
+        """Draw what is waiting, without rest, or leave it, and end."""
         with self._changed:
             self._closed = True
+            if not draw:
+                self._waiting.clear()
             self._changed.notify()
         self._thread.join()
 

@@ -13,8 +13,9 @@ __all__ = ["MeanOverExperts"]
 class MeanOverExperts:
     """Average the metrics of experts that run side by side.
 
-    An epoch is told once every expert has reached it or has finished; a
-    finished expert counts with its last value, one that failed not at all.
+    An epoch is told once every expert has reached it or has finished; one that
+    has finished or failed counts with its last value, one without any not at all.
+    So the mean depends neither on who is faster nor on who is interrupted.
 
     Parameters
     ----------
@@ -35,9 +36,9 @@ class MeanOverExperts:
 
     @property
     def history(self) -> dict[int, list[dict[str, float]]]:
-        """Metrics of every epoch of each expert that did not fail."""
+        """Metrics of every epoch of each expert that has any."""
         with self._lock:
-            return {k: list(epochs) for k, epochs in self._history.items()}
+            return {k: list(rows) for k, rows in self._history.items() if rows}
 
     def add(self, expert: int, metrics: dict[str, float]) -> None:
         """Take the metrics of the next epoch of an expert."""
@@ -45,12 +46,10 @@ class MeanOverExperts:
             self._history[expert].append(metrics)
             self._tell_complete()
 
-    def finish(self, expert: int, *, failed: bool = False) -> None:
+    def finish(self, expert: int) -> None:
         """Expect no further epoch of an expert."""
         with self._lock:
             self._finished.add(expert)
-            if failed:
-                self._history.pop(expert)
             self._tell_complete()
 
     def _tell_complete(self) -> None:

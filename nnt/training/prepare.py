@@ -42,6 +42,7 @@ class Prepared:
             "config": config.name,
             "git.commit": code.commit,
             "git.dirty": str(code.is_dirty).lower(),
+            "git.diff": code.diff_digest,
             "data.digest": self.digest,
             "nnt.version": __version__,
         }

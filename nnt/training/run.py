@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -12,46 +12,30 @@ from pathlib import Path
 from threading import Event, current_thread
 from typing import Any
 
-import numpy as np
 import torch
 
-from nnt import metrics, plots
+from nnt import metrics
 from nnt.config import Config, load_config
 from nnt.engine import Epoch, FitResult
 from nnt.errors import NNTError
-from nnt.networks import Networks
 from nnt.progress import show_progress
 from nnt.tracking import MlflowTracker, Outcome, Run, Tracker
 from nnt.training.counter import EpochCounter
-from nnt.training.data import (
-    SPLITS,
-    expert_data,
-    expert_splits,
-)
+from nnt.training.data import SPLITS, expert_data, expert_splits
+from nnt.training.ending import JUDGED_SPLITS, Ending, StoppedError
 from nnt.training.expert import ExpertLog, train_expert
 from nnt.training.painter import Painter
 from nnt.training.parent import MeanOverExperts
 from nnt.training.prepare import Prepared, prepare
-from nnt.training.report import (
-    Judged,
-    describe,
-    log_plots,
-    log_predictions,
-    log_sampling,
-    summary,
-    write_json,
-)
+from nnt.training.report import log_sampling
 from nnt.training.result import ExpertResult, TrainingResult
-from nnt.weights import ExpertWeights, write_weights
+from nnt.training.resume import Earlier, find_earlier
 
 __all__ = ["train"]
 
 log = logging.getLogger(__name__)
 
-JUDGED_SPLITS = ("val", "test")
-
-CURVES = ("loss", "loss_vs_reference", "z_std_cm", "z_trimmed_std_cm")
-"""Figures of the validation rows that every epoch has, too."""
+STOPPED = "stopped on request"
 
 
 def train(
@@ -62,6 +46,9 @@ def train(
     device: str = "auto",
     tracker: Tracker | None = None,
     stop: Event | None = None,
+    resume: str | None = None,
+    force: bool = False,
+    command: str = "",
 ) -> TrainingResult:
     """Train the experts of a configuration side by side and track everything.
 
@@ -80,7 +67,15 @@ def train(
         Default: MLflow, at ``MLFLOW_TRACKING_URI`` or ``mlflow.db`` in the
         working directory.
     stop : threading.Event, optional
-        Set it to end after the epochs under way; what is done is kept.
+        Set it to end after the batches under way; what is done is kept.
+    resume : str, optional
+        A run that was interrupted: go on in it from its last checkpoints. Its end
+        is that of a run that was never interrupted.
+    force : bool
+        Resume although the code or parts of the configuration have changed.
+    command : str
+        What starts this training from a shell; kept with the run, so that it can
+        be named to someone who finds the run interrupted.
 
     Returns
     -------
@@ -91,24 +86,25 @@ def train(
     ------
     ConfigError, DataError, TrackingError
         Something cannot be used; nothing has been started.
+    TrainingError
+        `resume` names a run that has ended, or that differs from this training.
     """
     if not isinstance(config, Config):
         config = load_config(config)
     # One thread each: the experts themselves run side by side.
     torch.set_num_threads(1)
-    prepared = prepare(config)
     tracker = tracker or MlflowTracker()
     try:
-        parent = tracker.start_run(
-            config.name, description=description or config.description,
-            tags=prepared.tags,
-        )  # fmt: skip
+        earlier = find_earlier(resume, tracker.uri) if resume else None
+        prepared = prepare(config)
+        if earlier is not None:
+            earlier.check(prepared, force=force)
         training = _Training(
-            prepared, tracker, parent, stop or Event(), jobs=_jobs(config, jobs),
-            device=_device(device), description=description,
+            prepared, tracker, stop or Event(), earlier, jobs=_jobs(config, jobs),
+            device=_device(device), description=description, command=command,
         )  # fmt: skip
-        with _app_log(parent):
-            return _close_on_error(parent, training.run)
+        with _app_log(training.parent):
+            return training.run()
     finally:
         tracker.close()
 
@@ -142,18 +138,6 @@ def _app_log(parent: Run) -> Iterator[None]:
         handler.close()
 
 
-def _close_on_error(parent: Run, work: Callable[[], TrainingResult]) -> TrainingResult:
-    """Leave no run RUNNING, whatever happens."""
-    try:
-        return work()
-    except KeyboardInterrupt:
-        parent.finish("KILLED", "interrupted")
-        raise
-    except BaseException as err:
-        parent.finish("FAILED", f"{type(err).__name__}: {err}")
-        raise
-
-
 class _Training:
     """The steps of one training, in the order in which they are defined."""
 
@@ -161,48 +145,70 @@ class _Training:
         self,
         prepared: Prepared,
         tracker: Tracker,
-        parent: Run,
         stop: Event,
+        earlier: Earlier | None,
         *,
         jobs: int,
         device: str,
         description: str,
+        command: str,
     ) -> None:
         self.prepared = prepared
         self.config = prepared.config
         self.tracker = tracker
-        self.parent = parent
         self.stop = stop
+        self.earlier = earlier
         self.jobs = jobs
         self.device = device
-        self.description = description
+        self.description = description or (earlier.description if earlier else "")
         self.kept = {k: prepared.kept(k) for k in self.config.experts}
-        self.mean = MeanOverExperts(self.config.experts, parent.log_metrics)
+        self.parent = self._open_parent(command)
+        self.mean = MeanOverExperts(self.config.experts, self.parent.log_metrics)
         self.children: dict[int, Run] = {}
         self.errors: dict[int, str] = {}
         self.painter = Painter()
 
+    def _open_parent(self, command: str) -> Run:
+        if self.earlier is not None:
+            return self.tracker.resume_run(self.earlier.run_id)
+        said = {"nnt.description": self.description, "nnt.command": command}
+        return self.tracker.start_run(
+            self.config.name,
+            description=self.description or self.config.description,
+            tags=self.prepared.tags | {k: v for k, v in said.items() if v},
+        )
+
     def run(self) -> TrainingResult:
+        """Leave no run RUNNING, whatever happens."""
+        try:
+            return self._run()
+        except KeyboardInterrupt:
+            self._abandon("KILLED", "interrupted")
+            raise
+        except BaseException as err:
+            self._abandon("FAILED", f"{type(err).__name__}: {err}")
+            raise
+
+    def _run(self) -> TrainingResult:
         self._log_inputs()
-        self._start_children()
+        self._open_children()
         try:
             fits = self._fit_all()
         finally:
-            self.painter.close()
-        outcome = self._outcome()
-        experts, figures = self._report(fits)
-        self._finish_children(experts)
-        self.parent.log_file(self.parent.directory / "app.log", "logs")
-        self.parent.finish(outcome, "; ".join(self.errors.values()))
-        return TrainingResult(
-            run_id=self.parent.run_id,
-            experiment_id=self.parent.experiment_id,
-            tracking_uri=self.tracker.uri,
-            outcome=outcome,
-            experts=experts,
-            val=figures["val"],
-            test=figures["test"],
-        )
+            self.painter.close(draw=not self.stop.is_set())
+        ending = Ending(
+            self.prepared, self.parent, self.children, fits, self.errors,
+            self.mean.history, self.stop,
+        )  # fmt: skip
+        ending.log_weights()
+        if not self.stop.is_set():
+            try:
+                experts, figures = ending.judge(self.description)
+            except StoppedError:
+                log.info("stopped before all figures were computed")
+            else:
+                return self._finish(experts, figures)
+        return self._interrupt(ending.unjudged())
 
     def _log_inputs(self) -> None:
         parent, code = self.parent, self.prepared.code
@@ -215,18 +221,26 @@ class _Training:
             tracks = self.prepared.splits[split]
             parent.log_dataset(split, tracks.digest, source, split, len(tracks))
 
-    def _start_children(self) -> None:
+    def _open_children(self) -> None:
         for expert in self.config.experts:
             own = self.config.for_expert(expert)
-            child = self.tracker.start_child(
-                self.parent,
-                f"expert_{expert}",
-                {"config": self.config.name, "expert": str(expert)},
-                expected_points=own.epochs,
-            )
+            child = self._open_child(expert, own.epochs)
             child.log_params({f"cfg.{k}": v for k, v in own.flat().items()})
             child.log_text(own.to_yaml(), "config.yaml")
             self.children[expert] = child
+
+    def _open_child(self, expert: int, epochs: int) -> Run:
+        if self.earlier is not None and expert in self.earlier.children:
+            stored = self.earlier.children[expert]
+            child = self.tracker.resume_run(stored.run_id, expected_points=epochs)
+            self.earlier.fetch_checkpoint(expert, child.directory)
+            return child
+        return self.tracker.start_child(
+            self.parent,
+            f"expert_{expert}",
+            {"config": self.config.name, "expert": str(expert)},
+            expected_points=epochs,
+        )
 
     def _fit_all(self) -> dict[int, FitResult]:
         epochs = {k: self.config.for_expert(k).epochs for k in self.config.experts}
@@ -277,126 +291,49 @@ class _Training:
                 log.error("expert %d failed: %s", expert, err)  # noqa: TRY400
                 self.errors[expert] = f"expert {expert}: {err}"
                 result = None
-            finally:
-                self.mean.finish(expert, failed=expert in self.errors)
-                done.finish(expert)
+            if result is None or result.stop_reason != "stopped":
+                # Of one that was stopped, more epochs may come in another process.
+                self.mean.finish(expert)
+            done.finish(expert)
         child.log_file(path, "logs")
         return result
 
-    def _outcome(self) -> Outcome:
-        if self.stop.is_set():
-            return "KILLED"
-        return "FAILED" if self.errors else "FINISHED"
-
-    def _report(
-        self, fits: dict[int, FitResult]
-    ) -> tuple[dict[int, ExpertResult], dict[str, dict[str, float]]]:
-        if not fits:
-            experts = {k: self._expert_result(k, None, {}) for k in self.children}
-            return experts, {split: {} for split in JUDGED_SPLITS}
-        weights = {k: self._weights(k, result) for k, result in fits.items()}
-        self._log_weights(weights)
-        self._log_model(weights)
-        networks = Networks(weights)
-        judged = {split: self._judge(split, networks) for split in SPLITS}
-        experts = {
-            k: self._expert_result(k, fits.get(k), judged) for k in self.children
-        }
-        figures = {split: judged[split].metrics() for split in JUDGED_SPLITS}
-        last = max(result.epochs for result in fits.values())
-        ends = {
-            "best_epoch": float(np.mean([r.best_epoch for r in fits.values()])),
-            "epochs": float(np.mean([r.epochs for r in fits.values()])),
-        }
-        self.parent.log_metrics(ends, 0)
-        for split in JUDGED_SPLITS:
-            _log_final(self.parent, split, figures[split], last)
-            if self.config.plot_every:
-                log_plots(self.parent, split, judged[split], None)
-        curves = plots.learning_curves(self.mean.history)
-        self.parent.log_bytes(plots.png(curves), "plots/learning_curves.png")
-        for split in SPLITS:
-            log_predictions(self.parent, split, judged[split])
-        self._log_summary(experts, judged)
-        return experts, figures
-
-    def _weights(self, expert: int, result: FitResult) -> ExpertWeights:
-        own = self.config.for_expert(expert)
-        return ExpertWeights(state=result.state, model=own.model, act=own.act)
-
-    def _log_weights(self, weights: dict[int, ExpertWeights]) -> None:
-        for expert, own in weights.items():
-            child = self.children[expert]
-            write_weights(child.directory / "weights.json", {expert: own})
-            child.log_file(child.directory / "weights.json")
-        write_weights(self.parent.directory / "weights.json", weights)
-        self.parent.log_file(self.parent.directory / "weights.json")
-
-    def _log_model(self, experts: Collection[int]) -> None:
-        tracks = self.prepared.splits["test"]
-        served = np.flatnonzero(np.isin(tracks.expert, list(experts)) | (-1 in experts))
-        _, first = np.unique(tracks.expert[served], return_index=True)
-        rows = served[first]
-        path = self.parent.directory / "weights.json"
-        self.parent.log_model(path, tracks[rows], self.config.out_size)
-
-    def _judge(self, split: str, networks: Networks) -> Judged:
-        tracks = self.prepared.splits[split]
-        kept = self.config.filter(tracks)
-        return Judged(tracks, kept, networks, self.config.loss)
-
-    def _expert_result(
-        self, expert: int, result: FitResult | None, judged: Mapping[str, Judged]
-    ) -> ExpertResult:
-        child = self.children[expert]
-        if result is None:
-            return ExpertResult(
-                run_id=child.run_id, best_epoch=0, epochs=0, stop_reason="failed",
-                error=self.errors.get(expert, "not trained"),
-            )  # fmt: skip
-        figures = {split: judged[split].metrics(expert) for split in JUDGED_SPLITS}
-        child.log_metrics(
-            {"best_epoch": float(result.best_epoch), "epochs": float(result.epochs)}, 0
-        )
-        for split in JUDGED_SPLITS:
-            _log_final(child, split, figures[split], result.epochs)
-            if self.config.plot_every:
-                log_plots(child, split, judged[split], expert)
-        return ExpertResult(
-            run_id=child.run_id,
-            best_epoch=result.best_epoch,
-            epochs=result.epochs,
-            stop_reason=result.stop_reason,
-            val=figures["val"],
-            test=figures["test"],
-        )
-
-    def _log_summary(
-        self, experts: dict[int, ExpertResult], judged: Mapping[str, Judged]
-    ) -> None:
-        digests = {s: t.digest for s, t in self.prepared.splits.items()}
-        value = summary(self.config, self.prepared.code, digests, experts, judged)
-        path = write_json(value, self.parent.directory / "summary.json")
-        self.parent.log_file(path)
-        note = describe(self.config, self.description, experts, self.prepared.digest)
-        self.parent.set_tags({"mlflow.note.content": note})
-
-    def _finish_children(self, experts: dict[int, ExpertResult]) -> None:
+    def _finish(
+        self, experts: dict[int, ExpertResult], figures: dict[str, dict[str, float]]
+    ) -> TrainingResult:
         for expert, child in self.children.items():
             if expert in self.errors:
                 child.finish("FAILED", self.errors[expert])
-            elif experts[expert].stop_reason == "stopped":
-                child.finish("KILLED", "stopped on request")
             else:
                 child.finish("FINISHED", experts[expert].stop_reason)
+        outcome: Outcome = "FAILED" if self.errors else "FINISHED"
+        self.parent.log_file(self.parent.directory / "app.log", "logs")
+        self.parent.finish(outcome, "; ".join(self.errors.values()))
+        return self._result(outcome, experts, figures)
 
+    def _interrupt(self, experts: dict[int, ExpertResult]) -> TrainingResult:
+        self._abandon("KILLED", STOPPED)
+        return self._result("KILLED", experts, {split: {} for split in JUDGED_SPLITS})
 
-def _log_final(run: Run, split: str, figures: Mapping[str, float], epochs: int) -> None:
-    """Log the figures of the best weights.
+    def _abandon(self, outcome: Outcome, reason: str) -> None:
+        """End all runs so that they can be resumed."""
+        for child in self.children.values():
+            child.finish(outcome, reason, resumable=True)
+        self.parent.log_file(self.parent.directory / "app.log", "logs")
+        self.parent.finish(outcome, reason, resumable=True)
 
-    Those that have a curve get one point more, after its end; the others are at
-    step 0, where MLflow draws bars to compare runs by.
-    """
-    for name, value in figures.items():
-        has_curve = split == "val" and name in CURVES
-        run.log_metrics({f"{split}/{name}": value}, epochs + 1 if has_curve else 0)
+    def _result(
+        self,
+        outcome: Outcome,
+        experts: dict[int, ExpertResult],
+        figures: dict[str, dict[str, float]],
+    ) -> TrainingResult:
+        return TrainingResult(
+            run_id=self.parent.run_id,
+            experiment_id=self.parent.experiment_id,
+            tracking_uri=self.tracker.uri,
+            outcome=outcome,
+            experts=experts,
+            val=figures["val"],
+            test=figures["test"],
+        )

@@ -1,0 +1,231 @@
+"""What a training computes and keeps once its experts are fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from threading import Event
+
+import numpy as np
+
+from nnt import plots
+from nnt.engine import FitResult
+from nnt.networks import Networks
+from nnt.tracking import Run
+from nnt.training.data import SPLITS
+from nnt.training.prepare import Prepared
+from nnt.training.report import (
+    Judged,
+    describe,
+    log_plots,
+    log_predictions,
+    summary,
+    write_json,
+)
+from nnt.training.result import ExpertResult
+from nnt.weights import ExpertWeights, write_weights
+
+__all__ = ["JUDGED_SPLITS", "Ending", "StoppedError"]
+
+JUDGED_SPLITS = ("val", "test")
+
+CURVES = ("loss", "loss_vs_reference", "z_std_cm", "z_trimmed_std_cm")
+"""Figures of the validation rows that every epoch has, too."""
+
+Figures = dict[str, dict[str, float]]
+History = Mapping[int, Sequence[Mapping[str, float]]]
+
+
+class StoppedError(Exception):
+    """The training was asked to stop before all was computed."""
+
+
+class Ending:
+    """Weights, figures, plots and predictions of the experts that were fitted.
+
+    Parameters
+    ----------
+    prepared : Prepared
+        Configuration and rows.
+    parent : Run
+        The run of the training.
+    children : mapping of int to Run
+        The run of each expert.
+    fits : mapping of int to FitResult
+        Experts that did not fail.
+    errors : mapping of int to str
+        Why each of the others failed.
+    history : mapping of int to sequence of dict
+        Metrics of every epoch of each expert.
+    stop : threading.Event
+        Set to compute no more.
+    """
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        parent: Run,
+        children: Mapping[int, Run],
+        fits: Mapping[int, FitResult],
+        errors: Mapping[int, str],
+        history: History,
+        stop: Event,
+    ) -> None:
+        self.prepared = prepared
+        self.config = prepared.config
+        self.parent = parent
+        self.children = children
+        self.fits = fits
+        self.errors = errors
+        self.history = history
+        self.stop = stop
+
+    def log_weights(self) -> None:
+        """Write ``weights.json`` of each expert, and of all for the parent."""
+        weights = self._weights()
+        for expert, own in weights.items():
+            child = self.children[expert]
+            write_weights(child.directory / "weights.json", {expert: own})
+            child.log_file(child.directory / "weights.json")
+        if weights:
+            write_weights(self.parent.directory / "weights.json", weights)
+            self.parent.log_file(self.parent.directory / "weights.json")
+
+    def _weights(self) -> dict[int, ExpertWeights]:
+        weights = {}
+        for expert, result in self.fits.items():
+            own = self.config.for_expert(expert)
+            weights[expert] = ExpertWeights(
+                state=result.state, model=own.model, act=own.act
+            )
+        return weights
+
+    def unjudged(self) -> dict[int, ExpertResult]:
+        """How far each expert came, with the figures of its best epoch."""
+        return {k: self._expert_result(k, self._best_epoch(k)) for k in self.children}
+
+    def _best_epoch(self, expert: int) -> Figures:
+        fitted = self.fits.get(expert)
+        if fitted is None or fitted.best_epoch == 0:
+            return {}
+        row = self.history[expert][fitted.best_epoch - 1]
+        val = {k.removeprefix("val/"): v for k, v in row.items() if k[:4] == "val/"}
+        return {"val": val}
+
+    def judge(self, description: str) -> tuple[dict[int, ExpertResult], Figures]:
+        """Compute and log everything that follows from the weights.
+
+        Returns
+        -------
+        results : dict of int to ExpertResult
+            Of each expert.
+        figures : dict
+            Figures over the rows of all experts, for ``val`` and ``test``.
+
+        Raises
+        ------
+        StoppedError
+            `stop` was set on the way.
+        """
+        if not self.fits:
+            return self.unjudged(), {split: {} for split in JUDGED_SPLITS}
+        self._log_model()
+        networks = Networks(self._weights())
+        judged = {split: self._judge(split, networks) for split in SPLITS}
+        experts = {k: self._log_expert(k, judged) for k in self.children}
+        figures = self._log_parent(judged)
+        curves = plots.learning_curves(self.history)
+        self.parent.log_bytes(plots.png(curves), "plots/learning_curves.png")
+        for split in SPLITS:
+            self._check_stop()
+            log_predictions(self.parent, split, judged[split])
+        self._log_summary(experts, judged, description)
+        return experts, figures
+
+    def _log_model(self) -> None:
+        self._check_stop()
+        tracks, experts = self.prepared.splits["test"], list(self.fits)
+        served = np.flatnonzero(np.isin(tracks.expert, experts) | (-1 in experts))
+        _, first = np.unique(tracks.expert[served], return_index=True)
+        rows = served[first]
+        path = self.parent.directory / "weights.json"
+        self.parent.log_model(path, tracks[rows], self.config.out_size)
+
+    def _check_stop(self) -> None:
+        if self.stop.is_set():
+            raise StoppedError
+
+    def _judge(self, split: str, networks: Networks) -> Judged:
+        self._check_stop()
+        tracks = self.prepared.splits[split]
+        kept = self.config.filter(tracks)
+        return Judged(tracks, kept, networks, self.config.loss)
+
+    def _log_expert(self, expert: int, judged: Mapping[str, Judged]) -> ExpertResult:
+        if expert not in self.fits:
+            return self._expert_result(expert, {})
+        child, result = self.children[expert], self.fits[expert]
+        figures = {split: judged[split].metrics(expert) for split in JUDGED_SPLITS}
+        ends = {"best_epoch": float(result.best_epoch), "epochs": float(result.epochs)}
+        child.log_metrics(ends, 0)
+        for split in JUDGED_SPLITS:
+            self._check_stop()
+            _log_final(child, split, figures[split], result.epochs)
+            if self.config.plot_every:
+                log_plots(child, split, judged[split], expert)
+        return self._expert_result(expert, figures)
+
+    def _log_parent(self, judged: Mapping[str, Judged]) -> Figures:
+        figures = {split: judged[split].metrics() for split in JUDGED_SPLITS}
+        fits = self.fits.values()
+        ends = {
+            "best_epoch": float(np.mean([result.best_epoch for result in fits])),
+            "epochs": float(np.mean([result.epochs for result in fits])),
+        }
+        self.parent.log_metrics(ends, 0)
+        last = max(result.epochs for result in fits)
+        for split in JUDGED_SPLITS:
+            self._check_stop()
+            _log_final(self.parent, split, figures[split], last)
+            if self.config.plot_every:
+                log_plots(self.parent, split, judged[split], None)
+        return figures
+
+    def _expert_result(self, expert: int, figures: Figures) -> ExpertResult:
+        run_id, fitted = self.children[expert].run_id, self.fits.get(expert)
+        if fitted is None:
+            return ExpertResult(
+                run_id=run_id, best_epoch=0, epochs=0, stop_reason="failed",
+                error=self.errors.get(expert, "not trained"),
+            )  # fmt: skip
+        return ExpertResult(
+            run_id=run_id,
+            best_epoch=fitted.best_epoch,
+            epochs=fitted.epochs,
+            stop_reason=fitted.stop_reason,
+            val=figures.get("val", {}),
+            test=figures.get("test", {}),
+        )
+
+    def _log_summary(
+        self,
+        experts: dict[int, ExpertResult],
+        judged: Mapping[str, Judged],
+        description: str,
+    ) -> None:
+        digests = {s: t.digest for s, t in self.prepared.splits.items()}
+        value = summary(self.config, self.prepared.code, digests, experts, judged)
+        path = write_json(value, self.parent.directory / "summary.json")
+        self.parent.log_file(path)
+        note = describe(self.config, description, experts, self.prepared.digest)
+        self.parent.set_tags({"mlflow.note.content": note})
+
+
+def _log_final(run: Run, split: str, figures: Mapping[str, float], epochs: int) -> None:
+    """Log the figures of the best weights.
+
+    Those that have a curve get one point more, after its end; the others are at
+    step 0, where MLflow draws bars to compare runs by.
+    """
+    for name, value in figures.items():
+        has_curve = split == "val" and name in CURVES
+        run.log_metrics({f"{split}/{name}": value}, epochs + 1 if has_curve else 0)

@@ -1,0 +1,192 @@
+"""A run that was interrupted, and whether a training may go on in it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnt.engine import checkpoint_exists
+from nnt.errors import TrackingError, TrainingError, shorten
+from nnt.tracking import StoredRun, open_run
+from nnt.training.prepare import Prepared
+
+__all__ = ["CHECKPOINT", "Earlier", "find_earlier"]
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT = Path("checkpoints") / "last.safetensors"
+"""In the local directory of an expert's run, and among its artifacts."""
+
+IGNORED = ("workers", "description", "category", "data")
+"""Keys without influence on the result; rows are compared by their digest."""
+
+FIXED = (
+    "model", "in_size", "out_size", "act", "loss", "optim", "experts", "seed",
+    "filter", "dist", "engine",
+)  # fmt: skip
+"""Keys without which a checkpoint has no meaning: not even by force."""
+
+MAX_SHOWN = 20
+MAX_PARAM = 6000
+"""Longer values are cut in the store."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing in which a training differs from the run to be resumed."""
+
+    what: str
+    before: str
+    now: str
+    is_fixed: bool
+
+    def __str__(self) -> str:
+        return (
+            f"{self.what}: {shorten(self.before)} in the run, {shorten(self.now)} now"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """The run to be resumed, with the runs of its experts."""
+
+    run: StoredRun
+    children: Mapping[int, StoredRun]
+
+    @property
+    def run_id(self) -> str:
+        """ID of the parent run."""
+        return self.run.run_id
+
+    @property
+    def description(self) -> str:
+        """What the training was said to be for."""
+        return self.run.tags.get("nnt.description", "")
+
+    def check(self, prepared: Prepared, *, force: bool) -> None:
+        """Refuse a training whose end would not be that of the run.
+
+        Raises
+        ------
+        TrainingError
+            Data, configuration or code differ; with `force`, only where the
+            checkpoints have no meaning for the training.
+        """
+        found = self._differences(prepared)
+        if force:
+            for difference in found:
+                log.warning("resumed by force: %s", difference)
+        refused = [d for d in found if d.is_fixed or not force]
+        if not refused:
+            return
+        shown = "".join(f"\n  {difference}" for difference in refused[:MAX_SHOWN])
+        if len(refused) > MAX_SHOWN:
+            shown += f"\n  and {len(refused) - MAX_SHOWN} more"
+        remedy = (
+            "the checkpoints have no meaning for it; start a new training"
+            if any(d.is_fixed for d in refused)
+            else "repeat what the run was started with, or resume with --force"
+        )
+        raise TrainingError(
+            f"run {self.run_id} cannot be resumed by this training: {remedy}{shown}"
+        )
+
+    def _differences(self, prepared: Prepared) -> list[Difference]:
+        tags, code = self.run.tags, prepared.tags
+        found = [
+            Difference(what, tags.get(tag, "none"), code[tag], tag == "data.digest")
+            for what, tag in (
+                ("data", "data.digest"),
+                ("code, commit", "git.commit"),
+                ("code, uncommitted changes", "git.diff"),
+                ("code, version of NNT", "nnt.version"),
+            )
+            if tags.get(tag, "none") != code[tag]
+        ]
+        return found + self._changed_keys(prepared)
+
+    def _changed_keys(self, prepared: Prepared) -> list[Difference]:
+        before = {
+            key.removeprefix("cfg."): value
+            for key, value in self.run.params.items()
+            if key.startswith("cfg.")
+        }
+        if not before:
+            return []  # it was interrupted before it could tell
+        now = {key: str(value) for key, value in prepared.config.flat().items()}
+        return [
+            Difference(key, before.get(key, "not set"), now.get(key, "not set"), fixed)
+            for key in sorted(before.keys() | now.keys())
+            if not _is_in(key, IGNORED)
+            and before.get(key, "")[:MAX_PARAM] != now.get(key, "")[:MAX_PARAM]
+            for fixed in [_is_in(key, FIXED)]
+        ]
+
+    def fetch_checkpoint(self, expert: int, directory: Path) -> None:
+        """Get the checkpoint of an expert from its run where none is at hand."""
+        place = directory / CHECKPOINT
+        if checkpoint_exists(place):
+            return
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            child = self.children[expert]
+            found = child.download(CHECKPOINT.as_posix(), place.parent)
+            found.replace(place)
+        except TrackingError:
+            log.warning(
+                "expert %d: there is no checkpoint in %s; it starts from its beginning",
+                expert,
+                directory,
+            )
+
+
+def _is_in(key: str, names: tuple[str, ...]) -> bool:
+    parts = key.split(".")
+    if parts[0].startswith("expert_") and len(parts) > 1:
+        parts = parts[1:]
+    return parts[0] in names
+
+
+def find_earlier(text: str, uri: str) -> Earlier:
+    """Find the run to be resumed.
+
+    Parameters
+    ----------
+    text : str
+        A run, as `open_run` takes it.
+    uri : str
+        The store.
+
+    Raises
+    ------
+    TrackingError
+        There is no such run.
+    TrainingError
+        It has ended, or it is not that of a training.
+    """
+    run = open_run(text, uri)
+    parent = run.tags.get("mlflow.parentRunId")
+    if parent is not None:
+        raise TrainingError(
+            f"run {run.run_id} is {run.name} of a training; resume that: {parent}"
+        )
+    if "data.digest" not in run.tags:
+        raise TrainingError(
+            f"run {run.run_id} ({run.name}) is not a training that NNT has begun; "
+            "start a new one"
+        )
+    outcome = run.tags.get("nnt.outcome")
+    if outcome is not None and run.tags.get("nnt.resumable") != "true":
+        raise TrainingError(
+            f"run {run.run_id} ({run.name}) is finished ({outcome}), there is nothing "
+            "to resume; to train on from its weights, start a new training with "
+            f"-m load_pre_trained_weights={run.run_id}"
+        )
+    children = {
+        int(child.tags["expert"]): child
+        for child in run.children()
+        if child.tags.get("expert", "").lstrip("-").isdigit()
+    }
+    return Earlier(run, children)

@@ -1,0 +1,344 @@
+"""A training that was interrupted ends as one that was not."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+import nnt
+from nnt.cli import main
+from nnt.errors import TrackingError, TrainingError
+from nnt.tracking import MlflowTracker, open_run
+from nnt.tracking.process import is_dead, lock_run, process_tags
+from nnt.training import TrainingResult
+
+SMALL = {
+    "data": {"simulate": {"tracks": 1500, "seed": 1}, "split": [0.6, 0.2, 0.2]},
+    "experts": [0, 4],
+    "epochs": 6,
+    "plot_every": 0,
+    "batch_size": 128,
+}
+
+
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make the tables once; it takes seconds."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    MlflowTracker(f"sqlite:///{path}").close()
+    return path
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in list(os.environ):
+        if name.startswith("MLFLOW_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(empty_store, tmp_path)
+    return tmp_path
+
+
+class StopAfter(Event):
+    """Is set once it has been asked so many times, as by a signal in between."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.left = times
+
+    def is_set(self) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+
+def train(stop_after: int | None = None, jobs: int = 1, **more: Any) -> TrainingResult:
+    named = {k: more.pop(k) for k in ("resume", "force", "description") if k in more}
+    config = nnt.load_config("baseline_v2", overrides={**SMALL, **more})
+    stop = None if stop_after is None else StopAfter(stop_after)
+    return nnt.train(config, jobs=jobs, stop=stop, **named)
+
+
+def everything(run_id: str) -> dict[str, Any]:
+    """All of a training that must not depend on interruptions."""
+    client = MlflowTracker()._client
+    run = open_run(run_id)
+    found: dict[str, Any] = {"weights": run.read_text("weights.json")}
+    for one in (run, *run.children()):
+        found[one.name] = {
+            name: [
+                (p.step, p.value) for p in client.get_metric_history(one.run_id, name)
+            ]
+            for name in one.metrics
+        }
+        found[f"params of {one.name}"] = dict(one.params)
+        found[f"status of {one.name}"] = (one.status, one.tags.get("nnt.outcome"))
+        inputs = client.get_run(one.run_id).inputs.dataset_inputs
+        found[f"inputs of {one.name}"] = sorted(i.dataset.name for i in inputs)
+        if one is not run:
+            found[f"csv of {one.name}"] = one.read_text("metrics.csv")
+    return found
+
+
+def assert_same(first: dict[str, Any], second: dict[str, Any]) -> None:
+    assert first.keys() == second.keys()
+    for key, value in first.items():
+        assert value == second[key], key
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(
+    tmp_path_factory: pytest.TempPathFactory, empty_store: Path
+) -> dict[str, Any]:
+    """What the small training is when it is left alone."""
+    place = tmp_path_factory.mktemp("uninterrupted")
+    shutil.copy(empty_store, place)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        return everything(train().run_id)
+
+
+@pytest.mark.parametrize("stop_after", [0, 3, 9, 17])
+def test_a_stopped_training_ends_as_one_that_was_not(
+    stop_after: int, uninterrupted: dict[str, Any]
+) -> None:
+    stopped = train(stop_after)
+    assert stopped.outcome == "KILLED"
+    again = train(resume=stopped.run_id, jobs=2)
+    assert again.run_id == stopped.run_id
+    assert_same(everything(again.run_id), uninterrupted)
+
+
+def test_a_training_that_is_stopped_all_the_time() -> None:
+    whole = everything(train(restarts=2, epochs=3).run_id)
+    stopped = train(4, restarts=2, epochs=3)
+    for patience in range(4, 24, 4):
+        if stopped.outcome != "KILLED":
+            break
+        stopped = train(patience, restarts=2, epochs=3, resume=stopped.run_id)
+    assert stopped.outcome == "FINISHED"
+    assert_same(everything(stopped.run_id), whole)
+
+
+def test_a_thinned_curve_has_no_point_of_the_stop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("nnt.tracking.mlflow_tracker.MAX_POINTS", 2)
+    whole = everything(train(epochs=8).run_id)
+    stopped = train(5, epochs=8)
+    assert_same(everything(train(epochs=8, resume=stopped.run_id).run_id), whole)
+
+
+LONG = {
+    "epochs": 600,
+    "experts": [0],
+    "engine": "torch",
+    "early_stopping_patience": None,
+}
+
+
+def start_process(home: Path, **values: Any) -> subprocess.Popen[bytes]:
+    """Train in a process of its own, in the store of the test."""
+    command = [sys.executable, "-m", "nnt", "train", "baseline_v2", "-p"]
+    for key, value in {**SMALL, **values}.items():
+        command += ["-m", f"{key}={'null' if value is None else value}"]
+    paths = [str(Path(nnt.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    return subprocess.Popen(
+        command,
+        cwd=home,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def kill_at_checkpoint(process: subprocess.Popen[bytes], home: Path) -> str:
+    """Kill it without warning as soon as it has one; return the run's ID."""
+    end = time.monotonic() + 100
+    while process.poll() is None and time.monotonic() < end:
+        if list(home.rglob("checkpoints/last.safetensors")):
+            break
+        time.sleep(0.02)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    (config,) = (
+        path
+        for path in home.glob(".nnt/runs/*/config.yaml")
+        if (path.parent / "git").is_dir()
+    )
+    return config.parent.name
+
+
+def test_a_killed_process_loses_nothing(home: Path) -> None:
+    run_id = kill_at_checkpoint(start_process(home, **LONG), home)
+    killed = open_run(run_id)
+    assert killed.status == "RUNNING"
+    assert is_dead(killed.tags)
+    result = train(**LONG, resume=run_id)
+    assert "resumed after epoch" in open_run(run_id).read_text("logs/app.log")
+    assert_same(everything(result.run_id), everything(train(**LONG).run_id))
+
+
+def test_a_finished_run_says_so() -> None:
+    done = train(epochs=1)
+    with pytest.raises(TrainingError, match="is finished"):
+        train(epochs=1, resume=done.run_id)
+
+
+def test_a_run_with_failed_experts_has_ended() -> None:
+    done = train(filter="dataset_filters.ExpertFilter(0)", epochs=1)
+    assert done.outcome == "FAILED"
+    with pytest.raises(TrainingError, match=r"is finished \(FAILED\)"):
+        train(filter="dataset_filters.ExpertFilter(0)", resume=done.run_id)
+
+
+def test_an_error_of_the_program_can_be_resumed(
+    monkeypatch: pytest.MonkeyPatch, uninterrupted: dict[str, Any]
+) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("nnt.training.ending.log_predictions", fail)
+        with pytest.raises(MemoryError):
+            train()
+    found = MlflowTracker()._client.search_runs(["1"])
+    (failed,) = (run for run in found if "data.digest" in run.data.tags)
+    assert {r.status for r in open_run(failed.info.run_id).children()} == {"FAILED"}
+    again = train(resume=failed.info.run_id)
+    assert_same(everything(again.run_id), uninterrupted)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "is_fixed"),
+    [("learning_rate", 0.5, False), ("seed", 9, True), ("act", "relu", True)],
+)
+def test_another_configuration_is_refused_with_its_difference(
+    key: str, value: object, is_fixed: bool
+) -> None:
+    stopped = train(3)
+    with pytest.raises(TrainingError, match=rf"{key}: .* in the run, .*{value}"):
+        train(resume=stopped.run_id, **{key: value})
+    if is_fixed:
+        with pytest.raises(TrainingError, match="start a new training"):
+            train(resume=stopped.run_id, force=True, **{key: value})
+    else:
+        again = train(resume=stopped.run_id, force=True, **{key: value})
+        assert again.outcome == "FINISHED"
+
+
+def test_other_data_are_refused_even_by_force() -> None:
+    stopped = train(3)
+    data = {"simulate": {"tracks": 1500, "seed": 2}, "split": [0.6, 0.2, 0.2]}
+    with pytest.raises(TrainingError, match="data: '"):
+        train(resume=stopped.run_id, data=data, force=True)
+
+
+def test_other_code_is_refused_unless_forced(monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped = train(3)
+    monkeypatch.setattr("nnt.training.prepare.__version__", "99")
+    with pytest.raises(TrainingError, match=r"version of NNT.*'99' now"):
+        train(resume=stopped.run_id)
+    assert train(resume=stopped.run_id, force=True).outcome == "FINISHED"
+
+
+def test_how_many_workers_is_nobodys_business() -> None:
+    stopped = train(3)
+    assert train(resume=stopped.run_id, workers=1).outcome == "FINISHED"
+
+
+def test_an_expert_is_not_resumed_alone() -> None:
+    stopped = train(3)
+    with pytest.raises(TrainingError, match=stopped.run_id):
+        train(resume=stopped.experts[0].run_id)
+
+
+def test_a_run_of_another_program_is_not_resumed() -> None:
+    client = MlflowTracker()._client
+    other = client.create_run("0").info.run_id
+    with pytest.raises(TrainingError, match="not a training"):
+        train(resume=other)
+
+
+def test_checkpoints_come_from_the_store_where_no_file_is_left(
+    home: Path, uninterrupted: dict[str, Any]
+) -> None:
+    stopped = train(9)
+    shutil.rmtree(home / ".nnt")
+    again = train(resume=stopped.run_id)
+    assert "resumed after epoch" in open_run(again.run_id).read_text("logs/app.log")
+    assert_same(everything(again.run_id), uninterrupted)
+
+
+def test_a_training_without_any_checkpoint_starts_again(
+    home: Path, uninterrupted: dict[str, Any]
+) -> None:
+    stopped = train(0)
+    shutil.rmtree(home / ".nnt")
+    shutil.rmtree(home / "mlruns")
+    again = train(resume=stopped.run_id)
+    assert_same(everything(again.run_id), uninterrupted)
+
+
+def test_the_description_is_kept() -> None:
+    stopped = train(3, description="for the thesis")
+    train(resume=stopped.run_id)
+    assert "for the thesis" in open_run(stopped.run_id).tags["mlflow.note.content"]
+
+
+def test_a_run_that_is_trained_now_is_not_resumed(home: Path) -> None:
+    stopped = train(3)
+    with (
+        lock_run(home / ".nnt" / "runs" / stopped.run_id, stopped.run_id),
+        pytest.raises(TrackingError, match=f"process {os.getpid()}"),
+    ):
+        train(resume=stopped.run_id)
+
+
+def test_this_process_is_not_dead() -> None:
+    assert not is_dead(process_tags())
+
+
+def test_another_process_of_the_same_number_does_not_revive() -> None:
+    assert is_dead({**process_tags(), "nnt.process_start": "17.0"})
+
+
+@pytest.mark.parametrize("tags", [{}, {"nnt.host": "elsewhere"}, {"nnt.pid": "x"}])
+def test_what_is_not_known_is_not_called_dead(tags: dict[str, str]) -> None:
+    assert not is_dead({**process_tags(), **tags} if tags else {})
+
+
+def test_under_mlflow_run_the_new_run_points_to_the_old(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stopped = train(3)
+    client = MlflowTracker()._client
+    given = client.create_run("0", run_name="sassy-mouse-1").info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", given)
+    assert train(resume=stopped.run_id).run_id == stopped.run_id
+    assert open_run(given).tags["nnt.resumes"] == stopped.run_id
+
+
+def options(**values: Any) -> list[str]:
+    pairs = {**SMALL, **values}.items()
+    return [part for key, value in pairs for part in ("-m", f"{key}={value}")]
+
+
+def test_the_command_line_resumes_and_tells_how() -> None:
+    stopped = train(3)
+    command = ["train", "baseline_v2", *options(), "--resume"]
+    done = CliRunner().invoke(main, [*command, stopped.run_id, "--json"])
+    assert done.exit_code == 0, done.output
+    again = CliRunner().invoke(main, [*command, stopped.run_id])
+    assert again.exit_code == 1
+    assert "is finished" in again.stderr
