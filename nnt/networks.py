@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -12,14 +12,21 @@ from torch import nn
 from nnt.detector import theta_to_deg, z_to_cm
 from nnt.errors import DataError
 from nnt.firmware import classic_network
-from nnt.fixedpoint import DEFAULT_PRECISION, classic, snap_text_inputs
+from nnt.fixedpoint import (
+    DEFAULT_PRECISION,
+    check_precision,
+    classic,
+    hidden_nodes,
+    snap_text_inputs,
+)
 from nnt.models import build_model
 from nnt.tracks import Tracks
 from nnt.weights import ExpertWeights
 
-__all__ = ["Networks"]
+__all__ = ["FixedPointNetworks", "Networks"]
 
 F32 = npt.NDArray[np.float32]
+I64 = npt.NDArray[np.int64]
 
 CHUNK = 1 << 16
 
@@ -65,12 +72,16 @@ class Networks:
         """
         return self.predict_inputs(tracks.inputs, tracks.expert)
 
-    def predict_inputs(self, inputs: F32, expert: npt.NDArray[np.int64]) -> F32:
+    def predict_inputs(self, inputs: F32, expert: I64) -> F32:
         """Predict rows of 27 inputs, each by the expert given for it."""
-        return self._routed(inputs, expert, lambda k, rows: _run(self._models[k], rows))
+        return self.routed(inputs, expert, lambda k, rows: _run(self._models[k], rows))
 
     def predict_fixed_point(
-        self, tracks: Tracks, precision: Sequence[int] = DEFAULT_PRECISION
+        self,
+        tracks: Tracks,
+        precision: Sequence[int] = DEFAULT_PRECISION,
+        *,
+        saturate_13_bit: bool = False,
     ) -> F32:
         """Predict every row in the integer arithmetic of the firmware.
 
@@ -80,6 +91,8 @@ class Networks:
             Their inputs are snapped to the grid that text files round.
         precision : sequence of 6 int
             Fractional bits, see `nnt.fixedpoint.DEFAULT_PRECISION`.
+        saturate_13_bit : bool
+            Keep outputs in a signed word, as `nnt.fixedpoint.classic` does.
 
         Returns
         -------
@@ -93,36 +106,31 @@ class Networks:
         DataError
             Rows belong to an expert that is not there, or the precision is none.
         """
-        return self.predict_fixed_point_inputs(tracks.inputs, tracks.expert, precision)
+        return FixedPointNetworks(
+            self, precision, saturate_13_bit=saturate_13_bit
+        ).predict(tracks)
 
-    def predict_fixed_point_inputs(
+    def routed(
         self,
         inputs: F32,
-        expert: npt.NDArray[np.int64],
-        precision: Sequence[int] = DEFAULT_PRECISION,
-    ) -> F32:
-        """Predict rows of 27 inputs as `predict_fixed_point` does those of a table."""
-        layers = {k: classic_network(k, own).layers for k, own in self.experts.items()}
-
-        def run(k: int, rows: F32) -> F32:
-            (w1, b1), (w2, b2) = layers[k]
-            integers = classic(snap_text_inputs(rows), w1, b1, w2, b2, precision)
-            scaled: F32 = (integers / 2.0 ** precision[3]).astype(np.float32)
-            return scaled
-
-        return self._routed(inputs, expert, run)
-
-    def _routed(
-        self,
-        inputs: F32,
-        expert: npt.NDArray[np.int64],
+        expert: I64,
         run: Callable[[int, F32], F32],
     ) -> F32:
-        if inputs.shape != (len(expert), self.in_size):
-            raise DataError(
-                f"inputs: expected shape ({len(expert)}, {self.in_size}), one row per "
-                f"expert number, found {inputs.shape}"
-            )
+        """Let a function of expert and inputs run the rows of each expert."""
+        self._check_rows(inputs, expert)
+        output = np.zeros((len(inputs), self.out_size), dtype=np.float32)
+        for k, rows in self.rows_of_experts(expert):
+            output[rows] = run(k, inputs[rows])
+        return output
+
+    def rows_of_experts(self, expert: I64) -> Iterator[tuple[int, I64]]:
+        """Give the rows that each expert serves, in chunks that fit the cache.
+
+        Raises
+        ------
+        DataError
+            Rows belong to an expert that is not there.
+        """
         missing = sorted(set(np.unique(expert).tolist()) - self.experts.keys())
         if missing and -1 not in self.experts:
             raise DataError(
@@ -130,14 +138,18 @@ class Networks:
                 f"experts {sorted(self.experts)}; train that expert or leave its "
                 "rows out"
             )
-        output = np.zeros((len(inputs), self.out_size), dtype=np.float32)
         for k in self.experts:
             served = np.isin(expert, [*missing, -1]) if k == -1 else expert == k
             rows = np.flatnonzero(served)
             for start in range(0, len(rows), CHUNK):
-                chunk = rows[start : start + CHUNK]
-                output[chunk] = run(k, inputs[chunk])
-        return output
+                yield k, rows[start : start + CHUNK]
+
+    def _check_rows(self, inputs: F32, expert: I64) -> None:
+        if inputs.shape != (len(expert), self.in_size):
+            raise DataError(
+                f"inputs: expected shape ({len(expert)}, {self.in_size}), one row per "
+                f"expert number, found {inputs.shape}"
+            )
 
     def predict_physical(self, tracks: Tracks) -> tuple[F32, F32 | None]:
         """Predict z in cm and theta in degrees (None for networks of z only)."""
@@ -147,6 +159,72 @@ class Networks:
             return z_cm, None
         theta_deg: F32 = theta_to_deg(output[:, 1])
         return z_cm, theta_deg
+
+
+class FixedPointNetworks:
+    """The experts of a run as the firmware computes them.
+
+    Parameters
+    ----------
+    networks : Networks
+        Of the classic shape.
+    precision : sequence of 6 int
+        Fractional bits, see `nnt.fixedpoint.DEFAULT_PRECISION`.
+    saturate_13_bit : bool
+        Keep outputs in a signed word, as `nnt.fixedpoint.classic` does.
+
+    Raises
+    ------
+    ExportError
+        The firmware cannot hold the network of an expert.
+    DataError
+        The precision is none.
+    """
+
+    def __init__(
+        self,
+        networks: Networks,
+        precision: Sequence[int] = DEFAULT_PRECISION,
+        *,
+        saturate_13_bit: bool = False,
+    ) -> None:
+        self.precision = check_precision(precision)
+        self.saturate_13_bit = saturate_13_bit
+        self.experts = networks.experts
+        self.forms = {k: classic_network(k, own) for k, own in self.experts.items()}
+        self._networks = networks
+
+    def predict(self, tracks: Tracks) -> F32:
+        """Predict every row; see `Networks.predict_fixed_point`."""
+        return self.predict_inputs(tracks.inputs, tracks.expert)
+
+    def predict_inputs(self, inputs: F32, expert: I64) -> F32:
+        """Predict rows of 27 inputs, each by the expert given for it."""
+        return self._networks.routed(inputs, expert, self._run)
+
+    def _run(self, k: int, rows: F32) -> F32:
+        (w1, b1), (w2, b2) = self.forms[k].layers
+        integers = classic(
+            snap_text_inputs(rows), w1, b1, w2, b2, self.precision,
+            saturate_13_bit=self.saturate_13_bit,
+        )  # fmt: skip
+        scaled: F32 = (integers / 2.0 ** self.precision[3]).astype(np.float32)
+        return scaled
+
+    def saturated_hidden_share(self, tracks: Tracks) -> F32:
+        """Share of the hidden nodes of each row that the table's end decides.
+
+        Returns
+        -------
+        float32 array, shape (N,)
+        """
+        share = np.zeros(len(tracks), dtype=np.float32)
+        for k, rows in self._networks.rows_of_experts(tracks.expert):
+            w1, b1 = self.forms[k].layers[0]
+            inputs = snap_text_inputs(tracks.inputs[rows])
+            nodes = hidden_nodes(inputs, w1, b1, self.precision)
+            share[rows] = (np.abs(nodes) >= 2 ** self.precision[3]).mean(axis=1)
+        return share
 
 
 def _sizes(expert: ExpertWeights) -> tuple[int, int]:

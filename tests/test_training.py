@@ -32,6 +32,7 @@ ARTIFACTS = [
     "predictions/train.csv.gz",
     "predictions/test.csv.gz",
     "plots/val/z_residual.png",
+    "plots/test_fixed_point/z_difference.png",
     "plots/learning_curves.png",
 ]
 

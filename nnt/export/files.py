@@ -18,7 +18,7 @@ from nnt.export.hough3d_files import write_3dh
 from nnt.export.onnx_files import write_onnx
 from nnt.export.settings import Settings
 from nnt.export.source import Source
-from nnt.fixedpoint.classic_network import check_precision
+from nnt.fixedpoint import check_precision
 
 __all__ = ["MANIFEST", "TARGETS", "export"]
 

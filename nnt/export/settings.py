@@ -25,8 +25,7 @@ from nnt.detector import (
     Z_RANGE_CM,
 )
 from nnt.errors import ExportError, NNTError, shorten
-from nnt.fixedpoint import DEFAULT_PRECISION
-from nnt.fixedpoint.classic_network import check_precision
+from nnt.fixedpoint import DEFAULT_PRECISION, check_precision
 
 __all__ = [
     "Setting",

@@ -5,7 +5,12 @@ BASF2's ``NeuroTrigger``, `hough3d` follows ``NeuroTrigger3DH``.
 """
 
 from nnt.fixedpoint.arithmetic import snap_text_inputs
-from nnt.fixedpoint.classic_network import DEFAULT_PRECISION, classic
+from nnt.fixedpoint.classic_network import (
+    DEFAULT_PRECISION,
+    check_precision,
+    classic,
+    hidden_nodes,
+)
 from nnt.fixedpoint.hough3d_network import hough3d
 from nnt.fixedpoint.preprocessing import (
     Segments,
@@ -19,8 +24,10 @@ __all__ = [
     "DEFAULT_PRECISION",
     "Segments",
     "TrackParameters",
+    "check_precision",
     "classic",
     "classic_inputs",
+    "hidden_nodes",
     "hough3d",
     "relative_ids",
     "snap_text_inputs",

@@ -24,6 +24,7 @@ __all__ = [
     "MAX_BITS",
     "check_precision",
     "classic",
+    "hidden_nodes",
     "tanh_half_table",
 ]
 
@@ -78,14 +79,44 @@ def classic(
     the argument of the table are dropped from its magnitude; the table holds
     the tanh at the middle of the dropped range, computed from a float32.
     """
-    bits = check_precision(precision)
+    output = _run(inputs, [(w1, b1), (w2, b2)], check_precision(precision))
+    return np.minimum(output, 2 ** precision[3] - 1) if saturate_13_bit else output
+
+
+def hidden_nodes(
+    inputs: npt.ArrayLike,
+    w1: npt.ArrayLike,
+    b1: npt.ArrayLike,
+    precision: Sequence[int] = DEFAULT_PRECISION,
+) -> npt.NDArray[np.int64]:
+    """Compute the hidden nodes of `classic`.
+
+    Returns
+    -------
+    int64 array, shape (N, n_hidden)
+        Times ``2**precision[3]``; that number itself where the table ends, for
+        pre-activations beyond 9.7 at the default precision.
+
+    Raises
+    ------
+    DataError
+        As of `classic`.
+    """
+    return _run(inputs, [(w1, b1)], check_precision(precision))
+
+
+def _run(
+    inputs: npt.ArrayLike,
+    layers: Sequence[tuple[npt.ArrayLike, npt.ArrayLike]],
+    bits: tuple[int, ...],
+) -> npt.NDArray[np.int64]:
     node_bits, weight_bits = bits[3], bits[4]
-    floats = checked_layers([(w1, b1), (w2, b2)])
+    floats = checked_layers(layers)
     x = checked_inputs(inputs, floats[0][0].shape[1])
     table = tanh_half_table(*bits[3:])
     # Powers of two scale exactly: the sums come out in units of a table bin.
     per_bin = 2.0 ** -_dropped_bits(bits)
-    layers = [
+    whole = [
         Layer(
             round_half_away(w * 2.0**weight_bits).T * per_bin,
             round_half_away(b * 2.0**weight_bits) * 2.0**node_bits * per_bin + 0.0,
@@ -102,8 +133,7 @@ def classic(
         magnitude: F64 = table.take(bins, mode="clip")
         return np.copysign(magnitude, sums, out=magnitude)
 
-    output = run_layers(x, layers, to_nodes, activate, 2.0**node_bits, 1 / per_bin)
-    return np.minimum(output, 2**node_bits - 1) if saturate_13_bit else output
+    return run_layers(x, whole, to_nodes, activate, 2.0**node_bits, 1 / per_bin)
 
 
 def check_precision(precision: Sequence[int]) -> tuple[int, ...]:

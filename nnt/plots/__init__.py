@@ -12,6 +12,7 @@ A plot of your own is one function under `register`::
 from nnt.plots import figures as _figures  # noqa: F401 (fills the registry)
 from nnt.plots import trigger as _trigger  # noqa: F401 (fills the registry)
 from nnt.plots.curves import learning_curves, sampled_distribution
+from nnt.plots.integers import fixed_point_difference
 from nnt.plots.registry import draw, figures, register
 from nnt.plots.style import canvas, pixels, png
 
@@ -19,6 +20,7 @@ __all__ = [
     "canvas",
     "draw",
     "figures",
+    "fixed_point_difference",
     "learning_curves",
     "pixels",
     "png",

@@ -18,7 +18,7 @@ from mlflow.pyfunc.model import PythonModel
 from nnt.detector import theta_to_deg, z_to_cm
 from nnt.errors import DataError
 from nnt.fixedpoint import DEFAULT_PRECISION
-from nnt.networks import Networks
+from nnt.networks import FixedPointNetworks, Networks
 from nnt.tracks import INPUT_COLUMNS
 from nnt.weights import read_weights
 
@@ -70,9 +70,8 @@ class ExpertsModel(PythonModel):
         if params.get("fixed_point", False):
             bits = params.get("precision", DEFAULT_PRECISION)
             precision = tuple(int(b) for b in bits)
-            scaled = self._networks.predict_fixed_point_inputs(
-                inputs, expert, precision
-            )
+            fixed = FixedPointNetworks(self._networks, precision)
+            scaled = fixed.predict_inputs(inputs, expert)
         else:
             scaled = self._networks.predict_inputs(inputs, expert)
         columns = {"z_cm": z_to_cm(scaled[:, 0]), "z_scaled": scaled[:, 0]}

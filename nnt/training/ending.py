@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from threading import Event
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from nnt.engine import FitResult
 from nnt.networks import Networks
 from nnt.tracking import Run
 from nnt.training.data import SPLITS
+from nnt.training.fixed_point import log_fixed_point
 from nnt.training.prepare import Prepared
 from nnt.training.report import (
     Judged,
@@ -138,7 +140,13 @@ class Ending:
         for split in SPLITS:
             self._check_stop()
             log_predictions(self.parent, split, judged[split])
-        self._log_summary(experts, judged, description)
+        self._check_stop()
+        fixed_point = log_fixed_point(
+            self.parent, self.children, networks,
+            {split: judged[split] for split in JUDGED_SPLITS},
+            draw=bool(self.config.plot_every),
+        )  # fmt: skip
+        self._log_summary(experts, judged, fixed_point, description)
         return experts, figures
 
     def _log_model(self) -> None:
@@ -210,10 +218,12 @@ class Ending:
         self,
         experts: dict[int, ExpertResult],
         judged: Mapping[str, Judged],
+        fixed_point: dict[str, Any],
         description: str,
     ) -> None:
         digests = {s: t.digest for s, t in self.prepared.splits.items()}
         value = summary(self.config, self.prepared.code, digests, experts, judged)
+        value["fixed_point"] = fixed_point
         path = write_json(value, self.parent.directory / "summary.json")
         self.parent.log_file(path)
         note = describe(self.config, description, experts, self.prepared.digest)

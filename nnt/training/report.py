@@ -13,7 +13,7 @@ import numpy.typing as npt
 from nnt import __version__, metrics, plots
 from nnt.config import Config
 from nnt.engine import ExpertData
-from nnt.networks import Networks
+from nnt.networks import FixedPointNetworks, Networks
 from nnt.provenance import CodeState
 from nnt.sampling import BucketSampler, generator
 from nnt.tracking import Run
@@ -50,7 +50,11 @@ class Judged:
     """
 
     def __init__(
-        self, tracks: Tracks, kept: BoolArray, networks: Networks, loss: str
+        self,
+        tracks: Tracks,
+        kept: BoolArray,
+        networks: Networks | FixedPointNetworks,
+        loss: str,
     ) -> None:
         served = np.zeros(len(tracks), dtype=np.bool_)
         for expert in networks.experts:
@@ -58,7 +62,7 @@ class Judged:
         self.tracks = tracks[served]
         self.kept = kept[served]
         self.output = networks.predict(self.tracks)
-        self._loss = loss
+        self.loss = loss
 
     def rows(self, expert: int | None, *, filtered: bool = True) -> BoolArray:
         """Rows of one expert, or (None) of all."""
@@ -78,10 +82,10 @@ class Judged:
             return {}
         output, tracks = self.output[rows], self.tracks[rows]
         targets = tracks.targets[:, : output.shape[1]]
-        result = {"loss": metrics.loss(self._loss, output, targets)}
+        result = {"loss": metrics.loss(self.loss, output, targets)}
         if tracks.reference is not None:
             reference = tracks.reference[:, : output.shape[1]]
-            result["loss_reference"] = metrics.loss(self._loss, reference, targets)
+            result["loss_reference"] = metrics.loss(self.loss, reference, targets)
             if result["loss_reference"] > 0:
                 result["loss_vs_reference"] = result["loss"] / result["loss_reference"]
         return result | metrics.summary(self.predictions(rows))

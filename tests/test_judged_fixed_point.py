@@ -1,0 +1,110 @@
+"""Integers beside floats: what a training and an evaluation tell of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nnt import fixedpoint
+from nnt.models import build_model, initialise
+from nnt.networks import FixedPointNetworks, Networks
+from nnt.tracking import NullTracker
+from nnt.tracks import Tracks
+from nnt.training.fixed_point import JudgedFixedPoint, log_fixed_point
+from nnt.training.report import Judged
+from nnt.weights import ExpertWeights
+
+MakeTracks = Callable[..., Tracks]
+
+
+def networks(model: str = "BaselineModel", factor: float = 1.0) -> Networks:
+    experts = {}
+    for k in range(5):
+        module = build_model(model, 27, 2, "tanh/2")
+        initialise(module, np.random.default_rng(k))
+        state = {
+            n: np.asarray(factor * v.numpy(), dtype=np.float32)
+            for n, v in module.state_dict().items()
+        }
+        experts[k] = ExpertWeights(state, model, "tanh/2")
+    return Networks(experts)
+
+
+def judged(tracks: Tracks, nets: Networks) -> Judged:
+    kept = np.arange(len(tracks)) % 3 > 0
+    return Judged(tracks, kept, nets, "MSELoss")
+
+
+def test_figures_are_those_of_the_integers(make_tracks: MakeTracks) -> None:
+    tracks, nets = make_tracks(400), networks()
+    floats = judged(tracks, nets)
+    found = JudgedFixedPoint(floats, FixedPointNetworks(nets)).metrics()
+    kept = floats.kept
+    whole = nets.predict_fixed_point(tracks)[kept].astype(np.float64)
+    exact = nets.predict(tracks)[kept].astype(np.float64)
+    target = tracks.targets[kept].astype(np.float64)
+    assert found["loss"] == pytest.approx(np.mean((whole - target) ** 2))
+    assert found["loss_float"] == pytest.approx(floats.metrics()["loss"])
+    mse = [np.mean((out - target) ** 2, axis=0) for out in (whole, exact)]
+    assert found["z_mse_vs_float"] == pytest.approx(mse[0][0] / mse[1][0])
+    assert found["theta_mse_vs_float"] == pytest.approx(mse[0][1] / mse[1][1])
+    difference = whole - exact
+    assert found["z_difference_std_cm"] == pytest.approx(100 * difference[:, 0].std())
+    assert found["theta_difference_max_deg"] == pytest.approx(
+        80 * np.abs(difference[:, 1]).max()
+    )
+    assert found["saturated_hidden_share"] == 0
+    assert found["z_std_cm"] == pytest.approx(100 * (whole - target)[:, 0].std())
+
+
+def test_saturated_nodes_are_counted(make_tracks: MakeTracks) -> None:
+    tracks, nets = make_tracks(200), networks(factor=60)
+    floats = judged(tracks, nets)
+    found = JudgedFixedPoint(floats, FixedPointNetworks(nets)).metrics(
+        3, filtered=False
+    )
+    rows = tracks.expert == 3
+    inputs = fixedpoint.snap_text_inputs(tracks.inputs[rows]).astype(np.float64)
+    state = nets.experts[3].state
+    sums = inputs @ state["net.0.weight"].T + state["net.0.bias"]
+    beyond = np.abs(sums) > 9.7041
+    assert found["saturated_hidden_share"] == pytest.approx(beyond.mean(), abs=2e-3)
+    assert 0.05 < found["saturated_hidden_share"] < 1
+    outputs = nets.predict_fixed_point(tracks)[rows]
+    assert found["saturated_output_share"] == np.mean(np.abs(outputs) >= 4095 / 4096)
+    assert found["largest_weight"] == max(np.abs(v).max() for v in state.values())
+
+
+def test_the_name_tells_the_arithmetic(make_tracks: MakeTracks) -> None:
+    nets = networks()
+    floats = judged(make_tracks(20), nets)
+    precision = (12, 8, 8, 10, 6, 8)
+    fixed = FixedPointNetworks(nets, precision, saturate_13_bit=True)
+    assert JudgedFixedPoint(floats, FixedPointNetworks(nets)).name == "fixed_point"
+    name = JudgedFixedPoint(floats, fixed).name
+    assert name == "fixed_point_12_8_8_10_6_8_13bit"
+
+
+def test_a_training_draws_both_and_tells_of_every_expert(
+    make_tracks: MakeTracks, tmp_path: Path
+) -> None:
+    nets, tracker = networks(), NullTracker(tmp_path)
+    parent = tracker.start_run("run", description="", tags={})
+    children = {k: tracker.start_child(parent, str(k), {}) for k in range(5)}
+    splits = {s: judged(make_tracks(300, seed=i), nets) for i, s in enumerate("ab")}
+    told = log_fixed_point(parent, children, nets, splits, draw=True)
+    assert told["precision"] == [12, 8, 8, 12, 10, 10]
+    assert set(told["b"]) == {"all", *(f"expert_{k}" for k in range(5))}
+    drawn = {p.name for p in (parent.directory / "plots/b_fixed_point").iterdir()}
+    assert {"z_difference.png", "theta_difference.png", "z_residual.png"} <= drawn
+
+
+def test_a_network_that_the_firmware_cannot_hold_is_told(
+    make_tracks: MakeTracks, tmp_path: Path
+) -> None:
+    parent = NullTracker(tmp_path).start_run("run", description="", tags={})
+    told = log_fixed_point(parent, {}, networks("SimpleModel"), {}, draw=True)
+    assert "SimpleModel" in told["none"]
