@@ -155,7 +155,8 @@ def concatenate(tables: Sequence[Tracks]) -> Tracks:
     """Put tables one after the other; extras that not all have are dropped."""
     if len(tables) == 1:
         return tables[0]
-    shared = set(tables[0].extras).intersection(*(t.extras for t in tables))
+    # A list: the order of a set of names changes from process to process.
+    shared = [n for n in tables[0].extras if all(n in t.extras for t in tables)]
     references = [t.reference for t in tables if t.reference is not None]
     return Tracks(
         ids=np.concatenate([t.ids for t in tables]),
