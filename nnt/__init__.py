@@ -15,7 +15,13 @@ if TYPE_CHECKING:
     from nnt import metrics as metrics
     from nnt import plots as plots
     from nnt.config import load_config
-    from nnt.evaluation import Evaluation, evaluate, load_networks
+    from nnt.evaluation import (
+        ComparisonResult,
+        Evaluation,
+        compare,
+        evaluate,
+        load_networks,
+    )
     from nnt.networks import Networks
     from nnt.simulation import simulate
     from nnt.tracks import Tracks, read_tracks
@@ -24,11 +30,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "ComparisonResult",
     "Evaluation",
     "Networks",
     "Tracks",
     "TrainingResult",
     "__version__",
+    "compare",
     "evaluate",
     "filters",
     "fixedpoint",
@@ -42,10 +50,12 @@ __all__ = [
 ]
 
 _HOME = {
+    "ComparisonResult": "nnt.evaluation",
     "Evaluation": "nnt.evaluation",
     "Networks": "nnt.networks",
     "Tracks": "nnt.tracks",
     "TrainingResult": "nnt.training",
+    "compare": "nnt.evaluation",
     "evaluate": "nnt.evaluation",
     "load_config": "nnt.config",
     "load_networks": "nnt.evaluation",

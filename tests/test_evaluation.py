@@ -152,3 +152,90 @@ def test_the_table_shows_network_and_reference(
     assert done.exit_code == 0, done.output
     assert "reference" in done.stdout
     assert "expert 3" in done.stdout
+
+
+@pytest.fixture(scope="module")
+def only_z(place: Path, trained: TrainingResult) -> TrainingResult:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.setenv("NNT_CACHE_DIR", str(place / "cache"))
+        overrides = {**SMALL, "experts": [3], "epochs": 1}
+        return nnt.train(nnt.load_config("baseline_v1_only_z", overrides=overrides))
+
+
+def test_a_run_against_itself_differs_by_exactly_nothing(
+    trained: TrainingResult, files: list[Path]
+) -> None:
+    told = invoke(
+        "compare", trained.run_id, trained.run_id, "--data", str(files[0]), "--no-log"
+    )
+    differences = told["runs"][1]["differences"]
+    assert set(differences) == {"all", "expert_0", "expert_3"}
+    for scope in differences.values():
+        assert {(d["value"], d["error"]) for d in scope.values()} == {(0, 0)}
+        assert not any(d["stands_out"] for d in scope.values())
+    assert told["config_differences"] == {}
+    assert told["run_id"] is None
+    assert told["page"] is None
+
+
+def test_figures_and_reference_are_those_of_evaluate(
+    trained: TrainingResult, files: list[Path]
+) -> None:
+    alone = nnt.evaluate(trained.run_id, data=files, log_to_run=False).filtered
+    result = nnt.compare([trained.run_id], data=files, log_to_store=False)
+    network, data_taking = result.to_dict()["runs"]
+    for scope, figures in network["figures"].items():
+        for name, value in figures.items():
+            assert value == pytest.approx(alone[scope][name])
+    assert data_taking["name"] == "data taking"
+    for name, value in data_taking["figures"]["all"].items():
+        if name not in ("loss", "n_tracks"):
+            assert value == pytest.approx(alone["all"][f"{name}_reference"])
+    better = data_taking["differences"]["all"]["z_std_cm"]
+    assert better["value"] < 0
+    assert better["better"]
+
+
+def test_runs_of_other_outputs_and_experts_share_what_they_have(
+    trained: TrainingResult, only_z: TrainingResult, tmp_path: Path
+) -> None:
+    page = tmp_path / "page.html"
+    told = invoke("compare", trained.run_id, only_z.run_id, "-o", str(page))
+    first, second, *_ = told["runs"]
+    assert told["n_tracks"] == trained.experts[3].test["n_tracks"]
+    assert first["figures"]["all"]["z_std_cm"] == pytest.approx(
+        trained.experts[3].test["z_std_cm"]
+    )
+    assert "theta_std_deg" in first["figures"]["all"]
+    assert "theta_std_deg" not in second["figures"]["all"]
+    assert told["config_differences"]["out_size"] == {
+        first["name"]: "2", second["name"]: "1",
+    }  # fmt: skip
+    text = page.read_text()
+    assert text.count("data:image/png;base64,") >= 8
+    assert "<script" not in text
+    assert "http" not in text
+    kept = open_run(told["run_id"])
+    assert kept.tags["nnt.compared"] == f"{trained.run_id} {only_z.run_id}"
+    assert kept.status == "FINISHED"
+    assert f"runs/{only_z.run_id}" in kept.tags["mlflow.note.content"]
+    assert kept.read_text("comparison.html") == text
+    assert kept.download("plots/learning_curves.png", tmp_path).is_file()
+    told_again = json.loads(kept.read_text("comparison.json"))
+    assert told_again["runs"] == told["runs"]
+
+
+def test_names_from_outside_are_escaped_in_the_page(
+    trained: TrainingResult, files: list[Path], tmp_path: Path
+) -> None:
+    weights = open_run(trained.run_id).download("weights.json", tmp_path)
+    named = weights.rename(tmp_path / "<b>x.json")
+    page = tmp_path / "page.html"
+    words = ["compare", f"{named}", "--data", str(files[0]), "--no-log"]
+    done = CliRunner().invoke(main, [*words, "-o", str(page)])
+    assert done.exit_code == 0, done.output
+    assert "&lt;b&gt;x" in page.read_text()
+    assert "<b>x" not in page.read_text()
+    assert f"page: {page}" in done.stdout

@@ -149,11 +149,12 @@ def test_plots_of_the_trigger_can_be_drawn(n: int, reference: bool) -> None:
 def test_feed_down_tells_the_two_sides_apart() -> None:
     z_reco_cm = np.concatenate([np.zeros(50), np.full(20, 60.0), np.full(20, -60.0)])
     z_cm = np.concatenate([np.full(50, 5.0), np.full(20, 60.0), np.full(20, 1.0)])
-    down = trigger._passing_beyond(z_reco_cm, z_cm, 6.0)
-    up = trigger._passing_beyond(-z_reco_cm, z_cm, 6.0)
-    assert set(down[:, 1]) == {0.0}
-    assert set(up[:, 1]) == {1.0}
-    assert down[:, 0].max() < 60
+    down = metrics.shares_beyond(z_reco_cm, z_cm, 6.0, [15, 59, 60])
+    up = metrics.shares_beyond(-z_reco_cm, z_cm, 6.0, [15, 59, 60])
+    np.testing.assert_array_equal(down.share, [0, 0, np.nan])
+    np.testing.assert_array_equal(up.share, [1, 1, np.nan])
+    assert list(down.n_tracks) == [20, 20, 0]
+    assert np.isnan(down.error[2])
 
 
 def test_the_sampled_distribution_tells_how_many_rows_were_used() -> None:

@@ -20,6 +20,7 @@ COMMANDS = {
     "train": ("nnt.cli.train", "Train the experts of a configuration."),
     "config": ("nnt.cli.config", "List, show and check configurations."),
     "evaluate": ("nnt.cli.evaluate", "Judge the networks of a run on any tracks."),
+    "compare": ("nnt.cli.compare", "Compare runs on the same rows."),
     "export": ("nnt.cli.export", "Write the files that BASF2 and the firmware load."),
     "register": ("nnt.cli.register", "Give the model of a run a lasting name."),
     "data": ("nnt.cli.data", "Describe, simulate and split track files."),

@@ -1,6 +1,21 @@
 """Judge the networks of runs on tracks, and let them predict."""
 
+from nnt.evaluation.comparing import Comparison, Difference
+from nnt.evaluation.contenders import Contender
+from nnt.evaluation.contest import ComparisonResult, compare
 from nnt.evaluation.judging import Evaluation, evaluate
+from nnt.evaluation.page import MAIN_FIGURES, shown_difference
 from nnt.evaluation.subject import load_networks
 
-__all__ = ["Evaluation", "evaluate", "load_networks"]
+__all__ = [
+    "MAIN_FIGURES",
+    "Comparison",
+    "ComparisonResult",
+    "Contender",
+    "Difference",
+    "Evaluation",
+    "compare",
+    "evaluate",
+    "load_networks",
+    "shown_difference",
+]

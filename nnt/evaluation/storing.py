@@ -1,19 +1,29 @@
-"""Add an evaluation to the run whose networks were judged."""
+"""Keep evaluations in the runs that were judged, and comparisons as runs."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from nnt import plots
+from nnt.evaluation.comparing import Comparison
+from nnt.evaluation.contenders import Contender
+from nnt.evaluation.history import experts_of
+from nnt.evaluation.page import MAIN_FIGURES, shown
 from nnt.evaluation.rows import Rows
 from nnt.evaluation.subject import Subject
 from nnt.tracking import MlflowTracker, Run, StoredRun
 from nnt.training.report import Judged
 
-__all__ = ["store_evaluation"]
+__all__ = ["store_comparison", "store_evaluation"]
+
+MAX_NOTE_ROWS = 20
+"""Runs in the table of a note; MLflow cuts notes at 8,000 characters."""
+MAX_TAG = 5000
 
 
 def store_evaluation(
@@ -57,19 +67,15 @@ def store_evaluation(
             run.log_dataset(rows.label, rows.digest, source, "evaluation", n_rows)
         _log(run, stored, rows, figures["all"])
         _log_plots(run, folder, judged, None)
-        for expert, child in _experts(stored).items():
+        for expert, child in experts_of(stored).items():
+            if child.run_id == stored.run_id:
+                continue
             own = tracker.reopen(child.run_id, child.experiment_id)
             _log(own, child, rows, figures.get(f"expert_{expert}", {}))
             _log_plots(own, folder, judged, expert)
         _name_run_of_project(tracker, stored, rows)
     finally:
         tracker.close()
-
-
-def _experts(stored: StoredRun) -> dict[int, StoredRun]:
-    tagged = {child.tags.get("expert", ""): child for child in stored.children()}
-    numbers = {str(k): k for k in range(-1, 5)}
-    return {numbers[tag]: child for tag, child in tagged.items() if tag in numbers}
 
 
 def _log(run: Run, stored: StoredRun, rows: Rows, figures: Mapping[str, float]) -> None:
@@ -101,3 +107,80 @@ def _name_run_of_project(tracker: MlflowTracker, stored: StoredRun, rows: Rows) 
         tags={"nnt.kind": "evaluation", "nnt.evaluated": stored.run_id},
     )
     run.finish("FINISHED")
+
+
+def store_comparison(
+    comparison: Comparison, text: str, pictures: Mapping[str, bytes]
+) -> tuple[str, Path]:
+    """Keep a comparison as a run of its own, with links to what it compares.
+
+    Returns
+    -------
+    str
+        ID of the run.
+    Path
+        The page, as a local file.
+
+    Raises
+    ------
+    TrackingError
+        The store does not answer.
+    """
+    tracker = MlflowTracker()
+    try:
+        first, *others = [own.name for own in comparison.contenders if own.subject]
+        beside = others[0] if len(others) == 1 else f"{len(others)} others"
+        run = tracker.start_run(
+            f"compare {first} with {beside}",
+            description=_note(comparison),
+            tags={"nnt.kind": "comparison", "nnt.compared": _ids(comparison)},
+        )
+        rows = comparison.rows
+        run.log_dataset(
+            rows.label, rows.digest, rows.source, "comparison", comparison.n_tracks
+        )
+        for i, own in enumerate(comparison.contenders):
+            figures = own.figures.items()
+            run.log_metrics({k: v for k, v in figures if k.startswith("all/")}, i)
+        told = json.dumps(comparison.to_dict(), indent=2) + "\n"
+        run.log_text(told, "comparison.json")
+        run.log_text(text, "comparison.html")
+        for name, data in pictures.items():
+            run.log_bytes(data, f"plots/{name}.png")
+        run.finish("FINISHED")
+        return run.run_id, run.directory / "comparison.html"
+    finally:
+        tracker.close()
+
+
+def _ids(comparison: Comparison) -> str:
+    runs = [own.subject.run for own in comparison.contenders if own.subject]
+    return " ".join(run.run_id for run in runs if run is not None)[:MAX_TAG]
+
+
+def _note(comparison: Comparison) -> str:
+    metrics = [m for m in MAIN_FIGURES if f"all/{m}" in comparison.first.figures]
+    n_tracks = f"{comparison.n_tracks:,}"
+    head = [
+        f"The same {n_tracks} rows of {comparison.rows.source}, judged by every "
+        "network. `comparison.html` under Artifacts shows plots, differences and "
+        "their errors. Step k of the curves is row k of this table.",
+        "",
+        f"| | network | {' | '.join(MAIN_FIGURES[m] for m in metrics)} |",
+        "|---" * (len(metrics) + 2) + "|",
+    ]
+    rows = [
+        f"| {i} | {_named(own)} | "
+        + " | ".join(shown(own.figures.get(f"all/{m}", math.nan)) for m in metrics)
+        + " |"
+        for i, own in enumerate(comparison.contenders[:MAX_NOTE_ROWS])
+    ]
+    left = len(comparison.contenders) - len(rows)
+    return "\n".join([*head, *rows, *([f"\n… and {left} more."] if left else [])])
+
+
+def _named(own: Contender) -> str:
+    run = None if own.subject is None else own.subject.run
+    if run is None:
+        return own.name
+    return f"[{own.name}](#/experiments/{run.experiment_id}/runs/{run.run_id})"

@@ -17,7 +17,7 @@ from nnt.metrics.trigger import (
     roc_area,
 )
 
-__all__ = ["summary"]
+__all__ = ["network_figures", "summary"]
 
 
 def summary(predicted: Predictions) -> dict[str, float]:
@@ -25,16 +25,23 @@ def summary(predicted: Predictions) -> dict[str, float]:
 
     What cannot be computed, for lack of rows, is left out.
     """
-    if not len(predicted):
+    figures = network_figures(predicted)
+    if not figures:
         return {}
-    figures = {"n_tracks": float(len(predicted))}
-    figures |= _figures(predicted, predicted.z_cm, predicted.theta_deg)
     if predicted.z_reference_cm is not None:
         reference = _figures(
             predicted, predicted.z_reference_cm, predicted.theta_reference_deg
         )
         figures |= {f"{name}_reference": value for name, value in reference.items()}
     return figures
+
+
+def network_figures(predicted: Predictions) -> dict[str, float]:
+    """Figures of the network alone, as in `summary`."""
+    if not len(predicted):
+        return {}
+    figures = {"n_tracks": float(len(predicted))}
+    return figures | _figures(predicted, predicted.z_cm, predicted.theta_deg)
 
 
 def _figures(

@@ -6,6 +6,8 @@ A track *from the collision point* has |z_reco| < 1 cm; a *background* track has
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
@@ -17,11 +19,13 @@ __all__ = [
     "EFFICIENCIES",
     "FEED_Z_CM",
     "SIGNAL_Z_CM",
+    "Shares",
     "binomial_error",
     "cut_at_efficiency_cm",
     "passing_share",
     "rejection_at_efficiency",
     "roc_area",
+    "shares_beyond",
 ]
 
 SIGNAL_Z_CM = 1.0
@@ -90,3 +94,44 @@ def roc_area(z_signal_cm: Floats, z_background_cm: Floats) -> float:
     below = np.searchsorted(signal, background, side="left")
     upto = np.searchsorted(signal, background, side="right")
     return float(np.mean((below + upto) / 2) / len(signal))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Shares:
+    """Shares of tracks; shape (D,) each, NaN where there are no tracks."""
+
+    at: Floats
+    """What they are told against."""
+    share: Floats
+    error: Floats
+    n_tracks: npt.NDArray[np.int64]
+
+
+def shares_beyond(
+    z_reco_cm: Floats, z_cm: Floats, cut_cm: float, far_cm: npt.ArrayLike
+) -> Shares:
+    """Tell feed-down: shares of the tracks from beyond D that pass the cut.
+
+    Parameters
+    ----------
+    z_reco_cm : float array, shape (N,)
+        Of the reconstruction; its negative for feed-up.
+    z_cm : float array, shape (N,)
+        Of the network.
+    cut_cm : float
+        Cut of the trigger.
+    far_cm : float array, shape (D,)
+        Values of D.
+    """
+    far = np.asarray(far_cm, dtype=np.float64)
+    from_far = np.sort(z_reco_cm)
+    passing = np.sort(z_reco_cm[np.abs(z_cm) < cut_cm])
+    n_tracks = len(from_far) - np.searchsorted(from_far, far, side="right")
+    n_passing = len(passing) - np.searchsorted(passing, far, side="right")
+    share = n_passing / np.where(n_tracks > 0, n_tracks, np.nan)
+    return Shares(
+        at=far,
+        share=share,
+        error=np.where(n_tracks > 0, binomial_error(share, n_tracks), np.nan),
+        n_tracks=n_tracks,
+    )

@@ -11,8 +11,13 @@ A plot of your own is one function under `register`::
 
 from nnt.plots import figures as _figures  # noqa: F401 (fills the registry)
 from nnt.plots import trigger as _trigger  # noqa: F401 (fills the registry)
-from nnt.plots.curves import learning_curves, sampled_distribution
+from nnt.plots.curves import (
+    learning_curves,
+    learning_curves_of_runs,
+    sampled_distribution,
+)
 from nnt.plots.integers import fixed_point_difference
+from nnt.plots.overlay import looks, overlays
 from nnt.plots.registry import draw, figures, register
 from nnt.plots.style import canvas, pixels, png
 
@@ -22,6 +27,9 @@ __all__ = [
     "figures",
     "fixed_point_difference",
     "learning_curves",
+    "learning_curves_of_runs",
+    "looks",
+    "overlays",
     "pixels",
     "png",
     "register",

@@ -6,12 +6,24 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nnt.detector import z_to_cm
-from nnt.plots.style import COLOURS, canvas, legend_numbers, log_counts
+from nnt.plots.overlay import Look
+from nnt.plots.style import (
+    COLOURS,
+    canvas,
+    canvas_of_panels,
+    legend_numbers,
+    log_counts,
+    plain_log_scale,
+)
 
-__all__ = ["learning_curves", "sampled_distribution"]
+__all__ = ["learning_curves", "learning_curves_of_runs", "sampled_distribution"]
+
+MAX_POINTS = 500
+"""Points of one curve in a figure of many runs."""
 
 Z_BINS_CM = np.linspace(-100, 100, 101)
 
@@ -94,3 +106,42 @@ def _positive(
         if metrics.get(name, 0.0) > 0 and np.isfinite(metrics[name])
     ]
     return np.array(points, dtype=np.float64).reshape(-1, 2)
+
+
+def learning_curves_of_runs(
+    losses: Mapping[str, Mapping[int, npt.NDArray[np.float64]]],
+    shown: Mapping[str, Look],
+) -> Figure:
+    """Draw the validation losses of several trainings, one panel per expert.
+
+    Parameters
+    ----------
+    losses : mapping
+        Name of the run to expert to float64 array, shape (E, 2): epochs and losses.
+    shown : mapping
+        How each run is drawn.
+    """
+    experts = sorted({expert for own in losses.values() for expert in own})
+    figure, panels = canvas_of_panels(len(experts), "validation loss (network units)")
+    for axes, expert in zip(panels, experts, strict=True):
+        axes.set_title(f"expert {expert}", fontsize=9)
+        for name, own in losses.items():
+            if expert in own:
+                _curve(axes, own[expert], name, shown[name])
+        axes.set_xlabel("epoch", fontsize=8)
+        if axes.lines:
+            plain_log_scale(axes)
+    handles, labels = panels[0].get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, labels, loc="lower center", ncols=4, fontsize=7)
+    return figure
+
+
+def _curve(axes: Axes, points: npt.NDArray[np.float64], name: str, look: Look) -> None:
+    positive = points[(points[:, 1] > 0) & np.isfinite(points[:, 1])]
+    thinned = positive[:: max(1, len(positive) // MAX_POINTS)]
+    axes.plot(
+        *thinned.T, color=look.colour, lw=look.width, zorder=look.order,
+        marker="." if len(thinned) == 1 else None,
+        label=name if look.in_legend else None,
+    )  # fmt: skip

@@ -10,16 +10,27 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullLocator
+from matplotlib.ticker import (
+    FormatStrFormatter,
+    FuncFormatter,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    NullLocator,
+)
 
 from nnt.metrics import std, trimmed_std
 
 __all__ = [
     "COLOURS",
+    "SERIES_COLOURS",
     "canvas",
+    "canvas_of_panels",
+    "canvas_with_ratio",
     "legend_numbers",
     "log_counts",
     "pixels",
+    "plain_log_scale",
     "png",
     "tick_powers",
 ]
@@ -31,6 +42,11 @@ COLOURS = {
     "bias": "#009E73",
 }
 """From the palette of Okabe and Ito, which colour-blind readers can tell apart."""
+
+SERIES_COLOURS = (
+    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D1F",
+)  # fmt: skip
+"""For networks side by side; after black, and most of them from the same palette."""
 
 DPI = 110
 
@@ -88,3 +104,51 @@ def legend_numbers(name: str, values: npt.NDArray[np.floating], unit: str) -> st
         f"mean {np.mean(values):.2f} {unit}, std {std(values):.2f} {unit}\n"
         f"std of central 90 %: {trimmed_std(values):.2f} {unit}"
     )
+
+
+def canvas_with_ratio(
+    title: str, height_ratio: float = 3.0
+) -> tuple[Figure, Axes, Axes]:
+    """Make a figure with a second pair of axes below, over the same values."""
+    figure = Figure(figsize=(7.0, 5.6), dpi=DPI)
+    FigureCanvasAgg(figure)
+    grid = figure.add_gridspec(
+        2, 1, height_ratios=(height_ratio, 1), hspace=0.06,
+        left=0.115, right=0.97, bottom=0.1, top=0.93,
+    )  # fmt: skip
+    above = figure.add_subplot(grid[0])
+    below = figure.add_subplot(grid[1], sharex=above)
+    above.tick_params(labelbottom=False)
+    above.set_title(title)
+    for axes in (above, below):
+        axes.grid(visible=True, alpha=0.25)
+    return figure, above, below
+
+
+def canvas_of_panels(n: int, title: str) -> tuple[Figure, list[Axes]]:
+    """Make a figure with n small panels in rows of three, and room for a legend."""
+    columns = min(n, 3)
+    rows = -(-n // 3)
+    height = 0.9 + 2.6 * rows
+    figure = Figure(figsize=(3.9 * columns + 0.6, height), dpi=DPI)
+    FigureCanvasAgg(figure)
+    figure.subplots_adjust(
+        left=0.075, right=0.985, bottom=0.85 / height, top=1 - 0.55 / height,
+        wspace=0.22, hspace=0.4,
+    )  # fmt: skip
+    figure.suptitle(title, fontsize=11)
+    panels = [figure.add_subplot(rows, columns, i + 1) for i in range(n)]
+    for axes in panels:
+        axes.grid(visible=True, alpha=0.25)
+        axes.tick_params(labelsize=8)
+    return figure, panels
+
+
+def plain_log_scale(axes: Axes) -> None:
+    """Make the vertical axis logarithmic with a few plain numbers."""
+    axes.set_yscale("log")
+    lower, upper = axes.get_ylim()
+    wide = upper > 10 * lower
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if wide else MaxNLocator(5))
+    axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+    axes.yaxis.set_minor_formatter(NullFormatter())

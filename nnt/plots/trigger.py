@@ -12,9 +12,9 @@ from nnt.metrics import (
     Predictions,
     binomial_error,
     cut_at_efficiency_cm,
-    passing_share,
     rejection_at_efficiency,
     roc_area,
+    shares_beyond,
 )
 from nnt.plots.registry import register
 from nnt.plots.style import COLOURS, canvas
@@ -99,13 +99,14 @@ def feed_down(predicted: Predictions) -> Figure:
     for name, z_cm in _series(predicted).items():
         cut_cm = cut_at_efficiency_cm(z_cm[signal], FEED_EFFICIENCY)
         for sign, kind, marker in FEEDS:
-            points = _passing_beyond(sign * predicted.z_reco_cm, z_cm, cut_cm)
-            if not len(points):
+            points = shares_beyond(sign * predicted.z_reco_cm, z_cm, cut_cm, FAR_Z_CM)
+            told = points.n_tracks >= MIN_TRACKS
+            if not told.any():
                 continue
             axes.errorbar(
-                points[:, 0],
-                points[:, 1],
-                yerr=points[:, 2],
+                points.at[told],
+                points.share[told],
+                yerr=points.error[told],
                 fmt=marker,
                 ls="-" if sign > 0 else "--",
                 ms=4,
@@ -120,16 +121,3 @@ def feed_down(predicted: Predictions) -> Figure:
     if axes.get_legend_handles_labels()[0]:
         axes.legend(fontsize=7)
     return figure
-
-
-def _passing_beyond(
-    z_reco_cm: Floats, z_cm: Floats, cut_cm: float
-) -> npt.NDArray[np.float64]:
-    points = []
-    for far_cm in FAR_Z_CM:
-        beyond = z_cm[z_reco_cm > far_cm]
-        if len(beyond) >= MIN_TRACKS:
-            share = passing_share(beyond, cut_cm)
-            error = binomial_error(share, len(beyond))
-            points.append((far_cm, share, error))
-    return np.array(points, dtype=np.float64).reshape(-1, 3)

@@ -1,0 +1,129 @@
+"""``nnt compare``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from nnt.cli.common import (
+    data_option,
+    emit,
+    json_option,
+    log_option,
+    print_table,
+    tell_errors,
+)
+
+if TYPE_CHECKING:
+    from nnt.evaluation import Comparison, Contender
+
+__all__ = ["command"]
+
+MAX_COLUMNS = 4
+"""Networks that fit side by side; more of them become rows of the table."""
+
+
+@click.command("compare")
+@click.argument("runs", nargs=-1, required=True)
+@data_option
+@click.option(
+    "--split", type=click.Choice(["train", "val", "test", "none"]),
+    help="Split of the first run's data, where no files are given. [default: test]",
+)  # fmt: skip
+@log_option
+@click.option(
+    "-o", "--output", "page", type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the HTML page to this file as well.",
+)  # fmt: skip
+@json_option
+@tell_errors
+def command(
+    runs: tuple[str, ...],
+    data: list[str],
+    split: str | None,
+    log: bool,
+    page: Path | None,
+    as_json: bool,
+) -> None:
+    """Judge runs on the same rows; the first is what the others are compared with.
+
+    RUNS are run IDs, runs:/ID, models:/name[@alias] or paths to a weights.json.
+    Differences come with their errors (paired, events drawn anew). Tables, plots
+    and learning curves are kept as a run of their own, with one HTML page.
+
+    \b
+    Examples:
+      nnt compare RUN RUN
+      nnt compare RUN RUN RUN --data period42.gz -o comparison.html
+    """
+    from nnt.evaluation import compare
+
+    split = None if split == "none" else split
+    if data and split:
+        raise click.UsageError("give either --data or --split")
+    # An MLproject hands several runs over in one word.
+    listed = [run for words in runs for run in words.split()]
+    result = compare(listed, data=data, split=split, log_to_store=log, page_to=page)
+    if as_json:
+        emit(result.to_dict())
+        return
+    _show(result.comparison)
+    if result.page is not None:
+        click.echo(f"page: {result.page}")
+    if result.run_id is not None:
+        click.echo(f"kept as run {result.run_id}")
+
+
+def _show(comparison: Comparison) -> None:
+    from nnt.evaluation import MAIN_FIGURES
+
+    names = [f"all/{m}" for m in MAIN_FIGURES if f"all/{m}" in comparison.first.figures]
+    title = (
+        f"{comparison.n_tracks:,} rows of {comparison.rows.source}; differences to "
+        f"{comparison.first.name}; + better, - worse than twice the error"
+    )
+    contenders = comparison.contenders
+    if len(contenders) <= MAX_COLUMNS:
+        columns = ["", *(own.name for own in contenders)]
+        rows = [
+            [n.removeprefix("all/"), *(_cell(comparison, own, n) for own in contenders)]
+            for n in names
+        ]
+    else:
+        columns = ["", *(n.removeprefix("all/").replace("_", " ") for n in names)]
+        rows = [
+            [own.name, *(_short(comparison, own, n) for n in names)]
+            for own in contenders
+        ]
+    print_table(title, columns, rows)
+    differing = comparison.config_differences
+    if not differing:
+        return
+    if len(contenders) <= MAX_COLUMNS:
+        names = list(next(iter(differing.values())))
+        rows = [[k, *(v[name] for name in names)] for k, v in differing.items()]
+        print_table("Where configurations differ", ["", *names], rows)
+    else:
+        click.echo(f"configurations differ in {', '.join(differing)}")
+
+
+def _cell(comparison: Comparison, own: Contender, name: str) -> str:
+    from nnt.evaluation import shown_difference
+
+    told = _short(comparison, own, name)
+    difference = comparison.difference(own, name)
+    if difference is None:
+        return told
+    return f"{told} ({shown_difference(difference)})"
+
+
+def _short(comparison: Comparison, own: Contender, name: str) -> str:
+    if name not in own.figures:
+        return "–"
+    difference = comparison.difference(own, name)
+    mark = ""
+    if difference is not None and difference.better is not None:
+        mark = "+ " if difference.better else "- "
+    return f"{mark}{own.figures[name]:.4g}"

@@ -1,0 +1,129 @@
+"""Networks side by side on the same rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from nnt import metrics
+from nnt.evaluation.subject import Subject
+from nnt.metrics import Portrait, Predictions, Replicas
+from nnt.tracks import Tracks
+
+__all__ = ["DATA_TAKING", "Arena", "Contender", "contenders", "short_names"]
+
+F32 = npt.NDArray[np.float32]
+I64 = npt.NDArray[np.int64]
+
+DATA_TAKING = "data taking"
+"""The network that ran when the data were taken."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Contender:
+    """One network: its figures with what is needed for their errors."""
+
+    name: str
+    subject: Subject | None
+    """None for the network of the data taking."""
+    figures: Mapping[str, float]
+    """``<scope>/<metric>``, a scope being ``all`` or ``expert_k``."""
+    replicas: Replicas
+    portrait: Portrait
+
+
+def short_names(subjects: Sequence[Subject]) -> list[str]:
+    """Name each run so that a person tells it from the others."""
+    named = [
+        s.name if s.run is None else f"{s.name} {s.run.run_id[:6]}" for s in subjects
+    ]
+    seen: dict[str, int] = {}
+    result = []
+    for name in named:
+        seen[name] = seen.get(name, 0) + 1
+        result.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return result
+
+
+class Arena:
+    """Rows that all networks serve, and the draws for their errors.
+
+    Parameters
+    ----------
+    tracks : Tracks
+        The rows.
+    loss : str
+        Name of the loss.
+    n_outputs : int
+        Outputs that all networks have: 1, z; or 2, theta as well.
+    max_rows : int
+        Rows of one draw, about.
+    """
+
+    def __init__(
+        self, tracks: Tracks, loss: str, n_outputs: int, max_rows: int
+    ) -> None:
+        self.tracks = tracks
+        self.loss = loss
+        self.n_outputs = n_outputs
+        self.drawn = metrics.resamples(tracks.event_index, max_rows=max_rows)
+        self.experts = sorted(set(np.unique(tracks.expert).tolist()))
+
+    def judge(self, name: str, subject: Subject | None, output: F32) -> Contender:
+        """Compute figures, their replicas and the curves of one network.
+
+        Parameters
+        ----------
+        name : str
+            For tables and legends.
+        subject : Subject or None
+            None for the network of the data taking.
+        output : float32 array, shape (N, 1) or (N, 2)
+            What it says of the rows, in network units.
+        """
+        predicted = metrics.predictions(self.tracks, output, output)
+
+        def figures(rows: I64 | slice) -> dict[str, float]:
+            told = predicted[rows]
+            n = self.n_outputs
+            return self._figures(
+                told, output[rows][:, :n], self.tracks.targets[rows][:, :n]
+            )
+
+        return Contender(
+            name=name,
+            subject=subject,
+            figures=figures(slice(None)),
+            replicas=metrics.bootstrap(figures, self.drawn),
+            portrait=metrics.portrait(predicted),
+        )
+
+    def _figures(
+        self, predicted: Predictions, output: F32, targets: F32
+    ) -> dict[str, float]:
+        figures: dict[str, float] = {}
+        scopes: dict[str, npt.NDArray[np.bool_] | slice] = {"all": slice(None)}
+        if len(self.experts) > 1:
+            scopes |= {f"expert_{k}": predicted.expert == k for k in self.experts}
+        for scope, rows in scopes.items():
+            told = predicted[rows]
+            if not len(told):
+                continue
+            loss = metrics.loss(self.loss, output[rows], targets[rows])
+            named = {"loss": loss} | metrics.network_figures(told)
+            figures |= {f"{scope}/{name}": value for name, value in named.items()}
+        return figures
+
+
+def contenders(
+    arena: Arena, subjects: Sequence[Subject], names: Sequence[str]
+) -> Iterator[Contender]:
+    """Judge one network after the other, that of the data taking last."""
+    tracks = arena.tracks
+    for name, subject in zip(names, subjects, strict=True):
+        yield arena.judge(name, subject, subject.networks.predict(tracks))
+    if tracks.reference is not None:
+        yield arena.judge(DATA_TAKING, None, tracks.reference)

@@ -1,0 +1,116 @@
+"""Compare runs, draw what they differ in, and keep it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nnt import plots
+from nnt.errors import ConfigError, DataError
+from nnt.evaluation.comparing import Comparison, compare_subjects, open_subjects
+from nnt.evaluation.history import validation_losses
+from nnt.evaluation.page import page
+from nnt.evaluation.storing import store_comparison
+from nnt.evaluation.subject import Subject
+from nnt.progress import show_progress
+
+__all__ = ["ComparisonResult", "compare"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ComparisonResult:
+    """A comparison and where it is kept."""
+
+    comparison: Comparison
+    run_id: str | None
+    """Run that holds the comparison itself; None if it was not logged."""
+    page: Path | None
+    """The HTML page; None if it was not written."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {
+            "run_id": self.run_id,
+            "page": None if self.page is None else str(self.page),
+            **self.comparison.to_dict(),
+        }
+
+
+def compare(
+    runs: Sequence[str],
+    *,
+    data: str | Path | Sequence[str | Path] = (),
+    split: str | None = None,
+    log_to_store: bool = True,
+    page_to: str | Path | None = None,
+) -> ComparisonResult:
+    """Judge runs on the same rows; the first is what the others are compared with.
+
+    Parameters
+    ----------
+    runs : sequence of str
+        Run IDs, ``runs:/ID``, ``models:/name[@alias]`` or paths to a
+        ``weights.json``.
+    data : path or sequence of paths
+        Track files.
+    split : str, optional
+        Split of the first run's data, where no files are given; default: test.
+    log_to_store : bool
+        Keep the comparison as a run of its own.
+    page_to : path, optional
+        Where to write the HTML page as well.
+
+    Raises
+    ------
+    TrackingError
+        There is no such run, or it holds no weights.
+    DataError, ConfigError
+        Rows, weights or a configuration cannot be used.
+    """
+    if not runs:
+        raise ConfigError("compare: expected at least one run, found none")
+    files = [data] if isinstance(data, str | Path) else list(data)
+    subjects = open_subjects(runs)
+    comparison = compare_subjects(subjects, files, split)
+    if not log_to_store and page_to is None:
+        return ComparisonResult(comparison=comparison, run_id=None, page=None)
+    pictures = _pictures(comparison, subjects)
+    text = page(comparison, pictures)
+    place = None if page_to is None else _write(text, Path(page_to))
+    run_id = None
+    if log_to_store:
+        run_id, kept = store_comparison(comparison, text, pictures)
+        place = place or kept
+    return ComparisonResult(comparison=comparison, run_id=run_id, page=place)
+
+
+def _write(text: str, path: Path) -> Path:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as err:
+        raise DataError(
+            f"{path}: the page cannot be written ({err.strerror}); choose another path"
+        ) from err
+    return path
+
+
+def _pictures(comparison: Comparison, subjects: Sequence[Subject]) -> dict[str, bytes]:
+    portraits = {own.name: own.portrait for own in comparison.contenders}
+    ranking = sorted(
+        comparison.contenders,
+        key=lambda own: -own.figures.get("all/rejection_at_eff96", 0.0),
+    )
+    shown = plots.looks(list(portraits), [own.name for own in ranking])
+    drawn = plots.overlays(portraits, comparison.reconstruction, shown)
+    losses = {}
+    with show_progress("Reading curves", "runs") as progress:
+        for i, own in enumerate(comparison.contenders, start=1):
+            run = None if own.subject is None else own.subject.run
+            if run is not None:
+                losses[own.name] = validation_losses(run)
+            progress(min(i, len(subjects)), len(subjects))
+    if any(losses.values()):
+        drawn["learning_curves"] = plots.learning_curves_of_runs(losses, shown)
+    return {name: plots.png(figure) for name, figure in drawn.items()}

@@ -1,0 +1,61 @@
+"""How the losses of stored runs went, epoch by epoch."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from nnt.errors import TrackingError
+from nnt.tracking import StoredRun
+
+__all__ = ["experts_of", "validation_losses"]
+
+F64 = npt.NDArray[np.float64]
+
+NUMBERS = {str(k): k for k in range(-1, 5)}
+
+
+def experts_of(run: StoredRun) -> dict[int, StoredRun]:
+    """Find the runs of the experts of a training; an expert's run is its own.
+
+    Raises
+    ------
+    TrackingError
+        The store does not answer.
+    """
+    own = run.tags.get("expert")
+    nested = [run] if own in NUMBERS else run.children()
+    tagged = {child.tags.get("expert", ""): child for child in nested}
+    return {NUMBERS[tag]: child for tag, child in tagged.items() if tag in NUMBERS}
+
+
+def validation_losses(run: StoredRun) -> dict[int, F64]:
+    """Read the validation loss of every epoch of every expert.
+
+    Returns
+    -------
+    dict of int to float64 array, shape (E, 2)
+        Expert to epochs and losses; an expert without a ``metrics.csv`` is left
+        out.
+    """
+    losses = {}
+    for expert, child in experts_of(run).items():
+        try:
+            text = child.read_text("metrics.csv")
+        except TrackingError:
+            continue
+        points = [_point(row) for row in csv.DictReader(io.StringIO(text))]
+        told = [point for point in points if point is not None]
+        losses[expert] = np.array(told, dtype=np.float64).reshape(-1, 2)
+    return losses
+
+
+def _point(row: Mapping[str, str]) -> tuple[float, float] | None:
+    try:
+        return float(row["epoch"]), float(row["val/loss"])
+    except (KeyError, TypeError, ValueError):
+        return None
