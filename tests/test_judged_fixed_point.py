@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+import nnt
 from nnt import fixedpoint
+from nnt.cli import main
 from nnt.models import build_model, initialise
 from nnt.networks import FixedPointNetworks, Networks
-from nnt.tracking import NullTracker
-from nnt.tracks import Tracks
+from nnt.tracking import NullTracker, open_run
+from nnt.tracks import Tracks, write_tracks
 from nnt.training.fixed_point import JudgedFixedPoint, log_fixed_point
 from nnt.training.report import Judged
 from nnt.weights import ExpertWeights
@@ -108,3 +112,42 @@ def test_a_network_that_the_firmware_cannot_hold_is_told(
     parent = NullTracker(tmp_path).start_run("run", description="", tags={})
     told = log_fixed_point(parent, {}, networks("SimpleModel"), {}, draw=True)
     assert "SimpleModel" in told["none"]
+
+
+def test_an_evaluation_tells_of_integers_and_keeps_them_in_the_run(
+    make_tracks: MakeTracks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    tracks = make_tracks(300, experts=(0, 3))
+    write_tracks(tracks, tmp_path / "rows.gz")
+    trained = nnt.train(
+        {
+            "name": "small",
+            "act": "tanh/2",
+            "experts": [0, 3],
+            "epochs": 1,
+            "plot_every": 0,
+            "data": {"files": ["rows.gz"], "split": [0.6, 0.2, 0.2]},
+        }
+    )
+    words = ["evaluate", trained.run_id, "--data", "rows.gz", "--json"]
+    words += ["--fixed-point", "--precision", "12,8,8,10,6,9", "--saturate-13-bit"]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    figures = told["fixed_point"]["filtered"]["expert_3"]
+    assert told["fixed_point"]["precision"] == [12, 8, 8, 10, 6, 9]
+    assert figures["loss_float"] == told["filtered"]["expert_3"]["loss"]
+    run, name = open_run(trained.run_id), "fixed_point_12_8_8_10_6_9_13bit"
+    child = next(c for c in run.children() if c.tags["expert"] == "3")
+    stored = child.metrics[f"eval_{told['label']}_{name}/loss"]
+    assert stored == pytest.approx(figures["loss"])
+    place = f"evaluations/{told['label']}/plots_{name}/z_difference.png"
+    assert run.download(place, tmp_path).is_file()
+
+
+def test_precision_without_integers_is_wrong_usage() -> None:
+    done = CliRunner().invoke(main, ["evaluate", "0" * 32, "--saturate-13-bit"])
+    assert done.exit_code == 2
+    assert "--fixed-point" in done.stderr

@@ -14,9 +14,11 @@ from nnt.cli.common import (
     print_table,
     tell_errors,
 )
+from nnt.cli.integers import fixed_point_option, precision_option, saturate_option
 
 if TYPE_CHECKING:
     from nnt.evaluation import Evaluation
+    from nnt.evaluation.integers import FixedPointEvaluation
 
 __all__ = ["command"]
 
@@ -33,11 +35,21 @@ PER_EXPERT = (
     "--split", type=click.Choice(["train", "val", "test", "none"]),
     help="Rows of the training's own data, where no files are given. [default: test]",
 )  # fmt: skip
+@fixed_point_option
+@precision_option
+@saturate_option
 @log_option
 @json_option
 @tell_errors
 def command(
-    run: str, data: list[str], split: str | None, log: bool, as_json: bool
+    run: str,
+    data: list[str],
+    split: str | None,
+    fixed_point: bool,
+    precision: tuple[int, ...] | None,
+    saturate_13_bit: bool,
+    log: bool,
+    as_json: bool,
 ) -> None:
     """Judge the networks of a run: resolution, efficiency, rejection, feed-down.
 
@@ -49,13 +61,24 @@ def command(
     Examples:
       nnt evaluate RUN
       nnt evaluate RUN --data period42.gz --json
+      nnt evaluate RUN --fixed-point --precision 12,8,8,12,8,10
     """
     from nnt.evaluation import evaluate
 
     split = None if split == "none" else split
     if data and split:
         raise click.UsageError("give either --data or --split")
-    result = evaluate(run, data=data, split=split, log_to_run=log)
+    if not fixed_point and (precision is not None or saturate_13_bit):
+        raise click.UsageError("--precision and --saturate-13-bit need --fixed-point")
+    result = evaluate(
+        run,
+        data=data,
+        split=split,
+        fixed_point=fixed_point,
+        precision=precision,
+        saturate_13_bit=saturate_13_bit,
+        log_to_run=log,
+    )
     if as_json:
         emit(result.to_dict())
     else:
@@ -68,8 +91,21 @@ def _show(result: Evaluation) -> None:
     )
     if len(result.filtered) > 2:
         print_table("By expert", *_table_of_experts(result.filtered))
+    if result.fixed_point is not None:
+        _show_fixed_point(result.fixed_point)
     if result.logged:
         click.echo(f"added to run {result.run_id}: evaluations/{result.label}")
+
+
+def _show_fixed_point(result: FixedPointEvaluation) -> None:
+    figures = result.filtered["all"]
+    rows = [
+        [name, _cell(figures, name), _cell(figures, f"{name}_float")]
+        for name in figures
+        if not name.endswith("_float") or name.endswith("_vs_float")
+    ]
+    bits = ", ".join(str(n) for n in result.both.networks.precision)
+    print_table(f"In integers ({bits})", ["", "fixed point", "floating point"], rows)
 
 
 def _table_of_all(result: Evaluation) -> tuple[list[str], list[list[str]]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from nnt.cli.common import emit, json_option, print_table, tell_errors
+from nnt.cli.integers import precision_option
 
 __all__ = ["command"]
 
@@ -28,11 +29,7 @@ TARGETS = ("json", "basf2", "fpga", "3dh", "onnx")
     help="The configuration with which BASF2 wrote the training data: its ID ranges, "
     "patterns and scales go unchanged into the files.",
 )  # fmt: skip
-@click.option(
-    "--precision", metavar="BITS", callback=lambda _, __, text: _precision(text),
-    help="Six counts of fractional bits, by commas: phi, factor, ID, nodes, weights, "
-    "table. Default: 12,8,8,12,10,10.",
-)  # fmt: skip
+@precision_option
 @click.option("--overwrite", is_flag=True, help="Replace files that are there already.")
 @json_option
 @tell_errors
@@ -79,13 +76,3 @@ def command(
     for k, expert in manifest["experts"].items():
         for change in expert["changes"]:
             click.echo(f"expert {k}: {change}")
-
-
-def _precision(text: str | None) -> tuple[int, ...] | None:
-    # "none": what an MLproject parameter holds when it was not given.
-    if text is None or text == "none":
-        return None
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError as err:
-        raise click.BadParameter("expected six counts of bits, by commas") from err

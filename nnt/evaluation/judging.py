@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nnt.errors import DataError
+from nnt.evaluation.integers import FixedPointEvaluation, judge_fixed_point
 from nnt.evaluation.rows import Rows, rows_for
 from nnt.evaluation.storing import store_evaluation
 from nnt.evaluation.subject import Subject, open_subject
@@ -39,11 +40,14 @@ class Evaluation:
     """Figures of ``"all"`` rows that pass the filter, and of each ``"expert_k"``."""
     unfiltered: Figures
     """The same without the filter of the training."""
+    fixed_point: FixedPointEvaluation | None = None
+    """The same in the firmware's integers, where asked for."""
     logged: bool = False
     """Whether the run holds this evaluation."""
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
+        fixed = self.fixed_point
         return {
             "run_id": self.run_id,
             "name": self.name,
@@ -53,6 +57,7 @@ class Evaluation:
             "n_tracks": self.n_tracks,
             "filtered": self.filtered,
             "unfiltered": self.unfiltered,
+            **({} if fixed is None else {"fixed_point": fixed.to_dict()}),
             "logged": self.logged,
         }
 
@@ -62,6 +67,9 @@ def evaluate(
     *,
     data: str | Path | Sequence[str | Path] = (),
     split: str | None = None,
+    fixed_point: bool = False,
+    precision: Sequence[int] | None = None,
+    saturate_13_bit: bool = False,
     log_to_run: bool = True,
 ) -> Evaluation:
     """Judge the networks of a run on a split of its own data, or on any files.
@@ -76,6 +84,12 @@ def evaluate(
     split : str, optional
         ``train``, ``val`` or ``test`` of the training's data, where no files are
         given; default: test.
+    fixed_point : bool
+        Also in the integer arithmetic of the firmware.
+    precision : sequence of 6 int, optional
+        Its fractional bits, see `nnt.fixedpoint.DEFAULT_PRECISION`.
+    saturate_13_bit : bool
+        Keep integer outputs in a signed word.
     log_to_run : bool
         Add figures and plots to the run.
 
@@ -85,11 +99,18 @@ def evaluate(
         There is no such run, or it holds no weights.
     DataError
         Rows or weights cannot be used.
+    ExportError
+        Integers are asked for, and the firmware cannot hold the networks.
     """
     subject = open_subject(run)
     files = [data] if isinstance(data, str | Path) else list(data)
     rows = rows_for(subject, files, split)
     judged = judge(subject, rows)
+    whole = (
+        judge_fixed_point(judged, subject, precision, saturate_13_bit=saturate_13_bit)
+        if fixed_point
+        else None
+    )
     stored = log_to_run and subject.run is not None
     result = Evaluation(
         run_id=None if subject.run is None else subject.run.run_id,
@@ -100,10 +121,13 @@ def evaluate(
         n_tracks=len(judged.tracks),
         filtered=_figures(subject, judged, filtered=True),
         unfiltered=_figures(subject, judged, filtered=False),
+        fixed_point=whole,
         logged=stored,
     )
     if stored:
         store_evaluation(subject, rows, judged, result.filtered, result.to_dict())
+        if whole is not None:
+            whole.store(subject, rows)
     return result
 
 

@@ -16,9 +16,9 @@ from nnt.errors import ExportError
 from nnt.fixedpoint import DEFAULT_PRECISION
 from nnt.networks import FixedPointNetworks, Networks
 from nnt.tracking import Run
-from nnt.training.report import Judged, log_plots
+from nnt.training.report import Judged
 
-__all__ = ["JudgedFixedPoint", "log_fixed_point", "log_fixed_point_plots"]
+__all__ = ["JudgedFixedPoint", "log_fixed_point"]
 
 log = logging.getLogger(__name__)
 
@@ -122,23 +122,17 @@ class JudgedFixedPoint:
             for i, (name, unit, size) in enumerate(PHYSICAL[:n_outputs])
         ]
 
-    def log_differences(self, run: Run, folder: str, expert: int | None) -> None:
-        """Draw by how much integers and floats differ."""
+    def log_plots(self, run: Run, folder: str, expert: int | None) -> None:
+        """Draw all plots in integers, and by how much integers and floats differ."""
         rows = self.judged.rows(expert)
         if not rows.any():
             return
+        drawn = plots.figures(self.judged.predictions(rows))
         for name, unit, values in self._physical(rows):
             figure = plots.fixed_point_difference(values, name, unit)
-            run.log_bytes(plots.png(figure), f"{folder}/{name}_difference.png")
-
-
-def log_fixed_point_plots(
-    run: Run, split: str, judged: JudgedFixedPoint, expert: int | None
-) -> None:
-    """Draw the plots of a split again in integers, and the differences."""
-    folder = f"{split}_{judged.name}"
-    log_plots(run, folder, judged.judged, expert)
-    judged.log_differences(run, f"plots/{folder}", expert)
+            drawn[f"{name}_difference"] = figure
+        for name, figure in drawn.items():
+            run.log_bytes(plots.png(figure), f"{folder}/{name}.png")
 
 
 def log_fixed_point(
@@ -184,7 +178,7 @@ def log_fixed_point(
             figures = told[split][f"expert_{expert}"] = both.metrics(expert)
             _log(children[expert], f"{split}_{both.name}", figures)
     if draw:
-        log_fixed_point_plots(parent, split, both, None)
+        both.log_plots(parent, f"plots/{split}_{both.name}", None)
     return told
 
 

@@ -1,0 +1,36 @@
+"""Options of the commands that compute in the firmware's integers."""
+
+from __future__ import annotations
+
+import click
+
+from nnt.cli.common import ABSENT
+
+__all__ = ["fixed_point_option", "precision_option", "saturate_option"]
+
+
+def _precision(
+    _: click.Context, __: click.Parameter, text: str | None
+) -> tuple[int, ...] | None:
+    if text is None or text in ABSENT:
+        return None
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as err:
+        raise click.BadParameter("expected six counts of bits, by commas") from err
+
+
+precision_option = click.option(
+    "--precision", metavar="BITS", callback=_precision,
+    help="Six counts of fractional bits, by commas: phi, factor, ID, nodes, weights, "
+    "table. [default: 12,8,8,12,10,10]",
+)  # fmt: skip
+
+fixed_point_option = click.option(
+    "--fixed-point", is_flag=True, help="In the integer arithmetic of the firmware."
+)
+
+saturate_option = click.option(
+    "--saturate-13-bit", is_flag=True,
+    help="Keep integer outputs in a signed word: 4095 where BASF2 returns 4096.",
+)  # fmt: skip

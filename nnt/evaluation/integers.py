@@ -1,0 +1,116 @@
+"""Judge a run in the firmware's integers, beside its floats."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nnt.evaluation.rows import Rows
+from nnt.evaluation.subject import Subject
+from nnt.fixedpoint import DEFAULT_PRECISION
+from nnt.networks import FixedPointNetworks
+from nnt.tracking import MlflowTracker, Run
+from nnt.training.fixed_point import JudgedFixedPoint
+from nnt.training.report import Judged
+
+__all__ = ["FixedPointEvaluation", "judge_fixed_point"]
+
+Figures = dict[str, dict[str, float]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class FixedPointEvaluation:
+    """What the firmware makes of networks on a table."""
+
+    both: JudgedFixedPoint
+    filtered: Figures
+    """Figures of ``"all"`` rows that pass the filter, and of each ``"expert_k"``."""
+    unfiltered: Figures
+    """The same without the filter of the training."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {
+            "precision": list(self.both.networks.precision),
+            "saturate_13_bit": self.both.networks.saturate_13_bit,
+            "filtered": self.filtered,
+            "unfiltered": self.unfiltered,
+        }
+
+    def store(self, subject: Subject, rows: Rows) -> None:
+        """Log figures and plots to the run and its experts.
+
+        Raises
+        ------
+        TrackingError
+            The store does not answer.
+        """
+        stored = subject.run
+        if stored is None:
+            return
+        tracker = MlflowTracker(stored.uri)
+        try:
+            self._log(tracker.reopen(stored.run_id, stored.experiment_id), rows, None)
+            for child in stored.children():
+                expert = child.tags.get("expert", "")
+                if f"expert_{expert}" in self.filtered:
+                    own = tracker.reopen(child.run_id, child.experiment_id)
+                    self._log(own, rows, int(expert))
+        finally:
+            tracker.close()
+
+    def _log(self, run: Run, rows: Rows, expert: int | None) -> None:
+        prefix = f"eval_{rows.label}" if rows.split is None else rows.split
+        figures = self.filtered["all" if expert is None else f"expert_{expert}"]
+        named = {f"{prefix}_{self.both.name}/{k}": v for k, v in figures.items()}
+        run.log_metrics(named, 0)
+        folder = f"evaluations/{rows.label}/plots_{self.both.name}"
+        self.both.log_plots(run, folder, expert)
+
+
+def judge_fixed_point(
+    floats: Judged,
+    subject: Subject,
+    precision: Sequence[int] | None = None,
+    *,
+    saturate_13_bit: bool = False,
+) -> FixedPointEvaluation:
+    """Judge networks again, in integers.
+
+    Parameters
+    ----------
+    floats : Judged
+        The same rows, judged in floating point.
+    subject : Subject
+        The networks.
+    precision : sequence of 6 int, optional
+        Fractional bits; default: those of the firmware.
+    saturate_13_bit : bool
+        Keep outputs in a signed word.
+
+    Raises
+    ------
+    ExportError
+        The firmware cannot hold the network of an expert.
+    DataError
+        The precision is none.
+    """
+    networks = FixedPointNetworks(
+        subject.networks,
+        DEFAULT_PRECISION if precision is None else precision,
+        saturate_13_bit=saturate_13_bit,
+    )
+    both = JudgedFixedPoint(floats, networks)
+    return FixedPointEvaluation(
+        both=both,
+        filtered=_figures(both, filtered=True),
+        unfiltered=_figures(both, filtered=False),
+    )
+
+
+def _figures(both: JudgedFixedPoint, *, filtered: bool) -> Figures:
+    figures = {"all": both.metrics(filtered=filtered)}
+    for expert in sorted(both.networks.experts):
+        figures[f"expert_{expert}"] = both.metrics(expert, filtered=filtered)
+    return figures
