@@ -18,7 +18,7 @@ from click.testing import CliRunner
 import nnt
 from nnt.cli import main
 from nnt.errors import TrackingError, TrainingError
-from nnt.tracking import MlflowTracker, open_run
+from nnt.tracking import MlflowTracker, StoredRun, open_run
 from nnt.tracking.process import is_dead, lock_run, process_tags
 from nnt.training import TrainingResult
 
@@ -162,13 +162,18 @@ def start_process(home: Path, **values: Any) -> subprocess.Popen[bytes]:
     )
 
 
-def kill_at_checkpoint(process: subprocess.Popen[bytes], home: Path) -> str:
-    """Kill it without warning as soon as it has one; return the run's ID."""
+def wait_for_checkpoint(process: subprocess.Popen[bytes], home: Path) -> None:
     end = time.monotonic() + 100
     while process.poll() is None and time.monotonic() < end:
         if list(home.rglob("checkpoints/last.safetensors")):
-            break
+            return
         time.sleep(0.02)
+    pytest.fail("no checkpoint")
+
+
+def kill_at_checkpoint(process: subprocess.Popen[bytes], home: Path) -> str:
+    """Kill it without warning as soon as it has one; return the run's ID."""
+    wait_for_checkpoint(process, home)
     process.kill()
     assert process.wait() == -signal.SIGKILL
     (config,) = (
@@ -187,6 +192,36 @@ def test_a_killed_process_loses_nothing(home: Path) -> None:
     result = train(**LONG, resume=run_id)
     assert "resumed after epoch" in open_run(run_id).read_text("logs/app.log")
     assert_same(everything(result.run_id), everything(train(**LONG).run_id))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_ends_the_training_in_order(
+    home: Path, number: signal.Signals
+) -> None:
+    process = start_process(home, **LONG)
+    wait_for_checkpoint(process, home)
+    begin = time.monotonic()
+    process.send_signal(number)
+    assert process.wait(30) == 1
+    assert time.monotonic() - begin < 15
+    (stopped,) = (r for r in all_runs() if r.name == "baseline_v2")
+    assert stopped.status == "KILLED"
+    assert stopped.tags["nnt.resumable"] == "true"
+    assert {child.status for child in stopped.children()} == {"KILLED"}
+
+
+def all_runs() -> list[StoredRun]:
+    found = MlflowTracker()._client.search_runs(["1"])
+    return [open_run(run.info.run_id) for run in found]
+
+
+def test_a_training_tells_of_one_that_was_killed(
+    home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run_id = kill_at_checkpoint(start_process(home, **LONG), home)
+    train(epochs=1)
+    assert f"--resume {run_id}" in caplog.text
+    assert "-m epochs=600" in caplog.text
 
 
 def test_a_finished_run_says_so() -> None:

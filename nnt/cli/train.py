@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import signal
 import sys
-from threading import Event
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -19,6 +17,7 @@ from nnt.cli.common import (
     print_table,
     tell_errors,
 )
+from nnt.cli.stopping import Stopper
 
 if TYPE_CHECKING:
     from nnt.training import TrainingResult
@@ -92,16 +91,19 @@ def command(
     if not production:
         given = [*DEBUG_OVERRIDES, *given]
     resolved = load_config(config, given)
+    stopper = Stopper()
+    stopper.watch()
     result = train(
         resolved,
         description=_description(description, production and resume is None),
         jobs=jobs,
         device=device,
         tracker=MlflowTracker(debug=not production),
-        stop=_stop_on_signals(),
+        stop=stopper.event,
         resume=resume,
         force=force,
         command=_command(config, production, solo_expert, overrides, data, device),
+        on_start=partial(_tell_start, stopper),
     )
     if as_json:
         emit(result.to_dict())
@@ -109,6 +111,11 @@ def command(
         _show(result)
     if result.outcome != "FINISHED":
         sys.exit(1)
+
+
+def _tell_start(stopper: Stopper, run_id: str) -> None:
+    stopper.begin()
+    click.echo(f"run {run_id}; Ctrl-C stops it, --resume goes on", err=True)
 
 
 def _is_debug_run(text: str) -> bool:
@@ -153,21 +160,6 @@ def _description(description: str | None, production: bool) -> str:
         text: str = click.prompt("What is this training for?", default="", err=True)
         return text
     return "" if description is None or description in ABSENT else description
-
-
-def _stop_on_signals() -> Event:
-    """Let the first Ctrl-C or SIGTERM end the training in order, the second at once."""
-    stop = Event()
-
-    def handle(number: int, frame: object) -> None:
-        if stop.is_set():
-            os._exit(128 + number)
-        stop.set()
-        click.echo("stopping; again to stop at once", err=True)
-
-    signal.signal(signal.SIGINT, handle)
-    signal.signal(signal.SIGTERM, handle)
-    return stop
 
 
 def _show(result: TrainingResult) -> None:

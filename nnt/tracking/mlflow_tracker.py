@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import re
+import socket
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -19,8 +20,9 @@ import numpy.typing as npt
 from nnt.errors import TrackingError, shorten
 from nnt.tracking.held import Held, held_by
 from nnt.tracking.model import save_model
-from nnt.tracking.process import lock_run, process_tags
+from nnt.tracking.process import is_dead, lock_run, process_tags
 from nnt.tracking.protocol import Outcome, Run
+from nnt.tracking.references import StoredRun, running_on
 from nnt.tracking.store import base_directory, connect, default_uri, experiment_id
 from nnt.tracking.writer import Writer
 from nnt.tracks import Tracks
@@ -353,6 +355,16 @@ class MlflowTracker:
             expected_points,
             held,
         )
+
+    def interrupted(self) -> list[StoredRun]:
+        """Trainings in the experiment whose process on this host has died."""
+        if self._debug:
+            return []
+        experiment = os.environ.get("MLFLOW_EXPERIMENT_ID") or experiment_id(
+            self._client, self.uri, self.base
+        )
+        running = running_on(socket.gethostname(), self.uri, self._client, experiment)
+        return [run for run in running if is_dead(run.tags)]
 
     def close(self) -> int:
         """Deliver what is left; return how many calls could not be delivered."""

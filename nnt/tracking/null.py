@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from nnt.errors import TrackingError
 from nnt.tracking.protocol import Outcome, Run
+from nnt.tracking.references import StoredRun
 from nnt.tracks import Tracks
 
 __all__ = ["NullRun", "NullTracker"]
@@ -100,6 +101,10 @@ class NullTracker:
         raise TrackingError(
             f"run {run_id} cannot be resumed without a store; train with MlflowTracker"
         )
+
+    def interrupted(self) -> list[StoredRun]:
+        """Know of none."""
+        return []
 
     def close(self) -> int:
         """End; there is nothing to deliver."""

@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from nnt.tracking.references import StoredRun
 from nnt.tracks import Tracks
 
 __all__ = ["Outcome", "Run", "Tracker"]
@@ -78,6 +79,10 @@ class Tracker(Protocol):
 
     def resume_run(self, run_id: str, expected_points: int = 0) -> Run:
         """Go on in a run, parent or child, that was interrupted."""
+        ...
+
+    def interrupted(self) -> list[StoredRun]:
+        """Trainings in the store whose process on this host has died."""
         ...
 
     def close(self) -> int:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run as MlflowEntity
 
-__all__ = ["StoredRun", "open_run"]
+__all__ = ["StoredRun", "open_run", "running_on"]
 
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 RUN_URI = re.compile(r"runs:/(?P<id>[0-9a-f]{32})(?:/(?P<path>[\w./-]+))?")
@@ -24,6 +24,7 @@ MODEL_URI = re.compile(
     r"models:/(?P<name>[\w.-]+)(?:@(?P<alias>[\w.-]+)|/(?P<version>\d+))?"
 )
 MAX_TEXT_BYTES = 64 << 20
+MAX_RUNNING = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +156,21 @@ def open_run(text: str, uri: str | None = None) -> StoredRun:
         ) from err
     stored = _stored(run, uri, client)
     return replace(stored, path=found["path"] or "") if found else stored
+
+
+def running_on(
+    host: str, uri: str, client: MlflowClient, experiment_id: str
+) -> list[StoredRun]:
+    """Find the trainings that were begun on a host and have not told their end."""
+    from mlflow.exceptions import MlflowException
+
+    quoted = host.replace("'", "")
+    chosen = f"attributes.status = 'RUNNING' and tags.`nnt.host` = '{quoted}'"
+    try:
+        found = client.search_runs([experiment_id], chosen, max_results=MAX_RUNNING)
+    except MlflowException:
+        return []
+    return [_stored(run, uri, client) for run in found]
 
 
 def _stored(run: MlflowEntity, uri: str, client: MlflowClient) -> StoredRun:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from nnt.engine import checkpoint_exists
 from nnt.errors import TrackingError, TrainingError, shorten
-from nnt.tracking import StoredRun, open_run
+from nnt.tracking import StoredRun, Tracker, open_run
 from nnt.training.prepare import Prepared
 
-__all__ = ["CHECKPOINT", "Earlier", "find_earlier"]
+__all__ = ["CHECKPOINT", "Earlier", "find_earlier", "tell_interrupted"]
 
 log = logging.getLogger(__name__)
 
@@ -190,3 +190,21 @@ def find_earlier(text: str, uri: str) -> Earlier:
         if child.tags.get("expert", "").lstrip("-").isdigit()
     }
     return Earlier(run, children)
+
+
+def tell_interrupted(tracker: Tracker) -> None:
+    """Warn of trainings whose process on this host has died, with the way on."""
+    for run in tracker.interrupted():
+        command = run.tags.get("nnt.command") or f"nnt train {run.name} -p"
+        # The text comes from a store; it shall not move the cursor of a terminal.
+        shown = command if command.isprintable() else "the same command,"
+        log.warning(
+            "run %s (%s) was left RUNNING by process %s, which is gone; in %s, "
+            "go on by: %s --resume %s",
+            run.run_id,
+            run.name,
+            run.tags.get("nnt.pid"),
+            Path(run.tags.get("nnt.directory", ".")).parent.parent,
+            shown,
+            run.run_id,
+        )

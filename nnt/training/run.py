@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -29,7 +29,7 @@ from nnt.training.parent import MeanOverExperts
 from nnt.training.prepare import Prepared, prepare
 from nnt.training.report import log_sampling
 from nnt.training.result import ExpertResult, TrainingResult
-from nnt.training.resume import Earlier, find_earlier
+from nnt.training.resume import Earlier, find_earlier, tell_interrupted
 
 __all__ = ["train"]
 
@@ -49,6 +49,7 @@ def train(
     resume: str | None = None,
     force: bool = False,
     command: str = "",
+    on_start: Callable[[str], None] | None = None,
 ) -> TrainingResult:
     """Train the experts of a configuration side by side and track everything.
 
@@ -76,6 +77,8 @@ def train(
     command : str
         What starts this training from a shell; kept with the run, so that it can
         be named to someone who finds the run interrupted.
+    on_start : callable, optional
+        Told the ID of the parent run as soon as there is one.
 
     Returns
     -------
@@ -95,6 +98,8 @@ def train(
     torch.set_num_threads(1)
     tracker = tracker or MlflowTracker()
     try:
+        if resume is None:
+            tell_interrupted(tracker)
         earlier = find_earlier(resume, tracker.uri) if resume else None
         prepared = prepare(config)
         if earlier is not None:
@@ -103,6 +108,8 @@ def train(
             prepared, tracker, stop or Event(), earlier, jobs=_jobs(config, jobs),
             device=_device(device), description=description, command=command,
         )  # fmt: skip
+        if on_start is not None:
+            on_start(training.parent.run_id)
         with _app_log(training.parent):
             return training.run()
     finally:

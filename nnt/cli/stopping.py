@@ -1,0 +1,91 @@
+"""Signals, and the death of `mlflow run`: how a training is asked to stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    import psutil
+
+__all__ = ["Stopper"]
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+CHECK_EVERY_S = 1.0
+
+
+class Stopper:
+    """Turns the first signal into an ordered end, the second into one at once.
+
+    Attributes
+    ----------
+    event : threading.Event
+        Set when the training shall stop.
+    """
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+        self._has_begun = False
+
+    def watch(self) -> None:
+        """Listen from now on; under `mlflow run` also to its end."""
+        for number in SIGNALS:
+            # `nohup` asks to ignore the end of the terminal.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._handle)
+        if "MLFLOW_RUN_ID" in os.environ:
+            # MLflow that is terminated or killed does not tell its children.
+            chain = _up_to_mlflow()
+            threading.Thread(
+                target=_end_with, args=(chain,), name="ancestors", daemon=True
+            ).start()
+
+    def begin(self) -> None:
+        """From now on there is something to keep before the end."""
+        self._has_begun = True
+
+    def _handle(self, number: int, frame: object) -> None:
+        if self.event.is_set():
+            os._exit(128 + number)
+        self.event.set()
+        if not self._has_begun:
+            raise KeyboardInterrupt
+        click.echo("stopping; again to stop at once", err=True)
+
+
+def _end_with(chain: list[psutil.Process]) -> None:
+    """Ask this process to stop once one of the others has gone."""
+    while chain and all(map(_lives, chain)):
+        time.sleep(CHECK_EVERY_S)
+    if chain:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _up_to_mlflow() -> list[psutil.Process]:
+    """Processes from the parent of this one up to that of `mlflow run`."""
+    import psutil
+
+    chain = []
+    for ancestor in psutil.Process().parents():
+        chain.append(ancestor)
+        try:
+            words = ancestor.cmdline()
+        except psutil.Error:
+            return []
+        if any("mlflow" in word for word in words):
+            return chain
+    return []
+
+
+def _lives(process: psutil.Process) -> bool:
+    import psutil
+
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False

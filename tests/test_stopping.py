@@ -1,0 +1,100 @@
+"""How a training hears that it shall stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import nnt
+
+WAIT = """
+import time
+from nnt.cli.stopping import Stopper
+stopper = Stopper()
+stopper.watch()
+{begin}
+print("ready", flush=True)
+try:
+    print("stopped" if stopper.event.wait(20) else "nothing", flush=True)
+    time.sleep({rest})
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+
+PARENT = """
+import subprocess, sys
+subprocess.run([sys.executable, "-c", {code!r}])
+"""
+
+
+def start(code: str, *arguments: str, **more: str) -> subprocess.Popen[str]:
+    paths = [str(Path(nnt.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), **more},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def told(process: subprocess.Popen[str]) -> str:
+    """All that it still says, at its end."""
+    return process.communicate(timeout=30)[0].strip()
+
+
+def code(*, has_begun: bool = True, rest: float = 0) -> str:
+    begin = "stopper.begin()" if has_begun else ""
+    return WAIT.format(begin=begin, rest=rest)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_first_signal_asks_for_an_ordered_end(number: signal.Signals) -> None:
+    process = start(code())
+    process.send_signal(number)
+    assert told(process) == "stopped"
+    assert process.returncode == 0
+
+
+def test_the_second_signal_ends_at_once() -> None:
+    process = start(code(rest=60))
+    begin = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "stopped\n"
+    process.send_signal(signal.SIGTERM)
+    told(process)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert time.monotonic() - begin < 5
+
+
+def test_before_the_training_has_begun_there_is_nothing_to_keep() -> None:
+    process = start(code(has_begun=False))
+    process.send_signal(signal.SIGTERM)
+    assert told(process) == "interrupted"
+
+
+def test_the_end_of_a_terminal_is_ignored_under_nohup() -> None:
+    ignoring = "import signal\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+    process = start(ignoring + code())
+    process.send_signal(signal.SIGHUP)
+    time.sleep(0.3)
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    assert told(process) == "stopped"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_no_orphan_trains_on_where_mlflow_has_died(number: signal.Signals) -> None:
+    parent = start(PARENT.format(code=code()), "mlflow", MLFLOW_RUN_ID="0" * 32)
+    parent.send_signal(number)
+    assert told(parent) == "stopped"  # by the child, which has the same stdout
