@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         compare,
         evaluate,
         load_networks,
+        predict,
     )
     from nnt.networks import Networks
     from nnt.simulation import simulate
@@ -44,6 +45,7 @@ __all__ = [
     "load_networks",
     "metrics",
     "plots",
+    "predict",
     "read_tracks",
     "simulate",
     "train",
@@ -59,6 +61,7 @@ _HOME = {
     "evaluate": "nnt.evaluation",
     "load_config": "nnt.config",
     "load_networks": "nnt.evaluation",
+    "predict": "nnt.evaluation",
     "read_tracks": "nnt.tracks",
     "simulate": "nnt.simulation",
     "train": "nnt.training",

@@ -216,7 +216,7 @@ def test_runs_of_other_outputs_and_experts_share_what_they_have(
     text = page.read_text()
     assert text.count("data:image/png;base64,") >= 8
     assert "<script" not in text
-    assert "http" not in text
+    assert '="http' not in text
     kept = open_run(told["run_id"])
     assert kept.tags["nnt.compared"] == f"{trained.run_id} {only_z.run_id}"
     assert kept.status == "FINISHED"
@@ -239,3 +239,57 @@ def test_names_from_outside_are_escaped_in_the_page(
     assert "&lt;b&gt;x" in page.read_text()
     assert "<b>x" not in page.read_text()
     assert f"page: {page}" in done.stdout
+
+
+def test_predict_appends_the_outputs_and_keeps_the_table(
+    trained: TrainingResult, files: list[Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "all.gz"
+    words = [trained.run_id, *map(str, files), "-o", str(out)]
+    assert invoke("predict", *words)["rows"] == {str(out): 400}
+    before, after = nnt.read_tracks(files), nnt.read_tracks(out)
+    assert after.digest == before.digest
+    new = np.stack([after.extras["NewZ"], after.extras["NewTheta"]], axis=1)
+    expected = nnt.load_networks(trained.run_id).predict(before)
+    np.testing.assert_array_equal(new, expected)
+    assert set(after.extras) == {*before.extras, "NewZ", "NewTheta"}
+
+
+def test_predict_into_a_directory_writes_a_file_each(
+    trained: TrainingResult, files: list[Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    assert nnt.predict(trained.run_id, files, out) == {
+        out / file.name: 200 for file in files
+    }
+    # What was predicted before gives way to what is predicted now.
+    again = nnt.predict(trained.run_id, out / files[0].name, tmp_path / "again.gz")
+    assert again == {tmp_path / "again.gz": 200}
+    once, twice = nnt.read_tracks(out / files[0].name), nnt.read_tracks(*again)
+    np.testing.assert_array_equal(once.extras["NewZ"], twice.extras["NewZ"])
+
+
+def test_predict_never_replaces_unasked(
+    trained: TrainingResult, files: list[Path], tmp_path: Path
+) -> None:
+    taken = tmp_path / "taken.gz"
+    taken.write_text("mine")
+    with pytest.raises(DataError, match="--overwrite"):
+        nnt.predict(trained.run_id, files, taken)
+    with pytest.raises(DataError, match="is read from"):
+        nnt.predict(trained.run_id, files, files[0], overwrite=True)
+    with pytest.raises(DataError, match="no such directory"):
+        nnt.predict(trained.run_id, files, tmp_path / "no" / "x.gz")
+    assert taken.read_text() == "mine"
+    nnt.predict(trained.run_id, files, taken, overwrite=True)
+    assert len(nnt.read_tracks(taken)) == 400
+
+
+def test_predict_tells_of_rows_that_nobody_serves(
+    trained: TrainingResult, tmp_path: Path, make_tracks
+) -> None:
+    write_tracks(make_tracks(50), tmp_path / "five.gz")
+    with pytest.raises(DataError, match="expert 1 cannot be predicted"):
+        nnt.predict(trained.run_id, tmp_path / "five.gz", tmp_path / "out.gz")
+    assert not (tmp_path / "out.gz").exists()

@@ -21,6 +21,7 @@ COMMANDS = {
     "config": ("nnt.cli.config", "List, show and check configurations."),
     "evaluate": ("nnt.cli.evaluate", "Judge the networks of a run on any tracks."),
     "compare": ("nnt.cli.compare", "Compare runs on the same rows."),
+    "predict": ("nnt.cli.predict", "Append the outputs of a run to track files."),
     "export": ("nnt.cli.export", "Write the files that BASF2 and the firmware load."),
     "register": ("nnt.cli.register", "Give the model of a run a lasting name."),
     "data": ("nnt.cli.data", "Describe, simulate and split track files."),

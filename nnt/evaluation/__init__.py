@@ -5,6 +5,7 @@ from nnt.evaluation.contenders import Contender
 from nnt.evaluation.contest import ComparisonResult, compare
 from nnt.evaluation.judging import Evaluation, evaluate
 from nnt.evaluation.page import MAIN_FIGURES, shown_difference
+from nnt.evaluation.predicting import predict
 from nnt.evaluation.subject import load_networks
 
 __all__ = [
@@ -17,5 +18,6 @@ __all__ = [
     "compare",
     "evaluate",
     "load_networks",
+    "predict",
     "shown_difference",
 ]

@@ -1,0 +1,47 @@
+"""``nnt predict``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from nnt.cli.common import emit, json_option, print_table, tell_errors
+
+__all__ = ["command"]
+
+
+@click.command("predict")
+@click.argument("run")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path),
+    help="File for all rows, or a directory that is there for one file each; names in "
+    ".gz are compressed.",
+)  # fmt: skip
+@click.option("--overwrite", is_flag=True, help="Replace files that are there already.")
+@json_option
+@tell_errors
+def command(
+    run: str, files: tuple[Path, ...], output: Path, overwrite: bool, as_json: bool
+) -> None:
+    """Append what the networks of a run say to every track of FILES.
+
+    The tables come out as they are, with the columns NewZ and NewTheta behind, in
+    network units. RUN is a run ID, runs:/ID, models:/name[@alias] or a path to a
+    weights.json.
+
+    \b
+    Example:
+      nnt predict RUN period42.gz -o predicted.gz
+    """
+    from nnt.evaluation import predict
+
+    written = predict(run, files, output, overwrite=overwrite)
+    rows = {str(path): n for path, n in written.items()}
+    if as_json:
+        emit({"run": run, "rows": rows})
+    else:
+        print_table(
+            "Written", ["file", "rows"], [[k, f"{n:,}"] for k, n in rows.items()]
+        )

@@ -1,0 +1,101 @@
+"""Write what the networks of a run say of every track of files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from nnt.errors import DataError
+from nnt.evaluation.subject import load_networks
+from nnt.networks import Networks
+from nnt.progress import show_progress
+from nnt.tracks import read_tracks, write_tracks
+
+__all__ = ["predict"]
+
+
+def predict(
+    run: str,
+    files: str | Path | Sequence[str | Path],
+    output: str | Path,
+    *,
+    overwrite: bool = False,
+) -> dict[Path, int]:
+    """Append ``NewZ`` and ``NewTheta``, in network units, to the tracks of files.
+
+    Parameters
+    ----------
+    run : str
+        A run ID, ``runs:/ID``, ``models:/name[@alias]`` or a path to a
+        ``weights.json``.
+    files : path or sequence of paths
+        Track files.
+    output : path
+        File for the rows of all files, one after the other; or a directory that
+        is there, for a file of the same name for each. Names that end in ``.gz``
+        are compressed.
+    overwrite : bool
+        Replace files that are there already, never those that are read.
+
+    Returns
+    -------
+    dict of Path to int
+        Rows of each file that was written.
+
+    Raises
+    ------
+    TrackingError
+        There is no such run, or it holds no weights.
+    DataError
+        A file cannot be read or written, or holds rows of an expert that the run
+        lacks.
+    """
+    listed = [files] if isinstance(files, str | Path) else list(files)
+    jobs = _jobs([Path(file) for file in listed], Path(output))
+    _check(jobs, overwrite=overwrite)
+    networks = load_networks(run)
+    return {path: _predict(networks, sources, path) for path, sources in jobs.items()}
+
+
+def _jobs(files: list[Path], output: Path) -> dict[Path, list[Path]]:
+    """Which files go into which."""
+    if not files:
+        raise DataError("predict: expected at least one track file, found none")
+    if not output.is_dir():
+        return {output: files}
+    jobs: dict[Path, list[Path]] = {}
+    for file in files:
+        path = output / file.name
+        if path in jobs:
+            raise DataError(
+                f"{file} and {jobs[path][0]} have the same name, so they cannot both "
+                f"go to {output}; write them to different directories"
+            )
+        jobs[path] = [file]
+    return jobs
+
+
+def _check(jobs: dict[Path, list[Path]], *, overwrite: bool) -> None:
+    read = {source.resolve() for sources in jobs.values() for source in sources}
+    for path in jobs:
+        if path.resolve() in read:
+            raise DataError(f"{path} is read from; choose another output")
+        if path.exists() and not overwrite:
+            raise DataError(
+                f"{path}: there already; choose another output, or give --overwrite "
+                "to replace it"
+            )
+        if not path.parent.is_dir():
+            raise DataError(f"{path.parent}: there is no such directory; make it first")
+
+
+def _predict(networks: Networks, sources: list[Path], path: Path) -> int:
+    with show_progress("Reading", "bytes") as progress:
+        tracks = read_tracks(sources, progress=progress)
+    output = networks.predict(tracks)
+    try:
+        with show_progress(f"Writing {path.name}", "rows") as progress:
+            write_tracks(tracks, path, new=output, progress=progress)
+    except OSError as err:
+        raise DataError(f"{path}: cannot be written ({err.strerror})") from err
+    return len(tracks)
