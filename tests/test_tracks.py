@@ -13,12 +13,14 @@ import pytest
 from nnt.errors import DataError
 from nnt.tracks import (
     Tracks,
+    cache,
     cache_dir,
     concatenate,
     read_tracks,
     reading,
     split_by_event,
     split_like_basf2,
+    write_in_turn,
     write_tracks,
 )
 
@@ -389,3 +391,39 @@ def test_real_sample(sample_file: Path) -> None:
     plain = gzip.decompress(sample_file.read_bytes()).decode().split("\n")
     cells = plain[-2].split("\t")
     np.testing.assert_array_equal(tracks.inputs[-1], np.float32(cells[9:36]))
+
+
+def test_write_in_turn_shares_events_out(
+    make_tracks: MakeTracks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nnt.tracks.writing.CHUNK", 7)
+    tracks = make_tracks(100)
+    paths = [tmp_path / f"{i}.gz" for i in range(3)]
+    seen: list[tuple[int, int]] = []
+    rows = write_in_turn(tracks, paths, progress=lambda *told: seen.append(told))
+    assert seen[-1] == (100, 100)
+    for number, path in enumerate(paths):
+        expected = tracks[tracks.ids["Event"] % 3 == number]
+        assert rows[number] == len(expected)
+        assert_equal(read_tracks(path), expected)
+
+
+def test_write_in_turn_refuses_a_file_without_rows(
+    make_tracks: MakeTracks, tmp_path: Path
+) -> None:
+    one_event = make_tracks(10)
+    one_event.ids["Event"] = 1
+    with pytest.raises(DataError, match=r"0\.gz: no event is left"):
+        write_in_turn(one_event, [tmp_path / "0.gz", tmp_path / "1.gz"])
+    assert not list(tmp_path.glob("*.gz"))
+
+
+def test_a_table_stored_in_parts_is_the_whole_one(make_tracks: MakeTracks) -> None:
+    tracks = make_tracks(50)
+    assert cache.store_parts("parts", (tracks[i : i + 8] for i in range(0, 50, 8)))
+    cache.store("whole", tracks)
+    parts, whole = cache.load("parts"), cache.load("whole")
+    assert parts is not None
+    assert whole is not None
+    assert parts.digest == whole.digest == tracks.digest
+    np.testing.assert_array_equal(parts.extras["RawZ"], tracks.extras["RawZ"])

@@ -110,12 +110,14 @@ def simulate(
     """
     from nnt.progress import show_progress
     from nnt.simulation import simulate as make
-    from nnt.tracks import split_in_turn
+    from nnt.tracks import write_in_turn
 
     targets = _targets(folder, range(1, 4), overwrite)
     with show_progress("Simulating", "tracks") as progress:
         tracks = make(tracks=n_tracks, seed=seed, progress=progress)
-    _write(split_in_turn(tracks, 3), targets, as_json)
+    with show_progress("Writing", "rows") as progress:
+        rows = write_in_turn(tracks, targets, progress=progress)
+    _tell_rows(rows, targets, as_json)
 
 
 def _read(files: Sequence[Path]) -> Tracks:
@@ -155,11 +157,15 @@ def _write(parts: Sequence[Tracks], targets: Sequence[Path], as_json: bool) -> N
     for part, path in zip(parts, targets, strict=True):
         with show_progress(f"Writing {path.name}", "rows") as progress:
             write_tracks(part, path, progress=progress)
-    rows = {str(path): len(part) for part, path in zip(parts, targets, strict=True)}
+    _tell_rows([len(part) for part in parts], targets, as_json)
+
+
+def _tell_rows(rows: Sequence[int], targets: Sequence[Path], as_json: bool) -> None:
+    told = {str(path): n for path, n in zip(targets, rows, strict=True)}
     if as_json:
-        emit({"rows": rows})
+        emit({"rows": told})
     else:
-        print_table("Written", ["file", "rows"], list(rows.items()))
+        print_table("Written", ["file", "rows"], list(told.items()))
 
 
 def _show(summary: Summary) -> None:

@@ -2,10 +2,10 @@
 
 from nnt.tracks.cache import cache_dir
 from nnt.tracks.reading import read_tracks
-from nnt.tracks.splitting import split_by_event, split_in_turn, split_like_basf2
+from nnt.tracks.splitting import split_by_event, split_like_basf2
 from nnt.tracks.summary import Spread, Summary, summarise
 from nnt.tracks.table import ID_COLUMNS, INPUT_COLUMNS, Tracks, concatenate, make_ids
-from nnt.tracks.writing import write_tracks
+from nnt.tracks.writing import write_in_turn, write_tracks
 
 __all__ = [
     "ID_COLUMNS",
@@ -18,8 +18,8 @@ __all__ = [
     "make_ids",
     "read_tracks",
     "split_by_event",
-    "split_in_turn",
     "split_like_basf2",
     "summarise",
+    "write_in_turn",
     "write_tracks",
 ]

@@ -10,7 +10,7 @@ import numpy as np
 from nnt.errors import DataError
 from nnt.tracks.table import Tracks
 
-__all__ = ["split_by_event", "split_in_turn", "split_like_basf2"]
+__all__ = ["split_by_event", "split_like_basf2"]
 
 
 def split_by_event(
@@ -61,9 +61,3 @@ def split_like_basf2(tracks: Tracks) -> list[Tracks]:
     event = tracks.event_index
     stream = np.where(event % 100 == 0, 0, event % 3 + 1)
     return [tracks[stream == i] for i in range(4)]
-
-
-def split_in_turn(tracks: Tracks, n_parts: int) -> list[Tracks]:
-    """Share all events out in turn, as BASF2 does between streams 1, 2 and 3."""
-    part = tracks.event_index % n_parts
-    return [tracks[part == i] for i in range(n_parts)]

@@ -5,17 +5,20 @@ from __future__ import annotations
 import gzip
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from nnt.errors import DataError
 from nnt.progress import Progress, silent
 from nnt.tracks.table import Tracks
 
-__all__ = ["write_tracks"]
+__all__ = ["write_in_turn", "write_tracks"]
+
+Columns = Mapping[str, npt.NDArray[Any]]
 
 CHUNK = 1 << 16
 """Rows that are turned to text at once."""
@@ -44,19 +47,77 @@ def write_tracks(
     progress : Progress
         Called with rows done and rows in all.
     """
-    path = Path(path)
     columns = tracks.columns()
     if new is not None:
         columns |= dict(zip(("NewZ", "NewTheta"), new.T, strict=False))
+    _write([columns], Path(path), len(tracks), progress)
+
+
+def write_in_turn(
+    tracks: Tracks, paths: Sequence[Path], *, progress: Progress = silent
+) -> list[int]:
+    """Share events out in turn, as BASF2 does between streams 1, 2 and 3.
+
+    Only a block of rows is in memory at a time.
+
+    Parameters
+    ----------
+    tracks : Tracks
+        Events have numbers of their own, whatever their run.
+    paths : sequence of Path
+        The files; event n goes to number n modulo their count.
+    progress : Progress
+        Called with rows done and rows in all files.
+
+    Returns
+    -------
+    list of int
+        Rows in each file.
+
+    Raises
+    ------
+    DataError
+        No event is left for one of the files; none is written.
+    """
+    turn = tracks.ids["Event"] % len(paths)
+    rows: list[int] = np.bincount(turn, minlength=len(paths)).tolist()
+    for path, n_rows in zip(paths, rows, strict=True):
+        if not n_rows:
+            raise DataError(f"{path}: no event is left for it; give more data")
+    done = 0
+
+    def told(rows_done: int, _: int) -> None:
+        progress(done + rows_done, len(tracks))
+
+    for number, path in enumerate(paths):
+        _write(_chosen(tracks, turn == number), path, rows[number], told)
+        done += rows[number]
+    return rows
+
+
+def _chosen(tracks: Tracks, mine: npt.NDArray[np.bool_]) -> Iterator[Columns]:
+    for start in range(0, len(tracks), CHUNK):
+        block = slice(start, start + CHUNK)
+        yield tracks[block][mine[block]].columns()
+
+
+def _write(
+    tables: Iterable[Columns], path: Path, n_rows: int, progress: Progress
+) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as raw:
             out = _compressed(raw) if path.suffix == ".gz" else raw
-            out.write(("\t".join(columns) + "\n\n").encode())
-            for start in range(0, len(tracks), CHUNK):
-                part = {n: v[start : start + CHUNK] for n, v in columns.items()}
-                out.write(_text(part))
-                progress(min(start + CHUNK, len(tracks)), len(tracks))
+            done = 0
+            for number, columns in enumerate(tables):
+                if number == 0:
+                    out.write(("\t".join(columns) + "\n\n").encode())
+                length = len(next(iter(columns.values())))
+                for start in range(0, length, CHUNK):
+                    part = {n: v[start : start + CHUNK] for n, v in columns.items()}
+                    out.write(_text(part))
+                    progress(done + min(start + CHUNK, length), n_rows)
+                done += length
             if out is not raw:
                 out.close()
         Path(name).replace(path)
@@ -72,7 +133,7 @@ def _compressed(raw: IO[bytes]) -> gzip.GzipFile:
     )
 
 
-def _text(columns: Mapping[str, npt.NDArray[Any]]) -> memoryview:
+def _text(columns: Columns) -> memoryview:
     """Rows as BASF2 writes them, each with a tab at its end."""
     import pyarrow as pa
     import pyarrow.csv as csv
