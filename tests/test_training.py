@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 from pathlib import Path
@@ -122,6 +124,14 @@ def test_a_run_uri_names_the_file_that_is_read(home: Path) -> None:
     assert open_run(f"runs:/{child}/weights.json").path == "weights.json"
     with pytest.raises(TrackingError, match="other"):
         nnt.load_networks(f"runs:/{child}/other/weights.json")
+
+
+def test_an_expert_is_judged_by_its_own_rows_and_loss(home: Path) -> None:
+    own = {"filter": "dataset_filters.Max2EventsFilter()", "loss": "L1Loss"}
+    result = train(experts=[0, 3], expert_3=own).experts[3]
+    text = open_run(result.run_id).read_text("metrics.csv")
+    best = min(float(row["val/loss"]) for row in csv.DictReader(io.StringIO(text)))
+    assert result.val["loss"] == pytest.approx(best, rel=1e-5)
 
 
 def test_a_training_without_a_store(tmp_path: Path) -> None:

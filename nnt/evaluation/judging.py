@@ -140,7 +140,13 @@ def judge(subject: Subject, rows: Rows) -> Judged:
         The networks serve none of the rows.
     """
     tracks = subject.with_reference(rows.tracks)
-    judged = Judged(tracks, subject.kept(tracks), subject.networks, subject.loss)
+    judged = Judged(
+        tracks,
+        subject.kept(tracks),
+        subject.networks,
+        subject.loss,
+        subject.own_losses,
+    )
     if not len(judged.tracks):
         raise DataError(
             f"{rows.source}: no row belongs to the experts of {subject.text} "

@@ -16,7 +16,7 @@ from nnt.errors import NNTError
 from nnt.networks import Networks
 from nnt.tracking import StoredRun, open_run
 from nnt.tracks import Tracks
-from nnt.training.data import with_reference
+from nnt.training.data import kept_rows, with_reference
 from nnt.training.sources import WEIGHTS_FILE, load_weights, reference_networks
 from nnt.weights import read_weights
 
@@ -46,11 +46,21 @@ class Subject:
         """Name of the loss of the training."""
         return LOSS if self.config is None else self.config.loss
 
+    @property
+    def own_losses(self) -> dict[int, str]:
+        """Name of the loss of each expert."""
+        config = self.config
+        return (
+            {}
+            if config is None
+            else {k: config.for_expert(k).loss for k in config.experts}
+        )
+
     def kept(self, tracks: Tracks) -> npt.NDArray[np.bool_]:
         """Rows that pass the filter of the training."""
         if self.config is None:
             return np.ones(len(tracks), dtype=np.bool_)
-        return self.config.filter(tracks)
+        return kept_rows(self.config, tracks)
 
     def with_reference(self, tracks: Tracks) -> Tracks:
         """Let the run of `compare_to` predict, in place of the data taking's."""

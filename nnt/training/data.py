@@ -22,6 +22,7 @@ __all__ = [
     "expert_data",
     "expert_mask",
     "expert_splits",
+    "kept_rows",
     "load_split",
     "load_splits",
     "splits_digest",
@@ -125,6 +126,23 @@ def expert_mask(tracks: Tracks, expert: int) -> BoolArray:
         return np.ones(len(tracks), dtype=np.bool_)
     mask: BoolArray = tracks.expert == expert
     return mask
+
+
+def kept_rows(config: Config, tracks: Tracks) -> BoolArray:
+    """Rows that pass the filter of the expert that serves them.
+
+    Every filter sees the whole table, as in the training.
+
+    Returns
+    -------
+    bool array, shape (N,)
+    """
+    kept = config.filter(tracks)
+    for expert, own in config.expert_overrides.items():
+        if "filter" in own and -1 not in config.experts:
+            chosen = config.for_expert(expert).filter(tracks)
+            kept = np.where(expert_mask(tracks, expert), chosen, kept)
+    return kept
 
 
 def expert_splits(

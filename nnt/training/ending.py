@@ -12,7 +12,7 @@ from nnt import plots
 from nnt.engine import FitResult
 from nnt.networks import Networks
 from nnt.tracking import Run
-from nnt.training.data import SPLITS
+from nnt.training.data import SPLITS, kept_rows
 from nnt.training.fixed_point import log_fixed_point
 from nnt.training.prepare import Prepared
 from nnt.training.report import (
@@ -165,8 +165,12 @@ class Ending:
     def _judge(self, split: str, networks: Networks) -> Judged:
         self._check_stop()
         tracks = self.prepared.splits[split]
-        kept = self.config.filter(tracks)
-        return Judged(tracks, kept, networks, self.config.loss)
+        kept = kept_rows(self.config, tracks)
+        return Judged(tracks, kept, networks, self.config.loss, self._own_losses)
+
+    @property
+    def _own_losses(self) -> dict[int, str]:
+        return {k: self.config.for_expert(k).loss for k in self.config.experts}
 
     def _log_expert(self, expert: int, judged: Mapping[str, Judged]) -> ExpertResult:
         if expert not in self.fits:

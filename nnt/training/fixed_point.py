@@ -47,7 +47,9 @@ class JudgedFixedPoint:
         beside = np.zeros((len(floats.tracks), 2), dtype=np.float32)
         beside[:, : floats.output.shape[1]] = floats.output
         tracks = dataclasses.replace(floats.tracks, reference=beside)
-        self.judged = Judged(tracks, floats.kept, networks, floats.loss)
+        self.judged = Judged(
+            tracks, floats.kept, networks, floats.loss, floats.own_losses
+        )
         self.networks = networks
         self.difference_scaled: F64 = self.judged.output.astype(np.float64)
         self.difference_scaled -= floats.output

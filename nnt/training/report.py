@@ -46,7 +46,9 @@ class Judged:
     networks : Networks
         The trained experts; rows of an expert that failed are left out.
     loss : str
-        Name of the loss.
+        Name of the loss over the rows of all experts.
+    own_losses : mapping of int to str, optional
+        That of each expert, where it is another one.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Judged:
         kept: BoolArray,
         networks: Networks | FixedPointNetworks,
         loss: str,
+        own_losses: Mapping[int, str] | None = None,
     ) -> None:
         served = np.zeros(len(tracks), dtype=np.bool_)
         for expert in networks.experts:
@@ -63,6 +66,7 @@ class Judged:
         self.kept = kept[served]
         self.output = networks.predict(self.tracks)
         self.loss = loss
+        self.own_losses = dict(own_losses or {})
 
     def rows(self, expert: int | None, *, filtered: bool = True) -> BoolArray:
         """Rows of one expert, or (None) of all."""
@@ -82,10 +86,11 @@ class Judged:
             return {}
         output, tracks = self.output[rows], self.tracks[rows]
         targets = tracks.targets[:, : output.shape[1]]
-        result = {"loss": metrics.loss(self.loss, output, targets)}
+        name = self.loss if expert is None else self.own_losses.get(expert, self.loss)
+        result = {"loss": metrics.loss(name, output, targets)}
         if tracks.reference is not None:
             reference = tracks.reference[:, : output.shape[1]]
-            result["loss_reference"] = metrics.loss(self.loss, reference, targets)
+            result["loss_reference"] = metrics.loss(name, reference, targets)
             if result["loss_reference"] > 0:
                 result["loss_vs_reference"] = result["loss"] / result["loss_reference"]
         return result | metrics.summary(self.predictions(rows))
