@@ -134,18 +134,24 @@ def _times_slope(code, a, d):  # type: ignore[no-untyped-def]  # noqa: ANN001, A
 @njit(**_OPTIONS)
 def _forward(code, xt, w1, w2, b2, hid, out, rows):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Fill `hid` (TILE, WIDTH) and `out` (TILE, O) from the inputs of a tile."""
-    for t in range(0, rows, 2):
-        for h in range(WIDTH):
-            hid[t, h] = ZERO
-            hid[t + 1, h] = ZERO
+    for t in range(0, rows, 4):
+        for k in range(t, t + 4):
+            for h in range(WIDTH):
+                hid[k, h] = ZERO
         for i in range(0, w1.shape[0], 4):
             p0, p1, p2, p3 = xt[t, i], xt[t, i + 1], xt[t, i + 2], xt[t, i + 3]
             q0, q1 = xt[t + 1, i], xt[t + 1, i + 1]
             q2, q3 = xt[t + 1, i + 2], xt[t + 1, i + 3]
+            r0, r1 = xt[t + 2, i], xt[t + 2, i + 1]
+            r2, r3 = xt[t + 2, i + 2], xt[t + 2, i + 3]
+            s0, s1 = xt[t + 3, i], xt[t + 3, i + 1]
+            s2, s3 = xt[t + 3, i + 2], xt[t + 3, i + 3]
             for h in range(WIDTH):
                 u0, u1, u2, u3 = w1[i, h], w1[i + 1, h], w1[i + 2, h], w1[i + 3, h]
                 hid[t, h] += p0 * u0 + p1 * u1 + p2 * u2 + p3 * u3
                 hid[t + 1, h] += q0 * u0 + q1 * u1 + q2 * u2 + q3 * u3
+                hid[t + 2, h] += r0 * u0 + r1 * u1 + r2 * u2 + r3 * u3
+                hid[t + 3, h] += s0 * u0 + s1 * u1 + s2 * u2 + s3 * u3
     _activate(code, hid.reshape(-1)[: rows * WIDTH])
     for t in range(rows):
         for o in range(w2.shape[0]):
@@ -169,15 +175,21 @@ def _backward(code, xt, w2, hid, err, d, g1, g2, gb, rows):  # type: ignore[no-u
                 g2[o, h] += e * hid[t, h]
                 d[t, h] += e * w2[o, h]
     _times_slope(code, hid.reshape(-1)[: rows * WIDTH], d.reshape(-1)[: rows * WIDTH])
-    for i in range(0, g1.shape[0], 2):
+    for i in range(0, g1.shape[0], 4):
         for t in range(0, rows, 4):
             p0, p1, p2, p3 = xt[t, i], xt[t + 1, i], xt[t + 2, i], xt[t + 3, i]
             q0, q1 = xt[t, i + 1], xt[t + 1, i + 1]
             q2, q3 = xt[t + 2, i + 1], xt[t + 3, i + 1]
+            r0, r1 = xt[t, i + 2], xt[t + 1, i + 2]
+            r2, r3 = xt[t + 2, i + 2], xt[t + 3, i + 2]
+            s0, s1 = xt[t, i + 3], xt[t + 1, i + 3]
+            s2, s3 = xt[t + 2, i + 3], xt[t + 3, i + 3]
             for h in range(WIDTH):
                 d0, d1, d2, d3 = d[t, h], d[t + 1, h], d[t + 2, h], d[t + 3, h]
                 g1[i, h] += p0 * d0 + p1 * d1 + p2 * d2 + p3 * d3
                 g1[i + 1, h] += q0 * d0 + q1 * d1 + q2 * d2 + q3 * d3
+                g1[i + 2, h] += r0 * d0 + r1 * d1 + r2 * d2 + r3 * d3
+                g1[i + 3, h] += s0 * d0 + s1 * d1 + s2 * d2 + s3 * d3
 
 
 @njit(**_OPTIONS)

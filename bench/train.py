@@ -1,0 +1,220 @@
+"""An epoch of five experts, validation included: NNT beside other training loops.
+
+``python -m bench train`` prints wall and CPU time of one epoch of NNT's two gears,
+of a plain DataLoader loop and of Lightning (``pip install lightning``), measured in
+turn, medians of several rounds, and what each takes to a given validation loss.
+
+NNT trains its experts in as many threads as there are cores, as ``nnt train`` does,
+the others one expert after another; torch has one thread everywhere, which is the
+fastest for such a network. NNT's times include its start, those of the others begin
+after the first epoch. Where an epoch has many steps, all but the compiled loops are
+timed on a part of the rows and scaled by their number (marked ``~``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import torch
+
+from bench._loops import HAS_LIGHTNING, OTHERS, OURS, Loop
+from bench._rows import SIMULATED, experts_of, rows_to_train
+from nnt import load_config
+from nnt.config import Config
+from nnt.engine import ExpertData
+
+ROWS = (5_000, 200_000, 1_000_000, 4_000_000)
+BATCHES = {
+    "16": (16,) * 5,
+    "128": (128,) * 5,
+    "2048": (2048,) * 5,
+    "mixed": (2048, 2048, 16, 128, 16),
+}
+PART = {"16": 72_000, "128": SIMULATED, "2048": SIMULATED, "mixed": SIMULATED}
+"""Rows of the largest table that all but the compiled loops are timed on."""
+COMPILED = "nnt compiled"
+MIN_S = 0.5
+MAX_EPOCHS = 200
+LOSS_EXPERT, LOSS_BATCH, LOSS_EPOCHS, LOSS_MAX_EPOCHS = 1, 128, 10, 50
+
+Rows = dict[int, ExpertData]
+Key = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Times:
+    """Of one epoch of all experts."""
+
+    wall_s: float
+    cpu_s: float
+
+    def __mul__(self, factor: float) -> Times:
+        return Times(self.wall_s * factor, self.cpu_s * factor)
+
+
+def main() -> None:
+    """Print the tables."""
+    options = _options()
+    torch.set_num_threads(1)
+    if not HAS_LIGHTNING:
+        print("Lightning is not installed (pip install lightning): it is left out")
+    base = load_config("baseline_v2", overrides={"early_stopping_patience": None})
+    print(
+        f"{os.cpu_count()} cores, torch {torch.__version__}, medians of "
+        f"{options.rounds} rounds. Wall (CPU) ms an epoch of five experts; rows "
+        "trained per second of CPU time, validation included; ratios of the times"
+    )
+    for name in options.batches:
+        _print_epochs(name, _in_turn(base, name, options), options.rows)
+    _print_time_to_loss(base, experts_of(SIMULATED)[LOSS_EXPERT])
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench train")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rows", type=int, nargs="+", default=list(ROWS))
+    parser.add_argument("--batches", nargs="+", choices=BATCHES, default=list(BATCHES))
+    return parser.parse_args()
+
+
+def _key(loop: str, name: str, n_rows: int) -> Key:
+    """Which measurement tells a cell of the table."""
+    return loop, n_rows if loop == COMPILED else min(n_rows, PART[name])
+
+
+def _in_turn(
+    base: Config, name: str, options: argparse.Namespace
+) -> dict[Key, list[Times]]:
+    """Time all loops on all tables, round by round."""
+    loops = {**OURS, **OTHERS}
+    keys = {_key(loop, name, n): None for n in options.rows for loop in loops}
+    tables = {n: experts_of(n) for n in {n_rows for _, n_rows in keys}}
+    for _, n_rows in keys:
+        # The first use of a table, and of the compiled loops, is slower.
+        _together(loops[COMPILED], tables[n_rows], _configs(base, name, 1))
+    timed: dict[Key, list[Times]] = {key: [] for key in keys}
+    for _ in range(options.rounds):
+        for loop, n_rows in keys:
+            rows = tables[n_rows]
+            if loop in OURS:
+                n_epochs = _n_epochs(rows, 1e-6 if loop == COMPILED else 2e-5)
+                configs = _configs(base, name, n_epochs)
+                times = _together(loops[loop], rows, configs)
+            else:
+                configs = _configs(base, name, 1 + _n_epochs(rows, 3e-5))
+                times = _one_by_one(loops[loop], rows, configs)
+            timed[loop, n_rows].append(times)
+    return timed
+
+
+def _n_epochs(rows: Rows, guess_s: float) -> int:
+    """Epochs enough to measure, if a row takes about this long."""
+    return min(max(int(MIN_S / guess_s / rows_to_train(rows)), 1), MAX_EPOCHS)
+
+
+def _configs(base: Config, name: str, epochs: int) -> dict[int, Config]:
+    return {
+        expert: replace(base, batch_size=size, epochs=epochs)
+        for expert, size in enumerate(BATCHES[name])
+    }
+
+
+def _together(loop: Loop, rows: Rows, configs: dict[int, Config]) -> Times:
+    """Time all experts side by side."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        done = [pool.submit(loop, rows[k], configs[k], k, _go_on) for k in configs]
+        for future in done:
+            future.result()
+    n_epochs = configs[0].epochs
+    times = Times(time.perf_counter() - wall, time.process_time() - cpu)
+    return times * (1 / n_epochs)
+
+
+def _go_on(_: float) -> bool:
+    return False
+
+
+def _one_by_one(loop: Loop, rows: Rows, configs: dict[int, Config]) -> Times:
+    """Time the experts one after another, without their first epoch."""
+    wall_s = cpu_s = 0.0
+    for expert, config in configs.items():
+        ends: list[tuple[float, float]] = []
+
+        def told(_: float, ends: list[tuple[float, float]] = ends) -> bool:
+            ends.append((time.perf_counter(), time.process_time()))
+            return False
+
+        loop(rows[expert], config, expert, told)
+        wall_s += (ends[-1][0] - ends[0][0]) / (len(ends) - 1)
+        cpu_s += (ends[-1][1] - ends[0][1]) / (len(ends) - 1)
+    return Times(wall_s, cpu_s)
+
+
+def _print_epochs(name: str, timed: dict[Key, list[Times]], sizes: list[int]) -> None:
+    others = [loop for loop in (*OURS, *OTHERS) if loop != COMPILED]
+    print(f"\nbatch {name}\n{'rows':>9}  {COMPILED:>22} {'Mrows/s':>8}", end="")
+    print("".join(f"  {loop:>26}" for loop in others))
+    for n_rows in sizes:
+        ours = _median(timed[_key(COMPILED, name, n_rows)])
+        # A third of the rows are trained on, a third is validated on.
+        speed = n_rows / 3 / ours.cpu_s / 1e6
+        print(f"{n_rows:9,}  {_ms(ours):>22} {speed:8.2f}", end="")
+        for loop in others:
+            n_timed = _key(loop, name, n_rows)[1]
+            times = _median(timed[loop, n_timed]) * (n_rows / n_timed)
+            mark = "" if n_timed == n_rows else "~"
+            told = f"{times.wall_s / ours.wall_s:.0f} ({times.cpu_s / ours.cpu_s:.0f})"
+            print(f"  {mark + _ms(times):>16} {told:>9}", end="")
+        print()
+
+
+def _ms(times: Times) -> str:
+    return f"{times.wall_s * 1e3:,.1f} ({times.cpu_s * 1e3:,.1f})"
+
+
+def _median(times: list[Times]) -> Times:
+    return Times(
+        statistics.median(t.wall_s for t in times),
+        statistics.median(t.cpu_s for t in times),
+    )
+
+
+def _print_time_to_loss(base: Config, data: ExpertData) -> None:
+    """Print how long each loop takes to the loss that autograd reaches."""
+    config = replace(base, batch_size=LOSS_BATCH, epochs=LOSS_EPOCHS)
+    losses: list[float] = []
+
+    def note(loss: float) -> bool:
+        losses.append(loss)
+        return False
+
+    OTHERS["DataLoader"](data, config, LOSS_EXPERT, note)
+    goal = losses[-1]
+    print(f"\nexpert {LOSS_EXPERT} ({len(data.x_train):,} rows to train), batch "
+          f"{LOSS_BATCH}, to the validation loss {goal:.5f} "
+          f"(DataLoader's after {LOSS_EPOCHS} epochs, another seed)")  # fmt: skip
+    config = replace(config, epochs=LOSS_MAX_EPOCHS, seed=config.seed + 1)
+    first_s = 0.0
+    for name, loop in {**OURS, **OTHERS}.items():
+        told: list[float] = []
+
+        def reached(loss: float, told: list[float] = told) -> bool:
+            told.append(loss)
+            return loss <= goal
+
+        start = time.perf_counter()
+        loop(data, config, LOSS_EXPERT, reached)
+        took_s = time.perf_counter() - start
+        first_s = first_s or took_s
+        print(f"{name:>14}: {took_s * 1e3:9,.0f} ms, {len(told)} epochs, loss "
+              f"{told[-1]:.5f}, {took_s / first_s:.0f} times")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
