@@ -241,6 +241,7 @@ def test_a_store_that_cannot_be_is_an_error(uri):
         "/etc/passwd",
         "file:///etc/passwd",
         "http://127.0.0.1/" + "0" * 32,
+        "http://127.0.0.1:1/#/experiments/1/models/" + "0" * 32,
         "x" * 1_000_000,
     ],
 )
@@ -255,6 +256,42 @@ def test_what_is_not_a_run_is_refused_before_any_store_is_asked(workplace, text)
 def test_a_run_is_found_by_each_form(tracker, form):
     run = start(tracker)
     assert open_run(form.format(run.run_id)).run_id == run.run_id
+
+
+def test_a_run_of_another_store_is_found_by_each_form(
+    workplace, empty_store, tmp_path_factory, monkeypatch
+):
+    project = tmp_path_factory.mktemp("project")
+    store = shutil.copy(empty_store, project)
+    tracker = MlflowTracker(f"sqlite:///{store}")
+    run = start(tracker)
+    run.log_text("here", "weights.json")
+    run.finish("FINISHED")
+    assert tracker.close() == 0
+    page = f"/experiments/1/runs/{run.run_id}/artifacts?x=1"
+    for text in (
+        f"{project}#{run.run_id}",
+        f"{store}#runs:/{run.run_id}/weights.json",
+        f"sqlite:///{store}#{run.run_id}",
+        f"sqlite:///{store}#{page}",
+    ):
+        found = open_run(text)
+        assert (found.run_id, found.uri) == (run.run_id, f"sqlite:///{store}")
+        assert found.read_text(found.path or "weights.json") == "here"
+    monkeypatch.chdir(project.parent)
+    assert open_run(f"{project.name}#{run.run_id}").run_id == run.run_id
+    with pytest.raises(TrackingError, match="STORE#RUN"):
+        open_run(run.run_id)
+
+
+@pytest.mark.parametrize(
+    "store", ["", "absent.db", "sqlite:///absent.db", "~nobody-at-all/x", "x" * 10**6]
+)
+def test_a_store_that_is_not_there_is_refused_and_never_made(workplace, store):
+    with pytest.raises(TrackingError, match="is not a tracking store") as told:
+        open_run(f"{store}#{'0' * 32}")
+    assert len(str(told.value)) < 300
+    assert not list(workplace.glob("*.db"))
 
 
 def test_a_registered_model_leads_to_its_run(tracker):

@@ -24,6 +24,8 @@ COMMANDS = {
     "predict": ("nnt.cli.predict", "Append the outputs of a run to track files."),
     "export": ("nnt.cli.export", "Write the files that BASF2 and the firmware load."),
     "register": ("nnt.cli.register", "Give the model of a run a lasting name."),
+    "ui": ("nnt.cli.ui", "Open the MLflow UI on the runs of the project."),
+    "tensorboard": ("nnt.cli.tensorboard", "Write a run as files for TensorBoard."),
     "data": ("nnt.cli.data", "Describe, simulate and split track files."),
 }
 """Command -> module that defines it as ``command``, and its help line."""

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from nnt.errors import TrackingError, shorten
+from nnt.tracking.elsewhere import shown_store, split_store
 from nnt.tracking.store import base_directory, connect, default_uri
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class StoredRun:
     _client: MlflowClient
     path: str = ""
     """Artifact that a run URI named; empty if it named none."""
+    start_ms: int = 0
+    """When it was opened, in milliseconds since 1970."""
 
     def children(self) -> list[StoredRun]:
         """Find the runs nested under this one, by name.
@@ -60,6 +63,41 @@ class StoredRun:
             raise TrackingError(f"{self.uri} does not list runs: {err}") from err
         stored = [_stored(run, self.uri, self._client) for run in found]
         return sorted(stored, key=lambda run: run.name)
+
+    def history(self, name: str) -> list[tuple[int, int, float]]:
+        """Read a metric: step, time in milliseconds since 1970, value; by step.
+
+        Raises
+        ------
+        TrackingError
+            The store does not answer.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            points = self._client.get_metric_history(self.run_id, name)
+        except MlflowException as err:
+            raise TrackingError(f"{self.uri} does not list {name}: {err}") from err
+        return sorted((p.step, p.timestamp, p.value) for p in points)
+
+    def artifacts(self, folder: str) -> list[str]:
+        """Name all artifacts below a folder, none if there is no such folder.
+
+        Raises
+        ------
+        TrackingError
+            The store does not answer.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            listed = self._client.list_artifacts(self.run_id, folder)
+        except (MlflowException, OSError) as err:
+            raise TrackingError(f"{self.uri} does not list artifacts: {err}") from err
+        paths = []
+        for item in listed:
+            paths += self.artifacts(item.path) if item.is_dir else [str(item.path)]
+        return paths
 
     def read_text(self, path: str) -> str:
         """Read an artifact.
@@ -125,9 +163,10 @@ def open_run(text: str, uri: str | None = None) -> StoredRun:
     Parameters
     ----------
     text : str
-        ``ID``, ``runs:/ID[/path]`` or ``models:/name[@alias]``.
+        ``ID``, ``runs:/ID[/path]`` or ``models:/name[@alias]``; of another store,
+        ``STORE#`` and one of these, or the address of its page in the MLflow UI.
     uri : str, optional
-        Tracking store; default as for training.
+        Tracking store, where `text` names none; default as for training.
 
     Raises
     ------
@@ -136,23 +175,26 @@ def open_run(text: str, uri: str | None = None) -> StoredRun:
     """
     from mlflow.exceptions import MlflowException
 
-    uri = uri or default_uri()
-    found, model = RUN_URI.fullmatch(text), MODEL_URI.fullmatch(text)
-    if not (RUN_ID.fullmatch(text) or found or model) or ".." in text:
+    store, name = split_store(text)
+    uri = store or uri or default_uri()
+    found, model = RUN_URI.fullmatch(name), MODEL_URI.fullmatch(name)
+    if not (RUN_ID.fullmatch(name) or found or model) or ".." in name:
         raise TrackingError(
             f"{shorten(text)} is not a run: expected an ID of 32 hexadecimal digits, "
-            "runs:/ID/weights.json or models:/name@alias"
+            "runs:/ID/weights.json or models:/name@alias; STORE# before it names "
+            "another store"
         )
-    client = connect(uri, base_directory())
+    client = connect(uri, base_directory(), choose=store is None)
     try:
-        run_id = found["id"] if found else text
+        run_id = found["id"] if found else name
         if model:
             run_id = _run_of_model(client, model)
         run = client.get_run(run_id)
     except MlflowException as err:
         raise TrackingError(
-            f"{text}: there is no such run in {uri}; copy the ID from the MLflow UI or "
-            "set MLFLOW_TRACKING_URI to the store that holds it"
+            f"{name}: there is no such run in {shown_store(uri)}; copy the ID from the "
+            "MLflow UI, set MLFLOW_TRACKING_URI to the store that holds it, or write "
+            "STORE#RUN"
         ) from err
     stored = _stored(run, uri, client)
     return replace(stored, path=found["path"] or "") if found else stored
@@ -183,6 +225,7 @@ def _stored(run: MlflowEntity, uri: str, client: MlflowClient) -> StoredRun:
         tags=run.data.tags,
         params=run.data.params,
         metrics=run.data.metrics,
+        start_ms=run.info.start_time or 0,
         _client=client,
     )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnt.errors import TrackingError
+from nnt.tracking.elsewhere import shown_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -43,8 +44,17 @@ def default_uri(*, debug: bool = False) -> str:
     return f"sqlite:///{base_directory(debug=debug) / 'mlflow.db'}"
 
 
-def connect(uri: str, base: Path) -> MlflowClient:
+def connect(uri: str, base: Path, *, choose: bool = True) -> MlflowClient:
     """Connect to a store; a local database is made first if it is not there.
+
+    Parameters
+    ----------
+    uri : str
+        Of the store.
+    base : Path
+        Directory of the lock that keeps processes from making it at the same time.
+    choose : bool
+        Make it the store of MLflow itself, too.
 
     Raises
     ------
@@ -62,13 +72,14 @@ def connect(uri: str, base: Path) -> MlflowClient:
         # Two processes that make the tables at the same time both fail.
         with (base / ".nnt.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            _choose(uri)
+            if choose:
+                _choose(uri)
             client = MlflowClient(tracking_uri=uri, registry_uri=uri)
             client.search_experiments(max_results=1)
     except Exception as err:  # every database driver raises its own
         reason = (str(err).splitlines() or [type(err).__name__])[0]
         raise TrackingError(
-            f"the tracking store {uri} does not answer: {reason}; "
+            f"the tracking store {shown_store(uri)} does not answer: {reason}; "
             "check MLFLOW_TRACKING_URI and that the server runs"
         ) from err
     return client

@@ -1,0 +1,202 @@
+"""A stored run as event files for TensorBoard."""
+
+from __future__ import annotations
+
+import logging
+import re
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from PIL import Image, UnidentifiedImageError
+
+from nnt.errors import ExportError, TrackingError
+from nnt.progress import show_progress
+from nnt.tracking.references import StoredRun, open_run
+
+if TYPE_CHECKING:
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+__all__ = ["EventFiles", "write_event_files"]
+
+log = logging.getLogger(__name__)
+
+LIVE_IMAGE = re.compile(
+    r"images/(?P<key>.+?)[+%]step[+%](?P<step>\d+)[+%]timestamp[+%](?P<time>\d+)"
+    r"[+%][\w-]+\.png"
+)
+"""Path of an image that was logged with a step; its preview is a WebP beside it."""
+IMAGE_FOLDERS = ("images", "plots", "evaluations")
+NOTE = "mlflow.note.content"
+MAX_DEPTH = 3
+UNSAFE = re.compile(r"[^\w.+-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class EventFiles:
+    """What was written."""
+
+    directory: Path
+    """Of the run; below it is one directory for each nested run."""
+    n_runs: int
+    n_points: int
+    n_images: int
+
+
+def write_event_files(text: str, into: Path) -> EventFiles:
+    """Write scalars, images and the description of a run and of those nested in it.
+
+    Parameters
+    ----------
+    text : str
+        The run, as `open_run` takes it.
+    into : Path
+        Directory; the run gets one of its own in it.
+
+    Returns
+    -------
+    EventFiles
+        Where they are, and how much there was.
+
+    Raises
+    ------
+    TrackingError
+        There is no such run, or the store does not answer.
+    ExportError
+        TensorBoard is not installed, or the directory holds this run already.
+    """
+    _check_installed()
+    run = open_run(text)
+    directory = into / _folder(run, run.run_id[:8])
+    if any(directory.rglob("events.out.tfevents.*")):
+        raise ExportError(
+            f"{directory} holds event files of this run already, and TensorBoard would "
+            "mix them; remove it, or choose another directory"
+        )
+    family = list(_family(run, directory, MAX_DEPTH))
+    n_points = n_images = 0
+    with show_progress("Writing", "runs") as progress:
+        for i, (own, place) in enumerate(family, start=1):
+            points, images = _write(own, place)
+            n_points, n_images = n_points + points, n_images + images
+            progress(i, len(family))
+    return EventFiles(directory, len(family), n_points, n_images)
+
+
+def _check_installed() -> None:
+    try:
+        import tensorboard
+    except ImportError as err:
+        raise ExportError(
+            "tensorboard is not installed; pip install 'tensorboard>=2.17'"
+        ) from err
+    _ = tensorboard
+
+
+def _folder(run: StoredRun, suffix: str = "") -> str:
+    name = UNSAFE.sub("_", run.name)[:80].lstrip(".") or "run"
+    return f"{name}_{suffix}" if suffix else name
+
+
+def _family(
+    run: StoredRun, place: Path, depth: int
+) -> Iterator[tuple[StoredRun, Path]]:
+    yield run, place
+    taken: set[str] = set()
+    for child in run.children() if depth else []:
+        folder = _folder(child)
+        if folder in taken:
+            folder = _folder(child, child.run_id[:8])
+        taken.add(folder)
+        yield from _family(child, place / folder, depth - 1)
+
+
+def _write(run: StoredRun, place: Path) -> tuple[int, int]:
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise ExportError(f"{place}: {err.strerror}; choose another directory") from err
+    writer = EventFileWriter(str(place))
+    try:
+        _write_description(writer, run)
+        return _write_scalars(writer, run), _write_images(writer, run)
+    finally:
+        writer.close()
+
+
+def _write_description(writer: EventFileWriter, run: StoredRun) -> None:
+    from tensorboard.plugins.text.summary import text_pb
+
+    if run.tags.get(NOTE):
+        _add(writer, text_pb("description", run.tags[NOTE]), 0, run.start_ms)
+
+
+def _write_scalars(writer: EventFileWriter, run: StoredRun) -> int:
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    n_points = 0
+    for name in sorted(run.metrics):
+        points = run.history(name)
+        for step, time_ms, value in points:
+            scalar = Summary.Value(tag=name, simple_value=value)
+            _add(writer, Summary(value=[scalar]), step, time_ms)
+        n_points += len(points)
+    return n_points
+
+
+def _write_images(writer: EventFileWriter, run: StoredRun) -> int:
+    n_images = 0
+    for path in _image_paths(run):
+        live = LIVE_IMAGE.fullmatch(path)
+        tag = live["key"] if live else str(PurePosixPath(path).with_suffix(""))
+        step, time_ms = (int(live["step"]), int(live["time"])) if live else (0, None)
+        summary = _image(run, path, tag)
+        if summary is not None:
+            _add(writer, summary, step, run.start_ms if time_ms is None else time_ms)
+            n_images += 1
+    return n_images
+
+
+def _image_paths(run: StoredRun) -> list[str]:
+    """Name the images in the order of their steps."""
+    paths = [
+        path
+        for folder in IMAGE_FOLDERS
+        for path in run.artifacts(folder)
+        if path.endswith(".png")
+    ]
+
+    def step(path: str) -> int:
+        live = LIVE_IMAGE.fullmatch(path)
+        return int(live["step"]) if live else 0
+
+    return sorted(paths, key=step)
+
+
+def _image(run: StoredRun, path: str, tag: str) -> Summary | None:
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    with tempfile.TemporaryDirectory() as into:
+        try:
+            place = run.download(path, Path(into))
+            data = place.read_bytes()
+            with Image.open(place, formats=["PNG"]) as image:
+                (width, height), n_channels = image.size, len(image.getbands())
+        except (TrackingError, OSError, UnidentifiedImageError) as err:
+            log.warning("run %s: %s is left out: %s", run.run_id, path, err)
+            return None
+    picture = Summary.Image(
+        height=height, width=width, colorspace=n_channels, encoded_image_string=data
+    )
+    return Summary(value=[Summary.Value(tag=tag, image=picture)])
+
+
+def _add(writer: EventFileWriter, summary: Summary, step: int, time_ms: int) -> None:
+    from tensorboard.compat.proto.event_pb2 import Event
+
+    writer.add_event(Event(summary=summary, step=step, wall_time=time_ms / 1000))
