@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from typing import Any
 
@@ -133,21 +134,26 @@ class Ending:
         self._log_model()
         networks = Networks(self._weights())
         judged = {split: self._judge(split, networks) for split in SPLITS}
-        experts = {k: self._log_expert(k, judged) for k in self.children}
-        figures = self._log_parent(judged)
-        curves = plots.learning_curves(self.history)
-        self.parent.log_bytes(plots.png(curves), "plots/learning_curves.png")
+        # Tables are written beside the plots: writing them needs no interpreter.
+        with ThreadPoolExecutor(1, "tables") as beside:
+            tables = beside.submit(self._log_tables, judged)
+            experts = {k: self._log_expert(k, judged) for k in self.children}
+            figures = self._log_parent(judged)
+            curves = plots.learning_curves(self.history)
+            self.parent.log_bytes(plots.png(curves), "plots/learning_curves.png")
+            fixed_point = log_fixed_point(
+                self.parent, self.children, networks,
+                {split: judged[split] for split in JUDGED_SPLITS},
+                draw=bool(self.config.plot_every),
+            )  # fmt: skip
+            tables.result()
+        self._log_summary(experts, judged, fixed_point, description)
+        return experts, figures
+
+    def _log_tables(self, judged: Mapping[str, Judged]) -> None:
         for split in SPLITS:
             self._check_stop()
             log_predictions(self.parent, split, judged[split])
-        self._check_stop()
-        fixed_point = log_fixed_point(
-            self.parent, self.children, networks,
-            {split: judged[split] for split in JUDGED_SPLITS},
-            draw=bool(self.config.plot_every),
-        )  # fmt: skip
-        self._log_summary(experts, judged, fixed_point, description)
-        return experts, figures
 
     def _log_model(self) -> None:
         self._check_stop()

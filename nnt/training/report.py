@@ -62,11 +62,13 @@ class Judged:
         served = np.zeros(len(tracks), dtype=np.bool_)
         for expert in networks.experts:
             served |= expert_mask(tracks, expert)
-        self.tracks = tracks[served]
+        self.tracks = tracks if served.all() else tracks[served]
         self.kept = kept[served]
         self.output = networks.predict(self.tracks)
         self.loss = loss
         self.own_losses = dict(own_losses or {})
+        self._predictions = metrics.predictions(self.tracks, self.output)
+        self._metrics: dict[tuple[int | None, bool], dict[str, float]] = {}
 
     def rows(self, expert: int | None, *, filtered: bool = True) -> BoolArray:
         """Rows of one expert, or (None) of all."""
@@ -75,21 +77,28 @@ class Judged:
 
     def predictions(self, rows: BoolArray) -> metrics.Predictions:
         """What `nnt.metrics` and `nnt.plots` need to know of some rows."""
-        return metrics.predictions(self.tracks[rows], self.output[rows])
+        return self._predictions[rows]
 
     def metrics(
         self, expert: int | None = None, *, filtered: bool = True
     ) -> dict[str, float]:
         """Losses and physics figures, by the names of the tracked metrics."""
-        rows = self.rows(expert, filtered=filtered)
+        # A filter that keeps all rows makes no difference.
+        key = expert, filtered and not self.kept.all()
+        if key not in self._metrics:
+            rows = self.rows(expert, filtered=filtered)
+            self._metrics[key] = self._compute(expert, rows)
+        return dict(self._metrics[key])
+
+    def _compute(self, expert: int | None, rows: BoolArray) -> dict[str, float]:
         if not rows.any():
             return {}
-        output, tracks = self.output[rows], self.tracks[rows]
-        targets = tracks.targets[:, : output.shape[1]]
+        output = self.output[rows]
+        targets = self.tracks.targets[rows, : output.shape[1]]
         name = self.loss if expert is None else self.own_losses.get(expert, self.loss)
         result = {"loss": metrics.loss(name, output, targets)}
-        if tracks.reference is not None:
-            reference = tracks.reference[:, : output.shape[1]]
+        if self.tracks.reference is not None:
+            reference = self.tracks.reference[rows, : output.shape[1]]
             result["loss_reference"] = metrics.loss(name, reference, targets)
             if result["loss_reference"] > 0:
                 result["loss_vs_reference"] = result["loss"] / result["loss_reference"]
