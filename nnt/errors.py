@@ -82,5 +82,9 @@ def shorten(value: object, width: int = 80) -> str:
     "'aaaaaa..."
     """
     # A slice first: the repr of a million characters is a million characters.
-    text = repr(value[: width + 1] if isinstance(value, str | bytes) else value)
+    shown = value[: width + 1] if isinstance(value, str | bytes) else value
+    try:
+        text = repr(shown)
+    except (ValueError, RecursionError):  # integers of thousands of digits
+        text = f"<{type(value).__name__}>"
     return text if len(text) <= width else text[: width - 3] + "..."

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -133,12 +134,14 @@ class RangeFilter(Filter):
     def __post_init__(self) -> None:
         if not isinstance(self.column, str):
             raise ConfigError(
-                f"RangeFilter: expected the name of a column, got {self.column!r}"
+                "RangeFilter: expected the name of a column, got "
+                + shorten(self.column)
             )
         for side in (self.lower, self.upper):
-            if side is not None and type(side) not in (int, float):
+            if side is not None and not _is_bound(side):
                 raise ConfigError(
-                    f"RangeFilter: expected a number as bound, got {shorten(side)}"
+                    "RangeFilter: expected a finite number as bound, or none, got "
+                    + shorten(side)
                 )
         lower = -np.inf if self.lower is None else self.lower
         upper = np.inf if self.upper is None else self.upper
@@ -203,6 +206,13 @@ FILTERS: dict[str, type[Filter]] = {
     )
 }
 """Name -> filter that configurations may use."""
+
+
+def _is_bound(value: object) -> bool:
+    """Whether a value is a number that text and 64 bits can hold."""
+    return (type(value) is float and math.isfinite(value)) or (
+        type(value) is int and abs(value) < 2**63
+    )
 
 
 def _first_of_each_track(tracks: Tracks) -> Mask:

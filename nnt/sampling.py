@@ -90,6 +90,11 @@ def bucket_probabilities(distribution: Distribution) -> F64:
     -------
     float64 array, shape (n_buckets,)
         Sums to one: because the outer buckets are open, or by normalisation.
+
+    Raises
+    ------
+    DataError
+        The distribution lies outside of [-1, 1].
     """
     edges = np.linspace(-1.0, 1.0, distribution.n_buckets + 1)
     if distribution.inf_bounds:
@@ -97,7 +102,10 @@ def bucket_probabilities(distribution: Distribution) -> F64:
     law = distribution.norm or distribution.uniform
     if law is None:
         raise DataError("dist: expected norm or uniform, found neither")
-    share = np.diff(law.cdf(edges))
+    with np.errstate(over="ignore"):
+        share = np.diff(law.cdf(edges))
+    if not share.sum() > 0:
+        raise DataError("dist: expected some probability in [-1, 1], found none")
     probabilities: F64 = share / share.sum()
     return probabilities
 

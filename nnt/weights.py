@@ -25,8 +25,11 @@ State = dict[str, npt.NDArray[np.float32]]
 """Weights by the names of the network's state dict, such as ``net.0.weight``."""
 
 PREFIX = "model."
-MAX_BYTES = 64 << 20
+MAX_BYTES = 16 << 20
+"""Ten times what five experts of the largest model take."""
 MAX_DIMENSIONS = 2
+MAX_NODES = 4096
+"""Largest side of an array: a network is made in memory to hold it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -158,7 +161,9 @@ def _expert(value: Any, place: str) -> ExpertWeights:
                 f"{place}: {shorten(name)}: expected shape {shorten(shapes[name])} "
                 f"as in 'shapes', found {list(array.shape)}"
             )
-        state[name.removeprefix(PREFIX)] = array
+        if (key := name.removeprefix(PREFIX)) in state:
+            raise DataError(f"{place}: weights: {shorten(key)} is there twice")
+        state[key] = array
     model, act = value.get("model", "BaselineModel"), value.get("act")
     if not isinstance(model, str) or not isinstance(act, str | None):
         raise DataError(f"{place}: model, act: expected names")
@@ -175,6 +180,11 @@ def _array(rows: Any, place: str) -> npt.NDArray[np.float32]:
         raise DataError(
             f"{place}: expected an array of numbers of at most {MAX_DIMENSIONS} "
             f"dimensions, found {values.ndim} or more"
+        )
+    if 0 in values.shape or max(values.shape, default=0) > MAX_NODES:
+        raise DataError(
+            f"{place}: expected 1 to {MAX_NODES} numbers in a row or column, found an "
+            f"array of shape {values.shape}"
         )
     strange = {type(value).__name__ for value in values.flat} - {"int", "float"}
     if strange:

@@ -247,7 +247,7 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
 
 
 def test_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "MAX_TEXT_BYTES", 1 << 20)
+    monkeypatch.setattr(reading, "FREE_TEXT_BYTES", 1 << 20)
     path = tmp_path / "bomb.gz"
     path.write_bytes(gzip.compress(b"0" * (4 << 20)))
     with pytest.raises(DataError, match="expands to more than"):

@@ -22,7 +22,7 @@ RUN_WIDE = (
     "compare_to", "data", "extends",
 )  # fmt: skip
 DEFAULT_DATA = {"simulate": {"tracks": 100_000, "seed": 1}, "split": [0.6, 0.2, 0.2]}
-OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")
+OVERRIDE = re.compile(r"[A-Za-z_][\w.]{,199}=")
 TEXT_KEYS = (
     "compare_to", "load_pre_trained_weights", "description", "category", "version",
 )  # fmt: skip
@@ -84,7 +84,10 @@ def resolve(
 ) -> tuple[str, Merged]:
     """Merge a source, its parents and overrides; name and merged keys."""
     name, layers = read_layers(source)
-    return name, merge([*layers, *override_layers(overrides)])
+    try:
+        return name, merge([*layers, *override_layers(overrides)])
+    except RecursionError as err:
+        raise ConfigError(f"{name}: keys are nested too deep") from err
 
 
 def load_config(

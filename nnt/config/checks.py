@@ -11,6 +11,11 @@ from nnt.errors import ConfigError, did_you_mean, shorten
 
 __all__ = ["Check", "Problems", "choice", "integer", "known_keys", "number", "text"]
 
+MAX_INTEGER = 1 << 62
+"""Compiled loops and stores count in 64 bits."""
+MAX_PATH = 100
+"""Characters of a dotted path in a message."""
+
 
 @dataclass
 class Problems:
@@ -29,7 +34,8 @@ class Problems:
 
     def say(self, path: str, what: str) -> None:
         """Note a mistake in words of its own."""
-        self.told.append(f"{self.source_of(path)}: {path}: {what}")
+        shown = path if len(path) <= MAX_PATH else path[:MAX_PATH] + "..."
+        self.told.append(f"{self.source_of(path)}: {shown}: {what}")
 
     def source_of(self, path: str) -> str:
         """Name the source that set a dotted path, or the nearest part above it."""
@@ -74,9 +80,13 @@ def number(
 
 
 def integer(
-    lower: int | None = None, upper: int | None = None, *, optional: bool = False
+    lower: int | None = None,
+    upper: int | None = None,
+    *,
+    limit: int = MAX_INTEGER,
+    optional: bool = False,
 ) -> Check:
-    """Accept a whole number; ``1e3`` is one."""
+    """Accept a whole number, ``1e3`` too; `limit` is told only where it is passed."""
     bounds = [f">= {lower}"] if lower is not None else []
     bounds += [f"<= {upper}"] if upper is not None else []
     expected = " ".join(["a whole number", " and ".join(bounds)]).strip()
@@ -90,6 +100,9 @@ def integer(
         too_high = whole and upper is not None and value > upper
         if not whole or too_low or too_high:
             problems.add(path, expected, value)
+            return None
+        if value > limit:
+            problems.add(path, f"a whole number <= {limit:,}", value)
             return None
         return int(value)
 

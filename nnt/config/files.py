@@ -16,10 +16,13 @@ from nnt.errors import ConfigError, did_you_mean, shorten
 __all__ = ["Layer", "config_files", "find_config", "merge", "read_layers", "read_yaml"]
 
 MAX_BYTES = 1_000_000
+MAX_DIGITS = 100
+"""Characters of a number: the time to read one grows with their square."""
 FLOAT = re.compile(
     r"^[-+]?(?:(?:\d[\d_]*\.[\d_]*|\.\d[\d_]*|\d[\d_]*)(?:[eE][-+]?\d+)?"
     r"|\.(?:inf|Inf|INF))$|^\.(?:nan|NaN|NAN)$"
 )
+NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 ALTERNATIVES = {"data": ("files", "simulate"), "dist": ("norm", "uniform")}
 """Key -> forms of which it has one: a child's form replaces its parent's."""
 
@@ -40,14 +43,29 @@ class StrictLoader(yaml.SafeLoader):
         self.problems: list[str] = []
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """Refuse aliases: a few lines of them may stand for gigabytes."""
-        if self.check_event(yaml.AliasEvent):
-            events: Any = self  # its stubs leave the events untyped
-            line = events.peek_event().start_mark.line + 1
+        """Refuse aliases, a few lines of which may stand for gigabytes, and tags."""
+        events: Any = self  # its stubs leave the events untyped
+        event = events.peek_event()
+        line = event.start_mark.line + 1
+        if isinstance(event, yaml.AliasEvent):
             raise yaml.YAMLError(
                 f"line {line}: aliases (*name) are not supported, use extends"
             )
+        if event.tag is not None:
+            raise yaml.YAMLError(
+                f"line {line}: tags ({shorten(event.tag)}) are not supported"
+            )
         return super().compose_node(parent, index)
+
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
+        """Refuse numbers without end, and characters that no file can hold."""
+        value: Any = super().construct_scalar(node)
+        line = node.start_mark.line + 1
+        if node.tag in NUMBERS and len(value) > MAX_DIGITS:
+            raise yaml.YAMLError(f"line {line}: a number of {len(value)} characters")
+        if isinstance(value, str) and any("\ud800" <= c <= "\udfff" for c in value):
+            raise yaml.YAMLError(f"line {line}: half a character ({shorten(value)})")
+        return value
 
     def construct_mapping(
         self, node: yaml.MappingNode, deep: bool = False
@@ -83,14 +101,12 @@ StrictLoader.add_implicit_resolver(
 
 def read_yaml(text: str, source: str) -> Any:
     """Read one YAML value; raise `ConfigError` that names the source."""
-    loader = StrictLoader(text)
     try:
+        loader = StrictLoader(text)
         value = loader.get_single_data()
-    except (yaml.YAMLError, ValueError, RecursionError) as err:
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as err:
         told = " ".join(str(err).split())
         raise ConfigError(f"{source}: not valid YAML: {told[:400]}") from err
-    finally:
-        loader.dispose()
     if loader.problems:
         raise ConfigError("\n".join(f"{source}: {told}" for told in loader.problems))
     return value
@@ -128,7 +144,7 @@ def find_config(name: str | Path, beside: Path | None = None) -> Path:
     text = str(name)
     is_path = text.endswith((".yaml", ".yml")) or "/" in text
     if is_path:
-        places = [Path(text).expanduser()]
+        places = [_at_home(Path(text))]
         if beside is not None:
             places.insert(0, beside / text)
     else:
@@ -136,11 +152,22 @@ def find_config(name: str | Path, beside: Path | None = None) -> Path:
         if beside is not None:
             places.insert(0, beside / f"{text}.yaml")
     for place in places:
-        if place.is_file():
-            return place
+        try:
+            if place.is_file():
+                return place
+        except OSError:  # a name too long, a directory of somebody else
+            continue
     raise ConfigError(
         f"no configuration {shorten(text)}; " + did_you_mean(text, config_files())
     )
+
+
+def _at_home(path: Path) -> Path:
+    """Put in the home directory for ``~``; without one, the path is as it was."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path
 
 
 def read_mapping(path: Path) -> dict[str, Any]:

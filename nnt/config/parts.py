@@ -19,10 +19,17 @@ from nnt.config.checks import (
     text,
 )
 from nnt.config.schema import SPLITS, DataConfig, LRSchedule
-from nnt.errors import ConfigError
+from nnt.detector import N_INPUTS
+from nnt.errors import ConfigError, DataError
 from nnt.filters import Filter, IdentityFilter, from_config
 
 __all__ = ["CHECKS"]
+
+MAX_COUNT = 10**9
+"""Epochs, and rows of a batch."""
+MAX_BUCKETS = 100_000
+MAX_TRACKS = 10**9
+"""About a terabyte of text."""
 
 
 def check_filter(value: Any, path: str, problems: Problems) -> Filter:
@@ -60,7 +67,9 @@ def check_dist(value: Any, path: str, problems: Problems) -> Any:
     shapes = [key for key in ("norm", "uniform") if values.get(key) is not None]
     if len(shapes) != 1:
         problems.add(path, "one of norm and uniform", shapes or "neither")
-    buckets = integer(1)(values.get("n_buckets"), f"{path}.n_buckets", problems)
+    buckets = integer(1, limit=MAX_BUCKETS)(
+        values.get("n_buckets"), f"{path}.n_buckets", problems
+    )
     inf_bounds = boolean(
         values.get("inf_bounds", False), f"{path}.inf_bounds", problems
     )
@@ -79,11 +88,16 @@ def check_dist(value: Any, path: str, problems: Problems) -> Any:
         problems.add(f"{path}.uniform", "lower < upper", uniform)
     if len(problems.told) > before:
         return None
-    from nnt.sampling import Distribution, Normal, Uniform
+    from nnt.sampling import Distribution, Normal, Uniform, bucket_probabilities
 
     kinds: dict[str, Any] = {"norm": Normal, "uniform": Uniform}
     shape = {key: kinds[key](**part) for key, part in parts.items() if part}
-    return Distribution(n_buckets=buckets, inf_bounds=bool(inf_bounds), **shape)
+    found = Distribution(n_buckets=buckets, inf_bounds=bool(inf_bounds), **shape)
+    try:
+        bucket_probabilities(found)
+    except DataError as err:
+        problems.say(path, str(err).removeprefix("dist: "))
+    return found
 
 
 def _all_of(
@@ -174,7 +188,9 @@ def _simulation(value: Any, path: str, problems: Problems) -> Any:
     }  # fmt: skip
     given = {}
     for key, item in values.items():
-        check = integer(1) if key == "tracks" else checks.get(hints[key])
+        check = checks.get(hints[key])
+        if key == "tracks":
+            check = integer(1, limit=MAX_TRACKS)
         given[key] = check(item, f"{path}.{key}", problems) if check else _tupled(item)
     if len(problems.told) > before:
         return None
@@ -222,12 +238,12 @@ CHECKS: dict[str, Check] = {
     "description": text(),
     "category": text(),
     "learning_rate": number(0, above=True),
-    "batch_size": integer(1),
+    "batch_size": integer(1, limit=MAX_COUNT),
     "weight_decay": number(0),
-    "in_size": integer(1),
+    "in_size": integer(N_INPUTS, N_INPUTS),
     "out_size": integer(1, 2),
     "workers": integer(1, optional=True),
-    "epochs": integer(0),
+    "epochs": integer(0, limit=MAX_COUNT),
     "model": choice("BaselineModel", "BaselineModelBN", "SimpleModel"),
     "loss": choice("MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss"),
     "optim": choice("Adam", "AdamW", "Rprop", "SGD"),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from nnt.errors import TrackingError, shorten
 from nnt.tracking.elsewhere import shown_store, split_store
+from nnt.tracking.fetching import fetch
 from nnt.tracking.store import base_directory, connect, default_uri
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ MODEL_URI = re.compile(
     r"models:/(?P<name>[\w.-]+)(?:@(?P<alias>[\w.-]+)|/(?P<version>\d+))?"
 )
 MAX_TEXT_BYTES = 64 << 20
+MAX_FILE_BYTES = 1 << 30
 MAX_RUNNING = 20
 
 
@@ -108,9 +110,7 @@ class StoredRun:
             There is none, or it is larger than 64 MB.
         """
         with tempfile.TemporaryDirectory() as into:
-            place = self.download(path, Path(into))
-            if place.stat().st_size > MAX_TEXT_BYTES:
-                raise TrackingError(f"run {self.run_id}: {path} is larger than 64 MB")
+            place = self.download(path, Path(into), MAX_TEXT_BYTES)
             return place.read_text(encoding="utf-8", errors="replace")
 
     def holds(self, path: str) -> bool:
@@ -132,29 +132,15 @@ class StoredRun:
             raise TrackingError(f"{self.uri} does not list artifacts: {err}") from err
         return path in {str(item.path) for item in listed}
 
-    def download(self, path: str, into: Path) -> Path:
+    def download(self, path: str, into: Path, max_bytes: int = MAX_FILE_BYTES) -> Path:
         """Fetch an artifact into a directory, and nowhere else.
 
         Raises
         ------
         TrackingError
-            There is none of that name.
+            There is none of that name, or it is larger than `max_bytes`.
         """
-        from mlflow.exceptions import MlflowException
-
-        pure = PurePosixPath(path)
-        if pure.is_absolute() or ".." in pure.parts:
-            raise TrackingError(f"run {self.run_id}: {shorten(path)} leaves the run")
-        try:
-            place = Path(self._client.download_artifacts(self.run_id, path, str(into)))
-        except (MlflowException, OSError) as err:
-            raise TrackingError(
-                f"run {self.run_id} in {self.uri} holds no artifact {path}; did its "
-                "training end?"
-            ) from err
-        if not place.resolve().is_relative_to(into.resolve()):
-            raise TrackingError(f"run {self.run_id}: {path} leaves the run")
-        return place
+        return fetch(self._client, self.run_id, path, into, max_bytes)
 
 
 def open_run(text: str, uri: str | None = None) -> StoredRun:

@@ -10,13 +10,16 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+import stat
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import psutil
 
 from nnt.detector import EXPERTS, N_INPUTS
 from nnt.errors import DataError, shorten
@@ -51,8 +54,10 @@ INTEGERS = {*ID_COLUMNS, *SIZE_COLUMNS, *EXTRA_INTS}
 REQUIRED = {*HEADLESS_COLUMNS}
 
 GZIP_MAGIC = b"\x1f\x8b"
-MAX_TEXT_BYTES = 16 << 30
-"""Decompressed size above which a file is refused."""
+MAX_EXPANSION = 100
+"""Real tracks are text of two to six times their gzip data, a bomb of a thousand."""
+FREE_TEXT_BYTES = 64 << 20
+"""What a gzip file may expand to, however short it is."""
 CHUNK_BYTES = 1 << 24
 SLICE_BYTES = 2048
 """Fed at once: what follows the end of a member is copied, so it is kept short."""
@@ -90,21 +95,23 @@ def read_tracks(
     if not paths:
         raise DataError("no track file is named; expected at least one")
     done, tables = 0, []
-    total = sum(path.stat().st_size for path in paths if path.is_file())
-    for path in paths:
+    sizes = [_size(path) for path in paths]
+    for path, size in zip(paths, sizes, strict=True):
         tables.append(_read_file(path, use_cache))
-        done += path.stat().st_size
-        progress(done, total)
+        done += size
+        progress(done, sum(sizes))
     return concatenate(tables)
 
 
-def _read_file(path: Path, use_cache: bool) -> Tracks:
+def _size(path: Path) -> int:
     try:
-        content = path.read_bytes()
-    except OSError as err:
-        raise DataError(
-            f"{path}: cannot be read ({err.strerror}); check the path"
-        ) from err
+        return path.stat().st_size
+    except (OSError, ValueError):
+        return 0  # reading it tells why
+
+
+def _read_file(path: Path, use_cache: bool) -> Tracks:
+    content = _content(path)
     digest = hashlib.sha256(content).hexdigest()
     tracks = cache.load(digest) if use_cache else None
     if tracks is None:
@@ -112,6 +119,19 @@ def _read_file(path: Path, use_cache: bool) -> Tracks:
         if use_cache:
             cache.store(digest, tracks)
     return tracks
+
+
+def _content(path: Path) -> bytes:
+    """Bytes of a file; neither a pipe nor a device, which may have no end."""
+    try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise DataError(f"{path}: expected a file, found a pipe or a device")
+        return path.read_bytes()
+    except (OSError, ValueError, MemoryError) as err:
+        reason = getattr(err, "strerror", None) or str(err) or "memory is full"
+        told = f"cannot be read ({reason}); check the path"
+        raise DataError(f"{shorten(str(path), 300)[1:-1]}: {told}") from err
 
 
 def _text(path: Path, content: bytes) -> bytes:
@@ -128,8 +148,9 @@ def _text(path: Path, content: bytes) -> bytes:
 
 
 def _inflate(path: Path, content: bytes) -> bytes:
-    """Decompress all members, in memory bounded by `MAX_TEXT_BYTES`."""
+    """Decompress all members; refuse a bomb before the memory is full."""
     parts, size, place, view = [], 0, 0, memoryview(content)
+    limit = _text_limit(len(content))
     stream = zlib.decompressobj(GZIP_HEADER)
     try:
         while place < len(view):
@@ -142,9 +163,10 @@ def _inflate(path: Path, content: bytes) -> bytes:
             place += len(piece) - len(stream.unconsumed_tail or stream.unused_data)
             parts.append(part)
             size += len(part)
-            if size > MAX_TEXT_BYTES:
+            if size > limit:
                 raise DataError(
-                    f"{path}: expands to more than {MAX_TEXT_BYTES:,} bytes; split "
+                    f"{path}: expands to more than {limit:,} bytes, which is more than "
+                    f"{MAX_EXPANSION} times its size or half of the free memory; split "
                     "the file"
                 )
     except zlib.error as err:
@@ -158,6 +180,12 @@ def _inflate(path: Path, content: bytes) -> bytes:
             "copy it anew"
         )
     return b"".join(parts)
+
+
+def _text_limit(compressed: int) -> int:
+    """Bytes of text that a gzip file may hold."""
+    expected = max(FREE_TEXT_BYTES, MAX_EXPANSION * compressed)
+    return min(expected, psutil.virtual_memory().available // 2)
 
 
 def _is_padding(path: Path, following: memoryview) -> bool:
@@ -181,10 +209,16 @@ def _header(text: bytes, path: Path) -> tuple[list[str], int]:
             )
         return list(HEADLESS_COLUMNS), 0
     missing = sorted(REQUIRED - set(names))
-    if missing or len(set(names)) != len(names):
+    twice = [name for name, n in Counter(names).items() if n > 1]
+    if twice and not missing:
+        raise DataError(
+            f"{path}, line 1: expected each column once, found {shorten(twice[0])} "
+            f"{names.count(twice[0])} times"
+        )
+    if missing:
         raise DataError(
             f"{path}, line 1: expected a header of BASF2's neuro trigger data, "
-            f"found {shorten(first)}; missing: {', '.join(missing[:4]) or 'none'}"
+            f"found {shorten(first)}; missing: {', '.join(missing[:4])}"
         )
     return names, 1
 
@@ -267,15 +301,24 @@ def _first_bad_row(
                 f"{len(cells)}; mend or remove the row"
             )
         for name, cell in zip(names, cells, strict=True):
-            try:
-                int(cell) if name in INTEGERS else float(cell)
-            except ValueError:
+            if not _is_number(cell, whole=name in INTEGERS):
                 kind = "an integer" if name in INTEGERS else "a number"
                 return DataError(
                     f"{path}, line {number}, column {name}: expected {kind}, found "
                     f"{shorten(cell)}; mend or remove the row"
                 )
     return DataError(f"{path}: cannot be parsed: {shorten(reason, 200)}")
+
+
+def _is_number(cell: str, *, whole: bool) -> bool:
+    """Whether the fast reader takes a cell; Python takes 1_000 and +1, too."""
+    if "_" in cell or (whole and cell.startswith("+")):
+        return False
+    try:
+        value = int(cell) if whole else float(cell)
+    except ValueError:
+        return False
+    return not whole or -(2**63) <= value < 2**63
 
 
 def _table(columns: dict[str, npt.NDArray[Any]]) -> Tracks:

@@ -28,6 +28,9 @@ FIXED = (
 )  # fmt: skip
 """Keys without which a checkpoint has no meaning: not even by force."""
 
+EXPERTS = {str(k): k for k in range(-1, 5)}
+"""By their tag."""
+
 MAX_SHOWN = 20
 MAX_PARAM = 6000
 """Longer values are cut in the store."""
@@ -185,9 +188,9 @@ def find_earlier(text: str, uri: str) -> Earlier:
             f"-m load_pre_trained_weights={run.run_id}"
         )
     children = {
-        int(child.tags["expert"]): child
+        EXPERTS[child.tags["expert"]]: child
         for child in run.children()
-        if child.tags.get("expert", "").lstrip("-").isdigit()
+        if child.tags.get("expert") in EXPERTS
     }
     return Earlier(run, children)
 

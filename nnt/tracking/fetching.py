@@ -1,0 +1,135 @@
+"""Artifacts come as files of bounded size, whatever the store that holds them says."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from nnt.errors import TrackingError, shorten
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.store.artifact.http_artifact_repo import HttpArtifactRepository
+
+__all__ = ["fetch"]
+
+CHUNK_BYTES = 1 << 20
+MAX_SECONDS = 600.0
+"""A server that sends a byte now and then is given up."""
+
+
+def fetch(
+    client: MlflowClient, run_id: str, path: str, into: Path, max_bytes: int
+) -> Path:
+    """Fetch one file of a run into a directory, and nowhere else.
+
+    Parameters
+    ----------
+    client : MlflowClient
+        Of the store.
+    run_id, path : str
+        The artifact.
+    into : Path
+        Directory that is there.
+    max_bytes : int
+        Size above which it is refused: before it comes where the store tells its
+        size, else as soon as so much has come.
+
+    Raises
+    ------
+    TrackingError
+        There is none of that name, it is a folder, or it is too large.
+    """
+    from mlflow.exceptions import MlflowException
+    from mlflow.store.artifact.artifact_repository_registry import (
+        get_artifact_repository,
+    )
+    from mlflow.store.artifact.http_artifact_repo import HttpArtifactRepository
+
+    pure = PurePosixPath(path)
+    if pure.is_absolute() or ".." in pure.parts or not pure.name:
+        raise TrackingError(f"run {run_id}: {shorten(path)} leaves the run")
+    try:
+        repository = get_artifact_repository(
+            client.get_run(run_id).info.artifact_uri, tracking_uri=client.tracking_uri
+        )
+        _check(repository, run_id, pure, max_bytes)
+        if isinstance(repository, HttpArtifactRepository):
+            place = into / pure
+            place.parent.mkdir(parents=True, exist_ok=True)
+            _stream(repository, run_id, pure, place, max_bytes)
+        else:
+            place = _copy(repository, str(pure), into)
+    except (MlflowException, OSError, ValueError, TypeError, KeyError) as err:
+        # Answers of a server that is none raise what MLflow's reading of them raises.
+        reason = (str(err).splitlines() or [type(err).__name__])[0]
+        raise TrackingError(
+            f"run {run_id} in {client.tracking_uri} holds no artifact "
+            f"{shorten(path)[1:-1]} ({reason[:200]}); did its training end?"
+        ) from err
+    if not place.resolve().is_relative_to(into.resolve()):
+        raise TrackingError(f"run {run_id}: {shorten(path)} leaves the run")
+    return place
+
+
+def _copy(repository: Any, path: str, into: Path) -> Path:
+    return Path(repository.download_artifacts(path, str(into)))
+
+
+def _check(repository: Any, run_id: str, path: PurePosixPath, max_bytes: int) -> None:
+    """Refuse what the store itself says is none, a folder, or too large."""
+    folder = None if str(path.parent) == "." else str(path.parent)
+    found = [
+        item
+        for item in repository.list_artifacts(folder)
+        if PurePosixPath(item.path) == path
+    ]
+    if not found:
+        raise FileNotFoundError("it is not in the list of its files")
+    if found[0].is_dir:
+        raise TrackingError(f"run {run_id}: {shorten(str(path))} is a folder")
+    if (found[0].file_size or 0) > max_bytes:
+        raise _too_large(run_id, path, max_bytes)
+
+
+def _too_large(run_id: str, path: PurePosixPath, max_bytes: int) -> TrackingError:
+    return TrackingError(
+        f"run {run_id}: {shorten(str(path))} is larger than {max_bytes / 1e6:.0f} MB"
+    )
+
+
+def _stream(
+    repository: HttpArtifactRepository,
+    run_id: str,
+    path: PurePosixPath,
+    place: Path,
+    max_bytes: int,
+) -> None:
+    """Fetch a file from a server, of which neither size nor end is taken for granted.
+
+    `HttpArtifactRepository` would write all that comes, expanded.
+    """
+    from mlflow.utils import rest_utils
+
+    request: Any = rest_utils.http_request
+    # Of compressed answers the expanded size is not known before.
+    response = request(
+        repository._host_creds,
+        f"/{path}",
+        "GET",
+        stream=True,
+        extra_headers={"Accept-Encoding": "identity"},
+    )
+    begin, size = time.monotonic(), 0
+    with response, place.open("wb") as file:
+        response.raise_for_status()
+        if response.headers.get("Content-Encoding", "identity") != "identity":
+            raise OSError("the server has compressed it, unasked")
+        for chunk in response.iter_content(CHUNK_BYTES):
+            size += len(chunk)
+            if size > max_bytes:
+                raise _too_large(run_id, path, max_bytes)
+            if time.monotonic() - begin > MAX_SECONDS:
+                raise OSError(f"it has not come within {MAX_SECONDS:.0f} s")
+            file.write(chunk)

@@ -1,0 +1,478 @@
+"""What comes from outside ends in one clear error, or works.
+
+Each case of a list once ended in a traceback, a hang, or memory without bound.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nnt import filters
+from nnt.config import load_config
+from nnt.errors import (
+    ConfigError,
+    DataError,
+    NNTError,
+    TrackingError,
+    shorten,
+)
+from nnt.networks import Networks
+from nnt.tracking import StoredRun, open_run
+from nnt.tracks import Tracks, read_tracks, write_tracks
+from nnt.weights import read_weights
+
+MAX_MESSAGE = 1500
+
+quick = settings(max_examples=60, deadline=None)
+
+
+def told(error: NNTError) -> str:
+    """Message of an error, which must be for people."""
+    message = str(error)
+    assert 0 < len(message) < MAX_MESSAGE
+    return message
+
+
+# Configurations
+
+
+CONFIGURATIONS = [
+    ("description: !!timestamp x", "tags"),
+    ("experts: !!bool x", "tags"),
+    ("epochs: !!int ''", "tags"),
+    ("category: !!python/object/apply:os.system ['true']", "tags"),
+    (f"epochs: 0x{'f' * 5000}", "a number of 5002 characters"),
+    (f"epochs: {'1:' * 5000}1", "a number of 10001 characters"),
+    (f"learning_rate: {'1:' * 5000}1.5", "a number of 10003 characters"),
+    (f"version: 0x{'f' * 5000}", "a number of 5002 characters"),
+    (r'description: "\ud800"', "half a character"),
+    ("description: \0", "not valid YAML"),
+    (f"extends: {'a' * 5000}", "no configuration"),
+    ("extends: ~nobody-of-that-name/x.yaml", "no configuration"),
+    (r'extends: "\0.yaml"', "no configuration"),
+    (f"? {'a' * 5000}\n: 1", "unknown key"),
+    ("epochs: 1e300", "<= 1,000,000,000"),
+    ("batch_size: 1e300", "<= 1,000,000,000"),
+    ("restarts: 1e300", "<= 4,611,686,018,427,387,904"),
+    ("in_size: 10000000000", "got 10000000000"),
+    ("dist: {n_buckets: 1e12, uniform: {lower: 0, upper: 1}}", "<= 100,000"),
+    ("dist: {n_buckets: 3, norm: {mean: 1e308, std: 1e-308}}", "some probability"),
+    ("dist: {n_buckets: 3, uniform: {lower: 2, upper: 3}}", "some probability"),
+    ("data: {simulate: {tracks: 1e15}}", "<= 1,000,000,000"),
+    (f"filter: ExpertFilter(0x{'f' * 3900})", "got <int>"),
+    (f"filter: RangeFilter('RecoZ', 0x{'f' * 3900}, 1)", "finite number"),
+    ("filter: RangeFilter('RecoZ', 0, 1e999)", "finite number"),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), CONFIGURATIONS, ids=[t[:40] for t, _ in CONFIGURATIONS]
+)
+def test_a_configuration(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as error:
+        load_config(path)
+    assert message in told(error.value)
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a" * 5000, "\0", "~nobody/x.yaml", "/"])
+def test_a_name_of_a_configuration(name: str) -> None:
+    with pytest.raises(ConfigError, match="no configuration") as error:
+        load_config(name)
+    told(error.value)
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        "a" + ".a" * 20_000 + "=1",
+        "a" * 100_000 + "=1",
+        "data.files=\0",
+        "description=\ud800",
+        "[" * 100_000,
+    ],
+    ids=["deep", "long", "nul", "half", "brackets"],
+)
+def test_an_override(pair: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        load_config("base", [pair])
+    told(error.value)
+
+
+def test_a_mapping_that_holds_itself() -> None:
+    endless: dict[str, Any] = {}
+    endless["data"] = endless
+    with pytest.raises(ConfigError, match="nested too deep"):
+        load_config(endless)
+
+
+WORDS = st.sampled_from(
+    [
+        "extends: base", "epochs: ", "data: {", "files: [", "dist:", "norm: {", "1e999",
+        "expert_1:", "filter: ", "RangeFilter('RecoZ', ", "0x", "- ", "? ", "!!", "&a ",
+        "*a", "|\n", ">\n", "'", '"', "\\u", "\n", "  ", ": ", "]", "}", "null", ".nan",
+        "2020-01-01", "<<: ", "%YAML 9.9\n", "---\n", "\t", "\N{SNOWMAN}", "\x85",
+    ]
+)  # fmt: skip
+
+
+@quick
+@given(st.one_of(st.binary(max_size=200), st.lists(WORDS, max_size=12).map("".join)))
+def test_any_text_is_no_configuration_or_one(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes | str
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.yaml"
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    try:
+        config = load_config(path)
+    except ConfigError as error:
+        told(error)
+    else:
+        assert load_config(config.to_dict()).to_dict() == config.to_dict()
+
+
+# Filters
+
+
+PARTS = st.sampled_from(
+    [
+        "IdentityFilter", "ExpertFilter", "RangeFilter", "ConCatFilter", "(", ")", "[",
+        "]", ",", "dataset_filters.", "'RecoZ'", "'2DinvPt'", "1", "-1", "1e999",
+        "None", "0x" + "f" * 200, "lower=", "=", "lambda:0", "__class__", "f'{1}'", "*",
+        "\n",
+        "True", "1j", "...", "if", "\\", "'", "#", "filters=", "expert=",
+    ]
+)  # fmt: skip
+
+
+@quick
+@given(text=st.lists(PARTS, max_size=14).map("".join))
+def test_any_expression_is_no_filter_or_one(
+    make_tracks: Callable[..., Tracks], text: str
+) -> None:
+    try:
+        found = filters.parse(text)
+    except ConfigError as error:
+        told(error)
+        return
+    assert filters.parse(str(found)) == found
+    try:
+        mask = found(make_tracks(20))
+    except DataError as error:
+        told(error)
+    else:
+        assert mask.shape == (20,)
+
+
+def test_what_python_cannot_print_is_shown_by_its_kind() -> None:
+    assert shorten(10**5000) == "<int>"
+
+
+# Track files
+
+
+@pytest.fixture(scope="module")
+def text(
+    make_tracks: Callable[..., Tracks], tmp_path_factory: pytest.TempPathFactory
+) -> bytes:
+    path = tmp_path_factory.mktemp("tracks") / "rows.txt"
+    write_tracks(make_tracks(30), path)
+    return path.read_bytes()
+
+
+def cell(text: bytes, line: int, column: int, value: bytes) -> bytes:
+    """Replace a cell; lines from 1, columns from 0."""
+    lines = text.split(b"\n")
+    cells = lines[line - 1].split(b"\t")
+    cells[column] = value
+    lines[line - 1] = b"\t".join(cells)
+    return b"\n".join(lines)
+
+
+TRACK_FILES: list[tuple[str, Callable[[bytes], bytes], str]] = [
+    ("int", lambda t: cell(t, 6, 3, b"9" * 20), "line 6, column Event"),
+    ("long int", lambda t: cell(t, 6, 3, b"9" * 5000), "line 6, column Event"),
+    ("underscore", lambda t: cell(t, 6, 3, b"1_0"), "line 6, column Event"),
+    ("plus", lambda t: cell(t, 6, 3, b"+1"), "line 6, column Event"),
+    ("huge", lambda t: cell(t, 6, 9, b"1e400"), "line 6, column SL0-relID"),
+    ("float_", lambda t: cell(t, 6, 9, b"1_0"), "line 6, column SL0-relID"),
+    ("twice", lambda t: cell(t, 1, 41, b"Event"), "'Event' 2 times"),
+    ("utf-16", lambda t: t.decode().encode("utf-16"), "binary"),
+    ("bom", lambda t: b"\xef\xbb\xbf" + t, "binary"),
+    ("nul at the end", lambda t: t + b"\0" * 3000, "line 33"),
+    ("late binary", lambda t: t + bytes(range(256)) * 99, "line 33"),
+    ("cut", lambda t: t[:-50], "line 32"),
+    ("gz cut", lambda t: gzip.compress(t)[:-50], "cut off"),
+    ("gz in gz", lambda t: gzip.compress(gzip.compress(t)), "binary"),
+    ("one line", lambda t: t[: t.index(b"\n") + 2] + b"1" * (9 << 20), "columns"),
+    ("no line", lambda t: t.replace(b"\n", b"\r"), "each column once"),
+    ("bomb", lambda _: gzip.compress(b"0\t" * (40 << 20), 9), "expands to more"),
+    ("empty members", lambda _: gzip.compress(b"") * 1000, "empty"),
+]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [case[1:] for case in TRACK_FILES],
+    ids=[case[0] for case in TRACK_FILES],
+)
+def test_a_track_file(
+    tmp_path: Path, text: bytes, change: Callable[[bytes], bytes], message: str
+) -> None:
+    path = tmp_path / "rows.gz"
+    path.write_bytes(change(text))
+    with pytest.raises(DataError) as error:
+        read_tracks(path, use_cache=False)
+    assert message in told(error.value)
+    assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/dev/null", "a\0b", "a" * 5000])
+def test_a_path_that_is_no_file(path: str) -> None:
+    with pytest.raises(DataError) as error:
+        read_tracks(path)
+    told(error.value)
+
+
+def test_nobody_waits_for_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.gz")
+    with pytest.raises(DataError, match="pipe or a device"):
+        read_tracks(tmp_path / "pipe.gz")
+
+
+@quick
+@given(data=st.data())
+def test_any_damage_is_told_or_does_not_matter(
+    tmp_path_factory: pytest.TempPathFactory, text: bytes, data: st.DataObject
+) -> None:
+    content = bytearray(gzip.compress(text) if data.draw(st.booleans()) else text)
+    for _ in range(data.draw(st.integers(1, 4))):
+        start = data.draw(st.integers(0, len(content)))
+        stop = start + data.draw(st.integers(0, 20))
+        content[start:stop] = data.draw(st.binary(max_size=20))
+    path = tmp_path_factory.getbasetemp() / "any.gz"
+    path.write_bytes(content)
+    try:
+        read_tracks(path, use_cache=False)
+    except DataError as error:
+        told(error)
+
+
+# Weights
+
+
+def weights(**arrays: Any) -> bytes:
+    return json.dumps({"expert_0": {"weights": arrays}}).encode()
+
+
+WEIGHTS = {
+    "nothing": weights(a=[]),
+    "no columns": weights(a=[[]]),
+    "a row of millions": weights(a=[[0.0] * 1_000_000]),
+    "twice": weights(**{"model.a": [1.0], "a": [1.0]}),
+    "a pickle": b"\x80\x04\x95\x0c\x00\x00\x00\x00\x00\x00\x00\x8c\x02os\x94.",
+    "1e400": b'{"expert_0": {"weights": {"a": [1e400]}}}',
+    "5000 digits": b'{"expert_0": {"weights": {"a": [' + b"9" * 5000 + b"]}}}",
+    "NaN": b'{"expert_0": {"weights": {"a": [NaN]}}}',
+    "huge shapes": b'{"expert_0": {"shapes": {"a": [99999999999, 9]}, "weights": '
+    b'{"a": [1]}}}',
+    "no text": b'{"expert_0": {"weights": {"\\ud800": ["\\ud800"]}}}',
+}
+
+
+@pytest.mark.parametrize("content", WEIGHTS.values(), ids=WEIGHTS.keys())
+def test_weights(content: bytes) -> None:
+    with pytest.raises(DataError) as error:
+        read_weights(content)
+    told(error.value)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from(["weights", "shapes", "model", "a"]), inner)
+    ),
+    max_leaves=12,
+)
+
+
+@quick
+@given(JSON)
+def test_any_json_is_no_network_or_one(value: Any) -> None:
+    for content in (value, {"expert_0": value}, {"expert_0": {"weights": value}}):
+        try:
+            Networks(read_weights(json.dumps(content).encode()))
+        except NNTError as error:
+            told(error)
+
+
+# Runs, and what a hostile server hands out
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in list(os.environ):
+        if name.startswith("MLFLOW_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+RUN_ID = "0" * 32
+
+
+class Hostile(BaseHTTPRequestHandler):
+    """Answers as a tracking server; what it serves is up to the test."""
+
+    listing: list[dict[str, Any]] = []  # noqa: RUF012
+    chunks: list[bytes] = []  # noqa: RUF012
+    headers_sent: dict[str, str] = {}  # noqa: RUF012
+    tags: dict[str, str] = {}  # noqa: RUF012
+
+    def do_GET(self) -> None:
+        if "/runs/get" in self.path:
+            self.answer({"run": self.run()})
+        elif "artifacts?" in self.path:
+            self.answer({"files": self.listing})
+        elif "mlflow-artifacts/artifacts/" in self.path:
+            self.send_response(200)
+            for name, value in self.headers_sent.items():
+                self.send_header(name, value)
+            self.end_headers()
+            try:
+                for chunk in self.chunks:
+                    self.wfile.write(chunk)
+            except OSError:
+                pass  # whoever had enough has hung up
+        else:
+            self.answer({})
+
+    do_POST = do_GET  # noqa: N815
+
+    def run(self) -> dict[str, Any]:
+        info = {
+            "run_id": RUN_ID, "run_uuid": RUN_ID, "run_name": "x", "status": "RUNNING",
+            "experiment_id": "0", "start_time": 1, "lifecycle_stage": "active",
+            "artifact_uri": f"mlflow-artifacts:/0/{RUN_ID}/artifacts", "user_id": "x",
+        }  # fmt: skip
+        tags = [{"key": k, "value": v} for k, v in self.tags.items()]
+        return {"info": info, "data": {"tags": tags}}
+
+    def answer(self, value: dict[str, Any]) -> None:
+        body = json.dumps(value).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def hostile(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[type[Hostile], StoredRun]]:
+    handler = type("Handler", (Hostile,), {})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        uri = f"http://127.0.0.1:{server.server_port}"
+        yield handler, open_run(RUN_ID, uri)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def file(name: str, size: int = 3, *, is_dir: bool = False) -> dict[str, Any]:
+    return {"path": name, "is_dir": is_dir, "file_size": size}
+
+
+def test_an_honest_server_is_read(hostile: tuple[type[Hostile], StoredRun]) -> None:
+    handler, run = hostile
+    handler.listing, handler.chunks = [file("config.yaml")], [b"a: 1"]
+    assert run.read_text("config.yaml") == "a: 1"
+
+
+@pytest.mark.parametrize(
+    ("listing", "message"),
+    [
+        ([], "holds no artifact"),
+        ([file("../config.yaml")], "holds no artifact"),
+        ([file("/etc/passwd")], "holds no artifact"),
+        ([file("..%2fconfig.yaml")], "holds no artifact"),
+        ([file("config.yaml", is_dir=True)], "is a folder"),
+        ([file("config.yaml", 10**30)], "larger than 67 MB"),
+        ([{"path": 1}], "holds no artifact"),
+        ([{"path": "config.yaml"}], "holds no artifact"),
+        (["config.yaml"], "holds no artifact"),
+    ],
+)
+def test_a_listing_of_a_server(
+    hostile: tuple[type[Hostile], StoredRun],
+    workplace: Path,
+    listing: list[Any],
+    message: str,
+) -> None:
+    handler, run = hostile
+    handler.listing = listing
+    before = sorted(workplace.parent.rglob("*"))
+    with pytest.raises(TrackingError, match=message) as error:
+        run.read_text("config.yaml")
+    told(error.value)
+    assert sorted(workplace.parent.rglob("*")) == before
+
+
+def test_a_server_that_sends_more_than_it_said(
+    hostile: tuple[type[Hostile], StoredRun], tmp_path: Path
+) -> None:
+    handler, run = hostile
+    handler.listing, handler.chunks = [file("a")], [b"0" * (1 << 20)] * 64
+    with pytest.raises(TrackingError, match="larger than 2 MB"):
+        run.download("a", tmp_path, max_bytes=2 << 20)
+    assert (tmp_path / "a").stat().st_size <= 2 << 20
+
+
+def test_a_server_that_sends_a_bomb(
+    hostile: tuple[type[Hostile], StoredRun], tmp_path: Path
+) -> None:
+    handler, run = hostile
+    handler.listing, handler.chunks = [file("a")], [gzip.compress(b"0" * (9 << 20))]
+    handler.headers_sent = {"Content-Encoding": "gzip"}
+    with pytest.raises(TrackingError, match="compressed it, unasked"):
+        run.download("a", tmp_path)
+
+
+def test_a_server_that_never_ends(
+    hostile: tuple[type[Hostile], StoredRun],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    handler, run = hostile
+    monkeypatch.setattr("nnt.tracking.fetching.MAX_SECONDS", -1)
+    handler.listing, handler.chunks = [file("a")], [b"0"]
+    with pytest.raises(TrackingError, match="has not come within"):
+        run.download("a", tmp_path)
+
+
+def test_a_pickle_is_not_opened(hostile: tuple[type[Hostile], StoredRun]) -> None:
+    handler, run = hostile
+    handler.listing, handler.chunks = [file("weights.json")], [WEIGHTS["a pickle"]]
+    with pytest.raises(DataError, match="expected JSON"):
+        read_weights(run.read_text("weights.json").encode())
