@@ -322,6 +322,24 @@ def test_any_json_is_no_network_or_one(value: Any) -> None:
 # Runs, and what a hostile server hands out
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["a\0b#", "http://[#", "a" * 5000 + "#", "/dev/zero#", "~nobody-there#", "//#"],
+    ids=lambda text: text[:20],
+)
+def test_a_store_before_a_run(text: str) -> None:
+    with pytest.raises(TrackingError, match="is not a") as error:
+        open_run(text + "0" * 32)
+    told(error.value)
+
+
+@pytest.mark.parametrize("text", ["runs:/" + "0" * 32 + "/", "models:/"])
+def test_a_long_name_of_a_run(text: str) -> None:
+    with pytest.raises(TrackingError, match="is not a run") as error:
+        open_run(text + "a" * 5000)
+    told(error.value)
+
+
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in list(os.environ):
@@ -341,10 +359,11 @@ class Hostile(BaseHTTPRequestHandler):
     chunks: list[bytes] = []  # noqa: RUF012
     headers_sent: dict[str, str] = {}  # noqa: RUF012
     tags: dict[str, str] = {}  # noqa: RUF012
+    body: bytes | None = None
 
     def do_GET(self) -> None:
         if "/runs/get" in self.path:
-            self.answer({"run": self.run()})
+            self.answer({"run": self.run()}, self.body)
         elif "artifacts?" in self.path:
             self.answer({"files": self.listing})
         elif "mlflow-artifacts/artifacts/" in self.path:
@@ -371,8 +390,8 @@ class Hostile(BaseHTTPRequestHandler):
         tags = [{"key": k, "value": v} for k, v in self.tags.items()]
         return {"info": info, "data": {"tags": tags}}
 
-    def answer(self, value: dict[str, Any]) -> None:
-        body = json.dumps(value).encode()
+    def answer(self, value: dict[str, Any], body: bytes | None = None) -> None:
+        body = json.dumps(value).encode() if body is None else body
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
@@ -398,6 +417,26 @@ def hostile(
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", b"{}", b"[]", b"1", b"<html>", b"\x80", b'{"run": 1}', b'{"run": {}}',
+        b'{"run": {"info": {"run_id": "../../x"}}}', b'{"run": {"data": 1}}',
+        b'{"run": {"info": {"status": "ODD", "start_time": 1e400}}}',
+        b"[" * 100_000,
+    ],
+    ids=lambda body: body[:30],
+)  # fmt: skip
+def test_a_run_that_is_none(
+    hostile: tuple[type[Hostile], StoredRun], body: bytes
+) -> None:
+    handler, run = hostile
+    handler.body = body
+    with pytest.raises(TrackingError) as error:
+        open_run(RUN_ID, run.uri).read_text("config.yaml")
+    told(error.value)
 
 
 def file(name: str, size: int = 3, *, is_dir: bool = False) -> dict[str, Any]:
@@ -437,6 +476,15 @@ def test_a_listing_of_a_server(
         run.read_text("config.yaml")
     told(error.value)
     assert sorted(workplace.parent.rglob("*")) == before
+
+
+def test_folders_in_folders_without_end(
+    hostile: tuple[type[Hostile], StoredRun],
+) -> None:
+    handler, run = hostile
+    handler.listing = [file("x", is_dir=True)]
+    with pytest.raises(TrackingError, match="without an end"):
+        run.artifacts("images")
 
 
 def test_a_server_that_sends_more_than_it_said(

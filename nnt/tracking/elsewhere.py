@@ -55,6 +55,10 @@ def split_store(text: str) -> tuple[str | None, str]:
 
 def _uri(store: str) -> str:
     if SCHEME.match(store) and not store.startswith(SQLITE):
+        try:
+            urlsplit(store)
+        except ValueError as err:
+            raise TrackingError(f"{shorten(store)} is not a URI: {err}") from err
         return store.rstrip("/")
     # Opened without a look, a database that is not there would be made.
     path = _database(Path(store.removeprefix(SQLITE)))
@@ -72,7 +76,7 @@ def _database(path: Path) -> Path | None:
         if path.is_dir():
             path /= DATABASE
         return path if path.is_file() else None
-    except (OSError, RuntimeError):
+    except (OSError, RuntimeError, ValueError):
         # A name that no file can have, or a home that nobody has.
         return None
 

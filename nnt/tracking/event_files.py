@@ -29,6 +29,7 @@ LIVE_IMAGE = re.compile(
     r"[+%][\w-]+\.png"
 )
 """Path of an image that was logged with a step; its preview is a WebP beside it."""
+MAX_IMAGE_BYTES = 64 << 20
 IMAGE_FOLDERS = ("images", "plots", "evaluations")
 NOTE = "mlflow.note.content"
 MAX_DEPTH = 3
@@ -183,11 +184,13 @@ def _image(run: StoredRun, path: str, tag: str) -> Summary | None:
 
     with tempfile.TemporaryDirectory() as into:
         try:
-            place = run.download(path, Path(into))
+            place = run.download(path, Path(into), MAX_IMAGE_BYTES)
             data = place.read_bytes()
             with Image.open(place, formats=["PNG"]) as image:
                 (width, height), n_channels = image.size, len(image.getbands())
-        except (TrackingError, OSError, UnidentifiedImageError) as err:
+        except (
+            TrackingError, OSError, UnidentifiedImageError, Image.DecompressionBombError
+        ) as err:  # fmt: skip
             log.warning("run %s: %s is left out: %s", run.run_id, path, err)
             return None
     picture = Summary.Image(

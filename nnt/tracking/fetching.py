@@ -41,7 +41,6 @@ def fetch(
     TrackingError
         There is none of that name, it is a folder, or it is too large.
     """
-    from mlflow.exceptions import MlflowException
     from mlflow.store.artifact.artifact_repository_registry import (
         get_artifact_repository,
     )
@@ -61,8 +60,9 @@ def fetch(
             _stream(repository, run_id, pure, place, max_bytes)
         else:
             place = _copy(repository, str(pure), into)
-    except (MlflowException, OSError, ValueError, TypeError, KeyError) as err:
-        # Answers of a server that is none raise what MLflow's reading of them raises.
+    except TrackingError:
+        raise
+    except Exception as err:  # a server that is none answers anything
         reason = (str(err).splitlines() or [type(err).__name__])[0]
         raise TrackingError(
             f"run {run_id} in {client.tracking_uri} holds no artifact "
