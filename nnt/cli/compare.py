@@ -49,7 +49,8 @@ def command(
 ) -> None:
     """Judge runs on the same rows; the first is what the others are compared with.
 
-    RUNS are run IDs, runs:/ID, models:/name[@alias] or paths to a weights.json.
+    RUNS are run IDs, runs:/ID, models:/name[@alias] or paths to a weights.json; of
+    another tracking store, STORE#RUN or the address of the run's page in the browser.
     Differences come with their errors (paired, events drawn anew). Tables, plots
     and learning curves are kept as a run of their own, with one HTML page.
 
@@ -57,6 +58,7 @@ def command(
     Examples:
       nnt compare RUN RUN
       nnt compare RUN RUN RUN --data period42.gz -o comparison.html
+      nnt compare RUN "http://host:5000/#/experiments/1/runs/ID" ../other#ID
     """
     from nnt.evaluation import compare
 
@@ -81,8 +83,8 @@ def _show(comparison: Comparison) -> None:
 
     names = [f"all/{m}" for m in MAIN_FIGURES if f"all/{m}" in comparison.first.figures]
     title = (
-        f"{comparison.n_tracks:,} rows of {comparison.rows.source}; differences to "
-        f"{comparison.first.name}; + better, - worse than twice the error"
+        f"{comparison.n_tracks:,} rows of {comparison.source}; differences to "
+        f"{comparison.first.name}; ▲ better, ▼ worse by more than twice the error"
     )
     contenders = comparison.contenders
     if len(contenders) <= MAX_COLUMNS:
@@ -125,5 +127,5 @@ def _short(comparison: Comparison, own: Contender, name: str) -> str:
     difference = comparison.difference(own, name)
     mark = ""
     if difference is not None and difference.better is not None:
-        mark = "+ " if difference.better else "- "
+        mark = "▲ " if difference.better else "▼ "
     return f"{mark}{own.figures[name]:.4g}"

@@ -4,7 +4,8 @@ from nnt.evaluation.comparing import Comparison, Difference
 from nnt.evaluation.contenders import Contender
 from nnt.evaluation.contest import ComparisonResult, compare
 from nnt.evaluation.judging import Evaluation, evaluate
-from nnt.evaluation.page import MAIN_FIGURES, shown_difference
+from nnt.evaluation.page import MAIN_FIGURES
+from nnt.evaluation.page_tables import shown_difference
 from nnt.evaluation.predicting import predict
 from nnt.evaluation.subject import load_networks
 

@@ -16,11 +16,19 @@ from nnt import metrics
 from nnt.errors import DataError
 from nnt.evaluation.contenders import Arena, Contender, contenders, short_names
 from nnt.evaluation.rows import Rows, rows_for
+from nnt.evaluation.seen import shares_trained_on
 from nnt.evaluation.subject import Subject, open_subject
 from nnt.progress import show_progress
+from nnt.tracking import shown_store
 from nnt.tracks import Tracks
 
-__all__ = ["Comparison", "Difference", "compare_subjects", "open_subjects"]
+__all__ = [
+    "Comparison",
+    "Difference",
+    "compare_subjects",
+    "good_direction",
+    "open_subjects",
+]
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +85,17 @@ class Comparison:
     """Name of the network -> figure -> difference to the first."""
     config_differences: dict[str, dict[str, str]]
     """Key of the configuration -> name of the run -> value, where they differ."""
+    trained_on: dict[str, float | None]
+    """Name of the run -> share of the rows that its training split holds; None if
+    it is not known."""
+
+    @property
+    def source(self) -> str:
+        """Where the rows come from, in words."""
+        told = self.rows
+        if told.split is None:
+            return told.source
+        return f"the {told.split} split of {self.first.name}"
 
     @property
     def first(self) -> Contender:
@@ -109,7 +128,8 @@ class Comparison:
         told: dict[str, Any] = {
             "name": own.name,
             "run_id": None if run is None else run.run_id,
-            "store": None if run is None else run.uri,
+            "store": None if run is None else shown_store(run.uri),
+            "share_trained_on": self.trained_on.get(own.name),
             "figures": _by_scope(own.figures),
             "errors": _by_scope(
                 {k: v for k, v in own.replicas.errors().items() if math.isfinite(v)}
@@ -140,14 +160,18 @@ def _differences(first: Contender, own: Contender) -> dict[str, Difference]:
 
 
 def _is_better(name: str, value: float, error: float) -> bool | None:
-    if not abs(value) > SIGNIFICANT * error:
+    direction = good_direction(name)
+    if not abs(value) > SIGNIFICANT * error or direction == 0:
         return None
+    return value * direction > 0
+
+
+def good_direction(name: str) -> int:
+    """1 where more of a figure is better, -1 where less is, 0 where neither."""
     metric = name.split("/")[-1]
     if any(part in metric for part in HIGHER_IS_BETTER):
-        return value > 0
-    if any(part in metric for part in LOWER_IS_BETTER):
-        return value < 0
-    return None
+        return 1
+    return -1 if any(part in metric for part in LOWER_IS_BETTER) else 0
 
 
 def open_subjects(runs: Sequence[str]) -> list[Subject]:
@@ -185,6 +209,7 @@ def compare_subjects(
         tracks, first.loss, n_outputs, max_rows=min(max(share, MIN_ROWS), MAX_ROWS)
     )
     names, judged = short_names(subjects), []
+    shares = shares_trained_on(subjects, rows, tracks)
     with show_progress("Judging", "networks") as progress:
         for contender in contenders(arena, subjects, names):
             judged.append(contender)
@@ -198,6 +223,7 @@ def compare_subjects(
         reconstruction=metrics.reconstruction_counts(shown),
         differences={own.name: _differences(judged[0], own) for own in judged[1:]},
         config_differences=_config_differences(subjects, names),
+        trained_on=dict(zip(names, shares, strict=True)),
     )
 
 

@@ -13,7 +13,8 @@ from nnt import plots
 from nnt.evaluation.comparing import Comparison
 from nnt.evaluation.contenders import Contender
 from nnt.evaluation.history import experts_of
-from nnt.evaluation.page import MAIN_FIGURES, shown
+from nnt.evaluation.page import MAIN_FIGURES
+from nnt.evaluation.page_tables import run_page, shown
 from nnt.evaluation.rows import Rows
 from nnt.evaluation.subject import Subject
 from nnt.tracking import MlflowTracker, Run, StoredRun
@@ -132,7 +133,7 @@ def store_comparison(
         beside = others[0] if len(others) == 1 else f"{len(others)} others"
         run = tracker.start_run(
             f"compare {first} with {beside}",
-            description=_note(comparison),
+            description=_note(comparison, tracker.uri),
             tags={"nnt.kind": "comparison", "nnt.compared": _ids(comparison)},
         )
         rows = comparison.rows
@@ -158,11 +159,11 @@ def _ids(comparison: Comparison) -> str:
     return " ".join(run.run_id for run in runs if run is not None)[:MAX_TAG]
 
 
-def _note(comparison: Comparison) -> str:
+def _note(comparison: Comparison, store: str) -> str:
     metrics = [m for m in MAIN_FIGURES if f"all/{m}" in comparison.first.figures]
     n_tracks = f"{comparison.n_tracks:,}"
     head = [
-        f"The same {n_tracks} rows of {comparison.rows.source}, judged by every "
+        f"The same {n_tracks} rows of {comparison.source}, judged by every "
         "network. `comparison.html` under Artifacts shows plots, differences and "
         "their errors. Step k of the curves is row k of this table.",
         "",
@@ -170,7 +171,7 @@ def _note(comparison: Comparison) -> str:
         "|---" * (len(metrics) + 2) + "|",
     ]
     rows = [
-        f"| {i} | {_named(own)} | "
+        f"| {i} | {_named(own, store)} | "
         + " | ".join(shown(own.figures.get(f"all/{m}", math.nan)) for m in metrics)
         + " |"
         for i, own in enumerate(comparison.contenders[:MAX_NOTE_ROWS])
@@ -179,8 +180,11 @@ def _note(comparison: Comparison) -> str:
     return "\n".join([*head, *rows, *([f"\n… and {left} more."] if left else [])])
 
 
-def _named(own: Contender) -> str:
+def _named(own: Contender, store: str) -> str:
     run = None if own.subject is None else own.subject.run
     if run is None:
         return own.name
-    return f"[{own.name}](#/experiments/{run.experiment_id}/runs/{run.run_id})"
+    if run.uri == store:
+        return f"[{own.name}](#/experiments/{run.experiment_id}/runs/{run.run_id})"
+    page = run_page(run)
+    return f"{own.name}, another store" if page is None else f"[{own.name}]({page})"

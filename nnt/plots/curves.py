@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nnt.detector import z_to_cm
-from nnt.plots.overlay import Look
+from nnt.plots.overlay import Look, legend_of
 from nnt.plots.style import (
     COLOURS,
     canvas,
@@ -131,7 +131,7 @@ def learning_curves_of_runs(
         axes.set_xlabel("epoch", fontsize=8)
         if axes.lines:
             plain_log_scale(axes)
-    handles, labels = panels[0].get_legend_handles_labels()
+    handles, labels = legend_of(panels[0], shown)
     if handles:
         figure.legend(handles, labels, loc="lower center", ncols=4, fontsize=7)
     return figure

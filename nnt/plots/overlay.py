@@ -7,14 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from nnt.metrics import BinnedResiduals, Portrait, Shares
 from nnt.metrics.portrait import Z_EDGES_CM, Z_RESIDUAL_EDGES_CM
 from nnt.plots.style import SERIES_COLOURS, canvas, canvas_with_ratio, log_counts
 
-__all__ = ["Look", "looks", "overlays"]
+__all__ = ["Look", "legend_of", "looks", "overlays"]
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
@@ -23,6 +25,9 @@ MIN_TRACKS = 5
 """Tracks below which a bin tells nothing."""
 OTHERS = "#BBBBBB"
 LEGEND_CHARACTERS = 34
+MAX_INSIDE = 4
+"""Names that a legend may hold within the axes."""
+WIDER = 1.28
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +115,16 @@ def overlays(
     return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
+def legend_of(axes: Axes, shown: Mapping[str, Look]) -> tuple[list[Artist], list[str]]:
+    """Handles and labels: the curves in colour, and how many are grey."""
+    handles, labels = axes.get_legend_handles_labels()
+    n_grey = sum(not look.in_legend for look in shown.values())
+    if n_grey:
+        handles.append(Line2D([], [], color=OTHERS, lw=0.7))
+        labels.append(f"{n_grey} others")
+    return handles, labels
+
+
 class _Overlay:
     def __init__(
         self, portraits: Mapping[str, Portrait], shown: Mapping[str, Look]
@@ -122,14 +137,27 @@ class _Overlay:
         for name, portrait in self.portraits.items():
             yield name, portrait, self.shown[name]
 
-    def _legend(self, axes: Axes, title: str = "") -> None:
-        handles, labels = axes.get_legend_handles_labels()
-        n_grey = sum(not look.in_legend for look in self.shown.values())
-        if n_grey:
-            handles.append(axes.plot([], [], color=OTHERS, lw=0.7)[0])
-            labels.append(f"{n_grey} others")
-        if handles:
-            axes.legend(handles, labels, title=title, fontsize=7, title_fontsize=7)
+    def _legend(self, figure: Figure, axes: Axes) -> None:
+        handles, labels = legend_of(axes, self.shown)
+        if not handles:
+            return
+        if len(handles) <= MAX_INSIDE:
+            axes.legend(handles, labels, fontsize=7)
+            return
+        # Many names would hide the curves: beside them, in a figure made wider.
+        for panel in figure.axes:
+            left, bottom, width, height = panel.get_position().bounds
+            panel.set_position((left / WIDER, bottom, width / WIDER, height))
+        figure.set_figwidth(figure.get_figwidth() * WIDER)
+        axes.legend(
+            handles, labels, fontsize=7, loc="upper left", bbox_to_anchor=(1.01, 1),
+            borderaxespad=0, frameon=False,
+        )  # fmt: skip
+
+    def _highlighted(self, of: Callable[[Portrait], I64]) -> float:
+        """Highest value of those in colour: a degenerate one must not hide them."""
+        shown = [of(p) for _, p, look in self._each() if look.in_legend]
+        return max(float(counts.max()) for counts in shown)
 
     def rejection(self) -> Figure | None:
         if self.first.rejection is None:
@@ -142,7 +170,7 @@ class _Overlay:
         axes.set_ylim(0, 1.02)
         axes.set_xlabel("efficiency for tracks from the collision point")
         axes.set_ylabel("rejection of background tracks")
-        self._legend(axes)
+        self._legend(figure, axes)
         return figure
 
     def z_histogram(self, reconstruction: I64) -> Figure:
@@ -158,7 +186,7 @@ class _Overlay:
         ratio.set_ylim(0, 3)
         ratio.axhline(1, color="0.5", lw=0.8)
         ratio.set_xlabel("z (cm)")
-        self._legend(axes)
+        self._legend(figure, axes)
         return figure
 
     def residual(self, title: str, of: Callable[[Portrait], I64]) -> Figure:
@@ -170,12 +198,13 @@ class _Overlay:
             if portrait is not self.first:
                 shares = _ratio(counts, reference)
                 _steps(ratio, Z_RESIDUAL_EDGES_CM, shares, None, look)
+        axes.set_ylim(0, 1.08 * max(self._highlighted(of), 1))
         axes.set_ylabel("tracks per 2 cm")
         ratio.set_ylabel("ratio to the first")
         ratio.set_ylim(0, 2)
         ratio.axhline(1, color="black", lw=0.8)
         ratio.set_xlabel("z - z of the reconstruction (cm)")
-        self._legend(axes)
+        self._legend(figure, axes)
         return figure
 
     def binned(
@@ -205,7 +234,7 @@ class _Overlay:
         below.axhline(0, color="0.5", lw=0.8)
         below.set_ylabel(f"mean ({unit})")
         below.set_xlabel(x_label)
-        self._legend(axes)
+        self._legend(figure, axes)
         return figure
 
     def feed(
@@ -226,7 +255,7 @@ class _Overlay:
         axes.set_ylim(bottom=0)
         axes.set_xlabel("D (cm)")
         axes.set_ylabel("share of tracks beyond D that pass")
-        self._legend(axes)
+        self._legend(figure, axes)
         return figure
 
 

@@ -1,5 +1,6 @@
 """Runs: what a training leaves behind. Sole importer of mlflow."""
 
+from nnt.tracking.elsewhere import shown_store
 from nnt.tracking.mlflow_tracker import MlflowRun, MlflowTracker
 from nnt.tracking.null import NullRun, NullTracker
 from nnt.tracking.protocol import Outcome, Run, Tracker
@@ -20,4 +21,5 @@ __all__ = [
     "default_uri",
     "open_run",
     "register",
+    "shown_store",
 ]
