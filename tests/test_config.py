@@ -144,6 +144,8 @@ def test_bad_files(tmp_path: Path, text: str, told: str) -> None:
         ({"dist": {"n_buckets": 3, "norm": {"mean": 0}}}, "dist.norm.std: is missing"),
         ({"experts": [-1, 0]}, "experts: expected"),
         ({"experts": []}, "experts: expected"),
+        ({"in_size": 26}, "in_size: expected 27, got 26"),
+        ({"expert_2": {"out_size": 1}}, "expert_2.out_size: belongs to the run"),
         ({"epochs": True}, "epochs: expected a whole number"),
         ({"learning_rate": "1e-3"}, "learning_rate: expected a number"),
         ({"filter": "__import__('os').system('true')"}, "filter: "),

@@ -19,7 +19,7 @@ __all__ = ["config_of_expert", "load_config", "resolve"]
 EXPERT_KEYS = tuple(f"expert_{k}" for k in range(5))
 RUN_WIDE = (
     "name", "version", "description", "category", "workers", "experts",
-    "compare_to", "data", "extends",
+    "compare_to", "data", "extends", "in_size", "out_size",
 )  # fmt: skip
 DEFAULT_DATA = {"simulate": {"tracks": 100_000, "seed": 1}, "split": [0.6, 0.2, 0.2]}
 OVERRIDE = re.compile(r"[A-Za-z_][\w.]{,199}=")

@@ -90,6 +90,8 @@ def integer(
     bounds = [f">= {lower}"] if lower is not None else []
     bounds += [f"<= {upper}"] if upper is not None else []
     expected = " ".join(["a whole number", " and ".join(bounds)]).strip()
+    if lower is not None and lower == upper:
+        expected = str(lower)
     expected += " or null" if optional else ""
 
     def check(value: Any, path: str, problems: Problems) -> int | None:
