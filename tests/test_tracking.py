@@ -344,10 +344,9 @@ def test_metrics_wait_for_a_store_that_returns(tracker, monkeypatch):
             raise OSError("database is locked")
         return send(*args, **kwargs)
 
-    monkeypatch.setattr("nnt.tracking.writer.WAIT_S", 0.01)
+    monkeypatch.setattr("nnt.tracking.delivery.CLOSING_PAUSE_S", 0.01)
     monkeypatch.setattr(tracker._client, "log_batch", fail_at_first)
     run.log_metrics({"val/loss": 0.5}, 1)
-    run._writer.flush(run.run_id)
     assert tracker.close() == 0
     assert len(failed) == 4
     assert history(run, "val/loss") == [(1, 0.5)]
@@ -359,8 +358,8 @@ def test_the_end_does_not_wait_for_a_store_that_is_gone(tracker, monkeypatch):
     def fail(*_args, **_kwargs):
         raise OSError("no route to host")
 
-    monkeypatch.setattr("nnt.tracking.writer.WAIT_S", 0.01)
-    monkeypatch.setattr("nnt.tracking.writer.GIVE_UP_S", 0.05)
+    monkeypatch.setattr("nnt.tracking.delivery.CLOSING_PAUSE_S", 0.01)
+    monkeypatch.setattr("nnt.tracking.delivery.PATIENCE_S", 0.05)
     monkeypatch.setattr(tracker._client, "log_batch", fail)
     begin = time.monotonic()
     for number in range(500):

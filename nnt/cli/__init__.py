@@ -26,6 +26,7 @@ COMMANDS = {
     "register": ("nnt.cli.register", "Give the model of a run a lasting name."),
     "ui": ("nnt.cli.ui", "Open the MLflow UI on the runs of the project."),
     "tensorboard": ("nnt.cli.tensorboard", "Write a run as files for TensorBoard."),
+    "sync": ("nnt.cli.sync", "Deliver what a tracking store has not taken."),
     "data": ("nnt.cli.data", "Describe, simulate and split track files."),
 }
 """Command -> module that defines it as ``command``, and its help line."""

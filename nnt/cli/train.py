@@ -20,6 +20,7 @@ from nnt.cli.common import (
 from nnt.cli.stopping import Stopper
 
 if TYPE_CHECKING:
+    from nnt.tracking import Tracker
     from nnt.training import TrainingResult
 
 __all__ = ["command"]
@@ -42,6 +43,11 @@ DEBUG_OVERRIDES = ("experts=[-1]", "epochs=10")
 @click.option(
     "--force", is_flag=True, help="Resume although code or configuration changed."
 )
+@click.option(
+    "--offline",
+    is_flag=True,
+    help="Start without the tracking store; deliver later by nnt sync.",
+)
 @click.option("--jobs", type=click.IntRange(min=1), help="Experts side by side.")
 @click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto",
@@ -58,6 +64,7 @@ def command(
     data: str | None,
     resume: str | None,
     force: bool,
+    offline: bool,
     jobs: int | None,
     device: str,
     as_json: bool,
@@ -76,10 +83,14 @@ def command(
       nnt train baseline_v2 -p -d "first try" -m epochs=100 --resume RUN
     """
     from nnt.config import load_config
-    from nnt.tracking import MlflowTracker
     from nnt.training import train
 
     resume = None if resume in ABSENT else resume
+    if offline and (resume is not None or not production):
+        raise click.UsageError(
+            "--offline is for new trainings with --production; to resume one that was "
+            "started offline, bring it to the store by nnt sync first"
+        )
     if resume is not None:
         production = production or not _is_debug_run(resume)
 
@@ -98,7 +109,7 @@ def command(
         description=_description(description, production and resume is None),
         jobs=jobs,
         device=device,
-        tracker=MlflowTracker(debug=not production),
+        tracker=_tracker(production=production, offline=offline),
         stop=stopper.event,
         resume=resume,
         force=force,
@@ -111,6 +122,12 @@ def command(
         _show(result)
     if result.outcome != "FINISHED":
         sys.exit(1)
+
+
+def _tracker(*, production: bool, offline: bool) -> Tracker:
+    from nnt.tracking import MlflowTracker, OfflineTracker
+
+    return OfflineTracker() if offline else MlflowTracker(debug=not production)
 
 
 def _tell_start(stopper: Stopper, run_id: str) -> None:

@@ -1,25 +1,43 @@
 """Runs: what a training leaves behind. Sole importer of mlflow."""
 
 from nnt.tracking.elsewhere import shown_store
-from nnt.tracking.mlflow_tracker import MlflowRun, MlflowTracker
+from nnt.tracking.mlflow_run import MlflowRun
+from nnt.tracking.mlflow_tracker import MlflowTracker
 from nnt.tracking.null import NullRun, NullTracker
+from nnt.tracking.offline import OfflineTracker
 from nnt.tracking.protocol import Outcome, Run, Tracker
 from nnt.tracking.references import StoredRun, open_run
 from nnt.tracking.registry import Registered, register
-from nnt.tracking.store import default_uri
+from nnt.tracking.spool import (
+    Delivered,
+    Spool,
+    find_spool,
+    find_spools,
+    runs_directory,
+    sync,
+)
+from nnt.tracking.store import base_directory, default_uri
 
 __all__ = [
+    "Delivered",
     "MlflowRun",
     "MlflowTracker",
     "NullRun",
     "NullTracker",
+    "OfflineTracker",
     "Outcome",
     "Registered",
     "Run",
+    "Spool",
     "StoredRun",
     "Tracker",
+    "base_directory",
     "default_uri",
+    "find_spool",
+    "find_spools",
     "open_run",
     "register",
+    "runs_directory",
     "shown_store",
+    "sync",
 ]

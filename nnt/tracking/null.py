@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import numpy.typing as npt
@@ -106,6 +107,10 @@ class NullTracker:
         """Know of none."""
         return []
 
-    def close(self) -> int:
+    def catch_up(self, run: StoredRun) -> bool:
+        """Know of nothing that is left."""
+        return False
+
+    def close(self, stop: Event | None = None) -> int:
         """End; there is nothing to deliver."""
         return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import getpass
 import os
 import socket
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ import psutil
 
 from nnt.errors import TrackingError
 
-__all__ = ["is_dead", "lock_run", "process_tags"]
+__all__ = ["is_dead", "lock_run", "process_tags", "run_tags"]
 
 LOCK = "lock"
 START_TOLERANCE_S = 2.0
@@ -26,6 +27,13 @@ def process_tags() -> dict[str, str]:
         "nnt.pid": str(os.getpid()),
         "nnt.process_start": f"{psutil.Process().create_time():.2f}",
     }
+
+
+def run_tags(description: str, tags: Mapping[str, str]) -> dict[str, str]:
+    """Tags that MLflow itself would set on a new run, and those that are given."""
+    note = {"mlflow.note.content": description} if description else {}
+    source = {"mlflow.source.name": "nnt", "mlflow.source.type": "LOCAL"}
+    return {"mlflow.user": getpass.getuser(), **source, **note, **tags}
 
 
 def is_dead(tags: Mapping[str, str]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from threading import Event
 from typing import Literal, Protocol
 
 import numpy as np
@@ -85,6 +86,10 @@ class Tracker(Protocol):
         """Trainings in the store whose process on this host has died."""
         ...
 
-    def close(self) -> int:
-        """Deliver what is left; return how much could not be."""
+    def catch_up(self, run: StoredRun) -> bool:
+        """Deliver what a dead process has left of a run; tell whether there was any."""
+        ...
+
+    def close(self, stop: Event | None = None) -> int:
+        """Deliver what is left, in seconds if `stop` is set; return how much stays."""
         ...

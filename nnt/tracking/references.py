@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from nnt.errors import TrackingError, shorten
 from nnt.tracking.elsewhere import shown_store, split_store
 from nnt.tracking.fetching import fetch
+from nnt.tracking.spool import is_offline, read_ids, runs_directory
 from nnt.tracking.store import base_directory, connect, default_uri
 
 if TYPE_CHECKING:
@@ -165,9 +166,9 @@ def open_run(text: str, uri: str | None = None) -> StoredRun:
             "runs:/ID/weights.json or models:/name@alias; STORE# before it names "
             "another store"
         )
+    run_id = "" if model else _id_in_store(found["id"] if found else name)
     client = connect(uri, base_directory(), choose=store is None)
     try:
-        run_id = found["id"] if found else name
         if model:
             run_id = _run_of_model(client, model)
         run = client.get_run(run_id)
@@ -181,6 +182,20 @@ def open_run(text: str, uri: str | None = None) -> StoredRun:
         ) from err
     stored = _stored(run, uri, client)
     return replace(stored, path=found["path"] or "") if found else stored
+
+
+def _id_in_store(run_id: str) -> str:
+    """Turn the ID of a training that was started offline into that of its store."""
+    directory = runs_directory(base_directory()) / run_id
+    known = read_ids(directory)
+    if run_id in known:
+        return known[run_id]
+    if is_offline(directory):
+        raise TrackingError(
+            f"run {run_id} was trained offline and is in no store yet; deliver it by: "
+            f"nnt sync {run_id}"
+        )
+    return run_id
 
 
 def running_on(

@@ -152,15 +152,15 @@ def _is_in(key: str, names: tuple[str, ...]) -> bool:
     return parts[0] in names
 
 
-def find_earlier(text: str, uri: str) -> Earlier:
+def find_earlier(text: str, tracker: Tracker) -> Earlier:
     """Find the run to be resumed.
 
     Parameters
     ----------
     text : str
         A run, as `open_run` takes it.
-    uri : str
-        The store.
+    tracker : Tracker
+        Brings the run up to date with what its process has logged.
 
     Raises
     ------
@@ -169,7 +169,9 @@ def find_earlier(text: str, uri: str) -> Earlier:
     TrainingError
         It has ended, or it is not that of a training.
     """
-    run = open_run(text, uri)
+    run = open_run(text, tracker.uri)
+    if tracker.catch_up(run):
+        run = open_run(text, tracker.uri)
     parent = run.tags.get("mlflow.parentRunId")
     if parent is not None:
         raise TrainingError(

@@ -100,7 +100,7 @@ def train(
     try:
         if resume is None:
             tell_interrupted(tracker)
-        earlier = find_earlier(resume, tracker.uri) if resume else None
+        earlier = find_earlier(resume, tracker) if resume else None
         prepared = prepare(config)
         if earlier is not None:
             earlier.check(prepared, force=force)
@@ -113,7 +113,7 @@ def train(
         with _app_log(training.parent):
             return training.run()
     finally:
-        tracker.close()
+        tracker.close(stop)
 
 
 def _jobs(config: Config, jobs: int | None) -> int:

@@ -1,0 +1,120 @@
+"""``nnt sync``."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nnt.cli.common import emit, json_option, print_table, tell_errors
+from nnt.errors import NNTError
+
+if TYPE_CHECKING:
+    from nnt.tracking import Delivered, Spool
+
+__all__ = ["command"]
+
+RUN_ID = re.compile(r"[0-9a-f]{32}")
+
+
+@click.command("sync")
+@click.argument("run_dirs", nargs=-1, metavar="[RUN_DIR]...")
+@click.option(
+    "--list", "only_list", is_flag=True, help="Show what waits, and deliver nothing."
+)
+@click.option("--to", "uri", metavar="URI", help="Where the tracking store is now.")
+@json_option
+@tell_errors
+def command(
+    run_dirs: tuple[str, ...], only_list: bool, uri: str | None, as_json: bool
+) -> None:
+    """Deliver what the tracking store has not taken during a training.
+
+    RUN_DIR is the local directory of a run, .nnt/runs/ID, or an ID. Without one, all
+    that waits in the working directory is delivered.
+
+    \b
+    Examples:
+      nnt sync
+      nnt sync --list
+      nnt sync .nnt/runs/0123456789abcdef0123456789abcdef
+    """
+    from nnt.tracking import base_directory, find_spool, find_spools
+
+    if run_dirs:
+        spools = [find_spool(_directory(text)) for text in run_dirs]
+    else:
+        spools = list(find_spools(base_directory()))
+    if only_list:
+        _show_waiting(spools, as_json)
+        return
+    results, errors = _deliver(spools, uri)
+    if as_json:
+        emit({"delivered": [_told(result) for result in results], "errors": errors})
+    else:
+        _show(results)
+        for error in errors:
+            click.echo(f"Error: {error}", err=True)
+    if errors or any(result.n_left for result in results):
+        sys.exit(1)
+
+
+def _directory(text: str) -> Path:
+    from nnt.tracking import base_directory, runs_directory
+
+    if RUN_ID.fullmatch(text):
+        return runs_directory(base_directory()) / text
+    return Path(text)
+
+
+def _deliver(spools: list[Spool], uri: str | None) -> tuple[list[Delivered], list[str]]:
+    """Deliver one after the other; what is wrong with one is not with the next."""
+    from nnt.tracking import sync
+
+    results, errors = [], []
+    for spool in spools:
+        try:
+            results.append(sync(spool, uri))
+        except NNTError as err:
+            errors.append(str(err))
+    return results, errors
+
+
+def _told(value: Spool | Delivered) -> dict[str, Any]:
+    from nnt.tracking import shown_store
+
+    return {**asdict(value), "uri": shown_store(value.uri)}
+
+
+def _show_waiting(spools: list[Spool], as_json: bool) -> None:
+    from nnt.tracking import shown_store
+
+    if as_json:
+        emit({"waiting": [_told(spool) for spool in spools]})
+        return
+    if not spools:
+        click.echo("nothing waits for delivery")
+        return
+    rows = [[str(s.directory), s.n_operations, shown_store(s.uri)] for s in spools]
+    print_table("waiting", ["run directory", "operations", "for"], rows)
+
+
+def _show(results: list[Delivered]) -> None:
+    from nnt.tracking import shown_store
+
+    if not results:
+        click.echo("nothing has been delivered")
+        return
+    rows = [
+        [str(r.directory), r.n_delivered, r.n_refused, r.n_left, shown_store(r.uri)]
+        for r in results
+    ]
+    columns = ["run directory", "delivered", "refused", "left", "to"]
+    print_table("delivery", columns, rows)
+    for result in results:
+        for local, stored in result.created.items():
+            click.echo(f"run {local} is {stored} in {shown_store(result.uri)}")

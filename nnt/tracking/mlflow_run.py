@@ -1,0 +1,202 @@
+"""A run in MLflow, as a training sees it."""
+
+from __future__ import annotations
+
+import logging
+import math
+import shutil
+import time
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from nnt.errors import TrackingError
+from nnt.tracking.held import Held
+from nnt.tracking.journal import Journal
+from nnt.tracking.model import save_model
+from nnt.tracking.protocol import Outcome
+from nnt.tracks import Tracks
+
+__all__ = ["MlflowRun"]
+
+log = logging.getLogger(__name__)
+
+MAX_POINTS = 1000
+"""Points of a curve that are sent; ``metrics.csv`` holds every epoch."""
+MAX_VALUE = 6000
+MAX_PARAMS = 100
+MAX_DIGEST = 36
+MODEL_FOLDER = "model"
+THUMBNAIL = (256, 256)
+NOTHING = Held()
+
+Point = tuple[int, int, float]
+"""Step, Unix time in ms, value."""
+
+
+class MlflowRun:
+    """A run; every call is noted in the journal and returns at once.
+
+    Parameters
+    ----------
+    journal : Journal
+        Of the training.
+    run_id : str
+        In the store; for a run that no store knows yet, its name until then.
+    experiment_id : str
+        In the store.
+    directory : Path
+        Local files of the run; its parent holds those of every run.
+    expected_points : int
+        Points of each curve, if known.
+    held : Held
+        What the store has already.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        run_id: str,
+        experiment_id: str,
+        directory: Path,
+        expected_points: int = 0,
+        held: Held = NOTHING,
+    ) -> None:
+        self._journal = journal
+        self._every = max(1, math.ceil(expected_points / MAX_POINTS))
+        self._skipped: dict[str, Point] = {}
+        self._held = held
+        self.run_id = run_id
+        self.experiment_id = experiment_id
+        self.directory = directory
+        directory.mkdir(parents=True, exist_ok=True)
+
+    def log_params(self, params: Mapping[str, object]) -> None:
+        """Set parameters, once each; longer values are cut as MLflow would."""
+        values = [
+            (key, str(value)[:MAX_VALUE])
+            for key, value in params.items()
+            if key not in self._held.params
+        ]
+        for start in range(0, len(values), MAX_PARAMS):
+            part = dict(values[start : start + MAX_PARAMS])
+            self._journal.add(self.run_id, "params", values=part)
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Set or change tags."""
+        self._journal.add(self.run_id, "tags", values=dict(tags))
+
+    def log_metrics(
+        self, metrics: Mapping[str, float], step: int, time_ms: int | None = None
+    ) -> None:
+        """Add a point to each curve; long curves are thinned evenly."""
+        when = int(time.time() * 1000) if time_ms is None else time_ms
+        if step != 1 and step % self._every:
+            # The last point of each curve is sent at the end, whatever its step.
+            self._skipped |= {k: (step, when, v) for k, v in metrics.items()}
+            return
+        for name in metrics:
+            self._skipped.pop(name, None)
+        self._note(metrics, step, when)
+
+    def _note(self, metrics: Mapping[str, float], step: int, time_ms: int) -> None:
+        held = self._held.points
+        new = {k: float(v) for k, v in metrics.items() if (k, step) not in held}
+        if new:
+            self._journal.add(
+                self.run_id, "metrics", values=new, step=step, time_ms=time_ms
+            )
+
+    def log_file(self, path: Path, folder: str = "") -> None:
+        """Keep a file as an artifact."""
+        self._file(self._at_hand(path), folder)
+
+    def _file(self, path: Path, folder: str, *, is_spooled: bool = False) -> None:
+        self._journal.add(
+            self.run_id, "file", path=self._relative(path), folder=folder,
+            is_spooled=is_spooled,
+        )  # fmt: skip
+
+    def _relative(self, path: Path) -> str:
+        return path.relative_to(self.directory.parent).as_posix()
+
+    def _at_hand(self, path: Path) -> Path:
+        """Copy a file that is not among those of the runs: it may go, they stay."""
+        if path.is_relative_to(self.directory.parent):
+            return path
+        place = self.directory / path.name
+        if path.exists():
+            shutil.copyfile(path, place)
+        return place
+
+    def log_text(self, text: str, path: str) -> None:
+        """Keep text as an artifact."""
+        self.log_bytes(text.encode(), path)
+
+    def log_bytes(self, data: bytes, path: str) -> None:
+        """Keep bytes as an artifact, and beside the local files of the run."""
+        place = self.directory / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(data)
+        folder = str(Path(path).parent)
+        self._file(place, "" if folder == "." else folder)
+
+    def log_image(self, image: npt.NDArray[np.uint8], key: str, step: int) -> None:
+        """Add an image, shape (height, width, 3), to the live images of a run."""
+        if (key, step) in self._held.images:
+            return
+        from PIL import Image
+
+        # The form in which MLflow names them itself: its charts step through these.
+        when = int(time.time() * 1000)
+        name = f"{key}+step+{step}+timestamp+{when}+{uuid.uuid4()}"
+        folder = (self._journal.place or self.directory) / "images"
+        folder.mkdir(parents=True, exist_ok=True)
+        full, small = folder / f"{name}.png", folder / f"{name}+compressed.webp"
+        picture = Image.fromarray(image)
+        picture.save(full)
+        picture.thumbnail(THUMBNAIL)
+        picture.save(small)
+        self._file(full, "images", is_spooled=True)
+        self._file(small, "images", is_spooled=True)
+        self.set_tags({"mlflow.loggedImages": "True"})
+
+    def log_dataset(
+        self, name: str, digest: str, source: str, context: str, n_rows: int
+    ) -> None:
+        """Name a table as input of the run, under its own digest."""
+        self._journal.add(
+            self.run_id, "dataset", name=name, digest=digest[:MAX_DIGEST],
+            source=source[:MAX_VALUE], context=context, n_rows=n_rows,
+        )  # fmt: skip
+
+    def log_model(self, weights: Path, example: Tracks, out_size: int) -> None:
+        """Keep networks as an MLflow model; it is written here and now, sent later."""
+        folder = self.directory / MODEL_FOLDER
+        try:
+            save_model(folder, weights, example, out_size, self.run_id)
+        except TrackingError as err:
+            log.warning("tracking: %s", err)
+            return
+        self._journal.add(
+            self.run_id, "folder", path=self._relative(folder), folder=MODEL_FOLDER
+        )
+
+    def finish(
+        self, outcome: Outcome, reason: str = "", *, resumable: bool = False
+    ) -> None:
+        """End the run, once all that was logged before has been delivered."""
+        if not resumable:
+            # The last point of a thinned curve, if it is really the last.
+            for name, (step, when, value) in self._skipped.items():
+                self._note({name: value}, step, when)
+        self._skipped = {}
+        # MLflow overwrites the status of a parent under `mlflow run`.
+        because = {"nnt.reason": reason[:MAX_VALUE]} if reason else {}
+        again = {"nnt.resumable": "true"} if resumable else {}
+        self.set_tags({"nnt.outcome": outcome, **because, **again})
+        when = int(time.time() * 1000)
+        self._journal.add(self.run_id, "end", status=outcome, time_ms=when)

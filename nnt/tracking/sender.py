@@ -1,0 +1,215 @@
+"""Operations of a journal, turned into calls of MLflow; each can be repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from nnt.errors import TrackingError, shorten
+from nnt.tracking.journal import Record
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric
+
+__all__ = ["Sender", "is_file", "is_refusal", "plan"]
+
+BATCH = 996
+"""Metrics in one call; the server refuses more than 1,000."""
+
+FILE_KINDS = ("file", "folder")
+
+REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS")
+"""Answers of MLflow that another attempt does not change."""
+
+
+def plan(records: Iterable[Record]) -> Iterator[list[Record]]:
+    """Group operations to calls: metrics of a run together, all else alone.
+
+    The order of the operations of a run stays, but for its files: metrics do not
+    wait for them.
+    """
+    batches: dict[str, list[Record]] = {}
+    sizes: dict[str, int] = {}
+    for record in records:
+        run_id = record.run_id
+        if record.kind == "metrics":
+            size = len(record.values.get("values", ()))
+            if run_id in batches and sizes[run_id] + size > BATCH:
+                yield batches.pop(run_id)
+            if run_id not in batches:
+                batches[run_id], sizes[run_id] = [], 0
+            batches[run_id].append(record)
+            sizes[run_id] += size
+            continue
+        if not is_file(record) and run_id in batches:
+            yield batches.pop(run_id)
+        yield [record]
+    yield from batches.values()
+
+
+def is_file(record: Record) -> bool:
+    """Whether it goes to the store of artifacts."""
+    return record.kind in FILE_KINDS
+
+
+def is_refusal(err: BaseException) -> bool:
+    """Whether an operation was refused for what it is, and not for the moment."""
+    return isinstance(err, TrackingError) or getattr(err, "error_code", "") in REFUSALS
+
+
+class Sender:
+    """Does what operations say.
+
+    Parameters
+    ----------
+    client : MlflowClient
+        Of the store.
+    directory : Path
+        Holds the local directory of every run.
+    create : callable, optional
+        Makes a run that no store knows yet, and returns its ID there.
+    ids : mapping, optional
+        IDs of such runs that have been made, by what they were called before.
+    """
+
+    def __init__(
+        self,
+        client: MlflowClient,
+        directory: Path,
+        create: Callable[[Record], str] | None = None,
+        ids: Mapping[str, str] | None = None,
+    ) -> None:
+        self._client = client
+        self._directory = directory
+        self._make = create
+        self.ids = dict(ids or {})
+        self._held: dict[tuple[str, str], set[tuple[int, int]]] = {}
+
+    def forget(self) -> None:
+        """Ask the store anew what it holds."""
+        self._held.clear()
+
+    def call(self, records: list[Record]) -> None:
+        """Send operations that `plan` has put together.
+
+        Raises
+        ------
+        Exception
+            Whatever a store may raise; the operations may have been done in part.
+        """
+        first = records[0]
+        run_id = self.ids.get(first.run_id, first.run_id)
+        if first.kind == "metrics":
+            self._metrics(run_id, records)
+            return
+        actions = {
+            "create": self._create,
+            "params": self._params,
+            "tags": self._tags,
+            "dataset": self._dataset,
+            "file": self._file,
+            "folder": self._folder,
+            "end": self._end,
+        }
+        actions[first.kind](run_id, first)
+
+    def _metrics(self, run_id: str, records: list[Record]) -> None:
+        points = []
+        for record in records:
+            new = _points(record)
+            if record.is_doubtful:
+                new = [p for p in new if not self._holds(run_id, p)]
+            points += new
+        for record in records:
+            record.is_doubtful = True
+        if points:
+            self._client.log_batch(run_id, metrics=points)
+
+    def _holds(self, run_id: str, point: Metric) -> bool:
+        """Ask the store for a point: not every one drops what it has already."""
+        place = run_id, point.key
+        if place not in self._held:
+            history = self._client.get_metric_history(run_id, point.key)
+            self._held[place] = {(int(p.step), int(p.timestamp)) for p in history}
+        return (point.step, point.timestamp) in self._held[place]
+
+    def _create(self, run_id: str, record: Record) -> None:
+        if record.run_id in self.ids:
+            return
+        if self._make is None:
+            raise TrackingError(f"run {run_id} is for a store that has it already")
+        self.ids[record.run_id] = self._make(record)
+
+    def _params(self, run_id: str, record: Record) -> None:
+        from mlflow.entities import Param
+
+        params = [Param(k, v) for k, v in record.values["values"].items()]
+        self._client.log_batch(run_id, params=params)
+
+    def _tags(self, run_id: str, record: Record) -> None:
+        from mlflow.entities import RunTag
+
+        tags = [RunTag(k, v) for k, v in record.values["values"].items()]
+        self._client.log_batch(run_id, tags=tags)
+
+    def _dataset(self, run_id: str, record: Record) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        values = record.values
+        dataset = Dataset(
+            name=values["name"],
+            digest=values["digest"],
+            source_type="local",
+            source=values["source"],
+            profile=f'{{"num_rows": {int(values["n_rows"])}}}',
+        )
+        given = DatasetInput(
+            dataset, [InputTag("mlflow.data.context", values["context"])]
+        )
+        self._client.log_inputs(run_id, datasets=[given])
+
+    def _file(self, run_id: str, record: Record) -> None:
+        values = record.values
+        place = self._local(values["path"])
+        is_spooled = values.get("is_spooled") is True
+        if is_spooled and record.is_doubtful and not place.exists():
+            return  # it was delivered, then removed
+        self._client.log_artifact(
+            run_id, str(_present(place)), values["folder"] or None
+        )
+        if is_spooled:
+            place.unlink(missing_ok=True)
+
+    def _folder(self, run_id: str, record: Record) -> None:
+        place = _present(self._local(record.values["path"]))
+        self._client.log_artifacts(run_id, str(place), record.values["folder"])
+
+    def _local(self, path: str) -> Path:
+        pure = PurePosixPath(path)
+        if pure.is_absolute() or ".." in pure.parts:
+            raise TrackingError(f"{shorten(path)} is not in the directory of a run")
+        return self._directory / pure
+
+    def _end(self, run_id: str, record: Record) -> None:
+        values = record.values
+        self._client.set_terminated(
+            run_id, status=values["status"], end_time=values["time_ms"]
+        )
+
+
+def _present(place: Path) -> Path:
+    if not place.exists():
+        raise TrackingError(f"{place} is not there any more")
+    return place
+
+
+def _points(record: Record) -> list[Metric]:
+    from mlflow.entities import Metric
+
+    time_ms, step = record.values["time_ms"], record.values["step"]
+    return [
+        Metric(key, value, time_ms, step)
+        for key, value in record.values["values"].items()
+    ]

@@ -1,0 +1,587 @@
+"""The tracking store goes away or never was: nothing is lost, nothing doubled."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import resource
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from nnt.cli import main
+from nnt.errors import TrackingError
+from nnt.tracking import MlflowTracker, OfflineTracker, Run, find_spool, open_run, sync
+from nnt.tracking.journal import Journal
+from nnt.tracking.process import lock_run
+
+SERVER_START_S = 120
+IMAGE = np.zeros((8, 8, 3), dtype=np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in an empty directory, with short pauses and no setting of the caller."""
+    for name in list(os.environ):
+        if name.startswith("MLFLOW_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setattr("nnt.tracking.delivery.FLUSH_EVERY_S", 0.05)
+    monkeypatch.setattr("nnt.tracking.delivery.FIRST_PAUSE_S", 0.05)
+    monkeypatch.setattr("nnt.tracking.delivery.LAST_PAUSE_S", 0.2)
+    monkeypatch.setattr("nnt.tracking.delivery.CLOSING_PAUSE_S", 0.05)
+    monkeypatch.setattr("nnt.tracking.spool.PAUSE_S", 0.01)
+    # A command sends the log to its own stderr, for good.
+    monkeypatch.setattr(logging.getLogger("nnt"), "propagate", True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make the tables once; it takes seconds."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    MlflowTracker(f"sqlite:///{path}").close()
+    return path
+
+
+@pytest.fixture(params=["database", "files"])
+def tracker(
+    request: pytest.FixtureRequest,
+    workplace: Path,
+    empty_store: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> MlflowTracker:
+    """A tracker on each kind of local store; that of files keeps what comes twice."""
+    if request.param == "database":
+        shutil.copy(empty_store, workplace)
+        return MlflowTracker()
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"file:{workplace / 'store'}")
+    return MlflowTracker()
+
+
+@pytest.fixture
+def database(workplace: Path, empty_store: Path) -> MlflowTracker:
+    shutil.copy(empty_store, workplace)
+    return MlflowTracker()
+
+
+def start(tracker: MlflowTracker | OfflineTracker) -> tuple[Run, Run]:
+    parent = tracker.start_run("baseline_v2", description="a note", tags={})
+    return parent, tracker.start_child(parent, "expert_0", {"expert": "0"})
+
+
+def log_some(run: Run, first: int = 1, last: int = 20) -> None:
+    for step in range(first, last + 1):
+        run.log_metrics({"val/loss": 1 / step, "lr": 1e-3}, step)
+    run.log_params({"cfg.lr": 0.001})
+    run.log_text(f"until {last}\n", "config.yaml")
+    run.log_image(IMAGE, "z_residual", last)
+
+
+def points(run_id: str, key: str) -> list[tuple[int, float]]:
+    """Every point as the store holds it, in its order of steps, doubles included."""
+    client = MlflowTracker()._client
+    found = client.get_metric_history(run_id, key)
+    return sorted((p.step, p.value) for p in found)
+
+
+def images(run_id: str) -> list[str]:
+    client = MlflowTracker()._client
+    return [file.path for file in client.list_artifacts(run_id, "images")]
+
+
+def assert_whole(run_id: str, last: int = 20) -> None:
+    expected = [(step, 1 / step) for step in range(1, last + 1)]
+    assert points(run_id, "val/loss") == expected
+    assert [step for step, _ in points(run_id, "lr")] == list(range(1, last + 1))
+    found = open_run(run_id)
+    assert found.params["cfg.lr"] == "0.001"
+    assert found.read_text("config.yaml") == f"until {last}\n"
+    assert found.status == "FINISHED"
+
+
+def leave(journal: Journal) -> None:
+    """End as a process that dies: nothing more is written."""
+    assert journal._file is not None
+    journal._file.close()
+
+
+def spools() -> list[Path]:
+    return [p for p in Path(".nnt/runs").glob("*/spool") if not p.parent.is_symlink()]
+
+
+def wait_until(condition: Any, seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Server:
+    """A real `mlflow server` that can be stopped and started again."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.port = free_port()
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [
+            sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1",
+            "--port", str(self.port), "--workers", "1",
+            "--backend-store-uri", f"sqlite:///{self.place / 'mlflow.db'}",
+            "--artifacts-destination", str(self.place / "kept"),
+        ]  # fmt: skip
+        settings = {
+            **os.environ,
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+        }
+        with (self.place / "server.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command, env=settings, stdout=log, stderr=log, start_new_session=True
+            )
+        end = time.monotonic() + SERVER_START_S
+        while time.monotonic() < end and self._process.poll() is None:
+            try:
+                with urllib.request.urlopen(f"{self.uri}/health", timeout=2):
+                    return
+            except OSError:
+                time.sleep(0.2)
+        pytest.fail("mlflow server did not start")
+
+    def kill(self) -> None:
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait(30)
+            self._process = None
+
+
+@pytest.fixture
+def server(tmp_path: Path, empty_store: Path) -> Iterator[Server]:
+    place = tmp_path / "server"
+    place.mkdir()
+    shutil.copy(empty_store, place)
+    made = Server(place)
+    try:
+        yield made
+    finally:
+        made.kill()
+
+
+def test_a_server_that_goes_away_and_comes_back(
+    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "nnt")
+    server.start()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    patient, hasty = MlflowTracker(), MlflowTracker()
+    runs = [run for tracker in (patient, hasty) for run in start(tracker)]
+    for run in runs:
+        log_some(run)
+    wait_until(lambda: not patient._journal.waiting() and not hasty._journal.waiting())
+
+    server.kill()
+    begin = time.monotonic()
+    for run in runs:
+        log_some(run, 21, 40)
+        run.finish("FINISHED")
+    assert time.monotonic() - begin < 1
+    monkeypatch.setattr("nnt.tracking.delivery.PATIENCE_S", 0.2)
+    n_left = hasty.close()
+    assert n_left > 0
+    (place,) = (p for p in spools() if p.parent.name == runs[2].run_id)
+    assert f"nnt sync {place.resolve().parent}" in caplog.text
+    with pytest.raises(TrackingError, match="does not answer"):
+        sync(find_spool(place.parent))
+
+    monkeypatch.setattr("nnt.tracking.delivery.PATIENCE_S", 30)
+    server.start()
+    assert patient.close() == 0
+    assert "takes metrics, parameters and tags again" in caplog.text
+    listed = CliRunner().invoke(main, ["sync", "--list", "--json"])
+    (waiting,) = json.loads(listed.stdout)["waiting"]
+    assert (waiting["run_id"], waiting["n_operations"]) == (runs[2].run_id, n_left)
+    done = CliRunner().invoke(main, ["sync", "--json"])
+    assert done.exit_code == 0, done.output
+    (delivered,) = json.loads(done.stdout)["delivered"]
+    assert (delivered["n_delivered"], delivered["n_left"]) == (n_left, 0)
+    assert not spools()
+    for run in runs:
+        assert_whole(run.run_id, 40)
+        assert len(images(run.run_id)) == 4
+    warnings = [r for r in caplog.records if "does not take" in r.getMessage()]
+    assert len(warnings) == 2  # one for each tracker, however often it has failed
+
+
+def keep_spool(tracker: MlflowTracker, kept: Path) -> None:
+    """Keep the journal as a process that is killed now would leave it."""
+    wait_until(lambda: not tracker._journal.waiting())
+    assert tracker._journal.place is not None
+    shutil.copytree(tracker._journal.place, kept)
+
+
+@pytest.mark.parametrize("is_noted", [False, True])
+def test_what_was_delivered_before_a_kill_is_not_doubled(
+    tracker: MlflowTracker, tmp_path: Path, is_noted: bool
+) -> None:
+    parent, child = start(tracker)
+    for run in (parent, child):
+        log_some(run)
+        run.finish("FINISHED")
+    keep_spool(tracker, tmp_path / "kept")
+    place = tracker._journal.place
+    assert place is not None
+    assert tracker.close() == 0
+    assert not place.exists()
+    shutil.move(tmp_path / "kept", place)
+    if not is_noted:
+        (place / "delivered.json").unlink(missing_ok=True)
+    done = sync(find_spool(place.parent))
+    assert (done.n_refused, done.n_left) == (0, 0)
+    assert not place.exists()
+    for run in (parent, child):
+        assert_whole(run.run_id)
+        assert len(images(run.run_id)) == 2
+
+
+def test_a_batch_whose_answer_was_lost_is_not_doubled(
+    tracker: MlflowTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send, lost = tracker._client.log_batch, []
+
+    def lose_answer(run_id: str, **entries: Any) -> None:
+        send(run_id, **entries)
+        if "metrics" in entries and not lost:
+            lost.append(run_id)
+            raise ConnectionError("connection reset by peer")
+
+    monkeypatch.setattr(tracker._client, "log_batch", lose_answer)
+    _, child = start(tracker)
+    log_some(child)
+    child.finish("FINISHED")
+    assert tracker.close() == 0
+    assert lost == [child.run_id]
+    assert_whole(child.run_id)
+
+
+def test_what_a_killed_process_has_logged_is_delivered(
+    workplace: Path, empty_store: Path
+) -> None:
+    shutil.copy(empty_store, workplace)
+    code = (
+        "import os, signal, nnt.tracking.delivery as d\n"
+        "d.FLUSH_EVERY_S = 3600\n"
+        "from nnt.tracking import MlflowTracker\n"
+        "t = MlflowTracker()\n"
+        "run = t.start_run('r', description='', tags={})\n"
+        "for step in range(1, 21):\n"
+        "    run.log_metrics({'val/loss': 1 / step, 'lr': 1e-3}, step)\n"
+        "run.log_params({'cfg.lr': 0.001})\n"
+        "run.log_text('until 20\\n', 'config.yaml')\n"
+        "run.finish('FINISHED')\n"
+        "print(run.run_id, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    run_id = done.stdout.strip()
+    assert open_run(run_id).status == "RUNNING"
+    told = CliRunner().invoke(main, ["sync", run_id])
+    assert told.exit_code == 0, told.output
+    assert_whole(run_id)
+    again = CliRunner().invoke(main, ["sync", run_id])
+    assert again.exit_code == 1
+    assert "nothing to deliver" in again.stderr
+
+
+def test_a_store_of_artifacts_that_cannot_be_written_keeps_nothing_else_waiting(
+    database: MlflowTracker, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, child = start(database)
+    blocked = Path("mlruns")
+    assert not blocked.exists()
+    blocked.touch()  # a file where the directory should be: nobody can write there
+    log_some(child)
+    wait_until(lambda: points(child.run_id, "val/loss"))
+    wait_until(lambda: "artifacts" in caplog.text)
+    blocked.unlink()
+    child.finish("FINISHED")
+    assert database.close() == 0
+    assert_whole(child.run_id)
+    told = [r for r in caplog.records if "does not take artifacts" in r.getMessage()]
+    assert len(told) == 1
+
+
+def test_a_database_that_is_locked_holds_up_no_training(
+    database: MlflowTracker,
+) -> None:
+    _, child = start(database)
+    with closing(sqlite3.connect("mlflow.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        begin = time.monotonic()
+        log_some(child)
+        child.finish("FINISHED")
+        assert time.monotonic() - begin < 0.5
+        time.sleep(0.3)
+        other.execute("ROLLBACK")
+    assert database.close() == 0
+    assert_whole(child.run_id)
+
+
+def test_a_stop_does_not_wait_for_a_store_that_hangs(
+    database: MlflowTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nnt.tracking.delivery.HURRY_S", 0.3)
+    _, child = start(database)
+    hanging = Event()
+    monkeypatch.setattr(
+        database._client, "log_batch", lambda *_, **__: hanging.wait(30)
+    )
+    log_some(child)
+    stop = Event()
+    stop.set()
+    begin = time.monotonic()
+    assert database.close(stop) > 0
+    hanging.set()
+    assert time.monotonic() - begin < 2
+    assert len(spools()) == 1
+
+
+def test_a_stop_tells_the_end_before_it_sends_files(
+    database: MlflowTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nnt.tracking.delivery.FLUSH_EVERY_S", 3600)
+    _, child = start(database)
+    calls: list[str] = []
+    for name in ("log_batch", "log_artifact", "set_terminated"):
+        real = getattr(database._client, name)
+
+        def noted(*args: Any, _name: str = name, _real: Any = real, **more: Any) -> Any:
+            calls.append(_name)
+            return _real(*args, **more)
+
+        monkeypatch.setattr(database._client, name, noted)
+    log_some(child)
+    child.finish("KILLED", resumable=True)
+    stop = Event()
+    stop.set()
+    assert database.close(stop) == 0
+    assert calls.index("set_terminated") < calls.index("log_artifact")
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """Let no file grow, as on a disk without room."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_costs_nothing_once_it_has_room_again(
+    workplace: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal = Journal()
+    journal.keep_in(workplace / "spool", {"uri": "sqlite:///x", "run": "r"})
+    journal.add("r", "tags", values={"a": "1"})
+    with full_disk():
+        for number in range(3):
+            journal.add("r", "tags", values={"b": str(number)})
+        assert len(Journal.reopen(workplace / "spool").waiting()) == 1
+    journal.add("r", "tags", values={"c": "3"})
+    found = Journal.reopen(workplace / "spool").waiting()
+    values = [record.values["values"] for record in found]
+    assert values == [{"a": "1"}, {"b": "0"}, {"b": "1"}, {"b": "2"}, {"c": "3"}]
+    assert caplog.text.count("cannot be written") == 1
+    leave(journal)
+
+
+@pytest.fixture
+def spool(workplace: Path) -> Path:
+    journal = Journal()
+    journal.keep_in(workplace / "run" / "spool", {"uri": "sqlite:///x", "run": "r"})
+    for number in range(4):
+        journal.add("r", "tags", values={"a": str(number)})
+    leave(journal)
+    return workplace / "run" / "spool"
+
+
+def numbers(spool: Path) -> list[str]:
+    return [r.values["values"]["a"] for r in Journal.reopen(spool).waiting()]
+
+
+def test_a_line_that_was_not_finished_is_left_out(spool: Path) -> None:
+    path = spool / "journal.jsonl"
+    path.write_bytes(path.read_bytes()[:-5])
+    assert numbers(spool) == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"\0" * 30, b"[]", b"null", b'{"run":1,"kind":"tags"}',
+        b'{"run":"r","kind":"shell"}', b'{"run":"r","kind":"tags","values":{"a":1}}',
+        b'{"run":"r","kind":"metrics","values":{"a":"1"},"step":1,"time_ms":1}',
+        b"[" * 100_000, b"\xff\xfe",
+    ],
+)  # fmt: skip
+def test_a_damaged_line_costs_only_itself(
+    spool: Path, line: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = spool / "journal.jsonl"
+    lines = path.read_bytes().splitlines()
+    path.write_bytes(b"\n".join([*lines[:3], line, *lines[3:], b""]))
+    assert numbers(spool) == ["0", "1", "2", "3"]
+    assert "1 lines that are not whole" in caplog.text
+
+
+@pytest.mark.parametrize("header", [b"", b"\n", b"[]\n", b'{"format":99}\n', b"\xff\n"])
+def test_what_is_not_a_journal_is_an_error(spool: Path, header: bytes) -> None:
+    (spool / "journal.jsonl").write_bytes(header)
+    with pytest.raises(TrackingError, match=r"journal\.jsonl"):
+        find_spool(spool.parent)
+
+
+def test_only_what_is_left_is_read_again(spool: Path) -> None:
+    journal = Journal.reopen(spool)
+    waiting = journal.waiting()
+    journal.settle([waiting[0], waiting[2]])
+    journal.save_progress()
+    assert numbers(spool) == ["1", "3"]
+
+
+@pytest.mark.parametrize("path", ["../x", "/etc/passwd", "a/../../x"])
+def test_no_file_is_sent_from_outside_the_runs(
+    database: MlflowTracker, path: str
+) -> None:
+    parent, _ = start(database)
+    place = database._journal.place
+    assert place is not None
+    database._journal.add(parent.run_id, "file", path=path, folder="")
+    assert database.close() == 1
+
+
+def test_the_journal_of_a_training_at_work_is_left_to_it(spool: Path) -> None:
+    with (
+        lock_run(spool.parent, "r"),
+        pytest.raises(TrackingError, match="still works"),
+    ):
+        sync(find_spool(spool.parent))
+
+
+def test_offline_runs_are_made_in_the_store_later(
+    workplace: Path, empty_store: Path
+) -> None:
+    tracker = OfflineTracker("http://127.0.0.1:1")
+    parent, child = start(tracker)
+    for run in (parent, child):
+        log_some(run)
+        run.finish("FINISHED")
+    assert tracker.close() > 0
+    with pytest.raises(TrackingError, match=f"nnt sync {parent.run_id}"):
+        open_run(parent.run_id)
+    shutil.copy(empty_store, workplace)
+    uri = f"sqlite:///{workplace / 'mlflow.db'}"
+    done = CliRunner().invoke(main, ["sync", "--to", uri])
+    assert done.exit_code == 0, done.output
+    found = open_run(parent.run_id)
+    assert f"run {parent.run_id} is {found.run_id}" in done.stdout
+    assert found.name == "baseline_v2"
+    (stored,) = found.children()
+    assert open_run(child.run_id).run_id == stored.run_id
+    for run_id in (found.run_id, stored.run_id):
+        assert_whole(run_id)
+    assert not spools()
+
+
+def test_offline_runs_are_made_once_however_often_delivery_is_cut_off(
+    workplace: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(empty_store, workplace)
+    tracker = OfflineTracker()
+    parent, child = start(tracker)
+    log_some(child)
+    child.finish("FINISHED")
+    tracker.close()
+    spool = find_spool(parent.directory)
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for method in ("_note", "_metrics"):
+        owner = "spool.RunMaker" if method == "_note" else "sender.Sender"
+        with monkeypatch.context() as patch:
+            patch.setattr(f"nnt.tracking.{owner}.{method}", die)
+            with pytest.raises(KeyboardInterrupt):
+                sync(spool)
+    assert sync(spool).n_left == 0
+    assert_whole(open_run(child.run_id).run_id)
+    assert len(MlflowTracker()._client.search_runs(["1"])) == 2
+
+
+def test_a_run_that_was_synced_can_be_resumed(
+    workplace: Path, empty_store: Path
+) -> None:
+    shutil.copy(empty_store, workplace)
+    tracker = OfflineTracker()
+    parent, _ = start(tracker)
+    parent.log_text("epochs: 3\n", "config.yaml")
+    parent.finish("KILLED", resumable=True)
+    tracker.close()
+    sync(find_spool(parent.directory))
+    again = MlflowTracker()
+    run = again.resume_run(open_run(parent.run_id).run_id)
+    assert run.directory.resolve() == parent.directory.resolve()
+    run.finish("FINISHED")
+    assert again.close() == 0
+    assert open_run(parent.run_id).status == "FINISHED"
+
+
+def test_a_server_that_never_answers_is_told_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("nnt.tracking.store.CONNECT_S", 0.5)
+    with closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        port = silent.getsockname()[1]
+        begin = time.monotonic()
+        with pytest.raises(TrackingError, match="does not answer: no answer within"):
+            MlflowTracker(f"http://127.0.0.1:{port}")
+    assert time.monotonic() - begin < 5
+
+
+@pytest.mark.parametrize(
+    "options", [["--offline"], ["-p", "--offline", "--resume", "x"]]
+)
+def test_offline_is_for_new_production_trainings(options: list[str]) -> None:
+    done = CliRunner().invoke(main, ["train", "baseline_v2", *options])
+    assert done.exit_code == 2
+    assert "--offline" in done.stderr
