@@ -19,8 +19,8 @@ from nnt.cli.stopping import Stopper
 stopper = Stopper()
 stopper.watch()
 {begin}
-print("ready", flush=True)
 try:
+    print("ready", flush=True)
     print("stopped" if stopper.event.wait(20) else "nothing", flush=True)
     time.sleep({rest})
 except KeyboardInterrupt:
