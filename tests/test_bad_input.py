@@ -218,7 +218,12 @@ TRACK_FILES: list[tuple[str, Callable[[bytes], bytes], str]] = [
     ("gz in gz", lambda t: gzip.compress(gzip.compress(t)), "binary"),
     ("one line", lambda t: t[: t.index(b"\n") + 2] + b"1" * (9 << 20), "columns"),
     ("no line", lambda t: t.replace(b"\n", b"\r"), "each column once"),
-    ("bomb", lambda _: gzip.compress(b"0\t" * (40 << 20), 9), "expands to more"),
+    (
+        "bomb",
+        lambda t: gzip.compress(t + t[t.index(b"\n") :] * 9000),
+        "expands to more",
+    ),
+    ("long line", lambda _: gzip.compress(b"0\t" * (40 << 20), 1), "expected columns"),
     ("empty members", lambda _: gzip.compress(b"") * 1000, "empty"),
 ]
 

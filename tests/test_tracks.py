@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from nnt.errors import DataError
 from nnt.tracks import (
@@ -17,9 +19,9 @@ from nnt.tracks import (
     cache_dir,
     concatenate,
     read_tracks,
-    reading,
     split_by_event,
     split_like_basf2,
+    text,
     write_in_turn,
     write_tracks,
 )
@@ -202,6 +204,116 @@ def test_bad_row_is_named(
     assert "\n" not in str(err.value)
 
 
+NUMBERS = st.one_of(
+    st.floats(-1, 1).map(repr),
+    st.floats(-1, 1, width=32).map(repr),
+    st.floats(-1, 1).map("{:.6g}".format),
+    st.floats(-1, 1).map("{:.17g}".format),
+    st.floats(-1, 1).map("{:.12e}".format),
+    st.decimals(-1, 1, places=18).map(str),
+    st.integers(-(2**24), 2**24).map(lambda i: repr((2 * i + 1) / 2**26)),
+    st.sampled_from(
+        ["-0", "0.", ".5", "1E-05", "1e+0", "5e-324", "1" + "0" * 30 + "e-30"]
+    ),
+)
+"""Every way to write a number, and those halfway between two of float32."""
+
+
+@settings(max_examples=100, deadline=None)
+@given(cells=st.lists(NUMBERS, min_size=27, max_size=27))
+def test_every_number_is_the_nearest_float32(
+    tmp_path_factory: pytest.TempPathFactory, cells: list[str]
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "numbers.txt"
+    path.write_text("\t".join(["1"] * 5 + ["0", "27", "2", *cells, "0", "0"]) + "\n")
+    found = read_tracks(path, use_cache=False).inputs[0]
+    expected = np.array([np.float32(float(cell)) for cell in cells])
+    np.testing.assert_array_equal(found.view(np.uint32), expected.view(np.uint32))
+
+
+def test_integers_of_64_bits(make_tracks: MakeTracks, tmp_path: Path) -> None:
+    tracks = make_tracks(9)
+    tracks.ids["Event"] = [0, 1, -1, 2**63 - 1, -(2**63), 10**17, 10**18, -(10**18), 7]
+    write_tracks(tracks, tmp_path / "rows.txt")
+    assert_equal(read_tracks(tmp_path / "rows.txt"), tracks)
+
+
+def test_more_hard_numbers_than_are_kept_at_a_time(
+    make_tracks: MakeTracks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nnt.tracks.rows.HARD_CELLS", 100)
+    tracks = make_tracks(200)
+    lines = text_of(tracks).split("\n")
+    for number in range(2, 202):
+        cells = lines[number].split("\t")
+        cells[9:36] = [
+            np.format_float_positional(float(c), min_digits=25) for c in cells[9:36]
+        ]
+        lines[number] = "\t".join(cells)
+    (tmp_path / "rows.txt").write_text("\n".join(lines))
+    assert_equal(read_tracks(tmp_path / "rows.txt"), tracks)
+    lines[151] = lines[151].replace("\t27\t", "\t26\t")
+    lines[121] = lines[121].replace("\t27\t", "\tx\t")
+    (tmp_path / "rows.txt").write_text("\n".join(lines))
+    with pytest.raises(DataError, match="line 122, column iNodes: expected an integer"):
+        read_tracks(tmp_path / "rows.txt")
+
+
+@pytest.mark.parametrize("name", ["rows.gz", "rows.txt"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_rows_across_blocks_of_text(
+    make_tracks: MakeTracks,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    end: str,
+) -> None:
+    tracks = make_tracks(200)
+    content = text_of(tracks).replace("\n", end)
+    path = tmp_path / name
+    bad = content.replace("\t27\t", "\t26\t").encode()
+    for n_bytes in (999, 1000, 1024, 4001):
+        monkeypatch.setattr(text, "BLOCK_BYTES", n_bytes)
+        packed = gzip.compress if name.endswith("gz") else bytes
+        path.write_bytes(packed(content.removesuffix(end).encode()))
+        assert_equal(read_tracks(path, use_cache=False), tracks)
+        good = content.encode().split(end.encode())[:150]
+        path.write_bytes(
+            packed(end.encode().join([*good, bad.split(end.encode())[150]]))
+        )
+        with pytest.raises(DataError, match="line 151, column iNodes: expected 27"):
+            read_tracks(path)
+
+
+def test_the_first_bad_row_is_named(make_tracks: MakeTracks, tmp_path: Path) -> None:
+    lines = text_of(make_tracks(40)).split("\n")
+    lines[30] += "0"
+    lines[20] = lines[20].replace("\t27\t", "\tx\t")
+    lines[10] = lines[10].replace("\t27\t", "\t28\t")
+    path = tmp_path / "rows.txt"
+    for line, message in ((11, "27 inputs"), (21, "an integer"), (31, "42 columns")):
+        path.write_text("\n".join(lines))
+        with pytest.raises(DataError, match=rf"line {line}\b.*expected {message}"):
+            read_tracks(path)
+        del lines[line - 1]
+        lines.insert(line - 1, "")
+
+
+def test_a_file_that_grows_is_not_cached(
+    make_tracks: MakeTracks, tmp_path: Path
+) -> None:
+    path = tmp_path / "rows.txt"
+    path.write_text(text_of(make_tracks(40)))
+
+    def grow(done: int, total: int) -> None:
+        with path.open("a") as file:
+            file.write("\n")
+
+    with pytest.raises(DataError, match="written to while it was read"):
+        read_tracks(path, progress=grow)
+    assert_equal(read_tracks(path), make_tracks(40))
+
+
 def test_bounds_are_allowed(make_tracks: MakeTracks, tmp_path: Path) -> None:
     path = tmp_path / "rows.txt"
     path.write_text(put(make_tracks(20), 7, 36, "-1"))
@@ -219,7 +331,7 @@ def test_bounds_are_allowed(make_tracks: MakeTracks, tmp_path: Path) -> None:
         (b"hello world\n1 2 3\n", "expected a header"),
         (b"1\t2\t3\n", "expected 37 columns"),
         (gzip.compress(b"1\t2\n" * 99)[:-9], "cut"),
-        (gzip.compress(b"1\t2\n") + b"rubbish", "other data"),
+        (gzip.compress(b"1\t2\n") + b"other than gzip", "other data"),
         (b"\x1f\x8b\x08\x00rubbish that is no gzip", "damaged"),
     ],
 )
@@ -247,7 +359,7 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
 
 
 def test_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "FREE_TEXT_BYTES", 1 << 20)
+    monkeypatch.setattr(text, "FREE_TEXT_BYTES", 1 << 20)
     path = tmp_path / "bomb.gz"
     path.write_bytes(gzip.compress(b"0" * (4 << 20)))
     with pytest.raises(DataError, match="expands to more than"):
@@ -274,7 +386,7 @@ def test_damaged_cache_is_made_anew(
 ) -> None:
     path = tmp_path / "rows.gz"
     write_tracks(make_tracks(40), path)
-    first = read_tracks(path)
+    read_tracks(path)
     (place,) = (cache_dir() / "tracks").iterdir()
     inputs = place / "inputs.npy"
     if damage == "cut":
@@ -287,7 +399,7 @@ def test_damaged_cache_is_made_anew(
         (place / "whole.json").write_text("3")
     else:
         np.save(inputs, np.zeros((40, 26)))
-    assert_equal(read_tracks(path), first)
+    assert_equal(read_tracks(path), make_tracks(40))
     assert isinstance(read_tracks(path).inputs, np.memmap)
 
 

@@ -102,21 +102,27 @@ def store_parts(digest: str, parts: Iterable[Tracks]) -> bool:
 
 
 def _write(draft: Path, parts: Iterable[Tracks]) -> None:
-    """Append each part to one file per column; the lengths are known at the end."""
-    n_rows = 0
+    """Append each part to one file per column; the lengths are known at the end.
+
+    Outputs that are all zero were never computed: no reference is kept.
+    """
+    n_rows, has_reference = 0, False
     names: dict[str, np.ndarray[Any, Any]] = {}
     for part in parts:
         arrays = {"ids": part.ids, "inputs": part.inputs, "targets": part.targets}
         if part.reference is not None:
             arrays["reference"] = part.reference
+            has_reference = has_reference or bool(part.reference.any())
         arrays |= dict(part.extras)
         for name, array in arrays.items():
             with (draft / f"{name}.npy").open("ab") as out:
                 if name not in names:
                     out.write(_header(array, 0))
-                out.write(np.ascontiguousarray(array).tobytes())
+                out.write(np.ascontiguousarray(array).view(np.uint8).data)
         names = {name: array[:0] for name, array in arrays.items()}
         n_rows += len(part)
+    if not has_reference and names.pop("reference", None) is not None:
+        (draft / "reference.npy").unlink()
     for name, array in names.items():
         with (draft / f"{name}.npy").open("r+b") as out:
             out.write(_header(array, n_rows))

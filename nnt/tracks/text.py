@@ -1,0 +1,138 @@
+"""Text of a file in blocks of whole lines, decompressed on the way.
+
+Only a few blocks are in memory at a time, whatever the file holds.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from gzip import BadGzipFile
+from io import BufferedIOBase, BufferedReader
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from zlib_ng import gzip_ng, zlib_ng
+
+from nnt.errors import DataError
+
+__all__ = ["Block", "ahead", "text_blocks"]
+
+T = TypeVar("T")
+
+DamagedError: type[Exception] = zlib_ng.error  # type: ignore[assignment]
+
+BLOCK_BYTES = 1 << 23
+"""Text in a block; no line is longer."""
+GZIP_MAGIC = b"\x1f\x8b"
+MAX_EXPANSION = 100
+"""Real tracks are text of two to six times their gzip data, a bomb of a thousand."""
+FREE_TEXT_BYTES = 64 << 20
+"""What a gzip file may expand to, however short it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Some lines of a file."""
+
+    text: npt.NDArray[np.uint8]
+    """Shape (bytes,); the last byte ends a line."""
+    first_line: int
+    """Number of its first line in the file, from 1."""
+    n_lines: int
+    place: int
+    """Bytes of the file that were read so far."""
+
+
+def text_blocks(path: Path, file: BufferedReader) -> Iterator[Block]:
+    """Read a plain or gzipped file from its start, a block of lines at a time.
+
+    Parameters
+    ----------
+    path : Path
+        Its name, for messages.
+    file : binary file
+        The file, open; a gzip file may have any number of members.
+
+    Raises
+    ------
+    DataError
+        It cannot be read, is damaged or cut off, expands to more than
+        `MAX_EXPANSION` times its size, or has a line longer than a block.
+    """
+    file.seek(0)
+    zipped = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+    file.seek(0)
+    stream: BufferedIOBase = file
+    if zipped:
+        stream = gzip_ng.GzipNGFile(None, "rb", fileobj=file)  # type: ignore[no-untyped-call]
+    size = os.fstat(file.fileno()).st_size
+    limit = max(FREE_TEXT_BYTES, MAX_EXPANSION * size)
+    line, done, rest = 1, 0, memoryview(b"")
+    while True:
+        buffer = bytearray(BLOCK_BYTES)
+        filled = len(rest)
+        buffer[:filled] = rest
+        filled += _fill(path, stream, memoryview(buffer)[filled:])
+        at_end = filled < BLOCK_BYTES
+        if at_end and filled and buffer[filled - 1 : filled] != b"\n":
+            buffer[filled : filled + 1] = b"\n"
+            filled += 1
+        end = buffer.rfind(b"\n", 0, filled) + 1
+        done += end
+        if zipped and done > limit:
+            raise DataError(
+                f"{path}: expands to more than {limit:,} bytes, {MAX_EXPANSION} times "
+                "its size; split the file"
+            )
+        if filled and not end:
+            raise DataError(
+                f"{path}, line {line}: expected columns, found a line of more than "
+                f"{BLOCK_BYTES:,} bytes"
+            )
+        if end:
+            text = np.frombuffer(buffer, dtype=np.uint8, count=end)
+            n_lines = int(np.count_nonzero(text == ord("\n")))
+            yield Block(text, line, n_lines, file.tell())
+            line += n_lines
+        if at_end:
+            return
+        rest = memoryview(buffer)[end:filled]
+
+
+def _fill(path: Path, stream: BufferedIOBase, view: memoryview) -> int:
+    """Read until a buffer is full or the file ends; count the bytes."""
+    filled = 0
+    try:
+        while filled < len(view):
+            n_bytes = stream.readinto(view[filled:])
+            if not n_bytes:
+                break
+            filled += n_bytes
+    except EOFError as err:
+        raise DataError(
+            f"{path}: the gzip file ends in the middle of its data; it was cut off, "
+            "copy it anew"
+        ) from err
+    except (BadGzipFile, DamagedError) as err:
+        if str(err).startswith("Not a gzipped file"):
+            raise DataError(f"{path}: found other data after the gzip data") from err
+        raise DataError(
+            f"{path}: the gzip data are damaged ({err}); copy the file anew"
+        ) from err
+    except OSError as err:
+        raise DataError(f"{path}: cannot be read ({err.strerror})") from err
+    return filled
+
+
+def ahead(items: Iterator[T]) -> Iterator[T]:
+    """Make the next item in a thread of its own while the last one is used."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        following = pool.submit(next, items, None)
+        while (item := following.result()) is not None:
+            following = pool.submit(next, items, None)
+            yield item
