@@ -59,6 +59,9 @@ def test_losses_are_those_of_torch(name: str) -> None:
     output, target = rng.normal(0, 2, (2, 50, 2)).astype(np.float32)
     expected = getattr(torch.nn, name)()(torch.tensor(output), torch.tensor(target))
     assert metrics.loss(name, output, target) == pytest.approx(float(expected))
+    of_rows = metrics.loss_of_rows(name, output, target)
+    assert of_rows.shape == (50,)
+    assert of_rows.mean() == pytest.approx(float(expected))
 
 
 def test_an_unknown_loss_is_told_with_the_nearest_name() -> None:

@@ -34,9 +34,6 @@ log = logging.getLogger(__name__)
 
 SIGNIFICANT = 2.0
 """Errors by which a difference must stand out."""
-BOOTSTRAP_ROWS = 400_000
-"""Rows of a replica times networks: keeps a comparison of 100 runs to minutes."""
-MIN_ROWS, MAX_ROWS = 4_000, 20_000
 
 SIMULATION = "data.simulate."
 SIMULATION_KEYS = ("data.simulate.tracks", "data.simulate.seed")
@@ -204,10 +201,7 @@ def compare_subjects(
     rows = rows_for(first, data, split)
     tracks = _shared_rows(subjects, rows)
     n_outputs = min(subject.networks.out_size for subject in subjects)
-    share = BOOTSTRAP_ROWS // (len(subjects) + 1)
-    arena = Arena(
-        tracks, first.loss, n_outputs, max_rows=min(max(share, MIN_ROWS), MAX_ROWS)
-    )
+    arena = Arena(tracks, first.loss, n_outputs)
     names, judged = short_names(subjects), []
     shares = shares_trained_on(subjects, rows, tracks)
     with show_progress("Judging", "networks") as progress:

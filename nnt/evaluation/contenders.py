@@ -16,7 +16,6 @@ from nnt.tracks import Tracks
 __all__ = ["DATA_TAKING", "Arena", "Contender", "contenders", "short_names"]
 
 F32 = npt.NDArray[np.float32]
-I64 = npt.NDArray[np.int64]
 
 DATA_TAKING = "data taking"
 """The network that ran when the data were taken."""
@@ -49,7 +48,7 @@ def short_names(subjects: Sequence[Subject]) -> list[str]:
 
 
 class Arena:
-    """Rows that all networks serve, and the draws for their errors.
+    """Rows that all networks serve, told in the same way.
 
     Parameters
     ----------
@@ -59,17 +58,12 @@ class Arena:
         Name of the loss.
     n_outputs : int
         Outputs that all networks have: 1, z; or 2, theta as well.
-    max_rows : int
-        Rows of one draw, about.
     """
 
-    def __init__(
-        self, tracks: Tracks, loss: str, n_outputs: int, max_rows: int
-    ) -> None:
+    def __init__(self, tracks: Tracks, loss: str, n_outputs: int) -> None:
         self.tracks = tracks
         self.loss = loss
         self.n_outputs = n_outputs
-        self.drawn = metrics.resamples(tracks.event_index, max_rows=max_rows)
         self.experts = sorted(set(np.unique(tracks.expert).tolist()))
 
     def judge(self, name: str, subject: Subject | None, output: F32) -> Contender:
@@ -85,19 +79,16 @@ class Arena:
             What it says of the rows, in network units.
         """
         predicted = metrics.predictions(self.tracks, output, output)
-
-        def figures(rows: I64 | slice) -> dict[str, float]:
-            told = predicted[rows]
-            n = self.n_outputs
-            return self._figures(
-                told, output[rows][:, :n], self.tracks.targets[rows][:, :n]
-            )
-
+        told = output[:, : self.n_outputs]
+        targets = self.tracks.targets[:, : self.n_outputs]
+        losses = {"loss": metrics.loss_of_rows(self.loss, told, targets)}
         return Contender(
             name=name,
             subject=subject,
-            figures=figures(slice(None)),
-            replicas=metrics.bootstrap(figures, self.drawn),
+            figures=self._figures(predicted, told, targets),
+            replicas=metrics.figure_replicas(
+                predicted, predicted.z_cm, predicted.theta_deg, losses
+            ),
             portrait=metrics.portrait(predicted),
         )
 

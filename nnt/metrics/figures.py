@@ -4,18 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from nnt.metrics.corefit import core_fit
+from nnt.metrics.decisions import decision_figures, decisions
 from nnt.metrics.prediction import Floats, Predictions
 from nnt.metrics.residuals import half_width_68, std, trimmed_std
-from nnt.metrics.trigger import (
-    BACKGROUND_Z_CM,
-    CUT_CM,
-    EFFICIENCIES,
-    FEED_Z_CM,
-    SIGNAL_Z_CM,
-    cut_at_efficiency_cm,
-    passing_share,
-    roc_area,
-)
+from nnt.metrics.trigger import FEED_Z_CM, passing_share
 
 __all__ = ["network_figures", "summary"]
 
@@ -51,35 +44,34 @@ def _figures(
     if theta_deg is not None:
         residual_deg = theta_deg - predicted.theta_reco_deg
         figures |= _residual_figures("theta", "deg", residual_deg)
-    return figures | _trigger_figures(z_cm, predicted.z_reco_cm)
+    return figures | _trigger_figures(predicted, z_cm, theta_deg)
 
 
 def _residual_figures(name: str, unit: str, residual: Floats) -> dict[str, float]:
-    return {
+    figures = {
         f"{name}_mean_{unit}": float(np.mean(residual, dtype=np.float64)),
         f"{name}_std_{unit}": std(residual),
         f"{name}_trimmed_std_{unit}": trimmed_std(residual),
         f"{name}_half_width_68_{unit}": half_width_68(residual),
     }
+    core = core_fit(residual)
+    if core is not None:
+        figures[f"{name}_core_mean_{unit}"] = core.mean
+        figures[f"{name}_core_std_{unit}"] = core.std
+        figures[f"{name}_core_share"] = core.share
+    return figures
 
 
-def _trigger_figures(z_cm: Floats, z_reco_cm: Floats) -> dict[str, float]:
-    signal = z_cm[np.abs(z_reco_cm) < SIGNAL_Z_CM]
-    background = z_cm[np.abs(z_reco_cm) > BACKGROUND_Z_CM]
+def _trigger_figures(
+    predicted: Predictions, z_cm: Floats, theta_deg: Floats | None
+) -> dict[str, float]:
     figures: dict[str, float] = {}
-    if len(signal):
-        figures["efficiency_at_15cm"] = passing_share(signal, CUT_CM)
-    if len(background):
-        figures["rejection_at_15cm"] = 1 - passing_share(background, CUT_CM)
-    if not len(signal) or not len(background):
+    for prefix, decision in decisions(predicted, z_cm, theta_deg).items():
+        figures |= decision_figures(prefix, decision)
+    cut_cm = figures.get("cut_cm_at_eff96")
+    if cut_cm is None:
         return figures
-    figures["roc_area"] = roc_area(signal, background)
-    for efficiency in EFFICIENCIES:
-        cut_cm = cut_at_efficiency_cm(signal, efficiency)
-        name = f"eff{efficiency * 100:.0f}"
-        figures[f"cut_cm_at_{name}"] = cut_cm
-        figures[f"rejection_at_{name}"] = 1 - passing_share(background, cut_cm)
-    cut_cm = figures["cut_cm_at_eff96"]
+    z_reco_cm = predicted.z_reco_cm
     for name, far in (
         ("feed_down", z_cm[z_reco_cm > FEED_Z_CM]),
         ("feed_up", z_cm[z_reco_cm < -FEED_Z_CM]),

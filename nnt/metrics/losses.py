@@ -9,23 +9,23 @@ import numpy as np
 from nnt.errors import ConfigError, did_you_mean
 from nnt.metrics.prediction import Floats
 
-__all__ = ["LOSSES", "loss"]
+__all__ = ["LOSSES", "loss", "loss_of_rows"]
 
 
-def _mse(difference: Floats) -> float:
-    return float(np.mean(np.square(difference, dtype=np.float64)))
+def _mse(difference: Floats) -> Floats:
+    return np.square(difference, dtype=np.float64)
 
 
-def _l1(difference: Floats) -> float:
-    return float(np.mean(np.abs(difference), dtype=np.float64))
+def _l1(difference: Floats) -> Floats:
+    return np.abs(difference).astype(np.float64)
 
 
-def _huber(difference: Floats) -> float:
+def _huber(difference: Floats) -> Floats:
     size = np.abs(difference).astype(np.float64)
-    return float(np.mean(np.where(size < 1, size**2 / 2, size - 0.5)))
+    return np.where(size < 1, size**2 / 2, size - 0.5)
 
 
-LOSSES: dict[str, Callable[[Floats], float]] = {
+LOSSES: dict[str, Callable[[Floats], Floats]] = {
     "MSELoss": _mse,
     "L1Loss": _l1,
     "SmoothL1Loss": _huber,
@@ -42,6 +42,32 @@ def loss(name: str, output: Floats, target: Floats) -> float:
     ConfigError
         There is no such loss.
     """
+    return float(np.mean(_function(name)(output - target)))
+
+
+def loss_of_rows(name: str, output: Floats, target: Floats) -> Floats:
+    """Mean loss over the outputs of each row, in network units.
+
+    Parameters
+    ----------
+    name : str
+        As in PyTorch.
+    output, target : float array, shape (N, K)
+
+    Returns
+    -------
+    float64 array, shape (N,)
+
+    Raises
+    ------
+    ConfigError
+        There is no such loss.
+    """
+    mean: Floats = _function(name)(output - target).mean(axis=1)
+    return mean
+
+
+def _function(name: str) -> Callable[[Floats], Floats]:
     if name not in LOSSES:
         raise ConfigError(f"loss: unknown {name!r}; {did_you_mean(name, LOSSES)}")
-    return LOSSES[name](output - target)
+    return LOSSES[name]

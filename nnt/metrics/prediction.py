@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnt.detector import theta_to_deg, z_to_cm
+from nnt.metrics.momentum import pt_gev
 from nnt.tracks import Tracks
 
 __all__ = ["Floats", "Predictions", "predictions"]
@@ -32,7 +33,11 @@ class Predictions:
     """Dense number of the event."""
     expert: I64
     pt_gev: Floats | None = None
-    """Transverse momentum; None where the file does not have it."""
+    """Transverse momentum of the trigger's track; None where it is not known."""
+    phi_deg: Floats | None = None
+    """Its azimuth, from 0 to 360; None where the file does not have it."""
+    n_tracks: I64 | None = None
+    """Tracks of its event; None where the file does not count them."""
 
     def __len__(self) -> int:
         return len(self.z_cm)
@@ -67,8 +72,15 @@ def predictions(
         theta_reference_deg=None if reference is None else _theta_deg(reference),
         event=tracks.event_index,
         expert=tracks.expert,
-        pt_gev=tracks.pt_gev,
+        pt_gev=pt_gev(tracks),
+        phi_deg=_phi_deg(tracks),
+        n_tracks=tracks.ids["nTracks"] if tracks.ids["nTracks"].any() else None,
     )
+
+
+def _phi_deg(tracks: Tracks) -> Floats | None:
+    phi_rad = tracks.extras.get("2DPhi")
+    return None if phi_rad is None else np.rad2deg(phi_rad) % np.float32(360)
 
 
 def _theta_deg(output_scaled: Floats) -> Floats | None:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 from nnt.metrics.prediction import Floats
 
 __all__ = [
     "BinnedResiduals",
+    "bin_numbers",
     "half_width_68",
     "residuals_in_bins",
     "std",
     "trimmed_std",
 ]
 
+I16 = npt.NDArray[np.int16]
 I64 = npt.NDArray[np.int64]
 
 
@@ -63,6 +67,25 @@ class BinnedResiduals:
     std_error: Floats
     """``std / sqrt(2 n)``, that of a normal distribution."""
     trimmed_std: Floats
+    slope: Floats
+    """Rise of the residual with the quantity, a straight line in each bin.
+
+    Of the z residual against z, -1 is a network that tells the same z for all
+    tracks of the bin, 0 one that follows them."""
+    slope_error: Floats
+    """From the spread around the line; NaN below three tracks."""
+
+    @property
+    def centres(self) -> Floats:
+        """Middle of each bin."""
+        return (self.edges[:-1] + self.edges[1:]) / 2
+
+    def to_dict(self) -> dict[str, list[float]]:
+        """As plain JSON values."""
+        return {
+            field.name: getattr(self, field.name).tolist()
+            for field in dataclasses.fields(self)
+        }
 
 
 def residuals_in_bins(
@@ -81,16 +104,19 @@ def residuals_in_bins(
     """
     edges = np.asarray(edges, dtype=np.float64)
     n_bins = len(edges) - 1
-    bin_of = np.searchsorted(edges, at, side="right") - 1
-    order = np.argsort(bin_of, kind="stable")
-    ends = np.searchsorted(bin_of[order], np.arange(n_bins + 1))
+    bin_of = bin_numbers(at, edges)
+    # Rows one bin after the other.
+    n_tracks = np.bincount(bin_of, minlength=n_bins + 1)[:n_bins]
+    ends = np.append(0, np.cumsum(n_tracks))
+    ordered = np.empty(int(ends[-1]), dtype=residual.dtype)
+    _scatter(residual, bin_of, ends[:-1].copy(), ordered)
     table = np.full((3, n_bins), np.nan)
     for i, (start, end) in enumerate(itertools.pairwise(ends)):
         if end > start:
-            values = residual[order[start:end]]
+            values = ordered[start:end]
             mean = np.mean(values, dtype=np.float64)
             table[:, i] = mean, std(values), trimmed_std(values)
-    n_tracks = np.diff(ends)
+    slope, slope_error = _slopes(residual, at, bin_of, edges, table[0])
     root = np.sqrt(np.where(n_tracks > 0, n_tracks, np.nan))
     return BinnedResiduals(
         edges=edges,
@@ -100,4 +126,89 @@ def residuals_in_bins(
         std=table[1],
         std_error=table[1] / root / np.sqrt(2),
         trimmed_std=table[2],
+        slope=slope,
+        slope_error=slope_error,
     )
+
+
+def bin_numbers(at: Floats, edges: npt.ArrayLike) -> I16:
+    """Bin of each value; values outside, NaN too, are in a bin behind the last.
+
+    Parameters
+    ----------
+    at : float array, shape (N,)
+        What to bin in.
+    edges : float array, shape (B + 1,)
+        Increasing; a bin holds its lower edge.
+
+    Returns
+    -------
+    int16 array, shape (N,)
+    """
+    number = np.empty(len(at), dtype=np.int16)
+    _find(at, np.asarray(edges, dtype=np.float64), number)
+    return number
+
+
+def _slopes(
+    residual: Floats, at: Floats, bin_of: I16, edges: Floats, mean: Floats
+) -> tuple[Floats, Floats]:
+    """Fit a straight line to the rows of each bin by least squares."""
+    centres = (edges[:-1] + edges[1:]) / 2
+    sums = np.zeros((len(centres), 6))
+    # From the middle of the bin, so that no digits are lost.
+    _add_moments(residual, at, bin_of, centres, np.nan_to_num(mean), sums)
+    n, x, y, xx, xy, yy = sums.T
+    with np.errstate(divide="ignore", invalid="ignore"):
+        spread_x, spread_y = xx - x * x / n, yy - y * y / n
+        slope = (xy - x * y / n) / spread_x
+        # Bins where all rows are at one place, but for rounding, have no slope.
+        slope[~(spread_x > 1e-9 * (n + xx))] = np.nan
+        left = np.maximum(spread_y - slope**2 * spread_x, 0)
+        error = np.sqrt(left / (n - 2) / spread_x)
+    error[~(n > 2) | np.isnan(slope)] = np.nan
+    return slope, error
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator,unused-ignore]
+def _find(at: Floats, edges: Floats, number: I16) -> None:
+    n_bins = len(edges) - 1
+    for i in range(len(at)):
+        value = at[i]
+        lower, upper = 0, n_bins + 1  # edges up to the value: between these
+        while lower < upper:
+            middle = (lower + upper) // 2
+            if edges[middle] <= value:
+                lower = middle + 1
+            else:
+                upper = middle
+        inside = 0 < lower <= n_bins
+        number[i] = lower - 1 if inside else n_bins
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator,unused-ignore]
+def _scatter(values: Floats, bin_of: I16, place: I64, ordered: Floats) -> None:
+    for i in range(len(values)):
+        number = bin_of[i]
+        if number < len(place):
+            ordered[place[number]] = values[i]
+            place[number] += 1
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator,unused-ignore]
+def _add_moments(
+    residual: Floats, at: Floats, bin_of: I16, centre: Floats, mean: Floats,
+    sums: Floats,
+) -> None:  # fmt: skip
+    for i in range(len(residual)):
+        number = bin_of[i]
+        if number < len(centre):
+            x = float(at[i]) - centre[number]
+            y = float(residual[i]) - mean[number]
+            into = sums[number]
+            into[0] += 1
+            into[1] += x
+            into[2] += y
+            into[3] += x * x
+            into[4] += x * y
+            into[5] += y * y

@@ -56,10 +56,10 @@ def passing_share(z_cm: Floats, cut_cm: float) -> float:
 
 def cut_at_efficiency_cm(z_signal_cm: Floats, efficiency: float) -> float:
     """Smallest cut that keeps this share of the tracks given."""
-    size = np.sort(np.abs(z_signal_cm))
-    index = int(np.ceil(efficiency * len(size))) - 1
+    size = np.abs(z_signal_cm)
+    index = max(int(np.ceil(efficiency * len(size))) - 1, 0)
     # The cut is strict, so it must lie just above the last track kept.
-    return float(np.nextafter(size[max(index, 0)], np.float32(np.inf)))
+    return float(np.nextafter(np.partition(size, index)[index], np.float32(np.inf)))
 
 
 def rejection_at_efficiency(

@@ -1,0 +1,101 @@
+"""Processor seconds for every group of figures, on tables that grow."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from nnt import metrics
+from nnt.metrics import Predictions
+from nnt.metrics.decisions import decision_figures, decisions
+from nnt.metrics.figures import network_figures
+from nnt.metrics.inbins import efficiency_in_bins, in_bins
+
+
+def table(n: int, seed: int = 1) -> Predictions:
+    """Rows with a core, tails and background, about three to an event."""
+    rng = np.random.default_rng(seed)
+    far = rng.random(n) < 0.4
+    z = rng.normal(0, 0.5, n) * ~far + rng.uniform(-80, 100, n) * far
+    width = np.where(rng.random(n) < 0.8, 4, 20)
+    theta = rng.uniform(20, 150, n)
+    columns = {
+        "z_reco_cm": z,
+        "theta_reco_deg": theta,
+        "z_cm": np.clip(z + rng.normal(0, 1, n) * width, -100, 100),
+        "theta_deg": theta + rng.normal(0, 6, n),
+        "z_reference_cm": z,
+        "theta_reference_deg": theta,
+        "pt_gev": 0.3 / rng.uniform(0.05, 1, n),
+        "phi_deg": rng.uniform(0, 360, n),
+    }
+    return Predictions(
+        event=np.sort(rng.integers(0, max(n // 3, 1), n)),
+        expert=rng.choice(5, n, p=(0.6, 0.1, 0.1, 0.1, 0.1)),
+        n_tracks=rng.integers(1, 8, n),
+        **{name: values.astype(np.float32) for name, values in columns.items()},
+    )
+
+
+def groups(p: Predictions) -> dict[str, Callable[[], object]]:
+    """What is timed."""
+    residual = p.z_cm - p.z_reco_cm
+    inputs = np.resize(
+        np.random.default_rng(0).uniform(-1, 1, (1000, 27)).astype(np.float32),
+        (len(p), 27),
+    )
+    told = decisions(p, p.z_cm, p.theta_deg)
+
+    def of(prefix: str) -> Callable[[], object]:
+        return lambda: decision_figures(prefix, told[prefix])
+
+    return {
+        "momentum from crossing angles": lambda: metrics.pt_from_crossing_angles(
+            inputs
+        ),
+        "mean, std, trimmed, 68 %": lambda: (
+            np.mean(residual, dtype=np.float64),
+            metrics.std(residual),
+            metrics.trimmed_std(residual),
+            metrics.half_width_68(residual),
+        ),
+        "core fit": lambda: metrics.core_fit(residual),
+        "residuals in bins, all": lambda: in_bins(p, p.z_cm, p.theta_deg),
+        "efficiency in bins, all": lambda: efficiency_in_bins(p, p.z_cm),
+        "who is signal, passes (3 triggers)": lambda: decisions(p, p.z_cm, p.theta_deg),
+        "curves and points, tracks": of(""),
+        "curves and points, events": of("event_"),
+        "curves and points, single track": of("stt_"),
+        "all figures of a network": lambda: network_figures(p),
+        "errors of all, 6 scopes, 100 draws": lambda: metrics.figure_replicas(
+            p, p.z_cm, p.theta_deg, {"loss": residual**2}
+        ),
+    }
+
+
+def main() -> None:
+    """Print a table: a row a group, a column a number of rows."""
+    parser = argparse.ArgumentParser(prog="bench metrics")
+    parser.add_argument(
+        "--rows", type=int, nargs="+", default=[100_000, 1_000_000, 10_000_000]
+    )
+    sizes = parser.parse_args().rows
+    metrics.figure_replicas(  # compiles
+        *((p := table(1000)), p.z_cm, p.theta_deg), {"loss": p.z_cm}
+    )
+    seconds: dict[str, list[float]] = {}
+    for n in sizes:
+        for name, compute in groups(table(n)).items():
+            start = time.process_time()
+            compute()
+            seconds.setdefault(name, []).append(time.process_time() - start)
+    print(f"{'processor seconds for rows':36s}" + "".join(f"{n:>12,}" for n in sizes))
+    for name, told in seconds.items():
+        print(f"{name:36s}" + "".join(f"{value:12.3f}" for value in told))
+
+
+if __name__ == "__main__":
+    main()

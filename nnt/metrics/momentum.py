@@ -1,0 +1,82 @@
+"""Momentum of the trigger's tracks, where a file tells it and where it does not."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from nnt.detector import ALPHA_SCALE, N_SUPERLAYERS, OMEGA_CM_TIMES_PT_GEV, SUPERLAYERS
+from nnt.tracks import Tracks
+
+__all__ = ["momentum_gev", "pt_from_crossing_angles", "pt_gev"]
+
+F32 = npt.NDArray[np.float32]
+
+RADIUS_CM = np.array([sl.radius_cm[0] for sl in SUPERLAYERS], dtype=np.float32)
+ROWS_AT_ONCE = 200_000
+
+
+def pt_gev(tracks: Tracks) -> F32:
+    """Transverse momentum of the trigger's tracks.
+
+    Returns
+    -------
+    float32 array, shape (N,)
+        In GeV: from the column ``2DinvPt`` where there is one, or else from the
+        crossing angles; NaN for a row that has neither.
+    """
+    told = tracks.pt_gev
+    return pt_from_crossing_angles(tracks.inputs) if told is None else told
+
+
+def pt_from_crossing_angles(inputs: F32) -> F32:
+    """Take the transverse momentum from the crossing angles among the inputs.
+
+    The crossing angle in a superlayer of radius R is ``asin(R omega / 2)``, omega
+    the curvature of the track, and the input is half of it (``NeuroTrigger.cc`` of
+    basf2). So each superlayer tells the same curvature, but for those where a
+    wire of the second priority layer was hit: R is larger there by 2 to 6 %. The
+    median over the superlayers is free of them.
+
+    Parameters
+    ----------
+    inputs : float32 array, shape (N, 27)
+        A missing superlayer is 0 0 0.
+
+    Returns
+    -------
+    float32 array, shape (N,)
+        In GeV; NaN without a hit.
+    """
+    result = np.empty(len(inputs), dtype=np.float32)
+    for start in range(0, len(inputs), ROWS_AT_ONCE):
+        part = slice(start, start + ROWS_AT_ONCE)
+        result[part] = _median_pt_gev(inputs[part, 2::3])
+    return result
+
+
+def _median_pt_gev(alpha_scaled: F32) -> F32:
+    missing = alpha_scaled == 0
+    omega = 2 * np.abs(np.sin(alpha_scaled / np.float32(ALPHA_SCALE))) / RADIUS_CM
+    omega[missing] = np.inf  # sorted to the end
+    omega.sort(axis=1)
+    n_seen = N_SUPERLAYERS - missing.sum(axis=1)
+    rows = np.arange(len(omega))
+    # Of an even number, the lower: hits of the second priority tell too much.
+    middle = omega[rows, np.maximum(n_seen - 1, 0) // 2]
+    middle[n_seen == 0] = np.nan
+    pt: F32 = np.float32(OMEGA_CM_TIMES_PT_GEV) / middle
+    return pt
+
+
+def momentum_gev(pt_gev: npt.ArrayLike, theta_deg: npt.ArrayLike) -> F32:
+    """Momentum from its transverse part and the polar angle, ``pt / sin(theta)``.
+
+    Notes
+    -----
+    As the single-track trigger takes it, with theta of the network: S. Baehr et
+    al., arXiv:2402.14962.
+    """
+    theta_rad = np.deg2rad(np.asarray(theta_deg, dtype=np.float32))
+    sine: F32 = np.maximum(np.sin(theta_rad), np.float32(1e-3))
+    return np.asarray(pt_gev, dtype=np.float32) / sine

@@ -1,0 +1,263 @@
+"""Events, the single-track trigger, momentum and bins, against plain loops."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nnt import metrics
+from nnt.detector import ALPHA_SCALE, OMEGA_CM_TIMES_PT_GEV, SUPERLAYERS
+from nnt.metrics import Predictions
+from nnt.tracks import Tracks, read_tracks
+from nnt.tracks.table import make_ids
+
+
+def rows(n: int = 400, seed: int = 0, events: int | None = None) -> Predictions:
+    rng = np.random.default_rng(seed)
+    z = np.where(rng.random(n) < 0.5, rng.normal(0, 0.8, n), rng.uniform(-90, 90, n))
+    theta = rng.uniform(20, 150, n)
+    columns = {
+        "z_reco_cm": z,
+        "theta_reco_deg": theta,
+        "z_cm": z + rng.normal(0, 6, n),
+        "theta_deg": theta + rng.normal(0, 10, n),
+        "z_reference_cm": z + rng.normal(0, 9, n),
+        "theta_reference_deg": theta,
+        "pt_gev": rng.uniform(0.2, 1.5, n),
+        "phi_deg": rng.uniform(0, 360, n),
+    }
+    return Predictions(
+        event=rng.integers(0, events or n // 3, n),
+        expert=rng.integers(0, 3, n),
+        n_tracks=rng.integers(1, 14, n),
+        **{name: values.astype(np.float32) for name, values in columns.items()},
+    )
+
+
+@given(st.integers(1, 60), st.integers(0, 1000), st.integers(1, 20))
+@settings(max_examples=60, deadline=None)
+def test_an_event_passes_with_its_nearest_track(n, seed, events) -> None:
+    view = rows(n, seed, events)
+    told = metrics.event_decision(view, view.z_cm)
+    found = {
+        int(e): (float(d), bool(s), bool(b))
+        for e, d, s, b in zip(
+            told.event, told.distance_cm, told.signal, told.background, strict=True
+        )
+    }
+    assert found.keys() == set(view.event.tolist())
+    for event, (distance_cm, signal, background) in found.items():
+        mine = [i for i in range(n) if view.event[i] == event]
+        assert distance_cm == min(abs(float(view.z_cm[i])) for i in mine)
+        assert signal == any(abs(view.z_reco_cm[i]) < 1 for i in mine)
+        assert background == all(abs(view.z_reco_cm[i]) > 20 for i in mine)
+
+
+def test_figures_of_events_are_those_of_a_plain_loop() -> None:
+    view = rows()
+    figures = metrics.network_figures(view)
+    kept = {True: [], False: []}
+    for event in set(view.event.tolist()):
+        mine = view[view.event == event]
+        passes = any(abs(z) < 15 for z in mine.z_cm)
+        if any(abs(z) < 1 for z in mine.z_reco_cm):
+            kept[True].append(passes)
+        if all(abs(z) > 20 for z in mine.z_reco_cm):
+            kept[False].append(passes)
+    assert figures["event_efficiency_at_15cm"] == np.mean(kept[True])
+    assert figures["event_rejection_at_15cm"] == 1 - np.mean(kept[False])
+    assert figures["event_efficiency_at_15cm"] > figures["efficiency_at_15cm"]
+
+
+def test_the_single_track_trigger_asks_for_momentum() -> None:
+    view = rows()
+    told = metrics.single_track_decision(view, view.z_cm, view.theta_deg, view.pt_gev)
+    for i in range(len(view)):
+        told_gev = view.pt_gev[i] / math.sin(math.radians(view.theta_deg[i]))
+        true_gev = view.pt_gev[i] / math.sin(math.radians(view.theta_reco_deg[i]))
+        expected = abs(view.z_cm[i]) if told_gev > 0.7 else math.inf
+        assert told.distance_cm[i] == expected
+        assert told.signal[i] == (abs(view.z_reco_cm[i]) < 1 and true_gev > 0.7)
+        assert told.background[i] == (abs(view.z_reco_cm[i]) > 20)
+
+
+def test_a_working_point_that_momentum_forbids_is_left_out() -> None:
+    view = rows(3000)
+    slow = dataclasses.replace(view, theta_deg=np.full(3000, 90, np.float32))
+    figures = metrics.network_figures(slow)
+    assert "stt_efficiency_at_15cm" in figures
+    assert "stt_rejection_at_eff98" not in figures
+    assert "rejection_at_eff98" in figures
+    assert all(math.isfinite(value) for value in figures.values())
+
+
+def test_without_momentum_there_is_no_single_track_trigger() -> None:
+    names = metrics.network_figures(dataclasses.replace(rows(), pt_gev=None))
+    assert not any(name.startswith("stt_") for name in names)
+    assert "event_roc_area" in names
+
+
+def test_working_points_are_those_of_the_functions_for_plots() -> None:
+    view = rows(2000)
+    figures = metrics.network_figures(view)
+    signal = view.z_cm[np.abs(view.z_reco_cm) < 1]
+    background = view.z_cm[np.abs(view.z_reco_cm) > 20]
+    assert figures["roc_area"] == pytest.approx(metrics.roc_area(signal, background))
+    for percent in (95, 96, 98):
+        cut_cm = metrics.cut_at_efficiency_cm(signal, percent / 100)
+        assert figures[f"cut_cm_at_eff{percent}"] == cut_cm
+        rejection = metrics.rejection_at_efficiency(signal, background, percent / 100)
+        assert figures[f"rejection_at_eff{percent}"] == pytest.approx(float(rejection))
+
+
+def crossing_angles(pt_gev: float, second: tuple[int, ...], seen: range | tuple):
+    inputs = np.zeros(27, dtype=np.float32)
+    for sl in seen:
+        radius_cm = SUPERLAYERS[sl].radius_cm[sl in second]
+        sine = radius_cm * OMEGA_CM_TIMES_PT_GEV / pt_gev / 2
+        inputs[3 * sl + 2] = ALPHA_SCALE * (np.arcsin(sine) if sine < 1 else np.pi / 2)
+    return inputs
+
+
+@pytest.mark.parametrize("pt_gev", [0.3, 0.7, 2.0, 9.0])
+@pytest.mark.parametrize(
+    ("second", "seen"), [((), range(9)), ((1, 8), range(9)), ((3,), (0, 2, 3, 4, 6, 8))]
+)
+def test_momentum_comes_back_from_crossing_angles(pt_gev, second, seen) -> None:
+    inputs = crossing_angles(pt_gev, second, seen)[None]
+    assert metrics.pt_from_crossing_angles(inputs) == pytest.approx(pt_gev, rel=1e-5)
+    assert metrics.pt_from_crossing_angles(-inputs) == pytest.approx(pt_gev, rel=1e-5)
+
+
+def test_momentum_without_a_hit_is_not_told() -> None:
+    assert np.isnan(
+        metrics.pt_from_crossing_angles(np.zeros((2, 27), np.float32))
+    ).all()
+
+
+def test_the_column_goes_before_the_crossing_angles() -> None:
+    inputs = crossing_angles(1.0, (), range(9))[None]
+    table = Tracks(make_ids({}, 1), inputs, np.zeros((1, 2), np.float32))
+    assert metrics.pt_gev(table) == pytest.approx(1.0, rel=1e-5)
+    extras = {"2DinvPt": np.array([-0.5], np.float32)}
+    assert metrics.pt_gev(dataclasses.replace(table, extras=extras)) == 2.0
+
+
+def test_superlayers_of_real_rows_tell_the_same_momentum(sample_file) -> None:
+    tracks = read_tracks(sample_file, use_cache=False)
+    together = metrics.pt_gev(tracks)
+    for sl in range(9):
+        alone = np.zeros_like(tracks.inputs)
+        alone[:, 3 * sl + 2] = tracks.inputs[:, 3 * sl + 2]
+        ratio = metrics.pt_from_crossing_angles(alone) / together
+        ratio = ratio[np.isfinite(ratio)]
+        first, second = SUPERLAYERS[sl].radius_cm
+        # Second priority: its larger radius seems a smaller momentum.
+        assert np.mean(np.abs(ratio - 1) < 1e-3) > 0.6
+        rest = ratio[np.abs(ratio - 1) >= 1e-3]
+        assert np.mean(np.abs(rest - first / second) < 3e-3) > 0.7
+
+
+def test_the_core_of_a_normal_distribution_is_all_of_it() -> None:
+    values = np.random.default_rng(0).normal(1.5, 3, 100_000)
+    core = metrics.core_fit(values)
+    assert core is not None
+    assert core.mean == pytest.approx(1.5, abs=5 * core.mean_error)
+    assert core.std == pytest.approx(3, abs=5 * core.std_error)
+    assert core.share == pytest.approx(1, abs=0.02)
+
+
+def test_tails_do_not_move_the_core() -> None:
+    rng = np.random.default_rng(1)
+    tails = rng.uniform(-80, 120, 30_000)
+    values = np.concatenate([rng.normal(-2, 1.5, 70_000), tails])
+    core = metrics.core_fit(values)
+    assert core is not None
+    assert core.mean == pytest.approx(-2, abs=0.05)
+    assert core.std == pytest.approx(1.5, rel=0.03)
+    assert core.share == pytest.approx(0.7, abs=0.02)
+    assert metrics.trimmed_std(values) > 10
+
+
+def test_errors_of_the_core_are_the_spread_of_repeated_fits() -> None:
+    rng = np.random.default_rng(2)
+    fits = [metrics.core_fit(rng.normal(0, 2, 2000)) for _ in range(200)]
+    assert None not in fits
+    spread = np.std([(fit.mean, fit.std) for fit in fits], axis=0)
+    told = np.mean([(fit.mean_error, fit.std_error) for fit in fits], axis=0)
+    assert spread == pytest.approx(told, rel=0.35)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[], [1.0], [0.0] * 500, np.arange(29.0), [0.0] * 400 + [1.0] * 30, [np.nan] * 99],
+)
+def test_little_or_odd_data_have_no_core(values) -> None:
+    assert metrics.core_fit(np.asarray(values, dtype=np.float32)) is None
+
+
+@given(st.integers(30, 200), st.integers(0, 500), st.floats(1e-6, 1e6))
+@settings(max_examples=50, deadline=None)
+def test_a_core_is_finite_or_none(n, seed, scale) -> None:
+    values = np.random.default_rng(seed).standard_cauchy(n) * scale
+    core = metrics.core_fit(values.astype(np.float32))
+    assert core is None or all(map(math.isfinite, dataclasses.astuple(core)))
+
+
+def test_slopes_in_bins_are_those_of_straight_lines() -> None:
+    rng = np.random.default_rng(3)
+    at = rng.uniform(-100, 100, 3000).astype(np.float32)
+    residual = (-0.4 * at + 7 + rng.normal(0, 3, 3000)).astype(np.float32)
+    edges = np.linspace(-100, 100, 6)
+    bins = metrics.residuals_in_bins(residual, at, edges)
+    for i in range(5):
+        inside = (at >= edges[i]) & (at < edges[i + 1])
+        (slope, _), covariance = np.polyfit(at[inside], residual[inside], 1, cov=True)
+        assert bins.slope[i] == pytest.approx(slope, rel=1e-4)
+        assert bins.slope_error[i] == pytest.approx(covariance[0, 0] ** 0.5, rel=1e-3)
+
+
+def test_bins_of_one_place_have_no_slope() -> None:
+    at = np.array([5, 5, 5, 15, 25, 25], dtype=np.float32)
+    bins = metrics.residuals_in_bins(np.arange(6.0), at, [0, 10, 20, 30, 40])
+    assert np.isnan(bins.slope).all()
+    assert np.isnan(bins.slope_error).all()
+
+
+def test_everything_the_rows_have_is_told_against() -> None:
+    view = rows()
+    told = metrics.in_bins(view, view.z_cm, view.theta_deg)
+    names = {f"{q}_against_{n}" for q in ("z", "theta") for n in metrics.AXES}
+    assert told.keys() == names
+    less = dataclasses.replace(view, phi_deg=None, n_tracks=None)
+    assert metrics.in_bins(less, less.z_cm, None).keys() == {
+        "z_against_z", "z_against_theta", "z_against_pt"
+    }  # fmt: skip
+    crowded = told["z_against_n_tracks"]
+    residual = (view.z_cm - view.z_reco_cm)[view.n_tracks >= 10]
+    assert crowded.n_tracks[-1] == len(residual)
+    assert crowded.mean[-1] == pytest.approx(residual.mean(), rel=1e-4)
+
+
+def test_efficiency_in_bins_counts_the_signal_of_each() -> None:
+    view = rows(3000)
+    told = metrics.efficiency_in_bins(view, view.z_cm, cut_cm=5)["pt"]
+    for i, (lower, upper) in enumerate(
+        zip(metrics.AXES["pt"].edges[:-1], metrics.AXES["pt"].edges[1:], strict=True)
+    ):
+        chosen = [
+            abs(z) < 5
+            for z, reco, pt in zip(view.z_cm, view.z_reco_cm, view.pt_gev, strict=True)
+            if abs(reco) < 1 and lower <= pt < upper
+        ]
+        assert told.n_tracks[i] == len(chosen)
+        if chosen:
+            assert told.share[i] == np.mean(chosen)
+            assert told.error[i] == metrics.binomial_error(told.share[i], len(chosen))
+        else:
+            assert np.isnan([told.share[i], told.error[i]]).all()
