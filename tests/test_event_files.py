@@ -1,10 +1,13 @@
 """Runs as event files, read back by TensorBoard itself."""
 
+from __future__ import annotations
+
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -16,23 +19,23 @@ EVERYTHING = {"scalars": 0, "images": 0, "tensors": 0}
 
 
 @pytest.fixture(autouse=True)
-def workplace(tmp_path, monkeypatch):
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def write(run_id, folder="events"):
+def write(run_id: str, folder: str = "events") -> Result:
     return CliRunner().invoke(main, ["tensorboard", run_id, folder, "--json"])
 
 
-def read(directory):
+def read(directory: Path) -> EventAccumulator:
     events = EventAccumulator(str(directory), EVERYTHING)
     events.Reload()
     return events
 
 
-def test_a_training_is_read_back_with_all_points_and_images(workplace):
+def test_a_training_is_read_back_with_all_points_and_images(workplace: Path) -> None:
     data = {"simulate": {"tracks": 1500, "seed": 1}, "split": [0.6, 0.2, 0.2]}
     small = {"data": data, "experts": [0], "epochs": 3, "plot_every": 3}
     trained = nnt.train(nnt.load_config("baseline_v2", overrides=small))
@@ -74,7 +77,7 @@ def test_a_training_is_read_back_with_all_points_and_images(workplace):
     assert "already" in again.output
 
 
-def test_names_stay_inside_the_directory_and_apart(workplace):
+def test_names_stay_inside_the_directory_and_apart(workplace: Path) -> None:
     tracker = MlflowTracker()
     parent = tracker.start_run("../../outside", description="", tags={})
     for _ in range(2):
@@ -92,7 +95,9 @@ def test_names_stay_inside_the_directory_and_apart(workplace):
     assert all(file.is_relative_to(workplace / "events") for file in files)
 
 
-def test_without_tensorboard_the_remedy_is_told(monkeypatch):
+def test_without_tensorboard_the_remedy_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(__import__("sys").modules, "tensorboard", None)
     done = write("0" * 32)
     assert done.exit_code == 1

@@ -18,7 +18,7 @@ def tracks() -> Tracks:
     ids["Event"] = rng.integers(0, 120, n) + 2**40
     ids["Run"] = rng.integers(0, 2, n)
     ids["Expert"] = rng.integers(0, 5, n)
-    targets = rng.choice(np.float32([-0.5, 0.0, 0.5]), (n, 2))
+    targets = rng.choice(np.array([-0.5, 0.0, 0.5], np.float32), (n, 2))
     inputs = np.zeros((n, 27), dtype=np.float32)
     return Tracks(ids=ids, inputs=inputs, targets=targets, reference=None, extras={})
 

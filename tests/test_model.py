@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 from mlflow.exceptions import MlflowException
+from mlflow.pyfunc import PyFuncModel
 
 from nnt.cli import main
 from nnt.errors import TrackingError
@@ -72,7 +73,7 @@ def stored_run(tracks: Tracks, out_size: int = 2) -> tuple[str, str]:
     return parent.run_id, child.run_id
 
 
-def load(run_id: str) -> mlflow.pyfunc.PyFuncModel:
+def load(run_id: str) -> PyFuncModel:
     return mlflow.pyfunc.load_model(f"runs:/{run_id}/model")
 
 

@@ -120,7 +120,8 @@ def test_fixed_point_snaps_what_text_rounded(make_tracks: MakeTracks) -> None:
     tracks.inputs[:] = text
     own = expert(0)
     found = Networks({0: own}).predict_fixed_point(tracks)
-    expected = fixedpoint.classic(grid, *own.state.values())
+    w1, b1, w2, b2 = own.state.values()
+    expected = fixedpoint.classic(grid, w1, b1, w2, b2)
     np.testing.assert_array_equal(found * 4096, expected)
 
 

@@ -37,6 +37,7 @@ def test_every_figure_shows_every_network() -> None:
     }  # fmt: skip
     for figure in drawn.values():
         legend = figure.axes[0].get_legend()
+        assert legend is not None
         texts = [text.get_text() for text in legend.get_texts()]
         assert [t for t in texts if t.startswith("network")] == list(portraits)
         assert plots.png(figure)
@@ -78,5 +79,7 @@ def test_learning_curves_of_runs_have_a_panel_per_expert(n: int, epochs: int) ->
     figure = plots.learning_curves_of_runs(losses, plots.looks(list(losses)))
     assert [axes.get_title() for axes in figure.axes] == ["expert 0", "expert 3"]
     assert all(len(axes.lines) == n for axes in figure.axes)
-    assert max(len(line.get_xdata()) for line in figure.axes[0].lines) <= 1000
+    assert (
+        max(len(np.asarray(line.get_xdata())) for line in figure.axes[0].lines) <= 1000
+    )
     assert plots.png(figure)

@@ -82,8 +82,10 @@ def everything(run_id: str) -> dict[str, Any]:
         }
         found[f"params of {one.name}"] = dict(one.params)
         found[f"status of {one.name}"] = (one.status, one.tags.get("nnt.outcome"))
-        inputs = client.get_run(one.run_id).inputs.dataset_inputs
-        found[f"inputs of {one.name}"] = sorted(i.dataset.name for i in inputs)
+        inputs = client.get_run(one.run_id).inputs
+        assert inputs is not None
+        names = sorted(given.dataset.name for given in inputs.dataset_inputs)
+        found[f"inputs of {one.name}"] = names
         if one is not run:
             found[f"csv of {one.name}"] = one.read_text("metrics.csv")
     return found
@@ -138,7 +140,7 @@ def test_a_thinned_curve_has_no_point_of_the_stop(
     assert_same(everything(train(epochs=8, resume=stopped.run_id).run_id), whole)
 
 
-LONG = {
+LONG: dict[str, Any] = {
     "epochs": 600,
     "experts": [0],
     "engine": "torch",
@@ -259,7 +261,7 @@ def test_an_error_of_the_program_can_be_resumed(
     [("learning_rate", 0.5, False), ("seed", 9, True), ("act", "relu", True)],
 )
 def test_another_configuration_is_refused_with_its_difference(
-    key: str, value: object, is_fixed: bool
+    key: str, value: Any, is_fixed: bool
 ) -> None:
     stopped = train(3)
     with pytest.raises(TrainingError, match=rf"{key}: .* in the run, .*{value}"):

@@ -1,5 +1,7 @@
 """Runs in a real SQLite store, and in a real server over HTTP."""
 
+from __future__ import annotations
+
 import os
 import shutil
 import signal
@@ -8,18 +10,21 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from nnt.errors import TrackingError
-from nnt.tracking import MlflowTracker, default_uri, open_run
+from nnt.tracking import MlflowTracker, Outcome, Run, default_uri, open_run
 
 SERVER_START_S = 120
 
 
 @pytest.fixture(autouse=True)
-def workplace(tmp_path, monkeypatch):
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Work in an empty directory, with no MLflow setting of the caller."""
     for name in list(os.environ):
         if name.startswith("MLFLOW_"):
@@ -29,7 +34,7 @@ def workplace(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def empty_store(tmp_path_factory):
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make the tables once; it takes seconds."""
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
     MlflowTracker(f"sqlite:///{path}").close()
@@ -37,38 +42,42 @@ def empty_store(tmp_path_factory):
 
 
 @pytest.fixture
-def tracker(workplace, empty_store):
+def tracker(workplace: Path, empty_store: Path) -> Iterator[MlflowTracker]:
     shutil.copy(empty_store, workplace)
     made = MlflowTracker()
     yield made
     made.close()
 
 
-def start(tracker, name="baseline_v2"):
+def start(tracker: MlflowTracker, name: str = "baseline_v2") -> Run:
     return tracker.start_run(name, description="a note", tags={"category": "test"})
 
 
-def history(run, key):
+def history(run: Run, key: str) -> list[tuple[int, float]]:
     client = MlflowTracker()._client
     points = client.get_metric_history(run.run_id, key)
     return [(p.step, p.value) for p in sorted(points, key=lambda p: p.step)]
 
 
-def test_default_store_is_a_database_in_the_working_directory(workplace):
+def test_default_store_is_a_database_in_the_working_directory(workplace: Path) -> None:
     assert default_uri() == f"sqlite:///{workplace / 'mlflow.db'}"
 
 
-def test_the_variable_names_the_store(monkeypatch):
+def test_the_variable_names_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
     assert default_uri() == "http://127.0.0.1:1"
 
 
-def test_debug_leaves_the_store_of_the_variable_alone(workplace, monkeypatch):
+def test_debug_leaves_the_store_of_the_variable_alone(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
     assert "nnt-debug" in default_uri(debug=True)
 
 
-def test_opening_a_store_leaves_the_default_alone(tmp_path, monkeypatch):
+def test_opening_a_store_leaves_the_default_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     before = default_uri()
     MlflowTracker(debug=True).close()
@@ -76,7 +85,7 @@ def test_opening_a_store_leaves_the_default_alone(tmp_path, monkeypatch):
     assert "MLFLOW_TRACKING_URI" not in os.environ
 
 
-def test_a_run_comes_back_as_it_was_logged(tracker):
+def test_a_run_comes_back_as_it_was_logged(tracker: MlflowTracker) -> None:
     run = start(tracker)
     run.log_params({"cfg.lr": 0.001, "cfg.long": "x" * 7000})
     run.set_tags({"git.dirty": "false"})
@@ -96,7 +105,9 @@ def test_a_run_comes_back_as_it_was_logged(tracker):
 
 
 @pytest.mark.parametrize("outcome", ["FINISHED", "FAILED", "KILLED"])
-def test_status_and_reason_of_every_outcome(tracker, outcome):
+def test_status_and_reason_of_every_outcome(
+    tracker: MlflowTracker, outcome: Outcome
+) -> None:
     run = start(tracker)
     run.finish(outcome, "because")
     tracker.close()
@@ -105,7 +116,7 @@ def test_status_and_reason_of_every_outcome(tracker, outcome):
     assert found.tags["nnt.reason"] == "because"
 
 
-def test_more_than_a_hundred_parameters(tracker):
+def test_more_than_a_hundred_parameters(tracker: MlflowTracker) -> None:
     run = start(tracker)
     run.log_params({f"cfg.{i}": i for i in range(250)})
     run.finish("FINISHED")
@@ -113,7 +124,9 @@ def test_more_than_a_hundred_parameters(tracker):
     assert len(open_run(run.run_id).params) == 250
 
 
-def test_a_child_is_nested_in_the_experiment_of_its_parent(tracker):
+def test_a_child_is_nested_in_the_experiment_of_its_parent(
+    tracker: MlflowTracker,
+) -> None:
     parent = start(tracker)
     child = tracker.start_child(parent, "expert_3", {"expert": "3"})
     child.finish("FINISHED")
@@ -125,14 +138,14 @@ def test_a_child_is_nested_in_the_experiment_of_its_parent(tracker):
     assert found.name == "expert_3"
 
 
-def test_children_are_listed_by_name(tracker):
+def test_children_are_listed_by_name(tracker: MlflowTracker) -> None:
     parent = start(tracker)
     made = [tracker.start_child(parent, f"expert_{k}", {}).run_id for k in (1, 0)]
     start(tracker)
     assert [run.run_id for run in open_run(parent.run_id).children()] == made[::-1]
 
 
-def test_every_epoch_of_a_short_curve_is_sent_once(tracker):
+def test_every_epoch_of_a_short_curve_is_sent_once(tracker: MlflowTracker) -> None:
     child = tracker.start_child(start(tracker), "expert_0", {}, expected_points=1000)
     for step in range(1, 1001):
         child.log_metrics({"val/loss": 1 / step}, step)
@@ -141,7 +154,9 @@ def test_every_epoch_of_a_short_curve_is_sent_once(tracker):
     assert history(child, "val/loss") == [(s, 1 / s) for s in range(1, 1001)]
 
 
-def test_a_long_curve_is_thinned_evenly_with_its_first_and_last_point(tracker):
+def test_a_long_curve_is_thinned_evenly_with_its_first_and_last_point(
+    tracker: MlflowTracker,
+) -> None:
     child = tracker.start_child(start(tracker), "expert_0", {}, expected_points=3500)
     for step in range(1, 3500):
         child.log_metrics({"val/loss": float(step)}, step)
@@ -151,7 +166,7 @@ def test_a_long_curve_is_thinned_evenly_with_its_first_and_last_point(tracker):
     assert [step for step, _ in history(child, "val/loss")] == expected
 
 
-def test_figures_of_the_end_reach_a_thinned_run(tracker):
+def test_figures_of_the_end_reach_a_thinned_run(tracker: MlflowTracker) -> None:
     child = tracker.start_child(start(tracker), "expert_0", {}, expected_points=3500)
     for step in range(1, 3):
         child.log_metrics({"train/loss": float(step)}, step)
@@ -166,17 +181,21 @@ def test_figures_of_the_end_reach_a_thinned_run(tracker):
     }
 
 
-def test_a_dataset_keeps_its_name_digest_and_context(tracker):
+def test_a_dataset_keeps_its_name_digest_and_context(tracker: MlflowTracker) -> None:
     run = start(tracker)
     run.log_dataset("val", "f" * 64, "tracks.gz", "val", 17)
     run.finish("FINISHED")
     assert tracker.close() == 0
-    (given,) = tracker._client.get_run(run.run_id).inputs.dataset_inputs
+    inputs = tracker._client.get_run(run.run_id).inputs
+    assert inputs is not None
+    (given,) = inputs.dataset_inputs
     assert (given.dataset.name, given.dataset.digest) == ("val", "f" * 36)
     assert [(t.key, t.value) for t in given.tags] == [("mlflow.data.context", "val")]
 
 
-def test_the_run_of_mlflow_run_is_taken_over(tracker, monkeypatch):
+def test_the_run_of_mlflow_run_is_taken_over(
+    tracker: MlflowTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     client = tracker._client
     experiment = client.create_experiment("elsewhere")
     given = client.create_run(experiment, run_name="sassy-mouse-1")
@@ -190,7 +209,9 @@ def test_the_run_of_mlflow_run_is_taken_over(tracker, monkeypatch):
     assert "MLFLOW_RUN_ID" not in os.environ
 
 
-def test_debugging_leaves_the_run_of_mlflow_run_alone(tmp_path, monkeypatch):
+def test_debugging_leaves_the_run_of_mlflow_run_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
     monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "77")
@@ -201,27 +222,31 @@ def test_debugging_leaves_the_run_of_mlflow_run_alone(tmp_path, monkeypatch):
     tracker.close()
 
 
-def test_the_variable_names_the_experiment(tracker, monkeypatch):
+def test_the_variable_names_the_experiment(
+    tracker: MlflowTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "thesis")
     run = start(tracker)
     run.finish("FINISHED")
     assert tracker._client.get_experiment(run.experiment_id).name == "thesis"
 
 
-def test_a_run_that_mlflow_run_never_made_is_an_error(tracker, monkeypatch):
+def test_a_run_that_mlflow_run_never_made_is_an_error(
+    tracker: MlflowTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
     with pytest.raises(TrackingError, match="MLFLOW_RUN_ID"):
         start(tracker)
 
 
-def test_the_store_is_made_once_by_processes_that_start_together():
+def test_the_store_is_made_once_by_processes_that_start_together() -> None:
     code = "from nnt.tracking import MlflowTracker; MlflowTracker().close()"
     started = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]
     assert [process.wait(120) for process in started] == [0, 0, 0]
 
 
 @pytest.mark.parametrize("uri", ["nosuch://store", "sqlite:////proc/none/m.db"])
-def test_a_store_that_cannot_be_is_an_error(uri):
+def test_a_store_that_cannot_be_is_an_error(uri: str) -> None:
     with pytest.raises(TrackingError, match="does not answer"):
         MlflowTracker(uri)
 
@@ -245,7 +270,9 @@ def test_a_store_that_cannot_be_is_an_error(uri):
         "x" * 1_000_000,
     ],
 )
-def test_what_is_not_a_run_is_refused_before_any_store_is_asked(workplace, text):
+def test_what_is_not_a_run_is_refused_before_any_store_is_asked(
+    workplace: Path, text: str
+) -> None:
     with pytest.raises(TrackingError, match="expected an ID") as told:
         open_run(text)
     assert len(str(told.value)) < 300
@@ -253,14 +280,17 @@ def test_what_is_not_a_run_is_refused_before_any_store_is_asked(workplace, text)
 
 
 @pytest.mark.parametrize("form", ["{}", "runs:/{}", "runs:/{}/weights.json"])
-def test_a_run_is_found_by_each_form(tracker, form):
+def test_a_run_is_found_by_each_form(tracker: MlflowTracker, form: str) -> None:
     run = start(tracker)
     assert open_run(form.format(run.run_id)).run_id == run.run_id
 
 
 def test_a_run_of_another_store_is_found_by_each_form(
-    workplace, empty_store, tmp_path_factory, monkeypatch
-):
+    workplace: Path,
+    empty_store: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     project = tmp_path_factory.mktemp("project")
     store = shutil.copy(empty_store, project)
     tracker = MlflowTracker(f"sqlite:///{store}")
@@ -287,14 +317,16 @@ def test_a_run_of_another_store_is_found_by_each_form(
 @pytest.mark.parametrize(
     "store", ["", "absent.db", "sqlite:///absent.db", "~nobody-at-all/x", "x" * 10**6]
 )
-def test_a_store_that_is_not_there_is_refused_and_never_made(workplace, store):
+def test_a_store_that_is_not_there_is_refused_and_never_made(
+    workplace: Path, store: str
+) -> None:
     with pytest.raises(TrackingError, match="is not a tracking store") as told:
         open_run(f"{store}#{'0' * 32}")
     assert len(str(told.value)) < 300
     assert not list(workplace.glob("*.db"))
 
 
-def test_a_registered_model_leads_to_its_run(tracker):
+def test_a_registered_model_leads_to_its_run(tracker: MlflowTracker) -> None:
     run = start(tracker)
     client = tracker._client
     client.create_registered_model("nnt-test")
@@ -305,25 +337,29 @@ def test_a_registered_model_leads_to_its_run(tracker):
     assert open_run("models:/nnt-test").run_id == run.run_id
 
 
-def test_an_unknown_run_names_the_store_and_what_to_do():
+def test_an_unknown_run_names_the_store_and_what_to_do() -> None:
     with pytest.raises(TrackingError, match=r"mlflow\.db.*MLFLOW_TRACKING_URI"):
         open_run("0" * 32)
 
 
 @pytest.mark.parametrize("path", ["../secret", "/etc/passwd", "a/../../b"])
-def test_no_artifact_is_read_from_outside_the_run(tracker, path):
+def test_no_artifact_is_read_from_outside_the_run(
+    tracker: MlflowTracker, path: str
+) -> None:
     found = open_run(start(tracker).run_id)
     with pytest.raises(TrackingError, match="leaves the run"):
         found.read_text(path)
 
 
-def test_a_missing_artifact_is_named(tracker):
+def test_a_missing_artifact_is_named(tracker: MlflowTracker) -> None:
     found = open_run(start(tracker).run_id)
     with pytest.raises(TrackingError, match=r"holds no artifact weights\.json"):
         found.read_text("weights.json")
 
 
-def test_a_call_that_fails_is_told_and_the_rest_is_delivered(tracker, tmp_path):
+def test_a_call_that_fails_is_told_and_the_rest_is_delivered(
+    tracker: MlflowTracker, tmp_path: Path
+) -> None:
     run = start(tracker)
     run.log_file(tmp_path / "absent.txt")
     run.log_text("here", "present.txt")
@@ -334,11 +370,14 @@ def test_a_call_that_fails_is_told_and_the_rest_is_delivered(tracker, tmp_path):
     assert found.status == "FINISHED"
 
 
-def test_metrics_wait_for_a_store_that_returns(tracker, monkeypatch):
+def test_metrics_wait_for_a_store_that_returns(
+    tracker: MlflowTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = start(tracker)
-    send, failed = tracker._client.log_batch, []
+    send = tracker._client.log_batch
+    failed: list[object] = []
 
-    def fail_at_first(*args, **kwargs):
+    def fail_at_first(*args: Any, **kwargs: Any) -> Any:
         if len(failed) < 4:
             failed.append(args)
             raise OSError("database is locked")
@@ -352,10 +391,12 @@ def test_metrics_wait_for_a_store_that_returns(tracker, monkeypatch):
     assert history(run, "val/loss") == [(1, 0.5)]
 
 
-def test_the_end_does_not_wait_for_a_store_that_is_gone(tracker, monkeypatch):
+def test_the_end_does_not_wait_for_a_store_that_is_gone(
+    tracker: MlflowTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = start(tracker)
 
-    def fail(*_args, **_kwargs):
+    def fail(*_args: object, **_kwargs: object) -> None:
         raise OSError("no route to host")
 
     monkeypatch.setattr("nnt.tracking.delivery.CLOSING_PAUSE_S", 0.01)
@@ -369,13 +410,13 @@ def test_the_end_does_not_wait_for_a_store_that_is_gone(tracker, monkeypatch):
     assert time.monotonic() - begin < 10
 
 
-def free_port():
+def free_port() -> int:
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        return int(probe.getsockname()[1])
 
 
-def test_an_absent_server_is_told_within_30_s(monkeypatch):
+def test_an_absent_server_is_told_within_30_s(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
     begin = time.monotonic()
     with pytest.raises(TrackingError, match="does not answer"):
@@ -384,7 +425,7 @@ def test_an_absent_server_is_told_within_30_s(monkeypatch):
 
 
 @pytest.fixture
-def server(workplace):
+def server(workplace: Path) -> Iterator[str]:
     """Serve an empty store by `mlflow server`; yield its URI."""
     port = free_port()
     command = [
@@ -410,7 +451,7 @@ def server(workplace):
             process.wait(30)
 
 
-def wait_for(url, process):
+def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
     end = time.monotonic() + SERVER_START_S
     while time.monotonic() < end and process.poll() is None:
         try:
@@ -421,7 +462,9 @@ def wait_for(url, process):
     pytest.fail("mlflow server did not start")
 
 
-def test_a_run_in_a_server_over_http(server, monkeypatch):
+def test_a_run_in_a_server_over_http(
+    server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
     tracker = MlflowTracker()
     parent = start(tracker)

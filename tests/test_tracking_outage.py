@@ -272,7 +272,8 @@ def test_what_was_delivered_before_a_kill_is_not_doubled(
 def test_a_batch_whose_answer_was_lost_is_not_doubled(
     tracker: MlflowTracker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    send, lost = tracker._client.log_batch, []
+    send = tracker._client.log_batch
+    lost: list[object] = []
 
     def lose_answer(run_id: str, **entries: Any) -> None:
         send(run_id, **entries)

@@ -502,7 +502,8 @@ def test_real_sample(sample_file: Path) -> None:
     assert np.abs(tracks.reference[:, 0] - raw).max() < 2 / 4096
     plain = gzip.decompress(sample_file.read_bytes()).decode().split("\n")
     cells = plain[-2].split("\t")
-    np.testing.assert_array_equal(tracks.inputs[-1], np.float32(cells[9:36]))
+    inputs = np.array(cells[9:36], dtype=np.float32)
+    np.testing.assert_array_equal(tracks.inputs[-1], inputs)
 
 
 def test_write_in_turn_shares_events_out(

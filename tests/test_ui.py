@@ -1,5 +1,7 @@
 """``nnt ui``: a real server on a real store."""
 
+from __future__ import annotations
+
 import contextlib
 import json
 import os
@@ -8,6 +10,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -19,7 +22,7 @@ START_S = 120
 
 
 @pytest.fixture(autouse=True)
-def workplace(tmp_path, monkeypatch):
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in list(os.environ):
         if name.startswith("MLFLOW_"):
             monkeypatch.delenv(name)
@@ -27,13 +30,13 @@ def workplace(tmp_path, monkeypatch):
     return tmp_path
 
 
-def free_port():
+def free_port() -> int:
     with contextlib.closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        return int(probe.getsockname()[1])
 
 
-def test_it_shows_the_runs_of_the_project_until_ctrl_c(workplace):
+def test_it_shows_the_runs_of_the_project_until_ctrl_c(workplace: Path) -> None:
     tracker = MlflowTracker()
     run = tracker.start_run("baseline_v2", description="", tags={})
     run.finish("FINISHED")
@@ -44,6 +47,7 @@ def test_it_shows_the_runs_of_the_project_until_ctrl_c(workplace):
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
+        assert server.stdout is not None
         page = server.stdout.readline().strip()
         assert page == f"http://127.0.0.1:{port}/#/experiments/{run.experiment_id}"
         address = f"http://127.0.0.1:{port}/api/2.0/mlflow/runs/get?run_id={run.run_id}"
@@ -59,7 +63,7 @@ def test_it_shows_the_runs_of_the_project_until_ctrl_c(workplace):
         assert probe.connect_ex(("127.0.0.1", port)) != 0
 
 
-def test_a_port_that_is_taken_is_told_before_anything_is_made(workplace):
+def test_a_port_that_is_taken_is_told_before_anything_is_made(workplace: Path) -> None:
     with contextlib.closing(socket.socket()) as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -71,7 +75,9 @@ def test_a_port_that_is_taken_is_told_before_anything_is_made(workplace):
     assert not (workplace / "mlflow.db").exists()
 
 
-def test_a_server_is_named_without_its_password(monkeypatch):
+def test_a_server_is_named_without_its_password(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@tracking.example")
     done = CliRunner().invoke(main, ["ui"])
     assert done.exit_code == 0
