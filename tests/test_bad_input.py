@@ -87,6 +87,16 @@ def test_a_configuration(tmp_path: Path, text: str, message: str) -> None:
     assert message in told(error.value)
 
 
+def test_hundreds_of_mistakes(tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text("".join(f"key{i}: 1\n" for i in range(500)))
+    with pytest.raises(ConfigError, match="and 480 more"):
+        load_config(path)
+    path.write_text("".join(f"{i}: 1\n" for i in range(500)))
+    with pytest.raises(ConfigError, match="and 480 more"):
+        load_config(path)
+
+
 @pytest.mark.parametrize("name", ["a" * 300, "a" * 5000, "\0", "~nobody/x.yaml", "/"])
 def test_a_name_of_a_configuration(name: str) -> None:
     with pytest.raises(ConfigError, match="no configuration") as error:
@@ -224,6 +234,7 @@ TRACK_FILES: list[tuple[str, Callable[[bytes], bytes], str]] = [
         "expands to more",
     ),
     ("long line", lambda _: gzip.compress(b"0\t" * (40 << 20), 1), "expected columns"),
+    ("header alone", lambda t: t[: t.index(b"\n")], "expected rows"),
     ("empty members", lambda _: gzip.compress(b"") * 1000, "empty"),
 ]
 

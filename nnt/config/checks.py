@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from nnt.errors import ConfigError, did_you_mean, shorten
 
-__all__ = ["Check", "Problems", "choice", "integer", "known_keys", "number", "text"]
+__all__ = [
+    "Check",
+    "Problems",
+    "choice",
+    "integer",
+    "known_keys",
+    "listed",
+    "number",
+    "text",
+]
 
 MAX_INTEGER = 1 << 62
 """Compiled loops and stores count in 64 bits."""
+MAX_TOLD = 20
 MAX_PATH = 100
 """Characters of a dotted path in a message."""
 
@@ -48,7 +58,13 @@ class Problems:
     def raise_all(self) -> None:
         """Raise `ConfigError` with every mistake, if there are any."""
         if self.told:
-            raise ConfigError("\n".join(self.told))
+            raise ConfigError(listed(self.told))
+
+
+def listed(told: Sequence[str]) -> str:
+    """Put mistakes one below the other; of hundreds, the first ones."""
+    more = len(told) - MAX_TOLD
+    return "\n".join([*told[:MAX_TOLD], *([f"and {more} more"] if more > 0 else [])])
 
 
 Check = Callable[[Any, str, Problems], Any]

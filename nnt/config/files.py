@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 import nnt
+from nnt.config.checks import listed
 from nnt.errors import ConfigError, did_you_mean, shorten
 
 __all__ = ["Layer", "config_files", "find_config", "merge", "read_layers", "read_yaml"]
@@ -108,7 +109,7 @@ def read_yaml(text: str, source: str) -> Any:
         told = " ".join(str(err).split())
         raise ConfigError(f"{source}: not valid YAML: {told[:400]}") from err
     if loader.problems:
-        raise ConfigError("\n".join(f"{source}: {told}" for told in loader.problems))
+        raise ConfigError(listed([f"{source}: {told}" for told in loader.problems]))
     return value
 
 
