@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from nnt.config import Config
@@ -91,6 +93,14 @@ class CompiledGear:
     def weights(self) -> State:
         """Copy of the weights alone; see `Gear`."""
         return self._kernel.parameters()
+
+    def bad_weights(self) -> str:
+        """Name weights that are not finite; see `Gear`."""
+        return self._kernel.bad_weights()
+
+    def snapshot(self) -> Callable[[], None]:
+        """Remember all that moves; see `Gear`."""
+        return self._kernel.snapshot()
 
     def state(self) -> Arrays:
         """Copy of weights and optimiser; see `Gear`."""

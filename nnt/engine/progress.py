@@ -14,7 +14,15 @@ from nnt.config import Config
 from nnt.detector import Z_RANGE_CM
 from nnt.engine.checkpoint import Checkpoint, Keeper
 from nnt.engine.start import Start
-from nnt.engine.types import F32, Epoch, ExpertData, FitResult, Gear, StopReason
+from nnt.engine.types import (
+    F32,
+    I64,
+    Epoch,
+    ExpertData,
+    FitResult,
+    Gear,
+    StopReason,
+)
 from nnt.errors import TrainingError
 from nnt.metrics import loss as loss_of
 from nnt.metrics import std, trimmed_std
@@ -24,6 +32,7 @@ __all__ = ["Progress"]
 
 CM_PER_UNIT = (Z_RANGE_CM[1] - Z_RANGE_CM[0]) / 2
 
+REMEDY = "lower learning_rate or set gradient_clip"
 PART_ROWS = 1 << 17
 PART_BATCHES = 1 << 12
 """An epoch is done in parts of at most so much; between them a fit can stop."""
@@ -120,20 +129,49 @@ class Progress:
                     return None
                 self._keep_if_due(start)
             rows = order[start.rows_done : start.rows_done + part]
+            go_back = start.gear.snapshot()
             try:
                 loss = start.gear.train_epoch(rows, rate)
+                self._check_weights(start, rows, rate, go_back)
             except TrainingError as err:
                 raise TrainingError(self._place(start, len(order), err)) from err
             start.loss_sum += loss * len(rows)
             start.rows_done += len(rows)
         return start.loss_sum / len(order)
 
+    def _check_weights(
+        self, start: Start, rows: I64, rate: float, go_back: Callable[[], None]
+    ) -> None:
+        """Look at the weights: with a bounded activation, the loss stays finite."""
+        if not start.gear.bad_weights():
+            return
+        # Batch by batch from where it began, to tell the one that did it.
+        go_back()
+        size = self.config.batch_size
+        n_batches = -(-len(rows) // size)
+        for number in range(n_batches):
+            start.gear.train_epoch(rows[number * size : (number + 1) * size], rate)
+            if name := start.gear.bad_weights():
+                raise TrainingError(
+                    f"batch {number + 1} of {n_batches}: {name} is not finite after "
+                    f"it; {REMEDY}"
+                )
+
     def _place(self, start: Start, n_rows: int, err: TrainingError) -> str:
         before = f"after {start.rows_done:,} of {n_rows:,} rows: "
         return (
-            f"epoch {self.epochs + 1}: {before if start.rows_done else ''}{err} (last "
-            f"finite val/loss {self.best_loss:.6g} at epoch {self.best_epoch})"
+            f"epoch {self.epochs + 1}: {before if start.rows_done else ''}{err} "
+            f"({self._last_finite()})"
         )
+
+    def _last_finite(self) -> str:
+        """Losses of the last epoch that was whole."""
+        if not self.epochs:
+            return f"last finite: val/loss {self.best_loss:.6g} before the first epoch"
+        row = self._rows[-len(self._names) :]
+        named = dict(zip(self._names, row, strict=True))
+        losses = (f"{name} {named[name]:.6g}" for name in ("train/loss", "val/loss"))
+        return f"last finite: {', '.join(losses)} in epoch {self.epochs}"
 
     def _end_epoch(self, start: Start, loss: float, rate: float) -> None:
         metrics = {"train/loss": loss, **self._validate(start.gear), "lr": rate}
@@ -184,9 +222,8 @@ class Progress:
         metrics = _metrics(output, self.data.y_val, self.config.loss)
         if not math.isfinite(metrics["val/loss"]):
             raise TrainingError(
-                f"epoch {self.epochs + 1}: val/loss is not finite (last finite one "
-                f"{self.best_loss:.6g} at epoch {self.best_epoch}); lower "
-                "learning_rate or set gradient_clip"
+                f"epoch {self.epochs + 1}: after its last batch, val/loss is not "
+                f"finite; {REMEDY} ({self._last_finite()})"
             )
         if self.reference:
             for name in ("loss", "z_std"):

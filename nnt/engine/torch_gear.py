@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -84,6 +85,12 @@ class TorchGear:
         )
         self._clip = config.gradient_clip
         self._batch_size = config.batch_size
+        n_rows = min(self._batch_size, len(data.x_train))
+        if n_rows == 1 and self._has_batch_norm():
+            raise TrainingError(
+                f"batches of one row, of which {config.model} cannot normalise any; "
+                "set batch_size to 2 or more, and give more rows"
+            )
         self._x = self._tensor(data.x_train)
         self._y = self._tensor(data.y_train)
 
@@ -111,9 +118,7 @@ class TorchGear:
         return float((losses * sizes).sum()) / len(order)
 
     def _step(self, batch: Tensor) -> Tensor:
-        if len(batch) == 1 and any(
-            isinstance(layer, nn.BatchNorm1d) for layer in self._model.modules()
-        ):
+        if len(batch) == 1 and self._has_batch_norm():
             # The spread of one row is not defined; the row comes again next epoch.
             return torch.zeros((), device=self._device)
         loss: Tensor = self._loss(self._model(self._x[batch]), self._y[batch])
@@ -123,6 +128,10 @@ class TorchGear:
             nn.utils.clip_grad_norm_(self._parameters, self._clip)
         self._optimiser.step()
         return loss.detach()
+
+    def _has_batch_norm(self) -> bool:
+        layers = self._model.modules()
+        return any(isinstance(layer, nn.BatchNorm1d) for layer in layers)
 
     def predict(self, inputs: F32) -> F32:
         """Outputs as in evaluation; see `Gear`."""
@@ -142,6 +151,15 @@ class TorchGear:
         """Copy of the weights alone; see `Gear`."""
         tensors = self._model.state_dict().items()
         return {n: t.detach().cpu().numpy().astype(np.float32) for n, t in tensors}
+
+    def bad_weights(self) -> str:
+        """Name weights that are not finite; see `Gear`."""
+        tensors = self._model.state_dict().items()
+        return next((n for n, t in tensors if not torch.isfinite(t).all()), "")
+
+    def snapshot(self) -> Callable[[], None]:
+        """Remember all that moves; see `Gear`."""
+        return partial(self.load_state, self.state())
 
     def state(self) -> Arrays:
         """Copy of weights, buffers and optimiser; see `Gear`."""

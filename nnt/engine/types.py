@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -84,6 +85,14 @@ class Gear(Protocol):
 
     def weights(self) -> State:
         """Copy of the weights alone."""
+        ...
+
+    def bad_weights(self) -> str:
+        """Name the first array of weights that is not all finite; empty if none."""
+        ...
+
+    def snapshot(self) -> Callable[[], None]:
+        """Remember all that moves; what it returns puts it back."""
         ...
 
     def state(self) -> Arrays:

@@ -15,6 +15,8 @@ Interface
 ``.predict(x) -> (N, O) float32``
 ``.parameters() -> dict``, ``.set_parameters(dict)``
     The weights alone, in the form of `state` above.
+``.bad_weights() -> str``, ``.snapshot() -> callable``
+    Whether the weights are finite; a way back to now.
 ``.state() -> dict``, ``.load_state(dict)``
     Weights, moments ``first.*`` and ``second.*``, and ``step``: all arrays (copies).
 `ACTIVATION_CODES`, `OPTIMISER_CODES`
@@ -32,7 +34,7 @@ some seconds; the result is cached on disk.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -160,6 +162,24 @@ class Kernel:
             An array is missing or has another shape.
         """
         self._fill(self._flat[0], state)
+
+    def bad_weights(self) -> str:
+        """Name the first weights that are not all finite; empty if all are."""
+        if np.isfinite(self._flat[0]).all():
+            return ""
+        named = self._named(self._flat[0]).items()
+        return next((n for n, v in named if not np.isfinite(v).all()), "")
+
+    def snapshot(self) -> Callable[[], None]:
+        """Remember weights, moments and step; what it returns puts them back."""
+        kept, step = [flat.copy() for flat in self._flat], self._step
+
+        def restore() -> None:
+            for flat, values in zip(self._flat, kept, strict=True):
+                flat[...] = values
+            self._step = step
+
+        return restore
 
     def gradients(self) -> dict[str, F32]:
         """Gradients of the last batch, after clipping; names as the weights."""
