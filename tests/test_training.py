@@ -84,10 +84,7 @@ def test_children_hold_every_epoch(home: Path) -> None:
 
 def test_children_hold_live_images(home: Path) -> None:
     child = open_run(train(plot_every=1, experts=[0]).experts[0].run_id)
-    names = {
-        re.split("[%+]", path.name)[0]
-        for path in child.download("images", home).iterdir()
-    }
+    names = {re.split("[%+]", Path(path).name)[0] for path in child.artifacts("images")}
     assert names == {"z_against_reco", "z_residual"}
 
 

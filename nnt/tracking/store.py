@@ -42,6 +42,8 @@ SETTINGS = {
 
 CONNECT_S = 25.0
 """How long a store may take to answer at the start."""
+MAKE_S = 240.0
+"""How long the tables of a new database may take, seconds on an idle machine."""
 MAX_REASON = 300
 
 
@@ -78,39 +80,70 @@ def connect(uri: str, base: Path, *, choose: bool = True) -> MlflowClient:
         It does not answer.
     """
     tame_mlflow()
-    answer: list[MlflowClient | Exception] = []
-
-    def ask() -> None:
-        try:
-            answer.append(_ask(uri, base, choose=choose))
-        except Exception as err:  # noqa: BLE001 (every database driver raises its own)
-            answer.append(err)
-
-    # Neither a server that never answers nor a locked database shall keep us waiting.
-    asking = threading.Thread(target=ask, name="connect", daemon=True)
-    asking.start()
-    asking.join(CONNECT_S)
-    found = answer[0] if answer else TimeoutError(f"no answer within {CONNECT_S:g} s")
-    if isinstance(found, Exception):
+    try:
+        return _Asking(uri, base, choose=choose).answer()
+    except Exception as err:
         raise TrackingError(
             f"the tracking store {shown_store(uri)} does not answer: "
-            f"{reason_of(found)}; check MLFLOW_TRACKING_URI and that the server runs"
-        ) from found
-    return found
+            f"{reason_of(err)}; check MLFLOW_TRACKING_URI and that the server runs"
+        ) from err
 
 
-def _ask(uri: str, base: Path, *, choose: bool) -> MlflowClient:
-    from mlflow import MlflowClient
+class _Asking(threading.Thread):
+    """Asks a store, for as long as somebody would wait.
 
-    base.mkdir(parents=True, exist_ok=True)
-    # Two processes that make the tables at the same time both fail.
-    with (base / ".nnt.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if choose:
-            _choose(uri)
-        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-        client.search_experiments(max_results=1)
-    return client
+    Neither a server that never answers nor a locked database shall keep us waiting;
+    the tables of a new database are worth it, also while another process makes them.
+    """
+
+    def __init__(self, uri: str, base: Path, *, choose: bool) -> None:
+        super().__init__(name="connect", daemon=True)
+        self._uri = uri
+        self._base = base
+        self._choose = choose
+        self._has_turn = threading.Event()
+        self._limit_s = CONNECT_S
+        self._answer: MlflowClient | Exception | None = None
+
+    def answer(self) -> MlflowClient:
+        """Give a client of a store that has answered, or raise what went wrong."""
+        self.start()
+        self._has_turn.wait(MAKE_S)
+        self.join(self._limit_s)
+        if self._answer is None:
+            raise TimeoutError(f"no answer within {self._limit_s:g} s")
+        if isinstance(self._answer, Exception):
+            raise self._answer
+        return self._answer
+
+    def run(self) -> None:
+        """Keep the answer, or the error."""
+        try:
+            self._answer = self._ask()
+        except Exception as err:  # noqa: BLE001 (every database driver raises its own)
+            self._answer = err
+        finally:
+            self._has_turn.set()
+
+    def _ask(self) -> MlflowClient:
+        from mlflow import MlflowClient
+
+        self._base.mkdir(parents=True, exist_ok=True)
+        # Two processes that make the tables at the same time both fail.
+        with (self._base / ".nnt.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._limit_s = MAKE_S if _is_to_be_made(self._uri) else CONNECT_S
+            self._has_turn.set()
+            if self._choose:
+                _choose(self._uri)
+            client = MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
+            client.search_experiments(max_results=1)
+        return client
+
+
+def _is_to_be_made(uri: str) -> bool:
+    path = Path(uri.removeprefix("sqlite:///"))
+    return uri.startswith("sqlite:") and not (path.exists() and path.stat().st_size)
 
 
 def reason_of(err: BaseException) -> str:
