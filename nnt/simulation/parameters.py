@@ -13,16 +13,19 @@ __all__ = ["Simulation"]
 PerSuperlayer = tuple[float, ...]
 PerOrigin = tuple[float, ...]
 PerAngle = tuple[float, ...]
+PerThetaBin = tuple[float, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Simulation:
     """Population of tracks, response of the detector, and track finding.
 
-    Lists named ``background_*`` have one value per place where beam background
-    comes from; lists named ``segment_*`` one per superlayer, SL0 first. What is
-    not explained otherwise was tuned to 3049 real rows of two runs of 2020/21
-    (`docs/simulation.md`).
+    Units are in the names; shares, factors and probabilities have none. Lists by
+    `PerOrigin` have one value per place where beam background comes from, by
+    `PerSuperlayer` one per superlayer, SL0 first, by `PerThetaBin` one per bin of the
+    polar angle. Where a field says nothing else of its origin, it was tuned to the
+    distributions of 3049 real rows of two runs of 2020 (`docs/simulation.md`); what
+    the geometry fixes stands in `nnt.detector`.
     """
 
     tracks: int = 100_000
@@ -32,8 +35,8 @@ class Simulation:
 
     collision_event_share: float = 0.365
     """Share of events from the collision point; the others are beam background."""
-    collision_tracks_share: tuple[float, ...] = (0.46, 0.46, 0.03, 0.025, 0.015, 0.01)
-    """Share of collision events with 1, 2, ... tracks that get rows."""
+    collision_tracks_share: tuple[float, ...] = (0.46, 0.40, 0.035, 0.035, 0.02, 0.01)
+    """Share of collision events with 1, 2, ... tracks in the chamber."""
     background_tracks_share: tuple[float, ...] = (0.79, 0.18, 0.02, 0.01)
     """The same for events of beam background."""
     rows_per_track_share: tuple[float, ...] = (0.33, 0.32, 0.19, 0.11, 0.05)
@@ -45,55 +48,100 @@ class Simulation:
     """Mean z of collisions."""
     collision_z_std_cm: float = 0.06
     """Spread of z of collisions, resolution of the reconstruction included."""
-    collision_forward: float = 3.8
-    """Their polar angles: density 1 + this * cos(theta)**2 forwards, 1 backwards."""
-    collision_theta_deg: tuple[float, float] = (17.0, 150.0)
-    """Range of the polar angle that the chamber covers; of all tracks."""
-    collision_pair_share: float = 0.30
-    """Share of collision tracks from e+e- -> e+e-, mu+mu-: stiff ones."""
-    collision_pair_inverse_pt: tuple[float, float] = (0.23, 0.08)
+    collision_theta_edges_deg: tuple[float, ...] = (
+        17.0, 25.0, 35.0, 45.0, 55.0, 70.0, 90.0, 110.0, 125.0, 140.0, 150.0,
+    )  # fmt: skip
+    """Edges of the bins of the polar angle for the lists that follow; flat between
+    them in its cosine."""
+    single_theta_share: PerThetaBin = (
+        0.04, 0.22, 0.18, 0.09, 0.12, 0.13, 0.11, 0.08, 0.02, 0.01,
+    )  # fmt: skip
+    """Share of polar angles where one track of a collision is in the chamber: most
+    others have gone forwards."""
+    pair_theta_share: PerThetaBin = (
+        0.01, 0.05, 0.18, 0.12, 0.12, 0.14, 0.18, 0.17, 0.02, 0.01,
+    )  # fmt: skip
+    """The same for two tracks: e+e- -> e+e-, mu+mu-, which are back to back."""
+    hadron_theta_share: PerThetaBin = (
+        0.02, 0.09, 0.10, 0.12, 0.19, 0.23, 0.15, 0.08, 0.01, 0.01,
+    )  # fmt: skip
+    """The same for three tracks and more."""
+    collision_stiff_share: tuple[float, float, float] = (0.20, 0.62, 0.02)
+    """Share of tracks from e+e- -> e+e-, mu+mu- in collisions with one, two, more
+    tracks."""
+    collision_stiff_inverse_pt: tuple[float, float] = (0.24, 0.075)
     """Mean and spread of 1/pt (1/GeV) of those."""
-    collision_inverse_pt: tuple[float, float] = (1.2, 0.85)
+    collision_inverse_pt: tuple[float, float] = (1.30, 0.75)
     """Mean and spread of 1/pt (1/GeV) of the other collision tracks."""
-    collision_positive_share: float = 0.46
+    collision_positive_share: float = 0.47
     """Share of positive charge among collision tracks."""
 
     background_share: PerOrigin = (0.07, 0.185, 0.26, 0.14, 0.22, 0.08, 0.045)
     """Share of background events from each place along the beam pipe."""
     background_z_cm: PerOrigin = (-35.0, -8.7, 21.5, 51.0, 56.2, 66.0, 88.0)
-    """Its mean z."""
+    """Its mean z, the peaks of real rows."""
     background_z_std_cm: PerOrigin = (21.0, 2.6, 11.0, 7.5, 1.6, 2.6, 7.5)
     """Its spread in z."""
-    background_theta_deg: PerOrigin = (76.0, 101.0, 103.0, 108.0, 112.0, 106.0, 101.0)
+    track_theta_deg: tuple[float, float] = (17.0, 150.0)
+    """Range of the polar angle that the chamber covers."""
+    background_theta_deg: PerOrigin = (72.0, 101.0, 103.0, 108.0, 112.0, 106.0, 101.0)
     """Mean polar angle of its tracks."""
-    background_theta_std_deg: PerOrigin = (24.0, 23.0, 25.0, 21.0, 16.0, 23.0, 21.0)
+    background_theta_std_deg: PerOrigin = (28.0, 26.0, 27.0, 22.0, 17.0, 24.0, 22.0)
     """Spread of that angle."""
     background_inverse_pt: tuple[float, float] = (1.85, 0.72)
     """Mean and spread of 1/pt (1/GeV): slow protons, most of them."""
     background_positive_share: float = 0.88
     """Share of positive charge: knocked-out protons."""
-    background_d0_std_cm: PerOrigin = (1.8, 0.9, 1.1, 1.4, 1.7, 1.7, 1.7)
+    background_d0_std_cm: PerOrigin = (1.3, 0.7, 1.1, 1.6, 2.1, 2.1, 2.1)
     """Spread of the distance of its tracks from the beam axis."""
     background_z_jitter_cm: float = 1.0
     """Spread of z among the background tracks of one event."""
 
-    messy_track_share: float = 0.25
+    collision_mess: float = 0.5
+    """Factor on the shares of segments of the next wire and of wrong times, for
+    collisions with one or two tracks."""
+    crowd_mess: float = 3.0
+    """The same for collisions with more."""
+    background_mess: float = 1.1
+    """The same for beam background."""
+    messy_track_share: float = 0.10
     """Share of tracks in busy surroundings: overlaps, scattering, decays."""
-    messy_factor: float = 2.5
-    """Their share of wrong segments, of those of the next wire and of wrong times, in
-    units of the mean share; the other tracks have less, so that the mean stays."""
+    messy_factor: float = 5.0
+    """What these multiply that factor and the shares of wrong segments by; the others
+    have less, so that the mean stays."""
     axial_missing_share: tuple[float, ...] = (0.12, 0.06, 0.06, 0.09, 0.24)
     """Share of rows whose 2D track lacks the segment of SL0, 2, 4, 6, 8."""
-    stereo_segment_share: tuple[float, ...] = (0.97, 0.89, 0.975, 0.93)
-    """Probability of any segment in SL1, 3, 5, 7."""
-    segment_wrong_share: PerSuperlayer = (
-        0.05, 0.11, 0.015, 0.06, 0.015, 0.07, 0.03, 0.11, 0.06,
+    stereo_dead_share: tuple[float, ...] = (0.03, 0.14, 0.03, 0.07)
+    """Share of tracks without any segment in SL1, 3, 5, 7, whatever the track: dead
+    channels and boards."""
+    stereo_lost_share: tuple[float, ...] = (0.035, 0.02, 0.025, 0.025)
+    """The same for other reasons, more often for messy tracks (`messy_factor`)."""
+    background_scatter_wires: PerSuperlayer = (
+        0.20, 0.33, 0.22, 0.20, 0.20, 0.22, 0.22, 0.10, 0.20,
     )  # fmt: skip
-    """Share of segments of something else: any wire of the window."""
+    """How far tracks of beam background pass from where a helix would: slow particles,
+    which scatter and lose energy on their way."""
+    collision_wrong_share: PerSuperlayer = (
+        0.03, 0.10, 0.01, 0.03, 0.01, 0.045, 0.015, 0.03, 0.03,
+    )  # fmt: skip
+    """Share of segments of something else, any wire of the window, for collisions with
+    one or two tracks."""
+    crowd_wrong_share: PerSuperlayer = (
+        0.15, 0.60, 0.045, 0.48, 0.045, 0.26, 0.09, 0.56, 0.18,
+    )  # fmt: skip
+    """The same for collisions with more: the other tracks have segments there too."""
+    background_wrong_share: PerSuperlayer = (
+        0.06, 0.21, 0.02, 0.09, 0.02, 0.085, 0.035, 0.11, 0.07,
+    )  # fmt: skip
+    """The same for beam background."""
     segment_neighbour_share: PerSuperlayer = (
-        0.12, 0.12, 0.07, 0.05, 0.03, 0.04, 0.05, 0.06, 0.09,
+        0.14, 0.12, 0.07, 0.05, 0.05, 0.04, 0.05, 0.06, 0.11,
     )  # fmt: skip
     """Share of segments of the next wire on the side of the track."""
+    segment_shift_wires: PerSuperlayer = (
+        0.09, 0.0, 0.03, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0,
+    )  # fmt: skip
+    """Mean distance of segments from where the nominal geometry has them."""
     segment_second_share: PerSuperlayer = (
         0.31, 0.34, 0.15, 0.25, 0.15, 0.23, 0.11, 0.17, 0.10,
     )  # fmt: skip
@@ -133,16 +181,20 @@ class Simulation:
     second_undecided_axial_left: PerAngle = (
         1.0, 1.0, 1.0, 0.9, 0.9, 0.65, 0.45, 0.3, 0.3, 0.5, 0.8,
     )  # fmt: skip
-    """Share of second priority segments of unknown side."""
+    """Share of second priority segments of unknown side, axial superlayers, where the
+    track passes left of the wire."""
     second_undecided_axial_right: PerAngle = (
         1.0, 1.0, 1.0, 0.2, 0.05, 0.1, 0.05, 0.05, 0.1, 0.1, 0.1,
     )  # fmt: skip
+    """The same where it passes right."""
     second_undecided_stereo_left: PerAngle = (
         0.45, 0.42, 0.4, 0.2, 0.25, 0.2, 0.4, 0.3, 0.5, 0.6, 0.6,
     )  # fmt: skip
+    """The same in stereo superlayers, left."""
     second_undecided_stereo_right: PerAngle = (
         0.3, 0.3, 0.2, 0.1, 0.05, 0.1, 0.05, 0.05, 0.08, 0.1, 0.2,
     )  # fmt: skip
+    """The same in stereo superlayers, right."""
     second_wrong_left: PerAngle = (
         0.2, 0.15, 0.2, 0.2, 0.3, 0.5, 0.9, 0.9, 1.0, 1.0, 0.6,
     )  # fmt: skip
@@ -155,7 +207,8 @@ class Simulation:
     """What tracks through the wire add to the undecided share."""
 
     drift_linear_ticks_per_cm: float = 150.0
-    """Drift time near the wire: 3.4e-3 cm/ns."""
+    """Drift time near the wire: 3.4e-3 cm/ns, a little slower than the 4e-3 usual for
+    the chamber's gas, as real rows show."""
     drift_quadratic_ticks_per_cm2: PerSuperlayer = (
         0.0, 0.0, 10.0, 45.0, 60.0, 75.0, 85.0, 95.0, 100.0,
     )  # fmt: skip
@@ -180,23 +233,32 @@ class Simulation:
     wrong_time_ticks: tuple[float, float] = (-20.0, 130.0)
     """Times of wrong segments, and of those of the next axial wire, uniform; 0 for a
     track through the wire."""
-    wrong_undecided_share: float = 0.37
+    wrong_undecided_share: float = 0.25
     """Share of wrong segments whose left/right is unknown."""
 
-    same_track_share: float = 0.35
+    same_track_share: float = 0.15
     """Share of further rows with the 2D track of the first row."""
-    same_segment_share: float = 0.80
+    same_segment_share: float = 0.50
     """Probability that a further row has a superlayer's segment from the first."""
     same_missing_share: float = 0.6
     """Probability that a further row lacks the same axial superlayer."""
-    omega_std_track_per_cm: float = 2.4e-4
-    """Error of the curvature common to the rows of a track."""
-    omega_std_row_per_cm: float = 3.1e-4
-    """Error of the curvature of a row, beside its quantisation."""
-    phi_std_rad: float = 0.005
+    finder_follows: float = 0.45
+    """How far the 2D track follows what its axial segments err by (a least-squares fit
+    to them would be 1): the cells of the Hough plane are coarse."""
+    omega_std_per_cm: float = 2.75e-4
+    """Error of the curvature of a row beside that and its quantisation."""
+    phi_std_rad: float = 0.0062
     """Error of the azimuth where the 2D finder knows it best."""
-    pivot_radius_cm: float = 55.0
+    pivot_radius_cm: float = 58.0
     """Radius of that place."""
+    omega_factor: float = 0.992
+    """Mean of the curvature that the finder gives over the true one."""
+    phi_bias_rad: float = -0.001
+    """Mean error of the azimuth: a twentieth of a step."""
+    stray_row_share: float = 0.045
+    """Share of rows from a side peak of the Hough plane, far from the track."""
+    omega_std_stray_per_cm: float = 2.2e-3
+    """Error of the curvature of those."""
     finder_radius_cm: tuple[float, float] = (35.0, 95.0)
     """Where the 2D track, which comes from the beam axis, meets one that does not."""
 

@@ -17,14 +17,10 @@ from nnt.detector import (
     scale_theta,
     scale_z,
 )
+from nnt.simulation.finder import MAX_OMEGA_COUNT, find_tracks
 from nnt.simulation.parameters import Simulation
-from nnt.simulation.population import (
-    MAX_OMEGA_COUNT,
-    Helices,
-    make_helices,
-    make_rows,
-)
-from nnt.simulation.segments import Segments, find_segments
+from nnt.simulation.population import Helices, make_helices, make_rows
+from nnt.simulation.segments import Segments, make_hits, make_segments
 from nnt.tracks import Tracks, make_ids
 
 __all__ = ["CHUNK_EVENTS", "make_chunk"]
@@ -35,6 +31,8 @@ I64 = npt.NDArray[np.int64]
 
 CHUNK_EVENTS = 4_000
 RUN_NUMBER = 1
+MIN_AXIAL_IN_WINDOW = 2
+"""Axial segments within their windows: no real row has fewer."""
 FILE_DIGITS = 6
 """Significant digits of the numbers in BASF2's files."""
 SMALLEST_DIGIT = 10
@@ -55,16 +53,28 @@ def make_chunk(s: Simulation, number: int, rng: np.random.Generator) -> Tracks:
     """
     helices = make_helices(s, CHUNK_EVENTS, rng)
     rows = make_rows(s, helices, rng)
-    segments = [find_segments(i, s, helices, rows, rng) for i in range(N_SUPERLAYERS)]
+    hits = [make_hits(i, s, helices, rows, rng) for i in range(N_SUPERLAYERS)]
+    axial_hits = hits[::2]
+    found = find_tracks(
+        s,
+        helices,
+        rows,
+        [part.error for part in axial_hits],
+        [part.found for part in axial_hits],
+        rng,
+    )
+    segments = [make_segments(i, part, found) for i, part in enumerate(hits)]
     pattern = np.zeros(len(rows.helix), dtype=np.int64)
     for index, part in enumerate(segments):
         pattern |= part.seen.astype(np.int64) << index
     expert = expert_of_pattern(pattern)
-    axial = sum(part.found.astype(np.int64) for part in segments[::2])
+    axial = sum(part.found.astype(np.int64) for part in axial_hits)
+    in_window = sum(part.seen.astype(np.int64) for part in segments[::2])
     targets = _targets(s, helices, rng)[rows.helix]
     keep = (expert >= 0) & (axial >= MIN_AXIAL_SUPERLAYERS)
+    keep &= in_window >= MIN_AXIAL_IN_WINDOW
     keep &= np.all(np.abs(targets) <= 1, axis=1)
-    keep &= np.abs(rows.omega_count) < MAX_OMEGA_COUNT
+    keep &= np.abs(found.omega_count) < MAX_OMEGA_COUNT
     event = helices.event[rows.helix[keep]] + number * CHUNK_EVENTS
     return Tracks(
         ids=_ids(s, event, expert[keep], rng),

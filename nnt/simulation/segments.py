@@ -8,29 +8,46 @@ import numpy as np
 import numpy.typing as npt
 
 from nnt.detector import ID_RANGES, SUPERLAYERS, Superlayer
+from nnt.simulation.finder import Found, expectation
 from nnt.simulation.parameters import Simulation
-from nnt.simulation.population import (
-    MAX_OMEGA_COUNT,
-    OMEGA_STEP_PER_CM,
-    PHI_STEPS,
-    Helices,
-    Rows,
-)
+from nnt.simulation.population import Helices, Rows
 
-__all__ = ["Segments", "find_segments"]
+__all__ = ["Hits", "Segments", "make_hits", "make_segments"]
 
 SIDE_BINS = 200
 SIDE_ANGLES_RAD = np.arcsin(np.linspace(-1, 1, SIDE_BINS + 1))
 """Crossing angles at which the left/right tables are looked up."""
 
+F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
+class Hits:
+    """What a superlayer sees of each row before its 2D track is known, shape (M,)."""
+
+    found: BoolArray
+    """A segment was found."""
+    wire: F64
+    """Of the segment; in the second priority layer half of an odd number."""
+    error: F64
+    """Wires between the segment and the true track."""
+    wrong: BoolArray
+    """Segment of something else: anywhere in the window of the 2D track."""
+    anywhere: F32
+    """Where in the window, 0 to 1."""
+    second: BoolArray
+    time_ticks: F64
+    """Since the track passed: not the time that the trigger takes for it."""
+    side: F64
+    """+1 left, -1 right, 0 undecided."""
+
+
+@dataclass(frozen=True, slots=True)
 class Segments:
-    """Track segments of one superlayer, shape (M,) each, one per row."""
+    """Track segments of one superlayer as the network gets them, shape (M,) each."""
 
     seen: BoolArray
     """A segment was found and lies in the relID window."""
@@ -39,9 +56,7 @@ class Segments:
     rel_id: F64
     alpha_rad: F64
     time_ticks: F64
-    """Since the track passed: not the time that the trigger takes for it."""
     side: F64
-    """+1 left, -1 right, 0 undecided."""
 
 
 def _places(sl: Superlayer, layer: int, h: Helices) -> tuple[F64, F64, BoolArray]:
@@ -76,22 +91,10 @@ def _places(sl: Superlayer, layer: int, h: Helices) -> tuple[F64, F64, BoolArray
     return place, cell_cm, reached
 
 
-def _alpha_table(sl: Superlayer) -> F64:
-    """Crossing angle by layer and curvature count, shape (2, 2 * max + 1)."""
-    counts = np.arange(-MAX_OMEGA_COUNT, MAX_OMEGA_COUNT + 1)
-    half_chord = np.outer(sl.radius_cm, counts * OMEGA_STEP_PER_CM) / 2
-    inside = np.abs(half_chord) < 1
-    table: F64 = np.where(inside, np.arcsin(np.clip(half_chord, -1, 1)), np.pi / 2)
-    return table
-
-
-ALPHA_TABLES = [_alpha_table(sl) for sl in SUPERLAYERS]
-
-
-def find_segments(
+def make_hits(
     index: int, s: Simulation, h: Helices, rows: Rows, rng: np.random.Generator
-) -> Segments:
-    """Find the segments of one superlayer that the rows are given."""
+) -> Hits:
+    """Draw what one superlayer sees of each row."""
     sl, n = SUPERLAYERS[index], len(rows.helix)
     crossings = [_places(sl, layer, h) for layer in (0, 1)]
     second = _is_second(s, index, h, crossings[1][0], rng)[rows.helix]
@@ -99,13 +102,21 @@ def find_segments(
         np.where(second, b[rows.helix], a[rows.helix])
         for a, b in zip(*crossings, strict=True)
     )
+    scatter = s.background_scatter_wires[index] * h.is_background
+    scatter = scatter * rng.standard_normal(len(scatter), dtype=np.float32)
+    true_place, place = (
+        place,
+        place + scatter[rows.helix] + s.segment_shift_wires[index],
+    )
     half = 0.5 * second
     wire = np.rint(place - half) + half
-    mess = h.mess[rows.helix]
-    kind = _uniform(rng, n) / mess
-    wrong = kind < s.segment_wrong_share[index]
-    kind -= s.segment_wrong_share[index]
-    neighbour = ~wrong & (kind < s.segment_neighbour_share[index])
+    kind, messy = h.kind[rows.helix], h.mess[rows.helix]
+    wrong_shares = (
+        s.collision_wrong_share, s.crowd_wrong_share, s.background_wrong_share,
+    )  # fmt: skip
+    wrong = _uniform(rng, n) < messy * np.take(wrong_shares, index, axis=1)[kind]
+    mess = messy * np.take((s.collision_mess, s.crowd_mess, s.background_mess), kind)
+    neighbour = ~wrong & (_uniform(rng, n) < mess * s.segment_neighbour_share[index])
     wire += np.where(neighbour, np.sign(place - wire), 0.0)
     distance_cm = (place - wire) * cell_cm
     # Charge drifts to the next wire too, but for the axial ones of a 2D track.
@@ -114,37 +125,47 @@ def find_segments(
     side = _side(s, index, distance_cm, wrong, second, h.omega_per_cm[rows.helix], rng)
     found = reached | wrong
     if sl.is_stereo:
-        found &= _uniform(rng, n) < s.stereo_segment_share[index // 2]
-    _, reference = _expectation(sl, second, rows)
-    lower, upper = ID_RANGES[index]
-    anywhere = reference + lower + (upper - lower) * _uniform(rng, n)
-    wire = np.where(wrong, np.rint(anywhere - half) + half, wire)
-    chosen = _same_as_first(s, rows, rng)
+        lost = s.stereo_dead_share[index // 2] + s.stereo_lost_share[index // 2] * messy
+        found &= _uniform(rng, n) >= lost
+    anywhere = _uniform(rng, n)
     if not sl.is_stereo:
-        # Which axial superlayer is missing belongs to the row, not to the segment.
-        present = rows.missing_axial != index
-    else:
-        present = np.ones(n, dtype=np.bool_)
-    alpha, reference = _expectation(sl, second[chosen], rows)
-    rel_id = wire[chosen] - reference
-    found = found[chosen] & present
-    return Segments(
-        seen=found & (rel_id >= lower) & (rel_id <= upper),
-        found=found,
-        rel_id=rel_id,
-        alpha_rad=alpha,
+        lower, upper = ID_RANGES[index]
+        strange = np.rint(place + lower + (upper - lower) * anywhere - half) + half
+        wire = np.where(wrong, strange, wire)
+    chosen = _same_as_first(s, rows, rng)
+    # Which axial superlayer is missing belongs to the row, not to the segment.
+    present = rows.missing_axial != index
+    return Hits(
+        found=found[chosen] & present,
+        wire=wire[chosen],
+        error=(wire - true_place)[chosen],
+        wrong=wrong[chosen],
+        anywhere=anywhere[chosen],
+        second=second[chosen],
         time_ticks=time_ticks[chosen],
         side=side[chosen],
     )
 
 
-def _expectation(sl: Superlayer, second: BoolArray, rows: Rows) -> tuple[F64, F64]:
-    """Crossing angle, and the wire where a row's 2D track meets the layer."""
-    count = np.clip(rows.omega_count, -MAX_OMEGA_COUNT, MAX_OMEGA_COUNT)
-    table = ALPHA_TABLES[sl.index]
-    alpha: F64 = table[second.astype(np.int64), count + MAX_OMEGA_COUNT]
-    wires_per_rad = sl.n_wires / (2 * np.pi)
-    return alpha, rows.phi_count * (sl.n_wires / PHI_STEPS) - alpha * wires_per_rad
+def make_segments(index: int, hits: Hits, found: Found) -> Segments:
+    """Place the segments of one superlayer relative to the 2D tracks."""
+    sl = SUPERLAYERS[index]
+    lower, upper = ID_RANGES[index]
+    alpha, reference = expectation(sl, hits.second, found)
+    wire = hits.wire
+    if sl.is_stereo:
+        half = 0.5 * hits.second
+        strange = reference + lower + (upper - lower) * hits.anywhere
+        wire = np.where(hits.wrong, np.rint(strange - half) + half, wire)
+    rel_id = wire - reference
+    return Segments(
+        seen=hits.found & (rel_id >= lower) & (rel_id <= upper),
+        found=hits.found,
+        rel_id=rel_id,
+        alpha_rad=alpha,
+        time_ticks=hits.time_ticks,
+        side=hits.side,
+    )
 
 
 def _same_as_first(s: Simulation, rows: Rows, rng: np.random.Generator) -> I64:
@@ -186,7 +207,7 @@ def _time(
     return np.floor(ticks)
 
 
-def _uniform(rng: np.random.Generator, n: int) -> npt.NDArray[np.float32]:
+def _uniform(rng: np.random.Generator, n: int) -> F32:
     """Draw numbers in [0, 1) to compare with shares: seven digits are enough."""
     return rng.random(n, dtype=np.float32)
 

@@ -70,7 +70,7 @@ def simulate_with(
     """
     if not use_cache or settings.tracks < CACHED_FROM_TRACKS:
         return _collect(settings, progress)
-    key = _key(settings)
+    key = table_key(settings)
     tracks = cache.load(key)
     if tracks is None and cache.store_parts(key, _parts(settings, progress)):
         tracks = cache.load(key)
@@ -78,7 +78,7 @@ def simulate_with(
     return _collect(settings, progress) if tracks is None else tracks
 
 
-def _key(settings: Simulation) -> str:
+def table_key(settings: Simulation) -> str:
     """Hash of the settings and of every line that makes rows of them."""
     here = Path(__file__).parent
     sha = hashlib.sha256(f"{np.__version__} {settings!r}".encode())
