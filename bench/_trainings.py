@@ -45,6 +45,8 @@ class Training:
     options: list[str]
     uri: str | None = None
     """Tracking store; None for the default one."""
+    logs: Path | None = None
+    """Where its log goes; None for its directory."""
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     log: Path = field(init=False)
     starts: int = field(default=0, init=False)
@@ -52,7 +54,7 @@ class Training:
     def start(self, resume: str | None = None) -> None:
         """Start it, in a run that is there or a new one."""
         self.starts += 1
-        self.log = self.home / f"log-{self.starts}.txt"
+        self.log = (self.logs or self.home) / f"log-{self.starts}.txt"
         command = [sys.executable, "-m", "nnt", "train", "baseline_v2", "-p"]
         command += [*self.options, *(["--resume", resume] if resume else [])]
         with self.log.open("wb") as out:
@@ -76,6 +78,16 @@ class Training:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         return lives
+
+    def sync(self) -> None:
+        """Deliver what waits on the disk, as the end of the training has told."""
+        if not any(self.home.glob(".nnt/runs/*/spool")):
+            return
+        command = [sys.executable, "-m", "nnt", "sync"]
+        subprocess.run(
+            command, cwd=self.home, env=environment(self.uri), check=False,
+            capture_output=True,
+        )  # fmt: skip
 
     def told(self) -> str:
         """The end of what it has said."""

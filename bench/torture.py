@@ -37,6 +37,7 @@ from bench._trainings import (
     everything,
     small,
 )
+from nnt.errors import NNTError
 from nnt.files import previous_of
 from nnt.tracking import MlflowTracker
 
@@ -108,7 +109,10 @@ class Torture:
         run_id = training.run_id() or newest_run(training.home)
         if run_id is None:
             return [f"{training.home}: no run: {training.told()[-300:]}"]
-        return differences(self.whole, everything(run_id, uri))
+        try:
+            return differences(self.whole, everything(run_id, uri))
+        except NNTError as err:
+            return [f"{training.home}: {err}"]
 
     def kill(self) -> Iterator[Row]:
         """Kill trainings at random moments, resume them, compare their ends."""
@@ -174,6 +178,7 @@ class Torture:
             time.sleep(OUTAGE_S)
             server.start()
             status = training.wait()
+            training.sync()
             row.add(
                 self.compare(training, server.uri)
                 if status == 0
@@ -224,7 +229,9 @@ class Torture:
 
     def _fill(self, place: Path) -> list[str]:
         shutil.copy(self.work / "empty.db", place / "mlflow.db")
-        training = Training(place, self.options)
+        logs = self.work / "disk-logs"
+        logs.mkdir()
+        training = Training(place, self.options, logs=logs)
         training.start()
         wait_for(lambda: any(place.rglob("last.safetensors")), training)
         with contextlib.suppress(OSError), (place / "filler").open("wb") as file:
@@ -241,6 +248,7 @@ class Torture:
             training.start(run_id)
             if training.wait() != 0:
                 return [f"not resumed: {training.told()[-400:]}"]
+        training.sync()
         return self.compare(training, store_of(place))
 
     def rubbish(self) -> Iterator[Row]:
