@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from pathlib import Path
 
-__all__ = ["previous_of", "write_atomically"]
+__all__ = ["is_full", "previous_of", "write_atomically"]
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+def is_full(error: OSError) -> bool:
+    """Whether a disk takes no more, which a person can mend."""
+    return error.errno in FULL
 
 
 def previous_of(path: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -379,3 +380,17 @@ def test_the_command_line_resumes_and_tells_how() -> None:
     again = CliRunner().invoke(main, [*command, stopped.run_id])
     assert again.exit_code == 1
     assert "is finished" in again.stderr
+
+
+def test_a_training_on_a_full_disk_names_the_way_on(
+    home: Path, monkeypatch: pytest.MonkeyPatch, uninterrupted: dict[str, Any]
+) -> None:
+    def fail(path: Path, *_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("nnt.training.ending.write_weights", fail)
+        with pytest.raises(TrainingError, match=r"make room.*--resume \w{32}") as err:
+            train()
+    run_id = str(err.value).split()[-1]
+    assert_same(everything(train(resume=run_id).run_id), uninterrupted)

@@ -18,6 +18,7 @@ from typing import Any, ParamSpec, TypeVar
 import click
 
 from nnt.errors import NNTError
+from nnt.files import is_full
 
 __all__ = [
     "ABSENT",
@@ -95,6 +96,13 @@ def tell_errors(command: Callable[P, R]) -> Callable[P, R]:
             if root is not None and root.params.get("debug_traceback"):
                 raise
             raise click.ClickException(str(err)) from err
+        except OSError as err:
+            if not is_full(err):
+                raise
+            place = err.filename or Path.cwd()
+            raise click.ClickException(
+                f"{place}: {err.strerror}; make room and try again"
+            ) from err
 
     return told
 

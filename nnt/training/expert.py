@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -20,33 +22,73 @@ from nnt.engine import (
     fit,
     read_checkpoint,
 )
+from nnt.files import write_atomically
 from nnt.tracking import Run
 from nnt.training.resume import CHECKPOINT
 from nnt.weights import State
 
-__all__ = ["ExpertLog", "MetricsFile", "train_expert"]
+__all__ = ["ExpertLog", "LogFile", "MetricsFile", "train_expert"]
 
 log = logging.getLogger(__name__)
 
 
 class MetricsFile:
-    """``metrics.csv`` of a run: one line per epoch, every epoch."""
+    """``metrics.csv`` of a run: one line per epoch, every epoch.
+
+    A disk that is full meanwhile costs nothing: lines that it does not take are
+    written when the file is closed.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file = path.open("w", newline="", encoding="utf-8")
-        self._writer: csv.DictWriter[str] | None = None
+        self._is_whole = True
+        self._lines: list[str] = []
 
     def add(self, epoch: int, metrics: dict[str, float]) -> None:
         """Append an epoch; the first one sets the columns."""
-        if self._writer is None:
-            self._writer = csv.DictWriter(self._file, ["epoch", *metrics])
-            self._writer.writeheader()
-        self._writer.writerow({"epoch": epoch, **metrics})
+        line = io.StringIO(newline="")
+        writer = csv.DictWriter(line, ["epoch", *metrics])
+        if not self._lines:
+            writer.writeheader()
+        writer.writerow({"epoch": epoch, **metrics})
+        self._lines.append(line.getvalue())
+        try:
+            self._file.write(self._lines[-1])
+        except OSError as err:
+            self._fail(err)
+
+    def _fail(self, err: OSError) -> None:
+        if self._is_whole:
+            log.warning("%s: not written for now: %s", self.path, err)
+        self._is_whole = False
 
     def close(self) -> None:
-        """Write out what is left."""
-        self._file.close()
+        """Write out what is left.
+
+        Raises
+        ------
+        OSError
+            The disk is still full.
+        """
+        try:
+            self._file.close()
+        except OSError as err:
+            self._fail(err)
+        if not self._is_whole:
+            write_atomically(self.path, "".join(self._lines).encode())
+
+
+class LogFile(logging.FileHandler):
+    """A log that a full disk leaves with gaps, without an error for each line."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Leave out a line that cannot be written."""
+
+    def close(self) -> None:
+        """Close the file, whether or not it takes its last lines."""
+        with suppress(OSError):
+            super().close()
 
 
 @dataclass
@@ -57,7 +99,7 @@ class ExpertLog:
     thread_name: str
 
     def __enter__(self) -> ExpertLog:
-        self._handler = logging.FileHandler(self.path, encoding="utf-8")
+        self._handler = LogFile(self.path, encoding="utf-8")
         self._handler.setFormatter(
             logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s")
         )

@@ -17,13 +17,14 @@ import torch
 from nnt import metrics
 from nnt.config import Config, load_config
 from nnt.engine import Epoch, FitResult
-from nnt.errors import NNTError
+from nnt.errors import NNTError, TrainingError
+from nnt.files import is_full
 from nnt.progress import show_progress
 from nnt.tracking import MlflowTracker, Outcome, Run, Tracker
 from nnt.training.counter import EpochCounter
 from nnt.training.data import SPLITS, expert_data, expert_splits
 from nnt.training.ending import JUDGED_SPLITS, Ending, StoppedError
-from nnt.training.expert import ExpertLog, train_expert
+from nnt.training.expert import ExpertLog, LogFile, train_expert
 from nnt.training.painter import Painter
 from nnt.training.parent import MeanOverExperts
 from nnt.training.prepare import Prepared, prepare
@@ -130,7 +131,7 @@ def _device(device: str) -> str:
 def _app_log(parent: Run) -> Iterator[None]:
     """Keep the log of the whole training, then hand it to the run."""
     path = parent.directory / "app.log"
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = LogFile(path, encoding="utf-8")
     handler.setFormatter(
         logging.Formatter("%(asctime)s %(levelname)s %(threadName)s %(message)s")
     )
@@ -194,6 +195,12 @@ class _Training:
             raise
         except BaseException as err:
             self._abandon("FAILED", f"{type(err).__name__}: {err}")
+            if isinstance(err, OSError) and is_full(err):
+                raise TrainingError(
+                    f"{err.filename or self.parent.directory}: {err.strerror}; make "
+                    "room, then go on by the same command with "
+                    f"--resume {self.parent.run_id}"
+                ) from err
             raise
 
     def _run(self) -> TrainingResult:
