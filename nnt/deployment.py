@@ -32,6 +32,7 @@ def export_run(
     *,
     settings: str | Path | None = None,
     precision: tuple[int, ...] | None = None,
+    saturate_13_bit: bool = False,
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Write the files of a run for deployment, checked, with a manifest.
@@ -48,7 +49,10 @@ def export_run(
     settings : str or Path, optional
         The configuration with which BASF2 wrote the training data.
     precision : tuple of 6 int, optional
-        Fractional bits of the firmware's arithmetic.
+        Fractional bits of the firmware's arithmetic; default: those that the run was
+        trained for, else those of the settings.
+    saturate_13_bit : bool
+        For ``onnx``: keep integer outputs in a signed word.
     overwrite : bool
         Replace files that are there.
 
@@ -70,6 +74,7 @@ def export_run(
         Path(folder),
         settings=None if settings is None else read_settings(Path(settings)),
         precision=precision,
+        saturate_13_bit=saturate_13_bit,
         overwrite=overwrite,
     )
 

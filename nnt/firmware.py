@@ -21,6 +21,7 @@ from nnt.weights import ExpertWeights, State
 __all__ = [
     "CLASSIC_ACT",
     "HOUGH3D_ACT",
+    "STEEPNESS",
     "FirmwareNetwork",
     "classic_network",
     "firmware_network",

@@ -57,6 +57,24 @@ class Networks:
             )
         self.in_size, self.out_size = sizes.pop()
 
+    @property
+    def precision(self) -> tuple[int, ...]:
+        """Fractional bits for which the experts were trained, else the default.
+
+        Raises
+        ------
+        DataError
+            The experts were trained for different ones.
+        """
+        found = {own.precision or DEFAULT_PRECISION for own in self.experts.values()}
+        if len(found) > 1:
+            shown = " and ".join(str(list(bits)) for bits in sorted(found))
+            raise DataError(
+                f"experts were trained for precisions {shown}; the firmware has one "
+                "for all: give it with --precision"
+            )
+        return found.pop()
+
     def predict(self, tracks: Tracks) -> F32:
         """Predict every row.
 
@@ -79,7 +97,7 @@ class Networks:
     def predict_fixed_point(
         self,
         tracks: Tracks,
-        precision: Sequence[int] = DEFAULT_PRECISION,
+        precision: Sequence[int] | None = None,
         *,
         saturate_13_bit: bool = False,
     ) -> F32:
@@ -89,8 +107,9 @@ class Networks:
         ----------
         tracks : Tracks
             Their inputs are snapped to the grid that text files round.
-        precision : sequence of 6 int
-            Fractional bits, see `nnt.fixedpoint.DEFAULT_PRECISION`.
+        precision : sequence of 6 int, optional
+            Fractional bits, see `nnt.fixedpoint.DEFAULT_PRECISION`; default: those
+            for which the experts were trained.
         saturate_13_bit : bool
             Keep outputs in a signed word, as `nnt.fixedpoint.classic` does.
 
@@ -168,8 +187,9 @@ class FixedPointNetworks:
     ----------
     networks : Networks
         Of the classic shape.
-    precision : sequence of 6 int
-        Fractional bits, see `nnt.fixedpoint.DEFAULT_PRECISION`.
+    precision : sequence of 6 int, optional
+        Fractional bits, see `nnt.fixedpoint.DEFAULT_PRECISION`; default: those for
+        which the experts were trained.
     saturate_13_bit : bool
         Keep outputs in a signed word, as `nnt.fixedpoint.classic` does.
 
@@ -184,11 +204,12 @@ class FixedPointNetworks:
     def __init__(
         self,
         networks: Networks,
-        precision: Sequence[int] = DEFAULT_PRECISION,
+        precision: Sequence[int] | None = None,
         *,
         saturate_13_bit: bool = False,
     ) -> None:
-        self.precision = check_precision(precision)
+        bits = networks.precision if precision is None else precision
+        self.precision = check_precision(bits)
         self.saturate_13_bit = saturate_13_bit
         self.experts = networks.experts
         self.forms = {k: classic_network(k, own) for k, own in self.experts.items()}

@@ -1,7 +1,8 @@
 """``weights.json``, the form in which weights leave NNT and come back.
 
 The keys are those that BASF2's converter reads (``trgcdc_neurorootconverter``);
-it ignores the keys `model` and `act` that NNT adds, so that a file explains itself.
+it ignores the keys `model`, `act` and `precision` that NNT adds, so that a file
+explains itself.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnt.errors import DataError, shorten
+from nnt.fixedpoint import check_precision
 
 __all__ = ["ExpertWeights", "State", "read_weights", "write_weights"]
 
@@ -40,6 +42,8 @@ class ExpertWeights:
     model: str = "BaselineModel"
     act: str | None = None
     """None where the file does not say."""
+    precision: tuple[int, ...] | None = None
+    """Fractional bits of the firmware for which it was trained, if it was."""
 
 
 def write_weights(path: str | Path, experts: Mapping[int, ExpertWeights]) -> None:
@@ -80,12 +84,15 @@ def _check_writable(state: State, place: str) -> None:
 
 def _plain(expert: ExpertWeights) -> dict[str, Any]:
     # A float32 is exactly a float64, and JSON numbers are those.
-    return {
+    plain: dict[str, Any] = {
         "shapes": {PREFIX + n: list(v.shape) for n, v in expert.state.items()},
         "weights": {PREFIX + n: v.tolist() for n, v in expert.state.items()},
         "model": expert.model,
         "act": expert.act,
     }
+    if expert.precision is not None:
+        plain["precision"] = list(expert.precision)
+    return plain
 
 
 def read_weights(source: str | Path | bytes) -> dict[int, ExpertWeights]:
@@ -167,7 +174,17 @@ def _expert(value: Any, place: str) -> ExpertWeights:
     model, act = value.get("model", "BaselineModel"), value.get("act")
     if not isinstance(model, str) or not isinstance(act, str | None):
         raise DataError(f"{place}: model, act: expected names")
-    return ExpertWeights(state=state, model=model, act=act)
+    bits = _precision(value.get("precision"), place)
+    return ExpertWeights(state=state, model=model, act=act, precision=bits)
+
+
+def _precision(bits: Any, place: str) -> tuple[int, ...] | None:
+    if bits is None:
+        return None
+    try:
+        return check_precision(bits if isinstance(bits, list) else [bits])
+    except DataError as err:
+        raise DataError(f"{place}: {err}") from err
 
 
 def _array(rows: Any, place: str) -> npt.NDArray[np.float32]:

@@ -28,7 +28,7 @@ def write(folder: Path, name: str, text: str) -> Path:
 
 
 def test_all_are_shipped() -> None:
-    assert len(list(CONFIGS.glob("*.yaml"))) == 28
+    assert len(list(CONFIGS.glob("*.yaml"))) == 30
     assert set(config_files()) >= {path.stem for path in CONFIGS.glob("*.yaml")}
 
 

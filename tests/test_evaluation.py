@@ -13,10 +13,11 @@ from click.testing import CliRunner
 import nnt
 from nnt.cli import main
 from nnt.errors import DataError, TrackingError
-from nnt.tracking import open_run
+from nnt.tracking import open_run, register
 from nnt.tracks import write_tracks
 from nnt.training import TrainingResult
 from nnt.training.data import load_split
+from nnt.training.sources import initial_states, reference_networks
 
 SMALL = {
     "data": {"simulate": {"tracks": 1500, "seed": 1}, "split": [0.6, 0.2, 0.2]},
@@ -295,6 +296,28 @@ def test_predict_into_a_directory_writes_a_file_each(
     np.testing.assert_array_equal(once.extras["NewZ"], twice.extras["NewZ"])
 
 
+def test_predict_appends_the_integers_of_the_firmware(
+    trained: TrainingResult, files: list[Path], tmp_path: Path
+) -> None:
+    out, again = tmp_path / "integers.gz", tmp_path / "floats.gz"
+    words = [trained.run_id, *map(str, files), "-o", str(out), "--fixed-point"]
+    invoke("predict", *words, "--precision", "12,8,8,9,6,8", "--saturate-13-bit")
+    after, nets = nnt.read_tracks(out), nnt.load_networks(trained.run_id)
+    expected = nets.predict_fixed_point(
+        nnt.read_tracks(files), (12, 8, 8, 9, 6, 8), saturate_13_bit=True
+    )
+    for i, name in enumerate(("Z", "Theta")):
+        np.testing.assert_array_equal(after.extras[f"New{name}"], expected[:, i])
+        raw = after.extras[f"NewRaw{name}"]
+        assert raw.dtype == np.int64
+        np.testing.assert_array_equal(raw, expected[:, i] * 512)
+    # Integers of an earlier prediction do not stay beside floats of a later one.
+    nnt.predict(trained.run_id, out, again)
+    assert set(nnt.read_tracks(again).extras) == {*after.extras} - {
+        "NewRawZ", "NewRawTheta"
+    }  # fmt: skip
+
+
 def test_predict_never_replaces_unasked(
     trained: TrainingResult, files: list[Path], tmp_path: Path
 ) -> None:
@@ -318,3 +341,32 @@ def test_predict_tells_of_rows_that_nobody_serves(
     with pytest.raises(DataError, match="expert 1 cannot be predicted"):
         nnt.predict(trained.run_id, tmp_path / "five.gz", tmp_path / "out.gz")
     assert not (tmp_path / "out.gz").exists()
+
+
+def test_a_registered_name_stands_for_the_run_everywhere(
+    trained: TrainingResult, files: list[Path], tmp_path: Path
+) -> None:
+    name, data = register(trained.run_id, "everywhere", "champion").uri, str(files[0])
+    assert name == "models:/everywhere@champion"
+    told = invoke("evaluate", name, "--data", data, "--fixed-point", "--no-log")
+    assert told["run_id"] == trained.run_id
+    told = invoke("compare", name, trained.run_id, "--data", data, "--no-log")
+    # None: the network that ran when the data were taken.
+    assert {row["run_id"] for row in told["runs"]} - {None} == {trained.run_id}
+    invoke("predict", name, data, "-o", str(tmp_path / "predicted.gz"))
+    predicted = nnt.read_tracks(tmp_path / "predicted.gz")
+    nets = nnt.load_networks(name)
+    np.testing.assert_array_equal(
+        predicted.extras["NewZ"], nets.predict(predicted)[:, 0]
+    )
+    manifest = invoke("export", name, "--to", "onnx", "-o", str(tmp_path / "onnx"))
+    assert manifest["run_id"] == trained.run_id
+    keys = {"load_pre_trained_weights": name, "compare_to": name}
+    config = nnt.load_config("finetune_quantized", overrides=SMALL | keys)
+    for expert, state in initial_states(config).items():
+        for key, value in nets.experts[expert].state.items():
+            np.testing.assert_array_equal(state[key], value)
+    reference = reference_networks(config)
+    assert reference is not None
+    np.testing.assert_array_equal(reference.predict(predicted), nets.predict(predicted))
+    assert register(name, "again").run_id == trained.run_id

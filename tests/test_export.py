@@ -418,6 +418,23 @@ def test_onnx_integers_are_those_of_the_firmware(
     np.testing.assert_array_equal(raw, np.rint(expected * 1024).astype(np.int64))
 
 
+def test_onnx_integers_stay_in_their_word_on_demand(tmp_path: Path) -> None:
+    own = expert(0)
+    own.state["net.2.bias"][:] = 50, -50
+    inputs = np.zeros((1, 27), np.float32)
+    for saturate, largest in ((False, 4096), (True, 4095)):
+        folder = tmp_path / str(saturate)
+        export(Source("s", {0: own}), "onnx", folder, saturate_13_bit=saturate)
+        raw, scaled = run_onnx(folder / "expert_0_fixed_point.onnx", inputs=inputs)
+        np.testing.assert_array_equal(raw, [[largest, -4096]])
+        np.testing.assert_array_equal(scaled, raw / 4096)
+
+
+def test_only_graphs_can_stay_in_a_word(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="fpga: saturate_13_bit is for graphs"):
+        export(source(), "fpga", tmp_path, saturate_13_bit=True)
+
+
 @pytest.mark.parametrize(
     "act", ["tanh", "softsign", "relu", "sigmoid", "leaky_relu", "selu"]
 )

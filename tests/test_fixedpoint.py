@@ -14,9 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnt import fixedpoint
+from nnt.detector import theta_to_deg, z_to_cm
 from nnt.errors import DataError
 from nnt.fixedpoint.classic_network import tanh_half_table
 from nnt.fixedpoint.hough3d_network import _tanh_table
+from nnt.networks import Networks
+from nnt.weights import ExpertWeights
 
 GOLDEN = Path(__file__).parents[2] / "shared" / "data" / "basf2_fixed_point.json"
 LAYERS = [f"model.net.{i}.{kind}" for i in (0, 2) for kind in ("weight", "bias")]
@@ -97,6 +100,47 @@ def test_classic_is_basf2(golden, group):
     found = fixedpoint.classic(golden[group]["inputs"], *weights, golden["precision"])
     assert found.dtype == np.int64
     np.testing.assert_array_equal(found, golden[group]["fix_int"])
+    # What BASF2 makes of them in cm and rad; rad is float32 there.
+    z_cm = z_to_cm(found[:, 0] / 4096)
+    np.testing.assert_array_equal(z_cm, np.array(golden[group]["fix_phys"])[:, 0])
+    theta_rad = np.deg2rad(theta_to_deg(found[:, 1] / 4096))
+    expected = np.array(golden[group]["fix_phys"])[:, 1]
+    np.testing.assert_allclose(theta_rad, expected, rtol=2e-6)
+
+
+@pytest.mark.parametrize("group", ["network", "offgrid"])
+def test_floats_are_those_of_basf2(golden, group):
+    names = ("net.0.weight", "net.0.bias", "net.2.weight", "net.2.bias")
+    state = {
+        name: np.array(golden["network"][full], dtype=np.float32)
+        for name, full in zip(names, LAYERS, strict=True)
+    }
+    inputs = np.array(golden[group]["inputs"], dtype=np.float32)
+    nets = Networks({0: ExpertWeights(state, "BaselineModel", "tanh/2")})
+    found = nets.predict_inputs(inputs, np.zeros(len(inputs), dtype=np.int64))
+    np.testing.assert_allclose(found, golden[group]["float_raw"], atol=2e-6)
+
+
+def test_every_hit_lies_where_basf2_sees_it(golden):
+    """Not only those that were selected: one row for each hit of each track."""
+    tracks = golden["tracks"]["list"]
+    hits = [(t, k) for t in range(len(tracks)) for k in range(len(tracks[t]["hits"]))]
+    fields = np.zeros((4, len(hits), 9), dtype=np.int64)
+    fields[0] = -1
+    layers = np.array([tracks[t]["hits"][k][0] for t, k in hits])
+    for row, (t, k) in enumerate(hits):
+        layer, segment, priority, left_right, time = tracks[t]["hits"][k][:5]
+        fields[:, row, layer] = segment, priority, left_right, time
+    segments = fixedpoint.Segments(
+        segment=fields[0], priority=fields[1],
+        left_right=fields[2], time_ticks=fields[3],
+    )  # fmt: skip
+    parameters = fixedpoint.track_parameters(
+        [tracks[t]["phi0"] for t, _ in hits], [tracks[t]["omega"] for t, _ in hits]
+    )
+    found = fixedpoint.relative_ids(parameters, segments)[np.arange(len(hits)), layers]
+    expected = [tracks[t]["fixed"]["rel_id_all_hits"][k] for t, k in hits]
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_tracks_are_basf2_from_segments_to_outputs(golden):
@@ -142,6 +186,40 @@ def test_classic_is_the_slow_reference(precision):
     found = fixedpoint.classic(x, *layers[0], *layers[1], precision)
     expected = [slow_classic(row, layers, precision) for row in x]
     np.testing.assert_array_equal(found, expected)
+
+
+@st.composite
+def precisions(draw: st.DrawFn) -> tuple[int, ...]:
+    first = draw(st.tuples(*3 * [st.integers(0, 30)]))
+    nodes, weights = draw(st.integers(0, 18)), draw(st.integers(0, 24))
+    return (*first, nodes, weights, draw(st.integers(0, min(nodes + weights, 13))))
+
+
+@given(precisions(), st.sampled_from([0.05, 1.0, 20.0]), st.integers(0, 99))
+@settings(max_examples=80, deadline=None)
+def test_classic_is_the_slow_reference_at_any_precision(precision, width, seed):
+    rng = np.random.default_rng(seed)
+    layers = random_layers(rng, (27, 5, 2), width)
+    x = rng.uniform(-1, 1, (6, 27)).astype(np.float32)
+    found = fixedpoint.classic(x, *layers[0], *layers[1], precision)
+    expected = [slow_classic(row, layers, precision) for row in x]
+    np.testing.assert_array_equal(found, expected)
+
+
+@given(
+    st.sampled_from([27, 126]),
+    st.lists(st.integers(1, 9), max_size=3),
+    st.integers(1, 4),
+    st.sampled_from([1e-3, 0.3, 5.0, 100.0]),
+    st.integers(0, 99),
+)
+@settings(max_examples=60, deadline=None)
+def test_hough3d_is_the_slow_reference_for_any_layers(n_in, hidden, n_out, width, seed):
+    rng = np.random.default_rng(seed)
+    layers = random_layers(rng, (n_in, *hidden, n_out), width)
+    x = rng.uniform(-2, 2, (4, n_in)).astype(np.float32)
+    found = fixedpoint.hough3d(x, layers)
+    np.testing.assert_array_equal(found, [slow_hough3d(row, layers) for row in x])
 
 
 @pytest.mark.parametrize("sizes", [(27, 8, 4), (126, 20, 10, 4), (27, 4)])
@@ -210,6 +288,7 @@ def test_snapping_moves_less_than_text_resolves(value):
         (np.zeros((2, 27)), (12, 8, 8)),
         (np.zeros((2, 27)), (12, 8, 8, 4, 4, 10)),
         (np.zeros((2, 27)), (12, 8, 8, 12, 10, 99)),
+        (np.zeros((2, 27)), (12, 8, 8, 30, 30, 21)),
     ],
 )
 def test_bad_arguments_are_one_clear_error(inputs, precision):

@@ -16,7 +16,7 @@ LAYERS = [
     {"tracks", "models"},
     {
         "filters", "sampling", "simulation", "metrics", "weights", "networks",
-        "firmware", "fixedpoint", "kernel",
+        "firmware", "fixedpoint", "kernel", "quantization",
     },
     {"config"},
     {"plots", "engine", "tracking", "export"},
@@ -27,8 +27,9 @@ LAYERS = [
     {"__main__"},
 ]  # fmt: skip
 SAME_LAYER = {
-    ("firmware", "weights"),
+    ("firmware", "weights"), ("weights", "fixedpoint"),
     ("networks", "weights"), ("networks", "fixedpoint"), ("networks", "firmware"),
+    ("quantization", "firmware"), ("quantization", "fixedpoint"),
 }  # fmt: skip
 """Pairs (importer, imported) that share a layer."""
 

@@ -14,7 +14,12 @@ from nnt.cli.common import (
     print_table,
     tell_errors,
 )
-from nnt.cli.integers import fixed_point_option, precision_option, saturate_option
+from nnt.cli.integers import (
+    check_integer_options,
+    fixed_point_option,
+    precision_option,
+    saturate_option,
+)
 
 if TYPE_CHECKING:
     from nnt.evaluation import Evaluation
@@ -68,8 +73,7 @@ def command(
     split = None if split == "none" else split
     if data and split:
         raise click.UsageError("give either --data or --split")
-    if not fixed_point and (precision is not None or saturate_13_bit):
-        raise click.UsageError("--precision and --saturate-13-bit need --fixed-point")
+    check_integer_options(fixed_point, precision, saturate_13_bit)
     result = evaluate(
         run,
         data=data,

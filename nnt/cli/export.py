@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from nnt.cli.common import emit, json_option, print_table, tell_errors
-from nnt.cli.integers import precision_option
+from nnt.cli.integers import precision_option, saturate_option
 
 __all__ = ["command"]
 
@@ -30,6 +30,7 @@ TARGETS = ("json", "basf2", "fpga", "3dh", "onnx")
     "patterns and scales go unchanged into the files.",
 )  # fmt: skip
 @precision_option
+@saturate_option
 @click.option("--overwrite", is_flag=True, help="Replace files that are there already.")
 @json_option
 @tell_errors
@@ -39,6 +40,7 @@ def command(
     folder: Path,
     settings: Path | None,
     precision: tuple[int, ...] | None,
+    saturate_13_bit: bool,
     overwrite: bool,
     as_json: bool,
 ) -> None:
@@ -65,6 +67,7 @@ def command(
         folder,
         settings=settings,
         precision=precision,
+        saturate_13_bit=saturate_13_bit,
         overwrite=overwrite,
     )
     if as_json:

@@ -6,7 +6,12 @@ import click
 
 from nnt.cli.common import ABSENT
 
-__all__ = ["fixed_point_option", "precision_option", "saturate_option"]
+__all__ = [
+    "check_integer_options",
+    "fixed_point_option",
+    "precision_option",
+    "saturate_option",
+]
 
 
 def _precision(
@@ -23,7 +28,7 @@ def _precision(
 precision_option = click.option(
     "--precision", metavar="BITS", callback=_precision,
     help="Six counts of fractional bits, by commas: phi, factor, ID, nodes, weights, "
-    "table. [default: 12,8,8,12,10,10]",
+    "table. [default: those that the run was trained for, else 12,8,8,12,10,10]",
 )  # fmt: skip
 
 fixed_point_option = click.option(
@@ -34,3 +39,11 @@ saturate_option = click.option(
     "--saturate-13-bit", is_flag=True,
     help="Keep integer outputs in a signed word: 4095 where BASF2 returns 4096.",
 )  # fmt: skip
+
+
+def check_integer_options(
+    fixed_point: bool, precision: tuple[int, ...] | None, saturate_13_bit: bool
+) -> None:
+    """Refuse options of the integers where floats are computed."""
+    if not fixed_point and (precision is not None or saturate_13_bit):
+        raise click.UsageError("--precision and --saturate-13-bit need --fixed-point")

@@ -7,6 +7,12 @@ from pathlib import Path
 import click
 
 from nnt.cli.common import emit, json_option, print_table, tell_errors
+from nnt.cli.integers import (
+    check_integer_options,
+    fixed_point_option,
+    precision_option,
+    saturate_option,
+)
 
 __all__ = ["command"]
 
@@ -19,25 +25,46 @@ __all__ = ["command"]
     help="File for all rows, or a directory that is there for one file each; names in "
     ".gz are compressed.",
 )  # fmt: skip
+@fixed_point_option
+@precision_option
+@saturate_option
 @click.option("--overwrite", is_flag=True, help="Replace files that are there already.")
 @json_option
 @tell_errors
 def command(
-    run: str, files: tuple[Path, ...], output: Path, overwrite: bool, as_json: bool
+    run: str,
+    files: tuple[Path, ...],
+    output: Path,
+    fixed_point: bool,
+    precision: tuple[int, ...] | None,
+    saturate_13_bit: bool,
+    overwrite: bool,
+    as_json: bool,
 ) -> None:
     """Append what the networks of a run say to every track of FILES.
 
     The tables come out as they are, with the columns NewZ and NewTheta behind, in
-    network units. RUN is a run ID, runs:/ID, models:/name[@alias] or a path to a
-    weights.json.
+    network units. With --fixed-point they are those of the firmware, and NewRawZ
+    and NewRawTheta hold its integers. RUN is a run ID, runs:/ID,
+    models:/name[@alias] or a path to a weights.json.
 
     \b
-    Example:
+    Examples:
       nnt predict RUN period42.gz -o predicted.gz
+      nnt predict RUN period42.gz -o integers.gz --fixed-point --saturate-13-bit
     """
     from nnt.evaluation import predict
 
-    written = predict(run, files, output, overwrite=overwrite)
+    check_integer_options(fixed_point, precision, saturate_13_bit)
+    written = predict(
+        run,
+        files,
+        output,
+        fixed_point=fixed_point,
+        precision=precision,
+        saturate_13_bit=saturate_13_bit,
+        overwrite=overwrite,
+    )
     rows = {str(path): n for path, n in written.items()}
     if as_json:
         emit({"run": run, "rows": rows})

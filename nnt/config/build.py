@@ -9,7 +9,7 @@ from typing import Any
 
 from nnt.config.checks import Problems
 from nnt.config.files import Layer, Merged, merge, read_layers, read_yaml
-from nnt.config.parts import CHECKS
+from nnt.config.parts import CHECKS, check_quantizable
 from nnt.config.plain import plain, plain_value
 from nnt.config.schema import Config
 from nnt.errors import ConfigError, did_you_mean, shorten
@@ -19,7 +19,7 @@ __all__ = ["config_of_expert", "load_config", "resolve"]
 EXPERT_KEYS = tuple(f"expert_{k}" for k in range(5))
 RUN_WIDE = (
     "name", "version", "description", "category", "workers", "experts",
-    "compare_to", "data", "extends", "in_size", "out_size",
+    "compare_to", "data", "extends", "in_size", "out_size", "quantize",
 )  # fmt: skip
 DEFAULT_DATA = {"simulate": {"tracks": 100_000, "seed": 1}, "split": [0.6, 0.2, 0.2]}
 OVERRIDE = re.compile(r"[A-Za-z_][\w.]{,199}=")
@@ -132,6 +132,8 @@ def build(values: Mapping[str, Any], name: str, problems: Problems) -> Config:
         for key, check in CHECKS.items()
         if key in given
     }
+    if given.get("quantize") is not None:
+        check_quantizable({"act": Config.act, **given}, "", problems)
     experts = {
         int(key[-1]): _check_expert(key, given, problems)
         for key in EXPERT_KEYS
@@ -158,6 +160,8 @@ def _check_expert(
     for name in allowed:
         if name in values:
             CHECKS[name](merged[name], f"{key}.{name}", problems)
+    if given.get("quantize") is not None:
+        check_quantizable(values, f"{key}.", problems)
     own: dict[str, Any] = plain_value(values)
     return own
 

@@ -18,18 +18,29 @@ from nnt.config.checks import (
     number,
     text,
 )
-from nnt.config.schema import SPLITS, DataConfig, LRSchedule
+from nnt.config.schema import SPLITS, DataConfig, LRSchedule, Quantization
 from nnt.detector import N_INPUTS
 from nnt.errors import ConfigError, DataError
 from nnt.filters import Filter, IdentityFilter, from_config
+from nnt.fixedpoint import check_precision
 
-__all__ = ["CHECKS"]
+__all__ = ["CHECKS", "check_quantizable"]
 
 MAX_COUNT = 10**9
 """Epochs, and rows of a batch."""
 MAX_BUCKETS = 100_000
 MAX_TRACKS = 10**9
 """About a terabyte of text."""
+MAX_TRAINED_BITS = 20
+"""Outputs are float32 while a network is trained."""
+WORD_END = 64
+"""Weights of the firmware are below it."""
+QUANTIZABLE = {
+    "model": ("BaselineModel",),
+    "act": ("tanh/2", "tanh"),
+    "engine": ("auto", "torch"),
+}
+"""What goes with `quantize`: the compiled loops cannot hold the firmware's sums."""
 
 
 def check_filter(value: Any, path: str, problems: Problems) -> Filter:
@@ -232,6 +243,43 @@ def check_schedule(value: Any, path: str, problems: Problems) -> LRSchedule | No
     return LRSchedule(name=name, **given)
 
 
+def check_quantize(value: Any, path: str, problems: Problems) -> Quantization | None:
+    """Read the arithmetic to train through."""
+    if value is None:
+        return None
+    bits = integer(0, MAX_TRAINED_BITS)
+    checks: dict[str, Check] = {
+        part.name: bits for part in dataclasses.fields(Quantization)
+    }
+    checks["largest_weight"] = number(0, above=True)
+    before = len(problems.told)
+    values = known_keys(value, path, checks, problems) or {}
+    given = {
+        key: checks[key](item, f"{path}.{key}", problems)
+        for key, item in values.items()
+    }
+    if given.get("largest_weight") is not None and given["largest_weight"] >= WORD_END:
+        problems.add(
+            f"{path}.largest_weight", f"a number < {WORD_END}", given["largest_weight"]
+        )
+    if len(problems.told) > before:
+        return None
+    found = Quantization(**given)
+    try:
+        check_precision(found.precision)
+    except DataError as err:
+        problems.say(path, str(err))
+    return found
+
+
+def check_quantizable(values: Mapping[str, Any], path: str, problems: Problems) -> None:
+    """Refuse to train a network through arithmetic that cannot hold it."""
+    for key in QUANTIZABLE.keys() & values.keys():
+        if values[key] not in QUANTIZABLE[key]:
+            expected = f"{' or '.join(QUANTIZABLE[key])} with quantize"
+            problems.add(f"{path}{key}", expected, values[key])
+
+
 CHECKS: dict[str, Check] = {
     "name": text(),
     "version": text(numbers=True),
@@ -263,6 +311,7 @@ CHECKS: dict[str, Check] = {
     "restarts": integer(1),
     "plot_every": integer(0),
     "engine": choice("auto", "torch", "compiled"),
+    "quantize": check_quantize,
     "extends": text(optional=True),
 }
 """Key -> its check, in the order in which a configuration is shown."""

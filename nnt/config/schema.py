@@ -7,14 +7,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nnt.filters import Filter, IdentityFilter
+from nnt.fixedpoint import DEFAULT_PRECISION
 
 if TYPE_CHECKING:
     from nnt.sampling import Distribution
     from nnt.simulation import Simulation
 
-__all__ = ["SPLITS", "Config", "DataConfig", "LRSchedule"]
+__all__ = ["SPLITS", "Config", "DataConfig", "LRSchedule", "Quantization"]
 
 SPLITS = ("train", "val", "test")
+
+LARGEST_WEIGHT = 63.0
+"""BASF2 clips weights to it, so that a word of 7 bits before the point holds them."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,27 @@ class LRSchedule:
     every: int = 100
     patience: int = 10
     factor: float = 0.5
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """The firmware's arithmetic to train through: fractional bits and range."""
+
+    phi: int = DEFAULT_PRECISION[0]
+    factor: int = DEFAULT_PRECISION[1]
+    reference_id: int = DEFAULT_PRECISION[2]
+    nodes: int = DEFAULT_PRECISION[3]
+    weights: int = DEFAULT_PRECISION[4]
+    table: int = DEFAULT_PRECISION[5]
+    largest_weight: float = LARGEST_WEIGHT
+
+    @property
+    def precision(self) -> tuple[int, ...]:
+        """The bits in the order of `nnt.fixedpoint.DEFAULT_PRECISION`."""
+        return (
+            self.phi, self.factor, self.reference_id,
+            self.nodes, self.weights, self.table,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -74,6 +99,7 @@ class Config:
     restarts: int = 1
     plot_every: int = 50
     engine: str = "auto"
+    quantize: Quantization | None = None
     extends: str | None = field(default=None, compare=False)
     expert_overrides: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
 

@@ -11,6 +11,7 @@ import numpy as np
 from nnt.config import Config
 from nnt.engine.checkpoint import Checkpoint, Keeper
 from nnt.engine.progress import Progress
+from nnt.engine.quantized_gear import QuantizedGear
 from nnt.engine.start import Start
 from nnt.engine.torch_gear import TorchGear
 from nnt.engine.types import Epoch, ExpertData, FitResult, Gear
@@ -145,6 +146,10 @@ def _gear(
     device: str,
 ) -> Gear:
     """Choose what moves the weights: compiled loops where they apply."""
+    if config.quantize is not None:
+        gear = QuantizedGear(data, config, rng, initial, device)
+        log.info("engine: %s", gear.name)
+        return gear
     if config.engine == "torch":
         return TorchGear(data, config, rng, initial, device)
     # Imported here: compiled loops take a second to load.

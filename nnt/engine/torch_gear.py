@@ -70,9 +70,7 @@ class TorchGear:
     ) -> None:
         self.name = f"torch on {device}"
         self._device = torch.device(device)
-        self._model = build_model(
-            config.model, config.in_size, config.out_size, config.act
-        )
+        self._model = self._network(config)
         initialise(self._model, generator)
         if initial is not None:
             tensors = {n: torch.from_numpy(v.copy()) for n, v in initial.items()}
@@ -93,6 +91,9 @@ class TorchGear:
             )
         self._x = self._tensor(data.x_train)
         self._y = self._tensor(data.y_train)
+
+    def _network(self, config: Config) -> nn.Module:
+        return build_model(config.model, config.in_size, config.out_size, config.act)
 
     def _tensor(self, array: npt.NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(array).to(self._device)

@@ -8,7 +8,6 @@ from typing import Any
 
 from nnt.evaluation.rows import Rows
 from nnt.evaluation.subject import Subject
-from nnt.fixedpoint import DEFAULT_PRECISION
 from nnt.networks import FixedPointNetworks
 from nnt.tracking import MlflowTracker, Run
 from nnt.training.fixed_point import JudgedFixedPoint
@@ -85,7 +84,7 @@ def judge_fixed_point(
     subject : Subject
         The networks.
     precision : sequence of 6 int, optional
-        Fractional bits; default: those of the firmware.
+        Fractional bits; default: those for which the networks were trained.
     saturate_13_bit : bool
         Keep outputs in a signed word.
 
@@ -97,9 +96,7 @@ def judge_fixed_point(
         The precision is none.
     """
     networks = FixedPointNetworks(
-        subject.networks,
-        DEFAULT_PRECISION if precision is None else precision,
-        saturate_13_bit=saturate_13_bit,
+        subject.networks, precision, saturate_13_bit=saturate_13_bit
     )
     both = JudgedFixedPoint(floats, networks)
     return FixedPointEvaluation(

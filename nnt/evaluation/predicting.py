@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from nnt.errors import DataError
 from nnt.evaluation.subject import load_networks
-from nnt.networks import Networks
+from nnt.networks import FixedPointNetworks, Networks
 from nnt.progress import show_progress
 from nnt.tracks import read_tracks, write_tracks
 
@@ -19,9 +21,15 @@ def predict(
     files: str | Path | Sequence[str | Path],
     output: str | Path,
     *,
+    fixed_point: bool = False,
+    precision: Sequence[int] | None = None,
+    saturate_13_bit: bool = False,
     overwrite: bool = False,
 ) -> dict[Path, int]:
     """Append ``NewZ`` and ``NewTheta``, in network units, to the tracks of files.
+
+    In the firmware's integers, ``NewRawZ`` and ``NewRawTheta`` follow: the integers
+    themselves, which are ``2**precision[3]`` times the others.
 
     Parameters
     ----------
@@ -34,6 +42,12 @@ def predict(
         File for the rows of all files, one after the other; or a directory that
         is there, for a file of the same name for each. Names that end in ``.gz``
         are compressed.
+    fixed_point : bool
+        In the integer arithmetic of the firmware.
+    precision : sequence of 6 int, optional
+        Its fractional bits; default: those for which the networks were trained.
+    saturate_13_bit : bool
+        Keep integers in a signed word, as `nnt.fixedpoint.classic` does.
     overwrite : bool
         Replace files that are there already, never those that are read.
 
@@ -48,12 +62,19 @@ def predict(
         There is no such run, or it holds no weights.
     DataError
         A file cannot be read or written, or holds rows of an expert that the run
-        lacks.
+        lacks, or the precision is none.
+    ExportError
+        The firmware cannot hold the networks.
     """
     listed = [files] if isinstance(files, str | Path) else list(files)
     jobs = _jobs([Path(file) for file in listed], Path(output))
     _check(jobs, overwrite=overwrite)
-    networks = load_networks(run)
+    floats = load_networks(run)
+    networks = (
+        FixedPointNetworks(floats, precision, saturate_13_bit=saturate_13_bit)
+        if fixed_point
+        else floats
+    )
     return {path: _predict(networks, sources, path) for path, sources in jobs.items()}
 
 
@@ -89,13 +110,18 @@ def _check(jobs: dict[Path, list[Path]], *, overwrite: bool) -> None:
             raise DataError(f"{path.parent}: there is no such directory; make it first")
 
 
-def _predict(networks: Networks, sources: list[Path], path: Path) -> int:
+def _predict(
+    networks: Networks | FixedPointNetworks, sources: list[Path], path: Path
+) -> int:
     with show_progress("Reading", "bytes") as progress:
         tracks = read_tracks(sources, progress=progress)
     output = networks.predict(tracks)
+    whole = None
+    if isinstance(networks, FixedPointNetworks):
+        whole = (output * 2.0 ** networks.precision[3]).astype(np.int64)
     try:
         with show_progress(f"Writing {path.name}", "rows") as progress:
-            write_tracks(tracks, path, new=output, progress=progress)
+            write_tracks(tracks, path, new=output, new_raw=whole, progress=progress)
     except OSError as err:
         raise DataError(f"{path}: cannot be written ({err.strerror})") from err
     return len(tracks)

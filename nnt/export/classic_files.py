@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from nnt.networks import Networks
 from nnt.weights import ExpertWeights, read_weights, write_weights
 
 __all__ = ["write_basf2", "write_fpga", "write_json"]
+
+log = logging.getLogger(__name__)
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
@@ -61,11 +64,14 @@ def write_json(
     write_weights(
         path,
         {
-            k: ExpertWeights(network.state(), "BaselineModel", network.act)
+            k: ExpertWeights(
+                network.state(), "BaselineModel", network.act,
+                source.experts[k].precision,
+            )
             for k, network in networks.items()
         },
-    )
-    report = _report(networks, _settings(networks, settings, precision))
+    )  # fmt: skip
+    report = _report(networks, _settings(source, networks, settings, precision))
     report["checks"] = {path.name: _check_json(path, source, networks)}
     return report
 
@@ -111,7 +117,7 @@ def write_basf2(
         An expert cannot be held, or the settings do not fit the networks.
     """
     report = write_json(source, folder, settings, precision)
-    own = _settings(classic_experts(source), settings, precision)
+    own = _settings(source, classic_experts(source), settings, precision)
     path = folder / SETTINGS_FILE
     path.write_text(own.text(), encoding="utf-8")
     again = parse_settings(path.read_text(encoding="utf-8"), str(path))
@@ -137,7 +143,7 @@ def write_fpga(
         An expert cannot be held, or a weight does not fit the firmware's words.
     """
     networks = classic_experts(source)
-    own = _settings(networks, settings, precision)
+    own = _settings(source, networks, settings, precision)
     bits = own.precision[4]
     whole = {k: _whole(k, networks[k], bits, own.pattern(k)) for k in EXPERTS}
     path = folder / FPGA_FILE
@@ -217,6 +223,7 @@ def _check_fpga(
 
 
 def _settings(
+    source: Source,
     networks: Mapping[int, FirmwareNetwork],
     settings: Settings | None,
     precision: tuple[int, ...] | None,
@@ -226,6 +233,15 @@ def _settings(
         if network.sizes != networks[0].sizes:
             raise ExportError(f"expert {k}: has other numbers of nodes than expert 0")
     base = settings if settings is not None else default_settings()
+    trained = source.trained_precision()
+    if precision is None and trained is not None:
+        if settings is not None and settings.precision != trained:
+            log.warning(
+                "precision: the networks were trained for %s, which replaces %s of "
+                "the settings; --precision chooses another",
+                list(trained), list(settings.precision),
+            )  # fmt: skip
+        precision = trained
     return base.for_network(n_hidden, n_outputs, precision)
 
 

@@ -8,6 +8,7 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ def export(
     *,
     settings: Settings | None = None,
     precision: tuple[int, ...] | None = None,
+    saturate_13_bit: bool = False,
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Write files for deployment; nothing is left where a check fails.
@@ -63,7 +65,10 @@ def export(
         The configuration with which BASF2 wrote the training data; default: that
         of NNT's detector.
     precision : tuple of 6 int, optional
-        Fractional bits in place of those of the settings.
+        Fractional bits in place of those that the experts were trained for, or
+        else those of the settings.
+    saturate_13_bit : bool
+        For ``onnx``: keep integer outputs in a signed word.
     overwrite : bool
         Replace files that are there.
 
@@ -81,9 +86,17 @@ def export(
         raise ExportError(f"target {target!r}: {did_you_mean(target, TARGETS)}")
     if precision is not None:
         _check_bits(precision)
+    write = TARGETS[target]
+    if saturate_13_bit:
+        if target != "onnx":
+            raise ExportError(
+                f"{target}: saturate_13_bit is for graphs that compute outputs (onnx); "
+                "these files hold weights, and the firmware's words do the rest"
+            )
+        write = partial(write_onnx, saturate_13_bit=True)
     with tempfile.TemporaryDirectory(prefix="nnt-export-") as made:
         work = Path(made)
-        report = TARGETS[target](source, work, settings, precision)
+        report = write(source, work, settings, precision)
         names = sorted(path.name for path in work.iterdir())
         manifest = {
             "nnt_version": __version__,

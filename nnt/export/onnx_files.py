@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,11 +45,13 @@ def write_onnx(
     folder: Path,
     settings: Settings | None,
     precision: tuple[int, ...] | None,
+    *,
+    saturate_13_bit: bool = False,
 ) -> Report:
     """Write each expert, and all behind a switch, in floats and in integers.
 
     Integers are left out, with the reason in the report, where the firmware cannot
-    hold a network.
+    hold a network. `saturate_13_bit` keeps them in a signed word.
 
     Raises
     ------
@@ -56,6 +59,7 @@ def write_onnx(
         ONNX is not installed, or onnxruntime computes something else.
     """
     _check_installed()
+    precision = precision or source.trained_precision()
     if precision is None:
         precision = settings.precision if settings is not None else DEFAULT_PRECISION
     own = Networks(source.experts)
@@ -75,7 +79,10 @@ def write_onnx(
     for k, network in held.items():
         report["experts"][str(k)]["changes"] = list(network.changes)
     whole = {k: integer_network(network, precision) for k, network in held.items()}
-    _write_all(whole, own, (held, precision), folder, source, report)
+    if saturate_13_bit:
+        report["saturate_13_bit"] = True
+    integers = _Integers(held, precision, saturate_13_bit)
+    _write_all(whole, own, integers, folder, source, report)
     return report
 
 
@@ -91,13 +98,19 @@ def _check_installed() -> None:
     _ = onnx
 
 
-Integers = tuple[Mapping[int, FirmwareNetwork], tuple[int, ...]]
+@dataclass(frozen=True, slots=True)
+class _Integers:
+    """What integer graphs compute."""
+
+    networks: Mapping[int, FirmwareNetwork]
+    precision: tuple[int, ...]
+    saturate_13_bit: bool
 
 
 def _write_all(
     networks: Mapping[int, Subgraph],
     own: Networks,
-    integers: Integers | None,
+    integers: _Integers | None,
     folder: Path,
     source: Source,
     report: Report,
@@ -110,7 +123,8 @@ def _write_all(
         "theta_range_deg": str(list(THETA_RANGE_DEG)),
     }
     if integers is not None:
-        facts["precision"] = str(list(integers[1]))
+        facts["precision"] = str(list(integers.precision))
+        facts["saturate_13_bit"] = str(integers.saturate_13_bit).lower()
     numbers: list[tuple[str, tuple[int, ...]]] = [
         *((f"expert_{k}{kind}.onnx", (k,)) for k in networks),
         (f"experts{kind}.onnx", tuple(networks)),
@@ -136,7 +150,7 @@ def _model(
     graph: Graph,
     output: str,
     own: Networks,
-    integers: Integers | None,
+    integers: _Integers | None,
     *,
     one: bool,
     facts: Mapping[str, str],
@@ -147,7 +161,10 @@ def _model(
     shape: list[int | str] = ["N", own.out_size]
     if integers is None:
         return graph.model(inputs, {"scaled": (output, np.float32, shape)}, facts)
-    unit = graph.constant(np.float32(2.0 ** -integers[1][3]))
+    bits = integers.precision[3]
+    if integers.saturate_13_bit:
+        output = graph.add("Min", output, graph.constant(np.int64(2**bits - 1)))
+    unit = graph.constant(np.float32(2.0**-bits))
     as_float = graph.add("Cast", output, to=1)
     scaled = graph.add("Mul", as_float, unit)
     outputs: dict[str, Any] = {
@@ -161,7 +178,7 @@ def _check(
     path: Path,
     chosen: tuple[int, ...],
     own: Networks,
-    integers: Integers | None,
+    integers: _Integers | None,
     *,
     one: bool,
 ) -> float:
@@ -179,12 +196,14 @@ def _check(
             )
         return largest
     raw = np.zeros((len(rows), own.out_size), dtype=np.int64)
-    networks, precision = integers
     for k in chosen:
-        (w1, b1), (w2, b2) = networks[k].layers
+        (w1, b1), (w2, b2) = integers.networks[k].layers
         mine = expert == k
-        raw[mine] = classic(rows[mine], w1, b1, w2, b2, precision)
-    scaled = (raw / 2.0 ** precision[3]).astype(np.float32)
+        raw[mine] = classic(
+            rows[mine], w1, b1, w2, b2, integers.precision,
+            saturate_13_bit=integers.saturate_13_bit,
+        )  # fmt: skip
+    scaled = (raw / 2.0 ** integers.precision[3]).astype(np.float32)
     if not np.array_equal(found[0], raw) or not np.array_equal(found[1], scaled):
         raise ExportError(
             f"{path.name}: onnxruntime computes other integers than the firmware"

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from nnt.detector import EXPERTS, N_INPUTS, superlayer_inputs
 from nnt.errors import ExportError
 from nnt.firmware import FirmwareNetwork, classic_network
+from nnt.networks import Networks
 from nnt.weights import ExpertWeights
 
 __all__ = ["Source", "check_rows", "classic_experts"]
@@ -31,6 +32,18 @@ class Source:
     experts: Mapping[int, ExpertWeights]
     facts: Mapping[str, str] = field(default_factory=dict)
     """Run ID, commit, data digest and the like; goes into the manifest."""
+
+    def trained_precision(self) -> tuple[int, ...] | None:
+        """Fractional bits for which the experts were trained, if they were.
+
+        Raises
+        ------
+        DataError
+            The experts were trained for different ones.
+        """
+        if all(own.precision is None for own in self.experts.values()):
+            return None
+        return Networks(self.experts).precision
 
 
 def classic_experts(source: Source) -> dict[int, FirmwareNetwork]:

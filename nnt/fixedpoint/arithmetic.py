@@ -12,6 +12,7 @@ from nnt.errors import DataError
 
 __all__ = [
     "CHUNK",
+    "EXACT",
     "Layer",
     "checked_inputs",
     "checked_layers",

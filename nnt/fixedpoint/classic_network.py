@@ -32,7 +32,9 @@ DEFAULT_PRECISION = (12, 8, 8, 12, 10, 10)
 """Fractional bits of phi and alpha, the factor from radians to wires, the
 reference ID, the nodes, the weights, and the argument of the tanh table."""
 
-MAX_BITS = 20
+MAX_BITS = 30
+MAX_TABLE_BITS = 20
+"""The table has about ten times two to the power of these entries."""
 
 
 def classic(
@@ -142,7 +144,8 @@ def check_precision(precision: Sequence[int]) -> tuple[int, ...]:
     Raises
     ------
     DataError
-        There are not six, one is outside 0 .. 20, or a shift is negative.
+        There are not six, one is outside 0 .. 30 (0 .. 20 for the table), or there
+        are more for the table than a sum has.
     """
     bits = tuple(precision)
     whole = all(isinstance(b, int | np.integer) for b in bits)
@@ -156,10 +159,10 @@ def check_precision(precision: Sequence[int]) -> tuple[int, ...]:
             f"precision: expected at most {bits[3] + bits[4]} bits for the table "
             f"(nodes + weights), found {bits[5]}"
         )
-    if bits[0] + bits[1] < bits[2]:
+    if bits[5] > MAX_TABLE_BITS:
         raise DataError(
-            f"precision: expected at most {bits[0] + bits[1]} bits for the "
-            f"reference ID (phi + factor), found {bits[2]}"
+            f"precision: expected at most {MAX_TABLE_BITS} bits for the table, found "
+            f"{bits[5]}"
         )
     return tuple(int(b) for b in bits)
 

@@ -19,7 +19,7 @@ from nnt.detector import (
     id_scaling,
 )
 from nnt.errors import DataError
-from nnt.fixedpoint.arithmetic import F64, round_half_away
+from nnt.fixedpoint.arithmetic import EXACT, F64, round_half_away
 from nnt.fixedpoint.classic_network import DEFAULT_PRECISION, check_precision
 
 __all__ = [
@@ -84,7 +84,7 @@ def track_parameters(
     Raises
     ------
     DataError
-        Shapes differ, or numbers are not finite.
+        Shapes differ, numbers are not finite, or the precision is too high.
     """
     bits = check_precision(precision)
     phi0 = np.asarray(phi0_rad, dtype=np.float64)
@@ -102,7 +102,13 @@ def track_parameters(
     alpha = round_half_away(angle * 2.0 ** bits[0])
     phi = round_half_away(phi0 * 2.0 ** bits[0])[:, None, None]
     to_wires = round_half_away(N_WIRES / (2 * math.pi) * 2.0 ** bits[1])[:, None]
-    reference_id = np.trunc((phi - alpha) * to_wires / 2.0 ** (sum(bits[:2]) - bits[2]))
+    products = (phi - alpha) * to_wires
+    if np.abs(products).max(initial=0) >= EXACT:
+        raise DataError(
+            f"precision: products of {bits[0]} bits (phi) and {bits[1]} (factor) may "
+            "reach 2**53; use fewer"
+        )
+    reference_id = np.trunc(products / 2.0 ** (bits[0] + bits[1] - bits[2]))
     return TrackParameters(alpha.astype(np.int64), reference_id.astype(np.int64))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import shutil
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,9 @@ import numpy as np
 
 import nnt
 from nnt.errors import TrackingError
-from nnt.fixedpoint import DEFAULT_PRECISION
+from nnt.networks import Networks
 from nnt.tracks import INPUT_COLUMNS, Tracks
+from nnt.weights import read_weights
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,6 +58,7 @@ def save_model(
     """
     from mlflow.exceptions import MlflowException
 
+    precision = Networks(read_weights(weights)).precision
     shutil.rmtree(folder, ignore_errors=True)
     try:
         # MLflow warns of type hints in code of its own.
@@ -69,7 +72,7 @@ def save_model(
                 python_model=str(CODE_FILE),
                 artifacts={"weights": str(weights)},
                 code_paths=[str(PACKAGE)],
-                signature=_signature(out_size),
+                signature=_signature(out_size, precision),
                 input_example=model_input(example),
                 pip_requirements=_requirements(),
                 mlflow_model=Model(artifact_path="model", run_id=run_id),
@@ -87,7 +90,7 @@ def model_input(tracks: Tracks) -> pd.DataFrame:
     return pd.DataFrame({**columns, "Expert": tracks.expert})
 
 
-def _signature(out_size: int) -> ModelSignature:
+def _signature(out_size: int, precision: Sequence[int]) -> ModelSignature:
     from mlflow.models import ModelSignature
     from mlflow.types.schema import ColSpec, ParamSchema, ParamSpec, Schema
 
@@ -99,9 +102,8 @@ def _signature(out_size: int) -> ModelSignature:
         params=ParamSchema(
             [
                 ParamSpec("fixed_point", "boolean", default=False),
-                ParamSpec(
-                    "precision", "long", default=list(DEFAULT_PRECISION), shape=(-1,)
-                ),
+                ParamSpec("precision", "long", default=list(precision), shape=(-1,)),
+                ParamSpec("saturate_13_bit", "boolean", default=False),
             ]
         ),
     )

@@ -17,7 +17,6 @@ from mlflow.pyfunc.model import PythonModel
 
 from nnt.detector import theta_to_deg, z_to_cm
 from nnt.errors import DataError
-from nnt.fixedpoint import DEFAULT_PRECISION
 from nnt.networks import FixedPointNetworks, Networks
 from nnt.tracks import INPUT_COLUMNS
 from nnt.weights import read_weights
@@ -48,7 +47,8 @@ class ExpertsModel(PythonModel):
             The 27 inputs under their names in the track files, and ``Expert``.
         params : mapping, optional
             ``fixed_point``: in the integer arithmetic of the firmware;
-            ``precision``: its six counts of fractional bits.
+            ``precision``: its six counts of fractional bits; ``saturate_13_bit``:
+            keep outputs in a signed word.
 
         Returns
         -------
@@ -68,9 +68,11 @@ class ExpertsModel(PythonModel):
             raise DataError("inputs: expected finite numbers")
         expert = model_input["Expert"].to_numpy(dtype=np.int64)
         if params.get("fixed_point", False):
-            bits = params.get("precision", DEFAULT_PRECISION)
-            precision = tuple(int(b) for b in bits)
-            fixed = FixedPointNetworks(self._networks, precision)
+            fixed = FixedPointNetworks(
+                self._networks,
+                [int(b) for b in params.get("precision", self._networks.precision)],
+                saturate_13_bit=bool(params.get("saturate_13_bit", False)),
+            )
             scaled = fixed.predict_inputs(inputs, expert)
         else:
             scaled = self._networks.predict_inputs(inputs, expert)

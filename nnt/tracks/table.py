@@ -21,6 +21,9 @@ __all__ = [
     "EXTRA_INTS",
     "ID_COLUMNS",
     "INPUT_COLUMNS",
+    "NEW_COLUMNS",
+    "NEW_RAW_COLUMNS",
+    "RAW_COLUMNS",
     "REFERENCE_COLUMNS",
     "SIZE_COLUMNS",
     "TARGET_COLUMNS",
@@ -41,8 +44,11 @@ INPUT_COLUMNS = tuple(
 )
 TARGET_COLUMNS = ("RecoZ", "RecoTheta")
 REFERENCE_COLUMNS = ("ScaleZ", "ScaleTheta")
-EXTRA_INTS = ("RawZ", "RawTheta")
-EXTRA_FLOATS = ("2DPhi", "3DTheta", "2DinvPt", "NewZ", "NewTheta")
+RAW_COLUMNS = ("RawZ", "RawTheta")
+NEW_COLUMNS = ("NewZ", "NewTheta")
+NEW_RAW_COLUMNS = ("NewRawZ", "NewRawTheta")
+EXTRA_INTS = (*RAW_COLUMNS, *NEW_RAW_COLUMNS)
+EXTRA_FLOATS = ("2DPhi", "3DTheta", "2DinvPt", *NEW_COLUMNS)
 
 ID_DTYPE = np.dtype([(name, np.int64) for name in ID_COLUMNS])
 EVENT_COLUMNS = ("Experiment", "Run", "Subrun", "Event")
@@ -139,10 +145,11 @@ class Tracks:
             else self.reference
         )
         zero = np.zeros(n_rows, dtype=np.int64)
-        for i, raw in enumerate(EXTRA_INTS):
+        for i, raw in enumerate(RAW_COLUMNS):
             named[REFERENCE_COLUMNS[i]] = reference[:, i]
             named[raw] = self.extras.get(raw, zero)
-        return named | {n: self.extras[n] for n in EXTRA_FLOATS if n in self.extras}
+        further = (*EXTRA_FLOATS, *NEW_RAW_COLUMNS)
+        return named | {n: self.extras[n] for n in further if n in self.extras}
 
     def to_frame(self) -> pd.DataFrame:
         """As a pandas table with the column names of the files."""

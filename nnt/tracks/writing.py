@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from nnt.errors import DataError
 from nnt.progress import Progress, silent
-from nnt.tracks.table import Tracks
+from nnt.tracks.table import NEW_COLUMNS, NEW_RAW_COLUMNS, Tracks
 
 __all__ = ["write_in_turn", "write_tracks"]
 
@@ -31,6 +31,7 @@ def write_tracks(
     path: str | Path,
     *,
     new: npt.NDArray[np.float32] | None = None,
+    new_raw: npt.NDArray[np.int64] | None = None,
     progress: Progress = silent,
 ) -> None:
     """Write header, blank line and rows; a file of the same name is replaced whole.
@@ -43,13 +44,20 @@ def write_tracks(
         Compressed if it ends in ``.gz``. Numbers have as many digits as it takes
         to read back the same value.
     new : float32 array, shape (N, 1) or (N, 2), optional
-        Scaled outputs of new networks, appended as ``NewZ`` and ``NewTheta``.
+        Scaled outputs of new networks, appended as ``NewZ`` and ``NewTheta`` in
+        place of those that the table holds.
+    new_raw : int64 array, shape (N, 1) or (N, 2), optional
+        The same as integers, appended as ``NewRawZ`` and ``NewRawTheta``.
     progress : Progress
         Called with rows done and rows in all.
     """
     columns = tracks.columns()
     if new is not None:
-        columns |= dict(zip(("NewZ", "NewTheta"), new.T, strict=False))
+        for name in (*NEW_COLUMNS, *NEW_RAW_COLUMNS):
+            columns.pop(name, None)
+        columns |= dict(zip(NEW_COLUMNS, new.T, strict=False))
+    if new_raw is not None:
+        columns |= dict(zip(NEW_RAW_COLUMNS, new_raw.T, strict=False))
     _write([columns], Path(path), len(tracks), progress)
 
 

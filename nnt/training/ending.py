@@ -97,8 +97,9 @@ class Ending:
         weights = {}
         for expert, result in self.fits.items():
             own = self.config.for_expert(expert)
+            bits = None if own.quantize is None else own.quantize.precision
             weights[expert] = ExpertWeights(
-                state=result.state, model=own.model, act=own.act
+                state=result.state, model=own.model, act=own.act, precision=bits
             )
         return weights
 

@@ -1,0 +1,208 @@
+"""What fewer bits cost, with and without training through the rounding.
+
+``python -m bench quantization`` trains the network of expert 0 in floats, then goes
+on from it for some epochs: once in floats, and once for each number of bits through
+the firmware's rounding. It prints, for 4 to 12 bits of the weights, the mean squared
+errors of z and theta in integers over those of the float network: of the float
+network rounded (after), and of the network trained through the rounding (through).
+``--plot FILE`` draws them. Rows are simulated; where real ones are at hand, the same
+networks are judged on them, too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import torch
+
+from nnt import fixedpoint, load_config, read_tracks
+from nnt.engine import ExpertData, fit
+from nnt.simulation import Simulation, simulate_with
+from nnt.tracks import Tracks, split_by_event
+from nnt.weights import State
+
+SAMPLE = Path(__file__).parents[2] / "shared" / "data" / "belle2_exp20_sample.gz"
+EXPERT = 0
+BITS = tuple(range(4, 13))
+NODES: dict[str, Callable[[int], int]] = {
+    "12 bits of the nodes": lambda _: 12,
+    "as many bits of the nodes": lambda bits: bits,
+}
+TARGETS = ("z", "theta")
+Ratios = dict[str, dict[str, np.ndarray]]
+"""Rows -> how it was trained -> (9 numbers of bits, z and theta)."""
+
+
+def main() -> None:
+    """Train, print the tables and draw the plot."""
+    options = _options()
+    torch.set_num_threads(1)
+    mpl.use("Agg")
+    rows = _rows(options)
+    start, state = _float_networks(rows, options)
+    found = {}
+    for name, nodes in NODES.items():
+        found[name] = _curve(rows, start, state, nodes, options)
+        _print(name, found[name])
+    if options.plot:
+        _draw(found, options.plot)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench quantization")
+    parser.add_argument("--data", type=Path, default=SAMPLE, help="real rows")
+    parser.add_argument("--tracks", type=int, default=200_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--epochs", type=int, default=500, help="in floats")
+    parser.add_argument("--more", type=int, default=15, help="epochs that go on")
+    parser.add_argument("--plot", type=Path, help="file of the plot")
+    return parser.parse_args()
+
+
+def _rows(options: argparse.Namespace) -> dict[str, Tracks]:
+    tracks = simulate_with(Simulation(tracks=options.tracks, seed=options.seed))
+    parts = split_by_event(tracks, (0.6, 0.2, 0.2), options.seed)
+    rows = dict(zip(("train", "val", "simulated"), parts, strict=True))
+    if options.data.is_file():
+        rows["real"] = read_tracks(options.data)
+    return {name: part[part.expert == EXPERT] for name, part in rows.items()}
+
+
+def _fit(
+    rows: dict[str, Tracks], initial: State | None, overrides: dict[str, object]
+) -> State:
+    train, val = rows["train"], rows["val"]
+    data = ExpertData(
+        x_train=train.inputs, y_train=train.targets, x_val=val.inputs, y_val=val.targets
+    )
+    config = load_config("baseline_v2", {"early_stopping_patience": None, **overrides})
+    result = fit(
+        data, config, EXPERT, initial=initial, on_epoch=lambda _: None,
+        stop=threading.Event(),
+    )  # fmt: skip
+    return result.state
+
+
+def _more(options: argparse.Namespace) -> dict[str, object]:
+    return {
+        "epochs": options.more,
+        "learning_rate": 3e-4,
+        "lr_schedule": {"name": "cosine", "final": 1e-6},
+    }
+
+
+def _float_networks(
+    rows: dict[str, Tracks], options: argparse.Namespace
+) -> tuple[State, State]:
+    """Where all go on from, and where floats get to."""
+    start = _fit(rows, None, {"epochs": options.epochs})
+    state = _fit(rows, start, _more(options))
+    largest = max(float(np.abs(value).max()) for value in state.values())
+    print(f"{len(rows['train']):,} rows to train, largest weight {largest:.3g}")
+    for name in _judged(rows):
+        error = _float_error(state, rows[name])
+        shown = ", ".join(
+            f"{target} {value:.6f}"
+            for target, value in zip(TARGETS, error, strict=True)
+        )
+        print(f"mean squared error in floats, {name}, scaled: {shown}", flush=True)
+    return start, state
+
+
+def _judged(rows: dict[str, Tracks]) -> list[str]:
+    return [name for name in rows if name in ("simulated", "real")]
+
+
+def _curve(
+    rows: dict[str, Tracks],
+    start: State,
+    state: State,
+    nodes: Callable[[int], int],
+    options: argparse.Namespace,
+) -> Ratios:
+    names = _judged(rows)
+    found: Ratios = {n: {"after": [], "through": []} for n in names}  # type: ignore[dict-item]
+    for bits in BITS:
+        precision = (12, 8, 8, nodes(bits), bits, min(10, nodes(bits) + bits))
+        own = dict(zip(("nodes", "weights", "table"), precision[3:], strict=True))
+        through = _fit(rows, start, {**_more(options), "quantize": own})
+        for name in names:
+            floats = _float_error(state, rows[name])
+            for how, network in (("after", state), ("through", through)):
+                error = _integer_error(network, rows[name], precision)
+                found[name][how].append(error / floats)
+    return {n: {how: np.array(v) for how, v in own.items()} for n, own in found.items()}
+
+
+def _float_error(state: State, tracks: Tracks) -> np.ndarray:
+    w1, b1, w2, b2 = (value.astype(np.float64) for value in _layers(state))
+    hidden = np.tanh((tracks.inputs @ w1.T + b1) / 2)
+    return _error(np.tanh((hidden @ w2.T + b2) / 2), tracks)
+
+
+def _integer_error(
+    state: State, tracks: Tracks, precision: tuple[int, ...]
+) -> np.ndarray:
+    inputs = fixedpoint.snap_text_inputs(tracks.inputs)
+    whole = fixedpoint.classic(inputs, *_layers(state), precision)
+    return _error(whole / 2.0 ** precision[3], tracks)
+
+
+def _layers(state: State) -> list[np.ndarray]:
+    return [state[f"net.{i}.{kind}"] for i in (0, 2) for kind in ("weight", "bias")]
+
+
+def _error(output: np.ndarray, tracks: Tracks) -> np.ndarray:
+    error: np.ndarray = ((output - tracks.targets) ** 2).mean(axis=0)
+    return error
+
+
+def _print(name: str, found: Ratios) -> None:
+    columns = [
+        (rows, how, i, target)
+        for rows in found
+        for i, target in enumerate(TARGETS)
+        for how in ("after", "through")
+    ]
+    print(f"\nMean squared error over that of the float network, {name}:\n")
+    print(
+        "| weight bits | " + " | ".join(f"{r} {t}, {h}" for r, h, _, t in columns), "|"
+    )
+    print("|---" * (len(columns) + 1) + "|")
+    for k, bits in enumerate(BITS):
+        cells = [f"{found[rows][how][k, i]:.4f}" for rows, how, i, _ in columns]
+        print(f"| {bits} | " + " | ".join(cells), "|", flush=True)
+
+
+def _draw(found: dict[str, Ratios], path: Path) -> None:
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(
+        1, len(found), figsize=(10, 4.2), sharey=True, layout="constrained"
+    )
+    styles = {"after": ("rounded after training", "o--"),
+              "through": ("trained through the rounding", "s-")}  # fmt: skip
+    for axis, (name, own) in zip(axes, found.items(), strict=True):
+        for i, target in enumerate(TARGETS):
+            for how, (label, style) in styles.items():
+                loss = 100 * (own["simulated"][how][:, i] - 1)
+                color = f"C{i}" if how == "through" else f"C{i + 2}"
+                axis.plot(BITS, loss, style, color=color, label=f"{target}, {label}")
+        axis.set_yscale("symlog", linthresh=0.1)
+        axis.axhline(0, color="black", linewidth=0.8)
+        axis.set_title(name)
+        axis.set_xlabel("fractional bits of the weights")
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("mean squared error, integers over floats - 1 (%)")
+    axes[-1].legend()
+    figure.savefig(path, dpi=90)
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,249 @@
+"""Training through the firmware's rounding: the same bits, better weights."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import nnt
+from nnt import fixedpoint
+from nnt.config import Config, load_config
+from nnt.deployment import export_run
+from nnt.engine import ExpertData, fit
+from nnt.engine.quantized_gear import QuantizedGear
+from nnt.errors import ConfigError, DataError
+from nnt.models import build_model, initialise
+from nnt.networks import FixedPointNetworks, Networks
+from nnt.quantization import QuantizedNetwork
+from nnt.tracking import open_run
+from nnt.tracks import Tracks, write_tracks
+from nnt.weights import ExpertWeights, State, read_weights, write_weights
+
+MakeTracks = Callable[..., Tracks]
+FACTOR = {"tanh/2": np.float32(1), "tanh": np.float32(2)}
+FILES = {"data": {"files": ["rows.gz"], "split": [0.6, 0.2, 0.2]}}
+
+
+@st.composite
+def precisions(draw: st.DrawFn) -> tuple[int, ...]:
+    nodes, weights = draw(st.integers(0, 20)), draw(st.integers(0, 20))
+    table = draw(st.integers(0, min(nodes + weights, 14)))
+    return (12, 8, 8, nodes, weights, table)
+
+
+@given(
+    precisions(), st.sampled_from(sorted(FACTOR)), st.integers(0, 99),
+    st.sampled_from([0.0, 1.0, 8.0, 900.0]),
+)  # fmt: skip
+@settings(max_examples=40, deadline=None)
+def test_the_network_says_what_the_integers_say(
+    precision: tuple[int, ...], act: str, seed: int, width: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    network = QuantizedNetwork(27, 2, act, precision, 63.0)
+    initialise(network, rng)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter *= width
+    network.clip()
+    inputs = rng.uniform(-1, 1, (50, 27)).astype(np.float32)
+    found = network(torch.from_numpy(inputs)).detach().numpy()
+    for state in (dict(network.named_parameters()), network.rounded()):
+        layers = [FACTOR[act] * v.detach().numpy() for v in state.values()]
+        whole = fixedpoint.classic(inputs, *layers, precision)
+        np.testing.assert_array_equal(found * 2.0 ** precision[3], whole)
+
+
+@pytest.mark.parametrize("act", ["tanh/2", "tanh"])
+def test_with_many_bits_gradients_are_those_of_the_float_network(act: str) -> None:
+    rng = np.random.default_rng(1)
+    network = QuantizedNetwork(27, 2, act, (12, 8, 8, 20, 20, 16), 63.0)
+    initialise(network, rng)
+    floats = build_model("BaselineModel", 27, 2, act)
+    floats.load_state_dict(network.state_dict())
+    inputs = torch.from_numpy(rng.uniform(-1, 1, (200, 27)).astype(np.float32))
+    for module in (network, floats):
+        torch.autograd.backward((module(inputs) ** 2).mean())
+    for found, expected in zip(network.parameters(), floats.parameters(), strict=True):
+        assert found.grad is not None
+        torch.testing.assert_close(found.grad, expected.grad, rtol=1e-3, atol=1e-6)
+
+
+def test_another_activation_is_refused() -> None:
+    with pytest.raises(ConfigError, match="the firmware has no relu"):
+        QuantizedNetwork(27, 2, "relu", (12, 8, 8, 12, 10, 10), 63.0)
+
+
+def rows(make_tracks: MakeTracks, n: int = 2000) -> ExpertData:
+    tracks = make_tracks(n + n // 2)
+    train, val = tracks[:n], tracks[n:]
+    return ExpertData(
+        x_train=train.inputs, y_train=train.targets,
+        x_val=val.inputs, y_val=val.targets,
+    )  # fmt: skip
+
+
+def config(**keys: Any) -> Config:
+    common = {"extends": "baseline_v2", "batch_size": 64, "early_stopping_patience": 99}
+    return load_config({**common, **keys})
+
+
+def trained(data: ExpertData, own: Config, initial: State | None = None) -> Any:
+    return fit(
+        data, own, 0, initial=initial, on_epoch=lambda _: None, stop=threading.Event()
+    )
+
+
+def integer_loss(state: State, data: ExpertData, precision: tuple[int, ...]) -> float:
+    inputs = fixedpoint.snap_text_inputs(data.x_val)
+    layers = [state[f"net.{i}.{kind}"] for i in (0, 2) for kind in ("weight", "bias")]
+    whole = fixedpoint.classic(inputs, *layers, precision)
+    return float(np.mean((whole / 2.0 ** precision[3] - data.y_val) ** 2))
+
+
+def test_few_bits_cost_less_when_trained_through(make_tracks: MakeTracks) -> None:
+    data = rows(make_tracks)
+    floats = trained(data, config(epochs=15)).state
+    bits = {"weights": 2, "nodes": 6, "table": 8}
+    own = config(epochs=6, learning_rate=3e-4, quantize=bits)
+    assert own.quantize is not None
+    precision = own.quantize.precision
+    through = trained(data, own, floats).state
+    exact = Networks({0: ExpertWeights(floats, "BaselineModel", "tanh/2")})
+    output = exact.predict_inputs(data.x_val, np.zeros(len(data.x_val), dtype=np.int64))
+    loss = float(np.mean((output - data.y_val) ** 2))
+    after, tuned = (integer_loss(s, data, precision) for s in (floats, through))
+    assert after > 1.05 * loss
+    assert tuned - loss < 0.5 * (after - loss)
+    for value in through.values():
+        np.testing.assert_array_equal(value * 4, np.round(value * 4))
+
+
+@pytest.mark.parametrize("act", ["tanh/2", "tanh"])
+def test_weights_stay_in_the_range_of_the_firmware(
+    make_tracks: MakeTracks, act: str
+) -> None:
+    data = rows(make_tracks, 300)
+    quantize = {"largest_weight": 0.75, "weights": 6}
+    own = config(epochs=2, act=act, learning_rate=0.1, quantize=quantize)
+    state = trained(data, own).state
+    largest = max(np.abs(FACTOR[act] * value).max() for value in state.values())
+    assert largest == 0.75
+
+
+def test_a_state_that_comes_back_goes_on_with_the_same_bits(
+    make_tracks: MakeTracks,
+) -> None:
+    data, own = rows(make_tracks, 300), config(quantize={"weights": 5})
+    order = np.arange(len(data.x_train))
+    first, second = (
+        QuantizedGear(data, own, np.random.default_rng(seed), None, "cpu")
+        for seed in (1, 2)
+    )
+    first.train_epoch(order, 1e-3)
+    second.load_state(first.state())
+    for gear in (first, second):
+        gear.train_epoch(order, 1e-3)
+    for name, value in first.state().items():
+        np.testing.assert_array_equal(value, second.state()[name])
+    np.testing.assert_array_equal(first.predict(data.x_val), second.predict(data.x_val))
+
+
+def test_a_training_tells_of_its_own_bits(
+    make_tracks: MakeTracks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    write_tracks(make_tracks(400), tmp_path / "rows.gz")
+    done = nnt.train(
+        FILES
+        | {"name": "few_bits", "act": "tanh/2", "epochs": 1, "plot_every": 0}
+        | {"quantize": {"weights": 6, "nodes": 9}}
+    )
+    run, precision = open_run(done.run_id), (12, 8, 8, 9, 6, 10)
+    weights = read_weights(run.read_text("weights.json").encode())
+    assert {own.precision for own in weights.values()} == {precision}
+    for child in run.children():
+        epoch = next(csv.DictReader(io.StringIO(child.read_text("metrics.csv"))))
+        # What chooses the epoch is what the firmware will say.
+        told = child.metrics["val_fixed_point_12_8_8_9_6_10/loss"]
+        assert told == pytest.approx(float(epoch["val/loss"]), rel=1e-6)
+        assert told != child.metrics["val/loss"]
+    manifest = export_run(done.run_id, "fpga", tmp_path / "files")
+    assert manifest["precision"] == list(precision)
+    model = yaml.safe_load(run.read_text("model/MLmodel"))
+    params = json.loads(model["signature"]["params"])
+    assert next(p for p in params if p["name"] == "precision")["default"] == [
+        *precision
+    ]
+
+
+def few_bits(bits: tuple[int, ...] | None) -> ExpertWeights:
+    module = build_model("BaselineModel", 27, 2, "tanh/2")
+    initialise(module, np.random.default_rng(0))
+    state = {n: v.numpy() for n, v in module.state_dict().items()}
+    return ExpertWeights(state, "BaselineModel", "tanh/2", bits)
+
+
+def test_the_bits_of_a_training_come_back_with_its_weights(tmp_path: Path) -> None:
+    bits = (12, 8, 8, 9, 6, 10)
+    write_weights(tmp_path / "weights.json", {0: few_bits(bits), 1: few_bits(None)})
+    again = read_weights(tmp_path / "weights.json")
+    assert (again[0].precision, again[1].precision) == (bits, None)
+    assert FixedPointNetworks(Networks({0: again[0]})).precision == bits
+    with pytest.raises(DataError, match=r"for precisions .* give it with"):
+        FixedPointNetworks(Networks(again))
+    assert FixedPointNetworks(Networks(again), bits).precision == bits
+
+
+@pytest.mark.parametrize("bits", [3, "12", [1, 2], [12, 8, 8, 12, 10, 99], [1.5] * 6])
+def test_bits_of_a_file_that_are_none_are_told(tmp_path: Path, bits: Any) -> None:
+    path = tmp_path / "weights.json"
+    write_weights(path, {0: few_bits(None)})
+    value = json.loads(path.read_text())
+    value["expert_0"]["precision"] = bits
+    path.write_text(json.dumps(value))
+    with pytest.raises(DataError, match="expert_0: precision: expected 6"):
+        read_weights(path)
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ({"quantize": {"weigths": 8}}, "quantize.weigths: unknown key; .*'weights'"),
+        ({"quantize": {"weights": 21}}, "quantize.weights: expected .* <= 20, got 21"),
+        ({"quantize": {"nodes": 1.5}}, "quantize.nodes: expected a whole number"),
+        ({"quantize": 8}, "quantize: expected a mapping with phi"),
+        ({"quantize": {"largest_weight": 64}}, "largest_weight: expected a .* < 64"),
+        ({"quantize": {"nodes": 2, "weights": 2}}, "at most 4 bits for the table"),
+        ({"quantize": {}, "act": "relu"}, "act: expected tanh/2 or tanh with quant"),
+        ({"quantize": {}, "model": "SimpleModel"}, "model: expected BaselineModel wi"),
+        ({"quantize": {}, "engine": "compiled"}, "engine: expected auto or torch wi"),
+        ({"quantize": {}, "expert_2": {"act": "relu"}}, "expert_2.act: expected tanh"),
+        ({"expert_2": {"quantize": {}}}, "expert_2.quantize: belongs to the run"),
+    ],
+)
+def test_mistakes_of_the_key_are_told(keys: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        load_config({"extends": "baseline_v2", **keys})
+
+
+def test_the_key_comes_back() -> None:
+    own = load_config("finetune_quantized", ["quantize.weights=8"])
+    assert own.quantize is not None
+    assert own.quantize.precision == (12, 8, 8, 12, 8, 10)
+    assert own.for_expert(3).quantize == own.quantize
+    assert load_config(own.to_dict()) == own
+    assert load_config(own.to_dict() | {"quantize": None}).quantize is None
