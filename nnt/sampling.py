@@ -9,7 +9,6 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr
 
 from nnt.errors import DataError
 
@@ -55,6 +54,9 @@ class Normal:
 
     def cdf(self, x: F64) -> F64:
         """Probability below x."""
+        # Imported here: most trainings need no scipy.
+        from scipy.special import ndtr
+
         below: F64 = ndtr((x - self.mean) / self.std)
         return below
 

@@ -92,3 +92,15 @@ def test_help_loads_neither_torch_nor_mlflow() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_training_starts_without_what_only_its_end_needs() -> None:
+    code = (
+        "import sys, nnt.training\n"
+        "heavy = {'matplotlib', 'mlflow', 'pandas', 'pyarrow', 'scipy.special'}\n"
+        "sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

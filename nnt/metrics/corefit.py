@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import least_squares
-from scipy.special import ndtr, xlogy
 
 from nnt.metrics.prediction import Floats
 
@@ -105,6 +103,10 @@ def _repeated(
 def _fit(
     counts: F64, edges: F64, mean: float, std: float, n_all: int
 ) -> CoreFit | None:
+    # Imported here: scipy would delay the start of a training.
+    from scipy.optimize import least_squares
+    from scipy.special import ndtr, xlogy
+
     def expected(parameters: F64) -> F64:
         scaled = (edges - parameters[1]) / np.exp(parameters[2])
         model: F64 = np.exp(parameters[0]) * np.diff(ndtr(scaled))

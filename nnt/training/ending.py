@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from nnt import plots
 from nnt.engine import FitResult
 from nnt.networks import Networks
 from nnt.tracking import Run
@@ -132,6 +131,9 @@ class Ending:
         """
         if not self.fits:
             return self.unjudged(), {split: {} for split in JUDGED_SPLITS}
+        # Here, as elsewhere in a training: matplotlib would delay its start.
+        from nnt import plots
+
         self._log_model()
         networks = Networks(self._weights())
         judged = {split: self._judge(split, networks) for split in SPLITS}

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nnt import plots
 from nnt.detector import THETA_RANGE_DEG, Z_RANGE_CM
 from nnt.errors import ExportError
 from nnt.fixedpoint import DEFAULT_PRECISION
@@ -129,6 +128,8 @@ class JudgedFixedPoint:
         rows = self.judged.rows(expert)
         if not rows.any():
             return
+        from nnt import plots
+
         drawn = plots.figures(self.judged.predictions(rows))
         for name, unit, values in self._physical(rows):
             figure = plots.fixed_point_difference(values, name, unit)

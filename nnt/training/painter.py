@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from nnt import metrics, plots
+from nnt import metrics
 from nnt.tracking import Run
 
 __all__ = ["LIVE_PLOTS", "Painter"]
@@ -79,6 +79,8 @@ class Painter:
     def _draw(
         self, run: Run, epoch: int, predicted: Callable[[], metrics.Predictions]
     ) -> None:
+        from nnt import plots
+
         try:
             shown = predicted()
             for name in LIVE_PLOTS:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nnt import __version__, metrics, plots
+from nnt import __version__, metrics
 from nnt.config import Config
 from nnt.engine import ExpertData
 from nnt.networks import FixedPointNetworks, Networks
@@ -110,6 +110,8 @@ def log_plots(run: Run, split: str, judged: Judged, expert: int | None) -> None:
     rows = judged.rows(expert)
     if not rows.any():
         return
+    from nnt import plots
+
     for name, figure in plots.figures(judged.predictions(rows)).items():
         run.log_bytes(plots.png(figure), f"plots/{split}/{name}.png")
 
@@ -118,6 +120,8 @@ def log_sampling(run: Run, data: ExpertData, config: Config, expert: int) -> Non
     """Draw what reweighting makes of the distribution of z."""
     if config.dist is None:
         return
+    from nnt import plots
+
     z_scaled = data.y_train[:, 0]
     rng = generator(config.seed, expert, "plot of the sampling")
     rows = BucketSampler(z_scaled, config.dist).epoch(rng)
