@@ -5,13 +5,15 @@ on from it for some epochs: once in floats, and once for each number of bits thr
 the firmware's rounding. It prints, for 4 to 12 bits of the weights, the mean squared
 errors of z and theta in integers over those of the float network: of the float
 network rounded (after), and of the network trained through the rounding (through).
-``--plot FILE`` draws them. Rows are simulated; where real ones are at hand, the same
+``--plot FILE`` draws them. Then it does so for words of 8 bits in all, sign included,
+for weights and nodes. Rows are simulated; where real ones are at hand, the same
 networks are judged on them, too.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -34,6 +36,7 @@ NODES: dict[str, Callable[[int], int]] = {
     "as many bits of the nodes": lambda bits: bits,
 }
 TARGETS = ("z", "theta")
+WORD_BITS = 8
 Ratios = dict[str, dict[str, np.ndarray]]
 """Rows -> how it was trained -> (9 numbers of bits, z and theta)."""
 
@@ -51,6 +54,7 @@ def main() -> None:
         _print(name, found[name])
     if options.plot:
         _draw(found, options.plot)
+    _words(rows, start, state, options)
 
 
 def _options() -> argparse.Namespace:
@@ -137,6 +141,30 @@ def _curve(
                 error = _integer_error(network, rows[name], precision)
                 found[name][how].append(error / floats)
     return {n: {how: np.array(v) for how, v in own.items()} for n, own in found.items()}
+
+
+def _words(
+    rows: dict[str, Tracks], start: State, state: State, options: argparse.Namespace
+) -> None:
+    """Print what words of 8 bits cost, as many of them before the point as it takes."""
+    largest = max(float(np.abs(value).max()) for value in state.values())
+    weights = WORD_BITS - 1 - math.ceil(math.log2(largest))
+    nodes = WORD_BITS - 1
+    precision = (12, 8, 8, nodes, weights, min(10, nodes + weights))
+    own = dict(zip(("nodes", "weights", "table"), precision[3:], strict=True))
+    own["largest_weight"] = (2 ** (WORD_BITS - 1) - 1) / 2**weights
+    through = _fit(rows, start, {**_more(options), "quantize": own})
+    print(
+        f"\nWords of {WORD_BITS} bits: {weights} bits of weights, {nodes} of nodes:\n"
+    )
+    for name in _judged(rows):
+        floats = _float_error(state, rows[name])
+        for how, network in (("after", state), ("through", through)):
+            ratio = _integer_error(network, rows[name], precision) / floats
+            shown = ", ".join(
+                f"{t} {r:.4f}" for t, r in zip(TARGETS, ratio, strict=True)
+            )
+            print(f"{name}, {how}: {shown}", flush=True)
 
 
 def _float_error(state: State, tracks: Tracks) -> np.ndarray:

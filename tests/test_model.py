@@ -15,14 +15,14 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 from mlflow.exceptions import MlflowException
-from mlflow.pyfunc import PyFuncModel
+from mlflow.pyfunc import PyFuncModel, scoring_server
 
 from nnt.cli import main
 from nnt.errors import TrackingError
 from nnt.models import build_model, initialise
 from nnt.networks import Networks
 from nnt.tracking import MlflowTracker, open_run, register
-from nnt.tracking.model import model_input
+from nnt.tracking.model import model_input, save_model
 from nnt.tracks import Tracks
 from nnt.weights import ExpertWeights, write_weights
 
@@ -100,6 +100,40 @@ def test_the_model_computes_in_fixed_point(
     found = model.predict(model_input(tracks), params=params)
     expected = Networks(experts()).predict_fixed_point(tracks, precision)
     np.testing.assert_array_equal(found[["z_scaled", "theta_scaled"]], expected)
+
+
+@pytest.mark.parametrize("fixed_point", [False, True])
+def test_a_server_answers_requests_with_the_numbers_of_the_networks(
+    tracks: Tracks, run: tuple[str, str], fixed_point: bool
+) -> None:
+    """What ``mlflow models serve`` does with the body of a request."""
+    model, rows = load(run[0]), model_input(tracks)
+    table = json.loads(rows.to_json(orient="split", index=False, double_precision=15))
+    body = {"dataframe_split": table, "params": {"fixed_point": fixed_point}}
+    answer = scoring_server.invocations(
+        json.dumps(body), "application/json", model, model.metadata.get_input_schema()
+    )
+    assert answer.status == 200, answer.response
+    found = json.loads(answer.response)["predictions"]
+    nets = Networks(experts())
+    expected = nets.predict_fixed_point(tracks) if fixed_point else nets.predict(tracks)
+    scaled = [[row["z_scaled"], row["theta_scaled"]] for row in found]
+    np.testing.assert_array_equal(np.float32(scaled), expected)
+
+
+def test_integers_of_the_model_stay_in_their_word_on_demand(
+    tracks: Tracks, tmp_path: Path
+) -> None:
+    large = experts()
+    for own in large.values():
+        own.state["net.2.bias"][:] = 50
+    write_weights(tmp_path / "weights.json", large)
+    save_model(tmp_path / "model", tmp_path / "weights.json", tracks[:5], 2, "0" * 32)
+    model = mlflow.pyfunc.load_model(str(tmp_path / "model"))
+    for saturate, largest in ((False, 1.0), (True, 4095 / 4096)):
+        params = {"fixed_point": True, "saturate_13_bit": saturate}
+        found = model.predict(model_input(tracks), params=params)
+        assert set(found["z_scaled"]) == {largest}
 
 
 def test_networks_of_z_have_no_theta(tracks: Tracks) -> None:
