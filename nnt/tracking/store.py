@@ -27,6 +27,8 @@ __all__ = [
 ]
 
 EXPERIMENT = "nnt"
+SQLITE = "sqlite:///"
+LOCK = ".nnt.lock"
 
 SETTINGS = {
     # The defaults retry for minutes without a word.
@@ -70,7 +72,8 @@ def connect(uri: str, base: Path, *, choose: bool = True) -> MlflowClient:
     uri : str
         Of the store.
     base : Path
-        Directory of the lock that keeps processes from making it at the same time.
+        Directory of the lock that keeps processes from making it at the same time;
+        that of a local database is beside it.
     choose : bool
         Make it the store of MLflow itself, too.
 
@@ -130,7 +133,7 @@ class _Asking(threading.Thread):
 
         self._base.mkdir(parents=True, exist_ok=True)
         # Two processes that make the tables at the same time both fail.
-        with (self._base / ".nnt.lock").open("w") as lock:
+        with (_lock_directory(self._uri, self._base) / LOCK).open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             self._limit_s = MAKE_S if _is_to_be_made(self._uri) else CONNECT_S
             self._has_turn.set()
@@ -142,8 +145,16 @@ class _Asking(threading.Thread):
 
 
 def _is_to_be_made(uri: str) -> bool:
-    path = Path(uri.removeprefix("sqlite:///"))
+    path = Path(uri.removeprefix(SQLITE))
     return uri.startswith("sqlite:") and not (path.exists() and path.stat().st_size)
+
+
+def _lock_directory(uri: str, base: Path) -> Path:
+    """Beside a database, which processes may use from any directory."""
+    directory = Path(uri.removeprefix(SQLITE)).parent
+    if uri.startswith(SQLITE) and os.access(directory, os.W_OK):
+        return directory
+    return base
 
 
 def reason_of(err: BaseException) -> str:
