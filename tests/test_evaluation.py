@@ -13,6 +13,7 @@ from click.testing import CliRunner
 import nnt
 from nnt.cli import main
 from nnt.errors import DataError, TrackingError
+from nnt.plots import registry
 from nnt.tracking import open_run, register
 from nnt.tracks import write_tracks
 from nnt.training import TrainingResult
@@ -73,6 +74,7 @@ def test_its_own_split_gives_the_figures_of_the_training(
         assert result.filtered[f"expert_{expert}"] == figures
 
 
+@pytest.mark.usefixtures("few_plots")
 def test_files_give_figures_plots_and_metrics_in_the_run(
     trained: TrainingResult, files: list[Path], tmp_path: Path
 ) -> None:
@@ -90,6 +92,39 @@ def test_files_give_figures_plots_and_metrics_in_the_run(
     assert kept == told
     assert run.status == "FINISHED"
     assert run.tags["nnt.outcome"] == "FINISHED"
+
+
+@pytest.fixture
+def few_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("z_residual", "z_resolution_against_pt")
+    few = {name: registry._PLOTS[name] for name in names}
+    monkeypatch.setattr(registry, "_PLOTS", few)
+
+
+@pytest.mark.usefixtures("few_plots")
+def test_figures_stand_with_errors_sizes_and_bins(
+    trained: TrainingResult, files: list[Path], tmp_path: Path
+) -> None:
+    words = ["--data", str(files[0]), "--no-log", "--plots", str(tmp_path / "plots")]
+    told = invoke("evaluate", trained.run_id, *words)
+    scopes = {"all", "expert_0", "expert_3"}
+    assert told["filtered"].keys() == told["errors"].keys() == scopes
+    for scope in scopes:
+        figures, errors = told["filtered"][scope], told["errors"][scope]
+        unknown = figures.keys() - errors.keys()
+        assert unknown == {"n_tracks", "loss_vs_reference"}
+        assert told["differences"][scope]["z_std_cm"] == pytest.approx(
+            figures["z_std_cm"] - figures["z_std_cm_reference"]
+        )
+        assert told["difference_errors"][scope]["z_std_cm"] > 0
+    tracks = nnt.read_tracks(files[0])
+    z_cm = 100 * tracks.targets[:, 0]
+    assert told["sizes"]["all"]["n_background"] == (np.abs(z_cm) > 20).sum()
+    bins = told["in_bins"]["reference"]["z_against_theta"]
+    assert sum(bins["n_tracks"]) == len(tracks)
+    pictures = {path.name for path in (tmp_path / "plots" / "all").iterdir()}
+    assert {"inputs.png", "z_resolution_against_pt.png", "z_residual.png"} <= pictures
+    assert (tmp_path / "plots" / "expert_3" / "z_residual.png").is_file()
 
 
 def test_figures_on_files_are_those_of_the_networks(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -43,6 +45,10 @@ PER_EXPERT = (
 @fixed_point_option
 @precision_option
 @saturate_option
+@click.option(
+    "--plots", "plots_to", type=click.Path(path_type=Path), metavar="DIR",
+    help="Write the plots to a folder as well.",
+)  # fmt: skip
 @log_option
 @json_option
 @tell_errors
@@ -53,6 +59,7 @@ def command(
     fixed_point: bool,
     precision: tuple[int, ...] | None,
     saturate_13_bit: bool,
+    plots_to: Path | None,
     log: bool,
     as_json: bool,
 ) -> None:
@@ -66,6 +73,7 @@ def command(
     Examples:
       nnt evaluate RUN
       nnt evaluate RUN --data period42.gz --json
+      nnt evaluate RUN --split val --no-log --plots plots
       nnt evaluate RUN --fixed-point --precision 12,8,8,12,8,10
     """
     from nnt.evaluation import evaluate
@@ -82,6 +90,7 @@ def command(
         precision=precision,
         saturate_13_bit=saturate_13_bit,
         log_to_run=log,
+        plots_to=plots_to,
     )
     if as_json:
         emit(result.to_dict())
@@ -94,7 +103,9 @@ def _show(result: Evaluation) -> None:
         f"{result.name} on {result.source}, all experts", *_table_of_all(result)
     )
     if len(result.filtered) > 2:
-        print_table("By expert", *_table_of_experts(result.filtered))
+        print_table(
+            "By expert", *_table_of_experts(result.filtered, result.details.errors)
+        )
     if result.fixed_point is not None:
         _show_fixed_point(result.fixed_point)
     if result.logged:
@@ -113,30 +124,52 @@ def _show_fixed_point(result: FixedPointEvaluation) -> None:
 
 
 def _table_of_all(result: Evaluation) -> tuple[list[str], list[list[str]]]:
+    from nnt.evaluation import shown
+
     kept, every = result.filtered["all"], result.unfiltered["all"]
-    columns = ["", "network"]
-    sources = [(kept, "")]
+    told = result.details
+    errors = told.errors.get("all", {})
+    differences = told.differences.get("all", {})
+    columns, cells = ["", "network"], [(kept, errors, "")]
     if any(name.endswith("_reference") for name in kept):
-        columns.append("reference")
-        sources.append((kept, "_reference"))
+        columns += ["reference", "difference"]
+        cells.append((kept, errors, "_reference"))
+        cells.append((differences, told.difference_errors.get("all", {}), ""))
     if every != kept:
         columns.append("network, unfiltered")
-        sources.append((every, ""))
-    names = [name for name in every if not name.endswith("_reference")]
-    rows = [[name, *(_cell(f, name + end) for f, end in sources)] for name in names]
+        cells.append((every, {}, ""))
+    rows = []
+    for name in every:
+        if not name.endswith("_reference"):
+            row = [
+                shown(own[name + end], known.get(name + end, math.nan))
+                if name + end in own and name != "n_tracks"
+                else _cell(own, name + end)
+                for own, known, end in cells
+            ]
+            rows.append([name, *row])
+    sizes = told.sizes.get("all", {}).items()
+    rows += [[name, f"{n:,}", *[""] * (len(columns) - 2)] for name, n in sizes]
     return columns, rows
 
 
 def _table_of_experts(
-    figures: dict[str, dict[str, float]],
+    figures: dict[str, dict[str, float]], errors: dict[str, dict[str, float]]
 ) -> tuple[list[str], list[list[str]]]:
+    from nnt.evaluation import shown
+
     experts = [name for name in figures if name != "all"]
     rows = []
     for name in PER_EXPERT:
-        for shown in (name, f"{name}_reference"):
-            cells = [_cell(figures[expert], shown) for expert in experts]
+        for told in (name, f"{name}_reference"):
+            cells = [
+                shown(figures[k][told], errors.get(k, {}).get(told, math.nan))
+                if told in figures[k] and name != "n_tracks"
+                else _cell(figures[k], told)
+                for k in experts
+            ]
             if any(cell != "–" for cell in cells):
-                rows.append([shown, *cells])
+                rows.append([told, *cells])
     return ["", *(name.replace("_", " ") for name in experts)], rows
 
 

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from nnt.errors import DataError
+from nnt.evaluation.details import Details, details
 from nnt.evaluation.integers import FixedPointEvaluation, judge_fixed_point
+from nnt.evaluation.pictures import Pictures
 from nnt.evaluation.rows import Rows, rows_for
 from nnt.evaluation.storing import store_evaluation
 from nnt.evaluation.subject import Subject, open_subject
@@ -40,6 +42,8 @@ class Evaluation:
     """Figures of ``"all"`` rows that pass the filter, and of each ``"expert_k"``."""
     unfiltered: Figures
     """The same without the filter of the training."""
+    details: Details
+    """Errors, sizes, bins and differences to the reference, of filtered rows."""
     fixed_point: FixedPointEvaluation | None = None
     """The same in the firmware's integers, where asked for."""
     logged: bool = False
@@ -57,6 +61,7 @@ class Evaluation:
             "n_tracks": self.n_tracks,
             "filtered": self.filtered,
             "unfiltered": self.unfiltered,
+            **self.details.to_dict(),
             **({} if fixed is None else {"fixed_point": fixed.to_dict()}),
             "logged": self.logged,
         }
@@ -71,6 +76,7 @@ def evaluate(
     precision: Sequence[int] | None = None,
     saturate_13_bit: bool = False,
     log_to_run: bool = True,
+    plots_to: str | Path | None = None,
 ) -> Evaluation:
     """Judge the networks of a run on a split of its own data, or on any files.
 
@@ -92,6 +98,8 @@ def evaluate(
         Keep integer outputs in a signed word.
     log_to_run : bool
         Add figures and plots to the run.
+    plots_to : path, optional
+        Folder for the plots, made where it is not there.
 
     Raises
     ------
@@ -112,6 +120,7 @@ def evaluate(
         else None
     )
     stored = log_to_run and subject.run is not None
+    figures = _figures(subject, judged, filtered=True)
     result = Evaluation(
         run_id=None if subject.run is None else subject.run.run_id,
         name=subject.name,
@@ -119,13 +128,17 @@ def evaluate(
         source=rows.source,
         digest=rows.digest,
         n_tracks=len(judged.tracks),
-        filtered=_figures(subject, judged, filtered=True),
+        filtered=figures,
         unfiltered=_figures(subject, judged, filtered=False),
+        details=details(judged, figures),
         fixed_point=whole,
         logged=stored,
     )
+    drawn = Pictures(judged, rows.label, list(figures))
+    if plots_to is not None:
+        drawn.write(Path(plots_to))
     if stored:
-        store_evaluation(subject, rows, judged, result.filtered, result.to_dict())
+        store_evaluation(subject, rows, drawn, len(judged.tracks), result.to_dict())
         if whole is not None:
             whole.store(subject, rows)
     return result

@@ -9,16 +9,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nnt import plots
 from nnt.evaluation.comparing import Comparison
 from nnt.evaluation.contenders import Contender
 from nnt.evaluation.history import experts_of
 from nnt.evaluation.page import MAIN_FIGURES
 from nnt.evaluation.page_tables import run_page, shown
+from nnt.evaluation.pictures import Pictures
 from nnt.evaluation.rows import Rows
 from nnt.evaluation.subject import Subject
 from nnt.tracking import MlflowTracker, Run, StoredRun
-from nnt.training.report import Judged
 
 __all__ = ["store_comparison", "store_evaluation"]
 
@@ -30,8 +29,8 @@ MAX_TAG = 5000
 def store_evaluation(
     subject: Subject,
     rows: Rows,
-    judged: Judged,
-    figures: Mapping[str, Mapping[str, float]],
+    pictures: Pictures,
+    n_tracks: int,
     result: Mapping[str, Any],
 ) -> None:
     """Log figures and plots to a run and its experts; their status stays.
@@ -42,10 +41,10 @@ def store_evaluation(
         With a run.
     rows : Rows
         What was judged.
-    judged : Judged
-        What the networks say of it.
-    figures : mapping
-        Of ``"all"`` and of each ``"expert_k"``.
+    pictures : Pictures
+        Plots of all experts and of each.
+    n_tracks : int
+        Rows that were judged.
     result : mapping
         All of the evaluation, kept as JSON.
 
@@ -64,16 +63,18 @@ def store_evaluation(
         text = json.dumps(result, indent=2) + "\n"
         run.log_text(text, f"{folder}/evaluation.json")
         if rows.split is None:
-            source, n_rows = rows.source, len(judged.tracks)
-            run.log_dataset(rows.label, rows.digest, source, "evaluation", n_rows)
+            run.log_dataset(
+                rows.label, rows.digest, rows.source, "evaluation", n_tracks
+            )
+        figures = result["filtered"]
         _log(run, stored, rows, figures["all"])
-        _log_plots(run, folder, judged, None)
+        _log_plots(run, folder, pictures, "all")
         for expert, child in experts_of(stored).items():
             if child.run_id == stored.run_id:
                 continue
             own = tracker.reopen(child.run_id, child.experiment_id)
             _log(own, child, rows, figures.get(f"expert_{expert}", {}))
-            _log_plots(own, folder, judged, expert)
+            _log_plots(own, folder, pictures, f"expert_{expert}")
         _name_run_of_project(tracker, stored, rows)
     finally:
         tracker.close()
@@ -88,12 +89,9 @@ def _log(run: Run, stored: StoredRun, rows: Rows, figures: Mapping[str, float]) 
     run.log_metrics(named, 0)
 
 
-def _log_plots(run: Run, folder: str, judged: Judged, expert: int | None) -> None:
-    chosen = judged.rows(expert)
-    if not chosen.any():
-        return
-    for name, figure in plots.figures(judged.predictions(chosen)).items():
-        run.log_bytes(plots.png(figure), f"{folder}/plots/{name}.png")
+def _log_plots(run: Run, folder: str, pictures: Pictures, scope: str) -> None:
+    for name, data in pictures.of(scope).items():
+        run.log_bytes(data, f"{folder}/plots/{name}.png")
 
 
 def _name_run_of_project(tracker: MlflowTracker, stored: StoredRun, rows: Rows) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +18,7 @@ __all__ = [
     "BinnedResiduals",
     "bin_numbers",
     "half_width_68",
+    "plain",
     "residuals_in_bins",
     "std",
     "trimmed_std",
@@ -80,10 +83,10 @@ class BinnedResiduals:
         """Middle of each bin."""
         return (self.edges[:-1] + self.edges[1:]) / 2
 
-    def to_dict(self) -> dict[str, list[float]]:
-        """As plain JSON values."""
+    def to_dict(self) -> dict[str, list[float | None]]:
+        """As plain JSON values, None for NaN."""
         return {
-            field.name: getattr(self, field.name).tolist()
+            field.name: plain(getattr(self, field.name))
             for field in dataclasses.fields(self)
         }
 
@@ -129,6 +132,11 @@ def residuals_in_bins(
         slope=slope,
         slope_error=slope_error,
     )
+
+
+def plain(values: npt.NDArray[Any]) -> list[float | None]:
+    """As plain JSON values, None for what is not finite."""
+    return [value if math.isfinite(value) else None for value in values.tolist()]
 
 
 def bin_numbers(at: Floats, edges: npt.ArrayLike) -> I16:

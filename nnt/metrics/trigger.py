@@ -6,12 +6,14 @@ A track *from the collision point* has |z_reco| < 1 cm; a *background* track has
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from nnt.metrics.prediction import Floats
+from nnt.metrics.residuals import plain
 
 __all__ = [
     "BACKGROUND_Z_CM",
@@ -105,6 +107,13 @@ class Shares:
     share: Floats
     error: Floats
     n_tracks: npt.NDArray[np.int64]
+
+    def to_dict(self) -> dict[str, list[float | None]]:
+        """As plain JSON values, None for NaN."""
+        return {
+            field.name: plain(getattr(self, field.name))
+            for field in dataclasses.fields(self)
+        }
 
 
 def shares_beyond(

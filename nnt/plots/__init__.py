@@ -9,6 +9,7 @@ A plot of your own is one function under `register`::
         return figure
 """
 
+from nnt.plots import details as _details  # noqa: F401 (fills the registry)
 from nnt.plots import figures as _figures  # noqa: F401 (fills the registry)
 from nnt.plots import trigger as _trigger  # noqa: F401 (fills the registry)
 from nnt.plots.curves import (
@@ -16,6 +17,7 @@ from nnt.plots.curves import (
     learning_curves_of_runs,
     sampled_distribution,
 )
+from nnt.plots.inputs import input_histograms, target_histograms
 from nnt.plots.integers import fixed_point_difference
 from nnt.plots.overlay import looks, overlays
 from nnt.plots.registry import draw, figures, register
@@ -26,6 +28,7 @@ __all__ = [
     "draw",
     "figures",
     "fixed_point_difference",
+    "input_histograms",
     "learning_curves",
     "learning_curves_of_runs",
     "looks",
@@ -34,4 +37,5 @@ __all__ = [
     "png",
     "register",
     "sampled_distribution",
+    "target_histograms",
 ]

@@ -12,7 +12,9 @@ __all__ = ["Plot", "draw", "figures", "register"]
 
 Plot = Callable[[Predictions], Figure]
 
-_PLOTS: dict[str, tuple[Plot, Callable[[Predictions], bool]]] = {}
+Condition = Callable[[Predictions], bool]
+
+_PLOTS: dict[str, tuple[Plot, Condition, bool]] = {}
 
 
 def _always(predicted: Predictions) -> bool:
@@ -20,7 +22,7 @@ def _always(predicted: Predictions) -> bool:
 
 
 def register(
-    name: str, when: Callable[[Predictions], bool] = _always
+    name: str, when: Condition = _always, *, detail: bool = False
 ) -> Callable[[Plot], Plot]:
     """Add a plot under a name.
 
@@ -30,10 +32,12 @@ def register(
         Name of the file, without ending.
     when : callable
         Whether the plot makes sense for some predictions.
+    detail : bool
+        Leave it out where many networks are drawn at once, as in a training.
     """
 
     def add(plot: Plot) -> Plot:
-        _PLOTS[name] = (plot, when)
+        _PLOTS[name] = (plot, when, detail)
         return plot
 
     return add
@@ -44,10 +48,18 @@ def draw(name: str, predicted: Predictions) -> Figure:
     return _PLOTS[name][0](predicted)
 
 
-def figures(predicted: Predictions) -> dict[str, Figure]:
-    """Draw every registered plot that makes sense."""
+def figures(predicted: Predictions, *, detail: bool = False) -> dict[str, Figure]:
+    """Draw every registered plot that makes sense.
+
+    Parameters
+    ----------
+    predicted : Predictions
+        What is drawn.
+    detail : bool
+        Also those that are registered as details.
+    """
     return {
         name: plot(predicted)
-        for name, (plot, when) in _PLOTS.items()
-        if when(predicted)
+        for name, (plot, when, is_detail) in _PLOTS.items()
+        if (detail or not is_detail) and when(predicted)
     }

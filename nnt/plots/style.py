@@ -32,6 +32,7 @@ __all__ = [
     "pixels",
     "plain_log_scale",
     "png",
+    "ratio_panel",
     "tick_powers",
 ]
 
@@ -49,6 +50,9 @@ SERIES_COLOURS = (
 """For networks side by side; after black, and most of them from the same palette."""
 
 DPI = 110
+
+MIN_RATIO_TRACKS = 5
+RATIO_LIMIT = 2.5
 
 
 def canvas(title: str) -> tuple[Figure, Axes]:
@@ -76,7 +80,12 @@ def tick_powers(axis: Axis) -> None:
     """Mark the powers of ten of a logarithmic axis, as plain numbers."""
     # Ticks between the powers would cost more than the rest of the figure.
     axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.9g}"))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: _plain_number(value)))
+
+
+def _plain_number(value: float) -> str:
+    # More digits would reach into the label of the axis.
+    return f"{value / 1e6:g} M" if value >= 1e6 else f"{value:,.9g}"
 
 
 def pixels(figure: Figure) -> npt.NDArray[np.uint8]:
@@ -122,7 +131,36 @@ def canvas_with_ratio(
     above.set_title(title)
     for axes in (above, below):
         axes.grid(visible=True, alpha=0.25)
+        axes.yaxis.set_label_coords(-0.095, 0.5)
+    total = height_ratio + 1
+    below.xaxis.set_label_coords(0.5, -0.075 * total)
     return figure, above, below
+
+
+def ratio_panel(
+    axes: Axes,
+    edges: npt.NDArray[np.float64],
+    counts: npt.NDArray[np.float64],
+    of: npt.NDArray[np.float64],
+    colour: str,
+    scale: float = 1.0,
+) -> None:
+    """Draw one histogram, scaled, over another, with the errors of both counts.
+
+    Bins where the lower has too few tracks stay empty.
+    """
+    enough = of >= MIN_RATIO_TRACKS
+    lower = np.where(enough, of, np.nan)
+    ratio = counts / lower
+    error = scale * np.sqrt(counts + ratio**2 * lower) / lower
+    ratio = scale * ratio
+    centres = (edges[:-1] + edges[1:]) / 2
+    axes.errorbar(
+        centres[enough], ratio[enough], yerr=error[enough], fmt=".", ms=3, lw=0.8,
+        color=colour,
+    )  # fmt: skip
+    axes.axhline(1, color="0.5", lw=0.8)
+    axes.set_ylim(0, RATIO_LIMIT)
 
 
 def canvas_of_panels(n: int, title: str) -> tuple[Figure, list[Axes]]:
