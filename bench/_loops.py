@@ -16,6 +16,7 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -52,11 +53,11 @@ def _nnt(data: ExpertData, config: Config, expert: int, told: Told, gear: str) -
         if told(epoch.metrics["val/loss"]):
             stop.set()
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(1) as beside:
         run = NullTracker(folder).start_run("bench", description="", tags={})
         train_expert(
             replace(config, engine=gear), expert, data, run,
-            initial=None, on_epoch=on_epoch, stop=stop, device="cpu",
+            initial=None, on_epoch=on_epoch, stop=stop, device="cpu", beside=beside,
         )  # fmt: skip
 
 

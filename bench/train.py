@@ -71,7 +71,7 @@ def main() -> None:
     )
     for name in options.batches:
         _print_epochs(name, _in_turn(base, name, options), options.rows)
-    _print_time_to_loss(base, experts_of(SIMULATED)[LOSS_EXPERT])
+    _print_time_to_loss(base, experts_of(SIMULATED)[LOSS_EXPERT], options.rounds)
 
 
 def _options() -> argparse.Namespace:
@@ -185,35 +185,45 @@ def _median(times: list[Times]) -> Times:
     )
 
 
-def _print_time_to_loss(base: Config, data: ExpertData) -> None:
+def _print_time_to_loss(base: Config, data: ExpertData, rounds: int) -> None:
     """Print how long each loop takes to the loss that autograd reaches."""
     config = replace(base, batch_size=LOSS_BATCH, epochs=LOSS_EPOCHS)
-    losses: list[float] = []
+    goal = _until(OTHERS["DataLoader"], data, config, 0.0)[-1][0]
+    print(
+        f"\nexpert {LOSS_EXPERT} ({len(data.x_train):,} rows to train), batch "
+        f"{LOSS_BATCH}, to the validation loss {goal:.5f} that DataLoader reaches in "
+        f"{LOSS_EPOCHS} epochs with another seed"
+    )
+    config = replace(config, epochs=LOSS_MAX_EPOCHS, seed=config.seed + 1)
+    loops = {**OURS, **OTHERS}
+    found = {name: [] for name in loops}
+    for _ in range(rounds):
+        for name, loop in loops.items():
+            found[name].append(_until(loop, data, config, goal))
+    ours = _median([told[-1][1] for told in found[COMPILED]])
+    for name, runs in found.items():
+        times, (loss, _) = _median([told[-1][1] for told in runs]), runs[0][-1]
+        print(
+            f"{name:>14} {_ms(times):>18} ms, {len(runs[0])} epochs, loss {loss:.5f}, "
+            f"{times.wall_s / ours.wall_s:.0f} ({times.cpu_s / ours.cpu_s:.0f}) times"
+        )
+
+
+def _until(
+    loop: Loop, data: ExpertData, config: Config, goal: float
+) -> list[tuple[float, Times]]:
+    """Losses of the epochs to the goal, and the times since the start."""
+    told: list[tuple[float, Times]] = []
+    wall, cpu = time.perf_counter(), time.process_time()
 
     def note(loss: float) -> bool:
-        losses.append(loss)
-        return False
+        if not told or told[-1][0] > goal:
+            times = Times(time.perf_counter() - wall, time.process_time() - cpu)
+            told.append((loss, times))
+        return loss <= goal
 
-    OTHERS["DataLoader"](data, config, LOSS_EXPERT, note)
-    goal = losses[-1]
-    print(f"\nexpert {LOSS_EXPERT} ({len(data.x_train):,} rows to train), batch "
-          f"{LOSS_BATCH}, to the validation loss {goal:.5f} "
-          f"(DataLoader's after {LOSS_EPOCHS} epochs, another seed)")  # fmt: skip
-    config = replace(config, epochs=LOSS_MAX_EPOCHS, seed=config.seed + 1)
-    first_s = 0.0
-    for name, loop in {**OURS, **OTHERS}.items():
-        told: list[float] = []
-
-        def reached(loss: float, told: list[float] = told) -> bool:
-            told.append(loss)
-            return loss <= goal
-
-        start = time.perf_counter()
-        loop(data, config, LOSS_EXPERT, reached)
-        took_s = time.perf_counter() - start
-        first_s = first_s or took_s
-        print(f"{name:>14}: {took_s * 1e3:9,.0f} ms, {len(told)} epochs, loss "
-              f"{told[-1]:.5f}, {took_s / first_s:.0f} times")  # fmt: skip
+    loop(data, config, LOSS_EXPERT, note)
+    return told
 
 
 if __name__ == "__main__":

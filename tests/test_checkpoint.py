@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -149,8 +150,11 @@ def test_resumed_fit_equals_the_uninterrupted_one(
 
 
 @pytest.mark.usefixtures("often")
+@pytest.mark.parametrize("threads", [0, 2])
 @pytest.mark.parametrize("engine", ["torch", "compiled"])
-def test_every_checkpoint_leads_to_the_same_end(tmp_path: Path, engine: str) -> None:
+def test_every_checkpoint_leads_to_the_same_end(
+    tmp_path: Path, engine: str, threads: int
+) -> None:
     config, path = make_config(engine=engine, epochs=3), tmp_path / "c"
     kept: list[Checkpoint] = []
 
@@ -159,10 +163,12 @@ def test_every_checkpoint_leads_to_the_same_end(tmp_path: Path, engine: str) -> 
             kept.append(checkpoint)
 
     whole: list[Epoch] = []
-    result = fit(
-        make_data(), config, 2, initial=None, on_epoch=whole.append,
-        stop=threading.Event(), keeper=Collector(path),
-    )  # fmt: skip
+    with ThreadPoolExecutor(threads or 1) as pool:
+        result = fit(
+            make_data(), config, 2, initial=None, on_epoch=whole.append,
+            stop=threading.Event(), keeper=Collector(path),
+            beside=pool if threads else None,
+        )  # fmt: skip
     parts = [c.values["start"]["rows_done"] for c in kept]
     assert {0, 64, 128, 192} == set(parts)
     for checkpoint in kept:

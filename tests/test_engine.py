@@ -3,7 +3,7 @@
 import math
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -62,6 +62,7 @@ def run(
     initial: State | None = None,
     stop: threading.Event | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
+    beside: Executor | None = None,
     **values: Any,
 ) -> tuple[FitResult, list[Epoch]]:
     """Fit; give the result and every epoch told."""
@@ -79,6 +80,7 @@ def run(
         initial=initial,
         on_epoch=tell,
         stop=stop or threading.Event(),
+        beside=beside,
     )
     return result, told
 
@@ -379,3 +381,59 @@ def test_both_gears_follow_the_same_path(optim: str) -> None:
     generic, _ = run(engine="torch", optim=optim)
     for name, value in generic.state.items():
         np.testing.assert_allclose(compiled.state[name], value, atol=1e-3)
+
+
+@pytest.mark.parametrize("engine", ["torch", "compiled"])
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"epochs": 7},
+        {"epochs": 300, "early_stopping_patience": 2, "learning_rate": 0.05},
+        {"epochs": 300, "early_stopping_patience": 1},
+        {"epochs": 4, "restarts": 2, "early_stopping_patience": 1},
+        {
+            "epochs": 12,
+            "learning_rate": 0.3,
+            "lr_schedule": {"name": "plateau", "patience": 1, "factor": 0.5},
+        },
+    ],
+)
+def test_validation_beside_the_training_changes_nothing(
+    engine: str, values: dict[str, Any]
+) -> None:
+    alone, told_alone = run(engine=engine, **values)
+    with ThreadPoolExecutor(2) as pool:
+        beside, told_beside = run(engine=engine, beside=pool, **values)
+    assert told_alone == told_beside
+    assert_same(alone.state, beside.state)
+    ends = ("best_epoch", "epochs", "stop_reason")
+    assert [getattr(alone, e) for e in ends] == [getattr(beside, e) for e in ends]
+
+
+def test_outputs_told_late_are_those_of_their_epoch() -> None:
+    data = make_data()
+    with ThreadPoolExecutor(1) as pool:
+        _, told = run(data, beside=pool, epochs=5, early_stopping_patience=None)
+    for epoch in told:
+        assert epoch.val_output is not None
+        again = loss("MSELoss", epoch.val_output, data.y_val)
+        assert again == pytest.approx(epoch.metrics["val/loss"], rel=1e-6)
+
+
+def test_the_epoch_that_went_wrong_is_named_although_the_next_one_fails_too() -> None:
+    values = {"act": "relu", "optim": "SGD", "learning_rate": 1e30, "batch_size": 300}
+    with (
+        ThreadPoolExecutor(1) as pool,
+        pytest.raises(TrainingError, match=r"epoch 1: .* val/loss is not finite"),
+    ):
+        run(beside=pool, engine="torch", **values)
+
+
+def test_a_stop_takes_in_the_epoch_that_was_being_judged() -> None:
+    stop = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        result, told = run(
+            stop=stop, on_epoch=lambda _: stop.set(), epochs=50, beside=pool
+        )
+    assert (result.epochs, result.stop_reason) == (len(told), "stopped")
+    assert [epoch.number for epoch in told] == [1, 2]

@@ -90,6 +90,10 @@ class CompiledGear:
         """Outputs as in evaluation; see `Gear`."""
         return self._kernel.predict(inputs)
 
+    def frozen(self) -> Callable[[F32], F32]:
+        """Give a `predict` with the weights of now; see `Gear`."""
+        return self._kernel.frozen()
+
     def weights(self) -> State:
         """Copy of the weights alone; see `Gear`."""
         return self._kernel.parameters()

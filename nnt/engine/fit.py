@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from concurrent.futures import Executor
 from threading import Event
 
 import numpy as np
@@ -35,6 +36,7 @@ def fit(
     device: str = "cpu",
     keeper: Keeper | None = None,
     resume: Checkpoint | None = None,
+    beside: Executor | None = None,
 ) -> FitResult:
     """Train one expert until its epochs are done or nothing improves.
 
@@ -59,6 +61,9 @@ def fit(
     resume : Checkpoint, optional
         Where an interrupted fit on the same rows goes on. What follows is the same
         to the last bit.
+    beside : concurrent.futures.Executor, optional
+        Threads that validate an epoch while the next one is trained. The result is
+        the same; `on_epoch` then hears of an epoch when the next one is done.
 
     Returns
     -------
@@ -78,7 +83,7 @@ def fit(
             raise TrainingError(
                 f"there are no rows to {name} with; check data, filter and experts"
             )
-    progress = Progress(data, config, on_epoch, stop, keeper)
+    progress = Progress(data, config, on_epoch, stop, keeper, beside)
     first = 0 if resume is None else _restore(progress, resume)
     for restart in range(first, config.restarts):
         start = _start(data, config, expert, restart, initial, device)

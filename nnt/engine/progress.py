@@ -6,6 +6,8 @@ import math
 import time
 from array import array
 from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
 from threading import Event
 
 import numpy as np
@@ -20,7 +22,6 @@ from nnt.engine.types import (
     Epoch,
     ExpertData,
     FitResult,
-    Gear,
     StopReason,
 )
 from nnt.errors import TrainingError
@@ -30,12 +31,24 @@ from nnt.weights import State
 
 __all__ = ["Progress"]
 
+Metrics = dict[str, float]
+
 CM_PER_UNIT = (Z_RANGE_CM[1] - Z_RANGE_CM[0]) / 2
 
 REMEDY = "lower learning_rate or set gradient_clip"
 PART_ROWS = 1 << 17
 PART_BATCHES = 1 << 12
 """An epoch is done in parts of at most so much; between them a fit can stop."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Trained:
+    """An epoch that waits to be judged."""
+
+    loss: float
+    rate: float
+    weights: State
+    judged: Future[tuple[F32, Metrics]]
 
 
 class Progress:
@@ -53,6 +66,9 @@ class Progress:
         Set to end after the batches under way.
     keeper : Keeper, optional
         Writes checkpoints.
+    beside : concurrent.futures.Executor, optional
+        Validates an epoch while the next one is trained, wherever its outcome
+        does not decide how the training goes on. The result is the same.
     """
 
     COUNTERS = ("best_epoch", "best_loss")
@@ -64,20 +80,22 @@ class Progress:
         on_epoch: Callable[[Epoch], None],
         stop: Event,
         keeper: Keeper | None,
+        beside: Executor | None = None,
     ) -> None:
         self.data = data
         self.config = config
         self.on_epoch = on_epoch
         self.stop = stop
         self.keeper = keeper
+        self.beside = beside
         self.best_epoch = 0
         self.best_loss = math.inf
         self.best_state: State = {}
         self.reason: StopReason = "epochs"
-        self.val_output = data.y_val
         self.reference = _reference_metrics(data, config.loss)
         self._names: tuple[str, ...] = ()
         self._rows, self._times_ms = array("d"), array("q")
+        self._waiting: _Trained | None = None
 
     @property
     def epochs(self) -> int:
@@ -96,18 +114,24 @@ class Progress:
     def run(self, start: Start) -> None:
         """Train one start to its end, or until it is stopped."""
         if start.is_new:
-            self._keep_if_best(start.gear, self._validate(start.gear)["val/loss"])
+            _, metrics = self._judge(start.gear.predict)
+            self._check(metrics)
+            self._keep_if_best(metrics["val/loss"], start.gear.weights())
         while not self._is_over(start):
             rate = start.schedule.rate(start.number + 1)
             loss = self._train_epoch(start, rate)
             if loss is None:
                 continue
-            self._end_epoch(start, loss, rate)
+            self._take_in(start)
+            start.end_epoch()
+            self._hand_on(start, loss, rate)
             self._keep_if_due(start)
         self._keep(start)
 
     def _is_over(self, start: Start) -> bool:
         patience = self.config.early_stopping_patience
+        if self._is_decisive(start):
+            self._take_in(start)
         if start.number and patience is not None and start.since_best >= patience:
             self.reason = "early stopping"
         elif start.number >= self.config.epochs:
@@ -116,7 +140,18 @@ class Progress:
             self.reason = "stopped"
         else:
             return False
+        self._take_in(start)
         return True
+
+    def _is_decisive(self, start: Start) -> bool:
+        """Whether the epoch that waits can end the training or change its rate."""
+        patience = self.config.early_stopping_patience
+        schedule = self.config.lr_schedule
+        return (
+            (patience is not None and start.since_best + 1 >= patience)
+            or (schedule is not None and schedule.name == "plateau")
+            or start.number >= self.config.epochs
+        )
 
     def _train_epoch(self, start: Start, rate: float) -> float | None:
         """Mean loss of the epoch; None if it was stopped within."""
@@ -134,6 +169,7 @@ class Progress:
                 loss = start.gear.train_epoch(rows, rate)
                 self._check_weights(start, rows, rate, go_back)
             except TrainingError as err:
+                self._take_in(start)
                 raise TrainingError(self._place(start, len(order), err)) from err
             start.loss_sum += loss * len(rows)
             start.rows_done += len(rows)
@@ -173,18 +209,35 @@ class Progress:
         losses = (f"{name} {named[name]:.6g}" for name in ("train/loss", "val/loss"))
         return f"last finite: {', '.join(losses)} in epoch {self.epochs}"
 
-    def _end_epoch(self, start: Start, loss: float, rate: float) -> None:
-        metrics = {"train/loss": loss, **self._validate(start.gear), "lr": rate}
-        start.end_epoch(metrics["val/loss"])
+    def _hand_on(self, start: Start, loss: float, rate: float) -> None:
+        """Have the epoch that was trained judged, beside the next one if possible."""
+        weights = start.gear.weights()
+        if self.beside is None:
+            judged = Future[tuple[F32, Metrics]]()
+            judged.set_result(self._judge(start.gear.predict))
+        else:
+            judged = self.beside.submit(self._judge, start.gear.frozen())
+        self._waiting = _Trained(loss=loss, rate=rate, weights=weights, judged=judged)
+        if self.beside is None:
+            self._take_in(start)
+
+    def _take_in(self, start: Start) -> None:
+        """Tell the epoch that was handed on, if there is one."""
+        if self._waiting is None:
+            return
+        trained, self._waiting = self._waiting, None
+        output, judged = trained.judged.result()
+        self._check(judged)
+        start.see(judged["val/loss"])
         self._add(
             Epoch(
                 number=self.epochs + 1,
-                metrics=metrics,
+                metrics={"train/loss": trained.loss, **judged, "lr": trained.rate},
                 time_ms=time.time_ns() // 1_000_000,
-                val_output=self.val_output,
+                val_output=output,
             )
         )
-        self._keep_if_best(start.gear, metrics["val/loss"])
+        self._keep_if_best(judged["val/loss"], trained.weights)
 
     def _add(self, epoch: Epoch) -> None:
         self._names = tuple(epoch.metrics)
@@ -192,11 +245,11 @@ class Progress:
         self._times_ms.append(epoch.time_ms)
         self.on_epoch(epoch)
 
-    def _keep_if_best(self, gear: Gear, val_loss: float) -> None:
+    def _keep_if_best(self, val_loss: float, weights: State) -> None:
         if val_loss < self.best_loss:
             self.best_loss = val_loss
             self.best_epoch = self.epochs
-            self.best_state = gear.weights()
+            self.best_state = weights
 
     def _keep_if_due(self, start: Start) -> None:
         if self.keeper is not None and self.keeper.is_due():
@@ -205,6 +258,7 @@ class Progress:
     def _keep(self, start: Start) -> None:
         if self.keeper is None:
             return
+        self._take_in(start)
         counters = {name: getattr(self, name) for name in self.COUNTERS}
         rows = np.array(self._rows, np.float64)
         checkpoint = Checkpoint(
@@ -217,22 +271,21 @@ class Progress:
         )
         self.keeper.keep(checkpoint)
 
-    def _validate(self, gear: Gear) -> dict[str, float]:
-        output = self.val_output = gear.predict(self.data.x_val)
+    def _judge(self, predict: Callable[[F32], F32]) -> tuple[F32, Metrics]:
+        """Outputs for the validation rows, and their figures."""
+        output = predict(self.data.x_val)
         metrics = _metrics(output, self.data.y_val, self.config.loss)
+        for name, own in (("loss", "val/loss"), ("z_std", "val/z_std_cm")):
+            if self.reference.get(own, 0) > 0:
+                metrics[f"val/{name}_vs_reference"] = metrics[own] / self.reference[own]
+        return output, metrics
+
+    def _check(self, metrics: Metrics) -> None:
         if not math.isfinite(metrics["val/loss"]):
             raise TrainingError(
                 f"epoch {self.epochs + 1}: after its last batch, val/loss is not "
                 f"finite; {REMEDY} ({self._last_finite()})"
             )
-        if self.reference:
-            for name in ("loss", "z_std"):
-                own = "val/loss" if name == "loss" else "val/z_std_cm"
-                if self.reference[own] > 0:
-                    metrics[f"val/{name}_vs_reference"] = (
-                        metrics[own] / self.reference[own]
-                    )
-        return metrics
 
     def result(self) -> FitResult:
         """What came out, when all restarts are done."""
@@ -244,7 +297,7 @@ class Progress:
         )
 
 
-def _metrics(output: F32, target: F32, loss_name: str) -> dict[str, float]:
+def _metrics(output: F32, target: F32, loss_name: str) -> Metrics:
     residual_cm = (output[:, 0] - target[:, 0]) * CM_PER_UNIT
     return {
         "val/loss": loss_of(loss_name, output, target),
@@ -253,7 +306,7 @@ def _metrics(output: F32, target: F32, loss_name: str) -> dict[str, float]:
     }
 
 
-def _reference_metrics(data: ExpertData, loss_name: str) -> dict[str, float]:
+def _reference_metrics(data: ExpertData, loss_name: str) -> Metrics:
     if data.reference_val is None:
         return {}
     return _metrics(data.reference_val, data.y_val, loss_name)

@@ -76,9 +76,9 @@ class QuantizedGear(TorchGear):
         self._model.clip()
         return loss
 
-    def predict(self, inputs: F32) -> F32:
-        """Outputs of the integers, scaled; see `Gear`."""
-        return super().predict(snap_text_inputs(inputs))
+    def _predict(self, inputs: F32, model: nn.Module) -> F32:
+        # Outputs of the integers, scaled.
+        return super()._predict(snap_text_inputs(inputs), model)
 
     def weights(self) -> State:
         """Copy of the weights as the firmware holds them; see `Gear`."""

@@ -62,11 +62,14 @@ class Start:
         self._rng_state = self._rng.bit_generator.state
         return self._sampler.epoch(self._rng)
 
-    def end_epoch(self, val_loss: float) -> None:
-        """Count an epoch that is done."""
+    def end_epoch(self) -> None:
+        """Count an epoch that is trained."""
         self.number += 1
         self.rows_done, self.loss_sum = 0, 0.0
         self._rng_state = self._rng.bit_generator.state
+
+    def see(self, val_loss: float) -> None:
+        """Take note of the validation loss of the next epoch that was trained."""
         self.schedule.see(val_loss)
         self.since_best = 0 if val_loss < self.best_loss else self.since_best + 1
         self.best_loss = min(self.best_loss, val_loss)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from functools import partial
 
 import numpy as np
@@ -136,13 +137,18 @@ class TorchGear:
 
     def predict(self, inputs: F32) -> F32:
         """Outputs as in evaluation; see `Gear`."""
-        self._model.eval()
+        return self._predict(inputs, self._model)
+
+    def frozen(self) -> Callable[[F32], F32]:
+        """Give a `predict` with the weights of now; see `Gear`."""
+        return partial(self._predict, model=deepcopy(self._model))
+
+    def _predict(self, inputs: F32, model: nn.Module) -> F32:
+        model.eval()
         with torch.no_grad():
             parts = [
                 # A clone, because alignment in memory can change the rounding.
-                self._model(
-                    self._tensor(inputs[start : start + PREDICT_ROWS]).clone()
-                ).cpu()
+                model(self._tensor(inputs[start : start + PREDICT_ROWS]).clone()).cpu()
                 for start in range(0, len(inputs), PREDICT_ROWS)
             ]
         out: F32 = torch.cat(parts).numpy()

@@ -83,6 +83,10 @@ class Gear(Protocol):
         """Outputs, shape (N, out_size), as in evaluation."""
         ...
 
+    def frozen(self) -> Callable[[F32], F32]:
+        """Give a `predict` with the weights of now, for use in another thread."""
+        ...
+
     def weights(self) -> State:
         """Copy of the weights alone."""
         ...

@@ -12,7 +12,7 @@ Interface
 ``.train_epoch(x, y, order, batch_size, learning_rate) -> float``
     Trains on the batches ``order[b * B : (b + 1) * B]``, the last one partial, and
     returns the mean loss over rows. Raises `NonFiniteLossError` (with `.batch`).
-``.predict(x) -> (N, O) float32``
+``.predict(x) -> (N, O) float32``, ``.frozen() -> predict``
 ``.parameters() -> dict``, ``.set_parameters(dict)``
     The weights alone, in the form of `state` above.
 ``.bad_weights() -> str``, ``.snapshot() -> callable``
@@ -35,6 +35,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -261,14 +262,19 @@ class Kernel:
         TrainingError
             The rows have another number of inputs.
         """
+        return self._predict(x, self._layers)
+
+    def frozen(self) -> Callable[[F32], F32]:
+        """Give a `predict` that keeps the weights of now, for another thread."""
+        return partial(self._predict, layers=tuple(a.copy() for a in self._layers))
+
+    def _predict(self, x: F32, layers: tuple[F32, ...]) -> F32:
         if x.shape[1:] != (self._inputs,):
             raise TrainingError(
                 f"expected {self._inputs} inputs a row, found {x.shape}"
             )
         result = np.empty((len(x), self._outputs), np.float32)
-        predict_rows(
-            np.ascontiguousarray(x, np.float32), self._act, *self._layers, result
-        )
+        predict_rows(np.ascontiguousarray(x, np.float32), self._act, *layers, result)
         return result
 
     def state(self) -> dict[str, npt.NDArray[np.generic]]:

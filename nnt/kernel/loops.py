@@ -135,9 +135,6 @@ def _times_slope(code, a, d):  # type: ignore[no-untyped-def]  # noqa: ANN001, A
 def _forward(code, xt, w1, w2, b2, hid, out, rows):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Fill `hid` (TILE, WIDTH) and `out` (TILE, O) from the inputs of a tile."""
     for t in range(0, rows, 4):
-        for k in range(t, t + 4):
-            for h in range(WIDTH):
-                hid[k, h] = ZERO
         for i in range(0, w1.shape[0], 4):
             p0, p1, p2, p3 = xt[t, i], xt[t, i + 1], xt[t, i + 2], xt[t, i + 3]
             q0, q1 = xt[t + 1, i], xt[t + 1, i + 1]
@@ -146,33 +143,56 @@ def _forward(code, xt, w1, w2, b2, hid, out, rows):  # type: ignore[no-untyped-d
             r2, r3 = xt[t + 2, i + 2], xt[t + 2, i + 3]
             s0, s1 = xt[t + 3, i], xt[t + 3, i + 1]
             s2, s3 = xt[t + 3, i + 2], xt[t + 3, i + 3]
-            for h in range(WIDTH):
-                u0, u1, u2, u3 = w1[i, h], w1[i + 1, h], w1[i + 2, h], w1[i + 3, h]
-                hid[t, h] += p0 * u0 + p1 * u1 + p2 * u2 + p3 * u3
-                hid[t + 1, h] += q0 * u0 + q1 * u1 + q2 * u2 + q3 * u3
-                hid[t + 2, h] += r0 * u0 + r1 * u1 + r2 * u2 + r3 * u3
-                hid[t + 3, h] += s0 * u0 + s1 * u1 + s2 * u2 + s3 * u3
+            if i == 0:
+                for h in range(WIDTH):
+                    u0, u1, u2, u3 = w1[i, h], w1[i + 1, h], w1[i + 2, h], w1[i + 3, h]
+                    hid[t, h] = p0 * u0 + p1 * u1 + p2 * u2 + p3 * u3
+                    hid[t + 1, h] = q0 * u0 + q1 * u1 + q2 * u2 + q3 * u3
+                    hid[t + 2, h] = r0 * u0 + r1 * u1 + r2 * u2 + r3 * u3
+                    hid[t + 3, h] = s0 * u0 + s1 * u1 + s2 * u2 + s3 * u3
+            else:
+                for h in range(WIDTH):
+                    u0, u1, u2, u3 = w1[i, h], w1[i + 1, h], w1[i + 2, h], w1[i + 3, h]
+                    hid[t, h] += p0 * u0 + p1 * u1 + p2 * u2 + p3 * u3
+                    hid[t + 1, h] += q0 * u0 + q1 * u1 + q2 * u2 + q3 * u3
+                    hid[t + 2, h] += r0 * u0 + r1 * u1 + r2 * u2 + r3 * u3
+                    hid[t + 3, h] += s0 * u0 + s1 * u1 + s2 * u2 + s3 * u3
     _activate(code, hid.reshape(-1)[: rows * WIDTH])
-    for t in range(rows):
+    for t in range(0, rows, 4):
         for o in range(w2.shape[0]):
-            z = ZERO
+            z0, z1, z2, z3 = ZERO, ZERO, ZERO, ZERO
             for h in range(WIDTH):
-                z += hid[t, h] * w2[o, h]
-            out[t, o] = z + b2[o]
+                u = w2[o, h]
+                z0 += hid[t, h] * u
+                z1 += hid[t + 1, h] * u
+                z2 += hid[t + 2, h] * u
+                z3 += hid[t + 3, h] * u
+            out[t, o], out[t + 1, o] = z0 + b2[o], z1 + b2[o]
+            out[t + 2, o], out[t + 3, o] = z2 + b2[o], z3 + b2[o]
     _activate(code, out.reshape(-1)[: rows * w2.shape[0]])
 
 
 @njit(**_OPTIONS)
 def _backward(code, xt, w2, hid, err, d, g1, g2, gb, rows):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Add the gradients of a tile, given `err` (TILE, O) before the activation."""
-    for t in range(rows):
-        for h in range(WIDTH):
-            d[t, h] = ZERO
+    for t in range(0, rows, 4):
         for o in range(w2.shape[0]):
-            e = err[t, o]
-            gb[o] += e
+            e0, e1, e2, e3 = err[t, o], err[t + 1, o], err[t + 2, o], err[t + 3, o]
+            gb[o] += e0 + e1 + e2 + e3
             for h in range(WIDTH):
-                g2[o, h] += e * hid[t, h]
+                g2[o, h] += (
+                    e0 * hid[t, h]
+                    + e1 * hid[t + 1, h]
+                    + e2 * hid[t + 2, h]
+                    + e3 * hid[t + 3, h]
+                )
+    for t in range(rows):
+        e = err[t, 0]
+        for h in range(WIDTH):
+            d[t, h] = e * w2[0, h]
+        for o in range(1, w2.shape[0]):
+            e = err[t, o]
+            for h in range(WIDTH):
                 d[t, h] += e * w2[o, h]
     _times_slope(code, hid.reshape(-1)[: rows * WIDTH], d.reshape(-1)[: rows * WIDTH])
     for i in range(0, g1.shape[0], 4):

@@ -6,6 +6,7 @@ import csv
 import io
 import logging
 from collections.abc import Callable
+from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,6 +128,7 @@ def train_expert(
     on_epoch: Callable[[Epoch], None],
     stop: Event,
     device: str,
+    beside: Executor | None = None,
 ) -> FitResult:
     """Fit one expert and track every epoch; go on from its checkpoint if it has one.
 
@@ -148,6 +150,8 @@ def train_expert(
         Set to end after the current epoch.
     device : str
         ``"cpu"`` or ``"cuda"``.
+    beside : concurrent.futures.Executor, optional
+        Threads that validate an epoch while the next one is trained.
 
     Raises
     ------
@@ -182,6 +186,7 @@ def train_expert(
             device=device,
             keeper=keeper,
             resume=resume,
+            beside=beside,
         )
     finally:
         metrics_file.close()

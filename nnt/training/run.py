@@ -260,8 +260,14 @@ class _Training:
         epochs = {k: self.config.for_expert(k).epochs for k in self.config.experts}
         with show_progress("Training", "epochs") as progress:
             done = EpochCounter(epochs, progress)
-            with ThreadPoolExecutor(self.jobs) as pool:
-                futures = {k: pool.submit(self._fit_one, k, done) for k in epochs}
+            with (
+                ThreadPoolExecutor(self.jobs, "validation") as validation,
+                ThreadPoolExecutor(self.jobs) as pool,
+            ):
+                beside = validation if self.jobs > 1 else None
+                futures = {
+                    k: pool.submit(self._fit_one, k, done, beside) for k in epochs
+                }
                 try:
                     results = {k: future.result() for k, future in futures.items()}
                 except BaseException:
@@ -269,7 +275,9 @@ class _Training:
                     raise
         return {k: result for k, result in results.items() if result is not None}
 
-    def _fit_one(self, expert: int, done: EpochCounter) -> FitResult | None:
+    def _fit_one(
+        self, expert: int, done: EpochCounter, beside: ThreadPoolExecutor | None
+    ) -> FitResult | None:
         current_thread().name = f"expert_{expert}"
         child, own = self.children[expert], self.config.for_expert(expert)
         path = child.directory / f"expert_{expert}.log"
@@ -300,6 +308,7 @@ class _Training:
                     on_epoch=on_epoch,
                     stop=self.stop,
                     device=self.device,
+                    beside=beside,
                 )
             except NNTError as err:
                 log.error("expert %d failed: %s", expert, err)  # noqa: TRY400
