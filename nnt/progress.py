@@ -59,18 +59,24 @@ def _bar(description: str, unit: str) -> Iterator[Progress]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.completed:,.0f}/{task.total:,.0f} " + unit),
+        TextColumn("{task.fields[count]}"),
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(description, total=None, rate="", completed=0)
+        # The total is told with the first step only; until then there is no number.
+        task = bar.add_task(description, total=None, count="", rate="")
         start = time.monotonic()
 
         def report(done: int, total: int) -> None:
             rate = done / max(time.monotonic() - start, 1e-9)
-            text = f"{rate:,.0f} {unit}/s"
-            bar.update(task, completed=done, total=total, rate=text)
+            bar.update(
+                task,
+                completed=done,
+                total=total,
+                count=f"{done:,}/{total:,} {unit}",
+                rate=f"{rate:,.0f} {unit}/s",
+            )
 
         yield report
 
