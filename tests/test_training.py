@@ -18,7 +18,7 @@ import nnt
 from nnt.cli import main
 from nnt.config import config_files
 from nnt.errors import ConfigError, TrackingError
-from nnt.tracking import MlflowTracker, NullTracker, open_run
+from nnt.tracking import MlflowTracker, NullTracker, StoredRun, open_run
 from nnt.training import TrainingResult
 from nnt.training.parent import MeanOverExperts
 
@@ -70,11 +70,36 @@ def test_a_training_leaves_all_artifacts(home: Path) -> None:
     assert sorted(result.experts) == [0, 1, 2, 3, 4]
     assert run.metrics["val/z_std_cm"] == pytest.approx(result.val["z_std_cm"])
     assert run.metrics["epochs"] == 2
+    check_description(run, result)
+
+
+def check_description(run: StoredRun, result: TrainingResult) -> None:
+    """Tell the working point first; lead to the experts and to pictures."""
+    text = run.tags["mlflow.note.content"]
+    assert len(text) < 5000
+    point = f"Rejects {100 * result.test['rejection_at_eff96']:.1f} % of the background"
+    assert text.index(point) < 200
+    assert "Configuration `baseline_v2` with `epochs=2`, " in text
+    n_val, n_test = (result.val["n_tracks"], result.test["n_tracks"])
+    rows = f"/ {n_val:,.0f} / {n_test:,.0f} rows to train, validate and test"
+    assert re.search(rf"3,000 simulated tracks, seed 1; [\d,]+ {rows}", text)
+    for expert, own in result.experts.items():
+        row = f"| [{expert}](#/runs/{own.run_id}) | {own.best_epoch}/2 | "
+        assert row + f"{own.val['loss']:.4g} | " in text
+    shown = re.findall(r"get-artifact\?path=([\w./]+)&run_uuid=" + run.run_id, text)
+    assert shown == ["plots/test/z_against_reco.png", "plots/learning_curves.png"]
+    assert all(run.holds(path) for path in shown)
+    assert f"load_pre_trained_weights: runs:/{run.run_id}/weights.json" in text
+    given = set(run.tags["nnt.overrides"].split())
+    assert {"epochs=2", "plot_every=1", "data.simulate.tracks=3000"} <= given
+    assert {child.tags["nnt.kind"] for child in run.children()} == {"expert"}
 
 
 def test_children_hold_every_epoch(home: Path) -> None:
     child = open_run(train().experts[3].run_id)
     assert child.tags["expert"] == "3"
+    assert len(child.params) == 6
+    assert child.params["cfg.act"] == "tanh/2"
     lines = child.read_text("metrics.csv").splitlines()
     assert [line.split(",")[0] for line in lines] == ["epoch", "1", "2"]
     assert {"train/loss", "val/loss", "val/z_trimmed_std_cm", "lr"} <= set(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -10,13 +11,17 @@ import socket
 import subprocess
 import sys
 import urllib.request
+import zlib
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from mlflow import MlflowClient
 
 from nnt.cli import main
 from nnt.tracking import MlflowTracker
+from nnt.tracking.store import newest_experiment
+from nnt.tracking.views import add_views, page_of_runs
 
 START_S = 120
 
@@ -49,7 +54,7 @@ def test_it_shows_the_runs_of_the_project_until_ctrl_c(workplace: Path) -> None:
     try:
         assert server.stdout is not None
         page = server.stdout.readline().strip()
-        assert page == f"http://127.0.0.1:{port}/#/experiments/{run.experiment_id}"
+        assert page == f"http://127.0.0.1:{port}/{page_of_runs(run.experiment_id)}"
         address = f"http://127.0.0.1:{port}/api/2.0/mlflow/runs/get?run_id={run.run_id}"
         with urllib.request.urlopen(address, timeout=START_S) as answer:
             found = json.load(answer)["run"]["info"]
@@ -61,6 +66,48 @@ def test_it_shows_the_runs_of_the_project_until_ctrl_c(workplace: Path) -> None:
     assert said.splitlines()[-1] == "stopped"
     with contextlib.closing(socket.socket()) as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_its_views_find_the_runs_that_they_name(workplace: Path) -> None:
+    tracker = MlflowTracker()
+    for rejection, name in ((0.5, "worse"), (0.7, "best"), (0.6, "good")):
+        run = tracker.start_run(name, description="", tags={"nnt.kind": "training"})
+        run.log_metrics({"test/rejection_at_eff96": rejection}, 0)
+        tracker.start_child(run, f"expert of {name}", {"nnt.kind": "expert"})
+    tracker.start_run("contest", description="", tags={"nnt.kind": "comparison"})
+    assert tracker.close() == 0
+    client = MlflowClient("sqlite:///mlflow.db")
+    experiment = client.get_experiment(run.experiment_id)
+    found = {}
+    for key, value in experiment.tags.items():
+        if key.startswith("mlflow.sharedViewState."):
+            state = json.loads(value)["state"].removeprefix("deflate;")
+            view = json.loads(zlib.decompress(base64.b64decode(state)))
+            runs = client.search_runs(
+                [run.experiment_id], view["searchFilter"],
+                order_by=[f"{view['orderByKey']} DESC"],
+            )  # fmt: skip
+            found[key.split(".")[-1]] = [own.info.run_name for own in runs]
+    assert found["nnt-trainings"] == ["best", "good", "worse"]
+    assert found["nnt-newest"] == ["good", "best", "worse"]
+    assert {name[:9] for name in found["nnt-experts"]} == {"expert of"}
+    assert found["nnt-comparisons"] == ["contest"]
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+
+
+def test_it_opens_the_experiment_of_the_newest_run(workplace: Path) -> None:
+    tracker = MlflowTracker()
+    tracker.start_run("older", description="", tags={})
+    assert tracker.close() == 0
+    client = MlflowClient("sqlite:///mlflow.db")
+    other = client.create_experiment("by mlflow run")
+    client.create_run(other, start_time=2**42)
+    assert newest_experiment(client) == other
+    client.set_experiment_tag(other, "mlflow.note.content", "mine")
+    add_views(client, other)
+    tags = client.get_experiment(other).tags
+    assert tags["mlflow.note.content"] == "mine"
+    assert "mlflow.sharedViewState.nnt-trainings" in tags
 
 
 def test_a_port_that_is_taken_is_told_before_anything_is_made(workplace: Path) -> None:

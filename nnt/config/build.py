@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 from nnt.config.checks import Problems
 from nnt.config.files import Layer, Merged, merge, read_layers, read_yaml
 from nnt.config.parts import CHECKS, check_quantizable
-from nnt.config.plain import plain, plain_value
+from nnt.config.plain import flatten, plain, plain_value
 from nnt.config.schema import Config
 from nnt.errors import ConfigError, did_you_mean, shorten
 
@@ -22,6 +23,8 @@ RUN_WIDE = (
     "compare_to", "data", "extends", "in_size", "out_size", "quantize",
 )  # fmt: skip
 DEFAULT_DATA = {"simulate": {"tracks": 100_000, "seed": 1}, "split": [0.6, 0.2, 0.2]}
+COMMAND_LINE, CALL = "-m", "<overrides>"
+"""Origins of keys that are given beside a file."""
 OVERRIDE = re.compile(r"[A-Za-z_][\w.]{,199}=")
 TEXT_KEYS = (
     "compare_to", "load_pre_trained_weights", "description", "category", "version",
@@ -52,9 +55,9 @@ def override_layers(overrides: Mapping[str, Any] | Sequence[str]) -> list[Layer]
         overrides = [overrides]
     if isinstance(overrides, Mapping):
         pairs = list(overrides.items())
-        return [Layer("<overrides>", _nested(str(key), item)) for key, item in pairs]
+        return [Layer(CALL, _nested(str(key), item)) for key, item in pairs]
     return [
-        Layer("-m", _read_pair(pair))
+        Layer(COMMAND_LINE, _read_pair(pair))
         for words in overrides
         for pair in split_pairs(words)
     ]
@@ -117,7 +120,12 @@ def load_config(
     problems.origins = merged.origins
     config = build(merged.values, name, problems)
     problems.raise_all()
-    return config
+    given = {
+        key: value
+        for key, value in flatten(merged.values).items()
+        if merged.origins.get(key) in (COMMAND_LINE, CALL)
+    }
+    return dataclasses.replace(config, overridden=given)
 
 
 def build(values: Mapping[str, Any], name: str, problems: Problems) -> Config:

@@ -102,6 +102,8 @@ class Config:
     quantize: Quantization | None = None
     extends: str | None = field(default=None, compare=False)
     expert_overrides: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    overridden: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    """Dotted keys that were given beside the file, with their values."""
 
     def for_expert(self, expert: int) -> Config:
         """Give the configuration of one expert, its overrides merged."""

@@ -91,7 +91,7 @@ def learning_curves(history: Mapping[int, Sequence[Mapping[str, float]]]) -> Fig
     axes.set_xlabel("epoch")
     axes.set_ylabel("loss (network units)")
     if axes.lines:
-        axes.set_yscale("log")
+        plain_log_scale(axes)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(title="lowest validation loss", fontsize=8)
     return figure

@@ -19,6 +19,7 @@ BATCH = 996
 """Metrics in one call; the server refuses more than 1,000."""
 
 FILE_KINDS = ("file", "folder")
+NOTE = "mlflow.note.content"
 
 REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS")
 """Answers of MLflow that another attempt does not change."""
@@ -151,7 +152,12 @@ class Sender:
     def _tags(self, run_id: str, record: Record) -> None:
         from mlflow.entities import RunTag
 
-        tags = [RunTag(k, v) for k, v in record.values["values"].items()]
+        values = dict(record.values["values"])
+        if NOTE in values:
+            # Of a run that was made later, the description knows older IDs.
+            for local_id, made in self.ids.items():
+                values[NOTE] = values[NOTE].replace(local_id, made)
+        tags = [RunTag(k, v) for k, v in values.items()]
         self._client.log_batch(run_id, tags=tags)
 
     def _dataset(self, run_id: str, record: Record) -> None:

@@ -16,7 +16,14 @@ from pathlib import Path
 
 from nnt.errors import TrackingError, shorten
 from nnt.tracking.elsewhere import shown_store
-from nnt.tracking.store import SETTINGS, base_directory, connect, experiment_id
+from nnt.tracking.store import (
+    SETTINGS,
+    base_directory,
+    connect,
+    experiment_id,
+    newest_experiment,
+)
+from nnt.tracking.views import add_views, page_of_runs
 
 __all__ = ["is_server", "serve_ui"]
 
@@ -69,8 +76,10 @@ def serve_ui(
     """
     _check_address(host, port)
     base = base_directory(debug=debug)
+    client = connect(uri, base)
     # Made here, the experiment keeps its artifacts where trainings expect them.
-    experiment = experiment_id(connect(uri, base), uri, base)
+    experiment = newest_experiment(client) or experiment_id(client, uri, base)
+    add_views(client, experiment)
     with tempfile.TemporaryFile() as said:
         server = subprocess.Popen(
             _command(uri, host, port, base),
@@ -83,7 +92,7 @@ def serve_ui(
         try:
             page = f"http://{_shown_host(host)}:{port}"
             if _comes_up(server, page):
-                on_start(f"{page}/#/experiments/{experiment}")
+                on_start(f"{page}/{page_of_runs(experiment)}")
             server.wait()
         finally:
             _end(server)

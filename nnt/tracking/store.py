@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from nnt.errors import TrackingError
 from nnt.tracking.elsewhere import shown_store
+from nnt.tracking.views import experiment_tags
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -22,6 +23,7 @@ __all__ = [
     "default_uri",
     "experiment_id",
     "experiment_name",
+    "newest_experiment",
     "reason_of",
     "tame_mlflow",
 ]
@@ -203,10 +205,21 @@ def experiment_id(
         return str(found.experiment_id)
     location = str(base / "mlruns") if uri.startswith("sqlite:") else None
     try:
-        return str(client.create_experiment(name, artifact_location=location))
+        return str(
+            client.create_experiment(
+                name, artifact_location=location, tags=experiment_tags()
+            )
+        )
     except MlflowException:
         # Another process was faster.
         found = client.get_experiment_by_name(name)
         if found is None:
             raise
         return str(found.experiment_id)
+
+
+def newest_experiment(client: MlflowClient) -> str | None:
+    """Find the experiment of the newest run; under `mlflow run`, MLflow chooses it."""
+    ids = [own.experiment_id for own in client.search_experiments()]
+    newest = client.search_runs(ids, order_by=["start_time DESC"], max_results=1)
+    return str(newest[0].info.experiment_id) if newest else None

@@ -14,10 +14,10 @@ from nnt.networks import Networks
 from nnt.tracking import Run
 from nnt.training.data import SPLITS, kept_rows
 from nnt.training.fixed_point import log_fixed_point
+from nnt.training.note import describe
 from nnt.training.prepare import Prepared
 from nnt.training.report import (
     Judged,
-    describe,
     log_plots,
     log_predictions,
     summary,
@@ -150,7 +150,11 @@ class Ending:
                 draw=bool(self.config.plot_every),
             )  # fmt: skip
             tables.result()
-        self._log_summary(experts, judged, fixed_point, description)
+        self._log_summary(experts, judged, fixed_point)
+        note = describe(
+            self.prepared, description, experts, figures, self.parent.run_id
+        )
+        self.parent.set_tags({"mlflow.note.content": note})
         return experts, figures
 
     def _log_tables(self, judged: Mapping[str, Judged]) -> None:
@@ -232,15 +236,12 @@ class Ending:
         experts: dict[int, ExpertResult],
         judged: Mapping[str, Judged],
         fixed_point: dict[str, Any],
-        description: str,
     ) -> None:
         digests = {s: t.digest for s, t in self.prepared.splits.items()}
         value = summary(self.config, self.prepared.code, digests, experts, judged)
         value["fixed_point"] = fixed_point
         path = write_json(value, self.parent.directory / "summary.json")
         self.parent.log_file(path)
-        note = describe(self.config, description, experts, self.prepared.digest)
-        self.parent.set_tags({"mlflow.note.content": note})
 
 
 def _log_final(run: Run, split: str, figures: Mapping[str, float], epochs: int) -> None:

@@ -17,6 +17,8 @@ __all__ = ["Prepared", "prepare"]
 
 log = logging.getLogger(__name__)
 
+MAX_TAG = 500
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prepared:
@@ -37,7 +39,10 @@ class Prepared:
     def tags(self) -> dict[str, str]:
         """Tags of the parent run, by which the list of runs is filtered."""
         config, code = self.config, self.code
+        changes = " ".join(f"{k}={v}" for k, v in config.overridden.items())[:MAX_TAG]
         return {
+            "nnt.kind": "training",
+            **({"nnt.overrides": changes} if changes else {}),
             "category": config.category,
             "config": config.name,
             "git.commit": code.commit,

@@ -23,7 +23,6 @@ from nnt.training.result import ExpertResult
 
 __all__ = [
     "Judged",
-    "describe",
     "log_plots",
     "log_predictions",
     "log_sampling",
@@ -172,30 +171,6 @@ def _figures(
     for expert in experts:
         every[f"expert_{expert}"] = view.metrics(expert, filtered=filtered)
     return every
-
-
-def describe(
-    config: Config, description: str, experts: Mapping[int, ExpertResult], digest: str
-) -> str:
-    """Markdown note of the parent run: what was trained, and how good it is."""
-    head = [description or config.description, ""]
-    head += [f"Configuration `{config.name}`, data `{digest[:12]}`.", ""]
-    head += [
-        "| expert | best epoch | val loss | vs reference | z std (cm) "
-        "| z trimmed std (cm) | |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    return "\n".join(head + [_row(k, result) for k, result in experts.items()])
-
-
-def _row(expert: int, result: ExpertResult) -> str:
-    def show(name: str) -> str:
-        return f"{result.val[name]:.4g}" if name in result.val else "–"
-
-    names = ("loss", "loss_vs_reference", "z_std_cm", "z_trimmed_std_cm")
-    cells = " | ".join(show(name) for name in names)
-    end = result.error or result.stop_reason
-    return f"| {expert} | {result.best_epoch}/{result.epochs} | {cells} | {end} |"
 
 
 def write_json(value: object, path: Path) -> Path:

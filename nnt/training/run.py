@@ -37,6 +37,7 @@ __all__ = ["train"]
 log = logging.getLogger(__name__)
 
 STOPPED = "stopped on request"
+PARAMS_OF_EXPERT = ("learning_rate", "batch_size", "epochs", "model", "optim", "act")
 
 
 def train(
@@ -125,6 +126,13 @@ def _device(device: str) -> str:
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return device
+
+
+def _params_of_expert(own: Config, whole: Config, expert: int) -> dict[str, object]:
+    """Few parameters: MLflow writes all of them over each live image of a run."""
+    told = {*PARAMS_OF_EXPERT, *whole.expert_overrides.get(expert, {})}
+    flat = own.flat().items()
+    return {f"cfg.{k}": v for k, v in flat if k.partition(".")[0] in told}
 
 
 @contextmanager
@@ -239,7 +247,7 @@ class _Training:
         for expert in self.config.experts:
             own = self.config.for_expert(expert)
             child = self._open_child(expert, own.epochs)
-            child.log_params({f"cfg.{k}": v for k, v in own.flat().items()})
+            child.log_params(_params_of_expert(own, self.config, expert))
             child.log_text(own.to_yaml(), "config.yaml")
             self.children[expert] = child
 
@@ -252,7 +260,11 @@ class _Training:
         return self.tracker.start_child(
             self.parent,
             f"expert_{expert}",
-            {"config": self.config.name, "expert": str(expert)},
+            {
+                "nnt.kind": "expert",
+                "config": self.config.name,
+                "expert": str(expert),
+            },
             expected_points=epochs,
         )
 

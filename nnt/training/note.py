@@ -1,0 +1,160 @@
+"""The description of a training: a short report in Markdown, for the MLflow UI."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from nnt.config import Config
+from nnt.training.data import SPLITS
+from nnt.training.prepare import Prepared
+from nnt.training.result import ExpertResult
+
+__all__ = ["describe"]
+
+MAX_NAMES = 3
+"""Files that are named."""
+MAX_END = 80
+WIDE = "\u00a0\u00a0"
+"""After each heading: MLflow leaves no room between the columns of a table."""
+
+Figures = Mapping[str, Mapping[str, float]]
+
+
+def describe(
+    prepared: Prepared,
+    description: str,
+    experts: Mapping[int, ExpertResult],
+    figures: Figures,
+    run_id: str,
+) -> str:
+    """Write what was trained, from which data, and how good it is.
+
+    MLflow shows five lines or so before a click: the working point comes first.
+
+    Parameters
+    ----------
+    prepared : Prepared
+        Configuration and rows.
+    description : str
+        What the person who trains says; that of the configuration if empty.
+    experts : mapping of int to ExpertResult
+        Of each expert.
+    figures : mapping
+        Of all experts together, for ``val`` and ``test``.
+    run_id : str
+        Of the parent.
+    """
+    config = prepared.config
+    parts = [
+        description or config.description,
+        _working_point(figures.get("test", {})),
+        f"{_configuration(config)}  \n{_data(prepared)}  \n{_code(prepared)}",
+        _table(experts, figures),
+        _pictures(config, figures.get("test", {}), run_id),
+        _going_on(run_id),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _working_point(test: Mapping[str, float]) -> str:
+    name = "rejection_at_eff96"
+    if name not in test:
+        return ""
+    told = (
+        f"**Rejects {100 * test[name]:.1f} % of the background at 96 % efficiency** "
+        f"(test rows, |z| < {test['cut_cm_at_eff96']:.1f} cm)"
+    )
+    if f"{name}_reference" in test:
+        told += f"; reference {100 * test[f'{name}_reference']:.1f} %"
+    told += f". z: trimmed std {test['z_trimmed_std_cm']:.2f} cm"
+    if "z_trimmed_std_cm_reference" in test:
+        told += f", reference {test['z_trimmed_std_cm_reference']:.2f} cm"
+    return told + "."
+
+
+def _configuration(config: Config) -> str:
+    changes = ", ".join(f"`{k}={v}`" for k, v in config.overridden.items())
+    return f"Configuration `{config.name}`" + (f" with {changes}" if changes else "")
+
+
+def _data(prepared: Prepared) -> str:
+    rows = " / ".join(f"{len(prepared.splits[split]):,}" for split in SPLITS)
+    return (
+        f"Data: {_source(prepared.config)}; {rows} rows to train, validate and test "
+        f"(digest `{prepared.digest[:12]}`)"
+    )
+
+
+def _source(config: Config) -> str:
+    files, simulated = config.data.files, config.data.simulate
+    if files is None:
+        if simulated is None:
+            return "none"
+        return f"{simulated.tracks:,} simulated tracks, seed {simulated.seed}"
+    listed: Sequence[str] = (
+        [name for split in SPLITS for name in files[split]]
+        if isinstance(files, Mapping)
+        else files
+    )
+    names = [f"`{name.rsplit('/', 1)[-1]}`" for name in listed[:MAX_NAMES]]
+    more = len(listed) - len(names)
+    return ", ".join(names) + (f" and {more} more" if more else "")
+
+
+def _code(prepared: Prepared) -> str:
+    code = prepared.code
+    dirty = " with uncommitted changes" if code.is_dirty else ""
+    return f"Code: commit `{code.commit[:12]}`{dirty}"
+
+
+def _table(experts: Mapping[int, ExpertResult], figures: Figures) -> str:
+    heads = (
+        "expert", "best epoch", "val loss", "over reference",
+        "test z trimmed std (cm)", "test rejection at 96 %", "ended by",
+    )  # fmt: skip
+    rows = [
+        _row(
+            f"[{expert}](#/runs/{own.run_id})", f"{own.best_epoch}/{own.epochs}",
+            own.val, own.test, own.error or own.stop_reason,
+        )
+        for expert, own in experts.items()
+    ]  # fmt: skip
+    if len(experts) > 1:
+        rows.append(_row("all", "", figures.get("val", {}), figures.get("test", {})))
+    head = "".join(f"| {name}{WIDE} " for name in heads)
+    return "\n".join([f"{head}|", "|---" * len(heads) + "|", *rows])
+
+
+def _row(
+    name: str,
+    epochs: str,
+    val: Mapping[str, float],
+    test: Mapping[str, float],
+    end: str = "",
+) -> str:
+    def told(figures: Mapping[str, float], metric: str) -> str:
+        return f"{figures[metric]:.4g}" if metric in figures else "–"
+
+    cells = [
+        name, epochs, told(val, "loss"), told(val, "loss_vs_reference"),
+        told(test, "z_trimmed_std_cm"), told(test, "rejection_at_eff96"),
+        " ".join(end.replace("|", "/").split())[:MAX_END],
+    ]  # fmt: skip
+    return f"| {' | '.join(cells)} |"
+
+
+def _pictures(config: Config, test: Mapping[str, float], run_id: str) -> str:
+    paths = ["plots/learning_curves.png"]
+    if config.plot_every and test:
+        paths.insert(0, "plots/test/z_against_reco.png")
+    return "\n".join(
+        f"![{path}](get-artifact?path={path}&run_uuid={run_id})" for path in paths
+    )
+
+
+def _going_on(run_id: str) -> str:
+    return (
+        "In another configuration, to start from these networks or to compare with "
+        f"them:\n\n```\nload_pre_trained_weights: runs:/{run_id}/weights.json\n"
+        f"compare_to: {run_id}\n```"
+    )
