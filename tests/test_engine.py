@@ -437,3 +437,37 @@ def test_a_stop_takes_in_the_epoch_that_was_being_judged() -> None:
         )
     assert (result.epochs, result.stop_reason) == (len(told), "stopped")
     assert [epoch.number for epoch in told] == [1, 2]
+
+
+def test_both_gears_end_with_the_same_loss_within_the_spread_over_seeds() -> None:
+    data = make_data()
+
+    def ends(engine: str) -> np.ndarray:
+        values = {"engine": engine, "act": "tanh/2", "batch_size": 16, "epochs": 15}
+        told = [run(data, seed=seed, **values)[1] for seed in range(5)]
+        return np.array([epochs[-1].metrics["val/loss"] for epochs in told])
+
+    compiled, generic = ends("compiled"), ends("torch")
+    spread = generic.std(ddof=1)
+    assert abs(compiled.mean() - generic.mean()) < 0.2 * spread
+    assert np.abs(compiled - generic).max() < spread
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"lr_schedule": {"name": "cosine"}},
+        {"lr_schedule": {"name": "step", "every": 1, "factor": 0.3}},
+        {"lr_schedule": {"name": "plateau", "patience": 1, "factor": 0.1}},
+        {"gradient_clip": 0.01},
+        {"dist": {"n_buckets": 4, "norm": {"mean": 0, "std": 0.4}}},
+        {"weight_decay": 0.1},
+    ],
+    ids=str,
+)
+def test_both_gears_follow_the_same_settings(values: dict[str, Any]) -> None:
+    compiled, told = run(engine="compiled", epochs=4, **values)
+    generic, also_told = run(engine="torch", epochs=4, **values)
+    assert rates(told) == pytest.approx(rates(also_told))
+    for name, value in generic.state.items():
+        np.testing.assert_allclose(compiled.state[name], value, atol=1e-3)
