@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from bench.metrics import table
 from nnt import plots
+from nnt.metrics import profiles
 from nnt.plots import registry
 from nnt.tracks import Tracks
 from nnt.tracks.table import make_ids
@@ -34,14 +35,19 @@ def main() -> None:
     options = parser.parse_args()
     for figure in plots.figures(table(1000), detail=True).values():
         plots.png(figure)  # compiles, and loads fonts
+    profiles(tracks(10))
     view, rows = table(options.rows), tracks(options.rows)
     tasks: dict[str, Callable[[], Figure]] = {
         name: lambda plot=plot: plot(view)
         for name, (plot, when, _) in registry._PLOTS.items()
         if when(view)
     }
-    tasks["inputs"] = lambda: plots.input_histograms({"rows": rows}, "inputs")
-    tasks["targets"] = lambda: plots.target_histograms({"rows": rows})["z"]
+    tasks["inputs"] = lambda: plots.input_histograms(
+        {"rows": profiles(rows)["all"]}, "inputs"
+    )
+    tasks["targets"] = lambda: plots.target_histograms({"rows": profiles(rows)["all"]})[
+        "z"
+    ]
     index = np.random.default_rng(0).integers(0, options.rows, options.rows)
     tasks["sampled_distribution"] = lambda: plots.sampled_distribution(
         rows.targets[:, 0], index

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from nnt.cli.common import emit, json_option, print_table, tell_errors
+from nnt.cli.describe import command as describe
 
 if TYPE_CHECKING:
-    from nnt.tracks import Spread, Summary, Tracks
+    from nnt.tracks import Tracks
 
 __all__ = ["command"]
 
@@ -28,24 +29,7 @@ def command() -> None:
     """Describe, simulate and split track files."""
 
 
-@command.command()
-@files_argument
-@json_option
-@tell_errors
-def describe(files: tuple[Path, ...], as_json: bool) -> None:
-    """Tell what track files hold.
-
-    \b
-    Example:
-      nnt data describe neuroresults_random1.gz
-    """
-    from nnt.tracks import summarise
-
-    summary = summarise(_read(files))
-    if as_json:
-        emit({"files": [str(file) for file in files], **summary.to_dict()})
-    else:
-        _show(summary)
+command.add_command(describe)
 
 
 @command.command()
@@ -166,30 +150,3 @@ def _tell_rows(rows: Sequence[int], targets: Sequence[Path], as_json: bool) -> N
         emit({"rows": told})
     else:
         print_table("Written", ["file", "rows"], list(told.items()))
-
-
-def _show(summary: Summary) -> None:
-    counts: list[tuple[str, object]] = [
-        ("rows", f"{summary.rows:,}"),
-        ("events", f"{summary.events:,}"),
-    ]
-    counts += [(f"expert {k}", f"{n:,}") for k, n in summary.rows_per_expert.items()]
-    counts += [
-        (f"without SL{i}", f"{share:.1%}")
-        for i, share in enumerate(summary.missing_superlayer_share)
-    ]
-    reference = "absent"
-    if summary.reference_z_std_cm is not None:
-        reference = f"present, z off by {summary.reference_z_std_cm:.2f} cm (std)"
-    counts.append(("reference network", reference))
-    print_table("Tracks", ["", "found"], counts)
-    spreads = [("z (cm)", summary.z_cm), ("theta (deg)", summary.theta_deg)]
-    if summary.pt_gev is not None:
-        spreads.append(("pt (GeV)", summary.pt_gev))
-    columns = ["", "mean", "std", "min", "median", "max"]
-    print_table("Targets", columns, [(n, *_cells(s)) for n, s in spreads])
-
-
-def _cells(spread: Spread) -> list[str]:
-    values = (spread.mean, spread.std, spread.minimum, spread.median, spread.maximum)
-    return [f"{value:.2f}" for value in values]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from nnt import plots
+from nnt import metrics, plots
 from nnt.errors import DataError
 from nnt.training.report import Judged
 
@@ -46,7 +46,7 @@ class Pictures:
         shown = self.judged.predictions(rows)
         drawn = plots.figures(shown, detail=every)
         if every:
-            tables = {self.label: self.judged.tracks[rows]}
+            tables = {self.label: metrics.profiles(self.judged.tracks[rows])["all"]}
             drawn["inputs"] = plots.input_histograms(tables, "inputs of all experts")
         return {name: plots.png(figure) for name, figure in drawn.items()}
 

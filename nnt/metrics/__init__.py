@@ -23,6 +23,7 @@ from nnt.metrics.inbins import (
 )
 from nnt.metrics.losses import LOSSES, loss, loss_of_rows
 from nnt.metrics.momentum import momentum_gev, pt_from_crossing_angles, pt_gev
+from nnt.metrics.periods import Change, Profile, changes, profiles
 from nnt.metrics.portrait import Portrait, portrait, reconstruction_counts
 from nnt.metrics.prediction import Predictions, predictions
 from nnt.metrics.replicas import figure_replicas
@@ -60,14 +61,17 @@ __all__ = [
     "STT_MOMENTUM_GEV",
     "Axis",
     "BinnedResiduals",
+    "Change",
     "CoreFit",
     "Decision",
     "EventDraws",
     "Portrait",
     "Predictions",
+    "Profile",
     "Replicas",
     "Shares",
     "binomial_error",
+    "changes",
     "core_fit",
     "cut_at_efficiency_cm",
     "decision_figures",
@@ -86,6 +90,7 @@ __all__ = [
     "passing_share",
     "portrait",
     "predictions",
+    "profiles",
     "pt_from_crossing_angles",
     "pt_gev",
     "reconstruction_counts",

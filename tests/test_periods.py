@@ -1,0 +1,135 @@
+"""Track tables against each other: what changed, and what did not."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from scipy.stats import ks_2samp
+
+from nnt.cli import main
+from nnt.metrics import changes, profiles
+from nnt.tracks import INPUT_COLUMNS, write_tracks
+
+
+def found(first, second):
+    return {
+        (c.scope, c.quantity): c for c in changes(profiles(first), profiles(second))
+    }
+
+
+def test_profiles_count_every_value_where_there_is_a_hit(make_tracks) -> None:
+    tracks = make_tracks(300)
+    told = profiles(tracks)
+    assert told.keys() == {"all", *(f"expert_{k}" for k in range(5))}
+    for scope, profile in told.items():
+        mine = tracks if scope == "all" else tracks[tracks.expert == int(scope[-1])]
+        events = {(i["Run"], i["Event"]) for i in mine.ids}
+        assert (profile.n_rows, profile.n_events) == (len(mine), len(events))
+        for column in range(27):
+            sl = column // 3
+            hits = [row for row in mine.inputs if any(row[3 * sl : 3 * sl + 3] != 0)]
+            assert profile.n_hits[sl] == len(hits)
+            slow = np.zeros(4096, dtype=int)
+            for row in hits:
+                slow[min(int((float(row[column]) + 1) * 2048), 4095)] += 1
+            assert (profile.inputs[column] == slow).all()
+        z_cm = 100 * mine.targets[:, 0]
+        slow = np.histogram(z_cm, 4096, (-100, 100))[0]
+        assert np.abs(profile.others["z (cm)"] - slow).sum() <= 2  # at edges
+
+
+def test_a_distance_is_that_of_the_rows(make_tracks) -> None:
+    first, second = make_tracks(400, seed=1), make_tracks(500, seed=2)
+    told = found(first, second)
+    for column in (0, 1, 26):
+        seen = [
+            t.inputs[:, column][t.inputs[:, column // 3 * 3 :][:, :3].any(axis=1)]
+            for t in (first, second)
+        ]
+        expected = ks_2samp(*seen)
+        change = told["all", INPUT_COLUMNS[column]]
+        assert change.distance == pytest.approx(expected.statistic, abs=0.01)
+        # Events are fewer than rows: more careful.
+        assert change.p_value >= expected.pvalue
+        assert change.first == pytest.approx(seen[0].mean(), abs=1e-3)
+
+
+def test_a_table_against_itself_has_not_changed(make_tracks) -> None:
+    tracks = make_tracks(400)
+    told = found(tracks, tracks)
+    assert {c.distance for c in told.values()} == {0.0}
+    assert not any(c.flagged for c in told.values())
+
+
+def test_parts_of_one_table_are_rarely_flagged(make_tracks) -> None:
+    tracks = make_tracks(6000)
+    told = found(tracks[:3000], tracks[3000:])
+    assert not any(c.flagged for c in told.values())
+
+
+def test_what_was_changed_is_flagged_and_comes_first(make_tracks) -> None:
+    tracks = make_tracks(4000)
+    first, second = tracks[:2000], tracks[2000:]
+    inputs = second.inputs.copy()
+    inputs[:, 4] = np.abs(inputs[:, 4])
+    rows = (second.expert == 3).nonzero()[0][::2]
+    inputs[rows, 18:21] = 0
+    told = changes(
+        profiles(first), profiles(dataclasses.replace(second, inputs=inputs))
+    )
+    flagged = {(c.scope, c.quantity) for c in told if c.flagged}
+    assert {("all", "SL1-driftT"), ("expert_3", "hits in SL6")} <= flagged
+    assert {q for _, q in flagged} == {"SL1-driftT", "hits in SL6"}
+    assert [c.flagged for c in told] == sorted((c.flagged for c in told), reverse=True)
+
+
+def test_an_expert_that_is_gone_is_told_by_its_share(make_tracks) -> None:
+    told = found(make_tracks(900), make_tracks(900, experts=(0, 1)))
+    change = told["all", "rows of expert 4"]
+    assert change.flagged
+    assert change.second == 0
+    assert not any(scope == "expert_4" for scope, _ in told)
+
+
+def test_describe_tells_and_draws_what_changed(make_tracks, tmp_path) -> None:
+    one, two = tmp_path / "one.gz", tmp_path / "two.gz"
+    tracks = make_tracks(900, experts=(2,))
+    write_tracks(tracks, one)
+    inputs = np.where(np.arange(27) == 7, np.abs(tracks.inputs), tracks.inputs)
+    write_tracks(dataclasses.replace(tracks, inputs=inputs), two)
+    folder = tmp_path / "new" / "plots"
+    words = ["data", "describe", str(one), "--against", str(two)]
+    done = CliRunner().invoke(main, [*words, "--plots", str(folder), "--json"])
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    top = told["against"]["changes"][0]
+    assert (top["quantity"], top["scope"], top["flagged"]) == (
+        "SL2-driftT",
+        "all",
+        True,
+    )
+    names = {f"{n}_{s}.png" for n in ("inputs", "z", "theta", "inverse_pt")
+             for s in ("all", "expert_2")}  # fmt: skip
+    assert {path.name for path in folder.iterdir()} == names
+    assert len(told["plots"]) == len(names)
+    table = CliRunner().invoke(main, words)
+    assert table.exit_code == 0, table.output
+    assert "SL2-driftT" in table.stdout
+    same = CliRunner().invoke(
+        main, ["data", "describe", str(one), "--against", str(one)]
+    )
+    assert "Nothing has changed" in same.stdout
+
+
+def test_a_folder_that_cannot_be_made_is_one_error(make_tracks, tmp_path) -> None:
+    path = tmp_path / "one.gz"
+    write_tracks(make_tracks(50), path)
+    words = ["data", "describe", str(path), "--plots", str(path / "plots")]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 1
+    assert "plots cannot be written" in done.stderr
+    assert "Traceback" not in done.output
