@@ -34,7 +34,9 @@ ROWS_SEEN = 40_000_000
 """Rows that a training goes through: small experts get more epochs."""
 RATE = 0.02
 """Where the cosine begins; at 0.001 the loss of tanh/2 stays on a plateau."""
-FOLDS = 5
+FOLDS, INNER_FOLDS = 5, 4
+FINE_TUNINGS = ((1e-4, 10), (1e-4, 30), (3e-4, 10), (3e-4, 30))
+"""Rates and epochs among which fine-tuning chooses."""
 
 
 def main() -> None:
@@ -134,8 +136,6 @@ def train(
     inputs: np.ndarray,
     targets: np.ndarray,
     seed: int,
-    initial: State | None = None,
-    rate: float = RATE,
     epochs: int | None = None,
 ) -> State:
     """Fit the firmware's network; every twentieth row chooses the epoch."""
@@ -145,8 +145,8 @@ def train(
         overrides={
             "epochs": epochs or ROWS_SEEN // n_rows,
             "batch_size": 2048 if n_rows > 50_000 else 256,
-            "learning_rate": rate,
-            "lr_schedule": {"name": "cosine", "final": rate / 100},
+            "learning_rate": RATE,
+            "lr_schedule": {"name": "cosine", "final": RATE / 100},
             "early_stopping_patience": None,
             "out_size": targets.shape[1],
             "seed": seed,
@@ -162,7 +162,7 @@ def train(
         x_train=parts[0], y_train=parts[1], x_val=parts[2], y_val=parts[3]
     )
     result = fit(
-        data, config, 0, initial=initial, on_epoch=lambda _: None,
+        data, config, 0, initial=None, on_epoch=lambda _: None,
         stop=threading.Event(),
     )  # fmt: skip
     return result.state
@@ -202,7 +202,7 @@ def ratios(real: Tracks, n_tracks: int, seeds: Sequence[int], fine_tune: bool) -
             running = _error(theirs.reference, theirs)
             line.append(_error(predict(state, theirs.inputs), theirs) / running)
             if fine_tune:
-                output = _fine_tuned(state, theirs, ours, seed)
+                output = _fine_tuned(state, theirs, seed)
                 tuned.append(_error(output, theirs) / running)
         rows.append(line)
         after.append(tuned)
@@ -223,25 +223,68 @@ def _spread(name: str, rows: list[list[float]]) -> None:
     print(f"  mean {_told(np.mean(rows, axis=0))}   std {_told(np.std(rows, axis=0))}")
 
 
-def _fine_tuned(state: State, theirs: Tracks, ours: Tracks, seed: int) -> np.ndarray:
-    """Outputs on each fold of a network tuned on the other folds and simulation."""
+def _fine_tuned(state: State, theirs: Tracks, seed: int) -> np.ndarray:
+    """Outputs on each fold of a network tuned on the other folds.
+
+    Rate and epochs are chosen by folds of those other folds, so that no row has a
+    part in what judges it.
+    """
     fold = theirs.event_index % FOLDS
     output = np.empty((len(theirs), 2))
     for number in range(FOLDS):
         others = theirs[fold != number]
-        # As many simulated rows keep the network from learning the few by heart.
-        some = ours[: 4 * len(others)]
-        tuned = train(
-            np.concatenate([others.inputs, some.inputs]),
-            np.concatenate([others.targets, some.targets]),
-            seed,
-            initial=state,
-            rate=1e-4,
-            epochs=15,
-        )
+        inner = others.event_index // FOLDS % INNER_FOLDS
+
+        def inner_error(
+            choice: tuple[float, int],
+            others: Tracks = others,
+            inner: np.ndarray = inner,
+        ) -> float:
+            return sum(
+                _tuned_error(state, others, inner == k, choice, seed)
+                for k in range(INNER_FOLDS)
+            )
+
+        tuned = tune(state, others, *min(FINE_TUNINGS, key=inner_error), seed)
         mine = fold == number
         output[mine] = predict(tuned, theirs.inputs[mine])
     return output
+
+
+def _tuned_error(
+    state: State,
+    rows: Tracks,
+    apart: np.ndarray,
+    choice: tuple[float, int],
+    seed: int,
+) -> float:
+    if apart.all() or not apart.any():
+        return 0.0
+    tuned = tune(state, rows[~apart], *choice, seed)
+    judged = rows[apart]
+    return float(np.sum((predict(tuned, judged.inputs) - judged.targets) ** 2))
+
+
+def tune(state: State, rows: Tracks, rate: float, epochs: int, seed: int) -> State:
+    """Go on from weights as `load_pre_trained_weights` does, with real rows alone."""
+    config = load_config(
+        "baseline_v2",
+        overrides={
+            "epochs": epochs,
+            "batch_size": 64,
+            "learning_rate": rate,
+            "lr_schedule": {"name": "cosine", "final": rate / 30},
+            "early_stopping_patience": None,
+            "seed": seed,
+        },
+    )
+    # The rows are too few to hold any back: all choose the epoch, mostly the last.
+    x, y = np.ascontiguousarray(rows.inputs), np.ascontiguousarray(rows.targets)
+    data = ExpertData(x_train=x, y_train=y, x_val=x, y_val=y)
+    return fit(
+        data, config, 0, initial=state, on_epoch=lambda _: None,
+        stop=threading.Event(),
+    ).state  # fmt: skip
 
 
 def _area(score: np.ndarray, label: np.ndarray) -> float:
@@ -308,7 +351,8 @@ def plots(real: Tracks, simulated: Tracks, folder: Path) -> None:
     for kind, name in enumerate(KINDS):
         figure, axes = plt.subplots(3, 3, figsize=(11, 8), layout="constrained")
         for sl, axis in enumerate(axes.flat):
-            bins = np.linspace(-1, 1, 65)
+            # Crossing angles reach half as far as the other inputs.
+            bins = np.linspace(-1, 1, 65) / (2 if name == "alpha" else 1)
             for label, t in (("simulated", ours), ("real", theirs)):
                 values = t.inputs[seen(t, sl), 3 * sl + kind]
                 if name == "driftT":
@@ -316,6 +360,8 @@ def plots(real: Tracks, simulated: Tracks, folder: Path) -> None:
                 axis.hist(values, bins, density=True, histtype="step", label=label)
             axis.set_title(f"SL{sl} {name}")
         axes[0, 0].legend()
+        figure.supxlabel(f"input {name} of expert 0, where seen")
+        figure.supylabel("density")
         figure.savefig(folder / f"{name}.png", dpi=90)
         plt.close(figure)
     figure, pair = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
@@ -326,6 +372,8 @@ def plots(real: Tracks, simulated: Tracks, folder: Path) -> None:
         pair[1].hist(theta_deg, np.linspace(10, 170, 81), **style)
     pair[0].set_xlabel("z (cm)")
     pair[1].set_xlabel("theta (deg)")
+    for axis in pair:
+        axis.set_ylabel("density")
     pair[0].legend()
     figure.savefig(folder / "targets.png", dpi=90)
     plt.close(figure)

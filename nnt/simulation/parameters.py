@@ -33,7 +33,7 @@ class Simulation:
     seed: int = 1
     """Root of the random numbers."""
 
-    collision_event_share: float = 0.365
+    collision_event_share: float = 0.35
     """Share of events from the collision point; the others are beam background."""
     collision_tracks_share: tuple[float, ...] = (0.46, 0.40, 0.035, 0.035, 0.02, 0.01)
     """Share of collision events with 1, 2, ... tracks in the chamber."""
@@ -66,7 +66,7 @@ class Simulation:
         0.02, 0.09, 0.10, 0.12, 0.19, 0.23, 0.15, 0.08, 0.01, 0.01,
     )  # fmt: skip
     """The same for three tracks and more."""
-    collision_stiff_share: tuple[float, float, float] = (0.20, 0.62, 0.02)
+    collision_stiff_share: tuple[float, float, float] = (0.12, 0.57, 0.02)
     """Share of tracks from e+e- -> e+e-, mu+mu- in collisions with one, two, more
     tracks."""
     collision_stiff_inverse_pt: tuple[float, float] = (0.24, 0.075)
@@ -139,7 +139,7 @@ class Simulation:
     )  # fmt: skip
     """Share of segments of the next wire on the side of the track."""
     segment_shift_wires: PerSuperlayer = (
-        0.09, 0.0, 0.03, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0,
+        0.09, 0.05, 0.08, 0.0, 0.04, 0.03, 0.02, -0.09, 0.0,
     )  # fmt: skip
     """Mean distance of segments from where the nominal geometry has them."""
     segment_second_share: PerSuperlayer = (
@@ -159,14 +159,14 @@ class Simulation:
     lines. The tables of the hardware prefer tracks from the collision point that are
     stiff, and the magnetic field makes the two charges differ."""
     undecided_axial: PerAngle = (
-        0.50, 0.45, 0.60, 0.60, 0.30, 0.24, 0.24, 0.18, 0.28, 0.30, 0.30,
+        0.46, 0.41, 0.56, 0.56, 0.27, 0.21, 0.21, 0.15, 0.25, 0.27, 0.27,
     )  # fmt: skip
     """Share of first priority segments of unknown side, axial superlayers."""
     undecided_stereo: PerAngle = (
-        0.22, 0.20, 0.37, 0.42, 0.17, 0.16, 0.19, 0.13, 0.17, 0.15, 0.13,
+        0.18, 0.16, 0.32, 0.37, 0.13, 0.12, 0.15, 0.09, 0.13, 0.11, 0.09,
     )  # fmt: skip
     """The same in stereo superlayers."""
-    undecided_inner: float = 0.20
+    undecided_inner: float = 0.17
     """The same in SL0, whose tracks hardly lean."""
     wrong_if_left: PerAngle = (
         0.20, 0.25, 0.30, 0.25, 0.05, 0.12, 0.20, 0.50, 0.60, 0.35, 0.12,
@@ -210,9 +210,9 @@ class Simulation:
     """Drift time near the wire: 3.4e-3 cm/ns, a little slower than the 4e-3 usual for
     the chamber's gas, as real rows show."""
     drift_quadratic_ticks_per_cm2: PerSuperlayer = (
-        0.0, 0.0, 10.0, 45.0, 60.0, 75.0, 85.0, 95.0, 100.0,
+        150.0, 0.0, 0.0, 50.0, 35.0, 75.0, 55.0, 90.0, 50.0,
     )  # fmt: skip
-    """Drift becomes slower away from the wire, more so in larger cells."""
+    """Drift becomes slower away from the wire."""
     time_std_ticks: float = 4.0
     """Error of a drift time."""
     late_share: float = 0.06
@@ -222,11 +222,11 @@ class Simulation:
     fast_share_per_cm: tuple[float, float] = (0.70, 0.50)
     """Share of segments with a time between 0 and the true one, per cm from the
     wire, axial and stereo."""
-    stray_share: tuple[float, float] = (0.0, 0.10)
+    stray_share: tuple[float, float] = (0.012, 0.14)
     """Share of times of a later particle, axial and stereo."""
     stray_ticks: float = 500.0
     """How late these are at most (uniform)."""
-    stale_share: tuple[float, float] = (0.008, 0.018)
+    stale_share: tuple[float, float] = (0.011, 0.024)
     """Share of times from before the track, axial and stereo."""
     stale_ticks: tuple[float, float] = (150.0, 500.0)
     """How early these are (uniform)."""
