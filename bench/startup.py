@@ -1,0 +1,146 @@
+"""Time until NNT answers: ``nnt --help``, and ``nnt train`` to its first epoch.
+
+``python -m bench startup`` prints wall and CPU time of ``nnt --help`` beside the bare
+interpreter, and of each step of ``nnt train`` on a cached table with a store on
+this disk, until the first expert has done its first epoch, beside a script that only
+imports what any such trainer does (torch and mlflow); measured in turn, medians of
+several rounds. Then the libraries that take longest to import.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import psutil
+
+CONFIG = "baseline_v2"
+TRAIN = [
+    sys.executable, "-m", "nnt", "train", CONFIG, "-p", "-d", "bench",
+    "-m", "epochs=1", "-m", "experts=[0, 1]",
+]  # fmt: skip
+STEPS = {
+    "rows are read": r"train: .* rows",
+    "run is open": r"run [0-9a-f]{32}; ",
+    "training begins": r"engine: ",
+    "first epoch is done": r"best epoch",
+}
+SHORT = {
+    "python -c pass": [sys.executable, "-c", "pass"],
+    "nnt --help": [sys.executable, "-m", "nnt", "--help"],
+    "nnt train --help": [sys.executable, "-m", "nnt", "train", "--help"],
+    "import torch, mlflow": [
+        sys.executable, "-c", "import torch, mlflow; mlflow.MlflowClient",
+    ],
+}  # fmt: skip
+IMPORTED = (
+    "nnt.cli", "nnt.config", "nnt.tracking", "nnt.training",
+    "mlflow.store.tracking.sqlalchemy_store",
+)  # fmt: skip
+LIBRARIES = (
+    "numpy", "yaml", "torch", "numba", "mlflow", "pandas", "sqlalchemy", "alembic",
+    "matplotlib", "scipy.special", "pyarrow",
+)  # fmt: skip
+
+Times = tuple[float, float]
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(prog="python -m bench startup")
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    with tempfile.TemporaryDirectory() as folder:
+        store = Path(folder)
+        _first_epoch(store)  # simulates and compiles, if that was never done
+        timed: dict[str, list[Times]] = defaultdict(list)
+        for number in range(rounds):
+            for name, command in SHORT.items():
+                timed[name].append(_whole(command))
+            for name, times in _first_epoch(store).items():
+                timed[f"nnt train: {name}"].append(times)
+            fresh = store / str(number)
+            fresh.mkdir()
+            last = list(_first_epoch(fresh).values())[-1]
+            timed["nnt train: the same, the store is made first"].append(last)
+    print(f"{os.cpu_count()} cores, medians of {rounds} rounds, from the start of the "
+          f"process: wall s (CPU s)")  # fmt: skip
+    for name, measured in timed.items():
+        walls, cpus = zip(*measured, strict=True)
+        print(f"  {name:48} {statistics.median(walls):6.2f} "
+              f"({statistics.median(cpus):.2f})")  # fmt: skip
+    _print_imports()
+
+
+def _whole(command: list[str]) -> Times:
+    before, start = os.times(), time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True)
+    wall, after = time.perf_counter() - start, os.times()
+    return wall, (
+        after.children_user + after.children_system
+        - before.children_user - before.children_system
+    )  # fmt: skip
+
+
+def _first_epoch(store: Path) -> dict[str, Times]:
+    """Start a training, read on stderr how far it is, and end it."""
+    start, waiting, seen = time.perf_counter(), dict(STEPS), {}
+    own = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
+    with subprocess.Popen(
+        TRAIN, cwd=store, env=own, text=True, start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        try:
+            told = []
+            for line in process.stderr or ():
+                told.append(line)
+                for name in [n for n, text in waiting.items() if re.search(text, line)]:
+                    del waiting[name]
+                    seen[name] = time.perf_counter() - start, _cpu_s(process.pid)
+                if not waiting:
+                    return seen
+            raise SystemExit("".join(told))
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def _cpu_s(pid: int) -> float:
+    """CPU time of a process and its children so far."""
+    process = psutil.Process(pid)
+    total = 0.0
+    for each in (process, *process.children(recursive=True)):
+        times = each.cpu_times()
+        total += times.user + times.system
+        total += times.children_user + times.children_system
+    return total
+
+
+def _print_imports() -> None:
+    """Print what each library takes, from the first that needs it."""
+    code = f"import gc; gc.disable(); import {', '.join(IMPORTED)}"
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", code],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    found: dict[str, float] = {}
+    for line in done.stderr.splitlines():
+        parts = line.removeprefix("import time:").split("|")
+        if len(parts) == 3 and parts[1].strip().isdigit():
+            found[parts[2].strip()] = int(parts[1]) / 1e6
+    print("\nimports of a training, s, each with what it is the first to need")
+    for name in (*IMPORTED, *LIBRARIES):
+        told = f"{found[name]:.3f}" if name in found else "not loaded"
+        print(f"  {name:48} {told}")
+
+
+if __name__ == "__main__":
+    main()
