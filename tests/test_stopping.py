@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 import nnt
@@ -33,7 +34,9 @@ subprocess.run([sys.executable, "-c", {code!r}])
 """
 
 
-def start(code: str, *arguments: str, **more: str) -> subprocess.Popen[str]:
+def start(
+    code: str, *arguments: str, new_group: bool = False, **more: str
+) -> subprocess.Popen[str]:
     paths = [str(Path(nnt.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     process = subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
@@ -41,6 +44,7 @@ def start(code: str, *arguments: str, **more: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
+        start_new_session=new_group,
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
@@ -98,3 +102,35 @@ def test_no_orphan_trains_on_where_mlflow_has_died(number: signal.Signals) -> No
     parent = start(PARENT.format(code=code()), "mlflow", MLFLOW_RUN_ID="0" * 32)
     parent.send_signal(number)
     assert told(parent) == "stopped"  # by the child, which has the same stdout
+
+
+def under_mlflow(rest: float) -> subprocess.Popen[str]:
+    """A process that waits below one that is taken for MLflow, in a group of theirs."""
+    return start(
+        PARENT.format(code=code(rest=rest)),
+        "mlflow",
+        new_group=True,
+        MLFLOW_RUN_ID="0" * 32,
+    )
+
+
+def test_a_group_that_is_terminated_with_mlflow_ends_in_order() -> None:
+    parent = under_mlflow(rest=2.5)
+    os.killpg(parent.pid, signal.SIGTERM)
+    begin = time.monotonic()
+    assert told(parent) == "stopped"
+    assert time.monotonic() - begin > 2
+
+
+def test_the_echo_of_mlflow_is_no_second_signal() -> None:
+    parent = under_mlflow(rest=60)
+    (child,) = psutil.Process(parent.pid).children()
+    child.send_signal(signal.SIGINT)
+    assert parent.stdout is not None
+    assert parent.stdout.readline() == "stopped\n"
+    child.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    assert child.is_running()
+    child.send_signal(signal.SIGTERM)
+    told(parent)
+    assert not child.is_running()

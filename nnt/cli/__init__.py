@@ -7,6 +7,7 @@ inside the command.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 
@@ -76,4 +77,6 @@ def main(verbose: bool, debug_traceback: bool) -> None:
     # Libraries make a million objects that stay: looking for garbage among them as
     # often as Python does by itself is a fifth of the time until a training begins.
     gc.set_threshold(GC_THRESHOLD, 50, 100)
+    # The last collection walks through every object of every library: a second or more.
+    atexit.register(gc.freeze)
     set_up_logging(verbose)

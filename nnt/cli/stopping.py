@@ -31,6 +31,7 @@ class Stopper:
     def __init__(self) -> None:
         self.event = threading.Event()
         self._has_begun = False
+        self._may_echo = False
 
     def watch(self) -> None:
         """Listen from now on; under `mlflow run` also to its end."""
@@ -41,8 +42,9 @@ class Stopper:
         if "MLFLOW_RUN_ID" in os.environ:
             # MLflow that is terminated or killed does not tell its children.
             chain = _up_to_mlflow()
+            self._may_echo = bool(chain)
             threading.Thread(
-                target=_end_with, args=(chain,), name="ancestors", daemon=True
+                target=self._end_with, args=(chain,), name="ancestors", daemon=True
             ).start()
 
     def begin(self) -> None:
@@ -51,19 +53,24 @@ class Stopper:
 
     def _handle(self, number: int, frame: object) -> None:
         if self.event.is_set():
+            if self._may_echo and number == signal.SIGTERM:
+                self._may_echo = False
+                return
             os._exit(128 + number)
+        # MLflow answers the Ctrl-C that it shares with us by one SIGTERM to us.
+        self._may_echo = self._may_echo and number == signal.SIGINT
         self.event.set()
         if not self._has_begun:
             raise KeyboardInterrupt
         click.echo("stopping; again to stop at once", err=True)
 
-
-def _end_with(chain: list[psutil.Process]) -> None:
-    """Ask this process to stop once one of the others has gone."""
-    while chain and all(map(_lives, chain)):
-        time.sleep(CHECK_EVERY_S)
-    if chain:
-        os.kill(os.getpid(), signal.SIGTERM)
+    def _end_with(self, chain: list[psutil.Process]) -> None:
+        """Ask this process to stop once one of the others has gone."""
+        while chain and all(map(_lives, chain)):
+            time.sleep(CHECK_EVERY_S)
+        # Whoever has asked both of us to stop has asked once.
+        if chain and not self.event.is_set():
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _up_to_mlflow() -> list[psutil.Process]:

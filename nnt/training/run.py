@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 
 STOPPED = "stopped on request"
 PARAMS_OF_EXPERT = ("learning_rate", "batch_size", "epochs", "model", "optim", "act")
+WAKE_EVERY_S = 0.5
 
 
 def train(
@@ -116,6 +117,17 @@ def train(
             return training.run()
     finally:
         tracker.close(stop)
+
+
+def _wait(futures: Collection[Future[Any]]) -> None:
+    """Wait for all, or for the first that fails.
+
+    Who waits without end does not hear a signal that the system gave to another thread.
+    """
+    while True:
+        done, left = wait(futures, WAKE_EVERY_S, FIRST_EXCEPTION)
+        if not left or any(future.exception() for future in done):
+            return
 
 
 def _jobs(config: Config, jobs: int | None) -> int:
@@ -281,6 +293,7 @@ class _Training:
                     k: pool.submit(self._fit_one, k, done, beside) for k in epochs
                 }
                 try:
+                    _wait(futures.values())
                     results = {k: future.result() for k, future in futures.items()}
                 except BaseException:
                     self.stop.set()

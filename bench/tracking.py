@@ -1,0 +1,143 @@
+"""What tracking costs: the same training with MLflow and without any store.
+
+``python -m bench tracking`` trains baseline_v2 for 1,000 epochs on 200,000 rows, in
+turn with a SQLite store and with the null tracker, and prints wall and CPU time of
+each, medians over the rounds, and the CPU time of the one thread that talks to MLflow.
+Live images are off in both. ``--epochs``, ``--rows`` and ``--rounds`` make it shorter.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnt import load_config, train
+from nnt.config import Config
+from nnt.tracking import MlflowTracker, NullTracker, Tracker
+from nnt.tracking.delivery import Courier
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one training, seconds."""
+
+    wall_s: float
+    cpu_s: float
+    thread_s: float
+    """CPU time of the thread that delivers."""
+
+
+class Meter:
+    """Adds up the CPU time of deliveries."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Count from here on."""
+        deliver = Courier.round
+
+        def metered(courier: Courier) -> bool:
+            begin = time.thread_time()
+            try:
+                return deliver(courier)
+            finally:
+                self.seconds += time.thread_time() - begin
+
+        self.seconds = 0.0
+        Courier.round = metered  # type: ignore[method-assign]
+        try:
+            yield
+        finally:
+            Courier.round = deliver  # type: ignore[method-assign]
+
+
+def main() -> None:
+    """Print one line for each way to track, and the cost of tracking."""
+    parser = argparse.ArgumentParser(prog="bench tracking", description=__doc__)
+    parser.add_argument("--epochs", type=int, default=1000)
+    parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    chosen = parser.parse_args()
+    config = _config(chosen.rows, chosen.epochs)
+    logging.getLogger("nnt").setLevel(logging.WARNING)
+    home = Path.cwd()
+    with tempfile.TemporaryDirectory() as place:
+        os.chdir(place)
+        try:
+            costs = _measure(config, Path(place), chosen.rounds)
+        finally:
+            os.chdir(home)
+    _print(costs, chosen.epochs, chosen.rows)
+
+
+def _config(n_rows: int, epochs: int) -> Config:
+    return load_config(
+        "baseline_v2",
+        overrides={
+            "data": {
+                "simulate": {"tracks": n_rows, "seed": 1},
+                "split": [0.34, 0.33, 0.33],
+            },
+            "epochs": epochs,
+            "early_stopping_patience": None,
+            "plot_every": 0,
+        },
+    )
+
+
+def _measure(config: Config, place: Path, rounds: int) -> dict[str, list[Cost]]:
+    short = _config(2000, 3)
+    costs: dict[str, list[Cost]] = {"no store": [], "MLflow, SQLite": []}
+    for number in range(-1, rounds):
+        for name, found in costs.items():
+            is_null = name == "no store"
+            tracker = NullTracker(place / "null") if is_null else MlflowTracker()
+            # The first round loads libraries and makes the tables of the store.
+            cost = _one(short if number < 0 else config, tracker)
+            if number >= 0:
+                found.append(cost)
+    return costs
+
+
+def _one(config: Config, tracker: Tracker) -> Cost:
+    meter = Meter()
+    wall, cpu = time.perf_counter(), time.process_time()
+    with meter.running():
+        train(config, tracker=tracker)
+    return Cost(time.perf_counter() - wall, time.process_time() - cpu, meter.seconds)
+
+
+def _print(costs: dict[str, list[Cost]], epochs: int, n_rows: int) -> None:
+    print(f"baseline_v2, {epochs:,} epochs, {n_rows:,} rows, five experts")
+    print("tracking          wall s    CPU s   thread CPU s")
+    middle = {}
+    for name, found in costs.items():
+        values = [
+            statistics.median(getattr(cost, part) for cost in found)
+            for part in ("wall_s", "cpu_s", "thread_s")
+        ]
+        middle[name] = values
+        print(f"{name:16s} {values[0]:7.2f} {values[1]:8.2f} {values[2]:14.2f}")
+    without, with_store = middle.values()
+    pairs = zip(*costs.values(), strict=True)
+    walls = [100 * (b.wall_s / a.wall_s - 1) for a, b in pairs]
+    print(
+        f"cost: wall {statistics.median(walls):+.1f} % "
+        f"({min(walls):+.1f} to {max(walls):+.1f} %), "
+        f"CPU {100 * (with_store[1] / without[1] - 1):+.1f} %, "
+        f"thread {100 * with_store[2] / without[1]:.1f} % of the CPU time"
+    )
+
+
+if __name__ == "__main__":
+    main()
