@@ -6,6 +6,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -268,6 +269,47 @@ def test_another_network_is_refused(tmp_path: Path) -> None:
     run_until(make_config(engine="torch"), path, 2)
     with pytest.raises(TrainingError, match="another network"):
         run(make_config(engine="torch", out_size=1), resume=read_checkpoint(path))
+
+
+def forge(checkpoint: Checkpoint, part: str, name: str, value: Any) -> Checkpoint:
+    """Change one thing in a checkpoint."""
+    if part in ("gear", "best"):
+        return replace(checkpoint, **{part: {**getattr(checkpoint, part), name: value}})
+    values = dict(checkpoint.values)
+    if part == "start":
+        values["start"] = {**values["start"], name: value}
+    else:
+        values[name] = value
+    return replace(checkpoint, values=values)
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [
+        # Fused optimisers read beyond the end of what is too short.
+        ("gear", "optimiser.0.exp_avg", np.zeros(3, np.float32)),
+        ("gear", "optimiser.99.exp_avg", np.zeros(3, np.float32)),
+        ("best", "net.0.weight", np.zeros(3, np.float32)),
+        ("best", "net.2.bias", np.full(2, np.nan, np.float32)),
+        ("start", "rows_done", -5),  # once an epoch without an end
+        ("start", "number", 1.5),
+        ("start", "best_loss", []),
+        ("start", "rng", {"state": 10**30}),
+        ("values", "best_loss", None),
+        ("values", "best_epoch", -1),
+        ("values", "start", "x"),
+    ],
+)
+def test_values_that_no_fit_has_written_are_refused(
+    tmp_path: Path, part: str, name: str, value: Any
+) -> None:
+    config = make_config(engine="torch")
+    run_until(config, tmp_path / "c", 2)
+    found = read_checkpoint(tmp_path / "c")
+    assert found is not None
+    write_checkpoint(tmp_path / "forged", forge(found, part, name, value))
+    with pytest.raises(TrainingError, match="the checkpoint is not one of"):
+        run(config, resume=read_checkpoint(tmp_path / "forged"))
 
 
 def test_a_full_disk_does_not_end_the_fit(

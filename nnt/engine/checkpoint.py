@@ -144,8 +144,10 @@ def _read(path: Path) -> Checkpoint:
     arrays = {name: arrays[name] for name in told["arrays"]}
     names = tuple(told["names"])
     rows, times_ms = arrays.pop("rows"), arrays.pop("times_ms")
-    if rows.shape != (len(times_ms), len(names)):
+    if rows.shape != (*times_ms.shape, len(names)) or times_ms.ndim != 1:
         raise ValueError(f"rows of shape {rows.shape} for {len(names)} metrics")
+    if rows.dtype.str != "<f8" or times_ms.dtype.str != "<i8":
+        raise ValueError(f"rows and times of {rows.dtype} and {times_ms.dtype}")
     return Checkpoint(
         values=told["values"],
         gear=_part("gear.", arrays),

@@ -13,7 +13,7 @@ from nnt.config import Config
 from nnt.engine.checkpoint import Checkpoint, Keeper
 from nnt.engine.progress import Progress
 from nnt.engine.quantized_gear import QuantizedGear
-from nnt.engine.start import Start
+from nnt.engine.start import Start, whole_number
 from nnt.engine.torch_gear import TorchGear
 from nnt.engine.types import Epoch, ExpertData, FitResult, Gear
 from nnt.errors import ConfigError, TrainingError
@@ -23,6 +23,9 @@ from nnt.weights import State
 __all__ = ["fit"]
 
 log = logging.getLogger(__name__)
+
+UNUSABLE = (KeyError, TypeError, ValueError, OverflowError, AttributeError)
+"""What values of other kinds than those of a checkpoint raise."""
 
 
 def fit(
@@ -100,16 +103,27 @@ def _restore(progress: Progress, checkpoint: Checkpoint) -> int:
     """Take over the epochs so far; return the number of the start under way."""
     try:
         progress.restore(checkpoint)
-        return int(checkpoint.values["start"]["restart"])
-    except (KeyError, TypeError, ValueError) as err:
+        return whole_number(checkpoint.values["start"], "restart")
+    except UNUSABLE as err:
         raise _unusable(err) from err
 
 
 def _load(start: Start, checkpoint: Checkpoint) -> None:
     try:
+        _check_best(start.gear.weights(), checkpoint.best)
         start.load(checkpoint)
-    except (KeyError, TypeError, ValueError) as err:
+    except UNUSABLE as err:
         raise _unusable(err) from err
+
+
+def _check_best(weights: State, best: State) -> None:
+    """Refuse best weights of another network, which would be the result."""
+    forms = [
+        {name: (value.shape, value.dtype) for name, value in state.items()}
+        for state in (weights, best)
+    ]
+    if forms[0] != forms[1] or not all(np.isfinite(v).all() for v in best.values()):
+        raise ValueError("the best weights are those of another network")
 
 
 def _unusable(err: Exception) -> TrainingError:

@@ -15,7 +15,7 @@ import numpy as np
 from nnt.config import Config
 from nnt.detector import Z_RANGE_CM
 from nnt.engine.checkpoint import Checkpoint, Keeper
-from nnt.engine.start import Start
+from nnt.engine.start import Start, real_number, whole_number
 from nnt.engine.types import (
     F32,
     I64,
@@ -106,9 +106,8 @@ class Progress:
         """Go on from a checkpoint; its epochs are told again."""
         for epoch in checkpoint.epochs():
             self._add(epoch)
-        self.best_epoch, self.best_loss = (
-            checkpoint.values[name] for name in self.COUNTERS
-        )
+        self.best_epoch = whole_number(checkpoint.values, "best_epoch")
+        self.best_loss = real_number(checkpoint.values, "best_loss")
         self.best_state = checkpoint.best
 
     def run(self, start: Start) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,12 @@ from nnt.config import Config
 from nnt.engine.checkpoint import Checkpoint
 from nnt.engine.schedule import Schedule
 from nnt.engine.types import I64, Gear
-from nnt.errors import TrainingError
+from nnt.errors import TrainingError, shorten
 from nnt.sampling import Sampler
 
-__all__ = ["Start"]
+__all__ = ["Start", "real_number", "whole_number"]
+
+MAX_COUNT = 1 << 62
 
 
 class Start:
@@ -104,6 +107,25 @@ class Start:
         self.gear.load_state(checkpoint.gear)
         self.schedule.load_state(values["schedule"])
         self._rng.bit_generator.state = self._rng_state = values["rng"]
-        for name in self.COUNTERS:
-            setattr(self, name, values[name])
+        self.number, self.since_best, self.rows_done = (
+            whole_number(values, name) for name in ("number", "since_best", "rows_done")
+        )
+        self.best_loss = real_number(values, "best_loss")
+        self.loss_sum = real_number(values, "loss_sum")
         self.is_new = False
+
+
+def whole_number(values: Mapping[str, Any], name: str) -> int:
+    """Give a counter; raise ValueError where it is none."""
+    value = values[name]
+    if type(value) is not int or not 0 <= value < MAX_COUNT:
+        raise ValueError(f"{name}: expected a count, found {shorten(value)}")
+    return value
+
+
+def real_number(values: Mapping[str, Any], name: str) -> float:
+    """Give a number; raise ValueError where it is none."""
+    value = values[name]
+    if type(value) not in (int, float) or math.isnan(value):
+        raise ValueError(f"{name}: expected a number, found {shorten(value)}")
+    return float(value)

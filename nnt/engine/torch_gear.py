@@ -188,6 +188,7 @@ class TorchGear:
                 model[rest] = tensor
             else:
                 index, _, key = rest.partition(".")
+                self._check_moment(int(index), tensor)
                 optimiser.setdefault(int(index), {})[key] = tensor
         try:
             self._model.load_state_dict(model)
@@ -195,3 +196,14 @@ class TorchGear:
             self._optimiser.load_state_dict({**own, "state": optimiser})
         except (RuntimeError, ValueError) as err:
             raise TrainingError(f"the state of another network: {err}") from err
+
+    def _check_moment(self, index: int, value: Tensor) -> None:
+        """Refuse what fused optimisers would read beyond its end."""
+        if not 0 <= index < len(self._parameters):
+            raise ValueError(f"the optimiser has no parameter {index}")
+        own = self._parameters[index]
+        if value.dtype != own.dtype or value.shape not in (own.shape, ()):
+            raise ValueError(
+                f"optimiser, parameter {index}: expected {own.dtype} of shape "
+                f"{tuple(own.shape)}, found {value.dtype} of {tuple(value.shape)}"
+            )
