@@ -12,9 +12,9 @@ from click.testing import CliRunner
 
 import nnt
 from nnt.cli import main
-from nnt.errors import DataError, TrackingError
+from nnt.errors import ConfigError, DataError, TrackingError
 from nnt.plots import registry
-from nnt.tracking import open_run, register
+from nnt.tracking import MlflowTracker, open_run, register
 from nnt.tracks import write_tracks
 from nnt.training import TrainingResult
 from nnt.training.data import load_split
@@ -405,3 +405,19 @@ def test_a_registered_name_stands_for_the_run_everywhere(
     assert reference is not None
     np.testing.assert_array_equal(reference.predict(predicted), nets.predict(predicted))
     assert register(name, "again").run_id == trained.run_id
+
+
+def test_a_run_of_another_version_is_named_with_the_remedy(
+    trained: TrainingResult, files: list[Path], tmp_path: Path
+) -> None:
+    weights = open_run(trained.run_id).download("weights.json", tmp_path)
+    tracker = MlflowTracker()
+    run = tracker.start_run("old", description="", tags={})
+    run.log_file(weights)
+    run.log_text("epocs: 3\n", "config.yaml")
+    run.finish("FINISHED")
+    assert tracker.close() == 0
+    with pytest.raises(ConfigError, match=r"weights\.json") as told:
+        nnt.compare([trained.run_id, run.run_id], log_to_store=False)
+    assert f"run {run.run_id} (old)" in str(told.value)
+    assert "\nconfig.yaml: epocs: unknown key" in str(told.value)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnt.config import Config, load_config
-from nnt.errors import NNTError
+from nnt.errors import ConfigError, NNTError
 from nnt.networks import Networks
 from nnt.tracking import StoredRun, open_run
 from nnt.tracks import Tracks
@@ -100,10 +100,21 @@ def open_subject(text: str) -> Subject:
     run = open_run(text)
     weights = read_weights(run.read_text(run.path or WEIGHTS_FILE).encode())
     with tempfile.TemporaryDirectory() as into:
-        config = load_config(run.download("config.yaml", Path(into)))
+        config = _config_of(run, run.download("config.yaml", Path(into)))
     return Subject(
         text=text, name=run.name, networks=Networks(weights), run=run, config=config
     )
+
+
+def _config_of(run: StoredRun, path: Path) -> Config:
+    try:
+        return load_config(path)
+    except ConfigError as err:
+        raise ConfigError(
+            f"run {run.run_id} ({run.name}): its configuration is not one of this "
+            "version of NNT; download its weights.json and name that file instead, "
+            f"with --data\n{str(err).replace(str(path), path.name)}"
+        ) from err
 
 
 def load_networks(source: str) -> Networks:
