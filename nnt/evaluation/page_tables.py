@@ -21,6 +21,7 @@ __all__ = [
 ]
 
 UNTOLD_KEYS = ("name", "description", "category", "version", "extends")
+UNSET = (ABSENT, "null")
 MAX_TOLD = 4
 MAX_VALUE = 24
 """Keys, and characters of a value, that stand below the name of a run."""
@@ -95,7 +96,7 @@ def _told_apart(comparison: Comparison, name: str) -> dict[str, str]:
         for key, values in comparison.config_differences.items()
         if name in values and key not in UNTOLD_KEYS
     }
-    short = {k: v for k, v in told.items() if len(v) <= MAX_VALUE and v != ABSENT}
+    short = {k: v for k, v in told.items() if len(v) <= MAX_VALUE and v not in UNSET}
     # The seed tells least.
     ranked = sorted(short, key=lambda key: (key == "seed", key.count(".")))
     return {key: short[key] for key in ranked[:MAX_TOLD]}
