@@ -9,7 +9,6 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from nnt.detector import N_SUPERLAYERS
 from nnt.metrics import Profile
@@ -26,6 +25,8 @@ KINDS = ("relID", "drift time", "crossing angle")
 DRIFT_TIME = 1
 INPUT_EDGES = np.linspace(-1, 1, 65)
 """Scaled inputs lie in [-1, 1]."""
+PANEL_WIDTH, PANEL_HEIGHT = 2.15, 1.06
+"""From panel to panel; a panel is 2 wide, as its values go, and 1 high."""
 TARGET_BINS = 128
 """Each is made of whole fine bins."""
 COLOURS = ("#0072B2", "#D55E00")
@@ -45,49 +46,44 @@ def input_histograms(
     marked : collection of str
         Names of inputs whose panels are marked, as those that differ.
     """
-    figure = Figure(figsize=(11.0, 14.0), dpi=DPI)
+    figure = Figure(figsize=(11.0, 13.0), dpi=DPI)
     FigureCanvasAgg(figure)
-    figure.subplots_adjust(
-        left=0.055, right=0.985, bottom=0.04, top=0.94, wspace=0.16, hspace=0.12
-    )
     figure.suptitle(title, fontsize=12, y=0.985)
-    panels = figure.subplots(N_SUPERLAYERS, len(KINDS), sharex=True)
-    for sl in range(N_SUPERLAYERS):
-        for kind, name in enumerate(KINDS):
-            axes, column = panels[sl, kind], 3 * sl + kind
-            _panel(axes, tables, column)
-            is_marked = INPUT_COLUMNS[column] in marked
-            axes.text(
-                0.02, 0.93, f"SL{sl} {name}", transform=axes.transAxes, va="top",
-                fontsize=8, weight="bold" if is_marked else "normal",
-                color="#B00020" if is_marked else "black",
-            )  # fmt: skip
+    # One pair of axes for all panels: 27 of their own would take seconds.
+    axes = figure.add_axes((0.02, 0.045, 0.96, 0.895))
+    for column, name in enumerate(INPUT_COLUMNS):
+        _panel(axes, tables, column, is_marked=name in marked)
     for kind, name in enumerate(KINDS):
-        panels[-1, kind].set_xlabel(f"{name}, scaled", fontsize=9)
-    for sl in range(N_SUPERLAYERS):
-        panels[sl, 0].set_ylabel("tracks per 1/32", fontsize=8)
-    handles, labels = [], []
-    for colour, (name, table) in zip(COLOURS, tables.items(), strict=False):
-        handles.append(panels[0, 0].plot([], [], color=colour, lw=1.6)[0])
-        labels.append(f"{name}: {table.n_rows:,} tracks")
+        middle = kind * PANEL_WIDTH
+        axes.text(middle, -0.25, f"{name}, scaled", ha="center", fontsize=9)
+        for value in (-1, -0.5, 0, 0.5, 1):
+            axes.text(middle + value, -0.115, f"{value:g}", ha="center", fontsize=7)
+    axes.set_xlim(-1.1, 2 * PANEL_WIDTH + 1.1)
+    axes.set_ylim(-0.27, N_SUPERLAYERS * PANEL_HEIGHT)
+    axes.set_axis_off()
+    labels = [f"{name}: {table.n_rows:,} tracks" for name, table in tables.items()]
     if len(tables) > 1:
         labels[1] += ", scaled to the first"
     if marked:
         labels[-1] += "; in bold what has changed"
+    handles = [axes.plot([], [], color=colour, lw=1.6)[0] for colour in COLOURS]
     figure.legend(
-        handles, labels, loc="upper center", bbox_to_anchor=(0.5, 0.975), ncols=2,
-        fontsize=9, frameon=False,
+        handles[: len(labels)], labels, loc="upper center",
+        bbox_to_anchor=(0.5, 0.975), ncols=2, fontsize=9, frameon=False,
     )  # fmt: skip
     return figure
 
 
-def _panel(axes: Axes, tables: Mapping[str, Profile], column: int) -> None:
-    first = None
-    told = []
-    for colour, table in zip(COLOURS, tables.values(), strict=False):
-        fine, n_hits = table.inputs[column], int(table.n_hits[column // 3])
+def _panel(
+    axes: Axes, tables: Mapping[str, Profile], column: int, *, is_marked: bool
+) -> None:
+    sl, kind = divmod(column, 3)
+    middle, floor = kind * PANEL_WIDTH, (N_SUPERLAYERS - 1 - sl) * PANEL_HEIGHT
+    told, drawn, first = [], [], None
+    for table in tables.values():
+        fine, n_hits = table.inputs[column], int(table.n_hits[sl])
         note = f"hit in {n_hits / max(table.n_rows, 1):.0%}"
-        if column % 3 == DRIFT_TIME:
+        if kind == DRIFT_TIME:
             # Without a side the drift time is 0: one bin would hide all others.
             fine = fine.copy()
             fine[UNSIDED_BIN] = 0
@@ -95,19 +91,38 @@ def _panel(axes: Axes, tables: Mapping[str, Profile], column: int) -> None:
         told.append(note)
         counts = _coarser(fine, INPUT_EDGES)
         first = counts if first is None else first
-        scale = _scale(counts, first)
-        band(axes, INPUT_EDGES, counts * scale, np.sqrt(counts) * scale, colour)
-        axes.stairs(counts * scale, INPUT_EDGES, color=colour, lw=1, baseline=None)
-    axes.text(
-        0.98, 0.93, "\n".join(told), transform=axes.transAxes,
-        va="top", ha="right", fontsize=7, color="0.35",
+        drawn.append((counts, _scale(counts, first)))
+    peak = max(float((counts * scale).max()) for counts, scale in drawn)
+    top = max(peak, 1.0) * (1.25 + 0.12 * len(tables))
+    edges = middle + INPUT_EDGES
+    for (counts, scale), colour in zip(drawn, COLOURS, strict=False):
+        heights, errors = counts * scale / top, np.sqrt(counts) * scale / top
+        low, high = floor + np.maximum(heights - errors, 0), floor + heights + errors
+        axes.fill_between(
+            np.repeat(edges, 2)[1:-1], np.repeat(low, 2), np.repeat(high, 2),
+            color=colour, alpha=0.25, lw=0,
+        )  # fmt: skip
+        axes.stairs(floor + heights, edges, color=colour, lw=1, baseline=None)
+    left, right = middle - 1, middle + 1
+    axes.plot(
+        [left, right, right, left, left], [floor, floor, floor + 1, floor + 1, floor],
+        color="black", lw=0.7,
     )  # fmt: skip
-    axes.set_xlim(-1, 1)
-    axes.set_xticks([-1, -0.5, 0, 0.5, 1])
-    axes.set_ylim(0, max(axes.get_ylim()[1], 1) * (1.2 + 0.1 * len(tables)))
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
-    axes.tick_params(labelsize=7)
-    axes.grid(visible=True, alpha=0.25)
+    for value in (-0.5, 0, 0.5):
+        axes.plot(
+            [middle + value] * 2, [floor, floor + 1], color="0.9", lw=0.6, zorder=0
+        )
+    axes.text(
+        left + 0.04, floor + 0.96, f"SL{sl} {KINDS[kind]}", va="top", fontsize=8,
+        weight="bold" if is_marked else "normal",
+        color="#B00020" if is_marked else "black",
+    )  # fmt: skip
+    # Bins of 1/32.
+    told.append(f"highest bin {peak:,.0f} tracks")
+    axes.text(
+        right - 0.03, floor + 0.96, "\n".join(told), va="top", ha="right", fontsize=6.5,
+        color="0.35",
+    )  # fmt: skip
 
 
 def _coarser(fine: npt.NDArray[np.int64], edges: F64) -> F64:

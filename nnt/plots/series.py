@@ -161,4 +161,6 @@ def leave_room(axes: Axes, share: float = 0.45) -> None:
 def name_lines(axes: Axes, **where: Any) -> None:
     """Add a legend where there is something to tell."""
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(fontsize=7, title_fontsize=7, **where)
+        axes.legend(
+            fontsize=7, title_fontsize=7, columnspacing=1.0, handlelength=1.4, **where
+        )

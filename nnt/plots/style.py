@@ -85,7 +85,9 @@ def tick_powers(axis: Axis) -> None:
 
 def _plain_number(value: float) -> str:
     # More digits would reach into the label of the axis.
-    return f"{value / 1e6:g} M" if value >= 1e6 else f"{value:,.9g}"
+    if value >= 1e6:
+        return f"{value / 1e6:g} M"
+    return f"{value / 1e3:g} k" if value >= 1e5 else f"{value:,.9g}"
 
 
 def pixels(figure: Figure) -> npt.NDArray[np.uint8]:
