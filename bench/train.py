@@ -94,9 +94,10 @@ def _in_turn(
     loops = {**OURS, **OTHERS}
     keys = {_key(loop, name, n): None for n in options.rows for loop in loops}
     tables = {n: experts_of(n) for n in {n_rows for _, n_rows in keys}}
-    for _, n_rows in keys:
-        # The first use of a table, and of the compiled loops, is slower.
-        _together(loops[COMPILED], tables[n_rows], _configs(base, name, 1))
+    for loop, n_rows in keys:
+        # The first use of a table, of the compiled loops and of torch is slower.
+        if loop in OURS:
+            _together(loops[loop], tables[n_rows], _configs(base, name, 1))
     timed: dict[Key, list[Times]] = {key: [] for key in keys}
     for _ in range(options.rounds):
         for loop, n_rows in keys:
