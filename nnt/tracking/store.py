@@ -174,6 +174,8 @@ def tame_mlflow() -> None:
 
     for noisy in ("mlflow", "alembic", "alembic.runtime.migration"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # It logs a traceback of what it raises, too.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
 def _choose(uri: str) -> None:
