@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from nnt.config import Config, load_config
+from nnt.config import Config, load_config, resolve
 from nnt.errors import ConfigError, NNTError
 from nnt.networks import Networks
 from nnt.tracking import StoredRun, open_run
@@ -110,11 +110,32 @@ def _config_of(run: StoredRun, path: Path) -> Config:
     try:
         return load_config(path)
     except ConfigError as err:
+        config = _with_simulation_of_today(path)
+        if config is not None:
+            log.warning(
+                "run %s (%s): the simulation had other settings then; rows that it "
+                "makes now are not those of the training",
+                run.run_id,
+                run.name,
+            )
+            return config
         raise ConfigError(
             f"run {run.run_id} ({run.name}): its configuration is not one of this "
             "version of NNT; download its weights.json and name that file instead, "
             f"with --data\n{str(err).replace(str(path), path.name)}"
         ) from err
+
+
+def _with_simulation_of_today(path: Path) -> Config | None:
+    """Keep of a simulation of another version how many tracks it made, and its seed."""
+    _, merged = resolve(path)
+    values = dict(merged.values)
+    try:
+        simulate = values["data"]["simulate"]
+        told = {key: simulate[key] for key in ("tracks", "seed")}
+        return load_config({**values, "data": {**values["data"], "simulate": told}})
+    except (ConfigError, LookupError, TypeError):
+        return None
 
 
 def load_networks(source: str) -> Networks:
