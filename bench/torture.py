@@ -137,13 +137,14 @@ class Torture:
         """Kill one training again and again, then let it end."""
         run_id, kills = None, 0
         while kills < most:
+            begin_s = time.time()
             training.start(run_id)
             self._wait_a_while(training)
             if not training.kill():
                 break
             kills += 1
             run_id = newest_run(training.home)
-            phases[phase_of(training.home, run_id)] += 1
+            phases[phase_of(training.home, run_id, begin_s)] += 1
             if self.random.random() < TEAR_SHARE:
                 phases["with a torn checkpoint"] += tear(training.home, self.random)
         else:
@@ -283,14 +284,16 @@ def is_finished(home: Path) -> bool:
     return str(MlflowClient(store_of(home)).get_run(run_id).info.status) == "FINISHED"
 
 
-def phase_of(home: Path, run_id: str | None) -> str:
-    """How far a training had come, by the files that it left."""
+def phase_of(home: Path, run_id: str | None, begin_s: float) -> str:
+    """How far a start had come, by the files that it has written."""
     if run_id is None:
         return "before its run"
-    if (home / ".nnt" / "runs" / run_id / "weights.json").is_file():
+    weights = home / ".nnt" / "runs" / run_id / "weights.json"
+    if weights.is_file() and weights.stat().st_mtime > begin_s:
         return "at its end"
-    trained = any(home.rglob("last.safetensors"))
-    return "in its epochs" if trained else "before its first checkpoint"
+    kept = [path.stat().st_mtime for path in home.rglob("last.safetensors")]
+    trained = any(written > begin_s for written in kept)
+    return "in its epochs" if trained else "before a checkpoint"
 
 
 def drafts(training: Training) -> bool:
