@@ -146,28 +146,28 @@ def test_children_are_listed_by_name(tracker: MlflowTracker) -> None:
 
 
 def test_every_epoch_of_a_short_curve_is_sent_once(tracker: MlflowTracker) -> None:
-    child = tracker.start_child(start(tracker), "expert_0", {}, expected_points=350)
-    for step in range(1, 351):
+    child = tracker.start_child(start(tracker), "expert_0", {}, expected_points=1000)
+    for step in range(1, 1001):
         child.log_metrics({"val/loss": 1 / step}, step)
     child.finish("FINISHED")
     assert tracker.close() == 0
-    assert history(child, "val/loss") == [(s, 1 / s) for s in range(1, 351)]
+    assert history(child, "val/loss") == [(s, 1 / s) for s in range(1, 1001)]
 
 
 def test_a_long_curve_is_thinned_evenly_with_its_first_and_last_point(
     tracker: MlflowTracker,
 ) -> None:
-    child = tracker.start_child(start(tracker), "expert_0", {}, expected_points=1400)
-    for step in range(1, 1400):
+    child = tracker.start_child(start(tracker), "expert_0", {}, expected_points=3500)
+    for step in range(1, 3500):
         child.log_metrics({"val/loss": float(step)}, step)
     child.finish("FINISHED")
     tracker.close()
-    expected = [1, *range(4, 1400, 4), 1399]
+    expected = [1, *range(4, 3500, 4), 3499]
     assert [step for step, _ in history(child, "val/loss")] == expected
 
 
 def test_figures_of_the_end_reach_a_thinned_run(tracker: MlflowTracker) -> None:
-    child = tracker.start_child(start(tracker), "expert_0", {}, expected_points=1400)
+    child = tracker.start_child(start(tracker), "expert_0", {}, expected_points=3500)
     for step in range(1, 3):
         child.log_metrics({"train/loss": float(step)}, step)
     child.log_metrics({"best_epoch": 1.0}, 2)
