@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from nnt.metrics import EventDraws, Replicas, difference_errors
@@ -10,7 +11,7 @@ from nnt.metrics import EventDraws, Replicas, difference_errors
 R = 400
 
 
-def means(values, event) -> Replicas:
+def means(values: npt.NDArray[np.float64], event: npt.NDArray[np.int64]) -> Replicas:
     draws = EventDraws(event, R)
     everything = np.zeros(len(values), dtype=np.int32)
     total, number = draws.sums([values, np.ones(len(values))], everything, 1)

@@ -274,7 +274,8 @@ def test_another_network_is_refused(tmp_path: Path) -> None:
 def forge(checkpoint: Checkpoint, part: str, name: str, value: Any) -> Checkpoint:
     """Change one thing in a checkpoint."""
     if part in ("gear", "best"):
-        return replace(checkpoint, **{part: {**getattr(checkpoint, part), name: value}})
+        changed: dict[str, Any] = {part: {**getattr(checkpoint, part), name: value}}
+        return replace(checkpoint, **changed)
     values = dict(checkpoint.values)
     if part == "start":
         values["start"] = {**values["start"], name: value}

@@ -421,7 +421,12 @@ def test_outputs_told_late_are_those_of_their_epoch() -> None:
 
 
 def test_the_epoch_that_went_wrong_is_named_although_the_next_one_fails_too() -> None:
-    values = {"act": "relu", "optim": "SGD", "learning_rate": 1e30, "batch_size": 300}
+    values: dict[str, Any] = {
+        "act": "relu",
+        "optim": "SGD",
+        "learning_rate": 1e30,
+        "batch_size": 300,
+    }
     with (
         ThreadPoolExecutor(1) as pool,
         pytest.raises(TrainingError, match=r"epoch 1: .* val/loss is not finite"),
@@ -443,7 +448,12 @@ def test_both_gears_end_with_the_same_loss_within_the_spread_over_seeds() -> Non
     data = make_data()
 
     def ends(engine: str) -> np.ndarray:
-        values = {"engine": engine, "act": "tanh/2", "batch_size": 16, "epochs": 15}
+        values: dict[str, Any] = {
+            "engine": engine,
+            "act": "tanh/2",
+            "batch_size": 16,
+            "epochs": 15,
+        }
         told = [run(data, seed=seed, **values)[1] for seed in range(5)]
         return np.array([epochs[-1].metrics["val/loss"] for epochs in told])
 

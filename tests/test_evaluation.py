@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,10 +18,12 @@ from nnt.errors import ConfigError, DataError, TrackingError
 from nnt.evaluation import evaluate
 from nnt.plots import registry
 from nnt.tracking import MlflowTracker, open_run, register
-from nnt.tracks import write_tracks
+from nnt.tracks import Tracks, write_tracks
 from nnt.training import TrainingResult
 from nnt.training.data import load_split
 from nnt.training.sources import initial_states, reference_networks
+
+MakeTracks = Callable[..., Tracks]
 
 SMALL = {
     "data": {"simulate": {"tracks": 1500, "seed": 1}, "split": [0.6, 0.2, 0.2]},
@@ -51,17 +55,18 @@ def project(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def files(tmp_path: Path, make_tracks) -> list[Path]:
+def files(tmp_path: Path, make_tracks: MakeTracks) -> list[Path]:
     paths = [tmp_path / "period1.gz", tmp_path / "period2.gz"]
     for seed, path in enumerate(paths):
         write_tracks(make_tracks(200, seed=seed, experts=(0, 3)), path)
     return paths
 
 
-def invoke(*words: str) -> dict:
+def invoke(*words: str) -> dict[str, Any]:
     done = CliRunner().invoke(main, [*words, "--json"])
     assert done.exit_code == 0, done.output
-    return json.loads(done.stdout)
+    told: dict[str, Any] = json.loads(done.stdout)
+    return told
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
@@ -138,6 +143,7 @@ def test_figures_on_files_are_those_of_the_networks(
     assert result.filtered["all"]["loss"] == pytest.approx(expected)
     residual_cm = 100 * (output[:, 0].astype(float) - tracks.targets[:, 0])
     assert result.filtered["all"]["z_std_cm"] == pytest.approx(residual_cm.std())
+    assert tracks.reference is not None
     reference_cm = 100 * (tracks.reference - tracks.targets)[:, 0].astype(float)
     told = result.filtered["all"]["z_std_cm_reference"]
     assert told == pytest.approx(reference_cm.std())
@@ -196,7 +202,7 @@ def test_a_run_of_another_version_is_judged_where_it_can_be(
 
 
 def test_rows_of_other_experts_only_are_told(
-    trained: TrainingResult, tmp_path: Path, make_tracks
+    trained: TrainingResult, tmp_path: Path, make_tracks: MakeTracks
 ) -> None:
     path = tmp_path / "other.gz"
     write_tracks(make_tracks(50, experts=(1, 2)), path)
@@ -393,7 +399,7 @@ def test_predict_never_replaces_unasked(
 
 
 def test_predict_tells_of_rows_that_nobody_serves(
-    trained: TrainingResult, tmp_path: Path, make_tracks
+    trained: TrainingResult, tmp_path: Path, make_tracks: MakeTracks
 ) -> None:
     write_tracks(make_tracks(50), tmp_path / "five.gz")
     with pytest.raises(DataError, match="expert 1 cannot be predicted"):

@@ -393,8 +393,9 @@ def test_onnx_routes_rows_to_their_experts(
     manifest = export(own, "onnx", tmp_path)
     assert len(manifest["files"]) == 12
     nets = Networks(own.experts)
-    given_inputs = {"inputs": tracks.inputs, "expert": tracks.expert}
-    (found,) = run_onnx(tmp_path / "experts.onnx", **given_inputs)
+    (found,) = run_onnx(
+        tmp_path / "experts.onnx", inputs=tracks.inputs, expert=tracks.expert
+    )
     np.testing.assert_allclose(found, nets.predict(tracks), atol=1e-6)
     one = tracks[tracks.expert == 2]
     (alone,) = run_onnx(tmp_path / "expert_2.onnx", inputs=one.inputs)

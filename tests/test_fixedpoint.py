@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,6 +22,10 @@ from nnt.fixedpoint.classic_network import tanh_half_table
 from nnt.fixedpoint.hough3d_network import _tanh_table
 from nnt.networks import Networks
 from nnt.weights import ExpertWeights
+
+F32 = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.floating]
+Layers = Sequence[tuple[Floats, Floats]]
 
 GOLDEN = Path(__file__).parents[2] / "shared" / "data" / "basf2_fixed_point.json"
 LAYERS = [f"model.net.{i}.{kind}" for i in (0, 2) for kind in ("weight", "bias")]
@@ -39,7 +45,7 @@ def c_round(value: float) -> int:
     return whole + int(math.copysign(abs(value - whole) >= 0.5, value))
 
 
-def slow_classic(x, layers, precision):
+def slow_classic(x: F32, layers: Layers, precision: Sequence[int]) -> list[int]:
     """One track after the other, in Python's integers."""
     nodes_bits, weight_bits, table_bits = precision[3:]
     dropped = nodes_bits + weight_bits - table_bits
@@ -63,7 +69,7 @@ def slow_classic(x, layers, precision):
     return nodes
 
 
-def slow_hough3d(x, layers):
+def slow_hough3d(x: F32, layers: Layers) -> list[int]:
     largest = max(float(np.abs(p).max()) for layer in layers for p in layer)
     fraction = 17 - math.ceil(math.log2(largest))
     nodes = [c_round(float(v) * 4096) for v in x]
@@ -84,7 +90,9 @@ def slow_hough3d(x, layers):
     return nodes
 
 
-def random_layers(rng, sizes, width):
+def random_layers(
+    rng: np.random.Generator, sizes: Sequence[int], width: float
+) -> list[tuple[F32, F32]]:
     return [
         (
             rng.normal(0, width, (n, m)).astype(np.float32),
@@ -95,9 +103,11 @@ def random_layers(rng, sizes, width):
 
 
 @pytest.mark.parametrize("group", ["network", "offgrid"])
-def test_classic_is_basf2(golden, group):
-    weights = [golden["network"][name] for name in LAYERS]
-    found = fixedpoint.classic(golden[group]["inputs"], *weights, golden["precision"])
+def test_classic_is_basf2(golden: dict[str, Any], group: str) -> None:
+    w1, b1, w2, b2 = (golden["network"][name] for name in LAYERS)
+    found = fixedpoint.classic(
+        golden[group]["inputs"], w1, b1, w2, b2, golden["precision"]
+    )
     assert found.dtype == np.int64
     np.testing.assert_array_equal(found, golden[group]["fix_int"])
     # What BASF2 makes of them in cm and rad; rad is float32 there.
@@ -109,7 +119,7 @@ def test_classic_is_basf2(golden, group):
 
 
 @pytest.mark.parametrize("group", ["network", "offgrid"])
-def test_floats_are_those_of_basf2(golden, group):
+def test_floats_are_those_of_basf2(golden: dict[str, Any], group: str) -> None:
     names = ("net.0.weight", "net.0.bias", "net.2.weight", "net.2.bias")
     state = {
         name: np.array(golden["network"][full], dtype=np.float32)
@@ -121,7 +131,7 @@ def test_floats_are_those_of_basf2(golden, group):
     np.testing.assert_allclose(found, golden[group]["float_raw"], atol=2e-6)
 
 
-def test_every_hit_lies_where_basf2_sees_it(golden):
+def test_every_hit_lies_where_basf2_sees_it(golden: dict[str, Any]) -> None:
     """Not only those that were selected: one row for each hit of each track."""
     tracks = golden["tracks"]["list"]
     hits = [(t, k) for t in range(len(tracks)) for k in range(len(tracks[t]["hits"]))]
@@ -143,7 +153,7 @@ def test_every_hit_lies_where_basf2_sees_it(golden):
     np.testing.assert_array_equal(found, expected)
 
 
-def test_tracks_are_basf2_from_segments_to_outputs(golden):
+def test_tracks_are_basf2_from_segments_to_outputs(golden: dict[str, Any]) -> None:
     weights = [golden["network"][name] for name in LAYERS]
     tracks = golden["tracks"]["list"]
     fields = np.zeros((4, len(tracks), 9), dtype=np.int64)
@@ -178,7 +188,7 @@ def test_tracks_are_basf2_from_segments_to_outputs(golden):
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_classic_is_the_slow_reference(precision):
+def test_classic_is_the_slow_reference(precision: tuple[int, ...]) -> None:
     rng = np.random.default_rng(1)
     layers = random_layers(rng, (27, 12, 2), 1.5)
     x = rng.uniform(-1, 1, (60, 27)).astype(np.float32)
@@ -197,7 +207,9 @@ def precisions(draw: st.DrawFn) -> tuple[int, ...]:
 
 @given(precisions(), st.sampled_from([0.05, 1.0, 20.0]), st.integers(0, 99))
 @settings(max_examples=80, deadline=None)
-def test_classic_is_the_slow_reference_at_any_precision(precision, width, seed):
+def test_classic_is_the_slow_reference_at_any_precision(
+    precision: tuple[int, ...], width: float, seed: int
+) -> None:
     rng = np.random.default_rng(seed)
     layers = random_layers(rng, (27, 5, 2), width)
     x = rng.uniform(-1, 1, (6, 27)).astype(np.float32)
@@ -214,7 +226,9 @@ def test_classic_is_the_slow_reference_at_any_precision(precision, width, seed):
     st.integers(0, 99),
 )
 @settings(max_examples=60, deadline=None)
-def test_hough3d_is_the_slow_reference_for_any_layers(n_in, hidden, n_out, width, seed):
+def test_hough3d_is_the_slow_reference_for_any_layers(
+    n_in: int, hidden: list[int], n_out: int, width: float, seed: int
+) -> None:
     rng = np.random.default_rng(seed)
     layers = random_layers(rng, (n_in, *hidden, n_out), width)
     x = rng.uniform(-2, 2, (4, n_in)).astype(np.float32)
@@ -224,7 +238,7 @@ def test_hough3d_is_the_slow_reference_for_any_layers(n_in, hidden, n_out, width
 
 @pytest.mark.parametrize("sizes", [(27, 8, 4), (126, 20, 10, 4), (27, 4)])
 @pytest.mark.parametrize("width", [0.3, 3.0, 30.0])
-def test_hough3d_is_the_slow_reference(sizes, width):
+def test_hough3d_is_the_slow_reference(sizes: tuple[int, ...], width: float) -> None:
     rng = np.random.default_rng(2)
     layers = random_layers(rng, sizes, width)
     x = rng.uniform(-2, 2, (40, sizes[0])).astype(np.float32)
@@ -232,7 +246,7 @@ def test_hough3d_is_the_slow_reference(sizes, width):
     np.testing.assert_array_equal(found, [slow_hough3d(row, layers) for row in x])
 
 
-def test_hough3d_window_wraps():
+def test_hough3d_window_wraps() -> None:
     layers = [(np.full((1, 1), 33.0), np.zeros(1))]
     assert fixedpoint.hough3d([[1.0]], layers)[0, 0] == 4095
     # 64 is a whole turn of the window.
@@ -240,7 +254,7 @@ def test_hough3d_window_wraps():
     assert fixedpoint.hough3d([[1.0]], layers)[0, 0] == 0
 
 
-def test_classic_table_holds_the_known_values():
+def test_classic_table_holds_the_known_values() -> None:
     table = tanh_half_table(12, 10, 10)
     known = {0: 1, 1: 3, 2: 5, 512: 1004, 1024: 1894, 2048: 3120, 4096: 3949}
     known |= {8192: 4093, 8811: 4094, 8812: 4095, 9936: 4095, 9937: 4096}
@@ -248,19 +262,19 @@ def test_classic_table_holds_the_known_values():
     assert len(table) == 9938
 
 
-def test_hough3d_table_holds_the_known_values():
+def test_hough3d_table_holds_the_known_values() -> None:
     known = {0: 0, 1: 4, 1024: 3119, 2048: 3949, 4095: 4093, 4096: 4095}
     assert {i: int(_tanh_table()[i]) for i in known} == known
 
 
-def test_zero_sum_is_plus_one_step():
-    zeros = [np.zeros((3, 27)), np.zeros(3), np.zeros((2, 3)), -np.zeros(2)]
+def test_zero_sum_is_plus_one_step() -> None:
+    zeros = (np.zeros((3, 27)), np.zeros(3), np.zeros((2, 3)), -np.zeros(2))
     found = fixedpoint.classic(-np.zeros((1, 27)), *zeros)
     np.testing.assert_array_equal(found, [[1, 1]])
 
 
-def test_saturated_output_fits_13_bits_only_on_demand():
-    large = [np.zeros((1, 1)), np.ones(1), np.zeros((2, 1)), np.array([20, -20])]
+def test_saturated_output_fits_13_bits_only_on_demand() -> None:
+    large = (np.zeros((1, 1)), np.ones(1), np.zeros((2, 1)), np.array([20, -20]))
     np.testing.assert_array_equal(fixedpoint.classic([[0]], *large), [[4096, -4096]])
     np.testing.assert_array_equal(
         fixedpoint.classic([[0]], *large, saturate_13_bit=True), [[4095, -4096]]
@@ -268,14 +282,14 @@ def test_saturated_output_fits_13_bits_only_on_demand():
 
 
 @given(st.integers(-8192, 8192))
-def test_grid_survives_six_digits(steps):
+def test_grid_survives_six_digits(steps: int) -> None:
     text = f"{steps / 8192:.6g}"
     assert fixedpoint.snap_text_inputs([[np.float32(text)]])[0, 0] == steps / 8192
 
 
 @given(st.floats(-1, 1, width=32))
 @settings(max_examples=200)
-def test_snapping_moves_less_than_text_resolves(value):
+def test_snapping_moves_less_than_text_resolves(value: float) -> None:
     snapped = fixedpoint.snap_text_inputs([[value]])[0, 0]
     assert abs(float(snapped) - value) <= 5.7e-6 * abs(value) + 1e-7
 
@@ -291,13 +305,15 @@ def test_snapping_moves_less_than_text_resolves(value):
         (np.zeros((2, 27)), (12, 8, 8, 30, 30, 21)),
     ],
 )
-def test_bad_arguments_are_one_clear_error(inputs, precision):
-    weights = [np.zeros((3, 27)), np.zeros(3), np.zeros((2, 3)), np.zeros(2)]
+def test_bad_arguments_are_one_clear_error(
+    inputs: npt.NDArray[np.float64], precision: tuple[int, ...]
+) -> None:
+    weights = (np.zeros((3, 27)), np.zeros(3), np.zeros((2, 3)), np.zeros(2))
     with pytest.raises(DataError, match=r"^(inputs|precision): expected"):
         fixedpoint.classic(inputs, *weights, precision)
 
 
-def test_layers_that_do_not_follow_are_refused():
+def test_layers_that_do_not_follow_are_refused() -> None:
     with pytest.raises(DataError, match="layer 1: expected 3 inputs"):
         fixedpoint.classic(
             np.zeros((1, 27)),
@@ -305,6 +321,6 @@ def test_layers_that_do_not_follow_are_refused():
         )  # fmt: skip
 
 
-def test_no_rows_give_no_rows():
+def test_no_rows_give_no_rows() -> None:
     layers = random_layers(np.random.default_rng(3), (27, 5, 2), 1)
     assert fixedpoint.hough3d(np.zeros((0, 27)), layers).shape == (0, 2)

@@ -1,14 +1,24 @@
 """The compiled epoch against PyTorch's autograd and optimisers."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
+from torch import nn
 
 from nnt.errors import TrainingError
 from nnt.kernel import ACTIVATION_CODES, OPTIMISER_CODES, Kernel, NonFiniteLossError
 from nnt.models import build_model, initialise
 
-OPTIMISERS = {
+F32 = npt.NDArray[np.float32]
+I64 = npt.NDArray[np.int64]
+MakeOptimiser = Callable[[Iterable[nn.Parameter], float, float], torch.optim.Optimizer]
+
+OPTIMISERS: dict[str, MakeOptimiser] = {
     "Adam": lambda p, lr, wd: torch.optim.Adam(p, lr=lr, weight_decay=wd),
     "AdamW": lambda p, lr, wd: torch.optim.AdamW(p, lr=lr, weight_decay=wd),
     "SGD": lambda p, lr, wd: torch.optim.SGD(p, lr=lr, weight_decay=wd, momentum=0.9),
@@ -17,31 +27,34 @@ OPTIMISERS = {
 RATES = {"Adam": 1e-3, "AdamW": 1e-3, "SGD": 1e-2, "Rprop": 1e-4}
 
 
-def network(act, out_size=2, in_size=27):
+def network(act: str, out_size: int = 2, in_size: int = 27) -> nn.Module:
     model = build_model("BaselineModel", in_size, out_size, act)
     initialise(model, np.random.default_rng(3))
     return model
 
 
-def weights(model):
+def weights(model: nn.Module) -> dict[str, F32]:
     return {n: v.detach().numpy().copy() for n, v in model.state_dict().items()}
 
 
-def rows(n=150, out_size=2, in_size=27):
+def rows(n: int = 150, out_size: int = 2, in_size: int = 27) -> tuple[F32, F32, I64]:
     rng = np.random.default_rng(5)
     x = rng.uniform(-1, 1, (n, in_size)).astype(np.float32)
     y = rng.uniform(-0.9, 0.9, (n, out_size)).astype(np.float32)
     return x, y, rng.permutation(n)
 
 
-def torch_epoch(model, optimiser, x, y, order, batch_size, clip=None):
+def torch_epoch(
+    model: nn.Module, optimiser: torch.optim.Optimizer,
+    x: F32, y: F32, order: I64, batch_size: int, clip: float | None = None,
+) -> float:  # fmt: skip
     total = 0.0
     for batch in torch.split(torch.from_numpy(order), batch_size):
         loss = torch.nn.functional.mse_loss(
             model(torch.from_numpy(x)[batch]), torch.from_numpy(y)[batch]
         )
         optimiser.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         if clip is not None:
             torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
         optimiser.step()
@@ -49,7 +62,9 @@ def torch_epoch(model, optimiser, x, y, order, batch_size, clip=None):
     return total / len(order)
 
 
-def assert_same(kernel, model, rtol=1e-4, atol=2e-6):
+def assert_same(
+    kernel: Kernel, model: nn.Module, rtol: float = 1e-4, atol: float = 2e-6
+) -> None:
     for name, value in weights(model).items():
         np.testing.assert_allclose(
             kernel.parameters()[name], value, rtol=rtol, atol=atol, err_msg=name
@@ -58,7 +73,7 @@ def assert_same(kernel, model, rtol=1e-4, atol=2e-6):
 
 @pytest.mark.parametrize("act", ACTIVATION_CODES)
 @pytest.mark.parametrize("n", [1, 35])
-def test_predicts_and_differentiates_as_torch(act, n):
+def test_predicts_and_differentiates_as_torch(act: str, n: int) -> None:
     model = network(act)
     x, y, order = rows(n)
     x *= 20 if n == 1 else 1  # far out on the activation
@@ -66,10 +81,11 @@ def test_predicts_and_differentiates_as_torch(act, n):
     expected = model(torch.from_numpy(x)).detach().numpy()
     np.testing.assert_allclose(kernel.predict(x), expected, rtol=2e-5, atol=1e-6)
     kernel.train_epoch(x, y, order, n, 0.0)
-    torch.nn.functional.mse_loss(
-        model(torch.from_numpy(x)), torch.from_numpy(y)
-    ).backward()
+    torch.autograd.backward(
+        torch.nn.functional.mse_loss(model(torch.from_numpy(x)), torch.from_numpy(y))
+    )
     for name, parameter in model.named_parameters():
+        assert parameter.grad is not None
         grad = parameter.grad.numpy()
         np.testing.assert_allclose(
             kernel.gradients()[name], grad, rtol=1e-4, atol=2e-6 * abs(grad).max()
@@ -79,7 +95,7 @@ def test_predicts_and_differentiates_as_torch(act, n):
 @pytest.mark.parametrize("act", ACTIVATION_CODES)
 @pytest.mark.parametrize("optim", OPTIMISER_CODES)
 @pytest.mark.parametrize("n", [16, 150])
-def test_one_step_and_an_epoch_are_those_of_torch(act, optim, n):
+def test_one_step_and_an_epoch_are_those_of_torch(act: str, optim: str, n: int) -> None:
     model = network(act)
     x, y, order = rows()
     kernel = Kernel(weights(model), act, optim, weight_decay=0.01)
@@ -93,7 +109,7 @@ def test_one_step_and_an_epoch_are_those_of_torch(act, optim, n):
 
 @pytest.mark.parametrize("optim", OPTIMISER_CODES)
 @pytest.mark.parametrize("clip", [1e-3, 1e3])
-def test_clips_as_torch(optim, clip):
+def test_clips_as_torch(optim: str, clip: float) -> None:
     model = network("tanh/2", 1)
     x, y, order = rows(out_size=1)
     kernel = Kernel(weights(model), "tanh/2", optim, gradient_clip=clip)
@@ -103,7 +119,7 @@ def test_clips_as_torch(optim, clip):
     assert_same(kernel, model, atol=2e-5)
 
 
-def test_any_number_of_inputs():
+def test_any_number_of_inputs() -> None:
     for in_size in (1, 3, 4, 30):
         model = network("relu", 3, in_size)
         x, y, order = rows(33, 3, in_size)
@@ -116,7 +132,7 @@ def test_any_number_of_inputs():
 
 
 @pytest.mark.parametrize("optim", OPTIMISER_CODES)
-def test_goes_on_from_a_state_to_the_same_bits(optim):
+def test_goes_on_from_a_state_to_the_same_bits(optim: str) -> None:
     x, y, order = rows()
     start = weights(network("sigmoid"))
     through, first = (Kernel(start, "sigmoid", optim) for _ in range(2))
@@ -132,7 +148,7 @@ def test_goes_on_from_a_state_to_the_same_bits(optim):
 
 @pytest.mark.parametrize("act", ACTIVATION_CODES)
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_stops_before_a_batch_without_a_finite_loss(act, bad):
+def test_stops_before_a_batch_without_a_finite_loss(act: str, bad: float) -> None:
     x, y, _ = rows()
     order = np.arange(150)
     y[50] = bad
@@ -145,14 +161,14 @@ def test_stops_before_a_batch_without_a_finite_loss(act, bad):
 
 
 @pytest.mark.parametrize("act", ACTIVATION_CODES)
-def test_a_nan_input_is_seen(act):
+def test_a_nan_input_is_seen(act: str) -> None:
     x, y, order = rows()
     x[7, 3] = np.nan
     with pytest.raises(NonFiniteLossError):
         Kernel(weights(network(act)), act, "Adam").train_epoch(x, y, order, 16, 1e-3)
 
 
-def test_refuses_what_does_not_fit():
+def test_refuses_what_does_not_fit() -> None:
     x, y, order = rows()
     kernel = Kernel(weights(network("tanh")), "tanh", "Adam")
     with pytest.raises(TrainingError, match="order"):

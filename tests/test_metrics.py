@@ -8,6 +8,7 @@ import math
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from hypothesis import given
@@ -21,6 +22,8 @@ from nnt.metrics import Predictions
 from nnt.tracks import Tracks, read_tracks
 from nnt.tracks.table import make_ids
 
+F32 = npt.NDArray[np.float32]
+
 SAMPLE = Path(__file__).parents[2] / "shared" / "data" / "belle2_exp20_sample.gz"
 
 LENGTHS_CM = arrays(
@@ -30,7 +33,12 @@ LENGTHS_CM = arrays(
 )
 
 
-def predicted(z_reco_cm, z_cm, z_reference_cm=None, theta_deg=None) -> Predictions:
+def predicted(
+    z_reco_cm: npt.ArrayLike,
+    z_cm: npt.ArrayLike,
+    z_reference_cm: npt.ArrayLike | None = None,
+    theta_deg: npt.ArrayLike | None = None,
+) -> Predictions:
     z_reco = np.asarray(z_reco_cm, dtype=np.float32)
     n = len(z_reco)
     return Predictions(
@@ -71,7 +79,7 @@ def test_an_unknown_loss_is_told_with_the_nearest_name() -> None:
 
 
 @given(LENGTHS_CM)
-def test_trimmed_std_is_that_of_the_sorted_middle(values) -> None:
+def test_trimmed_std_is_that_of_the_sorted_middle(values: F32) -> None:
     n_cut = int(len(values) * 0.05)
     middle = sorted(float(v) for v in values)[n_cut : len(values) - n_cut]
     mean = sum(middle) / len(middle)
@@ -90,7 +98,9 @@ def test_half_width_of_a_normal_distribution_is_its_sigma() -> None:
 
 
 @given(LENGTHS_CM, st.sampled_from(metrics.EFFICIENCIES))
-def test_the_cut_is_the_smallest_that_keeps_the_share(z_cm, efficiency) -> None:
+def test_the_cut_is_the_smallest_that_keeps_the_share(
+    z_cm: F32, efficiency: float
+) -> None:
     cut_cm = metrics.cut_at_efficiency_cm(z_cm, efficiency)
     assert metrics.passing_share(z_cm, cut_cm) >= efficiency
     largest_kept = np.abs(z_cm)[np.abs(z_cm) < cut_cm].max()
@@ -98,7 +108,9 @@ def test_the_cut_is_the_smallest_that_keeps_the_share(z_cm, efficiency) -> None:
 
 
 @given(LENGTHS_CM, LENGTHS_CM)
-def test_roc_area_is_the_share_of_ordered_pairs(signal_cm, background_cm) -> None:
+def test_roc_area_is_the_share_of_ordered_pairs(
+    signal_cm: F32, background_cm: F32
+) -> None:
     pairs = [
         1.0 if abs(b) > abs(s) else 0.5 if abs(b) == abs(s) else 0.0
         for s in signal_cm
@@ -163,7 +175,7 @@ def test_figures_of_the_reference_equal_those_of_the_same_network() -> None:
 
 
 @pytest.mark.parametrize("z_reco", [[], [0.0], [50.0], [-50.0], [10.0]])
-def test_what_cannot_be_computed_is_left_out(z_reco) -> None:
+def test_what_cannot_be_computed_is_left_out(z_reco: list[float]) -> None:
     figures = metrics.summary(predicted(z_reco, z_reco, z_reco, theta_deg=z_reco))
     assert all(math.isfinite(value) for value in figures.values())
     assert "roc_area" not in figures
@@ -196,7 +208,7 @@ def test_the_network_of_the_data_taking_is_better_than_none() -> None:
 
 
 @given(LENGTHS_CM, st.lists(st.integers(-90, 90), min_size=2, max_size=6, unique=True))
-def test_bins_hold_what_picking_by_hand_finds(at_cm, edges) -> None:
+def test_bins_hold_what_picking_by_hand_finds(at_cm: F32, edges: list[int]) -> None:
     residual = np.arange(len(at_cm), dtype=np.float64)
     bins = metrics.residuals_in_bins(residual, at_cm, sorted(edges))
     for i, (lower, upper) in enumerate(itertools.pairwise(sorted(edges))):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,17 +13,21 @@ from click.testing import CliRunner
 from scipy.stats import ks_2samp
 
 from nnt.cli import main
-from nnt.metrics import changes, profiles
-from nnt.tracks import INPUT_COLUMNS, write_tracks
+from nnt.metrics import Change, changes, profiles
+from nnt.tracks import INPUT_COLUMNS, Tracks, write_tracks
+
+MakeTracks = Callable[..., Tracks]
 
 
-def found(first, second):
+def found(first: Tracks, second: Tracks) -> dict[tuple[str, str], Change]:
     return {
         (c.scope, c.quantity): c for c in changes(profiles(first), profiles(second))
     }
 
 
-def test_profiles_count_every_value_where_there_is_a_hit(make_tracks) -> None:
+def test_profiles_count_every_value_where_there_is_a_hit(
+    make_tracks: MakeTracks,
+) -> None:
     tracks = make_tracks(300)
     told = profiles(tracks)
     assert told.keys() == {"all", *(f"expert_{k}" for k in range(5))}
@@ -42,7 +48,7 @@ def test_profiles_count_every_value_where_there_is_a_hit(make_tracks) -> None:
         assert np.abs(profile.others["z (cm)"] - slow).sum() <= 2  # at edges
 
 
-def test_a_distance_is_that_of_the_rows(make_tracks) -> None:
+def test_a_distance_is_that_of_the_rows(make_tracks: MakeTracks) -> None:
     first, second = make_tracks(400, seed=1), make_tracks(500, seed=2)
     told = found(first, second)
     for column in (0, 1, 26):
@@ -58,20 +64,20 @@ def test_a_distance_is_that_of_the_rows(make_tracks) -> None:
         assert change.first == pytest.approx(seen[0].mean(), abs=1e-3)
 
 
-def test_a_table_against_itself_has_not_changed(make_tracks) -> None:
+def test_a_table_against_itself_has_not_changed(make_tracks: MakeTracks) -> None:
     tracks = make_tracks(400)
     told = found(tracks, tracks)
     assert {c.distance for c in told.values()} == {0.0}
     assert not any(c.flagged for c in told.values())
 
 
-def test_parts_of_one_table_are_rarely_flagged(make_tracks) -> None:
+def test_parts_of_one_table_are_rarely_flagged(make_tracks: MakeTracks) -> None:
     tracks = make_tracks(6000)
     told = found(tracks[:3000], tracks[3000:])
     assert not any(c.flagged for c in told.values())
 
 
-def test_what_was_changed_is_flagged_and_comes_first(make_tracks) -> None:
+def test_what_was_changed_is_flagged_and_comes_first(make_tracks: MakeTracks) -> None:
     tracks = make_tracks(4000)
     first, second = tracks[:2000], tracks[2000:]
     inputs = second.inputs.copy()
@@ -87,7 +93,7 @@ def test_what_was_changed_is_flagged_and_comes_first(make_tracks) -> None:
     assert [c.flagged for c in told] == sorted((c.flagged for c in told), reverse=True)
 
 
-def test_an_expert_that_is_gone_is_told_by_its_share(make_tracks) -> None:
+def test_an_expert_that_is_gone_is_told_by_its_share(make_tracks: MakeTracks) -> None:
     told = found(make_tracks(900), make_tracks(900, experts=(0, 1)))
     change = told["all", "rows of expert 4"]
     assert change.flagged
@@ -95,7 +101,9 @@ def test_an_expert_that_is_gone_is_told_by_its_share(make_tracks) -> None:
     assert not any(scope == "expert_4" for scope, _ in told)
 
 
-def test_describe_tells_and_draws_what_changed(make_tracks, tmp_path) -> None:
+def test_describe_tells_and_draws_what_changed(
+    make_tracks: MakeTracks, tmp_path: Path
+) -> None:
     one, two = tmp_path / "one.gz", tmp_path / "two.gz"
     tracks = make_tracks(900, experts=(2,))
     write_tracks(tracks, one)
@@ -125,7 +133,9 @@ def test_describe_tells_and_draws_what_changed(make_tracks, tmp_path) -> None:
     assert "Nothing has changed" in same.stdout
 
 
-def test_a_folder_that_cannot_be_made_is_one_error(make_tracks, tmp_path) -> None:
+def test_a_folder_that_cannot_be_made_is_one_error(
+    make_tracks: MakeTracks, tmp_path: Path
+) -> None:
     path = tmp_path / "one.gz"
     write_tracks(make_tracks(50), path)
     words = ["data", "describe", str(path), "--plots", str(path / "plots")]

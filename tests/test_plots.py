@@ -2,6 +2,7 @@
 
 import dataclasses
 import threading
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from matplotlib.patches import StepPatch
 from nnt import metrics, plots
 from nnt.metrics import Predictions, cut_at_efficiency_cm, passing_share
 from nnt.plots import learning_curves, registry, sampled_distribution, trigger
+from nnt.tracks import Tracks
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 
@@ -56,7 +58,9 @@ def test_the_plots_of_the_contract_are_there() -> None:
     ("n", "theta", "reference"),
     [(1, True, True), (2, False, False), (500, False, True)],
 )
-def test_any_number_of_tracks_can_be_drawn(n: int, theta: bool, reference: bool):
+def test_any_number_of_tracks_can_be_drawn(
+    n: int, theta: bool, reference: bool
+) -> None:
     view = sample(n, theta=theta, reference=reference)
     drawn = plots.figures(view, detail=n == 1)
     assert ("theta_residual" in drawn) == theta
@@ -94,7 +98,7 @@ def test_the_z_histogram_holds_every_track() -> None:
     figure = plots.figures(sample(500))["z_histogram"]
     steps = [patch for patch in figure.axes[0].patches if isinstance(patch, StepPatch)]
     # Filled and in outline, the reconstruction is there twice.
-    assert [patch.get_data().values.sum() for patch in steps] == [500] * 4
+    assert [patch.get_data()[0].sum() for patch in steps] == [500] * 4
 
 
 def test_details_are_drawn_when_asked_for() -> None:
@@ -114,7 +118,9 @@ def test_what_the_rows_lack_is_not_drawn() -> None:
     assert "z_resolution_against_theta" in names
 
 
-def test_inputs_and_targets_of_one_or_two_tables_can_be_drawn(make_tracks) -> None:
+def test_inputs_and_targets_of_one_or_two_tables_can_be_drawn(
+    make_tracks: Callable[..., Tracks],
+) -> None:
     one, two = make_tracks(30, seed=1), make_tracks(90, seed=2, experts=(1,))
     first, second = (metrics.profiles(table)["all"] for table in (one, two))
     both = {"one": first, "two": second}
@@ -127,14 +133,14 @@ def test_inputs_and_targets_of_one_or_two_tables_can_be_drawn(make_tracks) -> No
     assert plots.png(figure).startswith(PNG_MAGIC)
     texts = {text.get_text() for text in figure.axes[0].texts}
     assert {f"SL{sl} relID" for sl in range(9)} <= texts
-    steps = figure.axes[0].patches
+    steps = [patch for patch in figure.axes[0].patches if isinstance(patch, StepPatch)]
     assert len(steps) == 2 * 27
     # The second is scaled to the first: the same height above the same floor.
-    heights = [patch.get_data().values.sum() for patch in steps[:2]]
+    heights = [patch.get_data()[0].sum() for patch in steps[:2]]
     assert heights[0] == pytest.approx(heights[1])
 
 
-def test_a_plot_of_ones_own_is_one_function(monkeypatch) -> None:
+def test_a_plot_of_ones_own_is_one_function(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_PLOTS", {})
 
     @plots.register("mine", when=lambda view: len(view) > 3)
@@ -231,5 +237,7 @@ def test_learning_curves_mark_the_best_epoch_of_every_expert() -> None:
         {-1: [{"val/loss": 0.5, "train/loss": 0.5}]},
     ],
 )
-def test_learning_curves_of_little_are_drawn_without_warning(history) -> None:
+def test_learning_curves_of_little_are_drawn_without_warning(
+    history: dict[int, list[dict[str, float]]],
+) -> None:
     assert plots.png(learning_curves(history)).startswith(PNG_MAGIC)

@@ -56,13 +56,13 @@ def test_the_network_says_what_the_integers_say(
     initialise(network, rng)
     with torch.no_grad():
         for parameter in network.parameters():
-            parameter *= width
+            parameter.mul_(width)
     network.clip()
     inputs = rng.uniform(-1, 1, (50, 27)).astype(np.float32)
     found = network(torch.from_numpy(inputs)).detach().numpy()
     for state in (dict(network.named_parameters()), network.rounded()):
-        layers = [FACTOR[act] * v.detach().numpy() for v in state.values()]
-        whole = fixedpoint.classic(inputs, *layers, precision)
+        w1, b1, w2, b2 = (FACTOR[act] * v.detach().numpy() for v in state.values())
+        whole = fixedpoint.classic(inputs, w1, b1, w2, b2, precision)
         np.testing.assert_array_equal(found * 2.0 ** precision[3], whole)
 
 
@@ -108,8 +108,9 @@ def trained(data: ExpertData, own: Config, initial: State | None = None) -> Any:
 
 def integer_loss(state: State, data: ExpertData, precision: tuple[int, ...]) -> float:
     inputs = fixedpoint.snap_text_inputs(data.x_val)
-    layers = [state[f"net.{i}.{kind}"] for i in (0, 2) for kind in ("weight", "bias")]
-    whole = fixedpoint.classic(inputs, *layers, precision)
+    names = [f"net.{i}.{kind}" for i in (0, 2) for kind in ("weight", "bias")]
+    w1, b1, w2, b2 = (state[name] for name in names)
+    whole = fixedpoint.classic(inputs, w1, b1, w2, b2, precision)
     return float(np.mean((whole / 2.0 ** precision[3] - data.y_val) ** 2))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ def table(n: int = 3000, seed: int = 0) -> Predictions:
     rng = np.random.default_rng(seed)
     z = np.where(rng.random(n) < 0.5, rng.normal(0, 0.8, n), rng.uniform(-90, 90, n))
     theta = rng.uniform(20, 150, n)
-    columns = {
+    columns: dict[str, Any] = {
         "z_reco_cm": z,
         "theta_reco_deg": theta,
         "z_cm": z + rng.normal(0, 6, n),
@@ -149,7 +150,7 @@ def test_a_share_that_no_draw_changes_has_a_binomial_error() -> None:
 
 
 @pytest.mark.parametrize("z_reco", [[0.0], [50.0, 50.0], [10.0, -30.0, 0.0]])
-def test_few_rows_leave_out_what_they_cannot_tell(z_reco) -> None:
+def test_few_rows_leave_out_what_they_cannot_tell(z_reco: list[float]) -> None:
     z = np.array(z_reco, dtype=np.float32)
     view = dataclasses.replace(
         table(len(z) + 2)[: len(z)], z_reco_cm=z, z_cm=z, event=np.arange(len(z))

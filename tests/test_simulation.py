@@ -332,6 +332,7 @@ def test_every_setting_and_source_line_changes_the_key(
     first = module.table_key(Simulation())
     assert first == module.table_key(Simulation())
     assert first != module.table_key(Simulation(omega_factor=0.99))
+    assert module.__file__ is not None
     package = Path(module.__file__).parent
     shutil.copytree(package, tmp_path / "nnt" / "simulation")
     shutil.copy(package.parent / "detector.py", tmp_path / "nnt")
