@@ -36,6 +36,7 @@ from nnt.training.expert import train_expert
 __all__ = ["HAS_LIGHTNING", "OTHERS", "OURS", "Loop"]
 
 Told = Callable[[float], bool]
+Loader = DataLoader[tuple[Tensor, ...]]
 Loop = Callable[[ExpertData, Config, int, Told], None]
 
 HAS_LIGHTNING = importlib.util.find_spec("lightning") is not None
@@ -67,7 +68,7 @@ def _model(config: Config, expert: int) -> nn.Module:
     return model
 
 
-def _loaders(data: ExpertData, config: Config) -> tuple[DataLoader, DataLoader]:
+def _loaders(data: ExpertData, config: Config) -> tuple[Loader, Loader]:
     train = TensorDataset(
         torch.from_numpy(data.x_train), torch.from_numpy(data.y_train)
     )

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from numba import njit
 
@@ -47,7 +48,7 @@ def main() -> None:
 
 
 @njit(fastmath={"contract"})
-def _multiply_add(a, times):  # noqa: ANN001, ANN202
+def _multiply_add(a: npt.NDArray[np.float32], times: int) -> None:
     # Eight operations for each load and store, on enough numbers to hide the latency.
     b, c = np.float32(0.999), np.float32(1e-3)
     for _ in range(times):
@@ -124,7 +125,7 @@ def _repeated(part: Any, *values: Any) -> Work:
     """Call one of the compiled loops often, from a compiled loop."""
 
     @njit
-    def run(values):  # noqa: ANN001, ANN202
+    def run(values: tuple[Any, ...]) -> None:
         for _ in range(REPEATS):
             part(*values)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ def main() -> None:
     profiles(tracks(10))
     view, rows = table(options.rows), tracks(options.rows)
     tasks: dict[str, Callable[[], Figure]] = {
-        name: lambda plot=plot: plot(view)
+        name: partial(plot, view)
         for name, (plot, when, _) in registry._PLOTS.items()
         if when(view)
     }

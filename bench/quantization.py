@@ -130,7 +130,9 @@ def _curve(
     options: argparse.Namespace,
 ) -> Ratios:
     names = _judged(rows)
-    found: Ratios = {n: {"after": [], "through": []} for n in names}  # type: ignore[dict-item]
+    found: dict[str, dict[str, list[np.ndarray]]] = {
+        name: {"after": [], "through": []} for name in names
+    }
     for bits in BITS:
         precision = (12, 8, 8, nodes(bits), bits, min(10, nodes(bits) + bits))
         own = dict(zip(("nodes", "weights", "table"), precision[3:], strict=True))
@@ -177,7 +179,8 @@ def _integer_error(
     state: State, tracks: Tracks, precision: tuple[int, ...]
 ) -> np.ndarray:
     inputs = fixedpoint.snap_text_inputs(tracks.inputs)
-    whole = fixedpoint.classic(inputs, *_layers(state), precision)
+    w1, b1, w2, b2 = _layers(state)
+    whole = fixedpoint.classic(inputs, w1, b1, w2, b2, precision)
     return _error(whole / 2.0 ** precision[3], tracks)
 
 

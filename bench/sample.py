@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -166,7 +167,7 @@ def _print_filters(n_rows: int, rounds: int) -> None:
     print(f"\nfilters, {n_rows:,} rows")
     masks = {text: filters.parse(text) for text in FILTERS}
     _print_times(
-        _in_turn({t: lambda m=m: m(tracks) for t, m in masks.items()}, min(rounds, 3))
+        _in_turn({t: partial(m, tracks) for t, m in masks.items()}, min(rounds, 3))
     )
 
 

@@ -22,7 +22,7 @@ from nnt import load_config
 from nnt.config import Config
 from nnt.detector import N_INPUTS
 from nnt.engine import ExpertData, fit
-from nnt.sampling import BucketSampler, Distribution, EpochSampler, Normal
+from nnt.sampling import BucketSampler, Distribution, EpochSampler, Normal, Sampler
 
 ROWS = (1_000, 10_000, 100_000, 1_000_000, 4_000_000)
 BATCHES = (16, 128, 2048)
@@ -107,7 +107,7 @@ def _print_samplers(rounds: int) -> None:
     """Print what it takes to draw the rows of an epoch."""
     z_scaled = _data(SAMPLED // 2).y_train[:, 0].repeat(2)
     goal = Distribution(n_buckets=11, norm=Normal(std=0.4))
-    samplers = {
+    samplers: dict[str, Sampler] = {
         "every row once": EpochSampler(SAMPLED),
         "reweighted, 11 buckets": BucketSampler(z_scaled, goal),
     }

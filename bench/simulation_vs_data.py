@@ -187,6 +187,11 @@ def _error(output: np.ndarray, tracks: Tracks) -> float:
     return float(np.mean((output - tracks.targets) ** 2))
 
 
+def _error_of_reference(tracks: Tracks) -> float:
+    assert tracks.reference is not None
+    return _error(tracks.reference, tracks)
+
+
 def ratios(real: Tracks, n_tracks: int, seeds: Sequence[int], fine_tune: bool) -> None:
     """Print errors on real rows over those of the network that ran."""
     if real.reference is None:
@@ -199,7 +204,7 @@ def ratios(real: Tracks, n_tracks: int, seeds: Sequence[int], fine_tune: bool) -
             ours = simulated[simulated.expert == expert]
             theirs = real[real.expert == expert]
             state = train(ours.inputs, ours.targets, seed)
-            running = _error(theirs.reference, theirs)
+            running = _error_of_reference(theirs)
             line.append(_error(predict(state, theirs.inputs), theirs) / running)
             if fine_tune:
                 output = _fine_tuned(state, theirs, seed)
@@ -332,8 +337,13 @@ def swaps(real: Tracks, simulated: Tracks) -> None:
     print("error on real rows without a group of inputs, trained without it, expert 0")
     ours = simulated[simulated.expert == 0]
     theirs = real[real.expert == 0]
-    running = _error(theirs.reference, theirs)
-    groups = {"none": [], "relID": [0], "driftT": [1], "alpha": [2]}
+    running = _error_of_reference(theirs)
+    groups: dict[str, list[int]] = {
+        "none": [],
+        "relID": [0],
+        "driftT": [1],
+        "alpha": [2],
+    }
     for name, kinds in groups.items():
         kept = np.array([i % 3 not in kinds for i in range(27)], dtype=np.float32)
         state = train(ours.inputs * kept, ours.targets, 1)

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 from nnt import load_config, train
 from nnt.config import Config
@@ -54,11 +55,8 @@ class Meter:
                 self.seconds += time.thread_time() - begin
 
         self.seconds = 0.0
-        Courier.round = metered  # type: ignore[method-assign]
-        try:
+        with mock.patch.object(Courier, "round", metered):
             yield
-        finally:
-            Courier.round = deliver  # type: ignore[method-assign]
 
 
 def main() -> None:

@@ -197,7 +197,7 @@ def _print_time_to_loss(base: Config, data: ExpertData, rounds: int) -> None:
     )
     config = replace(config, epochs=LOSS_MAX_EPOCHS, seed=config.seed + 1)
     loops = {**OURS, **OTHERS}
-    found = {name: [] for name in loops}
+    found: dict[str, list[list[tuple[float, Times]]]] = {name: [] for name in loops}
     for _ in range(rounds):
         for name, loop in loops.items():
             found[name].append(_until(loop, data, config, goal))
