@@ -356,15 +356,6 @@ def test_a_long_name_of_a_run(text: str) -> None:
     told(error.value)
 
 
-@pytest.fixture
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in list(os.environ):
-        if name.startswith("MLFLOW_"):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 RUN_ID = "0" * 32
 
 

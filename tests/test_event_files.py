@@ -18,11 +18,7 @@ from nnt.tracking import MlflowTracker, open_run
 EVERYTHING = {"scalars": 0, "images": 0, "tensors": 0}
 
 
-@pytest.fixture(autouse=True)
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("workplace")
 
 
 def write(run_id: str, folder: str = "events") -> Result:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +20,7 @@ from nnt.tracking import MlflowTracker, Outcome, Run, default_uri, open_run
 
 SERVER_START_S = 120
 
-
-@pytest.fixture(autouse=True)
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Work in an empty directory, with no MLflow setting of the caller."""
-    for name in list(os.environ):
-        if name.startswith("MLFLOW_"):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("workplace")
 
 
 @pytest.fixture(scope="module")
@@ -410,14 +400,10 @@ def test_the_end_does_not_wait_for_a_store_that_is_gone(
     assert time.monotonic() - begin < 10
 
 
-def free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def test_an_absent_server_is_told_within_30_s(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
+def test_an_absent_server_is_told_within_30_s(
+    free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port}")
     begin = time.monotonic()
     with pytest.raises(TrackingError, match="does not answer"):
         MlflowTracker()
@@ -425,12 +411,11 @@ def test_an_absent_server_is_told_within_30_s(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.fixture
-def server(workplace: Path) -> Iterator[str]:
+def server(workplace: Path, free_port: int) -> Iterator[str]:
     """Serve an empty store by `mlflow server`; yield its URI."""
-    port = free_port()
     command = [
         sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1",
-        "--port", str(port), "--workers", "1",
+        "--port", str(free_port), "--workers", "1",
         "--backend-store-uri", f"sqlite:///{workplace / 'server.db'}",
         "--artifacts-destination", str(workplace / "kept"),
     ]  # fmt: skip
@@ -444,8 +429,8 @@ def server(workplace: Path) -> Iterator[str]:
             command, env=settings, stdout=log, stderr=log, start_new_session=True
         )
         try:
-            wait_for(f"http://127.0.0.1:{port}/health", process)
-            yield f"http://127.0.0.1:{port}"
+            wait_for(f"http://127.0.0.1:{free_port}/health", process)
+            yield f"http://127.0.0.1:{free_port}"
         finally:
             os.killpg(process.pid, signal.SIGTERM)
             process.wait(30)

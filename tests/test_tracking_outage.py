@@ -35,11 +35,7 @@ IMAGE = np.zeros((8, 8, 3), dtype=np.uint8)
 
 
 @pytest.fixture(autouse=True)
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Work in an empty directory, with short pauses and no setting of the caller."""
-    for name in list(os.environ):
-        if name.startswith("MLFLOW_"):
-            monkeypatch.delenv(name)
+def _short_pauses(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setattr("nnt.tracking.delivery.FLUSH_EVERY_S", 0.05)
     monkeypatch.setattr("nnt.tracking.delivery.FIRST_PAUSE_S", 0.05)
@@ -48,8 +44,6 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("nnt.tracking.spool.PAUSE_S", 0.01)
     # A command sends the log to its own stderr, for good.
     monkeypatch.setattr(logging.getLogger("nnt"), "propagate", True)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.fixture(scope="module")
@@ -134,18 +128,12 @@ def wait_until(condition: Any, seconds: float = 20) -> None:
         time.sleep(0.02)
 
 
-def free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class Server:
     """A real `mlflow server` that can be stopped and started again."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, port: int) -> None:
         self.place = place
-        self.port = free_port()
+        self.port = port
         self.uri = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -182,11 +170,11 @@ class Server:
 
 
 @pytest.fixture
-def server(tmp_path: Path, empty_store: Path) -> Iterator[Server]:
+def server(tmp_path: Path, empty_store: Path, free_port: int) -> Iterator[Server]:
     place = tmp_path / "server"
     place.mkdir()
     shutil.copy(empty_store, place)
-    made = Server(place)
+    made = Server(place, free_port)
     try:
         yield made
     finally:

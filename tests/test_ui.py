@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -25,28 +24,15 @@ from nnt.tracking.views import add_views, page_of_runs
 
 START_S = 120
 
-
-@pytest.fixture(autouse=True)
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in list(os.environ):
-        if name.startswith("MLFLOW_"):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("workplace")
 
 
-def free_port() -> int:
-    with contextlib.closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def test_it_shows_the_runs_of_the_project_until_ctrl_c(workplace: Path) -> None:
+def test_it_shows_the_runs_of_the_project_until_ctrl_c(free_port: int) -> None:
     tracker = MlflowTracker()
     run = tracker.start_run("baseline_v2", description="", tags={})
     run.finish("FINISHED")
     tracker.close()
-    port = free_port()
+    port = free_port
     server = subprocess.Popen(
         [sys.executable, "-m", "nnt", "ui", "--port", str(port)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

@@ -119,7 +119,7 @@ def command(
     if as_json:
         emit(result.to_dict())
     else:
-        _show(result)
+        _show(result, offline=offline)
     if result.outcome != "FINISHED":
         sys.exit(1)
 
@@ -138,8 +138,10 @@ def _tell_start(stopper: Stopper, run_id: str) -> None:
 def _is_debug_run(text: str) -> bool:
     """Whether a run is among those under the temporary directory."""
     from nnt.errors import TrackingError
-    from nnt.tracking import default_uri, open_run
+    from nnt.tracking import base_directory, default_uri, open_run
 
+    if not (base_directory(debug=True) / "mlflow.db").is_file():
+        return False
     try:
         open_run(text, default_uri(debug=True))
     except TrackingError:
@@ -179,7 +181,7 @@ def _description(description: str | None, production: bool) -> str:
     return "" if description is None or description in ABSENT else description
 
 
-def _show(result: TrainingResult) -> None:
+def _show(result: TrainingResult, *, offline: bool) -> None:
     names = ("loss", "loss_vs_reference", "z_std_cm", "z_trimmed_std_cm")
     rows = [
         [
@@ -193,7 +195,10 @@ def _show(result: TrainingResult) -> None:
     rows.append(["all", "", *(_number(result.val, name) for name in names), ""])
     columns = ["", "best epoch", *(f"val/{name}" for name in names), "end"]
     print_table(f"run {result.run_id} ({result.outcome})", columns, rows)
-    click.echo(f"tracked at {result.tracking_uri}")
+    if offline:
+        click.echo(f"to be tracked at {result.tracking_uri}, by: nnt sync")
+    else:
+        click.echo(f"tracked at {result.tracking_uri}")
     if result.outcome == "KILLED":
         click.echo(f"to go on: the same command with --resume {result.run_id}")
 
