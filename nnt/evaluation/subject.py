@@ -16,7 +16,7 @@ from nnt.errors import ConfigError, NNTError
 from nnt.networks import Networks
 from nnt.tracking import StoredRun, open_run
 from nnt.tracks import Tracks
-from nnt.training.data import kept_rows, with_reference
+from nnt.training.data import kept_rows, own_losses, with_reference
 from nnt.training.sources import WEIGHTS_FILE, load_weights, reference_networks
 from nnt.weights import read_weights
 
@@ -49,12 +49,7 @@ class Subject:
     @property
     def own_losses(self) -> dict[int, str]:
         """Name of the loss of each expert."""
-        config = self.config
-        return (
-            {}
-            if config is None
-            else {k: config.for_expert(k).loss for k in config.experts}
-        )
+        return {} if self.config is None else own_losses(self.config)
 
     def kept(self, tracks: Tracks) -> npt.NDArray[np.bool_]:
         """Rows that pass the filter of the training."""

@@ -25,6 +25,7 @@ __all__ = [
     "kept_rows",
     "load_split",
     "load_splits",
+    "own_losses",
     "splits_digest",
     "with_reference",
 ]
@@ -143,6 +144,11 @@ def kept_rows(config: Config, tracks: Tracks) -> BoolArray:
             chosen = config.for_expert(expert).filter(tracks)
             kept = np.where(expert_mask(tracks, expert), chosen, kept)
     return kept
+
+
+def own_losses(config: Config) -> dict[int, str]:
+    """Name of the loss of each expert."""
+    return {expert: config.for_expert(expert).loss for expert in config.experts}
 
 
 def expert_splits(

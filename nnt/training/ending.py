@@ -12,7 +12,7 @@ import numpy as np
 from nnt.engine import FitResult
 from nnt.networks import Networks
 from nnt.tracking import Run
-from nnt.training.data import SPLITS, kept_rows
+from nnt.training.data import SPLITS, kept_rows, own_losses
 from nnt.training.fixed_point import log_fixed_point
 from nnt.training.note import describe
 from nnt.training.prepare import Prepared
@@ -179,11 +179,7 @@ class Ending:
         self._check_stop()
         tracks = self.prepared.splits[split]
         kept = kept_rows(self.config, tracks)
-        return Judged(tracks, kept, networks, self.config.loss, self._own_losses)
-
-    @property
-    def _own_losses(self) -> dict[int, str]:
-        return {k: self.config.for_expert(k).loss for k in self.config.experts}
+        return Judged(tracks, kept, networks, self.config.loss, own_losses(self.config))
 
     def _log_expert(self, expert: int, judged: Mapping[str, Judged]) -> ExpertResult:
         if expert not in self.fits:
