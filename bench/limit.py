@@ -141,7 +141,7 @@ def _parts() -> dict[str, Work]:
     def numbers(*shape: int) -> np.ndarray:
         return rng.uniform(-0.1, 0.1, shape).astype(np.float32)
 
-    n_inputs = -(-(N_INPUTS + 1) // loops.INPUT_BLOCK) * loops.INPUT_BLOCK
+    n_inputs = -(-(N_INPUTS + 1) // loops.BLOCK) * loops.BLOCK
     w1, w2, b2 = numbers(n_inputs, WIDTH), numbers(OUTPUTS, WIDTH), numbers(OUTPUTS)
     g1, g2, gb = np.zeros_like(w1), np.zeros_like(w2), np.zeros_like(b2)
     xt, hid, d = numbers(TILE, n_inputs), numbers(TILE, WIDTH), numbers(TILE, WIDTH)

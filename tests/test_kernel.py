@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterable
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from llvmlite import binding
 from torch import nn
 
 from nnt.errors import TrainingError
 from nnt.kernel import ACTIVATION_CODES, OPTIMISER_CODES, Kernel, NonFiniteLossError
+from nnt.kernel.lanes import LANES
 from nnt.models import build_model, initialise
 
 F32 = npt.NDArray[np.float32]
@@ -181,3 +186,20 @@ def test_refuses_what_does_not_fit() -> None:
         kernel.train_epoch(x, y, order, 0, 1e-3)
     with pytest.raises(TrainingError, match="no compiled loops"):
         Kernel(weights(network("tanh")), "sine", "Adam")
+
+
+def test_narrower_registers_of_an_older_machine_do_as_well() -> None:
+    features = binding.get_host_cpu_features()
+    if not (features.get("avx512f") and features.get("avx2") and LANES == 32):
+        pytest.skip("this machine has no wider registers")
+    chosen = "predicts_and_differentiates or (one_step and tanh)"
+    code = (
+        "import sys, pytest; from nnt.kernel.lanes import LANES; assert LANES == 16;"
+        f"sys.exit(pytest.main([{__file__!r}, '-q', '-k', {chosen!r}]))"
+    )
+    older = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+fma"}
+    run = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **older}, check=False,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stdout

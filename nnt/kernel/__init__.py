@@ -27,8 +27,9 @@ Notes
 Hidden units are padded to `WIDTH`, so that inner loops have a constant length, and
 weights are stored by input, [input][hidden]. The bias of the hidden layer is the
 weight of one more input that is always one. Rows are taken in tiles whose hidden
-layer stays in the cache between forward and backward. The first call compiles for
-some seconds; the result is cached on disk.
+layer stays in the cache between forward and backward; sums of products stay in vector
+registers (`nnt.kernel.lanes`). The first call compiles for some seconds; the result is
+cached on disk.
 """
 
 from __future__ import annotations
@@ -43,9 +44,10 @@ import numpy.typing as npt
 from nnt.errors import TrainingError
 from nnt.kernel.loops import (
     ACTIVATION_CODES,
-    INPUT_BLOCK,
+    BLOCK,
     OPTIMISER_CODES,
     WIDTH,
+    aligned_zeros,
     predict_rows,
     train_batches,
 )
@@ -120,10 +122,10 @@ class Kernel:
             raise TrainingError(
                 f"{self._hidden} hidden units, at most {WIDTH} in the compiled loops"
             )
-        in_rows = -(-(self._inputs + 1) // INPUT_BLOCK) * INPUT_BLOCK
+        in_rows = -(-(self._inputs + 1) // BLOCK) * BLOCK
         self._shapes = ((in_rows, WIDTH), (self._outputs, WIDTH), (self._outputs,))
         size = sum(math.prod(shape) for shape in self._shapes)
-        self._flat = tuple(np.zeros(size, np.float32) for _ in range(4))
+        self._flat = tuple(aligned_zeros(1, size)[0] for _ in range(4))
         self._layers, self._slopes = map(self._split, self._flat[:2])
         self._step = 0
         self.set_parameters(state)
@@ -138,7 +140,7 @@ class Kernel:
         w1, w2, b2 = self._split(flat)
         return {
             "net.0.weight": w1[: self._inputs, : self._hidden].T,
-            "net.0.bias": w1[self._inputs, : self._hidden],
+            "net.0.bias": w1[-1, : self._hidden],
             "net.2.weight": w2[:, : self._hidden],
             "net.2.bias": b2,
         }
@@ -266,7 +268,9 @@ class Kernel:
 
     def frozen(self) -> Callable[[F32], F32]:
         """Give a `predict` that keeps the weights of now, for another thread."""
-        return partial(self._predict, layers=tuple(a.copy() for a in self._layers))
+        kept = aligned_zeros(1, len(self._flat[0]))[0]
+        kept[...] = self._flat[0]
+        return partial(self._predict, layers=self._split(kept))
 
     def _predict(self, x: F32, layers: tuple[F32, ...]) -> F32:
         if x.shape[1:] != (self._inputs,):

@@ -1,7 +1,7 @@
 """The compiled loops: forward, backward and update of many batches.
 
-Arrays are padded: ``w1`` is (inputs + bias, rounded up to `INPUT_BLOCK`; `WIDTH`),
-``w2`` is (outputs, `WIDTH`). What is padding stays zero.
+Arrays are padded: ``w1`` is (inputs + bias, rounded up to `BLOCK`; `WIDTH`), the bias
+its last row, ``w2`` is (outputs, `WIDTH`). What is padding stays zero.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ import numpy as np
 from numba import njit
 
 from nnt.detector import N_HIDDEN
+from nnt.kernel.lanes import LANES, add_product, load, no_lanes, store, total
 
 __all__ = [
     "ACTIVATION_CODES",
-    "INPUT_BLOCK",
+    "BLOCK",
     "OPTIMISER_CODES",
     "WIDTH",
+    "aligned_zeros",
     "predict_rows",
     "train_batches",
 ]
@@ -33,8 +35,9 @@ ACTIVATION_CODES = {
 }
 OPTIMISER_CODES = {"Adam": 0, "AdamW": 1, "SGD": 2, "Rprop": 3}
 
-WIDTH = -(-N_HIDDEN // 8) * 8
-INPUT_BLOCK = 4
+WIDTH = -(-N_HIDDEN // 32) * 32  # of lanes, however many they are
+BLOCK = 4  # sums that are held in registers at the same time
+LINE, FLOAT_BYTES = 16, 4  # numbers in a line of the cache
 TILE = 32  # rows; their hidden layer and its gradient fit the first cache
 
 # A NaN keeps its meaning: it must reach the loss.
@@ -48,7 +51,7 @@ _OPTIONS: dict[str, Any] = {
 _F = np.float32
 ZERO, HALF, ONE, TWO = _F(0), _F(0.5), _F(1), _F(2)
 # tanh(x) = x P(x^2) / Q(x^2): minimax fit on [-9, 9], relative error 2e-8.
-TANH_END = _F(9)
+SQUARE_END = _F(81)
 P0, P1, P2 = _F(0.9999999794811942), _F(0.13381020931293758), _F(0.0034955826030734485)
 P3, P4 = _F(2.060899528733086e-05), _F(1.3354549303535034e-08)
 Q1, Q2 = _F(0.4671433653026628), _F(0.0258769609845691)
@@ -65,10 +68,9 @@ SHRINK, GROW, STEP_MIN, STEP_MAX = _F(0.5), _F(1.2), _F(1e-6), _F(50)
 
 @njit(inline="always", **_OPTIONS)
 def _tanh(x):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    c = TANH_END if x > TANH_END else x
-    c = -TANH_END if c < -TANH_END else c
-    u = c * c
-    p = c * ((((P4 * u + P3) * u + P2) * u + P1) * u + P0)
+    u = x * x
+    u = SQUARE_END if u > SQUARE_END else u  # beyond it, t grows out of [-1, 1]
+    p = x * ((((P4 * u + P3) * u + P2) * u + P1) * u + P0)
     t = p / ((((Q4 * u + Q3) * u + Q2) * u + Q1) * u + ONE)
     t = ONE if t > ONE else t
     return -ONE if t < -ONE else t
@@ -134,82 +136,75 @@ def _times_slope(code, a, d):  # type: ignore[no-untyped-def]  # noqa: ANN001, A
 @njit(**_OPTIONS)
 def _forward(code, xt, w1, w2, b2, hid, out, rows):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Fill `hid` (TILE, WIDTH) and `out` (TILE, O) from the inputs of a tile."""
-    for t in range(0, rows, 4):
-        for i in range(0, w1.shape[0], 4):
-            p0, p1, p2, p3 = xt[t, i], xt[t, i + 1], xt[t, i + 2], xt[t, i + 3]
-            q0, q1 = xt[t + 1, i], xt[t + 1, i + 1]
-            q2, q3 = xt[t + 1, i + 2], xt[t + 1, i + 3]
-            r0, r1 = xt[t + 2, i], xt[t + 2, i + 1]
-            r2, r3 = xt[t + 2, i + 2], xt[t + 2, i + 3]
-            s0, s1 = xt[t + 3, i], xt[t + 3, i + 1]
-            s2, s3 = xt[t + 3, i + 2], xt[t + 3, i + 3]
-            if i == 0:
-                for h in range(WIDTH):
-                    u0, u1, u2, u3 = w1[i, h], w1[i + 1, h], w1[i + 2, h], w1[i + 3, h]
-                    hid[t, h] = p0 * u0 + p1 * u1 + p2 * u2 + p3 * u3
-                    hid[t + 1, h] = q0 * u0 + q1 * u1 + q2 * u2 + q3 * u3
-                    hid[t + 2, h] = r0 * u0 + r1 * u1 + r2 * u2 + r3 * u3
-                    hid[t + 3, h] = s0 * u0 + s1 * u1 + s2 * u2 + s3 * u3
-            else:
-                for h in range(WIDTH):
-                    u0, u1, u2, u3 = w1[i, h], w1[i + 1, h], w1[i + 2, h], w1[i + 3, h]
-                    hid[t, h] += p0 * u0 + p1 * u1 + p2 * u2 + p3 * u3
-                    hid[t + 1, h] += q0 * u0 + q1 * u1 + q2 * u2 + q3 * u3
-                    hid[t + 2, h] += r0 * u0 + r1 * u1 + r2 * u2 + r3 * u3
-                    hid[t + 3, h] += s0 * u0 + s1 * u1 + s2 * u2 + s3 * u3
+    bias = w1.shape[0] - 1
+    for t in range(0, rows, BLOCK):
+        for h in range(0, WIDTH, LANES):
+            s0 = load(w1, bias, h)
+            s1, s2, s3 = s0, s0, s0
+            for i in range(bias):
+                u = load(w1, i, h)
+                s0 = add_product(s0, xt[t, i], u)
+                s1 = add_product(s1, xt[t + 1, i], u)
+                s2 = add_product(s2, xt[t + 2, i], u)
+                s3 = add_product(s3, xt[t + 3, i], u)
+            store(hid, t, h, s0)
+            store(hid, t + 1, h, s1)
+            store(hid, t + 2, h, s2)
+            store(hid, t + 3, h, s3)
     _activate(code, hid.reshape(-1)[: rows * WIDTH])
-    for t in range(0, rows, 4):
+    for t in range(0, rows, BLOCK):
         for o in range(w2.shape[0]):
-            z0, z1, z2, z3 = ZERO, ZERO, ZERO, ZERO
-            for h in range(WIDTH):
-                u = w2[o, h]
-                z0 += hid[t, h] * u
-                z1 += hid[t + 1, h] * u
-                z2 += hid[t + 2, h] * u
-                z3 += hid[t + 3, h] * u
-            out[t, o], out[t + 1, o] = z0 + b2[o], z1 + b2[o]
-            out[t + 2, o], out[t + 3, o] = z2 + b2[o], z3 + b2[o]
+            s0, s1, s2, s3 = no_lanes(), no_lanes(), no_lanes(), no_lanes()
+            for h in range(0, WIDTH, LANES):
+                u = load(w2, o, h)
+                s0 = add_product(s0, load(hid, t, h), u)
+                s1 = add_product(s1, load(hid, t + 1, h), u)
+                s2 = add_product(s2, load(hid, t + 2, h), u)
+                s3 = add_product(s3, load(hid, t + 3, h), u)
+            out[t, o], out[t + 1, o] = total(s0) + b2[o], total(s1) + b2[o]
+            out[t + 2, o], out[t + 3, o] = total(s2) + b2[o], total(s3) + b2[o]
     _activate(code, out.reshape(-1)[: rows * w2.shape[0]])
 
 
 @njit(**_OPTIONS)
 def _backward(code, xt, w2, hid, err, d, g1, g2, gb, rows):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Add the gradients of a tile, given `err` (TILE, O) before the activation."""
-    for t in range(0, rows, 4):
-        for o in range(w2.shape[0]):
-            e0, e1, e2, e3 = err[t, o], err[t + 1, o], err[t + 2, o], err[t + 3, o]
-            gb[o] += e0 + e1 + e2 + e3
-            for h in range(WIDTH):
-                g2[o, h] += (
-                    e0 * hid[t, h]
-                    + e1 * hid[t + 1, h]
-                    + e2 * hid[t + 2, h]
-                    + e3 * hid[t + 3, h]
-                )
+    for o in range(w2.shape[0]):
+        e = ZERO
+        for t in range(rows):
+            e += err[t, o]
+        gb[o] += e
+        for h in range(0, WIDTH, LANES):
+            s0 = load(g2, o, h)
+            s1, s2, s3 = no_lanes(), no_lanes(), no_lanes()
+            for t in range(0, rows, BLOCK):
+                s0 = add_product(s0, err[t, o], load(hid, t, h))
+                s1 = add_product(s1, err[t + 1, o], load(hid, t + 1, h))
+                s2 = add_product(s2, err[t + 2, o], load(hid, t + 2, h))
+                s3 = add_product(s3, err[t + 3, o], load(hid, t + 3, h))
+            s0, s2 = add_product(s0, ONE, s1), add_product(s2, ONE, s3)
+            store(g2, o, h, add_product(s0, ONE, s2))
     for t in range(rows):
-        e = err[t, 0]
-        for h in range(WIDTH):
-            d[t, h] = e * w2[0, h]
-        for o in range(1, w2.shape[0]):
-            e = err[t, o]
-            for h in range(WIDTH):
-                d[t, h] += e * w2[o, h]
+        for h in range(0, WIDTH, LANES):
+            s0 = no_lanes()
+            for o in range(w2.shape[0]):
+                s0 = add_product(s0, err[t, o], load(w2, o, h))
+            store(d, t, h, s0)
     _times_slope(code, hid.reshape(-1)[: rows * WIDTH], d.reshape(-1)[: rows * WIDTH])
-    for i in range(0, g1.shape[0], 4):
-        for t in range(0, rows, 4):
-            p0, p1, p2, p3 = xt[t, i], xt[t + 1, i], xt[t + 2, i], xt[t + 3, i]
-            q0, q1 = xt[t, i + 1], xt[t + 1, i + 1]
-            q2, q3 = xt[t + 2, i + 1], xt[t + 3, i + 1]
-            r0, r1 = xt[t, i + 2], xt[t + 1, i + 2]
-            r2, r3 = xt[t + 2, i + 2], xt[t + 3, i + 2]
-            s0, s1 = xt[t, i + 3], xt[t + 1, i + 3]
-            s2, s3 = xt[t + 2, i + 3], xt[t + 3, i + 3]
-            for h in range(WIDTH):
-                d0, d1, d2, d3 = d[t, h], d[t + 1, h], d[t + 2, h], d[t + 3, h]
-                g1[i, h] += p0 * d0 + p1 * d1 + p2 * d2 + p3 * d3
-                g1[i + 1, h] += q0 * d0 + q1 * d1 + q2 * d2 + q3 * d3
-                g1[i + 2, h] += r0 * d0 + r1 * d1 + r2 * d2 + r3 * d3
-                g1[i + 3, h] += s0 * d0 + s1 * d1 + s2 * d2 + s3 * d3
+    for i in range(0, g1.shape[0], BLOCK):
+        for h in range(0, WIDTH, LANES):
+            s0, s1 = load(g1, i, h), load(g1, i + 1, h)
+            s2, s3 = load(g1, i + 2, h), load(g1, i + 3, h)
+            for t in range(rows):
+                u = load(d, t, h)
+                s0 = add_product(s0, xt[t, i], u)
+                s1 = add_product(s1, xt[t, i + 1], u)
+                s2 = add_product(s2, xt[t, i + 2], u)
+                s3 = add_product(s3, xt[t, i + 3], u)
+            store(g1, i, h, s0)
+            store(g1, i + 1, h, s1)
+            store(g1, i + 2, h, s2)
+            store(g1, i + 3, h, s3)
 
 
 @njit(**_OPTIONS)
@@ -272,16 +267,17 @@ def _update(optim, p, g, m, v, step, rate, decay):  # type: ignore[no-untyped-de
 @njit(**_OPTIONS)
 def _gather(x, order, start, rows, padded, xt):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Copy the rows of a tile; the others are zero, also their bias input."""
-    n = x.shape[1]
+    n, bias = x.shape[1], xt.shape[1] - 1
     for t in range(padded):
         if t < rows:
             r = order[start + t]
             for i in range(n):
                 xt[t, i] = x[r, i]
-            xt[t, n] = ONE
+            xt[t, bias] = ONE
         else:
-            for i in range(n + 1):
+            for i in range(n):
                 xt[t, i] = ZERO
+            xt[t, bias] = ZERO
 
 
 @njit(**_OPTIONS)
@@ -294,6 +290,17 @@ def _errors(y, order, start, rows, padded, scale, out, err):  # type: ignore[no-
             err[t, o] = e * scale
             total += float(e * e)
     return total
+
+
+@njit(**_OPTIONS)
+def aligned_zeros(rows, columns):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    """Zeros (rows, columns), float32, that begin with a line of the cache.
+
+    A vector that spans two lines is read and written at half the speed.
+    """
+    room = np.zeros(rows * columns + LINE, np.float32)
+    skipped = -(room.ctypes.data // FLOAT_BYTES) % LINE
+    return room[skipped : skipped + rows * columns].reshape(rows, columns)
 
 
 @njit(**_OPTIONS)
@@ -318,9 +325,8 @@ def train_batches(  # type: ignore[no-untyped-def]  # noqa: ANN201
     g1, g2, gb = slopes
     p, g, m, v = flat
     n_out = w2.shape[0]
-    xt = np.zeros((TILE, w1.shape[0]), np.float32)
-    hid = np.zeros((TILE, WIDTH), np.float32)
-    d = np.zeros((TILE, WIDTH), np.float32)
+    xt = aligned_zeros(TILE, w1.shape[0])
+    hid, d = aligned_zeros(TILE, WIDTH), aligned_zeros(TILE, WIDTH)
     out = np.zeros((TILE, n_out), np.float32)
     err = np.zeros((TILE, n_out), np.float32)
     total = 0.0
@@ -332,7 +338,7 @@ def train_batches(  # type: ignore[no-untyped-def]  # noqa: ANN201
         square = 0.0
         for start in range(first, end, TILE):
             rows = min(TILE, end - start)
-            padded = (rows + 3) // 4 * 4
+            padded = -(-rows // BLOCK) * BLOCK
             _gather(x, order, start, rows, padded, xt)
             _forward(act, xt, w1, w2, b2, hid, out, padded)
             square += _errors(y, order, start, rows, padded, scale, out, err)
@@ -351,13 +357,12 @@ def train_batches(  # type: ignore[no-untyped-def]  # noqa: ANN201
 @njit(**_OPTIONS)
 def predict_rows(x, act, w1, w2, b2, result):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
     """Fill `result` (N, O) with the outputs for the rows of `x` (N, I)."""
-    xt = np.zeros((TILE, w1.shape[0]), np.float32)
-    hid = np.zeros((TILE, WIDTH), np.float32)
+    xt, hid = aligned_zeros(TILE, w1.shape[0]), aligned_zeros(TILE, WIDTH)
     out = np.zeros((TILE, w2.shape[0]), np.float32)
     order = np.arange(x.shape[0])
     for start in range(0, order.size, TILE):
         rows = min(TILE, order.size - start)
-        padded = (rows + 3) // 4 * 4
+        padded = -(-rows // BLOCK) * BLOCK
         _gather(x, order, start, rows, padded, xt)
         _forward(act, xt, w1, w2, b2, hid, out, padded)
         for t in range(rows):
