@@ -394,5 +394,6 @@ def test_a_stopped_training_ends_as_one_that_was_not() -> None:
     assert again.outcome == "FINISHED"
     assert weights_of(again) == weights_of(whole)
     said = open_run(again.run_id).read_text("logs/app.log")
-    assert said.count("engine: batched torch on cpu") == 5
+    assert "engine: batched torch on cpu" in said
+    assert "compiled" not in said
     assert "resumed after epoch" in said

@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from nnt.config import Config, load_config
 from nnt.engine import ExpertData, make_ensembles
 from nnt.engine.batched_gear import BatchedGear
+from nnt.engine.resident import Resident
 from nnt.engine.stacked import Form, Stack
 from nnt.engine.steps import Member, Moving, Steps
 from nnt.engine.torch_gear import LOSSES, OPTIMISERS, TorchGear
@@ -292,6 +293,13 @@ def test_bad_weights_are_named_and_a_snapshot_leads_back() -> None:
     go_back()
     assert gear.bad_weights() == ""
     assert_same(gear.state(), before)
+
+
+def test_rows_to_validate_are_brought_to_the_device_once() -> None:
+    rows = make_data(10).x_val
+    resident = Resident(rows, torch.device("meta"))
+    assert resident.on_device(rows) is resident.on_device(rows)
+    assert resident.on_device(rows[:5]).shape == (5, 27)
 
 
 def test_a_frozen_network_does_not_move() -> None:

@@ -217,7 +217,7 @@ def make_ensembles(
     Raises
     ------
     TrainingError
-        The device has too little memory.
+        The device cannot hold the rows, or cannot capture the steps.
     """
     able = {k: c for k, c in configs.items() if n_rows[k] and not why_not_batched(c)}
     try:
@@ -225,10 +225,10 @@ def make_ensembles(
             Ensemble({k: able[k] for k in group}, n_rows, device)
             for group in _groups(able)
         ]
-    except torch.OutOfMemoryError as err:
+    except RuntimeError as err:  # memory that is too small is one, too
         raise TrainingError(
-            f"{device}: too little memory for the rows of all experts ({err}); train "
-            "on the CPU (--device cpu), or on fewer rows"
+            f"batched steps could not be set up on {device} ({err}); train on the CPU "
+            "(--device cpu) or, for too little memory, on fewer rows"
         ) from err
     return {expert: own for own in ensembles for expert in own.experts}
 

@@ -18,13 +18,7 @@ __all__ = ["Places"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Places:
-    """What the one who starts a training says of its devices and threads.
-
-    Raises
-    ------
-    ConfigError
-        There is no such device.
-    """
+    """What the one who starts a training says of its devices and threads."""
 
     config: Config
     devices: Mapping[int, str]
@@ -34,7 +28,13 @@ class Places:
 
     @classmethod
     def of(cls, config: Config, device: str, batched: bool | None) -> Places:
-        """Choose the device of each expert."""
+        """Choose the device of each expert.
+
+        Raises
+        ------
+        ConfigError
+            There is no such device.
+        """
         chosen = {
             k: choose_device(config.for_expert(k), device) for k in config.experts
         }
@@ -67,7 +67,7 @@ class Places:
         Raises
         ------
         TrainingError
-            The device has too little memory.
+            A device cannot hold the rows.
         """
         ensembles: dict[int, Ensemble] = {}
         for device in sorted(set(self.devices.values())):
