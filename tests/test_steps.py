@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -352,6 +354,41 @@ def test_an_epoch_without_rows_does_nothing() -> None:
     before = gear.state()
     assert gear.train_epoch(np.arange(0), 0.01) == 0.0
     assert_same(gear.state(), before)
+
+
+def test_a_capture_follows_steps_on_its_own_stream(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # A stand-in for CUDA, which shows the order of the calls and nothing more.
+    told: list[str] = []
+    stream, graph = Mock(), Mock(replay=lambda: None)
+
+    @contextmanager
+    def noted(*given: object, **named: object) -> Iterator[None]:
+        assert stream in (*given, *named.values())
+        told.append(f"begin {sorted(named)}")
+        yield
+        told.append("end")
+
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Mock())
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: graph)
+    monkeypatch.setattr(torch.cuda, "stream", noted)
+    monkeypatch.setattr(torch.cuda, "graph", noted)
+    steps = filled("Adam")
+    before = steps.read(0).moving.values
+
+    def step() -> None:
+        told.append("step")
+        Steps._step(steps)
+
+    monkeypatch.setattr(steps, "_step", step)
+    assert steps._captured(stream) is graph.replay
+    assert told == [
+        "begin []", *["step"] * 3, "end",
+        "begin ['capture_error_mode', 'stream']", "step", "end",
+    ]  # fmt: skip
+    assert torch.equal(steps.read(0).moving.values, before)
+    assert stream.wait_stream.called
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
