@@ -48,10 +48,16 @@ DEBUG_OVERRIDES = ("experts=[-1]", "epochs=10")
     is_flag=True,
     help="Start without the tracking store; deliver later by nnt sync.",
 )
-@click.option("--jobs", type=click.IntRange(min=1), help="Experts side by side.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    help="Experts side by side; default: as many as cores, on a GPU all.",
+)
 @click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto",
-    show_default=True, help="Where to train.",
+    show_default=True,
+    help="Where to train. auto: the CPU where the compiled loops apply, else a GPU "
+    "if there is one.",
 )  # fmt: skip
 @json_option
 @tell_errors

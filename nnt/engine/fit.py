@@ -10,7 +10,9 @@ from threading import Event
 import numpy as np
 
 from nnt.config import Config
+from nnt.engine.batched_gear import BatchedGear
 from nnt.engine.checkpoint import Checkpoint, Keeper
+from nnt.engine.ensemble import Ensemble
 from nnt.engine.progress import Progress
 from nnt.engine.quantized_gear import QuantizedGear
 from nnt.engine.start import Start, whole_number
@@ -40,6 +42,7 @@ def fit(
     keeper: Keeper | None = None,
     resume: Checkpoint | None = None,
     beside: Executor | None = None,
+    ensemble: Ensemble | None = None,
 ) -> FitResult:
     """Train one expert until its epochs are done or nothing improves.
 
@@ -67,6 +70,10 @@ def fit(
     beside : concurrent.futures.Executor, optional
         Threads that validate an epoch while the next one is trained. The result is
         the same; `on_epoch` then hears of an epoch when the next one is done.
+    ensemble : Ensemble, optional
+        Has a slot for the expert: its steps are done there, together with those of
+        others that are fitted at the same time in other threads. Its device counts,
+        not `device`.
 
     Returns
     -------
@@ -89,7 +96,14 @@ def fit(
     progress = Progress(data, config, on_epoch, stop, keeper, beside)
     first = 0 if resume is None else _restore(progress, resume)
     for restart in range(first, config.restarts):
-        start = _start(data, config, expert, restart, initial, device)
+        rng = generator(config.seed, expert, f"weights {restart}")
+        own = initial if restart == 0 else None
+        if ensemble is None:
+            gear = _gear(data, config, rng, own, device)
+        else:
+            gear = BatchedGear(data, config, expert, rng, own, ensemble)
+            log.info("engine: %s", gear.name)
+        start = _start(gear, data, config, expert, restart)
         if resume is not None and restart == first:
             _load(start, resume)
         progress.run(start)
@@ -134,16 +148,10 @@ def _unusable(err: Exception) -> TrainingError:
 
 
 def _start(
-    data: ExpertData,
-    config: Config,
-    expert: int,
-    restart: int,
-    initial: State | None,
-    device: str,
+    gear: Gear, data: ExpertData, config: Config, expert: int, restart: int
 ) -> Start:
-    rng = generator(config.seed, expert, f"weights {restart}")
     return Start(
-        _gear(data, config, rng, initial if restart == 0 else None, device),
+        gear,
         restart,
         _sampler(data, config),
         generator(config.seed, expert, f"batches {restart}"),

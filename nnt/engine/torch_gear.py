@@ -12,14 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from nnt.config import Config
+from nnt.engine.resident import Resident
 from nnt.engine.types import F32, I64, Arrays, ExpertData
 from nnt.errors import TrainingError
 from nnt.models import build_model, initialise
 from nnt.weights import State
 
-__all__ = ["LOSSES", "OPTIMISERS", "TorchGear"]
+__all__ = ["LOSSES", "OPTIMISERS", "TorchGear", "not_finite"]
 
-LOSSES: dict[str, Callable[[], nn.Module]] = {
+LOSSES: dict[str, Callable[..., nn.Module]] = {
     "MSELoss": nn.MSELoss,
     "L1Loss": nn.L1Loss,
     "SmoothL1Loss": nn.SmoothL1Loss,
@@ -42,6 +43,15 @@ OPTIMISERS: dict[str, Callable[[Parameters, float, float], torch.optim.Optimizer
 }
 
 PREDICT_ROWS = 1 << 16
+
+
+def not_finite(batch: int, n_batches: int, before: float) -> TrainingError:
+    """Tell of a batch, from 0, whose loss is not finite, and of the loss before."""
+    last = f"{before:.6g}" if batch else "none"
+    return TrainingError(
+        f"batch {batch + 1} of {n_batches}: the training loss is not finite (of the "
+        f"batch before: {last}); lower learning_rate or set gradient_clip"
+    )
 
 
 class TorchGear:
@@ -92,6 +102,7 @@ class TorchGear:
             )
         self._x = self._tensor(data.x_train)
         self._y = self._tensor(data.y_train)
+        self._val = Resident(data.x_val, self._device)
 
     def _network(self, config: Config) -> nn.Module:
         return build_model(config.model, config.in_size, config.out_size, config.act)
@@ -110,12 +121,8 @@ class TorchGear:
         bad = torch.nonzero(~torch.isfinite(losses))
         if len(bad):
             number = int(bad[0])
-            last = f"{float(losses[number - 1]):.6g}" if number else "none"
-            raise TrainingError(
-                f"batch {number + 1} of {len(batches)}: the training loss is not "
-                f"finite (of the batch before: {last}); lower learning_rate or set "
-                "gradient_clip"
-            )
+            before = float(losses[number - 1]) if number else float("nan")
+            raise not_finite(number, len(batches), before)
         sizes = torch.tensor([len(batch) for batch in batches], device=self._device)
         return float((losses * sizes).sum()) / len(order)
 
@@ -145,12 +152,10 @@ class TorchGear:
 
     def _predict(self, inputs: F32, model: nn.Module) -> F32:
         model.eval()
+        x = self._val.on_device(inputs)
         with torch.no_grad():
-            parts = [
-                # A clone, because alignment in memory can change the rounding.
-                model(self._tensor(inputs[start : start + PREDICT_ROWS]).clone()).cpu()
-                for start in range(0, len(inputs), PREDICT_ROWS)
-            ]
+            # A clone, because alignment in memory can change the rounding.
+            parts = [model(rows.clone()).cpu() for rows in torch.split(x, PREDICT_ROWS)]
         out: F32 = torch.cat(parts).numpy()
         return out
 

@@ -15,6 +15,7 @@ from types import TracebackType
 
 from nnt.config import Config
 from nnt.engine import (
+    Ensemble,
     Epoch,
     ExpertData,
     FitResult,
@@ -129,6 +130,7 @@ def train_expert(
     stop: Event,
     device: str,
     beside: Executor | None = None,
+    ensemble: Ensemble | None = None,
 ) -> FitResult:
     """Fit one expert and track every epoch; go on from its checkpoint if it has one.
 
@@ -152,6 +154,8 @@ def train_expert(
         ``"cpu"`` or ``"cuda"``.
     beside : concurrent.futures.Executor, optional
         Threads that validate an epoch while the next one is trained.
+    ensemble : Ensemble, optional
+        Where it shares its steps with others, in place of `device`.
 
     Raises
     ------
@@ -187,6 +191,7 @@ def train_expert(
             keeper=keeper,
             resume=resume,
             beside=beside,
+            ensemble=ensemble,
         )
     finally:
         metrics_file.close()

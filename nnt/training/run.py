@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ import torch
 
 from nnt import metrics
 from nnt.config import Config, load_config
-from nnt.engine import Epoch, FitResult
+from nnt.engine import Ensemble, Epoch, FitResult
 from nnt.errors import NNTError, TrainingError
 from nnt.files import is_full
 from nnt.progress import show_progress
@@ -27,6 +26,7 @@ from nnt.training.ending import JUDGED_SPLITS, Ending, StoppedError
 from nnt.training.expert import ExpertLog, LogFile, train_expert
 from nnt.training.painter import Painter
 from nnt.training.parent import MeanOverExperts
+from nnt.training.places import Places
 from nnt.training.prepare import Prepared, prepare
 from nnt.training.report import log_sampling
 from nnt.training.result import ExpertResult, TrainingResult
@@ -47,6 +47,7 @@ def train(
     description: str = "",
     jobs: int | None = None,
     device: str = "auto",
+    batched: bool | None = None,
     tracker: Tracker | None = None,
     stop: Event | None = None,
     resume: str | None = None,
@@ -63,10 +64,14 @@ def train(
     description : str
         Goes into the note of the parent run.
     jobs : int, optional
-        Experts that train at the same time; default: `workers`, else the cores.
-        The result does not depend on it.
+        Experts that train at the same time; default: `workers`, else the cores,
+        and all of them where they share their steps. The result does not depend on it.
     device : str
-        ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        ``"cpu"``, ``"cuda"``, or ``"auto"``: for each expert the CPU where the
+        compiled loops apply, else a GPU if there is one.
+    batched : bool, optional
+        Whether experts of one form share their steps; default: on a GPU. On a CPU it
+        takes longer than the compiled loops.
     tracker : Tracker, optional
         Default: MLflow, at ``MLFLOW_TRACKING_URI`` or ``mlflow.db`` in the
         working directory.
@@ -97,6 +102,7 @@ def train(
     """
     if not isinstance(config, Config):
         config = load_config(config)
+    places = Places.of(config, device, batched)
     # One thread each: the experts themselves run side by side.
     torch.set_num_threads(1)
     tracker = tracker or MlflowTracker()
@@ -108,8 +114,8 @@ def train(
         if earlier is not None:
             earlier.check(prepared, force=force)
         training = _Training(
-            prepared, tracker, stop or Event(), earlier, jobs=_jobs(config, jobs),
-            device=_device(device), description=description, command=command,
+            prepared, tracker, stop or Event(), earlier, places,
+            jobs=places.jobs(jobs), description=description, command=command,
         )  # fmt: skip
         if on_start is not None:
             on_start(training.parent.run_id)
@@ -128,16 +134,6 @@ def _wait(futures: Collection[Future[Any]]) -> None:
         done, left = wait(futures, WAKE_EVERY_S, FIRST_EXCEPTION)
         if not left or any(future.exception() for future in done):
             return
-
-
-def _jobs(config: Config, jobs: int | None) -> int:
-    return jobs or config.workers or os.cpu_count() or 1
-
-
-def _device(device: str) -> str:
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return device
 
 
 def _params_of_expert(own: Config, whole: Config, expert: int) -> dict[str, object]:
@@ -175,9 +171,9 @@ class _Training:
         tracker: Tracker,
         stop: Event,
         earlier: Earlier | None,
+        places: Places,
         *,
         jobs: int,
-        device: str,
         description: str,
         command: str,
     ) -> None:
@@ -186,13 +182,14 @@ class _Training:
         self.tracker = tracker
         self.stop = stop
         self.earlier = earlier
+        self.places = places
         self.jobs = jobs
-        self.device = device
         self.description = description or (earlier.description if earlier else "")
         self.kept = {k: prepared.kept(k) for k in self.config.experts}
         self.parent = self._open_parent(command)
         self.mean = MeanOverExperts(self.config.experts, self.parent.log_metrics)
         self.children: dict[int, Run] = {}
+        self.ensembles: dict[int, Ensemble] = {}
         self.errors: dict[int, str] = {}
         self.painter = Painter()
 
@@ -282,6 +279,8 @@ class _Training:
 
     def _fit_all(self) -> dict[int, FitResult]:
         epochs = {k: self.config.for_expert(k).epochs for k in self.config.experts}
+        kept = {k: own["train"] for k, own in self.kept.items()}
+        self.ensembles = self.places.ensembles(self.prepared.splits["train"], kept)
         with show_progress("Training", "epochs") as progress:
             done = EpochCounter(epochs, progress)
             with (
@@ -332,8 +331,9 @@ class _Training:
                     initial=self.prepared.initial.get(expert),
                     on_epoch=on_epoch,
                     stop=self.stop,
-                    device=self.device,
+                    device=self.places.devices[expert],
                     beside=beside,
+                    ensemble=self.ensembles.get(expert),
                 )
             except NNTError as err:
                 log.error("expert %d failed: %s", expert, err)  # noqa: TRY400
