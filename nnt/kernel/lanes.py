@@ -17,9 +17,10 @@ from typing import Any
 
 from llvmlite import binding, ir
 from numba import extending, types
+from numba.core import cgutils
 from numba.extending import models, register_model
 
-__all__ = ["LANES", "add_product", "load", "no_lanes", "store", "total"]
+__all__ = ["LANES", "add_product", "load", "no_lanes", "prefetch", "store", "total"]
 
 _FORCED = os.environ.get("NUMBA_CPU_FEATURES")
 FEATURES = _FORCED or binding.get_host_cpu_features().flatten()
@@ -59,12 +60,17 @@ def _choice(of: Iterable[int]) -> ir.Constant:
     return ir.Constant(ir.VectorType(INDEX, len(numbers)), numbers)
 
 
-def _place(context: Any, builder: Any, kind: Any, array: Any, i: Any, h: Any) -> Any:
-    """Point to the lanes that begin at column `h` of row `i`."""
+def _element(context: Any, builder: Any, kind: Any, array: Any, i: Any, h: Any) -> Any:
+    """Point to column `h` of row `i`."""
     held = context.make_array(kind)(context, builder, array)
     n_columns = builder.extract_value(held.shape, 1)
-    index = builder.add(builder.mul(i, n_columns), h)
-    return builder.bitcast(builder.gep(held.data, [index]), VECTOR.as_pointer())
+    return builder.gep(held.data, [builder.add(builder.mul(i, n_columns), h)])
+
+
+def _place(context: Any, builder: Any, kind: Any, array: Any, i: Any, h: Any) -> Any:
+    """Point to the lanes that begin there."""
+    element = _element(context, builder, kind, array, i, h)
+    return builder.bitcast(element, VECTOR.as_pointer())
 
 
 @_intrinsic
@@ -131,3 +137,23 @@ def total(_: Any, lanes: Any) -> Any:
         return builder.extract_element(sums, ir.Constant(INDEX, 0))
 
     return types.float32(_lanes), generate
+
+
+@_intrinsic
+def prefetch(_: Any, array: Any, i: Any, h: Any) -> Any:
+    """Have the line of ``array[i, h]`` brought to the cache, and go on meanwhile."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        element = _element(context, builder, signature.args[0], *args)
+        pointer = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [pointer, INDEX, INDEX, INDEX])
+        name = "llvm.prefetch.p0"
+        ask = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
+            builder.module, kind, name
+        )
+        read, into_all_levels, data = (ir.Constant(INDEX, n) for n in (0, 3, 1))
+        place = builder.bitcast(element, pointer)
+        builder.call(ask, [place, read, into_all_levels, data])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.intp), generate

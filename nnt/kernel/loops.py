@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 
 from nnt.detector import N_HIDDEN
-from nnt.kernel.lanes import LANES, add_product, load, no_lanes, store, total
+from nnt.kernel.lanes import LANES, add_product, load, no_lanes, prefetch, store, total
 
 __all__ = [
     "ACTIVATION_CODES",
@@ -281,6 +281,17 @@ def _gather(x, order, start, rows, padded, xt):  # type: ignore[no-untyped-def] 
 
 
 @njit(**_OPTIONS)
+def _ask_for(x, y, order, start, end):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Have the rows of the next tile fetched while this one is worked on."""
+    n = x.shape[1]
+    for t in range(start, end):
+        for i in range(0, n, LINE):
+            prefetch(x, order[t], i)
+        prefetch(x, order[t], n - 1)
+        prefetch(y, order[t], 0)
+
+
+@njit(**_OPTIONS)
 def _errors(y, order, start, rows, padded, scale, out, err):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Fill the slope of the loss by the outputs; return the sum of squares."""
     total = 0.0
@@ -340,6 +351,7 @@ def train_batches(  # type: ignore[no-untyped-def]  # noqa: ANN201
             rows = min(TILE, end - start)
             padded = -(-rows // BLOCK) * BLOCK
             _gather(x, order, start, rows, padded, xt)
+            _ask_for(x, y, order, start + rows, min(start + rows + TILE, order.size))
             _forward(act, xt, w1, w2, b2, hid, out, padded)
             square += _errors(y, order, start, rows, padded, scale, out, err)
             _times_slope(act, out.reshape(-1), err.reshape(-1))
