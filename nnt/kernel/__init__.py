@@ -34,6 +34,7 @@ cached on disk.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -123,17 +124,16 @@ class Kernel:
                 f"{self._hidden} hidden units, at most {WIDTH} in the compiled loops"
             )
         in_rows = -(-(self._inputs + 1) // BLOCK) * BLOCK
-        self._shapes = ((in_rows, WIDTH), (self._outputs, WIDTH), (self._outputs,))
-        size = sum(math.prod(shape) for shape in self._shapes)
+        shapes = ((in_rows, WIDTH), (self._outputs, WIDTH), (self._outputs,))
+        *starts, size = itertools.accumulate(map(math.prod, shapes), initial=0)
+        self._parts = tuple(zip(starts, [*starts[1:], size], shapes, strict=True))
         self._flat = tuple(aligned_zeros(1, size)[0] for _ in range(4))
         self._layers, self._slopes = map(self._split, self._flat[:2])
         self._step = 0
         self.set_parameters(state)
 
     def _split(self, flat: F32) -> tuple[F32, ...]:
-        ends = np.cumsum([math.prod(shape) for shape in self._shapes])[:-1]
-        parts = np.split(flat, ends)
-        return tuple(p.reshape(s) for p, s in zip(parts, self._shapes, strict=True))
+        return tuple(flat[a:b].reshape(shape) for a, b, shape in self._parts)
 
     def _named(self, flat: F32) -> dict[str, F32]:
         """Views of a flat array by the names of the state dict."""
