@@ -11,9 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from nnt.detector import EXPERT_MISSING_SUPERLAYER, superlayer_inputs
 from nnt.tracks import Tracks, make_ids
+
+# The first example of a test may wait for loops to be compiled.
+settings.register_profile("nnt", deadline=None)
+settings.load_profile("nnt")
 
 SAMPLE = Path(__file__).parents[2] / "shared" / "data" / "belle2_exp20_sample.gz"
 

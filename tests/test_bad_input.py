@@ -34,7 +34,7 @@ from nnt.weights import read_weights
 
 MAX_MESSAGE = 1500
 
-quick = settings(max_examples=60, deadline=None)
+quick = settings(max_examples=60)
 
 
 def told(error: NNTError) -> str:

@@ -345,7 +345,7 @@ def test_failed_writing_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_no_damage_is_taken_for_a_checkpoint(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

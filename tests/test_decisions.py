@@ -43,7 +43,7 @@ def rows(n: int = 400, seed: int = 0, events: int | None = None) -> Predictions:
 
 
 @given(st.integers(1, 60), st.integers(0, 1000), st.integers(1, 20))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_an_event_passes_with_its_nearest_track(n: int, seed: int, events: int) -> None:
     view = rows(n, seed, events)
     told = metrics.event_decision(view, view.z_cm)
@@ -212,7 +212,7 @@ def test_little_or_odd_data_have_no_core(values: Any) -> None:
 
 
 @given(st.integers(30, 200), st.integers(0, 500), st.floats(1e-6, 1e6))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_core_is_finite_or_none(n: int, seed: int, scale: float) -> None:
     values = np.random.default_rng(seed).standard_cauchy(n) * scale
     core = metrics.core_fit(values.astype(np.float32))

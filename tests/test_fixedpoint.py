@@ -206,7 +206,7 @@ def precisions(draw: st.DrawFn) -> tuple[int, ...]:
 
 
 @given(precisions(), st.sampled_from([0.05, 1.0, 20.0]), st.integers(0, 99))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_classic_is_the_slow_reference_at_any_precision(
     precision: tuple[int, ...], width: float, seed: int
 ) -> None:
@@ -225,7 +225,7 @@ def test_classic_is_the_slow_reference_at_any_precision(
     st.sampled_from([1e-3, 0.3, 5.0, 100.0]),
     st.integers(0, 99),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_hough3d_is_the_slow_reference_for_any_layers(
     n_in: int, hidden: list[int], n_out: int, width: float, seed: int
 ) -> None:

@@ -47,7 +47,7 @@ def precisions(draw: st.DrawFn) -> tuple[int, ...]:
     precisions(), st.sampled_from(sorted(FACTOR)), st.integers(0, 99),
     st.sampled_from([0.0, 1.0, 8.0, 900.0]),
 )  # fmt: skip
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_network_says_what_the_integers_say(
     precision: tuple[int, ...], act: str, seed: int, width: float
 ) -> None:

@@ -43,7 +43,7 @@ def tables(draw: st.DrawFn) -> Tracks:
 
 
 @pytest.mark.parametrize("suffix", ["txt", "gz"])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(table=tables())
 def test_tables(
     table: Tracks, suffix: str, tmp_path_factory: pytest.TempPathFactory
@@ -108,7 +108,6 @@ KEYS = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None)
 @given(keys=KEYS)
 def test_configurations(
     keys: dict[str, Any], tmp_path_factory: pytest.TempPathFactory

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nnt.errors import DataError
@@ -40,7 +40,6 @@ def test_plain_epoch_holds_every_row_once() -> None:
     np.testing.assert_array_equal(np.sort(rows), np.arange(1000))
 
 
-@settings(deadline=None)
 @given(
     n_buckets=st.integers(1, 40),
     mean=st.floats(-0.5, 0.5),

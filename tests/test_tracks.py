@@ -219,7 +219,7 @@ NUMBERS = st.one_of(
 """Every way to write a number, and those halfway between two of float32."""
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(cells=st.lists(NUMBERS, min_size=27, max_size=27))
 def test_every_number_is_the_nearest_float32(
     tmp_path_factory: pytest.TempPathFactory, cells: list[str]
