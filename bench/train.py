@@ -104,7 +104,7 @@ def _in_turn(
         for loop, n_rows in keys:
             rows = tables[n_rows]
             if loop in OURS:
-                guess = _n_epochs(rows, 1e-6 if loop == COMPILED else 2e-5)
+                guess = _n_epochs(rows, 2e-7 if loop == COMPILED else 2e-5)
                 n_epochs = max(guess, MIN_EPOCHS if loop == COMPILED else 1)
                 configs = _configs(base, name, n_epochs)
                 times = _together(loops[loop], rows, configs)
