@@ -71,7 +71,7 @@ class Courier:
             # How the run ended is told before its files, should time not do for both.
             records.sort(key=is_file)
         failing: set[bool] = set()
-        for call in plan(records):
+        for call in plan(records, self._sender.max_points):
             kind = is_file(call[0])
             if kind in failing:
                 continue

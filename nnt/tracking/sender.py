@@ -7,12 +7,16 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from nnt.errors import TrackingError, shorten
+from nnt.tracking.bulk import BulkWriter
 from nnt.tracking.journal import MAX_POINTS, Points, Record
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 __all__ = ["Sender", "is_file", "is_refusal", "plan"]
+
+BULK = 20_000
+"""Points in one transaction, which keeps others from writing for 0.1 s."""
 
 FILE_KINDS = ("file", "folder")
 NOTE = "mlflow.note.content"
@@ -21,11 +25,20 @@ REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS")
 """Answers of MLflow that another attempt does not change."""
 
 
-def plan(records: Iterable[Record]) -> Iterator[list[Record]]:
+def plan(
+    records: Iterable[Record], max_points: int = MAX_POINTS
+) -> Iterator[list[Record]]:
     """Group operations to calls: metrics of a run together, all else alone.
 
     The order of the operations of a run stays, but for its files: metrics do not
     wait for them.
+
+    Parameters
+    ----------
+    records : iterable of Record
+        Operations of any runs.
+    max_points : int
+        Points in one call, unless a single operation has more.
     """
     batches: dict[str, list[Record]] = {}
     sizes: dict[str, int] = {}
@@ -33,7 +46,7 @@ def plan(records: Iterable[Record]) -> Iterator[list[Record]]:
         run_id = record.run_id
         if record.kind == "metrics":
             size = record.n_points
-            if run_id in batches and sizes[run_id] + size > MAX_POINTS:
+            if run_id in batches and sizes[run_id] + size > max_points:
                 yield batches.pop(run_id)
             if run_id not in batches:
                 batches[run_id], sizes[run_id] = [], 0
@@ -81,8 +94,14 @@ class Sender:
         self._client = client
         self._directory = directory
         self._make = create
+        self._bulk = BulkWriter(client)
         self.ids = dict(ids or {})
         self._held: dict[tuple[str, str], set[tuple[int, int]]] = {}
+
+    @property
+    def max_points(self) -> int:
+        """Points that one call may have."""
+        return BULK if self._bulk.is_open else MAX_POINTS
 
     def forget(self) -> None:
         """Ask the store anew what it holds."""
@@ -143,6 +162,8 @@ class Sender:
             raise refusal
 
     def _send(self, run_id: str, points: list[Points]) -> None:
+        if self._bulk.write(run_id, points):
+            return
         from mlflow.entities import Metric
 
         entities = [
