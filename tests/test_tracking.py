@@ -17,6 +17,7 @@ import pytest
 
 from nnt.errors import TrackingError
 from nnt.tracking import MlflowTracker, Outcome, Run, default_uri, open_run
+from nnt.tracking.sender import Sender
 
 SERVER_START_S = 120
 
@@ -360,21 +361,31 @@ def test_a_call_that_fails_is_told_and_the_rest_is_delivered(
     assert found.status == "FINISHED"
 
 
+def test_a_curve_that_is_refused_costs_no_other(tracker: MlflowTracker) -> None:
+    run = start(tracker)
+    for step in (1, 2, 3):
+        run.log_metrics({"val/loss": 1 / step, "val//loss": 0.5, "lr": 1e-3}, step)
+    run.finish("FINISHED")
+    assert tracker.close() == 1
+    assert history(run, "val/loss") == [(step, 1 / step) for step in (1, 2, 3)]
+    assert open_run(run.run_id).metrics == {"val/loss": 1 / 3, "lr": 1e-3}
+
+
 def test_metrics_wait_for_a_store_that_returns(
     tracker: MlflowTracker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = start(tracker)
-    send = tracker._client.log_batch
+    send = Sender._send
     failed: list[object] = []
 
-    def fail_at_first(*args: Any, **kwargs: Any) -> Any:
+    def fail_at_first(*args: Any) -> None:
         if len(failed) < 4:
             failed.append(args)
             raise OSError("database is locked")
-        return send(*args, **kwargs)
+        send(*args)
 
     monkeypatch.setattr("nnt.tracking.delivery.CLOSING_PAUSE_S", 0.01)
-    monkeypatch.setattr(tracker._client, "log_batch", fail_at_first)
+    monkeypatch.setattr(Sender, "_send", fail_at_first)
     run.log_metrics({"val/loss": 0.5}, 1)
     assert tracker.close() == 0
     assert len(failed) == 4
@@ -392,6 +403,7 @@ def test_the_end_does_not_wait_for_a_store_that_is_gone(
     monkeypatch.setattr("nnt.tracking.delivery.CLOSING_PAUSE_S", 0.01)
     monkeypatch.setattr("nnt.tracking.delivery.PATIENCE_S", 0.05)
     monkeypatch.setattr(tracker._client, "log_batch", fail)
+    monkeypatch.setattr(Sender, "_send", fail)
     begin = time.monotonic()
     for number in range(500):
         run.set_tags({"number": str(number)})

@@ -27,8 +27,9 @@ from click.testing import CliRunner
 from nnt.cli import main
 from nnt.errors import TrackingError
 from nnt.tracking import MlflowTracker, OfflineTracker, Run, find_spool, open_run, sync
-from nnt.tracking.journal import Journal
+from nnt.tracking.journal import Journal, Points
 from nnt.tracking.process import lock_run
+from nnt.tracking.sender import Sender
 
 SERVER_START_S = 120
 IMAGE = np.zeros((8, 8, 3), dtype=np.uint8)
@@ -230,7 +231,9 @@ def keep_spool(tracker: MlflowTracker, kept: Path) -> None:
     """Keep the journal as a process that is killed now would leave it."""
     wait_until(lambda: not tracker._journal.waiting())
     assert tracker._journal.place is not None
-    shutil.copytree(tracker._journal.place, kept)
+    # Progress may be being noted: a file that gets its name when it is whole.
+    unfinished = shutil.ignore_patterns(".*")
+    shutil.copytree(tracker._journal.place, kept, ignore=unfinished)
 
 
 @pytest.mark.parametrize("is_noted", [False, True])
@@ -260,16 +263,16 @@ def test_what_was_delivered_before_a_kill_is_not_doubled(
 def test_a_batch_whose_answer_was_lost_is_not_doubled(
     tracker: MlflowTracker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    send = tracker._client.log_batch
+    send = Sender._send
     lost: list[object] = []
 
-    def lose_answer(run_id: str, **entries: Any) -> None:
-        send(run_id, **entries)
-        if "metrics" in entries and not lost:
+    def lose_answer(sender: Sender, run_id: str, points: list[Points]) -> None:
+        send(sender, run_id, points)
+        if not lost:
             lost.append(run_id)
             raise ConnectionError("connection reset by peer")
 
-    monkeypatch.setattr(tracker._client, "log_batch", lose_answer)
+    monkeypatch.setattr(Sender, "_send", lose_answer)
     _, child = start(tracker)
     log_some(child)
     child.finish("FINISHED")
@@ -363,6 +366,23 @@ def test_a_stop_does_not_wait_for_a_store_that_hangs(
     assert len(spools()) == 1
 
 
+def test_the_model_lets_deliver_what_is_there_while_figures_are_computed(
+    database: MlflowTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nnt.tracking.delivery.FLUSH_EVERY_S", 3600)
+    _, child = start(database)
+    time.sleep(0.2)  # a pause of the old length may have begun
+    log_some(child)
+    assert not points(child.run_id, "lr")
+    (child.directory / "model").mkdir()
+    model = f"{child.run_id}/model"
+    database._journal.add(child.run_id, "folder", path=model, folder="model")
+    wait_until(lambda: not database._journal.waiting())
+    child.finish("FINISHED")
+    assert database.close() == 0
+    assert_whole(child.run_id)
+
+
 def test_a_stop_tells_the_end_before_it_sends_files(
     database: MlflowTracker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -440,6 +460,11 @@ def test_a_line_that_was_not_finished_is_left_out(spool: Path) -> None:
         b"\0" * 30, b"[]", b"null", b'{"run":1,"kind":"tags"}',
         b'{"run":"r","kind":"shell"}', b'{"run":"r","kind":"tags","values":{"a":1}}',
         b'{"run":"r","kind":"metrics","values":{"a":"1"},"step":1,"time_ms":1}',
+        b'{"run":"r","kind":"metrics","values":{"a":1.0},"step":1}',
+        b'{"run":"r","kind":"metrics","points":[[1,1,{"a":"1"}]]}',
+        b'{"run":"r","kind":"metrics","points":[[1,1,{"a":1.0}],[true,1,{"a":1.0}]]}',
+        b'{"run":"r","kind":"metrics","points":[[1,1]]}',
+        b'{"run":"r","kind":"metrics","points":[[1,1,["a"]],null]}',
         b"[" * 100_000, b"\xff\xfe",
     ],
 )  # fmt: skip
@@ -451,6 +476,15 @@ def test_a_damaged_line_costs_only_itself(
     path.write_bytes(b"\n".join([*lines[:3], line, *lines[3:], b""]))
     assert numbers(spool) == ["0", "1", "2", "3"]
     assert "1 lines that are not whole" in caplog.text
+
+
+def test_a_journal_of_the_first_format_is_read(spool: Path) -> None:
+    header = b'{"format":1,"uri":"sqlite:///x","run":"r"}\n'
+    line = b'{"run":"r","kind":"metrics","values":{"a":0.5},"step":3,"time_ms":7}\n'
+    (spool / "journal.jsonl").write_bytes(header + line)
+    assert find_spool(spool.parent).n_operations == 1
+    (found,) = Journal.reopen(spool).waiting()
+    assert found.values == {"points": [(3, 7, {"a": 0.5})]}
 
 
 @pytest.mark.parametrize("header", [b"", b"\n", b"[]\n", b'{"format":99}\n', b"\xff\n"])

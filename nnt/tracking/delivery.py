@@ -71,7 +71,7 @@ class Courier:
             # How the run ended is told before its files, should time not do for both.
             records.sort(key=is_file)
         failing: set[bool] = set()
-        for call in plan(records):
+        for call in plan(records, self._sender.max_points):
             kind = is_file(call[0])
             if kind in failing:
                 continue
@@ -165,6 +165,7 @@ class Delivery:
             While it is set, only a few seconds are left.
         """
         self._closing.set()
+        self._journal.is_ending.set()
         end_s: float | None = None
         while self._thread.is_alive():
             if end_s is None and stop is not None and stop.is_set():
@@ -176,10 +177,20 @@ class Delivery:
 
     def _work(self) -> None:
         n_failures = 0
-        while not self._closing.wait(_pause_s(n_failures)):
+        while not self._wait(n_failures):
             self._journal.sync()
             n_failures = 0 if self.courier.round() else n_failures + 1
         self._finish()
+
+    def _wait(self, n_failures: int) -> bool:
+        """Wait for the next round; return whether there is none."""
+        if n_failures:
+            return self._closing.wait(_pause_s(n_failures))
+        if self._closing.is_set() or self._journal.is_ending.is_set():
+            return self._closing.wait(FLUSH_EVERY_S)
+        # While the last figures are computed, a core has time for what is here.
+        self._journal.is_ending.wait(FLUSH_EVERY_S)
+        return self._closing.is_set()
 
     def _finish(self) -> None:
         last_success_s = time.monotonic()
@@ -197,6 +208,4 @@ class Delivery:
 
 
 def _pause_s(n_failures: int) -> float:
-    if not n_failures:
-        return FLUSH_EVERY_S
     return min(FIRST_PAUSE_S * 2.0 ** min(n_failures - 1, 10), LAST_PAUSE_S)

@@ -11,26 +11,34 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import IO, Any
 
 from nnt.errors import TrackingError, shorten
 from nnt.files import write_atomically
 
-__all__ = ["Journal", "Record", "read_header"]
+__all__ = ["Journal", "Points", "Record", "read_header"]
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
+READABLE = (1, 2)
+"""In the first format, metrics were one step each."""
 JOURNAL = "journal.jsonl"
 PROGRESS = "delivered.json"
 WRITE_EVERY_S = 0.25
+MAX_POINTS = 996
+"""Points in one operation; a server refuses more than 1,000 in one call."""
 MAX_BYTES = 2 << 30
+
+Points = tuple[int, int, dict[str, float]]
+"""Step, Unix time in ms, and the value of each curve there."""
 
 FIELDS: dict[str, dict[str, type]] = {
     "create": {"name": str, "values": dict, "parent": str, "time_ms": int},
     "params": {"values": dict},
     "tags": {"values": dict},
-    "metrics": {"values": dict, "step": int, "time_ms": int},
+    "metrics": {"points": list},
     "dataset": {
         "name": str, "digest": str, "source": str, "context": str, "n_rows": int,
     },
@@ -52,6 +60,8 @@ class Record:
     """Place in the journal, bytes."""
     is_doubtful: bool = False
     """Whether the store may hold it, or a part of it, already."""
+    n_points: int = 0
+    """How many points of curves it holds."""
 
     def encode(self) -> bytes:
         """Write it as one line."""
@@ -63,14 +73,19 @@ class Journal:
     """Append-only list of operations; survives the process once it has a place.
 
     A line is on the disk within a quarter of a second while operations come in, and
-    at once for all but metrics. Where the disk is full the journal goes on in
-    memory, and is written as soon as there is room.
+    at once for all but metrics. What comes in for a curve meanwhile is one operation,
+    and costs who logs it no more than an append. Where the disk is full the journal
+    goes on in memory, and is written as soon as there is room.
     """
 
     def __init__(self) -> None:
         self.place: Path | None = None
+        self.is_ending = Event()
+        """Set when the model has come: it is large, and little comes after it."""
         self._lock = threading.RLock()
         self._waiting: dict[Record, None] = {}
+        self._growing: dict[str, Record] = {}
+        """Metrics of each run that have no line yet."""
         self._unwritten = bytearray()
         self._file: IO[bytes] | None = None
         self._size = 0
@@ -94,28 +109,69 @@ class Journal:
             self.place = place
             line = json.dumps({"format": FORMAT, **header}).encode() + b"\n"
             self._unwritten += line
-            for record in self._waiting:
-                record.offset = len(self._unwritten)
-                self._unwritten += record.encode()
             self._size = len(self._unwritten)
+            self._growing.clear()
+            for record in self._waiting:
+                self._append_line(record, record.encode())
             self.write()
 
     def add(self, run_id: str, kind: str, **values: Any) -> None:
         """Append an operation; costs microseconds and never fails."""
         record = Record(run_id, kind, values)
-        line = record.encode() if self.place is not None else b""
+        line = record.encode()
         with self._lock:
-            record.offset = self._size
+            self._give_lines()
+            self._append_line(record, line)
+            self._waiting[record] = None
+            self.write()
+        if kind == "folder":
+            self.is_ending.set()
+
+    def add_points(
+        self, run_id: str, values: dict[str, float], step: int, time_ms: int
+    ) -> None:
+        """Append points of several curves; costs a microsecond and never fails.
+
+        Parameters
+        ----------
+        run_id : str
+            Of the run.
+        values : dict
+            The value of each curve; not to be changed any more.
+        step : int
+            Of all of them.
+        time_ms : int
+            Of all of them, Unix time.
+        """
+        with self._lock:
+            record = self._growing.get(run_id)
+            if record is None or record.n_points + len(values) > MAX_POINTS:
+                record = Record(run_id, "metrics", {"points": []})
+                self._give_lines(run_id)
+                self._growing[run_id] = record
+                self._waiting[record] = None
+            record.values["points"].append((step, time_ms, values))
+            record.n_points += len(values)
+            if time.monotonic() - self._last_write_s > WRITE_EVERY_S:
+                self.write()
+
+    def _give_lines(self, run_id: str | None = None) -> None:
+        """Give metrics their lines, of one run or of all; they grow no more."""
+        for own in list(self._growing) if run_id is None else [run_id]:
+            record = self._growing.pop(own, None)
+            if record is not None:
+                self._append_line(record, record.encode())
+
+    def _append_line(self, record: Record, line: bytes) -> None:
+        record.offset = self._size
+        if self.place is not None:
             self._size += len(line)
             self._unwritten += line
-            self._waiting[record] = None
-            is_due = time.monotonic() - self._last_write_s > WRITE_EVERY_S
-            if kind != "metrics" or is_due:
-                self.write()
 
     def write(self) -> None:
         """Bring what has come in to the file."""
         with self._lock:
+            self._give_lines()
             if self.place is None or not self._unwritten:
                 return
             self._last_write_s = time.monotonic()
@@ -169,8 +225,9 @@ class Journal:
                 self._tell_failure(err)
 
     def waiting(self) -> list[Record]:
-        """Operations that no store has confirmed, in order."""
+        """Operations that no store has confirmed, in order; none changes any more."""
         with self._lock:
+            self._give_lines()
             return list(self._waiting)
 
     def settle(self, records: Iterable[Record]) -> None:
@@ -186,7 +243,7 @@ class Journal:
             return
         with self._lock:
             end = self._delivered_end
-            open_offsets = [r.offset for r in self._waiting if r.offset < end]
+            open_offsets = [r.offset for r in self._waiting if 0 < r.offset < end]
         text = json.dumps({"end": end, "open": open_offsets})
         try:
             write_atomically(self.place / PROGRESS, text.encode())
@@ -253,7 +310,7 @@ def read_header(place: Path) -> dict[str, Any]:
             header = json.loads(file.readline(1 << 16))
     except (OSError, ValueError) as err:
         raise TrackingError(f"{path}: expected a journal of NNT, found {err}") from err
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
+    if not isinstance(header, dict) or header.get("format") not in READABLE:
         raise TrackingError(
             f"{path}: expected a journal of format {FORMAT}, found {shorten(header)}; "
             "deliver it by the version of NNT that has written it"
@@ -289,13 +346,27 @@ def _decode(line: bytes, offset: int) -> Record | None:
         return None
     if not (isinstance(run_id, str) and isinstance(kind, str) and kind in FIELDS):
         return None
+    if kind == "metrics" and "points" not in values:
+        told = [values.get(name) for name in ("step", "time_ms", "values")]
+        values = {"points": [told]}
     if not all(isinstance(values.get(k), t) for k, t in FIELDS[kind].items()):
         return None
-    if not _fit(kind, values.get("values", {})):
+    record = Record(run_id, kind, values, offset, is_doubtful=True)
+    if kind == "metrics":
+        points = [_points(one) for one in values["points"]]
+        record.values = {"points": points}
+        record.n_points = sum(len(point[2]) for point in points if point)
+        return record if all(points) else None
+    texts = values.get("values", {}).values()
+    return record if all(isinstance(text, str) for text in texts) else None
+
+
+def _points(told: Any) -> Points | None:
+    try:
+        step, time_ms, values = told
+        is_whole = (type(step), type(time_ms)) == (int, int) and all(
+            type(value) is float for value in values.values()
+        )
+    except (ValueError, TypeError, AttributeError):
         return None
-    return Record(run_id, kind, values, offset, is_doubtful=True)
-
-
-def _fit(kind: str, values: dict[str, Any]) -> bool:
-    expected = (int, float) if kind == "metrics" else (str,)
-    return all(isinstance(value, expected) for value in values.values())
+    return (step, time_ms, values) if is_whole else None

@@ -98,17 +98,18 @@ class MlflowRun:
             # The last point of each curve is sent at the end, whatever its step.
             self._skipped |= {k: (step, when, v) for k, v in metrics.items()}
             return
-        for name in metrics:
-            self._skipped.pop(name, None)
+        if self._skipped:
+            for name in metrics:
+                self._skipped.pop(name, None)
         self._note(metrics, step, when)
 
     def _note(self, metrics: Mapping[str, float], step: int, time_ms: int) -> None:
+        new = {name: float(value) for name, value in metrics.items()}
         held = self._held.points
-        new = {k: float(v) for k, v in metrics.items() if (k, step) not in held}
+        if held:
+            new = {k: v for k, v in new.items() if (k, step) not in held}
         if new:
-            self._journal.add(
-                self.run_id, "metrics", values=new, step=step, time_ms=time_ms
-            )
+            self._journal.add_points(self.run_id, new, step, time_ms)
 
     def log_file(self, path: Path, folder: str = "") -> None:
         """Keep a file as an artifact."""

@@ -7,16 +7,16 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from nnt.errors import TrackingError, shorten
-from nnt.tracking.journal import Record
+from nnt.tracking.bulk import BulkWriter
+from nnt.tracking.journal import MAX_POINTS, Points, Record
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric
 
 __all__ = ["Sender", "is_file", "is_refusal", "plan"]
 
-BATCH = 996
-"""Metrics in one call; the server refuses more than 1,000."""
+BULK = 20_000
+"""Points in one transaction, which keeps others from writing for 0.1 s."""
 
 FILE_KINDS = ("file", "folder")
 NOTE = "mlflow.note.content"
@@ -25,19 +25,28 @@ REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS")
 """Answers of MLflow that another attempt does not change."""
 
 
-def plan(records: Iterable[Record]) -> Iterator[list[Record]]:
+def plan(
+    records: Iterable[Record], max_points: int = MAX_POINTS
+) -> Iterator[list[Record]]:
     """Group operations to calls: metrics of a run together, all else alone.
 
     The order of the operations of a run stays, but for its files: metrics do not
     wait for them.
+
+    Parameters
+    ----------
+    records : iterable of Record
+        Operations of any runs.
+    max_points : int
+        Points in one call, unless a single operation has more.
     """
     batches: dict[str, list[Record]] = {}
     sizes: dict[str, int] = {}
     for record in records:
         run_id = record.run_id
         if record.kind == "metrics":
-            size = len(record.values.get("values", ()))
-            if run_id in batches and sizes[run_id] + size > BATCH:
+            size = record.n_points
+            if run_id in batches and sizes[run_id] + size > max_points:
                 yield batches.pop(run_id)
             if run_id not in batches:
                 batches[run_id], sizes[run_id] = [], 0
@@ -85,8 +94,14 @@ class Sender:
         self._client = client
         self._directory = directory
         self._make = create
+        self._bulk = BulkWriter(client)
         self.ids = dict(ids or {})
         self._held: dict[tuple[str, str], set[tuple[int, int]]] = {}
+
+    @property
+    def max_points(self) -> int:
+        """Points that one call may have."""
+        return BULK if self._bulk.is_open else MAX_POINTS
 
     def forget(self) -> None:
         """Ask the store anew what it holds."""
@@ -117,24 +132,66 @@ class Sender:
         actions[first.kind](run_id, first)
 
     def _metrics(self, run_id: str, records: list[Record]) -> None:
-        points = []
+        points: list[Points] = []
         for record in records:
-            new = _points(record)
-            if record.is_doubtful:
-                new = [p for p in new if not self._holds(run_id, p)]
-            points += new
+            new: list[Points] = record.values["points"]
+            points += self._missing(run_id, new) if record.is_doubtful else new
         for record in records:
             record.is_doubtful = True
-        if points:
-            self._client.log_batch(run_id, metrics=points)
+        if not points:
+            return
+        try:
+            self._send(run_id, points)
+        except Exception as err:
+            if len(records) > 1 or not is_refusal(err):
+                raise
+            self._send_apart(run_id, points)
 
-    def _holds(self, run_id: str, point: Metric) -> bool:
-        """Ask the store for a point: not every one drops what it has already."""
-        place = run_id, point.key
+    def _send_apart(self, run_id: str, points: list[Points]) -> None:
+        """Send each curve for itself: one that is refused costs no other."""
+        refusal: Exception | None = None
+        for name in {name for _, _, values in points for name in values}:
+            own = [(step, t, {name: v[name]}) for step, t, v in points if name in v]
+            try:
+                self._send(run_id, own)
+            except Exception as err:
+                if not is_refusal(err):
+                    raise
+                refusal = err
+        if refusal is not None:
+            raise refusal
+
+    def _send(self, run_id: str, points: list[Points]) -> None:
+        if self._bulk.write(run_id, points):
+            return
+        from mlflow.entities import Metric
+
+        entities = [
+            Metric(name, value, time_ms, step)
+            for step, time_ms, values in points
+            for name, value in values.items()
+        ]
+        for start in range(0, len(entities), MAX_POINTS):
+            self._client.log_batch(run_id, entities[start : start + MAX_POINTS])
+
+    def _missing(self, run_id: str, points: Iterable[Points]) -> Iterator[Points]:
+        """Ask the store for points: not every one drops what it has already."""
+        for step, time_ms, values in points:
+            new = {
+                name: value
+                for name, value in values.items()
+                if (step, time_ms) not in self._times(run_id, name)
+            }
+            if new:
+                yield step, time_ms, new
+
+    def _times(self, run_id: str, name: str) -> set[tuple[int, int]]:
+        """Steps and times that a curve holds."""
+        place = run_id, name
         if place not in self._held:
-            history = self._client.get_metric_history(run_id, point.key)
+            history = self._client.get_metric_history(run_id, name)
             self._held[place] = {(int(p.step), int(p.timestamp)) for p in history}
-        return (point.step, point.timestamp) in self._held[place]
+        return self._held[place]
 
     def _create(self, run_id: str, record: Record) -> None:
         if record.run_id in self.ids:
@@ -209,13 +266,3 @@ def _present(place: Path) -> Path:
     if not place.exists():
         raise TrackingError(f"{place} is not there any more")
     return place
-
-
-def _points(record: Record) -> list[Metric]:
-    from mlflow.entities import Metric
-
-    time_ms, step = record.values["time_ms"], record.values["step"]
-    return [
-        Metric(key, value, time_ms, step)
-        for key, value in record.values["values"].items()
-    ]
