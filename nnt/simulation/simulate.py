@@ -72,7 +72,7 @@ def simulate_with(
         return _collect(settings, progress)
     key = table_key(settings)
     tracks = cache.load(key)
-    if tracks is None and cache.store_parts(key, _parts(settings, progress)):
+    if tracks is None and cache.store_parts(lambda: key, _parts(settings, progress)):
         tracks = cache.load(key)
     # Without a cache that takes it, the table lives in memory.
     return _collect(settings, progress) if tracks is None else tracks

@@ -1,4 +1,4 @@
-"""Parsed tables kept by the hash of the bytes that they came from."""
+"""Parsed tables kept by a key that tells their content, such as a hash of a file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import platformdirs
 from nnt.detector import N_INPUTS
 from nnt.tracks.table import ID_DTYPE, Tracks
 
-__all__ = ["cache_dir", "load", "store", "store_parts"]
+__all__ = ["cache_dir", "load", "may_hold", "store", "store_parts"]
 
 log = logging.getLogger(__name__)
 
@@ -31,13 +31,13 @@ def cache_dir() -> Path:
     return Path(os.environ.get("NNT_CACHE_DIR") or platformdirs.user_cache_dir("nnt"))
 
 
-def _place(digest: str) -> Path:
-    return cache_dir() / "tracks" / f"{digest}-v{FORMAT_VERSION}"
+def _place(key: str) -> Path:
+    return cache_dir() / "tracks" / f"{key}-v{FORMAT_VERSION}"
 
 
-def load(digest: str) -> Tracks | None:
+def load(key: str) -> Tracks | None:
     """Map a cached table into memory; None if there is none that is whole."""
-    place = _place(digest)
+    place = _place(key)
     try:
         names = json.loads((place / "whole.json").read_text(encoding="utf-8"))
         arrays = {
@@ -71,32 +71,45 @@ def _fits(tracks: Tracks) -> bool:
     )
 
 
-def store(digest: str, tracks: Tracks) -> None:
+def may_hold(ending: str) -> bool:
+    """Whether a table is kept, whole or not, whose key has this ending."""
+    return any((cache_dir() / "tracks").glob(f"*{ending}-v{FORMAT_VERSION}"))
+
+
+def store(key: str, tracks: Tracks) -> None:
     """Keep a table; a full or read-only disk costs only the speed of next time."""
-    store_parts(digest, [tracks])
+    store_parts(lambda: key, [tracks])
 
 
-def store_parts(digest: str, parts: Iterable[Tracks]) -> bool:
+def store_parts(key: Callable[[], str], parts: Iterable[Tracks]) -> bool:
     """Keep a table that comes in parts, of which only one is in memory at a time.
+
+    Parameters
+    ----------
+    key : callable
+        Asked for the key when all parts are there.
+    parts : iterable of Tracks
+        Rows in their order.
 
     Returns
     -------
     bool
         Whether it could be kept; on a full or read-only disk, a warning tells why.
     """
-    place = _place(digest)
+    folder = cache_dir() / "tracks"
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(dir=place.parent, prefix=".draft-"))
+        folder.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(dir=folder, prefix=".draft-"))
         try:
             _write(draft, parts)
+            place = _place(key())
             if place.exists():
                 shutil.rmtree(place)
             draft.rename(place)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
     except OSError as err:
-        log.warning("the table could not be cached in %s: %s", place, err)
+        log.warning("the table could not be cached in %s: %s", folder, err)
         return False
     return True
 

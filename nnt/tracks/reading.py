@@ -14,7 +14,9 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from io import BufferedReader
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,6 +48,8 @@ HEADLESS_COLUMNS = (
 """The 37 columns of the generation that has no header."""
 
 REQUIRED = {*HEADLESS_COLUMNS}
+MAX_THREADS = 4
+HASHED_BYTES = 1 << 20
 HEAD_BYTES = 4096
 """Where a look tells text from other data."""
 
@@ -121,13 +125,33 @@ def _read_file(
     version = _version(file)
     if not use_cache:
         return _joined(_parts(path, file, progress))
-    digest = hashlib.file_digest(file, "sha256").hexdigest()
-    tracks = cache.load(digest)
-    if tracks is None and cache.store_parts(
-        digest, _unchanged(path, file, version, progress)
-    ):
-        tracks = cache.load(digest)
+    # No need to wait for the hash to know that a file of this size was never parsed.
+    size = f"-{version[0]}"
+    with ThreadPoolExecutor(1, "hash") as pool:
+        digest = pool.submit(_digest, file)
+
+        def key() -> str:
+            found = digest.result()
+            if _version(file) != version:
+                raise DataError(
+                    f"{path}: was written to while it was read; try again when it is "
+                    "whole"
+                )
+            return found + size
+
+        tracks = cache.load(key()) if cache.may_hold(size) else None
+        if tracks is None and cache.store_parts(key, _parts(path, file, progress)):
+            tracks = cache.load(key())
     return _joined(_parts(path, file, progress)) if tracks is None else tracks
+
+
+def _digest(file: BufferedReader) -> str:
+    """Hash of the whole file, wherever another thread is reading it."""
+    sha, place = hashlib.sha256(), 0
+    while part := os.pread(file.fileno(), HASHED_BYTES, place):
+        sha.update(part)
+        place += len(part)
+    return sha.hexdigest()
 
 
 def _joined(parts: Iterator[Tracks]) -> Tracks:
@@ -143,38 +167,35 @@ def _version(file: BufferedReader) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _unchanged(
-    path: Path, file: BufferedReader, version: tuple[int, int], progress: Progress
-) -> Iterator[Tracks]:
-    """Rows of a file that is still the one whose digest was taken."""
-    yield from _parts(path, file, progress)
-    if _version(file) != version:
-        raise DataError(
-            f"{path}: was written to while it was read; try again when it is whole"
-        )
-
-
 def _parts(path: Path, file: BufferedReader, progress: Progress) -> Iterator[Tracks]:
     """Rows of a file, a block of text at a time."""
     # Imported here: a table from the cache needs no compiled code.
     from nnt.tracks.rows import RowReader
-    from nnt.tracks.text import ahead, text_blocks
+    from nnt.tracks.text import ahead, side_by_side, text_blocks
 
-    total, reader, n_rows = _size(path), None, 0
-    for block in ahead(text_blocks(path, file)):
-        start = 0
-        if reader is None:
-            names, start = _header(path, block)
-            reader = RowReader(path, names)
-        tracks = reader.read(block, start)
+    total, n_rows = _size(path), 0
+    blocks = ahead(text_blocks(path, file))
+    first = next(blocks, None)
+    if first is None:
+        raise DataError(f"{path}: expected rows of tracks, found an empty file")
+    names, after_header = _header(path, first)
+    reader = RowReader(path, names)
+
+    def read(block: Block) -> tuple[Tracks, int]:
+        return reader.read(block, after_header if block is first else 0), block.place
+
+    for tracks, place in side_by_side(read, chain([first], blocks), _n_threads()):
         n_rows += len(tracks)
         if len(tracks):
             yield tracks
-        progress(block.place, total)
-    if reader is None:
-        raise DataError(f"{path}: expected rows of tracks, found an empty file")
+        progress(place, total)
     if not n_rows:
         raise DataError(f"{path}: expected rows after the header, found none")
+
+
+def _n_threads() -> int:
+    """Threads that parse; one decompresses, which takes as long as a few of them."""
+    return min(os.cpu_count() or 1, MAX_THREADS)
 
 
 def _header(path: Path, block: Block) -> tuple[list[str], int]:

@@ -62,10 +62,9 @@ class RowReader:
             ],
             dtype=np.int64,
         )
-        self._hard = np.empty((max(HARD_CELLS, len(names)), 4), dtype=np.int64)
 
     def read(self, block: Block, start: int) -> Tracks:
-        """Read the rows of a block from a byte on.
+        """Read the rows of a block from a byte on; threads may do so side by side.
 
         Returns
         -------
@@ -81,16 +80,17 @@ class RowReader:
         integers = np.empty((n_lines, len(self._integers)), dtype=np.int64)
         reals = np.empty((n_lines, len(self._reals)), dtype=np.float32)
         lines, starts = np.empty((2, n_lines), dtype=np.int64)
+        hard = np.empty((max(HARD_CELLS, len(self._names)), 4), dtype=np.int64)
         place, row, line = start, 0, block.first_line + bool(start)
         reason = HARD_CELLS_FULL
         while reason != DONE:
             first = row
             reason, place, row, line, n_hard = parse_rows(
                 block.text, place, row, line, self._is_integer, self._slots,
-                integers, reals, lines, starts, self._hard,
+                integers, reals, lines, starts, hard,
             )  # fmt: skip
             columns = self._columns(integers[:row], reals[:row])
-            wrong = self._read_hard(block.text, self._hard[:n_hard], columns)
+            wrong = self._read_hard(block.text, hard[:n_hard], columns)
             last = row if wrong is None else wrong
             self._check(block.text, columns, lines, starts, slice(first, last))
             if wrong is not None or reason == WRONG_COUNT:

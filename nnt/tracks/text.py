@@ -6,8 +6,9 @@ Only a few blocks are in memory at a time, whatever the file holds.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from gzip import BadGzipFile
 from io import BufferedIOBase, BufferedReader
@@ -19,14 +20,16 @@ import numpy.typing as npt
 from zlib_ng import gzip_ng, zlib_ng
 
 from nnt.errors import DataError
+from nnt.tracks.parsing import BYTES_BEYOND
 
-__all__ = ["Block", "ahead", "text_blocks"]
+__all__ = ["Block", "ahead", "side_by_side", "text_blocks"]
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 DamagedError: type[Exception] = zlib_ng.error  # type: ignore[assignment]
 
-BLOCK_BYTES = 1 << 23
+BLOCK_BYTES = 1 << 21
 """Text in a block; no line is longer."""
 GZIP_MAGIC = b"\x1f\x8b"
 MAX_EXPANSION = 100
@@ -40,7 +43,7 @@ class Block:
     """Some lines of a file."""
 
     text: npt.NDArray[np.uint8]
-    """Shape (bytes,); the last byte ends a line."""
+    """Shape (bytes,); the last byte ends a line, and `BYTES_BEYOND` more follow."""
     first_line: int
     """Number of its first line in the file, from 1."""
     n_lines: int
@@ -74,10 +77,10 @@ def text_blocks(path: Path, file: BufferedReader) -> Iterator[Block]:
     limit = max(FREE_TEXT_BYTES, MAX_EXPANSION * size)
     line, done, rest = 1, 0, memoryview(b"")
     while True:
-        buffer = bytearray(BLOCK_BYTES)
+        buffer = bytearray(BLOCK_BYTES + BYTES_BEYOND)
         filled = len(rest)
         buffer[:filled] = rest
-        filled += _fill(path, stream, memoryview(buffer)[filled:])
+        filled += _fill(path, stream, memoryview(buffer)[filled:BLOCK_BYTES])
         at_end = filled < BLOCK_BYTES
         if at_end and filled and buffer[filled - 1 : filled] != b"\n":
             buffer[filled : filled + 1] = b"\n"
@@ -136,3 +139,17 @@ def ahead(items: Iterator[T]) -> Iterator[T]:
         while (item := following.result()) is not None:
             following = pool.submit(next, items, None)
             yield item
+
+
+def side_by_side(
+    function: Callable[[T], R], items: Iterator[T], n_threads: int
+) -> Iterator[R]:
+    """Apply a function in threads, a few items ahead; results come in order."""
+    with ThreadPoolExecutor(n_threads) as pool:
+        waiting: deque[Future[R]] = deque()
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > n_threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
