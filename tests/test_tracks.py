@@ -380,6 +380,32 @@ def test_cache_serves_the_same_bytes(make_tracks: MakeTracks, tmp_path: Path) ->
     ]
 
 
+def test_cache_keeps_files_of_one_size_apart(
+    make_tracks: MakeTracks, tmp_path: Path
+) -> None:
+    tracks = make_tracks(40)
+    forth, back = tmp_path / "forth.txt", tmp_path / "back.txt"
+    forth.write_text(text_of(tracks))
+    back.write_text(text_of(tracks[::-1]))
+    assert forth.stat().st_size == back.stat().st_size
+    for _ in range(2):
+        assert_equal(read_tracks(forth), tracks)
+        assert_equal(read_tracks(back), tracks[::-1])
+
+
+def test_the_first_wrong_row_is_told_though_blocks_are_read_side_by_side(
+    make_tracks: MakeTracks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = text_of(make_tracks(400)).split("\n")
+    for number in (150, 250, 350):
+        lines[number - 1] = lines[number - 1].replace("\t", "\tx", 1)
+    path = tmp_path / "rows.txt"
+    path.write_text("\n".join(lines))
+    monkeypatch.setattr(text, "BLOCK_BYTES", 1 << 13)
+    with pytest.raises(DataError, match="line 150, "):
+        read_tracks(path)
+
+
 @pytest.mark.parametrize("damage", ["cut", "gone", "rubbish", "list", "types"])
 def test_damaged_cache_is_made_anew(
     make_tracks: MakeTracks, tmp_path: Path, damage: str
