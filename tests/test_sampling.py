@@ -16,6 +16,7 @@ from nnt.sampling import (
     EpochSampler,
     Normal,
     Uniform,
+    _alias_table,
     bucket_probabilities,
     generator,
 )
@@ -78,6 +79,25 @@ def test_drawn_rows_follow_the_distribution_and_fill_their_bucket() -> None:
     inside = np.flatnonzero((z >= 0.5) & (z < 0.75))
     drawn = rows[(z[rows] >= 0.5) & (z[rows] < 0.75)]
     assert drawn.mean() == pytest.approx(inside.mean(), rel=1e-3)
+
+
+@given(st.lists(st.tuples(st.floats(1e-3, 1), st.integers(1, 9)), min_size=1))
+def test_alias_cells_give_each_row_its_share(
+    buckets: list[tuple[float, int]],
+) -> None:
+    share, count = (np.array(values) for values in zip(*buckets, strict=True))
+    split, base, slope = _alias_table(share, count)
+    n_points = 20_000
+    found = np.zeros(count.sum())
+    for point in range(n_points):
+        place, cell = math.modf((point + 0.5) / n_points * len(share))
+        side = 2 * int(cell) + (place >= split[int(cell)])
+        row = int(base[side] + slope[side] * place)
+        found[min(row, len(found) - 1)] += 1
+    expected = np.repeat(share / share.sum() / count, count)
+    # Of each cell, a piece may begin or end between two points.
+    rounding = 2 * (len(share) + 1) / n_points
+    np.testing.assert_allclose(found / n_points, expected, atol=rounding)
 
 
 def test_the_ends_of_z_belong_to_the_outer_buckets() -> None:
