@@ -12,6 +12,7 @@ tables.
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 import statistics
@@ -26,6 +27,7 @@ from typing import Any
 from unittest import mock
 
 from nnt import load_config, train
+from nnt.cli import GC_THRESHOLD
 from nnt.config import Config
 from nnt.tracking import MlflowTracker, NullTracker, Tracker
 from nnt.tracking.bulk import BulkWriter
@@ -108,6 +110,7 @@ def main() -> None:
     chosen = parser.parse_args()
     config = _config(chosen.rows, chosen.epochs)
     logging.getLogger("nnt").setLevel(logging.WARNING)
+    gc.set_threshold(GC_THRESHOLD, 50, 100)  # as `nnt train` does
     home = Path.cwd()
     with tempfile.TemporaryDirectory() as place, ExitStack() as patches:
         if chosen.log_batch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from nnt.filters import Filter, IdentityFilter
@@ -107,9 +108,16 @@ class Config:
 
     def for_expert(self, expert: int) -> Config:
         """Give the configuration of one expert, its overrides merged."""
-        from nnt.config.build import config_of_expert
+        if expert not in self._of_experts:
+            from nnt.config.build import config_of_expert
 
-        return config_of_expert(self, expert)
+            self._of_experts[expert] = config_of_expert(self, expert)
+        return self._of_experts[expert]
+
+    @cached_property
+    def _of_experts(self) -> dict[int, Config]:
+        """Those that were asked for; a training asks dozens of times."""
+        return {}
 
     def to_dict(self) -> dict[str, Any]:
         """Give plain values that load back to an equal configuration."""
