@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -33,18 +33,12 @@ from nnt.errors import ConfigError, TrainingError
 from nnt.tracking import NullTracker, open_run
 from nnt.training import TrainingResult
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SIZES = {0: 64, 1: 64, 2: 16, 3: 32, 4: 16}
 ROWS = {0: 300, 1: 60, 2: 50, 3: 130, 4: 33}
 EPOCHS = {0: 4, 1: 3, 2: 7, 3: 5, 4: 6}
 WAIT_S = 60
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -32,14 +32,6 @@ SMALL = {
 }
 
 
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make the tables once; it takes seconds."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    MlflowTracker(f"sqlite:///{path}").close()
-    return path
-
-
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in list(os.environ):

@@ -24,17 +24,11 @@ from nnt.errors import TrainingError
 from nnt.models import ACTIVATIONS, build_model, initialise
 from nnt.sampling import generator
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 RATES = {"Adam": 1e-3, "AdamW": 1e-3, "SGD": 1e-2, "Rprop": 1e-4}
 SIZES, ROWS = (16, 40, 7), (100, 35, 64)
 """Batch sizes and rows of three experts."""
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def make_data(n: int, seed: int = 0) -> ExpertData:

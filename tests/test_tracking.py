@@ -24,14 +24,6 @@ SERVER_START_S = 120
 pytestmark = pytest.mark.usefixtures("workplace")
 
 
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make the tables once; it takes seconds."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    MlflowTracker(f"sqlite:///{path}").close()
-    return path
-
-
 @pytest.fixture
 def tracker(workplace: Path, empty_store: Path) -> Iterator[MlflowTracker]:
     shutil.copy(empty_store, workplace)

@@ -24,7 +24,6 @@ from mlflow.store.tracking.dbmodels.models import SqlMetric
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from sqlalchemy.exc import OperationalError
 
-from nnt.tracking import MlflowTracker
 from nnt.tracking.bulk import BulkWriter
 from nnt.tracking.journal import Points
 from nnt.tracking.sender import Sender
@@ -32,14 +31,6 @@ from nnt.tracking.sender import Sender
 KEYS = ("val/loss", "lr", "a.b-c")
 
 pytestmark = pytest.mark.usefixtures("workplace")
-
-
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make the tables once; it takes seconds."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    MlflowTracker(f"sqlite:///{path}").close()
-    return path
 
 
 @pytest.fixture

@@ -47,14 +47,6 @@ def _short_pauses(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logging.getLogger("nnt"), "propagate", True)
 
 
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make the tables once; it takes seconds."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    MlflowTracker(f"sqlite:///{path}").close()
-    return path
-
-
 @pytest.fixture(params=["database", "files"])
 def tracker(
     request: pytest.FixtureRequest,
