@@ -2,7 +2,7 @@
 
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any
 
@@ -19,14 +19,7 @@ from nnt.models import ACTIVATIONS, MODELS, build_model
 from nnt.sampling import generator
 from nnt.weights import State
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Torch as a training runs it: one thread for each expert."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def make_data(n_train: int = 300, n_val: int = 100, seed: int = 0) -> ExpertData:
