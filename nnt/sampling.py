@@ -131,6 +131,10 @@ class EpochSampler:
         return rng.permutation(self._n_rows)
 
 
+SMALLEST_SHARE = 2.0**-53
+"""Of a bucket; a random number does not tell less."""
+
+
 class BucketSampler:
     """As many rows as there are: first a bucket of z, then a row of it.
 
@@ -168,7 +172,7 @@ class BucketSampler:
                 "dist: no row lies where the distribution has any probability; "
                 "widen it, or use fewer buckets"
             )
-        used = shared > 0
+        used = shared > SMALLEST_SHARE * shared.sum()
         order = np.argsort(bucket, kind="stable")
         self._rows = order[used[bucket[order]]]
         self._n_drawn = len(bucket)

@@ -100,6 +100,14 @@ def test_alias_cells_give_each_row_its_share(
     np.testing.assert_allclose(found / n_points, expected, atol=rounding)
 
 
+@pytest.mark.parametrize("std", np.geomspace(0.005, 0.05, 60))
+def test_buckets_that_hardly_have_a_share_do_no_harm(std: float) -> None:
+    z = np.linspace(-1, 1, 400)
+    law = Distribution(n_buckets=40, norm=Normal(mean=0.37, std=std))
+    rows = BucketSampler(z, law).epoch(np.random.default_rng(1))
+    assert abs(z[rows] - 0.37).max() < 5 * std + 0.1
+
+
 def test_the_ends_of_z_belong_to_the_outer_buckets() -> None:
     law = Distribution(n_buckets=2, uniform=Uniform())
     rows = BucketSampler(np.array([-1.0, 1.0]), law).epoch(np.random.default_rng(1))

@@ -49,6 +49,7 @@ HEADLESS_COLUMNS = (
 
 REQUIRED = {*HEADLESS_COLUMNS}
 MAX_THREADS = 4
+"""Threads that parse; more would wait for the one that decompresses."""
 HASHED_BYTES = 1 << 20
 HEAD_BYTES = 4096
 """Where a look tells text from other data."""
@@ -184,18 +185,14 @@ def _parts(path: Path, file: BufferedReader, progress: Progress) -> Iterator[Tra
     def read(block: Block) -> tuple[Tracks, int]:
         return reader.read(block, after_header if block is first else 0), block.place
 
-    for tracks, place in side_by_side(read, chain([first], blocks), _n_threads()):
+    n_threads = min(os.cpu_count() or 1, MAX_THREADS)
+    for tracks, place in side_by_side(read, chain([first], blocks), n_threads):
         n_rows += len(tracks)
         if len(tracks):
             yield tracks
         progress(place, total)
     if not n_rows:
         raise DataError(f"{path}: expected rows after the header, found none")
-
-
-def _n_threads() -> int:
-    """Threads that parse; one decompresses, which takes as long as a few of them."""
-    return min(os.cpu_count() or 1, MAX_THREADS)
 
 
 def _header(path: Path, block: Block) -> tuple[list[str], int]:
