@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+
+from nnt.types import FloatArray
 
 __all__ = [
     "ALPHA_SCALE",
@@ -39,7 +41,6 @@ __all__ = [
     "TRIGGER_TICK_NS",
     "T_MAX_TICKS",
     "Z_RANGE_CM",
-    "FloatArray",
     "IDScaling",
     "Superlayer",
     "expert_of_pattern",
@@ -51,7 +52,6 @@ __all__ = [
     "z_to_cm",
 ]
 
-FloatArray = npt.NDArray[np.floating[Any]]
 
 T = TypeVar("T", float, FloatArray)
 

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnt.errors import ConfigError, DataError, did_you_mean, shorten
+from nnt.types import BoolArray
 
 if TYPE_CHECKING:
     from nnt.tracks import Tracks
@@ -37,7 +38,6 @@ __all__ = [
     "parse",
 ]
 
-Mask = npt.NDArray[np.bool_]
 
 MAX_LENGTH = 4000
 MAX_DEPTH = 20
@@ -49,7 +49,7 @@ MODULE = "dataset_filters"
 class Filter:
     """Base of the filters: told as text and as YAML by its fields."""
 
-    def __call__(self, tracks: Tracks) -> Mask:
+    def __call__(self, tracks: Tracks) -> BoolArray:
         """Mask of the rows to keep, shape (N,)."""
         raise NotImplementedError
 
@@ -66,7 +66,7 @@ class Filter:
 class IdentityFilter(Filter):
     """Keep every row."""
 
-    def __call__(self, tracks: Tracks) -> Mask:
+    def __call__(self, tracks: Tracks) -> BoolArray:
         """Mask of the rows to keep, shape (N,)."""
         return np.ones(len(tracks), dtype=np.bool_)
 
@@ -84,11 +84,11 @@ class ExpertFilter(Filter):
                 f"got {shorten(self.expert)}"
             )
 
-    def __call__(self, tracks: Tracks) -> Mask:
+    def __call__(self, tracks: Tracks) -> BoolArray:
         """Mask of the rows to keep, shape (N,)."""
         if self.expert == -1:
             return np.ones(len(tracks), dtype=np.bool_)
-        mask: Mask = tracks.expert == self.expert
+        mask: BoolArray = tracks.expert == self.expert
         return mask
 
 
@@ -98,14 +98,14 @@ class Max2EventsFilter(Filter):
 
     LIMIT: ClassVar[int] = 2
 
-    def __call__(self, tracks: Tracks) -> Mask:
+    def __call__(self, tracks: Tracks) -> BoolArray:
         """Mask of the rows to keep, shape (N,)."""
         events = tracks.event_index
         if len(events) == 0:
             return np.ones(0, dtype=np.bool_)
         first = _first_of_each_track(tracks, events)
         tracks_of_event = np.bincount(events[first], minlength=int(events.max()) + 1)
-        mask: Mask = tracks_of_event[events] <= self.LIMIT
+        mask: BoolArray = tracks_of_event[events] <= self.LIMIT
         return mask
 
 
@@ -113,7 +113,7 @@ class Max2EventsFilter(Filter):
 class DuplicateEventsFilter(Filter):
     """Keep the first row of each reconstructed track of an event."""
 
-    def __call__(self, tracks: Tracks) -> Mask:
+    def __call__(self, tracks: Tracks) -> BoolArray:
         """Mask of the rows to keep, shape (N,)."""
         return _first_of_each_track(tracks, tracks.event_index)
 
@@ -150,7 +150,7 @@ class RangeFilter(Filter):
                 f"RangeFilter: expected lower <= upper, got {lower} and {upper}"
             )
 
-    def __call__(self, tracks: Tracks) -> Mask:
+    def __call__(self, tracks: Tracks) -> BoolArray:
         """Mask of the rows to keep, shape (N,)."""
         values = _column(tracks, self.column)
         mask = np.ones(len(tracks), dtype=np.bool_)
@@ -177,7 +177,7 @@ class ConCatFilter(Filter):
             )
         object.__setattr__(self, "filters", tuple(parts))
 
-    def __call__(self, tracks: Tracks) -> Mask:
+    def __call__(self, tracks: Tracks) -> BoolArray:
         """Mask of the rows to keep, shape (N,)."""
         mask = np.ones(len(tracks), dtype=np.bool_)
         for part in self.filters:
@@ -215,7 +215,7 @@ def _is_bound(value: object) -> bool:
     )
 
 
-def _first_of_each_track(tracks: Tracks, event: npt.NDArray[np.int64]) -> Mask:
+def _first_of_each_track(tracks: Tracks, event: npt.NDArray[np.int64]) -> BoolArray:
     """Mark the first row of each (event, RecoZ, RecoTheta), shape (N,)."""
     mask = np.zeros(len(tracks), dtype=np.bool_)
     if len(tracks) == 0:

@@ -10,12 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from torch import nn
 
 from nnt.detector import N_INPUTS, N_TARGETS
 from nnt.errors import ExportError
 from nnt.models import TanhHalf, build_model
+from nnt.types import F32, F64
 from nnt.weights import ExpertWeights, State
 
 __all__ = [
@@ -27,8 +27,6 @@ __all__ = [
     "firmware_network",
 ]
 
-F32 = npt.NDArray[np.float32]
-F64 = npt.NDArray[np.float64]
 
 CLASSIC_ACT = "tanh/2"
 HOUGH3D_ACT = "tanh"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -21,12 +20,11 @@ from nnt.fixedpoint import (
 )
 from nnt.models import build_model
 from nnt.tracks import Tracks
+from nnt.types import F32, I64
 from nnt.weights import ExpertWeights
 
 __all__ = ["FixedPointNetworks", "Networks"]
 
-F32 = npt.NDArray[np.float32]
-I64 = npt.NDArray[np.int64]
 
 CHUNK = 1 << 16
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnt.errors import DataError
+from nnt.types import F64, I64
 
 __all__ = [
     "BucketSampler",
@@ -24,9 +25,6 @@ __all__ = [
 ]
 
 log = logging.getLogger(__name__)
-
-F64 = npt.NDArray[np.float64]
-I64 = npt.NDArray[np.int64]
 
 
 def generator(seed: int, expert: int, purpose: str) -> np.random.Generator:

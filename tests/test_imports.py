@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "nnt"
 
 LAYERS = [
-    {"errors", "detector", "files", "progress", "provenance"},
+    {"errors", "types", "detector", "files", "progress", "provenance"},
     {"tracks", "models"},
     {
         "filters", "sampling", "simulation", "metrics", "weights", "networks",

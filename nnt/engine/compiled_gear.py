@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from nnt.config import Config
-from nnt.engine.types import F32, I64, Arrays, ExpertData
+from nnt.engine.types import Arrays, ExpertData
 from nnt.errors import TrainingError
 from nnt.kernel import (
     ACTIVATION_CODES,
@@ -16,6 +16,7 @@ from nnt.kernel import (
     NonFiniteLossError,
 )
 from nnt.models import build_model, initialise
+from nnt.types import F32, I64
 from nnt.weights import State
 
 __all__ = ["CompiledGear", "why_not_compiled"]

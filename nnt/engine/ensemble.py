@@ -19,8 +19,8 @@ import torch
 from nnt.config import Config
 from nnt.engine.stacked import Form, Stack
 from nnt.engine.steps import Member, Moved, Moving, Steps
-from nnt.engine.types import F32, I64
 from nnt.errors import TrainingError
+from nnt.types import F32, I64
 
 __all__ = ["Ensemble", "make_ensembles", "why_not_batched"]
 

@@ -16,17 +16,11 @@ from nnt.config import Config
 from nnt.detector import Z_RANGE_CM
 from nnt.engine.checkpoint import Checkpoint, Keeper
 from nnt.engine.start import Start, real_number, whole_number
-from nnt.engine.types import (
-    F32,
-    I64,
-    Epoch,
-    ExpertData,
-    FitResult,
-    StopReason,
-)
+from nnt.engine.types import Epoch, ExpertData, FitResult, StopReason
 from nnt.errors import TrainingError
 from nnt.metrics import loss as loss_of
 from nnt.metrics import std, trimmed_std
+from nnt.types import F32, I64
 from nnt.weights import State
 
 __all__ = ["Progress"]

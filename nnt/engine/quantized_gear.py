@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from nnt.config import Config
 from nnt.engine.torch_gear import TorchGear
-from nnt.engine.types import F32, ExpertData
+from nnt.engine.types import ExpertData
 from nnt.errors import ConfigError
 from nnt.fixedpoint import snap_text_inputs
 from nnt.quantization import QuantizedNetwork
+from nnt.types import F32
 from nnt.weights import State
 
 __all__ = ["QuantizedGear"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nnt.engine.types import F32
+from nnt.types import F32
 
 __all__ = ["Resident"]
 

@@ -11,9 +11,10 @@ import numpy as np
 from nnt.config import Config
 from nnt.engine.checkpoint import Checkpoint
 from nnt.engine.schedule import Schedule
-from nnt.engine.types import I64, Gear
+from nnt.engine.types import Gear
 from nnt.errors import TrainingError, shorten
 from nnt.sampling import Sampler
+from nnt.types import I64
 
 __all__ = ["Start", "real_number", "whole_number"]
 

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 from nnt.engine.stacked import Form, Stack
-from nnt.engine.types import F32, I64
 from nnt.engine.updates import UPDATES, Pace, clip
+from nnt.types import F32, I64
 
 __all__ = ["Member", "Moved", "Moving", "Steps"]
 

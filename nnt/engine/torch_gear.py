@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from nnt.config import Config
 from nnt.engine.resident import Resident
-from nnt.engine.types import F32, I64, Arrays, ExpertData
+from nnt.engine.types import Arrays, ExpertData
 from nnt.errors import TrainingError
 from nnt.models import build_model, initialise
+from nnt.types import F32, I64
 from nnt.weights import State
 
 __all__ = ["LOSSES", "OPTIMISERS", "TorchGear", "not_finite"]

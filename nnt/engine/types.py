@@ -6,15 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-import numpy as np
 import numpy.typing as npt
 
+from nnt.types import F32, I64
 from nnt.weights import State
 
 __all__ = ["Arrays", "Epoch", "ExpertData", "FitResult", "Gear", "StopReason"]
 
-F32 = npt.NDArray[np.float32]
-I64 = npt.NDArray[np.int64]
 Arrays = dict[str, npt.NDArray[Any]]
 
 StopReason = Literal["epochs", "early stopping", "stopped"]

@@ -12,10 +12,10 @@ from nnt import metrics
 from nnt.evaluation.subject import Subject
 from nnt.metrics import Portrait, Predictions, Replicas
 from nnt.tracks import Tracks
+from nnt.types import F32
 
 __all__ = ["DATA_TAKING", "Arena", "Contender", "contenders", "short_names"]
 
-F32 = npt.NDArray[np.float32]
 
 DATA_TAKING = "data taking"
 """The network that ran when the data were taken."""

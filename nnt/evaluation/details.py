@@ -11,8 +11,8 @@ import numpy as np
 
 from nnt import metrics
 from nnt.metrics import Predictions, Replicas
-from nnt.metrics.prediction import Floats
 from nnt.training.report import Judged
+from nnt.types import FloatArray
 
 __all__ = ["Details", "details"]
 
@@ -99,7 +99,7 @@ def details(judged: Judged, figures: Figures) -> Details:
     )
 
 
-def _outputs(predicted: Predictions, end: str) -> tuple[Floats, Floats | None]:
+def _outputs(predicted: Predictions, end: str) -> tuple[FloatArray, FloatArray | None]:
     if end and predicted.z_reference_cm is not None:
         return predicted.z_reference_cm, predicted.theta_reference_deg
     return predicted.z_cm, predicted.theta_deg

@@ -7,14 +7,13 @@ import io
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 
 from nnt.errors import TrackingError
 from nnt.tracking import StoredRun
+from nnt.types import F64
 
 __all__ = ["experts_of", "validation_losses"]
 
-F64 = npt.NDArray[np.float64]
 
 NUMBERS = {str(k): k for k in range(-1, 5)}
 

@@ -7,7 +7,6 @@ import logging
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from nnt.config import Config
 from nnt.errors import NNTError
@@ -16,12 +15,12 @@ from nnt.evaluation.subject import Subject
 from nnt.progress import show_progress
 from nnt.tracks import Tracks
 from nnt.training.data import load_split
+from nnt.types import U64
 
 __all__ = ["shares_trained_on"]
 
 log = logging.getLogger(__name__)
 
-U64 = npt.NDArray[np.uint64]
 
 SEED = 27
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from nnt.detector import EXPERTS, N_INPUTS, N_SUPERLAYERS, superlayer_inputs
 from nnt.errors import ExportError
@@ -24,15 +23,13 @@ from nnt.firmware import FirmwareNetwork
 from nnt.fixedpoint import classic
 from nnt.fixedpoint.arithmetic import round_half_away
 from nnt.networks import Networks
+from nnt.types import I64
 from nnt.weights import ExpertWeights, read_weights, write_weights
 
 __all__ = ["write_basf2", "write_fpga", "write_json"]
 
 log = logging.getLogger(__name__)
 
-F32 = npt.NDArray[np.float32]
-F64 = npt.NDArray[np.float64]
-I64 = npt.NDArray[np.int64]
 
 Report = dict[str, Any]
 

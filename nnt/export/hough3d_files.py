@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from nnt.detector import THETA_RANGE_DEG, Z_RANGE_CM
 from nnt.errors import ExportError
@@ -22,10 +21,10 @@ from nnt.firmware import HOUGH3D_ACT, FirmwareNetwork, firmware_network
 from nnt.fixedpoint import hough3d
 from nnt.fixedpoint.arithmetic import round_half_away
 from nnt.fixedpoint.hough3d_network import weight_fraction_bits
+from nnt.types import I64
 
 __all__ = ["write_3dh"]
 
-I64 = npt.NDArray[np.int64]
 Report = dict[str, Any]
 
 WEIGHTS_FILE = "weights_3dh.json"

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from nnt.detector import EXPERT_PATTERNS, THETA_RANGE_DEG, Z_RANGE_CM
 from nnt.errors import ExportError
@@ -24,14 +23,13 @@ from nnt.export.source import Source, check_rows
 from nnt.firmware import FirmwareNetwork, classic_network
 from nnt.fixedpoint import DEFAULT_PRECISION, classic
 from nnt.networks import Networks
+from nnt.types import F32, I64
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
 __all__ = ["write_onnx"]
 
-F32 = npt.NDArray[np.float32]
-I64 = npt.NDArray[np.int64]
 Report = dict[str, Any]
 
 TOLERANCE = 2e-5

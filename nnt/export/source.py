@@ -6,17 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from nnt.detector import EXPERTS, N_INPUTS, superlayer_inputs
 from nnt.errors import ExportError
 from nnt.firmware import FirmwareNetwork, classic_network
 from nnt.networks import Networks
+from nnt.types import F32
 from nnt.weights import ExpertWeights
 
 __all__ = ["Source", "check_rows", "classic_experts"]
 
-F32 = npt.NDArray[np.float32]
 
 CHECK_ROWS = 2000
 GRID = 4096.0

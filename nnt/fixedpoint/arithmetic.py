@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnt.errors import DataError
+from nnt.types import F64
 
 __all__ = [
     "CHUNK",
@@ -21,7 +22,6 @@ __all__ = [
     "snap_text_inputs",
 ]
 
-F64 = npt.NDArray[np.float64]
 Activation = Callable[[F64], F64]
 
 CHUNK = 1024

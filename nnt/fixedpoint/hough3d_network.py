@@ -11,13 +11,13 @@ import numpy.typing as npt
 
 from nnt.errors import DataError
 from nnt.fixedpoint.arithmetic import (
-    F64,
     Layer,
     checked_inputs,
     checked_layers,
     round_half_away,
     run_layers,
 )
+from nnt.types import F64
 
 __all__ = ["hough3d", "weight_fraction_bits"]
 

@@ -19,8 +19,9 @@ from nnt.detector import (
     id_scaling,
 )
 from nnt.errors import DataError
-from nnt.fixedpoint.arithmetic import EXACT, F64, round_half_away
+from nnt.fixedpoint.arithmetic import EXACT, round_half_away
 from nnt.fixedpoint.classic_network import DEFAULT_PRECISION, check_precision
+from nnt.types import F64, I64
 
 __all__ = [
     "Segments",
@@ -30,7 +31,6 @@ __all__ = [
     "track_parameters",
 ]
 
-I64 = npt.NDArray[np.int64]
 
 N_WIRES = np.array([layer.n_wires for layer in SUPERLAYERS], dtype=np.float64)
 OFFSETS = np.array([layer.segment_offset for layer in SUPERLAYERS], dtype=np.int64)

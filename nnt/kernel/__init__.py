@@ -52,6 +52,7 @@ from nnt.kernel.loops import (
     predict_rows,
     train_batches,
 )
+from nnt.types import F32, I64
 
 __all__ = [
     "ACTIVATION_CODES",
@@ -60,9 +61,6 @@ __all__ = [
     "Kernel",
     "NonFiniteLossError",
 ]
-
-F32 = npt.NDArray[np.float32]
-I64 = npt.NDArray[np.int64]
 
 
 class NonFiniteLossError(TrainingError):

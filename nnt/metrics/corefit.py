@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from nnt.metrics.prediction import Floats
+from nnt.types import F64, FloatArray
 
 __all__ = ["MIN_CORE_ROWS", "CoreFit", "core_fit"]
 
-F64 = npt.NDArray[np.float64]
 
 MIN_CORE_ROWS = 30
 """Rows in the core below which nothing is fitted."""
@@ -37,7 +35,7 @@ class CoreFit:
     """Rows in the core."""
 
 
-def core_fit(values: Floats) -> CoreFit | None:
+def core_fit(values: FloatArray) -> CoreFit | None:
     """Fit a normal distribution to the core of a distribution with tails.
 
     The core are the bins within 1.5 standard deviations of the mean, both taken

@@ -9,10 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from nnt.metrics.momentum import momentum_gev
-from nnt.metrics.prediction import Floats, Predictions
+from nnt.metrics.prediction import Predictions
 from nnt.metrics.trigger import (
     BACKGROUND_Z_CM,
     CUT_CM,
@@ -20,6 +19,7 @@ from nnt.metrics.trigger import (
     SIGNAL_Z_CM,
     passing_share,
 )
+from nnt.types import I64, BoolArray, FloatArray
 
 __all__ = [
     "STT_MOMENTUM_GEV",
@@ -31,8 +31,6 @@ __all__ = [
     "track_decision",
 ]
 
-BoolArray = npt.NDArray[np.bool_]
-I64 = npt.NDArray[np.int64]
 
 STT_MOMENTUM_GEV = 0.7
 """Least momentum of the single-track trigger (S. Baehr et al., arXiv:2402.14962)."""
@@ -42,7 +40,7 @@ STT_MOMENTUM_GEV = 0.7
 class Decision:
     """What is to be kept and thrown away, and how far out the trigger sees it."""
 
-    distance_cm: Floats
+    distance_cm: FloatArray
     """Shape (M,): kept where below the cut; infinite for what no cut keeps."""
     signal: BoolArray
     """Shape (M,): from the collision point."""
@@ -52,18 +50,18 @@ class Decision:
     """Shape (M,): dense number of the event."""
 
     @property
-    def signal_cm(self) -> Floats:
+    def signal_cm(self) -> FloatArray:
         """Distances of the signal."""
         return self.distance_cm[self.signal]
 
     @property
-    def background_cm(self) -> Floats:
+    def background_cm(self) -> FloatArray:
         """Distances of the background."""
         return self.distance_cm[self.background]
 
 
 def decisions(
-    predicted: Predictions, z_cm: Floats, theta_deg: Floats | None
+    predicted: Predictions, z_cm: FloatArray, theta_deg: FloatArray | None
 ) -> dict[str, Decision]:
     """All decisions that the rows allow, by the prefix of their figures.
 
@@ -90,7 +88,7 @@ def decisions(
     return told
 
 
-def track_decision(predicted: Predictions, z_cm: Floats) -> Decision:
+def track_decision(predicted: Predictions, z_cm: FloatArray) -> Decision:
     """Keep or drop each track by its |z|."""
     size = np.abs(predicted.z_reco_cm)
     return Decision(
@@ -101,7 +99,7 @@ def track_decision(predicted: Predictions, z_cm: Floats) -> Decision:
     )
 
 
-def event_decision(predicted: Predictions, z_cm: Floats) -> Decision:
+def event_decision(predicted: Predictions, z_cm: FloatArray) -> Decision:
     """Keep an event if at least one of its tracks passes.
 
     An event is signal if at least one of its tracks comes from the collision
@@ -126,7 +124,7 @@ def event_decision(predicted: Predictions, z_cm: Floats) -> Decision:
 
 
 def single_track_decision(
-    predicted: Predictions, z_cm: Floats, theta_deg: Floats, pt_gev: Floats
+    predicted: Predictions, z_cm: FloatArray, theta_deg: FloatArray, pt_gev: FloatArray
 ) -> Decision:
     """Keep tracks that pass the cut on z with a momentum above 0.7 GeV.
 

@@ -15,14 +15,10 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from nnt.metrics.prediction import Floats
+from nnt.types import F64, I32, I64, U8, FloatArray
 
 __all__ = ["EventDraws"]
 
-F64 = npt.NDArray[np.float64]
-I64 = npt.NDArray[np.int64]
-I32 = npt.NDArray[np.int32]
-U8 = npt.NDArray[np.uint8]
 
 N_REPLICAS = 100
 """An error from 100 replicas is itself known to 7 %."""
@@ -73,7 +69,9 @@ class EventDraws:
                 _add_counts(bins[rows], event, copies, total)
         return [total.astype(np.float64) for total in totals]
 
-    def sums(self, columns: Sequence[Floats], group: I32, n_groups: int) -> list[F64]:
+    def sums(
+        self, columns: Sequence[FloatArray], group: I32, n_groups: int
+    ) -> list[F64]:
         """Add the values of each group up in every replica.
 
         Parameters

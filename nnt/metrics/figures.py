@@ -6,9 +6,10 @@ import numpy as np
 
 from nnt.metrics.corefit import core_fit
 from nnt.metrics.decisions import decision_figures, decisions
-from nnt.metrics.prediction import Floats, Predictions
+from nnt.metrics.prediction import Predictions
 from nnt.metrics.residuals import half_width_68, std, trimmed_std
 from nnt.metrics.trigger import FEED_Z_CM, passing_share
+from nnt.types import FloatArray
 
 __all__ = ["network_figures", "summary"]
 
@@ -38,7 +39,7 @@ def network_figures(predicted: Predictions) -> dict[str, float]:
 
 
 def _figures(
-    predicted: Predictions, z_cm: Floats, theta_deg: Floats | None
+    predicted: Predictions, z_cm: FloatArray, theta_deg: FloatArray | None
 ) -> dict[str, float]:
     figures = _residual_figures("z", "cm", z_cm - predicted.z_reco_cm)
     if theta_deg is not None:
@@ -47,7 +48,7 @@ def _figures(
     return figures | _trigger_figures(predicted, z_cm, theta_deg)
 
 
-def _residual_figures(name: str, unit: str, residual: Floats) -> dict[str, float]:
+def _residual_figures(name: str, unit: str, residual: FloatArray) -> dict[str, float]:
     figures = {
         f"{name}_mean_{unit}": float(np.mean(residual, dtype=np.float64)),
         f"{name}_std_{unit}": std(residual),
@@ -63,7 +64,7 @@ def _residual_figures(name: str, unit: str, residual: Floats) -> dict[str, float
 
 
 def _trigger_figures(
-    predicted: Predictions, z_cm: Floats, theta_deg: Floats | None
+    predicted: Predictions, z_cm: FloatArray, theta_deg: FloatArray | None
 ) -> dict[str, float]:
     figures: dict[str, float] = {}
     for prefix, decision in decisions(predicted, z_cm, theta_deg).items():

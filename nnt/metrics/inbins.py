@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nnt.metrics.prediction import Floats, Predictions
+from nnt.metrics.prediction import Predictions
 from nnt.metrics.residuals import BinnedResiduals, bin_numbers, residuals_in_bins
 from nnt.metrics.trigger import (
     SIGNAL_Z_CM,
@@ -16,6 +16,7 @@ from nnt.metrics.trigger import (
     binomial_error,
     cut_at_efficiency_cm,
 )
+from nnt.types import F64, BoolArray, FloatArray
 
 __all__ = [
     "AXES",
@@ -25,9 +26,6 @@ __all__ = [
     "share_in_bins",
     "values_at",
 ]
-
-F64 = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,9 +51,9 @@ AXES = {
 """By the name of the quantity."""
 
 
-def values_at(predicted: Predictions) -> dict[str, Floats]:
+def values_at(predicted: Predictions) -> dict[str, FloatArray]:
     """Values of each of `AXES` that the rows have; shape (N,) each."""
-    told: dict[str, Floats | None] = {
+    told: dict[str, FloatArray | None] = {
         "z": predicted.z_reco_cm,
         "theta": predicted.theta_reco_deg,
         "pt": predicted.pt_gev,
@@ -70,7 +68,7 @@ def values_at(predicted: Predictions) -> dict[str, Floats]:
 
 
 def in_bins(
-    predicted: Predictions, z_cm: Floats, theta_deg: Floats | None
+    predicted: Predictions, z_cm: FloatArray, theta_deg: FloatArray | None
 ) -> dict[str, BinnedResiduals]:
     """Residuals of a network in bins of everything the rows have.
 
@@ -97,7 +95,7 @@ def in_bins(
 
 
 def efficiency_in_bins(
-    predicted: Predictions, z_cm: Floats, cut_cm: float | None = None
+    predicted: Predictions, z_cm: FloatArray, cut_cm: float | None = None
 ) -> dict[str, Shares]:
     """Efficiency for tracks from the collision point, in bins.
 
@@ -128,7 +126,7 @@ def efficiency_in_bins(
     }
 
 
-def share_in_bins(passing: BoolArray, at: Floats, edges: npt.ArrayLike) -> Shares:
+def share_in_bins(passing: BoolArray, at: FloatArray, edges: npt.ArrayLike) -> Shares:
     """Share of rows that pass, in bins.
 
     Parameters

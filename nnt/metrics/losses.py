@@ -7,25 +7,25 @@ from collections.abc import Callable
 import numpy as np
 
 from nnt.errors import ConfigError, did_you_mean
-from nnt.metrics.prediction import Floats
+from nnt.types import FloatArray
 
 __all__ = ["LOSSES", "loss", "loss_of_rows"]
 
 
-def _mse(difference: Floats) -> Floats:
+def _mse(difference: FloatArray) -> FloatArray:
     return np.square(difference, dtype=np.float64)
 
 
-def _l1(difference: Floats) -> Floats:
+def _l1(difference: FloatArray) -> FloatArray:
     return np.abs(difference).astype(np.float64)
 
 
-def _huber(difference: Floats) -> Floats:
+def _huber(difference: FloatArray) -> FloatArray:
     size = np.abs(difference).astype(np.float64)
     return np.where(size < 1, size**2 / 2, size - 0.5)
 
 
-LOSSES: dict[str, Callable[[Floats], Floats]] = {
+LOSSES: dict[str, Callable[[FloatArray], FloatArray]] = {
     "MSELoss": _mse,
     "L1Loss": _l1,
     "SmoothL1Loss": _huber,
@@ -34,7 +34,7 @@ LOSSES: dict[str, Callable[[Floats], Floats]] = {
 """By their names in PyTorch; Huber and smooth L1 agree at their default width 1."""
 
 
-def loss(name: str, output: Floats, target: Floats) -> float:
+def loss(name: str, output: FloatArray, target: FloatArray) -> float:
     """Mean loss over rows and outputs, in network units.
 
     Raises
@@ -45,7 +45,7 @@ def loss(name: str, output: Floats, target: Floats) -> float:
     return float(np.mean(_function(name)(output - target)))
 
 
-def loss_of_rows(name: str, output: Floats, target: Floats) -> Floats:
+def loss_of_rows(name: str, output: FloatArray, target: FloatArray) -> FloatArray:
     """Mean loss over the outputs of each row, in network units.
 
     Parameters
@@ -63,11 +63,11 @@ def loss_of_rows(name: str, output: Floats, target: Floats) -> Floats:
     ConfigError
         There is no such loss.
     """
-    mean: Floats = _function(name)(output - target).mean(axis=1)
+    mean: FloatArray = _function(name)(output - target).mean(axis=1)
     return mean
 
 
-def _function(name: str) -> Callable[[Floats], Floats]:
+def _function(name: str) -> Callable[[FloatArray], FloatArray]:
     if name not in LOSSES:
         raise ConfigError(f"loss: unknown {name!r}; {did_you_mean(name, LOSSES)}")
     return LOSSES[name]

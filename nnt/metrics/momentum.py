@@ -7,10 +7,10 @@ import numpy.typing as npt
 
 from nnt.detector import ALPHA_SCALE, N_SUPERLAYERS, OMEGA_CM_TIMES_PT_GEV, SUPERLAYERS
 from nnt.tracks import Tracks
+from nnt.types import F32
 
 __all__ = ["momentum_gev", "pt_from_crossing_angles", "pt_gev"]
 
-F32 = npt.NDArray[np.float32]
 
 RADIUS_CM = np.array([sl.radius_cm[0] for sl in SUPERLAYERS], dtype=np.float32)
 ROWS_AT_ONCE = 200_000

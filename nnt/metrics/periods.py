@@ -8,17 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
 from nnt.detector import EXPERTS, N_INPUTS, N_SUPERLAYERS, theta_to_deg, z_to_cm
 from nnt.metrics.momentum import pt_gev
 from nnt.tracks import INPUT_COLUMNS, Tracks
+from nnt.types import F32, I64
 
 __all__ = ["Change", "Profile", "changes", "profiles"]
 
-F32 = npt.NDArray[np.float32]
-I64 = npt.NDArray[np.int64]
 
 N_BINS = 4096
 """Fine enough that a distance between distributions does not see them."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from nnt.metrics.prediction import Floats, Predictions
+from nnt.metrics.prediction import Predictions
 from nnt.metrics.residuals import BinnedResiduals, residuals_in_bins
 from nnt.metrics.trigger import (
     BACKGROUND_Z_CM,
@@ -17,6 +16,7 @@ from nnt.metrics.trigger import (
     rejection_at_efficiency,
     shares_beyond,
 )
+from nnt.types import F64, I64, FloatArray
 
 __all__ = [
     "Z_EDGES_CM",
@@ -26,8 +26,6 @@ __all__ = [
     "reconstruction_counts",
 ]
 
-F64 = npt.NDArray[np.float64]
-I64 = npt.NDArray[np.int64]
 
 Z_EDGES_CM = np.linspace(-100, 100, 101)
 """As in the quality monitoring of the trigger (``CDCTriggerNeuroDQMModule``)."""
@@ -111,11 +109,11 @@ def reconstruction_counts(predicted: Predictions) -> I64:
     return _clipped_counts(predicted.z_reco_cm)
 
 
-def _clipped_counts(z_cm: Floats) -> I64:
+def _clipped_counts(z_cm: FloatArray) -> I64:
     return _counts(np.clip(z_cm, Z_EDGES_CM[0], Z_EDGES_CM[-1]), Z_EDGES_CM)
 
 
-def _counts(values: Floats, edges: F64) -> I64:
+def _counts(values: FloatArray, edges: F64) -> I64:
     # Even bins: several times faster than by their edges.
     found = np.histogram(values, len(edges) - 1, (edges[0], edges[-1]))
     return found[0].astype(np.int64)

@@ -11,30 +11,28 @@ import numpy.typing as npt
 from nnt.detector import theta_to_deg, z_to_cm
 from nnt.metrics.momentum import pt_gev
 from nnt.tracks import Tracks
+from nnt.types import I64, FloatArray
 
-__all__ = ["Floats", "Predictions", "predictions"]
-
-Floats = npt.NDArray[np.floating]
-I64 = npt.NDArray[np.int64]
+__all__ = ["Predictions", "predictions"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Predictions:
     """What a network says of tracks, beside the reconstruction; shape (N,) each."""
 
-    z_reco_cm: Floats
-    theta_reco_deg: Floats
-    z_cm: Floats
-    theta_deg: Floats | None
+    z_reco_cm: FloatArray
+    theta_reco_deg: FloatArray
+    z_cm: FloatArray
+    theta_deg: FloatArray | None
     """None for a network of z only."""
-    z_reference_cm: Floats | None
-    theta_reference_deg: Floats | None
+    z_reference_cm: FloatArray | None
+    theta_reference_deg: FloatArray | None
     event: I64
     """Dense number of the event."""
     expert: I64
-    pt_gev: Floats | None = None
+    pt_gev: FloatArray | None = None
     """Transverse momentum of the trigger's track; None where it is not known."""
-    phi_deg: Floats | None = None
+    phi_deg: FloatArray | None = None
     """Its azimuth, from 0 to 360; None where the file does not have it."""
     n_tracks: I64 | None = None
     """Tracks of its event; None where the file does not count them."""
@@ -49,7 +47,9 @@ class Predictions:
 
 
 def predictions(
-    tracks: Tracks, output_scaled: Floats, reference_scaled: Floats | None = None
+    tracks: Tracks,
+    output_scaled: FloatArray,
+    reference_scaled: FloatArray | None = None,
 ) -> Predictions:
     """Put outputs of a network beside the rows that they belong to.
 
@@ -78,10 +78,10 @@ def predictions(
     )
 
 
-def _phi_deg(tracks: Tracks) -> Floats | None:
+def _phi_deg(tracks: Tracks) -> FloatArray | None:
     phi_rad = tracks.extras.get("2DPhi")
     return None if phi_rad is None else np.rad2deg(phi_rad) % np.float32(360)
 
 
-def _theta_deg(output_scaled: Floats) -> Floats | None:
+def _theta_deg(output_scaled: FloatArray) -> FloatArray | None:
     return theta_to_deg(output_scaled[:, 1]) if output_scaled.shape[1] == 2 else None

@@ -17,14 +17,12 @@ import numpy.typing as npt
 from nnt.metrics.bootstrap import Replicas
 from nnt.metrics.decisions import Decision, decisions, event_decision
 from nnt.metrics.draws import N_REPLICAS, EventDraws
-from nnt.metrics.prediction import Floats, Predictions
+from nnt.metrics.prediction import Predictions
 from nnt.metrics.trigger import CUT_CM, EFFICIENCIES, FEED_Z_CM
+from nnt.types import F64, I32, FloatArray
 
 __all__ = ["figure_replicas"]
 
-F64 = npt.NDArray[np.float64]
-I32 = npt.NDArray[np.int32]
-I64 = npt.NDArray[np.int64]
 
 FEED_EFFICIENCY = 0.96
 
@@ -37,7 +35,7 @@ class _Bins:
     upper: float
     n: int
 
-    def numbers(self, values: Floats, chosen: npt.NDArray[np.bool_] | None) -> I32:
+    def numbers(self, values: FloatArray, chosen: npt.NDArray[np.bool_] | None) -> I32:
         """Bin of each value; -1 where not chosen."""
         scaled = (values - values.dtype.type(self.lower)) / self.width
         number = np.clip(scaled, 0, self.n).astype(np.int32)
@@ -65,9 +63,9 @@ COARSER, FEW_ROWS = 4, 1_000_000
 
 def figure_replicas(
     predicted: Predictions,
-    z_cm: Floats,
-    theta_deg: Floats | None,
-    losses: Mapping[str, Floats] | None = None,
+    z_cm: FloatArray,
+    theta_deg: FloatArray | None,
+    losses: Mapping[str, FloatArray] | None = None,
     n_replicas: int = N_REPLICAS,
 ) -> Replicas:
     """Compute the figures of a network for tables of events drawn anew.
@@ -106,7 +104,7 @@ def figure_replicas(
 
 Told = Iterator[tuple[int | None, dict[str, F64]]]
 Counted = list[tuple[int | None, F64]]
-_Key = tuple[_Bins, Floats, npt.NDArray[np.bool_] | None]
+_Key = tuple[_Bins, FloatArray, npt.NDArray[np.bool_] | None]
 
 
 class _Work:
@@ -124,7 +122,10 @@ class _Work:
         self.distance = _DISTANCE.fit_for(n_rows)
 
     def figures(
-        self, z_cm: Floats, theta_deg: Floats | None, losses: Mapping[str, Floats]
+        self,
+        z_cm: FloatArray,
+        theta_deg: FloatArray | None,
+        losses: Mapping[str, FloatArray],
     ) -> Told:
         yield from self._means(losses)
         residuals = {"z": z_cm - self.predicted.z_reco_cm}
@@ -146,7 +147,7 @@ class _Work:
             yield from self._tracks("stt_", [next(counted) for _ in range(2)])
         yield from self._events(z_cm)
 
-    def _means(self, losses: Mapping[str, Floats]) -> Told:
+    def _means(self, losses: Mapping[str, FloatArray]) -> Told:
         if not losses:
             return
         ones = np.ones(len(self.group), dtype=np.float32)
@@ -157,7 +158,7 @@ class _Work:
                 mean = _ratio(total[index].sum(axis=0), n_rows[index].sum(axis=0))
                 yield scope, {name: mean}
 
-    def _track_keys(self, decision: Decision, z_cm: Floats | None) -> list[_Key]:
+    def _track_keys(self, decision: Decision, z_cm: FloatArray | None) -> list[_Key]:
         chosen = [decision.signal, decision.background]
         if z_cm is not None:
             z_reco_cm = self.predicted.z_reco_cm
@@ -173,7 +174,7 @@ class _Work:
                 figures[f"{name}_at_eff96"] = _share_below(counts, cut)
             yield parts[0][0], figures
 
-    def _events(self, z_cm: Floats) -> Told:
+    def _events(self, z_cm: FloatArray) -> Told:
         """Events, over all experts, and among the tracks of each."""
         n_events = int(self.predicted.event.max(initial=-1)) + 1
         draws = EventDraws(np.arange(n_events), self.draws.n_replicas)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from nnt.metrics.prediction import Floats
+from nnt.types import I16, I64, FloatArray
 
 __all__ = [
     "BinnedResiduals",
@@ -24,16 +24,13 @@ __all__ = [
     "trimmed_std",
 ]
 
-I16 = npt.NDArray[np.int16]
-I64 = npt.NDArray[np.int64]
 
-
-def std(values: Floats) -> float:
+def std(values: FloatArray) -> float:
     """Standard deviation; 0 for a single value."""
     return float(np.std(values, dtype=np.float64))
 
 
-def trimmed_std(values: Floats, cut: float = 0.05) -> float:
+def trimmed_std(values: FloatArray, cut: float = 0.05) -> float:
     """Compute the standard deviation without the outer shares on either side.
 
     Parameters
@@ -53,7 +50,7 @@ def trimmed_std(values: Floats, cut: float = 0.05) -> float:
     return std(inner[:n_inner])
 
 
-def half_width_68(values: Floats) -> float:
+def half_width_68(values: FloatArray) -> float:
     """Half the distance that holds the central 68.27 % of the values."""
     lower, upper = np.quantile(values, [0.15865, 0.84135])
     return float(upper - lower) / 2
@@ -63,26 +60,26 @@ def half_width_68(values: Floats) -> float:
 class BinnedResiduals:
     """Residuals in bins of another quantity; shape (B,) each, NaN in empty bins."""
 
-    edges: Floats
+    edges: FloatArray
     """Shape (B + 1,)."""
     n_tracks: I64
-    mean: Floats
-    mean_error: Floats
+    mean: FloatArray
+    mean_error: FloatArray
     """``std / sqrt(n)``."""
-    std: Floats
-    std_error: Floats
+    std: FloatArray
+    std_error: FloatArray
     """``std / sqrt(2 n)``, that of a normal distribution."""
-    trimmed_std: Floats
-    slope: Floats
+    trimmed_std: FloatArray
+    slope: FloatArray
     """Rise of the residual with the quantity, a straight line in each bin.
 
     Of the z residual against z, -1 is a network that tells the same z for all
     tracks of the bin, 0 one that follows them."""
-    slope_error: Floats
+    slope_error: FloatArray
     """From the spread around the line; NaN below three tracks."""
 
     @property
-    def centres(self) -> Floats:
+    def centres(self) -> FloatArray:
         """Middle of each bin."""
         return (self.edges[:-1] + self.edges[1:]) / 2
 
@@ -95,7 +92,7 @@ class BinnedResiduals:
 
 
 def residuals_in_bins(
-    residual: Floats, at: Floats, edges: npt.ArrayLike
+    residual: FloatArray, at: FloatArray, edges: npt.ArrayLike
 ) -> BinnedResiduals:
     """Summarise residuals in bins.
 
@@ -142,7 +139,7 @@ def plain(values: npt.NDArray[Any]) -> list[float | None]:
     return [value if math.isfinite(value) else None for value in values.tolist()]
 
 
-def bin_numbers(at: Floats, edges: npt.ArrayLike) -> I16:
+def bin_numbers(at: FloatArray, edges: npt.ArrayLike) -> I16:
     """Bin of each value; values outside, NaN too, are in a bin behind the last.
 
     Parameters
@@ -162,8 +159,12 @@ def bin_numbers(at: Floats, edges: npt.ArrayLike) -> I16:
 
 
 def _slopes(
-    residual: Floats, at: Floats, bin_of: I16, edges: Floats, mean: Floats
-) -> tuple[Floats, Floats]:
+    residual: FloatArray,
+    at: FloatArray,
+    bin_of: I16,
+    edges: FloatArray,
+    mean: FloatArray,
+) -> tuple[FloatArray, FloatArray]:
     """Fit a straight line to the rows of each bin by least squares."""
     centres = (edges[:-1] + edges[1:]) / 2
     sums = np.zeros((len(centres), 6))
@@ -182,7 +183,7 @@ def _slopes(
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator,unused-ignore]
-def _find(at: Floats, edges: Floats, number: I16) -> None:
+def _find(at: FloatArray, edges: FloatArray, number: I16) -> None:
     n_bins = len(edges) - 1
     for i in range(len(at)):
         value = at[i]
@@ -198,7 +199,7 @@ def _find(at: Floats, edges: Floats, number: I16) -> None:
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator,unused-ignore]
-def _scatter(values: Floats, bin_of: I16, place: I64, ordered: Floats) -> None:
+def _scatter(values: FloatArray, bin_of: I16, place: I64, ordered: FloatArray) -> None:
     for i in range(len(values)):
         number = bin_of[i]
         if number < len(place):
@@ -208,9 +209,13 @@ def _scatter(values: Floats, bin_of: I16, place: I64, ordered: Floats) -> None:
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator,unused-ignore]
 def _add_moments(
-    residual: Floats, at: Floats, bin_of: I16, centre: Floats, mean: Floats,
-    sums: Floats,
-) -> None:  # fmt: skip
+    residual: FloatArray,
+    at: FloatArray,
+    bin_of: I16,
+    centre: FloatArray,
+    mean: FloatArray,
+    sums: FloatArray,
+) -> None:
     for i in range(len(residual)):
         number = bin_of[i]
         if number < len(centre):

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from nnt.metrics.prediction import Floats
 from nnt.metrics.residuals import plain
+from nnt.types import FloatArray
 
 __all__ = [
     "BACKGROUND_Z_CM",
@@ -37,7 +37,7 @@ FEED_Z_CM = 30.0
 EFFICIENCIES = (0.95, 0.96, 0.98)
 
 
-def binomial_error(share: npt.ArrayLike, n_tracks: npt.ArrayLike) -> Floats:
+def binomial_error(share: npt.ArrayLike, n_tracks: npt.ArrayLike) -> FloatArray:
     """Standard error of a share of tracks, greater than 0 at shares 0 and 1 too.
 
     Notes
@@ -47,16 +47,16 @@ def binomial_error(share: npt.ArrayLike, n_tracks: npt.ArrayLike) -> Floats:
     """
     n = np.asarray(n_tracks, dtype=np.float64)
     inner = (np.asarray(share, dtype=np.float64) * n + 1) / (n + 2)
-    error: Floats = np.sqrt(inner * (1 - inner) / (n + 3))
+    error: FloatArray = np.sqrt(inner * (1 - inner) / (n + 3))
     return error
 
 
-def passing_share(z_cm: Floats, cut_cm: float) -> float:
+def passing_share(z_cm: FloatArray, cut_cm: float) -> float:
     """Share of tracks with |z| below the cut."""
     return float(np.mean(np.abs(z_cm) < cut_cm))
 
 
-def cut_at_efficiency_cm(z_signal_cm: Floats, efficiency: float) -> float:
+def cut_at_efficiency_cm(z_signal_cm: FloatArray, efficiency: float) -> float:
     """Smallest cut that keeps this share of the tracks given."""
     size = np.abs(z_signal_cm)
     index = max(int(np.ceil(efficiency * len(size))) - 1, 0)
@@ -65,7 +65,7 @@ def cut_at_efficiency_cm(z_signal_cm: Floats, efficiency: float) -> float:
 
 
 def rejection_at_efficiency(
-    z_signal_cm: Floats, z_background_cm: Floats, efficiencies: npt.ArrayLike
+    z_signal_cm: FloatArray, z_background_cm: FloatArray, efficiencies: npt.ArrayLike
 ) -> npt.NDArray[np.float64]:
     """Share of the background thrown away by the cuts of these efficiencies.
 
@@ -84,7 +84,7 @@ def rejection_at_efficiency(
     return rejection
 
 
-def roc_area(z_signal_cm: Floats, z_background_cm: Floats) -> float:
+def roc_area(z_signal_cm: FloatArray, z_background_cm: FloatArray) -> float:
     """Probability that a background track lies further out than a signal track.
 
     Notes
@@ -102,10 +102,10 @@ def roc_area(z_signal_cm: Floats, z_background_cm: Floats) -> float:
 class Shares:
     """Shares of tracks; shape (D,) each, NaN where there are no tracks."""
 
-    at: Floats
+    at: FloatArray
     """What they are told against."""
-    share: Floats
-    error: Floats
+    share: FloatArray
+    error: FloatArray
     n_tracks: npt.NDArray[np.int64]
 
     def to_dict(self) -> dict[str, list[float | None]]:
@@ -117,7 +117,7 @@ class Shares:
 
 
 def shares_beyond(
-    z_reco_cm: Floats, z_cm: Floats, cut_cm: float, far_cm: npt.ArrayLike
+    z_reco_cm: FloatArray, z_cm: FloatArray, cut_cm: float, far_cm: npt.ArrayLike
 ) -> Shares:
     """Tell feed-down: shares of the tracks from beyond D that pass the cut.
 

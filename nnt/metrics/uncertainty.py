@@ -6,23 +6,22 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 
 from nnt.metrics.bootstrap import Replicas
 from nnt.metrics.corefit import core_fit
 from nnt.metrics.decisions import decisions
-from nnt.metrics.prediction import Floats, Predictions
+from nnt.metrics.prediction import Predictions
 from nnt.metrics.replicas import figure_replicas
 from nnt.metrics.trigger import FEED_Z_CM, binomial_error
+from nnt.types import I64, FloatArray
 
 __all__ = ["figure_errors", "sample_sizes"]
 
-I64 = npt.NDArray[np.int64]
 Scoped = dict[str, dict[str, float]]
 
 
 def sample_sizes(
-    predicted: Predictions, z_cm: Floats, theta_deg: Floats | None
+    predicted: Predictions, z_cm: FloatArray, theta_deg: FloatArray | None
 ) -> dict[str, int]:
     """How many tracks and events the shares are told of."""
     sizes = {}
@@ -36,10 +35,10 @@ def sample_sizes(
 
 def figure_errors(
     predicted: Predictions,
-    z_cm: Floats,
-    theta_deg: Floats | None,
+    z_cm: FloatArray,
+    theta_deg: FloatArray | None,
     figures: Mapping[str, Mapping[str, float]],
-    losses: Mapping[str, Floats] | None = None,
+    losses: Mapping[str, FloatArray] | None = None,
 ) -> tuple[Scoped, Replicas]:
     """Tell how far the figures may be off, for the rows that they are of.
 
@@ -89,7 +88,7 @@ def _rows(predicted: Predictions) -> dict[str, slice | I64]:
 
 
 def _core_errors(
-    predicted: Predictions, z_cm: Floats, theta_deg: Floats | None
+    predicted: Predictions, z_cm: FloatArray, theta_deg: FloatArray | None
 ) -> dict[str, float]:
     residuals = {("z", "cm"): z_cm - predicted.z_reco_cm}
     if theta_deg is not None:

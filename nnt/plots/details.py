@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FormatStrFormatter, NullLocator
@@ -33,10 +32,10 @@ from nnt.plots.series import (
     points,
 )
 from nnt.plots.style import COLOURS, canvas, canvas_with_ratio, log_counts, ratio_panel
+from nnt.types import FloatArray
 
 __all__: list[str] = []
 
-Floats = npt.NDArray[np.floating]
 
 THETA_EDGES_DEG = np.linspace(10, 170, 81)
 COSINE_EDGES = np.linspace(-1, 1, 101)
@@ -71,7 +70,7 @@ def _theta_reference(predicted: Predictions) -> bool:
     return len(predicted) > 0 and predicted.theta_reference_deg is not None
 
 
-def _residuals(predicted: Predictions, quantity: str) -> dict[str, Floats]:
+def _residuals(predicted: Predictions, quantity: str) -> dict[str, FloatArray]:
     if quantity == "z":
         return {one.name: one.z_cm - predicted.z_reco_cm for one in both(predicted)}
     return {

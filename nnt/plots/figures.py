@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
@@ -43,12 +42,10 @@ from nnt.plots.style import (
     ratio_panel,
     tick_powers,
 )
+from nnt.types import F64, BoolArray, FloatArray
 
 __all__ = ["against_reco", "residual_figure"]
 
-Floats = npt.NDArray[np.floating]
-F64 = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 
 Z_EDGES_CM = np.linspace(-100, 100, 101)
 """As in the quality monitoring of the trigger (``CDCTriggerNeuroDQMModule``)."""
@@ -65,8 +62,8 @@ def _has_theta(predicted: Predictions) -> bool:
 
 def against_reco(
     title: str,
-    values: Floats,
-    reco: Floats,
+    values: FloatArray,
+    reco: FloatArray,
     edges: F64,
     quantity: str,
     unit: str,
@@ -143,7 +140,11 @@ def z_histogram(predicted: Predictions) -> Figure:
 
 
 def residual_figure(
-    title: str, residuals: Mapping[str, Floats], quantity: str, unit: str, limit: float
+    title: str,
+    residuals: Mapping[str, FloatArray],
+    quantity: str,
+    unit: str,
+    limit: float,
 ) -> Figure:
     """Draw residuals, the normal distributions of their cores, and their ratio.
 
@@ -194,7 +195,9 @@ def _draw_core(
     axes.plot(at, fit.share * n_tracks * inside, "--", color=colour, lw=1)
 
 
-def _z_residuals(predicted: Predictions, keep: BoolArray | slice) -> dict[str, Floats]:
+def _z_residuals(
+    predicted: Predictions, keep: BoolArray | slice
+) -> dict[str, FloatArray]:
     return {one.name: (one.z_cm - predicted.z_reco_cm)[keep] for one in both(predicted)}
 
 
@@ -224,7 +227,7 @@ def theta_residual(predicted: Predictions) -> Figure:
     return residual_figure("polar angle residual", residuals, "theta", "deg", 40)
 
 
-def _width_against_z(shown: list[Series], z_reco_cm: Floats) -> Figure:
+def _width_against_z(shown: list[Series], z_reco_cm: FloatArray) -> Figure:
     names = " and ".join(one.name for one in shown)
     figure, axes, below = canvas_with_ratio(
         f"z residual against z, {names}: {len(z_reco_cm):,} tracks", height_ratio=1.3

@@ -16,10 +16,10 @@ from nnt.metrics.periods import RANGES, UNSIDED_BIN
 from nnt.plots.series import band, leave_room, name_lines, outline
 from nnt.plots.style import DPI, canvas_with_ratio, log_counts, ratio_panel
 from nnt.tracks import INPUT_COLUMNS
+from nnt.types import F64
 
 __all__ = ["input_histograms", "target_histograms"]
 
-F64 = npt.NDArray[np.float64]
 
 KINDS = ("relID", "drift time", "crossing angle")
 DRIFT_TIME = 1

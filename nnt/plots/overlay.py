@@ -15,11 +15,10 @@ from matplotlib.lines import Line2D
 from nnt.metrics import BinnedResiduals, Portrait, Shares
 from nnt.metrics.portrait import Z_EDGES_CM, Z_RESIDUAL_EDGES_CM
 from nnt.plots.style import SERIES_COLOURS, canvas, canvas_with_ratio, log_counts
+from nnt.types import F64, I64
 
 __all__ = ["Look", "legend_of", "looks", "overlays"]
 
-F64 = npt.NDArray[np.float64]
-I64 = npt.NDArray[np.int64]
 
 MIN_TRACKS = 5
 """Tracks below which a bin tells nothing."""

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 
 from nnt.metrics import CoreFit, Predictions, std, trimmed_std
 from nnt.plots.style import COLOURS
+from nnt.types import F64, FloatArray
 
 __all__ = [
     "MIN_TRACKS",
@@ -27,8 +27,6 @@ __all__ = [
     "share_beyond",
 ]
 
-Floats = npt.NDArray[np.floating]
-F64 = npt.NDArray[np.float64]
 
 MIN_TRACKS = 5
 """Tracks below which a bin tells no width and no share."""
@@ -39,8 +37,8 @@ class Series:
     """What one network says of all rows."""
 
     name: str
-    z_cm: Floats
-    theta_deg: Floats | None
+    z_cm: FloatArray
+    theta_deg: FloatArray | None
 
     @property
     def colour(self) -> str:
@@ -57,7 +55,7 @@ def both(predicted: Predictions) -> Iterator[Series]:
         )
 
 
-def counts_of(values: Floats, edges: F64, *, clip: bool = False) -> F64:
+def counts_of(values: FloatArray, edges: F64, *, clip: bool = False) -> F64:
     """Rows in even bins.
 
     Parameters
@@ -75,13 +73,15 @@ def counts_of(values: Floats, edges: F64, *, clip: bool = False) -> F64:
     return found.astype(np.float64)
 
 
-def share_beyond(values: Floats, edges: F64) -> str:
+def share_beyond(values: FloatArray, edges: F64) -> str:
     """Tell how many values lie outside the plot, if any do."""
     n_beyond = np.count_nonzero((values < edges[0]) | (values > edges[-1]))
     return f", {n_beyond / len(values):.1%} beyond" if n_beyond else ""
 
 
-def numbers(name: str, values: Floats, unit: str, fit: CoreFit | None = None) -> str:
+def numbers(
+    name: str, values: FloatArray, unit: str, fit: CoreFit | None = None
+) -> str:
     """Count, mean and widths, and a fit of the core, for a legend."""
     if not len(values):
         return f"{name} (no tracks)"
@@ -128,8 +128,8 @@ def band(
 def points(
     axes: Axes,
     edges: F64,
-    values: Floats,
-    errors: Floats,
+    values: FloatArray,
+    errors: FloatArray,
     colour: str,
     label: str | None = None,
     marker: str = "o",

@@ -5,17 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from nnt.detector import OMEGA_CM_TIMES_PT_GEV, SUPERLAYERS, Superlayer
 from nnt.simulation.parameters import Simulation
 from nnt.simulation.population import Helices, Rows
+from nnt.types import F64, I64, BoolArray
 
 __all__ = ["MAX_OMEGA_COUNT", "Found", "expectation", "find_tracks", "fit_segments"]
 
-F64 = npt.NDArray[np.float64]
-I64 = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 OMEGA_STEP_PER_CM = OMEGA_CM_TIMES_PT_GEV / 0.3 / 34
 PHI_STEPS = 320

@@ -5,16 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from nnt.detector import OMEGA_CM_TIMES_PT_GEV
 from nnt.simulation.parameters import Simulation
+from nnt.types import F64, I64, BoolArray
 
 __all__ = ["Helices", "Rows", "make_helices", "make_rows"]
 
-F64 = npt.NDArray[np.float64]
-I64 = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 MIN_OMEGA_PER_CM = 1e-6
 COLLISION, CROWD, BACKGROUND = range(3)

@@ -11,15 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from nnt.detector import EXPERTS, N_HIDDEN, N_INPUTS, N_TARGETS
+from nnt.types import F32, F64, I64
 
 __all__ = ["RAW_PER_UNIT", "StandIn", "fit_stand_in"]
 
-F32 = npt.NDArray[np.float32]
-F64 = npt.NDArray[np.float64]
-I64 = npt.NDArray[np.int64]
 
 RAW_PER_UNIT = 4096
 """The hardware's outputs are whole numbers of this part of the range."""

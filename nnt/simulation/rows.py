@@ -22,12 +22,10 @@ from nnt.simulation.parameters import Simulation
 from nnt.simulation.population import Helices, make_helices, make_rows
 from nnt.simulation.segments import Segments, make_hits, make_segments
 from nnt.tracks import Tracks, make_ids
+from nnt.types import F32, F64, I64
 
 __all__ = ["CHUNK_EVENTS", "make_chunk"]
 
-F32 = npt.NDArray[np.float32]
-F64 = npt.NDArray[np.float64]
-I64 = npt.NDArray[np.int64]
 
 CHUNK_EVENTS = 4_000
 RUN_NUMBER = 1

@@ -5,23 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from nnt.detector import ID_RANGES, SUPERLAYERS, Superlayer
 from nnt.simulation.finder import Found, expectation
 from nnt.simulation.parameters import Simulation
 from nnt.simulation.population import Helices, Rows
+from nnt.types import F32, F64, I64, BoolArray
 
 __all__ = ["Hits", "Segments", "make_hits", "make_segments"]
 
 SIDE_BINS = 200
 SIDE_ANGLES_RAD = np.arcsin(np.linspace(-1, 1, SIDE_BINS + 1))
 """Crossing angles at which the left/right tables are looked up."""
-
-F32 = npt.NDArray[np.float32]
-F64 = npt.NDArray[np.float64]
-I64 = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from llvmlite import ir
 from numba import extending, njit, types
 
-I64 = npt.NDArray[np.int64]
+from nnt.types import I64
 
 __all__ = ["BYTES_BEYOND", "DONE", "HARD_CELLS_FULL", "WRONG_COUNT", "parse_rows"]
 

@@ -24,11 +24,10 @@ from nnt.tracks.table import (
     make_ids,
 )
 from nnt.tracks.text import Block
+from nnt.types import F32, I64
 
 __all__ = ["RowReader"]
 
-I64 = npt.NDArray[np.int64]
-F32 = npt.NDArray[np.float32]
 
 INTEGERS = {*ID_COLUMNS, *SIZE_COLUMNS, *EXTRA_INTS}
 HARD_CELLS = 4096

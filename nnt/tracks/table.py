@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnt.detector import N_INPUTS, N_SUPERLAYERS
+from nnt.types import F32, I64
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,8 +33,6 @@ __all__ = [
     "make_ids",
 ]
 
-F32 = npt.NDArray[np.float32]
-I64 = npt.NDArray[np.int64]
 
 ID_COLUMNS = ("Experiment", "Run", "Subrun", "Event", "Track", "nTracks", "Expert")
 SIZE_COLUMNS = ("iNodes", "oNodes")

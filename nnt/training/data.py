@@ -8,7 +8,6 @@ import logging
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 
 from nnt.config import Config
 from nnt.engine import ExpertData
@@ -16,6 +15,7 @@ from nnt.errors import ConfigError
 from nnt.networks import Networks
 from nnt.progress import show_progress
 from nnt.tracks import Tracks, read_tracks, split_by_event
+from nnt.types import BoolArray
 
 __all__ = [
     "SPLITS",
@@ -33,8 +33,6 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 SPLITS = ("train", "val", "test")
-
-BoolArray = npt.NDArray[np.bool_]
 
 
 def load_splits(config: Config) -> dict[str, Tracks]:

@@ -16,12 +16,12 @@ from nnt.fixedpoint import DEFAULT_PRECISION
 from nnt.networks import FixedPointNetworks, Networks
 from nnt.tracking import Run
 from nnt.training.report import Judged
+from nnt.types import F64
 
 __all__ = ["JudgedFixedPoint", "log_fixed_point"]
 
 log = logging.getLogger(__name__)
 
-F64 = npt.NDArray[np.float64]
 
 PHYSICAL = (
     ("z", "cm", (Z_RANGE_CM[1] - Z_RANGE_CM[0]) / 2),

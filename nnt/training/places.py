@@ -11,7 +11,8 @@ import numpy as np
 from nnt.config import Config
 from nnt.engine import Ensemble, choose_device, make_ensembles
 from nnt.tracks import Tracks
-from nnt.training.data import BoolArray, expert_mask
+from nnt.training.data import expert_mask
+from nnt.types import BoolArray
 
 __all__ = ["Places"]
 

@@ -9,8 +9,9 @@ from nnt import __version__
 from nnt.config import Config
 from nnt.provenance import CodeState, code_state
 from nnt.tracks import Tracks
-from nnt.training.data import BoolArray, load_splits, splits_digest, with_reference
+from nnt.training.data import load_splits, splits_digest, with_reference
 from nnt.training.sources import initial_states, reference_networks
+from nnt.types import BoolArray
 from nnt.weights import State
 
 __all__ = ["Prepared", "prepare"]

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from nnt import __version__, metrics
 from nnt.config import Config
@@ -18,8 +17,9 @@ from nnt.provenance import CodeState
 from nnt.sampling import BucketSampler, generator
 from nnt.tracking import Run
 from nnt.tracks import Tracks, write_tracks
-from nnt.training.data import BoolArray, expert_mask
+from nnt.training.data import expert_mask
 from nnt.training.result import ExpertResult
+from nnt.types import BoolArray
 
 __all__ = [
     "Judged",
@@ -29,8 +29,6 @@ __all__ = [
     "summary",
     "write_json",
 ]
-
-F32 = npt.NDArray[np.float32]
 
 
 class Judged:

@@ -1,0 +1,34 @@
+"""Names for the arrays that pass through NNT: their dtype is part of the contract.
+
+Shapes are said where an array is used; nothing else belongs here.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "F32",
+    "F64",
+    "I16",
+    "I32",
+    "I64",
+    "U8",
+    "U64",
+    "BoolArray",
+    "FloatArray",
+]
+
+F32: TypeAlias = npt.NDArray[np.float32]
+F64: TypeAlias = npt.NDArray[np.float64]
+I16: TypeAlias = npt.NDArray[np.int16]
+I32: TypeAlias = npt.NDArray[np.int32]
+I64: TypeAlias = npt.NDArray[np.int64]
+U8: TypeAlias = npt.NDArray[np.uint8]
+U64: TypeAlias = npt.NDArray[np.uint64]
+BoolArray: TypeAlias = npt.NDArray[np.bool_]
+FloatArray: TypeAlias = npt.NDArray[np.floating[Any]]
+"""Of either precision; the result has that of the argument."""
