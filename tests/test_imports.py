@@ -12,7 +12,8 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "nnt"
 
 LAYERS = [
-    {"errors", "types", "detector", "files", "progress", "provenance"},
+    {"types"},
+    {"errors", "detector", "files", "progress", "provenance"},
     {"tracks", "models"},
     {
         "filters", "sampling", "simulation", "metrics", "weights", "networks",
