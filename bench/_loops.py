@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from nnt.config import Config
-from nnt.engine import Epoch, ExpertData
+from nnt.engine import Epoch, ExpertData, choose_backend
 from nnt.models import build_model, initialise
 from nnt.sampling import generator
 from nnt.tracking import NullTracker
@@ -54,11 +54,13 @@ def _nnt(data: ExpertData, config: Config, expert: int, told: Told, gear: str) -
         if told(epoch.metrics["val/loss"]):
             stop.set()
 
+    chosen = replace(config, engine=gear)
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(1) as beside:
         run = NullTracker(folder).start_run("bench", description="", tags={})
         train_expert(
-            replace(config, engine=gear), expert, data, run,
-            initial=None, on_epoch=on_epoch, stop=stop, device="cpu", beside=beside,
+            chosen, expert, data, run,
+            initial=None, on_epoch=on_epoch, stop=stop,
+            backend=choose_backend(chosen, "cpu"), beside=beside,
         )  # fmt: skip
 
 

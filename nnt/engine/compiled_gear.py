@@ -9,32 +9,12 @@ import numpy as np
 from nnt.config import Config
 from nnt.engine.types import Arrays, ExpertData
 from nnt.errors import TrainingError
-from nnt.kernel import (
-    ACTIVATION_CODES,
-    OPTIMISER_CODES,
-    Kernel,
-    NonFiniteLossError,
-)
+from nnt.kernel import Kernel, NonFiniteLossError
 from nnt.models import build_model, initialise
 from nnt.types import F32, I64
 from nnt.weights import State
 
-__all__ = ["CompiledGear", "why_not_compiled"]
-
-
-def why_not_compiled(config: Config, device: str) -> str:
-    """Say what keeps a configuration from the compiled loops; empty if nothing."""
-    if device != "cpu":
-        return f"the device is {device}, the loops run on the CPU"
-    if config.model != "BaselineModel":
-        return f"model is {config.model}, the loops know BaselineModel"
-    if config.loss != "MSELoss":
-        return f"loss is {config.loss}, the loops know MSELoss"
-    if config.act not in ACTIVATION_CODES:
-        return f"act is {config.act}"
-    if config.optim not in OPTIMISER_CODES:
-        return f"optim is {config.optim}"
-    return ""
+__all__ = ["CompiledGear"]
 
 
 class CompiledGear:
@@ -45,7 +25,7 @@ class CompiledGear:
     data : ExpertData
         Rows to train on.
     config : Config
-        Of this expert; `why_not_compiled` must be empty.
+        Of this expert, for which `choose_backend` has chosen the compiled loops.
     generator : numpy.random.Generator
         Draws the first weights, the same ones as for `TorchGear`.
     initial : dict of arrays, optional

@@ -10,15 +10,14 @@ from threading import Event
 import numpy as np
 
 from nnt.config import Config
-from nnt.engine.batched_gear import BatchedGear
+from nnt.engine.backends import BackendChoice, choose_backend
 from nnt.engine.checkpoint import Checkpoint, Keeper
-from nnt.engine.ensemble import Ensemble
 from nnt.engine.progress import Progress
 from nnt.engine.quantized_gear import QuantizedGear
 from nnt.engine.start import Start, whole_number
 from nnt.engine.torch_gear import TorchGear
 from nnt.engine.types import Epoch, ExpertData, FitResult, Gear
-from nnt.errors import ConfigError, TrainingError
+from nnt.errors import TrainingError
 from nnt.sampling import BucketSampler, EpochSampler, Sampler, generator
 from nnt.weights import State
 
@@ -38,11 +37,10 @@ def fit(
     initial: State | None,
     on_epoch: Callable[[Epoch], None],
     stop: Event,
-    device: str = "cpu",
+    backend: BackendChoice | None = None,
     keeper: Keeper | None = None,
     resume: Checkpoint | None = None,
     beside: Executor | None = None,
-    ensemble: Ensemble | None = None,
 ) -> FitResult:
     """Train one expert until its epochs are done or nothing improves.
 
@@ -60,8 +58,8 @@ def fit(
         Told of each epoch when it is done; at first of those that `resume` holds.
     stop : threading.Event
         Set to end after the batches under way.
-    device : str
-        ``"cpu"`` or ``"cuda"``.
+    backend : BackendChoice, optional
+        What moves the weights; default: what `choose_backend` chooses on the CPU.
     keeper : Keeper, optional
         Writes a checkpoint now and then, and at the end.
     resume : Checkpoint, optional
@@ -70,10 +68,6 @@ def fit(
     beside : concurrent.futures.Executor, optional
         Threads that validate an epoch while the next one is trained. The result is
         the same; `on_epoch` then hears of an epoch when the next one is done.
-    ensemble : Ensemble, optional
-        Has a slot for the expert: its steps are done there, together with those of
-        others that are fitted at the same time in other threads. Its device counts,
-        not `device`.
 
     Returns
     -------
@@ -93,16 +87,14 @@ def fit(
             raise TrainingError(
                 f"there are no rows to {name} with; check data, filter and experts"
             )
+    choice = backend or choose_backend(config, "cpu")
+    log.info("engine: %s", choice)
     progress = Progress(data, config, on_epoch, stop, keeper, beside)
     first = 0 if resume is None else _restore(progress, resume)
     for restart in range(first, config.restarts):
         rng = generator(config.seed, expert, f"weights {restart}")
         own = initial if restart == 0 else None
-        if ensemble is None:
-            gear = _gear(data, config, rng, own, device)
-        else:
-            gear = BatchedGear(data, config, expert, rng, own, ensemble)
-            log.info("engine: %s", gear.name)
+        gear = _gear(data, config, rng, own, choice)
         start = _start(gear, data, config, expert, restart)
         if resume is not None and restart == first:
             _load(start, resume)
@@ -170,26 +162,13 @@ def _gear(
     config: Config,
     rng: np.random.Generator,
     initial: State | None,
-    device: str,
+    choice: BackendChoice,
 ) -> Gear:
-    """Choose what moves the weights: compiled loops where they apply."""
-    if config.quantize is not None:
-        gear = QuantizedGear(data, config, rng, initial, device)
-        log.info("engine: %s", gear.name)
-        return gear
-    if config.engine == "torch":
-        return TorchGear(data, config, rng, initial, device)
+    if choice.name == "quantized":
+        return QuantizedGear(data, config, rng, initial, choice.device)
+    if choice.name == "torch":
+        return TorchGear(data, config, rng, initial, choice.device)
     # Imported here: compiled loops take a second to load.
-    from nnt.engine.compiled_gear import CompiledGear, why_not_compiled
+    from nnt.engine.compiled_gear import CompiledGear
 
-    obstacle = why_not_compiled(config, device)
-    if not obstacle:
-        log.info("engine: compiled loops")
-        return CompiledGear(data, config, rng, initial)
-    if config.engine == "compiled":
-        raise ConfigError(
-            f"{config.name}: engine: compiled loops do not apply: {obstacle}; use "
-            "auto or torch"
-        )
-    log.info("engine: torch (%s)", obstacle)
-    return TorchGear(data, config, rng, initial, device)
+    return CompiledGear(data, config, rng, initial)

@@ -12,14 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from nnt.config import Config
-from nnt.engine.resident import Resident
 from nnt.engine.types import Arrays, ExpertData
 from nnt.errors import TrainingError
 from nnt.models import build_model, initialise
 from nnt.types import F32, I64
 from nnt.weights import State
 
-__all__ = ["LOSSES", "OPTIMISERS", "TorchGear", "not_finite"]
+__all__ = ["LOSSES", "OPTIMISERS", "TorchGear"]
 
 LOSSES: dict[str, Callable[..., nn.Module]] = {
     "MSELoss": nn.MSELoss,
@@ -46,7 +45,7 @@ OPTIMISERS: dict[str, Callable[[Parameters, float, float], torch.optim.Optimizer
 PREDICT_ROWS = 1 << 16
 
 
-def not_finite(batch: int, n_batches: int, before: float) -> TrainingError:
+def _not_finite(batch: int, n_batches: int, before: float) -> TrainingError:
     """Tell of a batch, from 0, whose loss is not finite, and of the loss before."""
     last = f"{before:.6g}" if batch else "none"
     return TrainingError(
@@ -103,7 +102,8 @@ class TorchGear:
             )
         self._x = self._tensor(data.x_train)
         self._y = self._tensor(data.y_train)
-        self._val = Resident(data.x_val, self._device)
+        self._x_val = data.x_val
+        self._val: Tensor | None = None
 
     def _network(self, config: Config) -> nn.Module:
         return build_model(config.model, config.in_size, config.out_size, config.act)
@@ -123,7 +123,7 @@ class TorchGear:
         if len(bad):
             number = int(bad[0])
             before = float(losses[number - 1]) if number else float("nan")
-            raise not_finite(number, len(batches), before)
+            raise _not_finite(number, len(batches), before)
         sizes = torch.tensor([len(batch) for batch in batches], device=self._device)
         return float((losses * sizes).sum()) / len(order)
 
@@ -153,12 +153,20 @@ class TorchGear:
 
     def _predict(self, inputs: F32, model: nn.Module) -> F32:
         model.eval()
-        x = self._val.on_device(inputs)
+        x = self._on_device(inputs)
         with torch.no_grad():
             # A clone, because alignment in memory can change the rounding.
             parts = [model(rows.clone()).cpu() for rows in torch.split(x, PREDICT_ROWS)]
         out: F32 = torch.cat(parts).numpy()
         return out
+
+    def _on_device(self, inputs: F32) -> Tensor:
+        """Bring rows to the device; those to validate on are brought once."""
+        if inputs is not self._x_val:
+            return self._tensor(inputs)
+        if self._val is None:
+            self._val = self._tensor(inputs)
+        return self._val
 
     def weights(self) -> State:
         """Copy of the weights alone; see `Gear`."""

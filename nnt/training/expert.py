@@ -15,7 +15,7 @@ from types import TracebackType
 
 from nnt.config import Config
 from nnt.engine import (
-    Ensemble,
+    BackendChoice,
     Epoch,
     ExpertData,
     FitResult,
@@ -128,9 +128,8 @@ def train_expert(
     initial: State | None,
     on_epoch: Callable[[Epoch], None],
     stop: Event,
-    device: str,
+    backend: BackendChoice,
     beside: Executor | None = None,
-    ensemble: Ensemble | None = None,
 ) -> FitResult:
     """Fit one expert and track every epoch; go on from its checkpoint if it has one.
 
@@ -150,12 +149,10 @@ def train_expert(
         Called after each epoch has been tracked.
     stop : threading.Event
         Set to end after the current epoch.
-    device : str
-        ``"cpu"`` or ``"cuda"``.
+    backend : BackendChoice
+        What moves the weights.
     beside : concurrent.futures.Executor, optional
         Threads that validate an epoch while the next one is trained.
-    ensemble : Ensemble, optional
-        Where it shares its steps with others, in place of `device`.
 
     Raises
     ------
@@ -187,11 +184,10 @@ def train_expert(
             initial=initial,
             on_epoch=track,
             stop=stop,
-            device=device,
+            backend=backend,
             keeper=keeper,
             resume=resume,
             beside=beside,
-            ensemble=ensemble,
         )
     finally:
         metrics_file.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ import torch
 
 from nnt import metrics
 from nnt.config import Config, load_config
-from nnt.engine import Ensemble, Epoch, FitResult
+from nnt.engine import BackendChoice, Epoch, FitResult, choose_backend
 from nnt.errors import NNTError, TrainingError
 from nnt.files import is_full
 from nnt.progress import show_progress
@@ -26,7 +27,6 @@ from nnt.training.ending import JUDGED_SPLITS, Ending, StoppedError
 from nnt.training.expert import ExpertLog, LogFile, train_expert
 from nnt.training.painter import Painter
 from nnt.training.parent import MeanOverExperts
-from nnt.training.places import Places
 from nnt.training.prepare import Prepared, prepare
 from nnt.training.report import log_sampling
 from nnt.training.result import ExpertResult, TrainingResult
@@ -47,7 +47,6 @@ def train(
     description: str = "",
     jobs: int | None = None,
     device: str = "auto",
-    batched: bool | None = None,
     tracker: Tracker | None = None,
     stop: Event | None = None,
     resume: str | None = None,
@@ -64,14 +63,11 @@ def train(
     description : str
         Goes into the note of the parent run.
     jobs : int, optional
-        Experts that train at the same time; default: `workers`, else the cores,
-        and all of them where they share their steps. The result does not depend on it.
+        Experts that train at the same time; default: `workers`, else the number of
+        cores. The result does not depend on it.
     device : str
         ``"cpu"``, ``"cuda"``, or ``"auto"``: for each expert the CPU where the
         compiled loops apply, else a GPU if there is one.
-    batched : bool, optional
-        Whether experts of one form share their steps; default: on a GPU. On a CPU it
-        takes longer than the compiled loops.
     tracker : Tracker, optional
         Default: MLflow, at ``MLFLOW_TRACKING_URI`` or ``mlflow.db`` in the
         working directory.
@@ -102,7 +98,7 @@ def train(
     """
     if not isinstance(config, Config):
         config = load_config(config)
-    places = Places.of(config, device, batched)
+    backends = {k: choose_backend(config.for_expert(k), device) for k in config.experts}
     # One thread each: the experts themselves run side by side.
     torch.set_num_threads(1)
     tracker = tracker or MlflowTracker()
@@ -114,8 +110,9 @@ def train(
         if earlier is not None:
             earlier.check(prepared, force=force)
         training = _Training(
-            prepared, tracker, stop or Event(), earlier, places,
-            jobs=places.jobs(jobs), description=description, command=command,
+            prepared, tracker, stop or Event(), earlier, backends,
+            jobs=jobs or config.workers or os.cpu_count() or 1,
+            description=description, command=command,
         )  # fmt: skip
         if on_start is not None:
             on_start(training.parent.run_id)
@@ -171,7 +168,7 @@ class _Training:
         tracker: Tracker,
         stop: Event,
         earlier: Earlier | None,
-        places: Places,
+        backends: Mapping[int, BackendChoice],
         *,
         jobs: int,
         description: str,
@@ -182,14 +179,13 @@ class _Training:
         self.tracker = tracker
         self.stop = stop
         self.earlier = earlier
-        self.places = places
+        self.backends = backends
         self.jobs = jobs
         self.description = description or (earlier.description if earlier else "")
         self.kept = {k: prepared.kept(k) for k in self.config.experts}
         self.parent = self._open_parent(command)
         self.mean = MeanOverExperts(self.config.experts, self.parent.log_metrics)
         self.children: dict[int, Run] = {}
-        self.ensembles: dict[int, Ensemble] = {}
         self.errors: dict[int, str] = {}
         self.painter = Painter()
 
@@ -279,8 +275,6 @@ class _Training:
 
     def _fit_all(self) -> dict[int, FitResult]:
         epochs = {k: self.config.for_expert(k).epochs for k in self.config.experts}
-        kept = {k: own["train"] for k, own in self.kept.items()}
-        self.ensembles = self.places.ensembles(self.prepared.splits["train"], kept)
         with show_progress("Training", "epochs") as progress:
             done = EpochCounter(epochs, progress)
             with (
@@ -331,9 +325,8 @@ class _Training:
                     initial=self.prepared.initial.get(expert),
                     on_epoch=on_epoch,
                     stop=self.stop,
-                    device=self.places.devices[expert],
+                    backend=self.backends[expert],
                     beside=beside,
-                    ensemble=self.ensembles.get(expert),
                 )
             except NNTError as err:
                 log.error("expert %d failed: %s", expert, err)  # noqa: TRY400

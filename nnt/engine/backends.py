@@ -1,0 +1,100 @@
+"""Which backend trains an expert, and where: chosen before a run is opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from nnt.config import Config
+from nnt.errors import ConfigError, did_you_mean
+
+__all__ = ["DEVICES", "BackendChoice", "choose_backend"]
+
+DEVICES = ("auto", "cpu", "cuda")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BackendChoice:
+    """What moves the weights of an expert, and why."""
+
+    name: Literal["compiled", "torch", "quantized"]
+    device: Literal["cpu", "cuda"]
+    reason: str = ""
+    """Why the compiled loops do not apply; empty if they do."""
+
+    def __str__(self) -> str:
+        if self.name == "compiled":
+            return "compiled loops"
+        return f"{self.name} on {self.device} ({self.reason})"
+
+
+def choose_backend(config: Config, device: str = "auto") -> BackendChoice:
+    """Choose backend and device of an expert.
+
+    Parameters
+    ----------
+    config : Config
+        Of this expert.
+    device : str
+        One of `DEVICES`. ``"auto"``: the CPU where the compiled loops apply, whose
+        result is then the same on every machine; else a GPU if there is one.
+
+    Raises
+    ------
+    ConfigError
+        There is no such device, or ``engine: compiled`` is set where the compiled
+        loops do not apply.
+    """
+    has_gpu = _find_gpu(device)
+    reason = _why_not_compiled(config, device)
+    if not reason:
+        return BackendChoice(name="compiled", device="cpu")
+    if config.engine == "compiled":
+        raise ConfigError(
+            f"{config.name}: engine: the compiled loops do not apply: {reason}; set "
+            "engine to auto or torch"
+        )
+    return BackendChoice(
+        name="torch" if config.quantize is None else "quantized",
+        device="cuda" if has_gpu and device != "cpu" else "cpu",
+        reason=reason,
+    )
+
+
+def _find_gpu(device: str) -> bool:
+    if device not in DEVICES:
+        raise ConfigError(
+            f"device: unknown {device!r}; {did_you_mean(device, DEVICES)}"
+        )
+    if device == "cpu":
+        return False
+    has_gpu = torch.cuda.is_available()
+    if device == "cuda" and not has_gpu:
+        raise ConfigError(
+            f"device: expected a GPU, but PyTorch {torch.__version__} finds none; use "
+            "--device auto or cpu, or check that the driver fits PyTorch's build"
+        )
+    return has_gpu
+
+
+def _why_not_compiled(config: Config, device: str) -> str:
+    if config.quantize is not None:
+        return "the firmware's integers are computed in float64"
+    if config.engine == "torch":
+        return "engine is torch"
+    if device == "cuda":
+        return "the device is cuda, the loops run on the CPU"
+    # Imported here: the compiled loops take a second to load.
+    from nnt.kernel import ACTIVATION_CODES, OPTIMISER_CODES
+
+    if config.model != "BaselineModel":
+        return f"model is {config.model}, the loops know BaselineModel"
+    if config.loss != "MSELoss":
+        return f"loss is {config.loss}, the loops know MSELoss"
+    if config.act not in ACTIVATION_CODES:
+        return f"act is {config.act}"
+    if config.optim not in OPTIMISER_CODES:
+        return f"optim is {config.optim}"
+    return ""

@@ -1,0 +1,100 @@
+"""Which backend trains an expert, and where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+import nnt
+from nnt.cli import main
+from nnt.config import Config
+from nnt.engine import choose_backend
+from nnt.errors import ConfigError
+
+
+def make_config(**values: Any) -> Config:
+    return nnt.load_config("baseline_v2", overrides=values)
+
+
+@pytest.fixture(params=[False, True], ids=["without a GPU", "with a GPU"])
+def has_gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: request.param)
+    return bool(request.param)
+
+
+@pytest.mark.parametrize(
+    ("values", "name", "reason"),
+    [
+        ({}, "compiled", ""),
+        ({"engine": "compiled"}, "compiled", ""),
+        ({"engine": "torch"}, "torch", "engine is torch"),
+        ({"loss": "L1Loss"}, "torch", "L1Loss"),
+        ({"model": "BaselineModelBN"}, "torch", "BaselineModelBN"),
+        ({"quantize": {}}, "quantized", "float64"),
+    ],
+    ids=str,
+)
+def test_auto_is_the_cpu_where_the_compiled_loops_apply(
+    has_gpu: bool, values: dict[str, Any], name: str, reason: str
+) -> None:
+    choice = choose_backend(make_config(**values), "auto")
+    assert choice.name == name
+    assert choice.device == ("cuda" if has_gpu and name != "compiled" else "cpu")
+    assert reason in choice.reason
+
+
+def test_cuda_is_the_gpu_or_an_error(has_gpu: bool) -> None:
+    if has_gpu:
+        choice = choose_backend(make_config(), "cuda")
+        assert (choice.name, choice.device) == ("torch", "cuda")
+    else:
+        with pytest.raises(ConfigError, match="finds none; use --device auto"):
+            choose_backend(make_config(), "cuda")
+
+
+def test_cpu_is_the_cpu(has_gpu: bool) -> None:
+    assert choose_backend(make_config(engine="torch"), "cpu").device == "cpu"
+
+
+def test_another_device_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'cuda'"):
+        choose_backend(make_config(), "cud")
+
+
+@pytest.mark.parametrize(
+    ("values", "device", "reason"),
+    [
+        ({"model": "SimpleModel"}, "auto", "model is SimpleModel"),
+        ({"model": "BaselineModelBN"}, "cpu", "model is BaselineModelBN"),
+        ({"loss": "L1Loss"}, "auto", "loss is L1Loss"),
+        ({}, "cuda", "the device is cuda"),
+        ({"engine": "auto", "expert_3": {"engine": "compiled"}, "loss": "HuberLoss"},
+         "auto", "loss is HuberLoss"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_loops_that_do_not_apply_are_refused_before_anything_is_read(
+    values: dict[str, Any],
+    device: str,
+    reason: str,
+    workplace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    data = {"files": ["not there.gz"], "split": [0.6, 0.2, 0.2]}
+    config = make_config(**{"engine": "compiled", "data": data, **values})
+    with pytest.raises(ConfigError, match=f"engine: .*{reason}.*set engine to auto"):
+        nnt.train(config, device=device)
+    assert not list(workplace.iterdir())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_the_command_says_that_there_is_no_gpu_before_any_work(workplace: Path) -> None:
+    done = CliRunner().invoke(main, ["train", "baseline_v2", "--device", "cuda"])
+    assert done.exit_code == 1
+    assert "PyTorch" in done.stderr
+    assert not list(workplace.iterdir())
