@@ -149,6 +149,16 @@ def test_momentum_without_a_hit_is_not_told() -> None:
     ).all()
 
 
+def test_charge_is_the_sign_of_the_innermost_crossing_angle() -> None:
+    for n_inputs in (27, 126):
+        inputs = np.zeros((3, n_inputs), np.float32)
+        step = n_inputs // 9
+        inputs[0, 2 + step :: step] = 0.3
+        inputs[1, 2::step] = -0.2
+        inputs[1, 2 + 7 * step :] = np.pi / 4  # curled up before these
+        assert metrics.charge_sign(inputs).tolist() == [1, -1, 0]
+
+
 def test_the_column_goes_before_the_crossing_angles() -> None:
     inputs = crossing_angles(1.0, (), range(9))[None]
     table = Tracks(make_ids({}, 1), inputs, np.zeros((1, 2), np.float32))

@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "nnt"
 LAYERS = [
     {"types"},
     {"errors", "detector", "files", "progress", "provenance"},
-    {"tracks", "models"},
+    {"tracks", "models", "objective", "classes"},
     {
         "filters", "sampling", "simulation", "metrics", "weights", "networks",
         "firmware", "fixedpoint", "kernel", "quantization",

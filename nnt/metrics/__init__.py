@@ -22,7 +22,12 @@ from nnt.metrics.inbins import (
     values_at,
 )
 from nnt.metrics.losses import LOSSES, loss, loss_of_rows
-from nnt.metrics.momentum import momentum_gev, pt_from_crossing_angles, pt_gev
+from nnt.metrics.momentum import (
+    charge_sign,
+    momentum_gev,
+    pt_from_crossing_angles,
+    pt_gev,
+)
 from nnt.metrics.periods import Change, Profile, changes, profiles
 from nnt.metrics.portrait import Portrait, portrait, reconstruction_counts
 from nnt.metrics.prediction import Predictions, predictions
@@ -72,6 +77,7 @@ __all__ = [
     "Shares",
     "binomial_error",
     "changes",
+    "charge_sign",
     "core_fit",
     "cut_at_efficiency_cm",
     "decision_figures",

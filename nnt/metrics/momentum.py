@@ -9,7 +9,7 @@ from nnt.detector import ALPHA_SCALE, N_SUPERLAYERS, OMEGA_CM_TIMES_PT_GEV, SUPE
 from nnt.tracks import Tracks
 from nnt.types import F32
 
-__all__ = ["momentum_gev", "pt_from_crossing_angles", "pt_gev"]
+__all__ = ["charge_sign", "momentum_gev", "pt_from_crossing_angles", "pt_gev"]
 
 
 RADIUS_CM = np.array([sl.radius_cm[0] for sl in SUPERLAYERS], dtype=np.float32)
@@ -67,6 +67,29 @@ def _median_pt_gev(alpha_scaled: F32) -> F32:
     middle[n_seen == 0] = np.nan
     pt: F32 = np.float32(OMEGA_CM_TIMES_PT_GEV) / middle
     return pt
+
+
+def charge_sign(inputs: F32) -> F32:
+    """Take the charge from the sign of the crossing angles among the inputs.
+
+    The crossing angle has the sign of the curvature and so of the charge, but in
+    superlayers that a track does not reach on its circle: there it is always
+    positive. So the innermost superlayer with a hit tells it.
+
+    Parameters
+    ----------
+    inputs : float32 array, shape (N, 27) or (N, 126)
+        A missing superlayer is all 0.
+
+    Returns
+    -------
+    float32 array, shape (N,)
+        -1 or 1; 0 without a hit.
+    """
+    alpha = inputs[:, 2 :: inputs.shape[1] // N_SUPERLAYERS]
+    innermost = np.argmax(alpha != 0, axis=1)
+    sign: F32 = np.sign(alpha[np.arange(len(alpha)), innermost])
+    return sign
 
 
 def momentum_gev(pt_gev: npt.ArrayLike, theta_deg: npt.ArrayLike) -> F32:

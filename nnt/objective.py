@@ -1,0 +1,379 @@
+"""What a training minimises, as data: one description for every backend.
+
+A network has outputs in a fixed order, each with a target and a weight for every row.
+The loss of a batch of B rows is ::
+
+    sum over columns c of  factor_c * sum over rows r of  w[r, c] * l_c[r] / B
+
+`l` is what the kind of the column says, of the output or of its logit. A row of weight
+0 does not count for that column. An `Objective` with a `decision` has one column of
+targets more: the class of the row, which z alone has to tell. Its logit is ::
+
+    exp(b) * (c - |z|)
+
+with two learned numbers b and c, so that ``|z| < d`` becomes the best decision.
+
+`value` and `gradient` are plain references in double precision; backends compute the
+same in their own ways and are tested against them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nnt.errors import ConfigError, did_you_mean
+from nnt.types import F64, FloatArray
+
+__all__ = [
+    "CLASS_KINDS",
+    "CLASS_OUTPUTS",
+    "CUT_START",
+    "KINDS",
+    "REGRESSION_KINDS",
+    "Column",
+    "Objective",
+    "activate",
+    "gradient",
+    "logits_of",
+    "losses",
+    "objective_of",
+    "slope_of",
+    "value",
+]
+
+SQUARED, ABSOLUTE, HUBER, LOGISTIC = KINDS = (
+    "squared",
+    "absolute",
+    "huber",
+    "logistic",
+)
+"""Of a column: of its residual, but ``logistic``, the cross-entropy of its logit."""
+
+REGRESSION_KINDS = {
+    "MSELoss": SQUARED,
+    "L1Loss": ABSOLUTE,
+    "SmoothL1Loss": HUBER,  # the same as HuberLoss at their default width 1
+    "HuberLoss": HUBER,
+    "TriggerLoss": SQUARED,
+}
+"""Kind of z and theta by the name of the loss."""
+
+CLASS_KINDS = {"CrossEntropyLoss": LOGISTIC, "MSELoss": SQUARED}
+"""Kind of nnt and stt by the name of the loss of classes."""
+
+CLASS_OUTPUTS = ("nnt", "stt")
+"""Outputs that tell a class, with targets of -1 (background) and 1 (signal)."""
+
+CUT_START = (3.0, 0.15)
+"""First b and c: a cut at 15 cm, blurred by 1 / exp(b), which is 5 cm."""
+
+STEEPNESS = {"tanh": 2.0}
+"""Of the logit over the pre-activation where it is not 1. So the output of tanh and
+of tanh/2 is 2p - 1, and that of a sigmoid p itself."""
+
+LEAK, SELU_SCALE, SELU_ALPHA = 0.01, 1.0507009873554805, 1.6732632423543772
+SATURATED = 1 - 2.0**-25
+"""Outputs beyond it, 1 in float32, count as this one: their logit is finite."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """An output and what is asked of it."""
+
+    output: str
+    kind: str
+    """One of `KINDS`."""
+    factor: float
+    """Of its loss in the whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """What a training minimises; hashable, without arrays."""
+
+    columns: tuple[Column, ...]
+    """One for each output of the network, in its order."""
+    activation: str = "tanh/2"
+    """Of the last layer; it relates logits to pre-activations."""
+    decision: float | None = None
+    """Factor of the cross-entropy of the decision by ``|z|``; None: there is none."""
+
+    @property
+    def n_outputs(self) -> int:
+        """Outputs of the network."""
+        return len(self.columns)
+
+    @property
+    def n_targets(self) -> int:
+        """Columns of targets and weights: the outputs, and the class of a decision."""
+        return len(self.columns) + (self.decision is not None)
+
+    @property
+    def steepness(self) -> float:
+        """Logit over pre-activation of a class."""
+        return STEEPNESS.get(self.activation, 1.0)
+
+    @property
+    def z_column(self) -> int:
+        """Number of the output that a decision is made by."""
+        return [column.output for column in self.columns].index("z")
+
+
+def objective_of(
+    outputs: Sequence[str],
+    activation: str,
+    loss: str = "MSELoss",
+    class_loss: str = "CrossEntropyLoss",
+    class_weight: float = 1.0,
+) -> Objective:
+    """Describe the loss of a network by the names of the configuration.
+
+    The factor of each of n outputs z and theta is 1 / n, that of each of m classes
+    `class_weight` / m, that of a decision `class_weight`.
+
+    Parameters
+    ----------
+    outputs : sequence of str
+        Such as ``("z", "theta", "nnt")``.
+    activation : str
+        Of the last layer.
+    loss : str
+        A key of `REGRESSION_KINDS`.
+    class_loss : str
+        A key of `CLASS_KINDS`.
+    class_weight : float
+        Weight of the classes beside z and theta.
+
+    Raises
+    ------
+    ConfigError
+        There is no such loss, or TriggerLoss has no output z or has class outputs.
+    """
+    for key, name, known in (
+        ("loss", loss, REGRESSION_KINDS),
+        ("class_loss", class_loss, CLASS_KINDS),
+    ):
+        if name not in known:
+            raise ConfigError(f"{key}: unknown {name!r}; {did_you_mean(name, known)}")
+    n_classes = sum(name in CLASS_OUTPUTS for name in outputs)
+    if loss == "TriggerLoss" and (n_classes or "z" not in outputs):
+        raise ConfigError(
+            "loss: TriggerLoss is for networks whose outputs are z, or z and theta; "
+            f"found {', '.join(outputs)}; use MSELoss with class outputs"
+        )
+    columns = tuple(
+        Column(name, CLASS_KINDS[class_loss], class_weight / n_classes)
+        if name in CLASS_OUTPUTS
+        else Column(name, REGRESSION_KINDS[loss], 1 / (len(outputs) - n_classes))
+        for name in outputs
+    )
+    return Objective(
+        columns, activation, class_weight if loss == "TriggerLoss" else None
+    )
+
+
+def activate(activation: str, pre: FloatArray) -> FloatArray:
+    """Output of an activation, by its name in the configuration."""
+    low, high = np.minimum(pre, 0), np.maximum(pre, 0)
+    by_name: dict[str, Callable[[], FloatArray]] = {
+        "tanh": lambda: np.tanh(pre),
+        "tanh/2": lambda: np.tanh(pre / 2),
+        "softsign": lambda: pre / (1 + np.abs(pre)),
+        "relu": lambda: high,
+        "sigmoid": lambda: (1 + np.tanh(pre / 2)) / 2,
+        "leaky_relu": lambda: high + LEAK * low,
+        "selu": lambda: SELU_SCALE * (high + SELU_ALPHA * np.expm1(low)),
+    }
+    return by_name[activation]()
+
+
+def slope_of(activation: str, output: FloatArray) -> FloatArray:
+    """Slope of an activation, by its output."""
+    by_name: dict[str, Callable[[], FloatArray]] = {
+        "tanh": lambda: 1 - output**2,
+        "tanh/2": lambda: (1 - output**2) / 2,
+        "softsign": lambda: (1 - np.abs(output)) ** 2,
+        "relu": lambda: np.where(output > 0, 1.0, 0.0),
+        "sigmoid": lambda: output * (1 - output),
+        "leaky_relu": lambda: np.where(output > 0, 1.0, LEAK),
+        "selu": lambda: np.where(
+            output > 0, SELU_SCALE, output + SELU_SCALE * SELU_ALPHA
+        ),
+    }
+    return by_name[activation]()
+
+
+def logits_of(objective: Objective, outputs: FloatArray) -> F64:
+    """Logits of classes from outputs, where the pre-activations are not at hand.
+
+    Outputs that are saturated in single precision have a logit of about 18. Of relu
+    it gives what passes, so that logits below 0 are 0.
+    """
+    y = np.asarray(outputs, np.float64)
+    bounded = np.clip(y, -SATURATED, SATURATED)
+    low, high = np.minimum(y, 0), np.maximum(y, 0)
+    by_name: dict[str, Callable[[], FloatArray]] = {
+        "tanh": lambda: 2 * np.arctanh(bounded),
+        "tanh/2": lambda: 2 * np.arctanh(bounded),
+        "softsign": lambda: bounded / (1 - np.abs(bounded)),
+        "relu": lambda: y,
+        "sigmoid": lambda: 2 * np.arctanh(np.clip(2 * y - 1, -SATURATED, SATURATED)),
+        "leaky_relu": lambda: high + low / LEAK,
+        "selu": lambda: (
+            high / SELU_SCALE
+            + np.log1p(np.maximum(low / (SELU_SCALE * SELU_ALPHA), -SATURATED))
+        ),
+    }
+    return np.asarray(by_name[objective.activation](), np.float64)
+
+
+def _cross_entropy(logits: F64, targets: F64) -> F64:
+    """Of targets from -1 to 1, ``2 p - 1``; free of overflow."""
+    share = (targets + 1) / 2
+    with np.errstate(invalid="ignore"):  # a target that does not count
+        return np.logaddexp(0, logits) - share * logits
+
+
+def _cross_entropy_slope(logits: F64, targets: F64) -> F64:
+    slope: F64 = (np.tanh(logits / 2) - targets) / 2
+    return slope
+
+
+def _decision_logits(
+    objective: Objective, outputs: F64, cut: tuple[float, float]
+) -> F64:
+    steepness, distance = np.exp(cut[0]), cut[1]
+    logits: F64 = steepness * (distance - np.abs(outputs[:, objective.z_column]))
+    return logits
+
+
+def losses(
+    objective: Objective,
+    outputs: FloatArray,
+    targets: FloatArray,
+    logits: FloatArray | None = None,
+    cut: tuple[float, float] = CUT_START,
+) -> F64:
+    """Loss of every row and column, without weights and factors.
+
+    Parameters
+    ----------
+    outputs : float array, shape (N, O)
+        Of the network, scaled.
+    targets : float array, shape (N, T)
+        T is `Objective.n_targets`.
+    logits : float array, shape (N, O), optional
+        Of classes; taken from the outputs without them.
+    cut : tuple
+        b and c of a decision.
+
+    Returns
+    -------
+    float64 array, shape (N, T)
+    """
+    y, t = np.asarray(outputs, np.float64), np.asarray(targets, np.float64)
+    told = logits_of(objective, y) if logits is None else np.asarray(logits, np.float64)
+    result = np.empty(t.shape)
+    for c, column in enumerate(objective.columns):
+        size = np.abs(y[:, c] - t[:, c])
+        if column.kind == SQUARED:
+            result[:, c] = size**2
+        elif column.kind == ABSOLUTE:
+            result[:, c] = size
+        elif column.kind == HUBER:
+            result[:, c] = np.where(size < 1, size**2 / 2, size - 0.5)
+        else:
+            result[:, c] = _cross_entropy(told[:, c], t[:, c])
+    if objective.decision is not None:
+        by_distance = _decision_logits(objective, y, cut)
+        result[:, -1] = _cross_entropy(by_distance, t[:, -1])
+    return result
+
+
+def _factors(
+    objective: Objective, weights: FloatArray | None, shape: tuple[int, ...]
+) -> F64:
+    """Weight of every row and column in the mean over rows, shape (N, T)."""
+    factors = [column.factor for column in objective.columns]
+    if objective.decision is not None:
+        factors.append(objective.decision)
+    rows: FloatArray = np.ones(shape) if weights is None else weights
+    result: F64 = np.asarray(rows, np.float64) * factors / max(shape[0], 1)
+    return result
+
+
+def value(
+    objective: Objective,
+    outputs: FloatArray,
+    targets: FloatArray,
+    weights: FloatArray | None = None,
+    logits: FloatArray | None = None,
+    cut: tuple[float, float] = CUT_START,
+) -> float:
+    """Loss of all rows as one batch; 0 without rows.
+
+    Parameters
+    ----------
+    weights : float array, shape (N, T), optional
+        All 1 without them.
+
+    Others as in `losses`.
+    """
+    rows = losses(objective, outputs, targets, logits, cut)
+    factors = _factors(objective, weights, rows.shape)
+    return float(_counted(rows, factors).sum())
+
+
+def gradient(
+    objective: Objective,
+    pre: FloatArray,
+    targets: FloatArray,
+    weights: FloatArray | None = None,
+    cut: tuple[float, float] = CUT_START,
+) -> tuple[F64, F64]:
+    """Gradient of `value` by the pre-activations, and by b and c of a decision.
+
+    Parameters
+    ----------
+    pre : float array, shape (N, O)
+        Of the last layer, before its activation.
+
+    Others as in `value`.
+
+    Returns
+    -------
+    float64 array, shape (N, O), and float64 array, shape (2,)
+    """
+    a, t = np.asarray(pre, np.float64), np.asarray(targets, np.float64)
+    y = np.asarray(activate(objective.activation, a), np.float64)
+    factors = _factors(objective, weights, t.shape)
+    slopes = np.empty(a.shape)
+    by_output = slope_of(objective.activation, y)
+    for c, column in enumerate(objective.columns):
+        e = y[:, c] - t[:, c]
+        if column.kind == SQUARED:
+            slopes[:, c] = 2 * e * by_output[:, c]
+        elif column.kind == ABSOLUTE:
+            slopes[:, c] = np.sign(e) * by_output[:, c]
+        elif column.kind == HUBER:
+            slopes[:, c] = np.clip(e, -1, 1) * by_output[:, c]
+        else:
+            k = objective.steepness
+            slopes[:, c] = k * _cross_entropy_slope(k * a[:, c], t[:, c])
+    slopes = _counted(slopes, factors[:, : a.shape[1]])
+    by_cut = np.zeros(2)
+    if objective.decision is not None:
+        told = _decision_logits(objective, y, cut)
+        d = _counted(_cross_entropy_slope(told, t[:, -1]), factors[:, -1])
+        z, steepness = objective.z_column, np.exp(cut[0])
+        slopes[:, z] -= d * steepness * np.sign(y[:, z]) * by_output[:, z]
+        by_cut[:] = np.sum(d * told), np.sum(d) * steepness
+    return slopes, by_cut
+
+
+def _counted(values: F64, factors: F64) -> F64:
+    """Multiply; what does not count may be anything, even not a number."""
+    return np.multiply(values, factors, where=factors != 0, out=np.zeros(values.shape))
