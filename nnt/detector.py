@@ -276,12 +276,15 @@ def theta_to_deg(theta_scaled: T) -> T:
     return _unscale(theta_scaled, THETA_RANGE_DEG)
 
 
-# ``CDCTriggerMLP::scaleTarget`` and ``unscaleTarget`` of basf2.
+# ``CDCTriggerMLP::scaleTarget`` and ``unscaleTarget`` of basf2. Values that are
+# not finite, such as those of a network that diverged, stay so without a warning.
+@np.errstate(all="ignore")
 def _scale(value: T, limits: tuple[float, float]) -> T:
     lower, upper = limits
     return 2 * (value - lower) / (upper - lower) - 1
 
 
+@np.errstate(all="ignore")
 def _unscale(value: T, limits: tuple[float, float]) -> T:
     lower, upper = limits
     return (value + 1) * (upper - lower) / 2 + lower

@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from nnt import metrics
-from nnt.detector import scale_theta, scale_z
+from nnt.detector import scale_theta, scale_z, theta_to_deg, z_to_cm
 from nnt.errors import ConfigError
 from nnt.metrics import Predictions
 from nnt.tracks import Tracks, read_tracks
@@ -59,6 +59,77 @@ def smeared(n: int = 2000) -> Predictions:
     rng = np.random.default_rng(1)
     z_reco = rng.choice([0.3, 1.0, 40.0], n) * rng.normal(size=n)
     return predicted(z_reco, z_reco + rng.normal(0, 5, n))
+
+
+def everything_about(z_reco_cm: F32, z_cm: F32) -> None:
+    """Call every function that takes outputs of a network."""
+    n = len(z_cm)
+    theta_deg = np.full(n, 90, dtype=np.float32)
+    rows = dataclasses.replace(
+        predicted(z_reco_cm, z_cm, z_cm, z_cm),
+        theta_reference_deg=z_cm,
+        event=np.arange(n) // 2,
+        expert=np.arange(n) % 2,
+        pt_gev=np.ones(n, dtype=np.float32),
+        phi_deg=theta_deg,
+        n_tracks=np.full(n, 2),
+    )
+    figures = metrics.summary(rows)
+    metrics.portrait(rows)
+    metrics.in_bins(rows, z_cm, z_cm)
+    metrics.efficiency_in_bins(rows, z_cm)
+    metrics.figure_errors(rows, z_cm, z_cm, {"all": figures}, {"loss": z_cm})
+    metrics.residuals_in_bins(theta_deg, z_cm, np.linspace(-100, 100, 11))
+    metrics.cut_at_efficiency_cm(z_cm, 0.96)
+    metrics.rejection_at_efficiency(z_cm, z_cm, [0.5, 1.0])
+    metrics.roc_area(z_cm, z_cm)
+    metrics.shares_beyond(z_cm, z_cm, 15.0, [15.0])
+    metrics.pt_from_crossing_angles(np.repeat(z_cm[:, None], 27, axis=1))
+    scaled = np.stack([z_cm, z_cm], axis=1)
+    for name in metrics.LOSSES:
+        metrics.loss_of_rows(name, scaled, np.zeros_like(scaled))
+    for convert in (scale_z, scale_theta, z_to_cm, theta_to_deg):
+        convert(z_cm)
+
+
+@pytest.mark.parametrize("every", [1, 2, 37])
+@pytest.mark.parametrize(
+    "values",
+    [
+        [np.inf],
+        [-np.inf],
+        [np.nan],
+        [np.inf, -np.inf],
+        [np.inf, np.nan, -np.inf],
+        [1e38],
+        [3e38, -3e38],
+    ],
+    ids=str,
+)
+def test_outputs_of_any_value_are_judged_without_a_warning(
+    values: list[float], every: int
+) -> None:
+    rows = smeared(400)
+    z_cm = rows.z_cm.copy()
+    z_cm[::every] = np.resize(values, len(z_cm[::every]))
+    everything_about(rows.z_reco_cm, z_cm)
+    scaled = np.stack([z_cm, z_cm], axis=1)
+    loss = metrics.loss("MSELoss", scaled, np.zeros_like(scaled))
+    finite = bool(np.isfinite(z_cm).all())
+    assert (math.isfinite(loss), math.isfinite(metrics.std(z_cm))) == (finite, finite)
+
+
+@settings(max_examples=20)
+@given(arrays(np.float32, st.integers(1, 60), elements=st.floats(width=32)))
+def test_any_floats_are_judged_without_a_warning(z_cm: F32) -> None:
+    everything_about(np.linspace(-50, 50, len(z_cm), dtype=np.float32), z_cm)
+
+
+def test_an_output_that_is_not_a_number_does_not_hide_the_event() -> None:
+    rows = dataclasses.replace(
+        predicted([0.5, 0.5], [np.nan, 3.0]), event=np.zeros(2, dtype=np.int64)
+    )
+    assert metrics.event_decision(rows, rows.z_cm).distance_cm == [3.0]
 
 
 @pytest.mark.parametrize("name", sorted(metrics.LOSSES))

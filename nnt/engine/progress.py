@@ -290,6 +290,7 @@ class Progress:
         )
 
 
+@np.errstate(all="ignore")
 def _metrics(output: F32, target: F32, loss_name: str) -> Metrics:
     residual_cm = (output[:, 0] - target[:, 0]) * CM_PER_UNIT
     return {

@@ -35,6 +35,7 @@ class CoreFit:
     """Rows in the core."""
 
 
+@np.errstate(all="ignore")
 def core_fit(values: FloatArray) -> CoreFit | None:
     """Fit a normal distribution to the core of a distribution with tails.
 
@@ -67,6 +68,10 @@ def core_fit(values: FloatArray) -> CoreFit | None:
         return None
     n_bins = int(2 * REACH * BINS_PER_WIDTH)
     limits = (float(centre) - REACH * width, float(centre) + REACH * width)
+    bins = np.linspace(*limits, n_bins + 1, dtype=values.dtype)
+    # Too wide for the type of the values, or too narrow.
+    if not np.isfinite(bins).all() or not (bins[:-1] < bins[1:]).all():
+        return None
     counts, edges = np.histogram(values, n_bins, limits)
     return _repeated(
         counts.astype(np.float64), edges, float(centre), width, len(values)

@@ -109,7 +109,8 @@ def event_decision(predicted: Predictions, z_cm: FloatArray) -> Decision:
     n_events = int(predicted.event.max(initial=-1)) + 1
     size = np.abs(predicted.z_reco_cm)
     nearest = np.full(n_events, np.inf, dtype=z_cm.dtype)
-    np.minimum.at(nearest, predicted.event, np.abs(z_cm))
+    # No cut keeps NaN, nor does it hide the other tracks of its event.
+    np.fmin.at(nearest, predicted.event, np.abs(z_cm))
     present, signal, background = np.zeros((3, n_events), dtype=np.bool_)
     present[predicted.event] = True
     signal[predicted.event[size < SIGNAL_Z_CM]] = True
@@ -144,6 +145,7 @@ def single_track_decision(
     )
 
 
+@np.errstate(all="ignore")
 def decision_figures(prefix: str, decision: Decision) -> dict[str, float]:
     """Efficiency, rejection and working points; what cannot be told is left out.
 

@@ -14,6 +14,7 @@ from nnt.types import FloatArray
 __all__ = ["network_figures", "summary"]
 
 
+@np.errstate(all="ignore")
 def summary(predicted: Predictions) -> dict[str, float]:
     """Figures of a network under the names of the tracked metrics.
 
@@ -30,6 +31,7 @@ def summary(predicted: Predictions) -> dict[str, float]:
     return figures
 
 
+@np.errstate(all="ignore")
 def network_figures(predicted: Predictions) -> dict[str, float]:
     """Figures of the network alone, as in `summary`."""
     if not len(predicted):

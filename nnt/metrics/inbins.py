@@ -67,6 +67,7 @@ def values_at(predicted: Predictions) -> dict[str, FloatArray]:
     return {name: values for name, values in told.items() if values is not None}
 
 
+@np.errstate(all="ignore")
 def in_bins(
     predicted: Predictions, z_cm: FloatArray, theta_deg: FloatArray | None
 ) -> dict[str, BinnedResiduals]:
@@ -94,6 +95,7 @@ def in_bins(
     }
 
 
+@np.errstate(all="ignore")
 def efficiency_in_bins(
     predicted: Predictions, z_cm: FloatArray, cut_cm: float | None = None
 ) -> dict[str, Shares]:

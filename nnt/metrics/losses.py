@@ -34,6 +34,7 @@ LOSSES: dict[str, Callable[[FloatArray], FloatArray]] = {
 """By their names in PyTorch; Huber and smooth L1 agree at their default width 1."""
 
 
+@np.errstate(all="ignore")
 def loss(name: str, output: FloatArray, target: FloatArray) -> float:
     """Mean loss over rows and outputs, in network units.
 
@@ -45,6 +46,7 @@ def loss(name: str, output: FloatArray, target: FloatArray) -> float:
     return float(np.mean(_function(name)(output - target)))
 
 
+@np.errstate(all="ignore")
 def loss_of_rows(name: str, output: FloatArray, target: FloatArray) -> FloatArray:
     """Mean loss over the outputs of each row, in network units.
 

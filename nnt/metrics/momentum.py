@@ -29,6 +29,7 @@ def pt_gev(tracks: Tracks) -> F32:
     return pt_from_crossing_angles(tracks.inputs) if told is None else told
 
 
+@np.errstate(all="ignore")
 def pt_from_crossing_angles(inputs: F32) -> F32:
     """Take the transverse momentum from the crossing angles among the inputs.
 
@@ -92,6 +93,7 @@ def charge_sign(inputs: F32) -> F32:
     return sign
 
 
+@np.errstate(all="ignore")
 def momentum_gev(pt_gev: npt.ArrayLike, theta_deg: npt.ArrayLike) -> F32:
     """Momentum from its transverse part and the polar angle, ``pt / sin(theta)``.
 

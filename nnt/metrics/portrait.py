@@ -64,6 +64,7 @@ class Portrait:
     """The same of tracks below z = -D."""
 
 
+@np.errstate(all="ignore")
 def portrait(predicted: Predictions) -> Portrait:
     """Compute the curves of a network."""
     z_cm, z_reco_cm = predicted.z_cm, predicted.z_reco_cm

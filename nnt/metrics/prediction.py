@@ -46,6 +46,7 @@ class Predictions:
         return replace(self, **there)
 
 
+@np.errstate(all="ignore")
 def predictions(
     tracks: Tracks,
     output_scaled: FloatArray,

@@ -38,7 +38,8 @@ class _Bins:
     def numbers(self, values: FloatArray, chosen: npt.NDArray[np.bool_] | None) -> I32:
         """Bin of each value; -1 where not chosen."""
         scaled = (values - values.dtype.type(self.lower)) / self.width
-        number = np.clip(scaled, 0, self.n).astype(np.int32)
+        beyond = np.nan_to_num(scaled, nan=self.n)
+        number = np.clip(beyond, 0, self.n).astype(np.int32)
         if chosen is not None:
             number[~chosen] = -1
         return number
@@ -61,6 +62,7 @@ COARSER, FEW_ROWS = 4, 1_000_000
 """Tables with fewer rows have larger errors, which wider bins leave as they are."""
 
 
+@np.errstate(all="ignore")
 def figure_replicas(
     predicted: Predictions,
     z_cm: FloatArray,

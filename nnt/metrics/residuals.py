@@ -25,11 +25,13 @@ __all__ = [
 ]
 
 
+@np.errstate(all="ignore")
 def std(values: FloatArray) -> float:
     """Standard deviation; 0 for a single value."""
     return float(np.std(values, dtype=np.float64))
 
 
+@np.errstate(all="ignore")
 def trimmed_std(values: FloatArray, cut: float = 0.05) -> float:
     """Compute the standard deviation without the outer shares on either side.
 
@@ -50,6 +52,7 @@ def trimmed_std(values: FloatArray, cut: float = 0.05) -> float:
     return std(inner[:n_inner])
 
 
+@np.errstate(all="ignore")
 def half_width_68(values: FloatArray) -> float:
     """Half the distance that holds the central 68.27 % of the values."""
     lower, upper = np.quantile(values, [0.15865, 0.84135])
@@ -91,6 +94,7 @@ class BinnedResiduals:
         }
 
 
+@np.errstate(all="ignore")
 def residuals_in_bins(
     residual: FloatArray, at: FloatArray, edges: npt.ArrayLike
 ) -> BinnedResiduals:

@@ -56,6 +56,7 @@ def passing_share(z_cm: FloatArray, cut_cm: float) -> float:
     return float(np.mean(np.abs(z_cm) < cut_cm))
 
 
+@np.errstate(all="ignore")
 def cut_at_efficiency_cm(z_signal_cm: FloatArray, efficiency: float) -> float:
     """Smallest cut that keeps this share of the tracks given."""
     size = np.abs(z_signal_cm)
@@ -64,6 +65,7 @@ def cut_at_efficiency_cm(z_signal_cm: FloatArray, efficiency: float) -> float:
     return float(np.nextafter(np.partition(size, index)[index], np.float32(np.inf)))
 
 
+@np.errstate(all="ignore")
 def rejection_at_efficiency(
     z_signal_cm: FloatArray, z_background_cm: FloatArray, efficiencies: npt.ArrayLike
 ) -> npt.NDArray[np.float64]:

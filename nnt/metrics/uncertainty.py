@@ -33,6 +33,7 @@ def sample_sizes(
     return sizes
 
 
+@np.errstate(all="ignore")
 def figure_errors(
     predicted: Predictions,
     z_cm: FloatArray,
