@@ -450,3 +450,67 @@ def test_a_run_of_another_version_is_named_with_the_remedy(
         nnt.compare([trained.run_id, run.run_id], log_to_store=False)
     assert f"run {run.run_id} (old)" in str(told.value)
     assert "\nconfig.yaml: epocs: unknown key" in str(told.value)
+
+
+@pytest.fixture(scope="module")
+def compared(
+    place: Path, trained: TrainingResult, only_z: TrainingResult
+) -> dict[str, TrainingResult]:
+    """Trainings that compare with networks of both outputs, and of z only."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.setenv("NNT_CACHE_DIR", str(place / "cache"))
+        small = {**SMALL, "experts": [3], "epochs": 1}
+        return {
+            name: nnt.train(
+                nnt.load_config(name, overrides={**small, "compare_to": other.run_id})
+            )
+            for name, other in (
+                ("baseline_v2", trained),
+                ("baseline_v1_only_z", only_z),
+            )
+        }
+
+
+BOTH = pytest.mark.parametrize("name", ["baseline_v2", "baseline_v1_only_z"])
+
+
+@BOTH
+def test_a_reference_of_another_run_leaves_the_rows_as_they_are(
+    compared: dict[str, TrainingResult], trained: TrainingResult, name: str
+) -> None:
+    run, plain = open_run(compared[name].run_id), open_run(trained.run_id)
+    assert run.tags["data.digest"] == plain.tags["data.digest"]
+    found = json.loads(run.read_text("summary.json"))["data"]
+    assert found == json.loads(plain.read_text("summary.json"))["data"]
+    again = nnt.evaluate(run.run_id, log_to_run=False)
+    assert again.label == "test"
+    assert again.filtered["all"] == compared[name].test
+
+
+@BOTH
+def test_predictions_keep_the_columns_of_the_input(
+    compared: dict[str, TrainingResult], tmp_path: Path, name: str
+) -> None:
+    path = open_run(compared[name].run_id).download("predictions/test.csv.gz", tmp_path)
+    test = load_split(nnt.load_config("baseline_v2", overrides=SMALL), "test")
+    expected = test[test.expert == 3].columns()
+    found = nnt.read_tracks(path).columns()
+    for column, values in expected.items():
+        np.testing.assert_array_equal(found[column], values)
+
+
+@BOTH
+def test_figures_of_theta_are_those_of_networks_that_have_it(
+    compared: dict[str, TrainingResult], name: str
+) -> None:
+    run = compared[name].run_id
+    result = nnt.evaluate(run, fixed_point=True, log_to_run=False)
+    assert result.fixed_point is not None
+    figures = {**result.filtered["all"], **result.fixed_point.filtered["all"]}
+    theta = {f for f in figures if f.startswith(("theta_", "stt_"))}
+    has_theta = name == "baseline_v2"
+    assert bool(theta) == has_theta
+    kinds = {f.rpartition("_")[2] for f in theta}
+    assert ({"reference", "float"} <= kinds) == has_theta

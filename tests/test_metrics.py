@@ -260,7 +260,7 @@ def test_a_network_of_z_only_has_no_theta() -> None:
 def test_predictions_are_in_cm_and_degrees(width: int) -> None:
     targets = np.array([[scale_z(10.0), scale_theta(60.0)]], dtype=np.float32)
     tracks = Tracks(make_ids({"Event": [7]}, 1), np.zeros((1, 27), np.float32), targets)
-    view = metrics.predictions(tracks, targets[:, :width] * 0)
+    view = metrics.predictions(tracks, targets[:, :width] * 0, tracks.reference)
     assert view.z_reco_cm == pytest.approx(10, abs=1e-4)
     assert view.theta_reco_deg == pytest.approx(60, abs=1e-4)
     assert view.z_cm == pytest.approx(0)

@@ -63,8 +63,8 @@ def details(judged: Judged, figures: Figures) -> Details:
         )
     targets = judged.tracks.targets[rows]
     outputs = {"": judged.output[rows]}
-    if judged.tracks.reference is not None:
-        outputs["_reference"] = judged.tracks.reference[rows]
+    if judged.reference is not None:
+        outputs["_reference"] = judged.reference[rows]
     n_outputs = judged.output.shape[1]
     errors: Figures = {scope: {} for scope in figures}
     replicas: dict[str, Replicas] = {}

@@ -152,13 +152,14 @@ def judge(subject: Subject, rows: Rows) -> Judged:
     DataError
         The networks serve none of the rows.
     """
-    tracks = subject.with_reference(rows.tracks)
+    tracks = rows.tracks
     judged = Judged(
         tracks,
         subject.kept(tracks),
         subject.networks,
         subject.loss,
         subject.own_losses,
+        subject.reference(tracks),
     )
     if not len(judged.tracks):
         raise DataError(

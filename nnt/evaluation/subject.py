@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import tempfile
 from dataclasses import dataclass
@@ -16,8 +15,9 @@ from nnt.errors import ConfigError, NNTError
 from nnt.networks import Networks
 from nnt.tracking import StoredRun, open_run
 from nnt.tracks import Tracks
-from nnt.training.data import kept_rows, own_losses, with_reference
+from nnt.training.data import kept_rows, own_losses, reference_outputs
 from nnt.training.sources import WEIGHTS_FILE, load_weights, reference_networks
+from nnt.types import F32
 from nnt.weights import read_weights
 
 __all__ = ["Subject", "load_networks", "open_subject"]
@@ -57,18 +57,22 @@ class Subject:
             return np.ones(len(tracks), dtype=np.bool_)
         return kept_rows(self.config, tracks)
 
-    def with_reference(self, tracks: Tracks) -> Tracks:
-        """Let the run of `compare_to` predict, in place of the data taking's."""
-        if self.config is None or self.config.compare_to is None:
-            return tracks
+    def reference(self, tracks: Tracks) -> F32 | None:
+        """Outputs to compare with: of the run of `compare_to`, or else of the data.
+
+        Returns
+        -------
+        float32 array, shape (N, 1) or (N, 2), or None
+        """
+        if self.config is None:
+            return tracks.reference
         try:
             networks = reference_networks(self.config)
         except NNTError as err:
             log.warning("no reference: compare_to cannot be loaded any more: %s", err)
-            return dataclasses.replace(tracks, reference=None)
-        if networks is None:
-            return tracks
-        return with_reference(tracks, networks, self.config.out_size)
+            return None
+        experts = self.networks.experts
+        return reference_outputs(tracks, networks, self.config.out_size, experts)
 
 
 def open_subject(text: str) -> Subject:

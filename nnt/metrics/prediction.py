@@ -61,9 +61,9 @@ def predictions(
     output_scaled : float array, shape (N, 1) or (N, 2)
         In network units.
     reference_scaled : float array, shape (N, 1) or (N, 2), optional
-        Outputs to compare with; those of the network that ran, if not given.
+        Outputs to compare with.
     """
-    reference = tracks.reference if reference_scaled is None else reference_scaled
+    reference = reference_scaled
     return Predictions(
         z_reco_cm=z_to_cm(tracks.targets[:, 0]),
         theta_reco_deg=theta_to_deg(tracks.targets[:, 1]),

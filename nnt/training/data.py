@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from nnt.errors import ConfigError
 from nnt.networks import Networks
 from nnt.progress import show_progress
 from nnt.tracks import Tracks, read_tracks, split_by_event
-from nnt.types import BoolArray
+from nnt.types import F32, BoolArray
 
 __all__ = [
     "SPLITS",
@@ -26,8 +25,9 @@ __all__ = [
     "load_split",
     "load_splits",
     "own_losses",
+    "reference_outputs",
+    "served_rows",
     "splits_digest",
-    "with_reference",
 ]
 
 log = logging.getLogger(__name__)
@@ -99,24 +99,46 @@ def splits_digest(splits: Mapping[str, Tracks]) -> str:
     return hashlib.sha256(joined.encode()).hexdigest()
 
 
-def with_reference(tracks: Tracks, networks: Networks, out_size: int) -> Tracks:
-    """Let other networks predict the rows, in place of those of the data taking.
+def reference_outputs(
+    tracks: Tracks, networks: Networks | None, out_size: int, experts: Iterable[int]
+) -> F32 | None:
+    """Outputs of the networks to compare with, or else of those in the data.
+
+    The table itself stays as the files hold it.
+
+    Parameters
+    ----------
+    tracks : Tracks
+        N rows.
+    networks : Networks, optional
+        Other networks to compare with.
+    out_size : int
+        1: z only; 2: z and theta.
+    experts : iterable of int
+        Those that are compared; other rows are not predicted, and become NaN.
+
+    Returns
+    -------
+    float32 array, shape (N, 1) or (N, 2), or None
+        In network units; None where there is nothing to compare with.
 
     Raises
     ------
     ConfigError
         The other networks predict less than the networks to be trained.
     """
-    output = networks.predict(tracks)
-    if output.shape[1] < out_size:
+    if networks is None:
+        return tracks.reference
+    if networks.out_size < out_size:
         raise ConfigError(
-            f"compare_to: the networks there predict {output.shape[1]} value(s) a "
+            f"compare_to: the networks there predict {networks.out_size} value(s) a "
             f"track, this configuration {out_size} (out_size); compare with a run "
             "of the same out_size"
         )
-    padded = np.zeros((len(tracks), 2), dtype=np.float32)
-    padded[:, : output.shape[1]] = output
-    return dataclasses.replace(tracks, reference=padded)
+    rows = served_rows(tracks, experts)
+    output = np.full((len(tracks), networks.out_size), np.nan, dtype=np.float32)
+    output[rows] = networks.predict(tracks[rows])
+    return output
 
 
 def expert_mask(tracks: Tracks, expert: int) -> BoolArray:
@@ -125,6 +147,14 @@ def expert_mask(tracks: Tracks, expert: int) -> BoolArray:
         return np.ones(len(tracks), dtype=np.bool_)
     mask: BoolArray = tracks.expert == expert
     return mask
+
+
+def served_rows(tracks: Tracks, experts: Iterable[int]) -> BoolArray:
+    """Rows that one of the experts serves."""
+    served = np.zeros(len(tracks), dtype=np.bool_)
+    for expert in experts:
+        served |= expert_mask(tracks, expert)
+    return served
 
 
 def kept_rows(config: Config, tracks: Tracks) -> BoolArray:
@@ -169,7 +199,9 @@ def expert_splits(
     }
 
 
-def expert_data(train: Tracks, val: Tracks, out_size: int) -> ExpertData:
+def expert_data(
+    train: Tracks, val: Tracks, out_size: int, reference_val: F32 | None = None
+) -> ExpertData:
     """Put the rows of one expert into the form that the engine takes.
 
     Parameters
@@ -178,8 +210,10 @@ def expert_data(train: Tracks, val: Tracks, out_size: int) -> ExpertData:
         Rows to train on and to be judged by.
     out_size : int
         1: z only; 2: z and theta.
+    reference_val : float32 array, shape (M, out_size) or wider, optional
+        What another network predicts for the rows of `val`.
     """
-    reference = None if val.reference is None else val.reference[:, :out_size]
+    reference = None if reference_val is None else reference_val[:, :out_size]
     return ExpertData(
         x_train=np.ascontiguousarray(train.inputs),
         y_train=np.ascontiguousarray(train.targets[:, :out_size]),

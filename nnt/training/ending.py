@@ -179,7 +179,9 @@ class Ending:
         self._check_stop()
         tracks = self.prepared.splits[split]
         kept = kept_rows(self.config, tracks)
-        return Judged(tracks, kept, networks, self.config.loss, own_losses(self.config))
+        reference = self.prepared.references[split]
+        losses = own_losses(self.config)
+        return Judged(tracks, kept, networks, self.config.loss, losses, reference)
 
     def _log_expert(self, expert: int, judged: Mapping[str, Judged]) -> ExpertResult:
         if expert not in self.fits:

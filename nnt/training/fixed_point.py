@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -43,11 +42,9 @@ class JudgedFixedPoint:
 
     def __init__(self, floats: Judged, networks: FixedPointNetworks) -> None:
         # Plots show the float network where they show a reference else.
-        beside = np.zeros((len(floats.tracks), 2), dtype=np.float32)
-        beside[:, : floats.output.shape[1]] = floats.output
-        tracks = dataclasses.replace(floats.tracks, reference=beside)
+        tracks = floats.tracks
         self.judged = Judged(
-            tracks, floats.kept, networks, floats.loss, floats.own_losses
+            tracks, floats.kept, networks, floats.loss, floats.own_losses, floats.output
         )
         self.networks = networks
         self.difference_scaled: F64 = self.judged.output.astype(np.float64)

@@ -9,9 +9,9 @@ from nnt import __version__
 from nnt.config import Config
 from nnt.provenance import CodeState, code_state
 from nnt.tracks import Tracks
-from nnt.training.data import load_splits, splits_digest, with_reference
+from nnt.training.data import load_splits, reference_outputs, splits_digest
 from nnt.training.sources import initial_states, reference_networks
-from nnt.types import BoolArray
+from nnt.types import F32, BoolArray
 from nnt.weights import State
 
 __all__ = ["Prepared", "prepare"]
@@ -27,6 +27,9 @@ class Prepared:
 
     config: Config
     splits: dict[str, Tracks]
+    """As the files hold them, whatever the networks are compared with."""
+    references: dict[str, F32 | None]
+    """Outputs to compare with, shape (N, 1) or (N, 2), for the rows of each split."""
     initial: dict[int, State]
     code: CodeState
     digest: str
@@ -66,16 +69,16 @@ def prepare(config: Config) -> Prepared:
     reference = reference_networks(config)
     splits = load_splits(config)
     digest = splits_digest(splits)
-    if reference is not None:
-        splits = {
-            split: with_reference(tracks, reference, config.out_size)
-            for split, tracks in splits.items()
-        }
-    elif all(tracks.reference is None for tracks in splits.values()):
+    references = {
+        split: reference_outputs(tracks, reference, config.out_size, config.experts)
+        for split, tracks in splits.items()
+    }
+    if all(output is None for output in references.values()):
         log.info("the data hold no outputs of a reference network: none is compared")
     return Prepared(
         config=config,
         splits=splits,
+        references=references,
         initial=initial,
         code=code_state(),
         digest=digest,

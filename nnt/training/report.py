@@ -17,9 +17,9 @@ from nnt.provenance import CodeState
 from nnt.sampling import BucketSampler, generator
 from nnt.tracking import Run
 from nnt.tracks import Tracks, write_tracks
-from nnt.training.data import expert_mask
+from nnt.training.data import expert_mask, served_rows
 from nnt.training.result import ExpertResult
-from nnt.types import BoolArray
+from nnt.types import F32, BoolArray
 
 __all__ = [
     "Judged",
@@ -46,6 +46,8 @@ class Judged:
         Name of the loss over the rows of all experts.
     own_losses : mapping of int to str, optional
         That of each expert, where it is another one.
+    reference : float32 array, shape (N, 1) or (N, 2), optional
+        Outputs of the networks to compare with, in network units.
     """
 
     def __init__(
@@ -55,16 +57,18 @@ class Judged:
         networks: Networks | FixedPointNetworks,
         loss: str,
         own_losses: Mapping[int, str] | None = None,
+        reference: F32 | None = None,
     ) -> None:
-        served = np.zeros(len(tracks), dtype=np.bool_)
-        for expert in networks.experts:
-            served |= expert_mask(tracks, expert)
+        served = served_rows(tracks, networks.experts)
         self.tracks = tracks if served.all() else tracks[served]
         self.kept = kept[served]
+        self.reference = None if reference is None else reference[served]
         self.output = networks.predict(self.tracks)
         self.loss = loss
         self.own_losses = dict(own_losses or {})
-        self._predictions = metrics.predictions(self.tracks, self.output)
+        self._predictions = metrics.predictions(
+            self.tracks, self.output, self.reference
+        )
         self._metrics: dict[tuple[int | None, bool], dict[str, float]] = {}
 
     def rows(self, expert: int | None, *, filtered: bool = True) -> BoolArray:
@@ -94,8 +98,8 @@ class Judged:
         targets = self.tracks.targets[rows, : output.shape[1]]
         name = self.loss if expert is None else self.own_losses.get(expert, self.loss)
         result = {"loss": metrics.loss(name, output, targets)}
-        if self.tracks.reference is not None:
-            reference = self.tracks.reference[rows, : output.shape[1]]
+        if self.reference is not None:
+            reference = self.reference[rows, : output.shape[1]]
             result["loss_reference"] = metrics.loss(name, reference, targets)
             if result["loss_reference"] > 0:
                 result["loss_vs_reference"] = result["loss"] / result["loss_reference"]

@@ -22,7 +22,7 @@ from nnt.files import is_full
 from nnt.progress import show_progress
 from nnt.tracking import MlflowTracker, Outcome, Run, Tracker
 from nnt.training.counter import EpochCounter
-from nnt.training.data import SPLITS, expert_data, expert_splits
+from nnt.training.data import SPLITS, expert_data, expert_mask, expert_splits
 from nnt.training.ending import JUDGED_SPLITS, Ending, StoppedError
 from nnt.training.expert import ExpertLog, LogFile, train_expert
 from nnt.training.painter import Painter
@@ -31,6 +31,7 @@ from nnt.training.prepare import Prepared, prepare
 from nnt.training.report import log_sampling
 from nnt.training.result import ExpertResult, TrainingResult
 from nnt.training.resume import Earlier, find_earlier, tell_interrupted
+from nnt.types import F32
 
 __all__ = ["train"]
 
@@ -307,14 +308,15 @@ class _Training:
             if output is None:
                 return
             if own.plot_every and epoch.number % own.plot_every == 0:
-                show = partial(metrics.predictions, val, output)
+                show = partial(metrics.predictions, val, output, reference)
                 self.painter.offer(child, epoch.number, show)
 
         with ExpertLog(path, current_thread().name):
             try:
                 splits = expert_splits(self.prepared.splits, self.kept[expert], expert)
                 val = splits["val"]
-                data = expert_data(splits["train"], val, own.out_size)
+                reference = self._reference_of(expert, "val")
+                data = expert_data(splits["train"], val, own.out_size, reference)
                 if own.dist is not None:
                     log_sampling(child, data, own, expert)
                 result = train_expert(
@@ -338,6 +340,13 @@ class _Training:
             done.finish(expert)
         child.log_file(path, "logs")
         return result
+
+    def _reference_of(self, expert: int, split: str) -> F32 | None:
+        whole = self.prepared.references[split]
+        if whole is None:
+            return None
+        tracks, kept = self.prepared.splits[split], self.kept[expert][split]
+        return whole[kept & expert_mask(tracks, expert)]
 
     def _finish(
         self, experts: dict[int, ExpertResult], figures: dict[str, dict[str, float]]
