@@ -143,6 +143,48 @@ def test_momentum_comes_back_from_crossing_angles(
     assert metrics.pt_from_crossing_angles(-inputs) == pytest.approx(pt_gev, rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("superlayers", "pt_gev"),
+    [
+        ({}, math.nan),
+        ({0: (0.5, 0, 0)}, math.inf),
+        ({0: (0, -1, 0)}, math.inf),
+        ({sl: (0.1, 0.2, 0) for sl in range(9)}, math.inf),
+        # Two superlayers tell a curvature, two that there is none: the lower.
+        ({0: (0.1, 1, 0), 1: (0, 1, 0), 2: (0, 1, 0.1), 3: (0, 1, 0.1)}, math.inf),
+        ({0: (0.1, 1, 0), 2: (0, 1, 0.1), 4: (0, 1, 0.1)}, "finite"),
+    ],
+)
+def test_a_crossing_angle_of_zero_is_no_missing_superlayer(
+    superlayers: dict[int, tuple[float, float, float]], pt_gev: float | str
+) -> None:
+    inputs = np.zeros((1, 27), np.float32)
+    for number, values in superlayers.items():
+        inputs[0, 3 * number : 3 * number + 3] = values
+    found = float(metrics.pt_from_crossing_angles(inputs)[0])
+    if pt_gev == "finite":
+        assert 0 < found < math.inf
+    else:
+        assert found == pytest.approx(pt_gev, nan_ok=True)
+
+
+def test_the_stiffest_tracks_count_and_unknown_momentum_does_not() -> None:
+    theta_deg = np.full(6, 90, np.float32)
+    view = dataclasses.replace(
+        rows(),
+        z_reco_cm=np.array([0, 0, 0, 50, 50, 50], np.float32),
+        z_cm=np.array([0, 0, 0, 2, 2, 2], np.float32),
+        theta_deg=theta_deg,
+        theta_reco_deg=theta_deg,
+        event=np.arange(6),
+    )
+    pt_gev = np.array([np.inf, np.nan, 1, np.inf, np.nan, 1], np.float32)
+    found = metrics.single_track_decision(view, view.z_cm, theta_deg, pt_gev)
+    assert found.signal.tolist() == [True, False, True, False, False, False]
+    assert found.background.tolist() == [False, False, False, True, False, True]
+    assert np.isfinite(found.distance_cm[[0, 2, 3, 5]]).all()
+
+
 def test_momentum_without_a_hit_is_not_told() -> None:
     assert np.isnan(
         metrics.pt_from_crossing_angles(np.zeros((2, 27), np.float32))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Callable
@@ -16,6 +17,9 @@ import nnt
 from nnt.cli import main
 from nnt.errors import ConfigError, DataError, TrackingError
 from nnt.evaluation import evaluate
+from nnt.evaluation.rows import rows_for
+from nnt.evaluation.seen import shares_trained_on
+from nnt.evaluation.subject import open_subject
 from nnt.plots import registry
 from nnt.tracking import MlflowTracker, open_run, register
 from nnt.tracks import Tracks, write_tracks
@@ -514,3 +518,27 @@ def test_figures_of_theta_are_those_of_networks_that_have_it(
     assert bool(theta) == has_theta
     kinds = {f.rpartition("_")[2] for f in theta}
     assert ({"reference", "float"} <= kinds) == has_theta
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "share"),
+    [("abc", "abc", 1.0), ("ab", "c", 0.0), ("ab", "bc", 0.5)],
+)
+def test_rows_of_files_that_two_splits_name_are_found(
+    tmp_path: Path,
+    make_tracks: MakeTracks,
+    trained: TrainingResult,
+    train: str,
+    test: str,
+    share: float,
+) -> None:
+    paths = {name: str(tmp_path / f"{name}.gz") for name in "abcd"}
+    for seed, path in enumerate(paths.values()):
+        write_tracks(make_tracks(60, seed=seed, experts=(0, 3)), path)
+    splits = {"train": train, "val": "d", "test": test}
+    files = {split: [paths[name] for name in names] for split, names in splits.items()}
+    data = {"files": files, "simulate": None, "split": None}
+    config = nnt.load_config("baseline_v2", overrides={**SMALL, "data": data})
+    own = dataclasses.replace(open_subject(trained.run_id), config=config, run=None)
+    rows = rows_for(own, [], "test")
+    assert shares_trained_on([own], rows, rows.tracks) == [pytest.approx(share)]

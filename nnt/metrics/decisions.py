@@ -132,15 +132,17 @@ def single_track_decision(
     The trigger takes the momentum from the transverse momentum of its track and
     theta of the network. Signal are tracks from the collision point that have
     it with theta of the reconstruction; background is all background, of any
-    momentum. So the efficiency may end below 1, where theta is told wrongly.
+    momentum. So the efficiency may end below 1, where theta of the network is wrong.
+    Tracks whose momentum is not known (NaN) are neither.
     """
     size = np.abs(predicted.z_reco_cm)
     fast = momentum_gev(pt_gev, theta_deg) > STT_MOMENTUM_GEV
     truly_fast = momentum_gev(pt_gev, predicted.theta_reco_deg) > STT_MOMENTUM_GEV
+    known = ~np.isnan(pt_gev)
     return Decision(
         distance_cm=np.where(fast, np.abs(z_cm), z_cm.dtype.type(np.inf)),
         signal=(size < SIGNAL_Z_CM) & truly_fast,
-        background=size > BACKGROUND_Z_CM,
+        background=(size > BACKGROUND_Z_CM) & known,
         event=predicted.event,
     )
 

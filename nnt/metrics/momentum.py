@@ -47,17 +47,20 @@ def pt_from_crossing_angles(inputs: F32) -> F32:
     Returns
     -------
     float32 array, shape (N,)
-        In GeV; NaN without a hit.
+        In GeV; infinite where all crossing angles are 0, the stiffest tracks of
+        all; NaN without a hit.
     """
     result = np.empty(len(inputs), dtype=np.float32)
     for start in range(0, len(inputs), ROWS_AT_ONCE):
         part = slice(start, start + ROWS_AT_ONCE)
-        result[part] = _median_pt_gev(inputs[part, 2::3])
+        result[part] = _median_pt_gev(inputs[part])
     return result
 
 
-def _median_pt_gev(alpha_scaled: F32) -> F32:
-    missing = alpha_scaled == 0
+def _median_pt_gev(inputs: F32) -> F32:
+    alpha_scaled = inputs[:, 2::3]
+    # A straight track through the origin crosses at an angle of 0, and is not missing.
+    missing = (inputs[:, 0::3] == 0) & (inputs[:, 1::3] == 0) & (alpha_scaled == 0)
     omega = 2 * np.abs(np.sin(alpha_scaled / np.float32(ALPHA_SCALE))) / RADIUS_CM
     omega[missing] = np.inf  # sorted to the end
     omega.sort(axis=1)
@@ -66,7 +69,8 @@ def _median_pt_gev(alpha_scaled: F32) -> F32:
     # Of an even number, the lower: hits of the second priority tell too much.
     middle = omega[rows, np.maximum(n_seen - 1, 0) // 2]
     middle[n_seen == 0] = np.nan
-    pt: F32 = np.float32(OMEGA_CM_TIMES_PT_GEV) / middle
+    with np.errstate(divide="ignore"):
+        pt: F32 = np.float32(OMEGA_CM_TIMES_PT_GEV) / middle
     return pt
 
 
