@@ -149,7 +149,7 @@ def test_momentum_comes_back_from_crossing_angles(
         ({}, math.nan),
         ({0: (0.5, 0, 0)}, math.inf),
         ({0: (0, -1, 0)}, math.inf),
-        ({sl: (0.1, 0.2, 0) for sl in range(9)}, math.inf),
+        (dict.fromkeys(range(9), (0.1, 0.2, 0)), math.inf),
         # Two superlayers tell a curvature, two that there is none: the lower.
         ({0: (0.1, 1, 0), 1: (0, 1, 0), 2: (0, 1, 0.1), 3: (0, 1, 0.1)}, math.inf),
         ({0: (0.1, 1, 0), 2: (0, 1, 0.1), 4: (0, 1, 0.1)}, "finite"),

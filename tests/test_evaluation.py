@@ -12,11 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 
 import nnt
 from nnt.cli import main
 from nnt.errors import ConfigError, DataError, TrackingError
 from nnt.evaluation import evaluate
+from nnt.evaluation.markdown import table
 from nnt.evaluation.rows import rows_for
 from nnt.evaluation.seen import shares_trained_on
 from nnt.evaluation.subject import open_subject
@@ -225,6 +228,19 @@ def test_the_table_shows_network_and_reference(
     assert "expert 3" in done.stdout
 
 
+def cells_of(line: str) -> list[str]:
+    """Split a row of a Markdown table at its pipes, not at escaped ones."""
+    return re.findall(r"((?:[^|\\]|\\.)*)\|", line)[1:]
+
+
+@given(st.lists(st.lists(st.text(), min_size=3, max_size=3), min_size=1, max_size=4))
+def test_no_text_breaks_a_table_of_markdown(rows: list[list[str]]) -> None:
+    lines = table(rows[0], rows[1:]).splitlines()
+    assert len(lines) == len(rows) + 1
+    for line in lines:
+        assert len(cells_of(line)) == 3
+
+
 @pytest.fixture(scope="module")
 def only_z(place: Path, trained: TrainingResult) -> TrainingResult:
     with pytest.MonkeyPatch.context() as patch:
@@ -296,6 +312,9 @@ def test_runs_of_other_outputs_and_experts_share_what_they_have(
     assert kept.tags["nnt.compared"] == f"{trained.run_id} {only_z.run_id}"
     assert kept.status == "FINISHED"
     assert f"runs/{only_z.run_id}" in kept.tags["mlflow.note.content"]
+    lines = kept.tags["mlflow.note.content"].splitlines()
+    widths = {len(cells_of(line)) for line in lines if line.startswith("|")}
+    assert len(widths) == 1
     assert kept.read_text("comparison.html") == text
     assert kept.download("plots/learning_curves.png", tmp_path).is_file()
     told_again = json.loads(kept.read_text("comparison.json"))

@@ -12,6 +12,7 @@ from typing import Any
 from nnt.evaluation.comparing import Comparison
 from nnt.evaluation.contenders import Contender
 from nnt.evaluation.history import experts_of
+from nnt.evaluation.markdown import table
 from nnt.evaluation.page import MAIN_FIGURES
 from nnt.evaluation.page_tables import run_page, shown
 from nnt.evaluation.pictures import Pictures
@@ -160,22 +161,22 @@ def _ids(comparison: Comparison) -> str:
 def _note(comparison: Comparison, store: str) -> str:
     metrics = [m for m in MAIN_FIGURES if f"all/{m}" in comparison.first.figures]
     n_tracks = f"{comparison.n_tracks:,}"
-    head = [
-        f"The same {n_tracks} rows of {comparison.source}, judged by every "
+    head = (
+        f"The same {n_tracks} rows of {comparison.source}, predicted by every "
         "network. `comparison.html` under Artifacts shows plots, differences and "
-        "their errors. Step k of the curves is row k of this table.",
-        "",
-        f"| | network | {' | '.join(MAIN_FIGURES[m] for m in metrics)} |",
-        "|---" * (len(metrics) + 2) + "|",
-    ]
+        "their errors. Step k of the curves is row k of this table."
+    )
     rows = [
-        f"| {i} | {_named(own, store)} | "
-        + " | ".join(shown(own.figures.get(f"all/{m}", math.nan)) for m in metrics)
-        + " |"
+        [
+            str(i),
+            _named(own, store),
+            *(shown(own.figures.get(f"all/{m}", math.nan)) for m in metrics),
+        ]
         for i, own in enumerate(comparison.contenders[:MAX_NOTE_ROWS])
     ]
     left = len(comparison.contenders) - len(rows)
-    return "\n".join([*head, *rows, *([f"\n… and {left} more."] if left else [])])
+    parts = [head, table(["", "network", *(MAIN_FIGURES[m] for m in metrics)], rows)]
+    return "\n\n".join([*parts, *([f"… and {left} more."] if left else [])])
 
 
 def _named(own: Contender, store: str) -> str:
