@@ -59,7 +59,7 @@ def _nnt(data: ExpertData, config: Config, expert: int, told: Told, gear: str) -
         run = NullTracker(folder).start_run("bench", description="", tags={})
         train_expert(
             chosen, expert, data, run,
-            initial=None, on_epoch=on_epoch, stop=stop,
+            initial=None, on_epoch=on_epoch, should_stop=stop.is_set,
             backend=choose_backend(chosen, "cpu"), beside=beside,
         )  # fmt: skip
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -87,7 +86,6 @@ def _fit(
     config = load_config("baseline_v2", {"early_stopping_patience": None, **overrides})
     result = fit(
         data, config, EXPERT, initial=initial, on_epoch=lambda _: None,
-        stop=threading.Event(),
     )  # fmt: skip
     return result.state
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -55,7 +54,7 @@ def _data(n_rows: int) -> ExpertData:
 def _epochs(data: ExpertData, config: Config, expert: int = 0) -> Callable[[], object]:
     return partial(
         fit, data, config, expert,
-        initial=None, on_epoch=lambda _: None, stop=threading.Event(),
+        initial=None, on_epoch=lambda _: None,
     )  # fmt: skip
 
 

@@ -12,7 +12,6 @@ costs. ``--plots DIR`` draws the distributions over each other.
 from __future__ import annotations
 
 import argparse
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -163,7 +162,6 @@ def train(
     )
     result = fit(
         data, config, 0, initial=None, on_epoch=lambda _: None,
-        stop=threading.Event(),
     )  # fmt: skip
     return result.state
 
@@ -288,7 +286,6 @@ def tune(state: State, rows: Tracks, rate: float, epochs: int, seed: int) -> Sta
     data = ExpertData(x_train=x, y_train=y, x_val=x, y_val=y)
     return fit(
         data, config, 0, initial=state, on_epoch=lambda _: None,
-        stop=threading.Event(),
     ).state  # fmt: skip
 
 

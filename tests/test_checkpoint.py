@@ -82,7 +82,7 @@ def run(
         2,
         initial=None,
         on_epoch=tell,
-        stop=stop or threading.Event(),
+        should_stop=(stop or threading.Event()).is_set,
         keeper=Keeper(path) if path else None,
         resume=resume,
     )
@@ -160,7 +160,7 @@ def test_every_checkpoint_leads_to_the_same_end(
     with ThreadPoolExecutor(threads or 1) as pool:
         result = fit(
             make_data(), config, 2, initial=None, on_epoch=whole.append,
-            stop=threading.Event(), keeper=Collector(path),
+            keeper=Collector(path),
             beside=pool if threads else None,
         )  # fmt: skip
     parts = [c.values["start"]["rows_done"] for c in kept]
@@ -184,7 +184,7 @@ def test_stop_within_an_epoch_keeps_its_first_part(tmp_path: Path) -> None:
 
     fit(
         make_data(), config, 2, initial=None, on_epoch=lambda epoch: None,
-        stop=stop, keeper=Stopper(path),
+        should_stop=stop.is_set, keeper=Stopper(path),
     )  # fmt: skip
     checkpoint = read_checkpoint(path)
     assert checkpoint is not None

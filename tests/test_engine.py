@@ -72,7 +72,7 @@ def run(
         expert,
         initial=initial,
         on_epoch=tell,
-        stop=stop or threading.Event(),
+        should_stop=(stop or threading.Event()).is_set,
         beside=beside,
     )
     return result, told

@@ -6,7 +6,6 @@ import dataclasses
 import math
 from collections.abc import Callable
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import numpy as np
@@ -48,7 +47,6 @@ def fit_rows(n_train: int, engine: str, **values: Any) -> list[dict[str, float]]
         0,
         initial=initial,
         on_epoch=lambda epoch: told.append(epoch.metrics),
-        stop=Event(),
     )
     return told
 

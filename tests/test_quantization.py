@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -101,9 +100,7 @@ def config(**keys: Any) -> Config:
 
 
 def trained(data: ExpertData, own: Config, initial: State | None = None) -> Any:
-    return fit(
-        data, own, 0, initial=initial, on_epoch=lambda _: None, stop=threading.Event()
-    )
+    return fit(data, own, 0, initial=initial, on_epoch=lambda _: None)
 
 
 def integer_loss(state: State, data: ExpertData, precision: tuple[int, ...]) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from concurrent.futures import Executor
-from threading import Event
 
 import numpy as np
 
@@ -29,6 +28,11 @@ UNUSABLE = (KeyError, TypeError, ValueError, OverflowError, AttributeError)
 """What values of other kinds than those of a checkpoint raise."""
 
 
+def never() -> bool:
+    """Let a fit go on."""
+    return False
+
+
 def fit(
     data: ExpertData,
     config: Config,
@@ -36,7 +40,7 @@ def fit(
     *,
     initial: State | None,
     on_epoch: Callable[[Epoch], None],
-    stop: Event,
+    should_stop: Callable[[], bool] = never,
     backend: BackendChoice | None = None,
     keeper: Keeper | None = None,
     resume: Checkpoint | None = None,
@@ -56,8 +60,8 @@ def fit(
         Weights to start from; with `restarts`, the first start only.
     on_epoch : callable
         Told of each epoch when it is done; at first of those that `resume` holds.
-    stop : threading.Event
-        Set to end after the batches under way.
+    should_stop : callable, optional
+        Asked between batches; True ends the fit after those under way.
     backend : BackendChoice, optional
         What moves the weights; default: what `choose_backend` chooses on the CPU.
     keeper : Keeper, optional
@@ -89,7 +93,7 @@ def fit(
             )
     choice = backend or choose_backend(config, "cpu")
     log.info("engine: %s", choice)
-    progress = Progress(data, config, on_epoch, stop, keeper, beside)
+    progress = Progress(data, config, on_epoch, should_stop, keeper, beside)
     first = 0 if resume is None else _restore(progress, resume)
     for restart in range(first, config.restarts):
         rng = generator(config.seed, expert, f"weights {restart}")
@@ -99,7 +103,7 @@ def fit(
         if resume is not None and restart == first:
             _load(start, resume)
         progress.run(start)
-        if stop.is_set() and restart + 1 < config.restarts:
+        if should_stop() and restart + 1 < config.restarts:
             progress.reason = "stopped"
             break
     return progress.result()

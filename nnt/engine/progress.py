@@ -8,7 +8,6 @@ from array import array
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
-from threading import Event
 
 import numpy as np
 
@@ -56,8 +55,8 @@ class Progress:
         Of this expert.
     on_epoch : callable
         Told of each epoch.
-    stop : threading.Event
-        Set to end after the batches under way.
+    should_stop : callable
+        Whether to end after the batches under way.
     keeper : Keeper, optional
         Writes checkpoints.
     beside : concurrent.futures.Executor, optional
@@ -72,14 +71,14 @@ class Progress:
         data: ExpertData,
         config: Config,
         on_epoch: Callable[[Epoch], None],
-        stop: Event,
+        should_stop: Callable[[], bool],
         keeper: Keeper | None,
         beside: Executor | None = None,
     ) -> None:
         self.data = data
         self.config = config
         self.on_epoch = on_epoch
-        self.stop = stop
+        self.should_stop = should_stop
         self.keeper = keeper
         self.beside = beside
         self.best_epoch = 0
@@ -129,7 +128,7 @@ class Progress:
             self.reason = "early stopping"
         elif start.number >= self.config.epochs:
             self.reason = "epochs"
-        elif self.stop.is_set():
+        elif self.should_stop():
             self.reason = "stopped"
         else:
             return False
@@ -153,7 +152,7 @@ class Progress:
         part = size * min(max(PART_ROWS // size, 1), PART_BATCHES)
         while start.rows_done < len(order):
             if start.rows_done:
-                if self.stop.is_set():
+                if self.should_stop():
                     return None
                 self._keep_if_due(start)
             rows = order[start.rows_done : start.rows_done + part]

@@ -10,7 +10,6 @@ from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
 from types import TracebackType
 
 from nnt.config import Config
@@ -127,7 +126,7 @@ def train_expert(
     *,
     initial: State | None,
     on_epoch: Callable[[Epoch], None],
-    stop: Event,
+    should_stop: Callable[[], bool],
     backend: BackendChoice,
     beside: Executor | None = None,
 ) -> FitResult:
@@ -147,8 +146,8 @@ def train_expert(
         Weights to start from.
     on_epoch : callable
         Called after each epoch has been tracked.
-    stop : threading.Event
-        Set to end after the current epoch.
+    should_stop : callable
+        Whether to end after the batches under way.
     backend : BackendChoice
         What moves the weights.
     beside : concurrent.futures.Executor, optional
@@ -183,7 +182,7 @@ def train_expert(
             expert,
             initial=initial,
             on_epoch=track,
-            stop=stop,
+            should_stop=should_stop,
             backend=backend,
             keeper=keeper,
             resume=resume,

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from threading import Event, current_thread
 from typing import Any
-
-import torch
 
 from nnt import metrics
 from nnt.config import Config, load_config
@@ -31,6 +29,7 @@ from nnt.training.prepare import Prepared, prepare
 from nnt.training.report import log_sampling
 from nnt.training.result import ExpertResult, TrainingResult
 from nnt.training.resume import Earlier, find_earlier, tell_interrupted
+from nnt.training.side_by_side import one_torch_thread, run_side_by_side
 from nnt.types import F32
 
 __all__ = ["train"]
@@ -39,7 +38,6 @@ log = logging.getLogger(__name__)
 
 STOPPED = "stopped on request"
 PARAMS_OF_EXPERT = ("learning_rate", "batch_size", "epochs", "model", "optim", "act")
-WAKE_EVERY_S = 0.5
 
 
 def train(
@@ -100,38 +98,28 @@ def train(
     if not isinstance(config, Config):
         config = load_config(config)
     backends = {k: choose_backend(config.for_expert(k), device) for k in config.experts}
-    # One thread each: the experts themselves run side by side.
-    torch.set_num_threads(1)
     tracker = tracker or MlflowTracker()
     try:
-        if resume is None:
-            tell_interrupted(tracker)
-        earlier = find_earlier(resume, tracker) if resume else None
-        prepared = prepare(config)
-        if earlier is not None:
-            earlier.check(prepared, force=force)
-        training = _Training(
-            prepared, tracker, stop or Event(), earlier, backends,
-            jobs=jobs or config.workers or os.cpu_count() or 1,
-            description=description, command=command,
-        )  # fmt: skip
-        if on_start is not None:
-            on_start(training.parent.run_id)
-        with _app_log(training.parent):
-            return training.run()
+        with one_torch_thread():
+            if resume is None:
+                tell_interrupted(tracker)
+            earlier = find_earlier(resume, tracker) if resume else None
+            prepared = prepare(config)
+            if earlier is not None:
+                earlier.check(prepared, force=force)
+            training = _Training(
+                prepared, tracker, stop or Event(), earlier, backends,
+                jobs=jobs or config.workers or os.cpu_count() or 1,
+                description=description, command=command,
+            )  # fmt: skip
+            return training.run(on_start)
     finally:
         tracker.close(stop)
 
 
-def _wait(futures: Collection[Future[Any]]) -> None:
-    """Wait for all, or for the first that fails.
-
-    Who waits without end does not hear a signal that the system gave to another thread.
-    """
-    while True:
-        done, left = wait(futures, WAKE_EVERY_S, FIRST_EXCEPTION)
-        if not left or any(future.exception() for future in done):
-            return
+def _most_epochs(config: Config) -> int:
+    """Epochs that an expert does at most, restarts included."""
+    return config.epochs * config.restarts
 
 
 def _params_of_expert(own: Config, whole: Config, expert: int) -> dict[str, object]:
@@ -150,13 +138,15 @@ def _app_log(parent: Run) -> Iterator[None]:
         logging.Formatter("%(asctime)s %(levelname)s %(threadName)s %(message)s")
     )
     logger = logging.getLogger("nnt")
-    if logger.level == logging.NOTSET:
+    level = logger.level
+    if level == logging.NOTSET:
         logger.setLevel(logging.INFO)
     logger.addHandler(handler)
     try:
         yield
     finally:
         logger.removeHandler(handler)
+        logger.setLevel(level)
         handler.close()
 
 
@@ -179,6 +169,7 @@ class _Training:
         self.config = prepared.config
         self.tracker = tracker
         self.stop = stop
+        self.crashed = Event()
         self.earlier = earlier
         self.backends = backends
         self.jobs = jobs
@@ -187,6 +178,7 @@ class _Training:
         self.parent = self._open_parent(command)
         self.mean = MeanOverExperts(self.config.experts, self.parent.log_metrics)
         self.children: dict[int, Run] = {}
+        self.fits: dict[int, FitResult] = {}
         self.errors: dict[int, str] = {}
         self.painter = Painter()
 
@@ -200,10 +192,13 @@ class _Training:
             tags=self.prepared.tags | {k: v for k, v in said.items() if v},
         )
 
-    def run(self) -> TrainingResult:
+    def run(self, on_start: Callable[[str], None] | None) -> TrainingResult:
         """Leave no run RUNNING, whatever happens."""
         try:
-            return self._run()
+            if on_start is not None:
+                on_start(self.parent.run_id)
+            with _app_log(self.parent):
+                return self._run()
         except KeyboardInterrupt:
             self._abandon("KILLED", "interrupted")
             raise
@@ -221,11 +216,11 @@ class _Training:
         self._log_inputs()
         self._open_children()
         try:
-            fits = self._fit_all()
+            self._fit_all()
         finally:
-            self.painter.close(draw=not self.stop.is_set())
+            self.painter.close(draw=not self._should_stop())
         ending = Ending(
-            self.prepared, self.parent, self.children, fits, self.errors,
+            self.prepared, self.parent, self.children, self.fits, self.errors,
             self.mean.history, self.stop,
         )  # fmt: skip
         ending.log_weights()
@@ -252,7 +247,7 @@ class _Training:
     def _open_children(self) -> None:
         for expert in self.config.experts:
             own = self.config.for_expert(expert)
-            child = self._open_child(expert, own.epochs)
+            child = self._open_child(expert, _most_epochs(own))
             child.log_params(_params_of_expert(own, self.config, expert))
             child.log_text(own.to_yaml(), "config.yaml")
             self.children[expert] = child
@@ -274,29 +269,30 @@ class _Training:
             expected_points=epochs,
         )
 
-    def _fit_all(self) -> dict[int, FitResult]:
-        epochs = {k: self.config.for_expert(k).epochs for k in self.config.experts}
+    def _should_stop(self) -> bool:
+        """Whether the user has asked to stop, or an expert has crashed."""
+        return self.stop.is_set() or self.crashed.is_set()
+
+    def _fit_all(self) -> None:
+        epochs = {
+            k: _most_epochs(self.config.for_expert(k)) for k in self.config.experts
+        }
         with show_progress("Training", "epochs") as progress:
             done = EpochCounter(epochs, progress)
-            with (
-                ThreadPoolExecutor(self.jobs, "validation") as validation,
-                ThreadPoolExecutor(self.jobs) as pool,
-            ):
+            with ThreadPoolExecutor(self.jobs, "validation") as validation:
                 beside = validation if self.jobs > 1 else None
-                futures = {
-                    k: pool.submit(self._fit_one, k, done, beside) for k in epochs
-                }
-                try:
-                    _wait(futures.values())
-                    results = {k: future.result() for k, future in futures.items()}
-                except BaseException:
-                    self.stop.set()
-                    raise
-        return {k: result for k, result in results.items() if result is not None}
+                tasks = {k: partial(self._fit_one, k, done, beside) for k in epochs}
+                outcomes = run_side_by_side(tasks, self.jobs, self.crashed)
+        for expert, outcome in outcomes.items():
+            if isinstance(outcome, FitResult):
+                self.fits[expert] = outcome
+            else:
+                self.errors[expert] = outcome
 
     def _fit_one(
         self, expert: int, done: EpochCounter, beside: ThreadPoolExecutor | None
-    ) -> FitResult | None:
+    ) -> FitResult | str:
+        """Fit an expert; an error of its own is returned as text, others are raised."""
         current_thread().name = f"expert_{expert}"
         child, own = self.children[expert], self.config.for_expert(expert)
         path = child.directory / f"expert_{expert}.log"
@@ -319,22 +315,21 @@ class _Training:
                 data = expert_data(splits["train"], val, own.out_size, reference)
                 if own.dist is not None:
                     log_sampling(child, data, own, expert)
-                result = train_expert(
+                result: FitResult | str = train_expert(
                     own,
                     expert,
                     data,
                     child,
                     initial=self.prepared.initial.get(expert),
                     on_epoch=on_epoch,
-                    stop=self.stop,
+                    should_stop=self._should_stop,
                     backend=self.backends[expert],
                     beside=beside,
                 )
             except NNTError as err:
                 log.error("expert %d failed: %s", expert, err)  # noqa: TRY400
-                self.errors[expert] = f"expert {expert}: {err}"
-                result = None
-            if result is None or result.stop_reason != "stopped":
+                result = f"expert {expert}: {err}"
+            if isinstance(result, str) or result.stop_reason != "stopped":
                 # Of one that was stopped, more epochs may come in another process.
                 self.mean.finish(expert)
             done.finish(expert)
@@ -369,7 +364,9 @@ class _Training:
         """End all runs so that they can be resumed."""
         for child in self.children.values():
             child.finish(outcome, reason, resumable=True)
-        self.parent.log_file(self.parent.directory / "app.log", "logs")
+        path = self.parent.directory / "app.log"
+        if path.is_file():
+            self.parent.log_file(path, "logs")
         self.parent.finish(outcome, reason, resumable=True)
 
     def _result(
