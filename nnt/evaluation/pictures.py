@@ -44,11 +44,16 @@ class Pictures:
         if not rows.any():
             return {}
         shown = self.judged.predictions(rows)
-        drawn = plots.figures(shown, detail=every)
+        drawn = plots.pictures(shown, detail=every)
         if every:
             tables = {self.label: metrics.profiles(self.judged.tracks[rows])["all"]}
-            drawn["inputs"] = plots.input_histograms(tables, "inputs of all experts")
-        return {name: plots.png(figure) for name, figure in drawn.items()}
+            data = plots.picture(
+                "inputs",
+                lambda: plots.input_histograms(tables, "inputs of all experts"),
+            )
+            if data is not None:
+                drawn["inputs"] = data
+        return drawn
 
     def write(self, folder: Path) -> None:
         """Write all of them, a folder for each expert.

@@ -65,7 +65,10 @@ def sampled_distribution(
     return figure
 
 
-def learning_curves(history: Mapping[int, Sequence[Mapping[str, float]]]) -> Figure:
+def learning_curves(
+    history: Mapping[int, Sequence[Mapping[str, float]]],
+    best: Mapping[int, tuple[int, float]] | None = None,
+) -> Figure:
     """Draw the losses of all experts, epoch by epoch.
 
     Parameters
@@ -73,7 +76,11 @@ def learning_curves(history: Mapping[int, Sequence[Mapping[str, float]]]) -> Fig
     history : mapping
         Expert to the metrics of its epochs (``train/loss``, ``val/loss``), in
         order; the first is epoch 1. Losses that are not positive are left out.
+    best : mapping of int to (int, float), optional
+        Expert to the epoch whose weights are kept and their validation loss; epoch
+        0 is before the first. If not given, the lowest point of each curve.
     """
+    best = best or {}
     figure, axes = canvas("loss of every expert (solid: validation, dotted: training)")
     for expert, epochs in sorted(history.items()):
         colour = EXPERT_COLOURS[expert % len(EXPERT_COLOURS)]
@@ -85,7 +92,7 @@ def learning_curves(history: Mapping[int, Sequence[Mapping[str, float]]]) -> Fig
             marker = "." if len(points) == 1 else None
             axes.plot(*points.T, line, color=colour, lw=1.2, marker=marker)
             if name == "val/loss":
-                number, value = points[np.argmin(points[:, 1])]
+                number, value = best.get(expert, points[np.argmin(points[:, 1])])
                 label = f"expert {expert}: {value:.4g} at epoch {number:.0f}"
                 axes.plot(number, value, "o", color=colour, ms=5, label=label)
     axes.set_xlabel("epoch")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from matplotlib.figure import Figure
 
 from nnt.metrics import Predictions
+from nnt.plots.defaults import default_style
+from nnt.plots.rendering import picture
 
-__all__ = ["Plot", "draw", "figures", "register"]
+__all__ = ["Plot", "draw", "figures", "pictures", "register"]
 
 Plot = Callable[[Predictions], Figure]
 
@@ -45,7 +48,8 @@ def register(
 
 def draw(name: str, predicted: Predictions) -> Figure:
     """Draw one registered plot."""
-    return _PLOTS[name][0](predicted)
+    with default_style():
+        return _PLOTS[name][0](predicted)
 
 
 def figures(predicted: Predictions, *, detail: bool = False) -> dict[str, Figure]:
@@ -58,8 +62,31 @@ def figures(predicted: Predictions, *, detail: bool = False) -> dict[str, Figure
     detail : bool
         Also those that are registered as details.
     """
-    return {
-        name: plot(predicted)
+    with default_style():
+        return {
+            name: plot(predicted)
+            for name, (plot, when, is_detail) in _PLOTS.items()
+            if (detail or not is_detail) and when(predicted)
+        }
+
+
+def pictures(predicted: Predictions, *, detail: bool = False) -> dict[str, bytes]:
+    """Draw and render what `figures` draws; a plot that fails is left out.
+
+    Returns
+    -------
+    dict
+        Name to PNG.
+    """
+    drawn = {
+        name: picture(name, partial(_if_it_makes_sense, plot, when, predicted))
         for name, (plot, when, is_detail) in _PLOTS.items()
-        if (detail or not is_detail) and when(predicted)
+        if detail or not is_detail
     }
+    return {name: data for name, data in drawn.items() if data is not None}
+
+
+def _if_it_makes_sense(
+    plot: Plot, when: Condition, predicted: Predictions
+) -> Figure | None:
+    return plot(predicted) if when(predicted) else None

@@ -20,6 +20,7 @@ from matplotlib.ticker import (
 )
 
 from nnt.metrics import std, trimmed_std
+from nnt.plots.defaults import default_style
 
 __all__ = [
     "COLOURS",
@@ -55,6 +56,7 @@ MIN_RATIO_TRACKS = 5
 RATIO_LIMIT = 2.5
 
 
+@default_style()
 def canvas(title: str) -> tuple[Figure, Axes]:
     """Make a figure with one pair of axes; pyplot is not made for threads."""
     # Fixed places: to find them, all texts would be measured several times.
@@ -93,7 +95,8 @@ def _plain_number(value: float) -> str:
 def pixels(figure: Figure) -> npt.NDArray[np.uint8]:
     """Render a figure to an array of shape (height, width, 3)."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="rgba")
+    with default_style():
+        figure.savefig(buffer, format="rgba")
     width, height = figure.canvas.get_width_height()
     rgba = np.frombuffer(buffer.getvalue(), dtype=np.uint8)
     return rgba.reshape(height, width, 4)[:, :, :3].copy()
@@ -102,7 +105,8 @@ def pixels(figure: Figure) -> npt.NDArray[np.uint8]:
 def png(figure: Figure) -> bytes:
     """Render a figure."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", pil_kwargs={"compress_level": 1})
+    with default_style():
+        figure.savefig(buffer, format="png", pil_kwargs={"compress_level": 1})
     return buffer.getvalue()
 
 
@@ -117,6 +121,7 @@ def legend_numbers(name: str, values: npt.NDArray[np.floating], unit: str) -> st
     )
 
 
+@default_style()
 def canvas_with_ratio(
     title: str, height_ratio: float = 3.0
 ) -> tuple[Figure, Axes, Axes]:
@@ -165,6 +170,7 @@ def ratio_panel(
     axes.set_ylim(0, RATIO_LIMIT)
 
 
+@default_style()
 def canvas_of_panels(n: int, title: str) -> tuple[Figure, list[Axes]]:
     """Make a figure with n small panels in rows of three, and room for a legend."""
     columns = min(n, 3)

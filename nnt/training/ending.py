@@ -131,9 +131,6 @@ class Ending:
         """
         if not self.fits:
             return self.unjudged(), {split: {} for split in JUDGED_SPLITS}
-        # Here, as elsewhere in a training: matplotlib would delay its start.
-        from nnt import plots
-
         self._log_model()
         networks = Networks(self._weights())
         judged = {split: self._judge(split, networks) for split in SPLITS}
@@ -142,8 +139,7 @@ class Ending:
             tables = beside.submit(self._log_tables, judged)
             experts = {k: self._log_expert(k, judged) for k in self.children}
             figures = self._log_parent(judged)
-            curves = plots.learning_curves(self.history)
-            self.parent.log_bytes(plots.png(curves), "plots/learning_curves.png")
+            self._log_curves(experts)
             fixed_point = log_fixed_point(
                 self.parent, self.children, networks,
                 {split: judged[split] for split in JUDGED_SPLITS},
@@ -156,6 +152,21 @@ class Ending:
         )
         self.parent.set_tags({"mlflow.note.content": note})
         return experts, figures
+
+    def _log_curves(self, experts: Mapping[int, ExpertResult]) -> None:
+        # Here, as elsewhere in a training: matplotlib would delay its start.
+        from nnt import plots
+
+        best = {
+            expert: (result.best_epoch, result.val["loss"])
+            for expert, result in experts.items()
+            if "loss" in result.val
+        }
+        data = plots.picture(
+            "learning_curves", lambda: plots.learning_curves(self.history, best)
+        )
+        if data is not None:
+            self.parent.log_bytes(data, "plots/learning_curves.png")
 
     def _log_tables(self, judged: Mapping[str, Judged]) -> None:
         for split in SPLITS:

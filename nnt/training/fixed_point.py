@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -127,12 +128,16 @@ class JudgedFixedPoint:
             return
         from nnt import plots
 
-        drawn = plots.figures(self.judged.predictions(rows))
-        for name, unit, values in self._physical(rows):
-            figure = plots.fixed_point_difference(values, name, unit)
-            drawn[f"{name}_difference"] = figure
-        for name, figure in drawn.items():
-            run.log_bytes(plots.png(figure), f"{folder}/{name}.png")
+        drawn = plots.pictures(self.judged.predictions(rows))
+        for quantity, unit, values in self._physical(rows):
+            name = f"{quantity}_difference"
+            data = plots.picture(
+                name, partial(plots.fixed_point_difference, values, quantity, unit)
+            )
+            if data is not None:
+                drawn[name] = data
+        for name, data in drawn.items():
+            run.log_bytes(data, f"{folder}/{name}.png")
 
 
 def log_fixed_point(

@@ -79,9 +79,9 @@ class Painter:
     def _draw(
         self, run: Run, epoch: int, predicted: Callable[[], metrics.Predictions]
     ) -> None:
-        from nnt import plots
-
         try:
+            from nnt import plots
+
             shown = predicted()
             for name in LIVE_PLOTS:
                 image: npt.NDArray[np.uint8] = plots.pixels(plots.draw(name, shown))

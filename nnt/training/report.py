@@ -113,8 +113,8 @@ def log_plots(run: Run, split: str, judged: Judged, expert: int | None) -> None:
         return
     from nnt import plots
 
-    for name, figure in plots.figures(judged.predictions(rows)).items():
-        run.log_bytes(plots.png(figure), f"plots/{split}/{name}.png")
+    for name, data in plots.pictures(judged.predictions(rows)).items():
+        run.log_bytes(data, f"plots/{split}/{name}.png")
 
 
 def log_sampling(run: Run, data: ExpertData, config: Config, expert: int) -> None:
@@ -126,8 +126,11 @@ def log_sampling(run: Run, data: ExpertData, config: Config, expert: int) -> Non
     z_scaled = data.y_train[:, 0]
     rng = generator(config.seed, expert, "plot of the sampling")
     rows = BucketSampler(z_scaled, config.dist).epoch(rng)
-    figure = plots.sampled_distribution(z_scaled, rows)
-    run.log_bytes(plots.png(figure), "plots/train/sampled_distribution.png")
+    drawn = plots.picture(
+        "sampled_distribution", lambda: plots.sampled_distribution(z_scaled, rows)
+    )
+    if drawn is not None:
+        run.log_bytes(drawn, "plots/train/sampled_distribution.png")
 
 
 def log_predictions(run: Run, split: str, judged: Judged) -> None:

@@ -1,0 +1,147 @@
+"""Plots come out the same whatever the surroundings, and none costs another."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from nnt import plots
+from nnt.metrics import Predictions
+from nnt.plots import registry
+
+CODE = """
+import hashlib
+import numpy as np
+from nnt import metrics, plots
+z_cm = np.linspace(-50, 50, 60)
+rows = metrics.Predictions(
+    z_reco_cm=z_cm, theta_reco_deg=z_cm + 90, z_cm=z_cm + 1, theta_deg=None,
+    z_reference_cm=None, theta_reference_deg=None,
+    event=np.arange(60), expert=np.zeros(60, dtype=np.int64),
+)
+pictures = plots.pictures(rows)
+print(hashlib.sha256(b"".join(pictures.values())).hexdigest(), *pictures)
+"""
+HOSTILE_RC = """
+text.usetex: True
+backend: nonsense
+font.size: 40
+savefig.facecolor: red
+axes.prop_cycle: cycler('color', ['#ff00ff'])
+savefig.bbox: tight
+no.such.key: 1
+"""
+
+
+def drawn(folder: Path, **settings: str) -> tuple[str, str]:
+    """Digest of pictures drawn in a process with these variables, and its stderr."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("MPL", "MATPLOT"))}
+    done = subprocess.run(
+        [sys.executable, "-c", CODE], capture_output=True, text=True, check=False,
+        cwd=folder, env=kept | settings,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr
+
+
+def test_settings_of_the_user_change_nothing(tmp_path: Path) -> None:
+    (tmp_path / "rc").mkdir()
+    (tmp_path / "rc" / "matplotlibrc").write_text(HOSTILE_RC)
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    usual, _ = drawn(tmp_path)
+    assert "z_histogram" in usual
+    for settings in (
+        {"MPLCONFIGDIR": str(tmp_path / "rc"), "MPLBACKEND": "nonsense"},
+        {"MATPLOTLIBRC": str(tmp_path / "binary"), "MPLCONFIGDIR": "/proc/nowhere"},
+        {"MPLBACKEND": "module://not_installed.backend_inline"},
+    ):
+        assert drawn(tmp_path, **settings) == (usual, ""), settings
+
+
+def test_settings_of_the_program_around_are_left_as_they_were() -> None:
+    before = dict(mpl.rcParams)
+    mpl.rcParams["font.size"] = 33.0
+    try:
+        figure, axes = plots.canvas("title")
+        with plots.default_style():
+            assert mpl.rcParams["font.size"] == 10
+        plots.png(figure)
+        assert mpl.rcParams["font.size"] == 33
+        assert axes.xaxis.get_ticklabels()[0].get_fontsize() == 10
+    finally:
+        mpl.rcParams.update(before)
+
+
+def test_settings_come_back_when_the_last_thread_has_drawn() -> None:
+    first_is_in, second_is_out = threading.Event(), threading.Event()
+
+    def first() -> None:
+        with plots.default_style():
+            first_is_in.set()
+            second_is_out.wait(10)
+            seen.append(mpl.rcParams["font.size"])
+
+    seen: list[float] = []
+    before = mpl.rcParams["font.size"]
+    mpl.rcParams["font.size"] = 33.0
+    try:
+        thread = threading.Thread(target=first)
+        thread.start()
+        first_is_in.wait(10)
+        with plots.default_style():
+            pass
+        second_is_out.set()
+        thread.join()
+        assert seen == [10]
+        assert mpl.rcParams["font.size"] == 33
+    finally:
+        mpl.rcParams["font.size"] = before
+
+
+def rows(n: int) -> Predictions:
+    z_cm = np.linspace(-50, 50, n)
+    return Predictions(
+        z_reco_cm=z_cm, theta_reco_deg=z_cm + 90, z_cm=z_cm, theta_deg=None,
+        z_reference_cm=None, theta_reference_deg=None,
+        event=np.arange(n), expert=np.zeros(n, dtype=np.int64),
+    )  # fmt: skip
+
+
+def test_a_plot_that_fails_costs_that_plot_alone(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(registry, "_PLOTS", dict(registry._PLOTS))
+
+    @plots.register("broken")
+    def broken(predicted: Predictions) -> Figure:
+        raise ZeroDivisionError("of a user")
+
+    @plots.register("broken_when_rendered")
+    def broken_late(predicted: Predictions) -> Figure:
+        figure, axes = plots.canvas("title")
+        axes.set_title("$\\frac{$")  # no such mathematics
+        return figure
+
+    @plots.register("asked_in_vain", when=lambda predicted: 1 / 0 > 0)
+    def never(predicted: Predictions) -> Figure:
+        raise AssertionError
+
+    with caplog.at_level(logging.WARNING, logger="nnt"):
+        names = set(plots.pictures(rows(50)))
+    assert {"z_residual", "z_histogram", "z_against_reco"} <= names
+    assert not names & {"broken", "broken_when_rendered", "asked_in_vain"}
+    for name in ("broken", "broken_when_rendered", "asked_in_vain"):
+        told = [
+            r.getMessage() for r in caplog.records if f"plot {name} " in r.getMessage()
+        ]
+        assert len(told) == 1
+        assert "Error" in told[0]
