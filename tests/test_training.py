@@ -95,6 +95,14 @@ def check_description(run: StoredRun, result: TrainingResult) -> None:
     assert {child.tags["nnt.kind"] for child in run.children()} == {"expert"}
 
 
+def test_epochs_of_the_parent_are_those_of_the_longest_training(home: Path) -> None:
+    result = train(epochs=1, expert_3={"epochs": 4}, learning_rate=1e-4)
+    assert [result.experts[k].epochs for k in range(5)] == [1, 1, 1, 4, 1]
+    found = open_run(result.run_id).metrics
+    assert found["epochs"] == 4
+    assert found["best_epoch"] == max(e.best_epoch for e in result.experts.values())
+
+
 def test_children_hold_every_epoch(home: Path) -> None:
     child = open_run(train().experts[3].run_id)
     assert child.tags["expert"] == "3"

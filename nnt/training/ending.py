@@ -211,12 +211,11 @@ class Ending:
     def _log_parent(self, judged: Mapping[str, Judged]) -> Figures:
         figures = {split: judged[split].metrics() for split in JUDGED_SPLITS}
         fits = self.fits.values()
-        ends = {
-            "best_epoch": float(np.mean([result.best_epoch for result in fits])),
-            "epochs": float(np.mean([result.epochs for result in fits])),
-        }
-        self.parent.log_metrics(ends, 0)
         last = max(result.epochs for result in fits)
+        # A mean would be no epoch at all; after this one, no expert improved.
+        best = max(result.best_epoch for result in fits)
+        ends = {"best_epoch": float(best), "epochs": float(last)}
+        self.parent.log_metrics(ends, 0)
         for split in JUDGED_SPLITS:
             self._check_stop()
             _log_final(self.parent, split, figures[split], last)
