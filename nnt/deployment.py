@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from nnt.export import Source, export, read_settings
-from nnt.tracking import StoredRun, open_run
+from nnt.tracking import StoredRun, open_run, read_run_weights
 from nnt.weights import read_weights
 
 __all__ = ["export_run", "load_source"]
-
-WEIGHTS_FILE = "weights.json"
 
 FACTS = {
     "config": "config",
@@ -93,7 +91,7 @@ def load_source(run: str) -> Source:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         return Source(name=run, experts=experts, facts={"weights_sha256": digest})
     stored = open_run(run)
-    content = stored.read_text(stored.path or WEIGHTS_FILE).encode()
+    content = read_run_weights(stored)
     facts = _facts(stored) | {"weights_sha256": hashlib.sha256(content).hexdigest()}
     return Source(f"run {stored.run_id}", read_weights(content), facts)
 

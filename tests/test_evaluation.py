@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 import nnt
 from nnt.cli import main
+from nnt.deployment import load_source
 from nnt.errors import ConfigError, DataError, TrackingError
 from nnt.evaluation import evaluate
 from nnt.evaluation.markdown import table
@@ -24,7 +25,7 @@ from nnt.evaluation.rows import rows_for
 from nnt.evaluation.seen import shares_trained_on
 from nnt.evaluation.subject import open_subject
 from nnt.plots import registry
-from nnt.tracking import MlflowTracker, open_run, register
+from nnt.tracking import MlflowTracker, open_run, register, untrained_experts
 from nnt.tracks import Tracks, write_tracks
 from nnt.training import TrainingResult
 from nnt.training.data import load_split
@@ -561,3 +562,86 @@ def test_rows_of_files_that_two_splits_name_are_found(
     own = dataclasses.replace(open_subject(trained.run_id), config=config, run=None)
     rows = rows_for(own, [], "test")
     assert shares_trained_on([own], rows, rows.tracks) == [pytest.approx(share)]
+
+
+@pytest.fixture
+def half_trained(trained: TrainingResult) -> str:
+    """A run that ended before its expert 3 had done an epoch."""
+    tracker = MlflowTracker()
+    run = tracker.start_run("half", description="", tags={"config": "baseline_v2"})
+    for name in ("weights.json", "config.yaml"):
+        run.log_text(open_run(trained.run_id).read_text(name), name)
+    for expert in (0, 3):
+        child = tracker.start_child(run, f"expert_{expert}", {"expert": str(expert)})
+        if expert == 0:
+            child.log_metrics({"train/loss": 0.5}, 1)
+        child.finish("KILLED", resumable=True)
+    run.finish("KILLED", resumable=True)
+    assert tracker.close() == 0
+    return run.run_id
+
+
+def test_experts_without_an_epoch_are_named_wherever_networks_are_used(
+    half_trained: str,
+    files: list[Path],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    uses: dict[str, Callable[[], object]] = {
+        "evaluate": lambda: nnt.evaluate(half_trained, data=files, log_to_run=False),
+        "compare": lambda: nnt.compare([half_trained], data=files, log_to_store=False),
+        "predict": lambda: nnt.predict(half_trained, files, tmp_path / "out.gz"),
+        "load": lambda: nnt.load_networks(half_trained),
+        "export": lambda: load_source(half_trained),
+    }
+    for name, use in uses.items():
+        caplog.clear()
+        use()
+        assert "expert 3 saw no epoch of training" in caplog.text, name
+        assert f"--resume {half_trained}" in caplog.text, name
+
+
+@pytest.mark.parametrize(
+    ("metrics", "params", "found"),
+    [
+        ({}, {}, [0]),
+        ({"train/loss": 1.0}, {}, []),
+        ({}, {"cfg.load_pre_trained_weights": "runs:/x"}, []),
+        ({"val/loss": 1.0}, {"cfg.load_pre_trained_weights": "None"}, [0]),
+    ],
+)
+def test_an_expert_is_untrained_without_an_epoch_or_weights_to_start_from(
+    metrics: dict[str, float], params: dict[str, object], found: list[int]
+) -> None:
+    tracker = MlflowTracker()
+    run = tracker.start_run("one", description="", tags={})
+    child = tracker.start_child(run, "expert_0", {"expert": "0"})
+    child.log_metrics(metrics, 1)
+    child.log_params(params)
+    child.finish("FINISHED")
+    run.finish("FINISHED")
+    assert tracker.close() == 0
+    assert untrained_experts(open_run(run.run_id)) == found
+    assert untrained_experts(open_run(child.run_id)) == found
+
+
+@pytest.mark.usefixtures("few_plots")
+def test_an_evaluation_replaces_metrics_of_networks_that_were_trained_further(
+    trained: TrainingResult,
+) -> None:
+    stored = open_run(trained.run_id)
+    stale = {"test/rejection_at_eff96": 0.5, "test/loss": 7.0}
+    curve = stored.metrics["val/loss"]
+    tracker = MlflowTracker()
+    tracker.reopen(stored.run_id, stored.experiment_id).log_metrics(stale, 0)
+    assert tracker.close() == 0
+    assert open_run(trained.run_id).metrics["test/loss"] == 7
+    for split in ("val", "test"):
+        nnt.evaluate(trained.run_id, split=split)
+    found = open_run(trained.run_id).metrics
+    for name, value in trained.test.items():
+        assert found[f"test/{name}"] == pytest.approx(value)
+    assert found["val/loss"] == curve
+    assert len(stored.history("val/loss")) == len(
+        open_run(trained.run_id).history("val/loss")
+    )

@@ -25,6 +25,7 @@ __all__ = ["store_comparison", "store_evaluation"]
 MAX_NOTE_ROWS = 20
 """Runs in the table of a note; MLflow cuts notes at 8,000 characters."""
 MAX_TAG = 5000
+CURVES = ("val/loss", "val/loss_vs_reference", "val/z_std_cm", "val/z_trimmed_std_cm")
 
 
 def store_evaluation(
@@ -85,9 +86,19 @@ def _log(run: Run, stored: StoredRun, rows: Rows, figures: Mapping[str, float]) 
     prefix = f"eval_{rows.label}" if rows.split is None else rows.split
     named = {f"{prefix}/{name}": value for name, value in figures.items()}
     if rows.split is not None:
-        # The training has logged most of them: same rows, same values.
-        named = {k: value for k, value in named.items() if k not in stored.metrics}
+        # The training has logged most of them: same rows, same values. Others are of
+        # networks that were trained further since.
+        named = {
+            name: value
+            for name, value in named.items()
+            if stored.metrics.get(name) != value and not _is_curve(name, stored)
+        }
     run.log_metrics(named, 0)
+
+
+def _is_curve(name: str, stored: StoredRun) -> bool:
+    """Curves end with the value of the best epoch, which the training has added."""
+    return name in stored.metrics and name in CURVES
 
 
 def _log_plots(run: Run, folder: str, pictures: Pictures, scope: str) -> None:

@@ -13,10 +13,10 @@ import numpy.typing as npt
 from nnt.config import Config, load_config, resolve
 from nnt.errors import ConfigError, NNTError
 from nnt.networks import Networks
-from nnt.tracking import StoredRun, open_run
+from nnt.tracking import StoredRun, load_weights, open_run, read_run_weights
 from nnt.tracks import Tracks
 from nnt.training.data import kept_rows, own_losses, reference_outputs
-from nnt.training.sources import WEIGHTS_FILE, load_weights, reference_networks
+from nnt.training.sources import reference_networks
 from nnt.types import F32
 from nnt.weights import read_weights
 
@@ -97,7 +97,7 @@ def open_subject(text: str) -> Subject:
             text=text, name=Path(text).stem, networks=networks, run=None, config=None
         )
     run = open_run(text)
-    weights = read_weights(run.read_text(run.path or WEIGHTS_FILE).encode())
+    weights = read_weights(read_run_weights(run))
     with tempfile.TemporaryDirectory() as into:
         config = _config_of(run, run.download("config.yaml", Path(into)))
     return Subject(

@@ -8,6 +8,11 @@ from nnt.tracking.offline import OfflineTracker
 from nnt.tracking.protocol import Outcome, Run, Tracker
 from nnt.tracking.references import StoredRun, open_run
 from nnt.tracking.registry import Registered, register
+from nnt.tracking.run_weights import (
+    load_weights,
+    read_run_weights,
+    untrained_experts,
+)
 from nnt.tracking.spool import (
     Delivered,
     Spool,
@@ -35,9 +40,12 @@ __all__ = [
     "default_uri",
     "find_spool",
     "find_spools",
+    "load_weights",
     "open_run",
+    "read_run_weights",
     "register",
     "runs_directory",
     "shown_store",
     "sync",
+    "untrained_experts",
 ]

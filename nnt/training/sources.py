@@ -2,43 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from nnt.config import Config
 from nnt.errors import ConfigError
 from nnt.models import build_model
 from nnt.networks import Networks
-from nnt.tracking import open_run
-from nnt.weights import ExpertWeights, State, read_weights
+from nnt.tracking import load_weights
+from nnt.weights import ExpertWeights, State
 
-__all__ = ["initial_states", "load_weights", "reference_networks"]
-
-WEIGHTS_FILE = "weights.json"
-
-
-def load_weights(source: str) -> dict[int, ExpertWeights]:
-    """Read the experts that a path, a run or a registered model stands for.
-
-    Parameters
-    ----------
-    source : str
-        A path to a ``weights.json``, a run ID, ``runs:/ID[/weights.json]`` or
-        ``models:/name[@alias]``.
-
-    Raises
-    ------
-    TrackingError
-        There is no such run, or it holds no weights.
-    DataError
-        The file is not a ``weights.json``.
-    """
-    path = Path(source)
-    if path.suffix == ".json" and ":/" not in source:
-        return read_weights(path)
-    run = open_run(source)
-    return read_weights(run.read_text(run.path or WEIGHTS_FILE).encode())
+__all__ = ["initial_states", "reference_networks"]
 
 
 def reference_networks(config: Config) -> Networks | None:

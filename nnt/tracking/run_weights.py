@@ -1,0 +1,87 @@
+"""The weights that a run holds, and whether its experts were trained at all."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from nnt.tracking.references import StoredRun, open_run
+from nnt.weights import ExpertWeights, read_weights
+
+__all__ = ["WEIGHTS_FILE", "load_weights", "read_run_weights", "untrained_experts"]
+
+log = logging.getLogger(__name__)
+
+WEIGHTS_FILE = "weights.json"
+EVERY_EPOCH = "train/loss"
+"""A metric that each epoch logs, so that a run without it has seen no epoch."""
+START = "cfg.load_pre_trained_weights"
+EXPERTS = {str(k): k for k in range(-1, 5)}
+
+
+def load_weights(source: str) -> dict[int, ExpertWeights]:
+    """Read the experts that a path, a run or a registered model stands for.
+
+    Parameters
+    ----------
+    source : str
+        A path to a ``weights.json``, a run ID, ``runs:/ID[/weights.json]`` or
+        ``models:/name[@alias]``.
+
+    Raises
+    ------
+    TrackingError
+        There is no such run, or it holds no weights.
+    DataError
+        The file is not a ``weights.json``.
+    """
+    path = Path(source)
+    if path.suffix == ".json" and ":/" not in source:
+        return read_weights(path)
+    run = open_run(source)
+    return read_weights(read_run_weights(run))
+
+
+def read_run_weights(run: StoredRun) -> bytes:
+    """Read the ``weights.json`` of a run, and warn of experts that are untrained.
+
+    Raises
+    ------
+    TrackingError
+        The run holds no weights.
+    """
+    content = run.read_text(run.path or WEIGHTS_FILE).encode()
+    untrained = untrained_experts(run)
+    if untrained:
+        named = ", ".join(map(str, untrained))
+        several = "experts" if len(untrained) > 1 else "expert"
+        log.warning(
+            "run %s (%s): %s %s saw no epoch of training and still held random "
+            "weights when the run ended; finish it with --resume %s",
+            run.run_id,
+            run.name,
+            several,
+            named,
+            run.tags.get("mlflow.parentRunId", run.run_id),
+        )
+    return content
+
+
+def untrained_experts(run: StoredRun) -> list[int]:
+    """Name the experts that have seen no epoch, and did not start from a network.
+
+    Raises
+    ------
+    TrackingError
+        The store does not answer.
+    """
+    if run.tags.get("expert") in EXPERTS:
+        candidates = [run]
+    else:
+        candidates = [c for c in run.children() if c.tags.get("expert") in EXPERTS]
+    return sorted(
+        EXPERTS[child.tags["expert"]]
+        for child in candidates
+        if EVERY_EPOCH not in child.metrics
+        and child.params.get(START, run.params.get(START, "None")) == "None"
+    )
