@@ -293,12 +293,39 @@ def test_bins_hold_what_picking_by_hand_finds(at_cm: F32, edges: list[int]) -> N
             assert np.isnan(bins.mean[i])
 
 
-def test_errors_of_bins_are_the_spread_of_repeated_experiments() -> None:
+@pytest.mark.parametrize("tails", [0.0, 0.03, 0.3])
+def test_errors_of_bins_are_the_spread_of_repeated_experiments(tails: float) -> None:
     rng = np.random.default_rng(0)
-    at = np.repeat(np.arange(400), 200) + 0.5
-    bins = metrics.residuals_in_bins(rng.normal(1, 3, len(at)), at, np.arange(401))
+    at = np.repeat(np.arange(400), 500) + 0.5
+    width = np.where(rng.random(len(at)) < tails, 12, 3)
+    bins = metrics.residuals_in_bins(rng.normal(1, width), at, np.arange(401))
     assert np.std(bins.mean) == pytest.approx(np.mean(bins.mean_error), rel=0.1)
-    assert np.std(bins.std) == pytest.approx(np.mean(bins.std_error), rel=0.1)
+    assert np.std(bins.std) == pytest.approx(np.mean(bins.std_error), rel=0.15)
+    spread = np.std(bins.trimmed_std)
+    assert spread == pytest.approx(np.mean(bins.trimmed_std_error), rel=0.1)
+
+
+@given(st.integers(1, 300), st.floats(0, 0.4))
+def test_a_width_with_an_error_is_the_width(n: int, cut: float) -> None:
+    values = np.random.default_rng(n).normal(size=n).astype(np.float32)
+    width, error = metrics.std_with_error(values, cut)
+    assert width == metrics.trimmed_std(values, cut)
+    assert error >= 0
+
+
+@pytest.mark.parametrize("shared", [0.0, 0.7, 1.0])
+def test_the_ratio_of_two_histograms_knows_what_they_share(shared: float) -> None:
+    rng, edges, ratios = np.random.default_rng(1), np.linspace(-2, 2, 5), []
+    for _ in range(300):
+        first = rng.normal(size=rng.poisson(2000))
+        second = np.where(
+            rng.random(len(first)) < shared, first, rng.normal(size=len(first))
+        )
+        ratios.append(metrics.ratio_of_counts(first, second, edges))
+    values, errors = np.array(ratios).swapaxes(0, 1)
+    assert values.mean(axis=0) == pytest.approx(1, abs=0.01)
+    expected = values.std(axis=0)
+    assert errors.mean(axis=0) == pytest.approx(expected, rel=0.15, abs=1e-12)
 
 
 def test_the_binomial_error_is_the_spread_of_repeated_counts() -> None:

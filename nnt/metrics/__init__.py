@@ -39,8 +39,10 @@ from nnt.metrics.replicas import figure_replicas
 from nnt.metrics.residuals import (
     BinnedResiduals,
     half_width_68,
+    ratio_of_counts,
     residuals_in_bins,
     std,
+    std_with_error,
     trimmed_std,
 )
 from nnt.metrics.trigger import (
@@ -103,6 +105,7 @@ __all__ = [
     "profiles",
     "pt_from_crossing_angles",
     "pt_gev",
+    "ratio_of_counts",
     "reconstruction_counts",
     "rejection_at_efficiency",
     "residuals_in_bins",
@@ -112,6 +115,7 @@ __all__ = [
     "shares_beyond",
     "single_track_decision",
     "std",
+    "std_with_error",
     "summary",
     "track_decision",
     "trimmed_std",

@@ -19,10 +19,15 @@ __all__ = [
     "bin_numbers",
     "half_width_68",
     "plain",
+    "ratio_of_counts",
     "residuals_in_bins",
     "std",
+    "std_with_error",
     "trimmed_std",
 ]
+
+TRIMMED = 0.05
+"""Share of the residuals that is cut off on each side."""
 
 
 @np.errstate(all="ignore")
@@ -32,7 +37,7 @@ def std(values: FloatArray) -> float:
 
 
 @np.errstate(all="ignore")
-def trimmed_std(values: FloatArray, cut: float = 0.05) -> float:
+def trimmed_std(values: FloatArray, cut: float = TRIMMED) -> float:
     """Compute the standard deviation without the outer shares on either side.
 
     Parameters
@@ -42,14 +47,52 @@ def trimmed_std(values: FloatArray, cut: float = 0.05) -> float:
     cut : float
         Share that is cut off on each side.
     """
-    n_cut = int(len(values) * cut)
+    return std(_inner(values, int(len(values) * cut)))
+
+
+def _inner(values: FloatArray, n_cut: int) -> FloatArray:
+    """Values without the lowest and the highest `n_cut`, in no order."""
     if n_cut == 0:
-        return std(values)
+        return values
     # One place at a time: numpy has vector instructions for that, but not for two.
     inner = np.partition(values, n_cut)[n_cut:]
     n_inner = len(values) - 2 * n_cut
     inner.partition(n_inner - 1)
-    return std(inner[:n_inner])
+    return inner[:n_inner]
+
+
+def std_with_error(values: FloatArray, cut: float = 0.0) -> tuple[float, float]:
+    """Compute a standard deviation, trimmed or not, and its standard error.
+
+    Parameters
+    ----------
+    values : float array, shape (N,)
+        At least one; of any distribution.
+    cut : float
+        Share that is cut off on each side.
+
+    Returns
+    -------
+    tuple of float
+        As of `std` or `trimmed_std`, and its error.
+
+    Notes
+    -----
+    The error is that of the influence function: what lies beyond a cut counts like
+    the value at the cut (P. J. Huber and E. M. Ronchetti, "Robust Statistics", 2009,
+    chapter 3). Without a cut, it is that of the fourth moment.
+    """
+    n, n_cut = len(values), int(len(values) * cut)
+    inner = _inner(values, n_cut)
+    width, mean = std(inner), float(np.mean(inner, dtype=np.float64))
+    if not width > 0:
+        return width, 0.0 if width == 0 else float("nan")
+    squares = (inner.astype(np.float64) - mean) ** 2
+    outer = [(float(end) - mean) ** 2 for end in (inner.min(), inner.max())]
+    first = (squares.sum() + n_cut * sum(outer)) / n
+    second = (squares @ squares + n_cut * sum(square**2 for square in outer)) / n
+    spread = np.sqrt(max(second - first**2, 0.0) / n) / (1 - 2 * n_cut / n)
+    return width, float(spread) / (2 * width)
 
 
 @np.errstate(all="ignore")
@@ -71,8 +114,9 @@ class BinnedResiduals:
     """``std / sqrt(n)``."""
     std: FloatArray
     std_error: FloatArray
-    """``std / sqrt(2 n)``, that of a normal distribution."""
+    """From the fourth moment, so that tails count."""
     trimmed_std: FloatArray
+    trimmed_std_error: FloatArray
     slope: FloatArray
     """Rise of the residual with the quantity, a straight line in each bin.
 
@@ -117,12 +161,13 @@ def residuals_in_bins(
     ends = np.append(0, np.cumsum(n_tracks))
     ordered = np.empty(int(ends[-1]), dtype=residual.dtype)
     _scatter(residual, bin_of, ends[:-1].copy(), ordered)
-    table = np.full((3, n_bins), np.nan)
+    table = np.full((5, n_bins), np.nan)
     for i, (start, end) in enumerate(itertools.pairwise(ends)):
         if end > start:
             values = ordered[start:end]
-            mean = np.mean(values, dtype=np.float64)
-            table[:, i] = mean, std(values), trimmed_std(values)
+            table[0, i] = np.mean(values, dtype=np.float64)
+            table[1:3, i] = std_with_error(values)
+            table[3:, i] = std_with_error(values, TRIMMED)
     slope, slope_error = _slopes(residual, at, bin_of, edges, table[0])
     root = np.sqrt(np.where(n_tracks > 0, n_tracks, np.nan))
     return BinnedResiduals(
@@ -131,11 +176,43 @@ def residuals_in_bins(
         mean=table[0],
         mean_error=table[1] / root,
         std=table[1],
-        std_error=table[1] / root / np.sqrt(2),
-        trimmed_std=table[2],
+        std_error=table[2],
+        trimmed_std=table[3],
+        trimmed_std_error=table[4],
         slope=slope,
         slope_error=slope_error,
     )
+
+
+def ratio_of_counts(
+    values: FloatArray, of: FloatArray, edges: npt.ArrayLike
+) -> tuple[FloatArray, FloatArray]:
+    """Divide a histogram by another one of the same rows.
+
+    Parameters
+    ----------
+    values, of : float array, shape (N,)
+        What two networks say of the same N rows, say.
+    edges : float array, shape (B + 1,)
+        Increasing; a bin holds its lower edge.
+
+    Returns
+    -------
+    float64 arrays, shape (B,)
+        Ratio and standard error; NaN where either counts no row. Rows that are in
+        the same bin of both move both counts together, and drop out of the error:
+        it is 0 for a histogram over itself.
+    """
+    n_bins = len(np.asarray(edges)) - 1
+    bins = [bin_numbers(part, edges) for part in (values, of)]
+    upper, lower = (np.bincount(b, minlength=n_bins + 1)[:n_bins] for b in bins)
+    shared = np.bincount(bins[0][bins[0] == bins[1]], minlength=n_bins + 1)[:n_bins]
+    there = (upper > 0) & (lower > 0)
+    above, below = np.where(there, upper, np.nan), np.where(there, lower, np.nan)
+    variance = 1 / above + 1 / below - 2 * shared / (above * below)
+    ratio: FloatArray = above / below
+    error: FloatArray = ratio * np.sqrt(np.maximum(variance, 0))
+    return ratio, error
 
 
 def plain(values: npt.NDArray[Any]) -> list[float | None]:
