@@ -28,7 +28,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from nnt.config import Config
 from nnt.engine import Epoch, ExpertData, choose_backend
-from nnt.models import build_model, initialise
+from nnt.networks import build_module, initial_state
 from nnt.sampling import generator
 from nnt.tracking import NullTracker
 from nnt.training.expert import train_expert
@@ -65,9 +65,8 @@ def _nnt(data: ExpertData, config: Config, expert: int, told: Told, gear: str) -
 
 
 def _model(config: Config, expert: int) -> nn.Module:
-    model = build_model(config.model, config.in_size, config.out_size, config.act)
-    initialise(model, generator(config.seed, expert, "weights 0"))
-    return model
+    drawn = initial_state(config.form, generator(config.seed, expert, "weights 0"))
+    return build_module(config.form, drawn)
 
 
 def _loaders(data: ExpertData, config: Config) -> tuple[Loader, Loader]:

@@ -21,12 +21,17 @@ from nnt.config import Config
 from nnt.engine.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from nnt.errors import NNTError
 from nnt.export import read_settings
-from nnt.models import build_model
-from nnt.networks import Networks
+from nnt.networks import (
+    ExpertWeights,
+    Form,
+    Networks,
+    initial_state,
+    read_weights,
+    write_weights,
+)
 from nnt.simulation import simulate
 from nnt.tracking import open_run
 from nnt.tracks import summarise, write_tracks
-from nnt.weights import ExpertWeights, read_weights, write_weights
 
 __all__ = ["Reader", "bad_inputs", "mutate", "readers", "verdict"]
 
@@ -137,10 +142,9 @@ SETTINGS = (
 
 
 def _weights(work: Path) -> bytes:
-    state = build_model("BaselineModel", 27, 2, "tanh/2").state_dict()
-    arrays = {name: value.numpy() for name, value in state.items()}
+    state = initial_state(Form(), np.random.default_rng(0))
     path = work / "valid.json"
-    write_weights(path, {0: ExpertWeights(state=arrays, act="tanh/2")})
+    write_weights(path, {0: ExpertWeights(state, Form())})
     return path.read_bytes()
 
 

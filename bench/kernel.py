@@ -10,13 +10,13 @@ import numpy as np
 import torch
 
 from nnt.kernel import Kernel
-from nnt.models import build_model, initialise
+from nnt.networks import Form, build_module, initial_state
 
 ROWS, ROUNDS = 13_200, 5  # one expert's training rows of a 200,000-row file
 
 
 def _torch_epoch(x: np.ndarray, y: np.ndarray, batch_size: int) -> Callable[[], object]:
-    model = build_model("BaselineModel", 27, 2, "tanh/2")
+    model = build_module(Form())
     optimiser = torch.optim.Adam(model.parameters(), fused=True)
     inputs, targets = torch.from_numpy(x), torch.from_numpy(y)
 
@@ -34,10 +34,7 @@ def _kernel_epoch(
     x: np.ndarray, y: np.ndarray, batch_size: int
 ) -> Callable[[], object]:
     rng = np.random.default_rng(1)
-    model = build_model("BaselineModel", 27, 2, "tanh/2")
-    initialise(model, rng)
-    state = {n: v.numpy() for n, v in model.state_dict().items()}
-    kernel = Kernel(state, "tanh/2", "Adam")
+    kernel = Kernel(initial_state(Form(), rng), "tanh/2", "Adam")
     return lambda: kernel.train_epoch(x, y, rng.permutation(len(x)), batch_size, 1e-3)
 
 

@@ -21,7 +21,7 @@ from bench._timing import in_turn
 from nnt.detector import N_HIDDEN, N_INPUTS
 from nnt.kernel import ACTIVATION_CODES, OPTIMISER_CODES, Kernel, loops
 from nnt.kernel.lanes import LANES, add_product, load, store
-from nnt.models import build_model, initialise
+from nnt.networks import Form, initial_state
 
 OUTPUTS = 2
 FORWARD = 2 * (N_INPUTS * N_HIDDEN + N_HIDDEN * OUTPUTS)
@@ -88,9 +88,7 @@ def _rows() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _kernel() -> Kernel:
-    model = build_model("BaselineModel", N_INPUTS, OUTPUTS, ACT)
-    initialise(model, np.random.default_rng(1))
-    state = {n: v.numpy() for n, v in model.state_dict().items()}
+    state = initial_state(Form(activation=ACT), np.random.default_rng(1))
     return Kernel(state, ACT, OPTIM)
 
 

@@ -23,9 +23,9 @@ import torch
 
 from nnt import fixedpoint, load_config, read_tracks
 from nnt.engine import ExpertData, fit
+from nnt.networks import State
 from nnt.simulation import Simulation, simulate_with
 from nnt.tracks import Tracks, split_by_event
-from nnt.weights import State
 
 SAMPLE = Path(__file__).parents[2] / "shared" / "data" / "belle2_exp20_sample.gz"
 EXPERT = 0

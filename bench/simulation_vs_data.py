@@ -22,9 +22,9 @@ from scipy.stats import ks_2samp
 from nnt import load_config, read_tracks
 from nnt.detector import EXPERTS, theta_to_deg, z_to_cm
 from nnt.engine import ExpertData, fit
+from nnt.networks import State
 from nnt.simulation import Simulation, simulate_with
 from nnt.tracks import Tracks
-from nnt.weights import State
 
 SAMPLE = Path(__file__).parents[2] / "shared" / "data" / "belle2_exp20_sample.gz"
 KINDS = ("relID", "driftT", "alpha")

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from nnt.export import Source, export, read_settings
+from nnt.networks import read_weights
 from nnt.tracking import StoredRun, open_run, read_run_weights
-from nnt.weights import read_weights
 
 __all__ = ["export_run", "load_source"]
 

@@ -27,10 +27,9 @@ from nnt.errors import (
     TrackingError,
     shorten,
 )
-from nnt.networks import Networks
+from nnt.networks import Networks, read_weights
 from nnt.tracking import StoredRun, open_run
 from nnt.tracks import Tracks, read_tracks, write_tracks
-from nnt.weights import read_weights
 
 MAX_MESSAGE = 1500
 

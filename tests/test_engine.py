@@ -15,9 +15,8 @@ from nnt.engine import Epoch, ExpertData, FitResult, fit
 from nnt.engine.torch_gear import TorchGear
 from nnt.errors import ConfigError, TrainingError
 from nnt.metrics import loss
-from nnt.models import ACTIVATIONS, MODELS, build_model
+from nnt.networks import ACTIVATIONS, MODELS, Form, State, build_module
 from nnt.sampling import generator
-from nnt.weights import State
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -80,8 +79,7 @@ def run(
 
 def outputs(state: State, x: np.ndarray, model: str = "BaselineModel") -> np.ndarray:
     """Outputs of a network with these weights."""
-    network = build_model(model, 27, 2, "tanh").eval()
-    network.load_state_dict({n: torch.from_numpy(v) for n, v in state.items()})
+    network = build_module(Form(activation="tanh", model=model), state).eval()
     with torch.no_grad():
         out: np.ndarray = network(torch.from_numpy(x)).numpy()
     return out
@@ -273,9 +271,8 @@ def test_one_step_is_that_of_autograd() -> None:
     data = make_data(n_train=20)
     config = make_config(optim="SGD", batch_size=20, weight_decay=0.0)
     gear = gear_of(data, config)
-    network = build_model("BaselineModel", 27, 2, "tanh")
     before = gear.weights()
-    network.load_state_dict({n: torch.from_numpy(v) for n, v in before.items()})
+    network = build_module(Form(activation="tanh"), before)
     residual = network(torch.from_numpy(data.x_train)) - torch.from_numpy(data.y_train)
     value = (residual**2).mean()
     names = list(before)

@@ -24,6 +24,7 @@ from nnt.evaluation.markdown import table
 from nnt.evaluation.rows import rows_for
 from nnt.evaluation.seen import shares_trained_on
 from nnt.evaluation.subject import open_subject
+from nnt.fixedpoint import FixedPointNetworks
 from nnt.plots import registry
 from nnt.tracking import MlflowTracker, open_run, register, untrained_experts
 from nnt.tracks import Tracks, write_tracks
@@ -391,9 +392,8 @@ def test_predict_appends_the_integers_of_the_firmware(
     words = [trained.run_id, *map(str, files), "-o", str(out), "--fixed-point"]
     invoke("predict", *words, "--precision", "12,8,8,9,6,8", "--saturate-13-bit")
     after, nets = nnt.read_tracks(out), nnt.load_networks(trained.run_id)
-    expected = nets.predict_fixed_point(
-        nnt.read_tracks(files), (12, 8, 8, 9, 6, 8), saturate_13_bit=True
-    )
+    fixed = FixedPointNetworks(nets, (12, 8, 8, 9, 6, 8), saturate_13_bit=True)
+    expected = fixed.predict(nnt.read_tracks(files))
     for i, name in enumerate(("Z", "Theta")):
         np.testing.assert_array_equal(after.extras[f"New{name}"], expected[:, i])
         raw = after.extras[f"NewRaw{name}"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import math
 from collections.abc import Callable
@@ -25,20 +24,25 @@ from nnt.detector import EXPERT_MISSING_SUPERLAYER
 from nnt.errors import ExportError
 from nnt.export import TARGETS, Settings, Source, export, read_settings
 from nnt.export.settings import Setting, default_settings, parse_settings
-from nnt.models import build_model, initialise
-from nnt.networks import Networks
+from nnt.fixedpoint import FixedPointNetworks
+from nnt.networks import (
+    OUTPUTS,
+    ExpertWeights,
+    Form,
+    Networks,
+    initial_state,
+    read_weights,
+    write_weights,
+)
 from nnt.tracking import MlflowTracker
 from nnt.tracks import Tracks
-from nnt.weights import ExpertWeights, read_weights, write_weights
 
 
 def expert(
     seed: int, model: str = "BaselineModel", act: str = "tanh/2", out_size: int = 2
 ) -> ExpertWeights:
-    module = build_model(model, 27, out_size, act)
-    initialise(module, np.random.default_rng(seed))
-    state = {n: v.numpy().astype(np.float32) for n, v in module.state_dict().items()}
-    return ExpertWeights(state, model, act)
+    form = Form(outputs=OUTPUTS[:out_size], activation=act, model=model)
+    return ExpertWeights(initial_state(form, np.random.default_rng(seed)), form)
 
 
 def source(**kind: Any) -> Source:
@@ -107,9 +111,7 @@ def test_networks_are_brought_into_the_form(
 ) -> None:
     manifest = export(source(**kind), "json", tmp_path)
     again = read_weights(tmp_path / "weights.json")
-    assert {(own.model, own.act) for own in again.values()} == {
-        ("BaselineModel", "tanh/2")
-    }
+    assert {own.form for own in again.values()} == {Form()}
     assert told in manifest["experts"]["3"]["changes"][0]
     check = manifest["checks"]["weights.json"]
     assert check["largest_output_difference_scaled"] < 1e-5
@@ -323,14 +325,15 @@ def test_a_refusal_is_one_message(tmp_path: Path) -> None:
 
 
 def hough3d_expert(n_inputs: int = 126, act: str = "tanh") -> ExpertWeights:
+    form = Form(n_inputs, outputs=OUTPUTS, activation=act)
     rng = np.random.default_rng(3)
-    sizes = [n_inputs, 81, 4]
-    state = {}
-    for i, (n_in, n_out) in enumerate(itertools.pairwise(sizes)):
-        state[f"net.{2 * i}.weight"] = rng.normal(0, 0.4, (n_out, n_in))
-        state[f"net.{2 * i}.bias"] = rng.normal(0, 0.4, n_out)
-    floats = {name: value.astype(np.float32) for name, value in state.items()}
-    return ExpertWeights(floats, "BaselineModel", act)
+    return ExpertWeights(
+        {
+            name: rng.normal(0, 0.4, shape).astype(np.float32)
+            for name, shape in form.shapes.items()
+        },
+        form,
+    )
 
 
 def test_3dh_files_have_their_form(tmp_path: Path) -> None:
@@ -414,7 +417,7 @@ def test_onnx_integers_are_those_of_the_firmware(
         inputs=tracks.inputs,
         expert=tracks.expert,
     )
-    expected = Networks(own.experts).predict_fixed_point(tracks, precision)
+    expected = FixedPointNetworks(Networks(own.experts), precision).predict(tracks)
     np.testing.assert_array_equal(scaled, expected)
     np.testing.assert_array_equal(raw, np.rint(expected * 1024).astype(np.int64))
 

@@ -20,8 +20,7 @@ from nnt.detector import theta_to_deg, z_to_cm
 from nnt.errors import DataError
 from nnt.fixedpoint.classic_network import tanh_half_table
 from nnt.fixedpoint.hough3d_network import _tanh_table
-from nnt.networks import Networks
-from nnt.weights import ExpertWeights
+from nnt.networks import ExpertWeights, Form, Networks
 
 F32 = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.floating]
@@ -126,7 +125,7 @@ def test_floats_are_those_of_basf2(golden: dict[str, Any], group: str) -> None:
         for name, full in zip(names, LAYERS, strict=True)
     }
     inputs = np.array(golden[group]["inputs"], dtype=np.float32)
-    nets = Networks({0: ExpertWeights(state, "BaselineModel", "tanh/2")})
+    nets = Networks({0: ExpertWeights(state, Form())})
     found = nets.predict_inputs(inputs, np.zeros(len(inputs), dtype=np.int64))
     np.testing.assert_allclose(found, golden[group]["float_raw"], atol=2e-6)
 

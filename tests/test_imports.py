@@ -14,11 +14,9 @@ PACKAGE = Path(__file__).parent.parent / "nnt"
 LAYERS = [
     {"types"},
     {"errors", "detector", "files", "progress", "provenance"},
-    {"tracks", "models", "objective", "classes"},
-    {
-        "filters", "sampling", "simulation", "metrics", "weights", "networks",
-        "firmware", "fixedpoint", "kernel", "quantization",
-    },
+    {"tracks", "objective", "classes"},
+    {"networks"},
+    {"filters", "sampling", "simulation", "metrics", "fixedpoint", "kernel"},
     {"config"},
     {"plots", "engine", "tracking", "export"},
     {"training"},
@@ -26,13 +24,7 @@ LAYERS = [
     {"sweep"},
     {"cli"},
     {"__main__"},
-]  # fmt: skip
-SAME_LAYER = {
-    ("firmware", "weights"), ("weights", "fixedpoint"),
-    ("networks", "weights"), ("networks", "fixedpoint"), ("networks", "firmware"),
-    ("quantization", "firmware"), ("quantization", "fixedpoint"),
-}  # fmt: skip
-"""Pairs (importer, imported) that share a layer."""
+]
 
 SOLE_IMPORTER = {"yaml": "config", "matplotlib": "plots", "mlflow": "tracking"}
 
@@ -69,9 +61,9 @@ def test_imports_go_downwards(path: Path) -> None:
     for name in imported(path):
         top, *rest = name.split(".")
         if top == "nnt" and rest and rest[0] in LAYER_OF and rest[0] != module:
-            assert (module, rest[0]) in SAME_LAYER or (
-                LAYER_OF[rest[0]] < LAYER_OF[module]
-            ), f"{module} imports {rest[0]}, which is not below it"
+            assert LAYER_OF[rest[0]] < LAYER_OF[module], (
+                f"{module} imports {rest[0]}, which is not below it"
+            )
         owner = SOLE_IMPORTER.get(top, module)
         assert owner == module, f"only {owner} may import {top}"
 

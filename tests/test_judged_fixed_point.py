@@ -13,13 +13,12 @@ from click.testing import CliRunner
 import nnt
 from nnt import fixedpoint
 from nnt.cli import main
-from nnt.models import build_model, initialise
-from nnt.networks import FixedPointNetworks, Networks
+from nnt.fixedpoint import FixedPointNetworks
+from nnt.networks import ExpertWeights, Form, Networks, initial_state
 from nnt.tracking import NullTracker, open_run
 from nnt.tracks import Tracks, write_tracks
 from nnt.training.fixed_point import JudgedFixedPoint, log_fixed_point
 from nnt.training.report import Judged
-from nnt.weights import ExpertWeights
 
 MakeTracks = Callable[..., Tracks]
 
@@ -27,13 +26,10 @@ MakeTracks = Callable[..., Tracks]
 def networks(model: str = "BaselineModel", factor: float = 1.0) -> Networks:
     experts = {}
     for k in range(5):
-        module = build_model(model, 27, 2, "tanh/2")
-        initialise(module, np.random.default_rng(k))
-        state = {
-            n: np.asarray(factor * v.numpy(), dtype=np.float32)
-            for n, v in module.state_dict().items()
-        }
-        experts[k] = ExpertWeights(state, model, "tanh/2")
+        form = Form(model=model)
+        state = initial_state(form, np.random.default_rng(k))
+        scaled = {n: (factor * v).astype(np.float32) for n, v in state.items()}
+        experts[k] = ExpertWeights(scaled, form)
     return Networks(experts)
 
 
@@ -47,7 +43,7 @@ def test_figures_are_those_of_the_integers(make_tracks: MakeTracks) -> None:
     floats = judged(tracks, nets)
     found = JudgedFixedPoint(floats, FixedPointNetworks(nets)).metrics()
     kept = floats.kept
-    whole = nets.predict_fixed_point(tracks)[kept].astype(np.float64)
+    whole = FixedPointNetworks(nets).predict(tracks)[kept].astype(np.float64)
     exact = nets.predict(tracks)[kept].astype(np.float64)
     target = tracks.targets[kept].astype(np.float64)
     assert found["loss"] == pytest.approx(np.mean((whole - target) ** 2))
@@ -77,7 +73,7 @@ def test_saturated_nodes_are_counted(make_tracks: MakeTracks) -> None:
     beyond = np.abs(sums) > 9.7041
     assert found["saturated_hidden_share"] == pytest.approx(beyond.mean(), abs=2e-3)
     assert 0.05 < found["saturated_hidden_share"] < 1
-    outputs = nets.predict_fixed_point(tracks)[rows]
+    outputs = FixedPointNetworks(nets).predict(tracks)[rows]
     assert found["saturated_output_share"] == np.mean(np.abs(outputs) >= 4095 / 4096)
     assert found["largest_weight"] == max(np.abs(v).max() for v in state.values())
 

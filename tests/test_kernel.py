@@ -17,7 +17,7 @@ from torch import nn
 from nnt.errors import TrainingError
 from nnt.kernel import ACTIVATION_CODES, OPTIMISER_CODES, Kernel, NonFiniteLossError
 from nnt.kernel.lanes import LANES
-from nnt.models import build_model, initialise
+from nnt.networks import OUTPUTS, Form, build_module, initial_state
 
 F32 = npt.NDArray[np.float32]
 I64 = npt.NDArray[np.int64]
@@ -33,9 +33,8 @@ RATES = {"Adam": 1e-3, "AdamW": 1e-3, "SGD": 1e-2, "Rprop": 1e-4}
 
 
 def network(act: str, out_size: int = 2, in_size: int = 27) -> nn.Module:
-    model = build_model("BaselineModel", in_size, out_size, act)
-    initialise(model, np.random.default_rng(3))
-    return model
+    form = Form(in_size, outputs=OUTPUTS[:out_size], activation=act)
+    return build_module(form, initial_state(form, np.random.default_rng(3)))
 
 
 def weights(model: nn.Module) -> dict[str, F32]:

@@ -20,22 +20,26 @@ from mlflow.pyfunc import scoring_server
 
 from nnt.cli import main
 from nnt.errors import TrackingError
-from nnt.models import build_model, initialise
-from nnt.networks import Networks
+from nnt.fixedpoint import FixedPointNetworks
+from nnt.networks import (
+    OUTPUTS,
+    ExpertWeights,
+    Form,
+    Networks,
+    initial_state,
+    write_weights,
+)
 from nnt.tracking import MlflowTracker, open_run, register
 from nnt.tracking.model import model_input, save_model
 from nnt.tracks import Tracks
-from nnt.weights import ExpertWeights, write_weights
 
 
 def experts(out_size: int = 2) -> dict[int, ExpertWeights]:
-    made = {}
-    for k in range(5):
-        module = build_model("BaselineModel", 27, out_size, "tanh/2")
-        initialise(module, np.random.default_rng(k))
-        state = {n: v.numpy() for n, v in module.state_dict().items()}
-        made[k] = ExpertWeights(state, "BaselineModel", "tanh/2")
-    return made
+    form = Form(outputs=OUTPUTS[:out_size])
+    return {
+        k: ExpertWeights(initial_state(form, np.random.default_rng(k)), form)
+        for k in range(5)
+    }
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -104,7 +108,7 @@ def test_the_model_computes_in_fixed_point(
     model = load(run[0])
     params = {"fixed_point": True, "precision": list(precision)}
     found = model.predict(model_input(tracks), params=params)
-    expected = Networks(experts()).predict_fixed_point(tracks, precision)
+    expected = FixedPointNetworks(Networks(experts()), precision).predict(tracks)
     np.testing.assert_array_equal(found[["z_scaled", "theta_scaled"]], expected)
 
 
@@ -122,7 +126,7 @@ def test_a_server_answers_requests_with_the_numbers_of_the_networks(
     assert answer.status == 200, answer.response
     found = json.loads(answer.response)["predictions"]
     nets = Networks(experts())
-    expected = nets.predict_fixed_point(tracks) if fixed_point else nets.predict(tracks)
+    expected = (FixedPointNetworks(nets) if fixed_point else nets).predict(tracks)
     scaled = [[row["z_scaled"], row["theta_scaled"]] for row in found]
     np.testing.assert_array_equal(np.asarray(scaled, np.float32), expected)
 

@@ -1,68 +1,164 @@
-"""Networks by name, and their first weights."""
+"""A network as data: names, shapes, first weights and the module that computes it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nnt.errors import ConfigError
-from nnt.models import ACTIVATIONS, MODELS, build_model, initialise
+from nnt.networks import (
+    ACTIVATIONS,
+    MODELS,
+    OUTPUTS,
+    Form,
+    build_module,
+    initial_state,
+)
+from nnt.networks.module import ACTIVATION_MODULES
+
+NAMED_OUTPUTS = st.lists(
+    st.sampled_from(OUTPUTS), min_size=1, max_size=4, unique=True
+).map(lambda names: tuple(sorted(names, key=OUTPUTS.index)))
 
 
-def test_names_of_baseline_weights() -> None:
-    names = list(build_model("BaselineModel", 27, 2, "tanh").state_dict())
-    assert names == ["net.0.weight", "net.0.bias", "net.2.weight", "net.2.bias"]
+@st.composite
+def forms(draw: st.DrawFn) -> Form:
+    """Any network that can be trained."""
+    model = draw(st.sampled_from(MODELS))
+    hidden = draw(st.lists(st.integers(1, 20), max_size=5)) if model == MODELS[0] else 0
+    return Form(
+        inputs=draw(st.integers(1, 126)),
+        outputs=draw(NAMED_OUTPUTS),
+        activation=draw(st.sampled_from(ACTIVATIONS)),
+        model=model,
+        **({"hidden": tuple(hidden)} if isinstance(hidden, list) else {}),
+    )
 
 
-def test_baseline_has_the_weights_of_the_firmware() -> None:
-    model = build_model("BaselineModel", 27, 2, "tanh/2")
-    assert sum(p.numel() for p in model.parameters()) == 27 * 81 + 81 + 81 * 2 + 2
+@given(forms())
+def test_a_form_says_what_its_module_holds(form: Form) -> None:
+    state = build_module(form).state_dict()
+    expected = {name: tuple(value.shape) for name, value in state.items()}
+    assert form.shapes == expected
+    assert list(form.shapes) == list(expected)
 
 
-@pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("act", ACTIVATIONS)
-def test_every_model_maps_inputs_to_outputs(name: str, act: str) -> None:
-    model = build_model(name, 27, 1, act).eval()
-    assert model(torch.zeros(3, 27)).shape == (3, 1)
+@given(forms())
+def test_a_form_comes_back_from_its_shapes(form: Form) -> None:
+    turned = dict(reversed(form.shapes.items()))
+    again = Form.of_shapes(
+        turned, outputs=form.outputs, activation=form.activation, model=form.model
+    )
+    assert again == form
+
+
+@given(forms())
+def test_every_form_maps_inputs_to_outputs(form: Form) -> None:
+    state = initial_state(form, np.random.default_rng(0))
+    module = build_module(form, state).eval()
+    found = module(torch.zeros(3, form.inputs))
+    assert found.shape == (3, len(form.outputs))
+
+
+def test_layers_are_numbered_as_in_a_sequential() -> None:
+    form = Form(hidden=(64, 64), outputs=("z", "theta", "nnt"))
+    assert form.shapes == {
+        "net.0.weight": (64, 27), "net.0.bias": (64,),
+        "net.2.weight": (64, 64), "net.2.bias": (64,),
+        "net.4.weight": (3, 64), "net.4.bias": (3,),
+    }  # fmt: skip
+
+
+def test_the_default_has_the_weights_of_the_firmware() -> None:
+    n_weights = sum(int(np.prod(shape)) for shape in Form().shapes.values())
+    assert n_weights == 27 * 81 + 81 + 81 * 2 + 2
+
+
+def test_every_activation_has_a_module() -> None:
+    assert tuple(ACTIVATION_MODULES) == ACTIVATIONS
 
 
 def test_tanh_half_is_tanh_of_half() -> None:
     x = np.linspace(-5, 5, 101)
-    out = ACTIVATIONS["tanh/2"]()(torch.from_numpy(x)).numpy()
+    out = ACTIVATION_MODULES["tanh/2"]()(torch.from_numpy(x)).numpy()
     np.testing.assert_allclose(out, np.tanh(x / 2), rtol=1e-12)
 
 
-def test_baseline_agrees_with_its_formula() -> None:
-    model = build_model("BaselineModel", 27, 2, "tanh")
-    initialise(model, np.random.default_rng(1))
-    w = {n: t.double().numpy() for n, t in model.state_dict().items()}
-    x = np.random.default_rng(2).uniform(-1, 1, (50, 27)).astype(np.float32)
-    hidden = np.tanh(x @ w["net.0.weight"].T + w["net.0.bias"])
-    expected = np.tanh(hidden @ w["net.2.weight"].T + w["net.2.bias"])
+@given(
+    st.lists(st.integers(1, 20), max_size=5),
+    st.sampled_from(["tanh", "tanh/2"]),
+    st.integers(0, 99),
+)
+def test_a_plain_network_agrees_with_its_formula(
+    hidden: list[int], act: str, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    form = Form(5, tuple(hidden), activation=act)
+    state = initial_state(form, rng)
+    x = rng.uniform(-1, 1, (50, 5)).astype(np.float32)
+    nodes = x.astype(np.float64)
+    for i in range(0, 2 * len(hidden) + 1, 2):
+        sums = nodes @ state[f"net.{i}.weight"].T + state[f"net.{i}.bias"]
+        nodes = np.tanh(sums / (2 if act == "tanh/2" else 1))
     with torch.no_grad():
-        out = model(torch.from_numpy(x)).numpy()
-    np.testing.assert_allclose(out, expected, atol=1e-6)
+        out = build_module(form, state)(torch.from_numpy(x)).numpy()
+    np.testing.assert_allclose(out, nodes, atol=1e-6)
 
 
-def test_same_generator_same_weights_whatever_torch_seed() -> None:
-    first, second = (build_model("SimpleModel", 27, 2, "relu") for _ in range(2))
-    initialise(first, np.random.default_rng(3))
-    torch.manual_seed(99)
-    initialise(second, np.random.default_rng(3))
-    for a, b in zip(first.parameters(), second.parameters(), strict=True):
-        assert torch.equal(a, b)
-
-
-def test_first_weights_fill_their_interval() -> None:
-    model = build_model("BaselineModel", 27, 2, "tanh")
-    initialise(model, np.random.default_rng(4))
-    weight = model.state_dict()["net.0.weight"].numpy()
+def test_first_weights_are_those_of_a_fixed_seed() -> None:
+    """A training with the same seed must begin as it did a year ago."""
+    rng, plain = np.random.default_rng(3), np.random.default_rng(3)
+    found = initial_state(Form(model="SimpleModel"), rng)
     bound = 1 / np.sqrt(27)
-    assert 0.99 * bound < np.abs(weight).max() <= bound
-    assert weight.std() == pytest.approx(bound / np.sqrt(3), rel=0.05)
+    first = plain.uniform(-bound, bound, (50, 27)).astype(np.float32)
+    np.testing.assert_array_equal(found["net.0.weight"], first)
+    bias = plain.uniform(-bound, bound, 50).astype(np.float32)
+    np.testing.assert_array_equal(found["net.0.bias"], bias)
+    second = plain.uniform(-1 / np.sqrt(50), 1 / np.sqrt(50), (100, 50))
+    np.testing.assert_array_equal(found["net.3.weight"], second.astype(np.float32))
 
 
-def test_unknown_names_are_told_with_the_nearest() -> None:
-    with pytest.raises(ConfigError, match="BaselineModel"):
-        build_model("BaselinModel", 27, 2, "tanh")
-    with pytest.raises(ConfigError, match="tanh"):
-        build_model("BaselineModel", 27, 2, "tanhh")
+def test_batch_normalisation_begins_as_pytorch_does() -> None:
+    form = Form(model="BaselineModelBN")
+    found = initial_state(form, np.random.default_rng(0))
+    for name, value in build_module(form).state_dict().items():
+        if name.startswith("net.1."):
+            np.testing.assert_array_equal(found[name], value.numpy())
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"model": "BaselinModel"}, "model: .* did you mean 'BaselineModel"),
+        ({"activation": "tanhh"}, "act: .* did you mean 'tanh"),
+        ({"outputs": ()}, "outputs: expected names out of z, theta, nnt, stt"),
+        ({"outputs": ("theta", "z")}, "in this order, found"),
+        ({"outputs": ("z", "phi")}, "expected names out of"),
+        ({"inputs": 0}, "expected 1 to 4096 nodes, found 0"),
+        ({"hidden": (9, 5000)}, "expected 1 to 4096 nodes, found 5000"),
+        ({"model": "SimpleModel", "hidden": (9,)}, r"layers of \[50, 100, 50, 10\]"),
+    ],
+)
+def test_what_is_no_network_is_refused(keys: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Form(**keys)  # type: ignore[arg-type]
+
+
+def test_a_form_and_its_weights_need_no_torch() -> None:
+    code = (
+        "import sys, numpy as np\n"
+        "from nnt.networks import Form, initial_state, read_weights, firmware_network\n"
+        "import nnt.fixedpoint\n"
+        "initial_state(Form(), np.random.default_rng(0))\n"
+        "sys.exit('torch is loaded' if 'torch' in sys.modules else 0)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -8,12 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-from nnt import fixedpoint, networks
-from nnt.errors import DataError, ExportError, NNTError
-from nnt.models import build_model, initialise
-from nnt.networks import Networks
+from nnt import fixedpoint
+from nnt.errors import DataError, ExportError
+from nnt.fixedpoint import FixedPointNetworks
+from nnt.networks import (
+    OUTPUTS,
+    ExpertWeights,
+    Form,
+    Networks,
+    initial_state,
+    predicting,
+)
 from nnt.tracks import Tracks
-from nnt.weights import ExpertWeights, State
 
 MakeTracks = Callable[..., Tracks]
 
@@ -21,13 +27,8 @@ MakeTracks = Callable[..., Tracks]
 def expert(
     seed: int, model: str = "BaselineModel", act: str = "tanh/2", out_size: int = 2
 ) -> ExpertWeights:
-    module = build_model(model, 27, out_size, act)
-    initialise(module, np.random.default_rng(seed))
-    state: State = {
-        name: value.numpy().astype(np.float32)
-        for name, value in module.state_dict().items()
-    }
-    return ExpertWeights(state, model, act)
+    form = Form(outputs=OUTPUTS[:out_size], activation=act, model=model)
+    return ExpertWeights(initial_state(form, np.random.default_rng(seed)), form)
 
 
 def plain(own: ExpertWeights, inputs: np.ndarray) -> np.ndarray:
@@ -42,7 +43,7 @@ def plain(own: ExpertWeights, inputs: np.ndarray) -> np.ndarray:
 def test_each_row_goes_to_its_expert(
     make_tracks: MakeTracks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(networks, "CHUNK", 7)
+    monkeypatch.setattr(predicting, "CHUNK", 7)
     tracks = make_tracks(100)
     experts = {k: expert(k) for k in range(5)}
     found = Networks(experts).predict(tracks)
@@ -108,7 +109,7 @@ def test_fixed_point_is_near_the_float_network(
 ) -> None:
     tracks = make_tracks(200)
     nets = Networks({k: expert(k, act=act) for k in range(5)})
-    found = nets.predict_fixed_point(tracks)
+    found = FixedPointNetworks(nets).predict(tracks)
     np.testing.assert_allclose(found, nets.predict(tracks), atol=0.01)
     np.testing.assert_array_equal(found * 4096, np.rint(found * 4096))
 
@@ -119,7 +120,7 @@ def test_fixed_point_snaps_what_text_rounded(make_tracks: MakeTracks) -> None:
     text = np.array([[np.float32(f"{v:.6g}") for v in row] for row in grid])
     tracks.inputs[:] = text
     own = expert(0)
-    found = Networks({0: own}).predict_fixed_point(tracks)
+    found = FixedPointNetworks(Networks({0: own})).predict(tracks)
     w1, b1, w2, b2 = own.state.values()
     expected = fixedpoint.classic(grid, w1, b1, w2, b2)
     np.testing.assert_array_equal(found * 4096, expected)
@@ -130,16 +131,16 @@ def test_fixed_point_snaps_what_text_rounded(make_tracks: MakeTracks) -> None:
     [expert(0, "SimpleModel"), expert(0, act="relu")],
 )
 def test_fixed_point_refuses_what_the_firmware_cannot_hold(
-    make_tracks: MakeTracks, own: ExpertWeights
+    own: ExpertWeights,
 ) -> None:
     with pytest.raises(ExportError, match="expert 0: the firmware"):
-        Networks({0: own}).predict_fixed_point(make_tracks(5, experts=(0,)))
+        FixedPointNetworks(Networks({0: own}))
 
 
 def test_order_of_weights_in_a_file_does_not_matter(make_tracks: MakeTracks) -> None:
     tracks = make_tracks(20, experts=(0,))
     own = expert(0, "SimpleModel", "relu")
-    turned = ExpertWeights(dict(reversed(own.state.items())), own.model, own.act)
+    turned = ExpertWeights(dict(reversed(own.state.items())), own.form)
     np.testing.assert_array_equal(
         Networks({0: turned}).predict(tracks), Networks({0: own}).predict(tracks)
     )
@@ -153,31 +154,29 @@ def test_prediction_needs_no_gradient_and_keeps_inputs(
     nets = Networks({0: expert(0)})
     with torch.enable_grad():
         nets.predict(tracks)
-    nets.predict_fixed_point(tracks)
+    FixedPointNetworks(nets).predict(tracks)
     np.testing.assert_array_equal(tracks.inputs, before)
-
-
-def broken(name: str, value: np.ndarray) -> ExpertWeights:
-    own = expert(0)
-    return ExpertWeights({**own.state, name: value}, own.model, own.act)
 
 
 @pytest.mark.parametrize(
     ("experts", "message"),
     [
         ({}, "at least one expert"),
-        ({0: expert(0), 1: expert(1, out_size=1)}, "experts differ"),
-        ({0: broken("net.0.bias", np.ones(3, np.float32))}, "expert 0 do not fit"),
-        ({0: broken("net.9.bias", np.ones(3, np.float32))}, "expert 0 do not fit"),
-        ({0: ExpertWeights(expert(0).state, "BaselineModel", "tahn")}, "did you mean"),
-        ({0: ExpertWeights({"net.0.bias": np.ones(3, np.float32)})}, "single matrix"),
+        ({0: expert(0), 1: expert(1, out_size=1)}, "expert 1: 27 inputs, outputs z"),
     ],
 )
-def test_weights_that_are_no_network_are_refused(
+def test_experts_that_do_not_go_together_are_refused(
     experts: dict[int, ExpertWeights], message: str
 ) -> None:
-    with pytest.raises(NNTError, match=message):
+    with pytest.raises(DataError, match=message):
         Networks(experts)
+
+
+def test_networks_without_z_have_no_physical_units(make_tracks: MakeTracks) -> None:
+    form = Form(outputs=("nnt",))
+    own = ExpertWeights(initial_state(form, np.random.default_rng(0)), form)
+    with pytest.raises(DataError, match="predict nnt, not z"):
+        Networks({0: own}).predict_physical(make_tracks(5, experts=(0,)))
 
 
 def test_inputs_of_another_size_are_refused() -> None:

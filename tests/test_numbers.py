@@ -15,10 +15,10 @@ import nnt
 from nnt.config import load_config
 from nnt.engine import ExpertData, fit
 from nnt.errors import TrainingError
+from nnt.networks import read_weights
 from nnt.tracking import NullTracker
 from nnt.tracks import Tracks, write_tracks
 from nnt.training import TrainingResult
-from nnt.weights import read_weights
 
 GEARS = ("compiled", "torch")
 

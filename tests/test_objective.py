@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from nnt.errors import ConfigError
-from nnt.models import ACTIVATIONS
+from nnt.networks.module import ACTIVATION_MODULES as ACTIVATIONS
 from nnt.objective import (
     CLASS_KINDS,
     CLASS_OUTPUTS,

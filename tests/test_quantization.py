@@ -23,12 +23,21 @@ from nnt.deployment import export_run
 from nnt.engine import ExpertData, fit
 from nnt.engine.quantized_gear import QuantizedGear
 from nnt.errors import ConfigError, DataError
-from nnt.models import build_model, initialise
-from nnt.networks import FixedPointNetworks, Networks
-from nnt.quantization import QuantizedNetwork
+from nnt.fixedpoint import FixedPointNetworks
+from nnt.fixedpoint.quantized import QuantizedNetwork
+from nnt.networks import (
+    ExpertWeights,
+    Form,
+    Networks,
+    State,
+    build_module,
+    initial_state,
+    load_state,
+    read_weights,
+    write_weights,
+)
 from nnt.tracking import open_run
 from nnt.tracks import Tracks, write_tracks
-from nnt.weights import ExpertWeights, State, read_weights, write_weights
 
 MakeTracks = Callable[..., Tracks]
 FACTOR = {"tanh/2": np.float32(1), "tanh": np.float32(2)}
@@ -51,8 +60,9 @@ def test_the_network_says_what_the_integers_say(
     precision: tuple[int, ...], act: str, seed: int, width: float
 ) -> None:
     rng = np.random.default_rng(seed)
-    network = QuantizedNetwork(27, 2, act, precision, 63.0)
-    initialise(network, rng)
+    form = Form(activation=act)
+    network = QuantizedNetwork(form, precision, 63.0)
+    load_state(network, initial_state(form, rng))
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.mul_(width)
@@ -68,10 +78,11 @@ def test_the_network_says_what_the_integers_say(
 @pytest.mark.parametrize("act", ["tanh/2", "tanh"])
 def test_with_many_bits_gradients_are_those_of_the_float_network(act: str) -> None:
     rng = np.random.default_rng(1)
-    network = QuantizedNetwork(27, 2, act, (12, 8, 8, 20, 20, 16), 63.0)
-    initialise(network, rng)
-    floats = build_model("BaselineModel", 27, 2, act)
-    floats.load_state_dict(network.state_dict())
+    form = Form(activation=act)
+    network = QuantizedNetwork(form, (12, 8, 8, 20, 20, 16), 63.0)
+    state = initial_state(form, rng)
+    load_state(network, state)
+    floats = build_module(form, state)
     inputs = torch.from_numpy(rng.uniform(-1, 1, (200, 27)).astype(np.float32))
     for module in (network, floats):
         torch.autograd.backward((module(inputs) ** 2).mean())
@@ -81,8 +92,8 @@ def test_with_many_bits_gradients_are_those_of_the_float_network(act: str) -> No
 
 
 def test_another_activation_is_refused() -> None:
-    with pytest.raises(ConfigError, match="the firmware has no relu"):
-        QuantizedNetwork(27, 2, "relu", (12, 8, 8, 12, 10, 10), 63.0)
+    with pytest.raises(ConfigError, match="the firmware has no 27-81-2 with relu"):
+        QuantizedNetwork(Form(activation="relu"), (12, 8, 8, 12, 10, 10), 63.0)
 
 
 def rows(make_tracks: MakeTracks, n: int = 2000) -> ExpertData:
@@ -119,7 +130,7 @@ def test_few_bits_cost_less_when_trained_through(make_tracks: MakeTracks) -> Non
     assert own.quantize is not None
     precision = own.quantize.precision
     through = trained(data, own, floats).state
-    exact = Networks({0: ExpertWeights(floats, "BaselineModel", "tanh/2")})
+    exact = Networks({0: ExpertWeights(floats, Form())})
     output = exact.predict_inputs(data.x_val, np.zeros(len(data.x_val), dtype=np.int64))
     loss = float(np.mean((output - data.y_val) ** 2))
     after, tuned = (integer_loss(s, data, precision) for s in (floats, through))
@@ -189,10 +200,7 @@ def test_a_training_tells_of_its_own_bits(
 
 
 def few_bits(bits: tuple[int, ...] | None) -> ExpertWeights:
-    module = build_model("BaselineModel", 27, 2, "tanh/2")
-    initialise(module, np.random.default_rng(0))
-    state = {n: v.numpy() for n, v in module.state_dict().items()}
-    return ExpertWeights(state, "BaselineModel", "tanh/2", bits)
+    return ExpertWeights(initial_state(Form(), np.random.default_rng(0)), Form(), bits)
 
 
 def test_the_bits_of_a_training_come_back_with_its_weights(tmp_path: Path) -> None:

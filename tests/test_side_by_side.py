@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import nnt
+from nnt.networks import read_weights
 from nnt.tracking import open_run
-from nnt.weights import read_weights
 
 TRAININGS = 2
 EPOCHS = 4

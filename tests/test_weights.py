@@ -12,52 +12,78 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from nnt import weights
 from nnt.errors import DataError
-from nnt.weights import ExpertWeights, read_weights, write_weights
+from nnt.networks import (
+    OUTPUTS,
+    ExpertWeights,
+    Form,
+    initial_state,
+    read_weights,
+    weights,
+    write_weights,
+)
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False, width=32)
 
 
+TINY = Form(2, (), ("z",))
+BIAS = "model.net.0.bias"
+
+
 def content(array: Any, **more: Any) -> bytes:
-    own = {"weights": {"model.net.0.weight": array}, **more}
+    own = {"weights": {"model.net.0.weight": array, BIAS: [0.5]}, **more}
     return json.dumps({"expert_0": own}).encode()
 
 
-@given(value=hnp.arrays(np.float32, (3, 4), elements=FLOATS))
+def tiny(**arrays: np.ndarray) -> ExpertWeights:
+    state = {
+        "net.0.weight": np.ones((1, 2), np.float32),
+        "net.0.bias": np.zeros(1, np.float32),
+    }
+    return ExpertWeights(state | {f"net.0.{n}": v for n, v in arrays.items()}, TINY)
+
+
+@given(value=hnp.arrays(np.float32, (1, 2), elements=FLOATS))
 def test_every_float32_comes_back_exactly(
     value: np.ndarray, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = tmp_path_factory.mktemp("w") / "weights.json"
-    write_weights(path, {3: ExpertWeights({"net.0.weight": value}, act="tanh/2")})
+    write_weights(path, {3: tiny(weight=value)})
     found = read_weights(path)[3].state["net.0.weight"]
     assert found.dtype == np.float32
     assert found.tobytes() == value.tobytes()
 
 
-def test_model_and_activation_come_back(tmp_path: Path) -> None:
-    state = {"net.0.weight": np.ones((1, 1), np.float32)}
-    path = tmp_path / "weights.json"
-    write_weights(
-        path,
-        {
-            -1: ExpertWeights(state, "SimpleModel", "relu"),
-            4: ExpertWeights(state),
-        },
-    )
-    found = read_weights(path.read_bytes())
-    assert [(k, e.model, e.act) for k, e in found.items()] == [
-        (-1, "SimpleModel", "relu"),
-        (4, "BaselineModel", None),
-    ]
+FORMS = [
+    Form(),
+    Form(outputs=("z",), activation="relu"),
+    Form(126, (8, 9, 10), OUTPUTS, "tanh"),
+    Form(hidden=(), outputs=("nnt",)),
+    Form(outputs=("z", "nnt")),
+    Form(model="SimpleModel", activation="selu"),
+    Form(outputs=("z", "theta", "stt"), model="BaselineModelBN"),
+]
+
+
+@pytest.mark.parametrize("form", FORMS, ids=str)
+def test_a_form_comes_back(form: Form, tmp_path: Path) -> None:
+    own = ExpertWeights(initial_state(form, np.random.default_rng(0)), form)
+    write_weights(tmp_path / "weights.json", {-1: own})
+    found = read_weights((tmp_path / "weights.json").read_bytes())
+    assert list(found) == [-1]
+    assert found[-1].form == form
+    assert found[-1].names_activation
 
 
 def test_file_has_the_keys_of_the_converter(tmp_path: Path) -> None:
-    state = {"net.0.bias": np.array([0.5, -2], np.float32)}
-    write_weights(tmp_path / "w.json", {0: ExpertWeights(state)})
+    write_weights(tmp_path / "w.json", {0: tiny()})
     own = json.loads((tmp_path / "w.json").read_text())["expert_0"]
-    assert own["shapes"] == {"model.net.0.bias": [2]}
-    assert own["weights"] == {"model.net.0.bias": [0.5, -2.0]}
+    assert own == {
+        "shapes": {"model.net.0.weight": [1, 2], BIAS: [1]},
+        "weights": {"model.net.0.weight": [[1.0, 1.0]], BIAS: [0.0]},
+        "model": "BaselineModel",
+        "act": "tanh/2",
+    }
 
 
 @pytest.mark.parametrize("bad", [np.array([np.nan], np.float32), np.ones(1)])
@@ -67,15 +93,18 @@ def test_what_cannot_be_written_leaves_the_old_file(
     path = tmp_path / "weights.json"
     path.write_text("old")
     with pytest.raises(DataError, match=r"expert_2: net\.0\.bias"):
-        write_weights(path, {2: ExpertWeights({"net.0.bias": bad})})
+        write_weights(path, {2: tiny(bias=bad)})
     assert path.read_text() == "old"
     assert list(tmp_path.glob("*")) == [path]
 
 
-def test_files_without_shapes_are_read() -> None:
+def test_files_without_shapes_or_activation_are_read(tmp_path: Path) -> None:
     found = read_weights(content([[1, 2.5]]))[0]
     np.testing.assert_array_equal(found.state["net.0.weight"], [[1, 2.5]])
-    assert found.act is None
+    assert found.form == TINY
+    assert not found.names_activation
+    write_weights(tmp_path / "w.json", {0: found})
+    assert not read_weights(tmp_path / "w.json")[0].names_activation
 
 
 @pytest.mark.parametrize(
@@ -93,9 +122,24 @@ def test_files_without_shapes_are_read() -> None:
         (content([[1e39]]), "finite"),
         (content([[float("nan")]]), "finite"),
         (content([[10**400]]), "finite"),
-        (content([[1.0]], shapes={"model.net.0.weight": [2, 1]}), r"found \[1, 1\]"),
+        (
+            content([[1.0]], shapes={"model.net.0.weight": [2, 1], BIAS: [1]}),
+            r"found \[1, 1\]",
+        ),
         (content([[1.0]], shapes={"other": [1, 1]}), "one for each array"),
         (content([[1.0]], act=1), "expected names"),
+        (content([[1.0]], act="tahn"), "expert_0: act: .* did you mean 'tanh'"),
+        (content([[1.0]], model="SimpleModell"), "did you mean 'SimpleModel'"),
+        (content([[1.0]], model="SimpleModel"), "expert_0: hidden: SimpleModel has"),
+        (content([[1.0]], outputs="z"), "expert_0: outputs: expected a list"),
+        (content([[1.0]], outputs=["z", "nnt"]), "as output nodes, 1, found"),
+        (content([[1.0]] * 5), "as output nodes, 5, found"),
+        (content(1.0), "without a single matrix"),
+        (content([[1.0], [2.0]]), r"net.0.bias: expected shape \(2,\), found shape"),
+        (
+            json.dumps({"expert_0": {"weights": {"a": [[1.0]], "b": [1.0]}}}).encode(),
+            "net.0.weight': expected shape .*, found none",
+        ),
     ],
 )
 def test_other_content_is_one_clear_error(source: bytes, message: str) -> None:

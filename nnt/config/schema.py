@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from nnt.filters import Filter, IdentityFilter
-from nnt.fixedpoint import DEFAULT_PRECISION
+from nnt.networks import DEFAULT_PRECISION, OUTPUTS, Form
 
 if TYPE_CHECKING:
     from nnt.sampling import Distribution
@@ -105,6 +105,16 @@ class Config:
     expert_overrides: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     overridden: Mapping[str, Any] = field(default_factory=dict, compare=False)
     """Dotted keys that were given beside the file, with their values."""
+
+    @cached_property
+    def form(self) -> Form:
+        """The network that is trained."""
+        return Form(
+            inputs=self.in_size,
+            outputs=OUTPUTS[: self.out_size],
+            activation=self.act,
+            model=self.model,
+        )
 
     def for_expert(self, expert: int) -> Config:
         """Give the configuration of one expert, its overrides merged."""

@@ -19,7 +19,7 @@ from safetensors.numpy import save
 from nnt.engine.types import Arrays, Epoch
 from nnt.errors import TrainingError
 from nnt.files import previous_of, write_atomically
-from nnt.weights import State
+from nnt.networks import State
 
 __all__ = [
     "Checkpoint",

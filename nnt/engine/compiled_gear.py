@@ -10,9 +10,8 @@ from nnt.config import Config
 from nnt.engine.types import Arrays, ExpertData
 from nnt.errors import TrainingError
 from nnt.kernel import Kernel, NonFiniteLossError
-from nnt.models import build_model, initialise
+from nnt.networks import State, initial_state
 from nnt.types import F32, I64
-from nnt.weights import State
 
 __all__ = ["CompiledGear"]
 
@@ -41,9 +40,7 @@ class CompiledGear:
         generator: np.random.Generator,
         initial: State | None,
     ) -> None:
-        model = build_model(config.model, config.in_size, config.out_size, config.act)
-        initialise(model, generator)
-        drawn = {n: t.detach().numpy() for n, t in model.state_dict().items()}
+        drawn = initial_state(config.form, generator)
         self._kernel = Kernel(
             drawn if initial is None else initial,
             config.act,

@@ -17,8 +17,8 @@ from nnt.engine.start import Start, whole_number
 from nnt.engine.torch_gear import TorchGear
 from nnt.engine.types import Epoch, ExpertData, FitResult, Gear
 from nnt.errors import TrainingError
+from nnt.networks import State
 from nnt.sampling import BucketSampler, EpochSampler, Sampler, generator
-from nnt.weights import State
 
 __all__ = ["fit"]
 

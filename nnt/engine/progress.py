@@ -19,8 +19,8 @@ from nnt.engine.types import Epoch, ExpertData, FitResult, StopReason
 from nnt.errors import TrainingError
 from nnt.metrics import loss as loss_of
 from nnt.metrics import std, trimmed_std
+from nnt.networks import State
 from nnt.types import F32, I64
-from nnt.weights import State
 
 __all__ = ["Progress"]
 

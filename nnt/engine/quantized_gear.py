@@ -12,9 +12,9 @@ from nnt.engine.torch_gear import TorchGear
 from nnt.engine.types import ExpertData
 from nnt.errors import ConfigError
 from nnt.fixedpoint import snap_text_inputs
-from nnt.quantization import QuantizedNetwork
+from nnt.fixedpoint.quantized import QuantizedNetwork
+from nnt.networks import State
 from nnt.types import F32
-from nnt.weights import State
 
 __all__ = ["QuantizedGear"]
 
@@ -65,9 +65,7 @@ class QuantizedGear(TorchGear):
         bits = ", ".join(str(n) for n in config.quantize.precision)
         self.name = f"{self.name}, in the integers of the firmware ({bits})"
         return QuantizedNetwork(
-            config.in_size,
-            config.out_size,
-            config.act,
+            config.form,
             config.quantize.precision,
             config.quantize.largest_weight,
         )

@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from nnt.config import Config
 from nnt.engine.types import Arrays, ExpertData
 from nnt.errors import TrainingError
-from nnt.models import build_model, initialise
+from nnt.networks import State, build_module, initial_state, load_state
 from nnt.types import F32, I64
-from nnt.weights import State
 
 __all__ = ["LOSSES", "OPTIMISERS", "TorchGear"]
 
@@ -82,10 +81,8 @@ class TorchGear:
         self.name = f"torch on {device}"
         self._device = torch.device(device)
         self._model = self._network(config)
-        initialise(self._model, generator)
-        if initial is not None:
-            tensors = {n: torch.from_numpy(v.copy()) for n, v in initial.items()}
-            self._model.load_state_dict(tensors)
+        drawn = initial_state(config.form, generator)
+        load_state(self._model, drawn if initial is None else initial)
         self._model.to(self._device)
         self._loss = LOSSES[config.loss]()
         self._parameters = list(self._model.parameters())
@@ -106,7 +103,7 @@ class TorchGear:
         self._val: Tensor | None = None
 
     def _network(self, config: Config) -> nn.Module:
-        return build_model(config.model, config.in_size, config.out_size, config.act)
+        return build_module(config.form)
 
     def _tensor(self, array: npt.NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(array).to(self._device)

@@ -8,8 +8,8 @@ from typing import Any, Literal, Protocol
 
 import numpy.typing as npt
 
+from nnt.networks import State
 from nnt.types import F32, I64
-from nnt.weights import State
 
 __all__ = ["Arrays", "Epoch", "ExpertData", "FitResult", "Gear", "StopReason"]
 

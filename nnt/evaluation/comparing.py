@@ -200,7 +200,7 @@ def compare_subjects(
     first = subjects[0]
     rows = rows_for(first, data, split)
     tracks = _shared_rows(subjects, rows)
-    n_outputs = min(subject.networks.out_size for subject in subjects)
+    n_outputs = min(len(subject.networks.outputs) for subject in subjects)
     arena = Arena(tracks, first.loss, n_outputs)
     names, judged = short_names(subjects), []
     shares = shares_trained_on(subjects, rows, tracks)

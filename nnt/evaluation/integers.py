@@ -8,7 +8,7 @@ from typing import Any
 
 from nnt.evaluation.rows import Rows
 from nnt.evaluation.subject import Subject
-from nnt.networks import FixedPointNetworks
+from nnt.fixedpoint import FixedPointNetworks
 from nnt.tracking import MlflowTracker, Run
 from nnt.training.fixed_point import JudgedFixedPoint
 from nnt.training.report import Judged

@@ -9,7 +9,8 @@ import numpy as np
 
 from nnt.errors import DataError
 from nnt.evaluation.subject import load_networks
-from nnt.networks import FixedPointNetworks, Networks
+from nnt.fixedpoint import FixedPointNetworks
+from nnt.networks import Networks
 from nnt.progress import show_progress
 from nnt.tracks import read_tracks, write_tracks
 

@@ -12,13 +12,12 @@ import numpy.typing as npt
 
 from nnt.config import Config, load_config, resolve
 from nnt.errors import ConfigError, NNTError
-from nnt.networks import Networks
+from nnt.networks import Networks, read_weights
 from nnt.tracking import StoredRun, load_weights, open_run, read_run_weights
 from nnt.tracks import Tracks
 from nnt.training.data import kept_rows, own_losses, reference_outputs
 from nnt.training.sources import reference_networks
 from nnt.types import F32
-from nnt.weights import read_weights
 
 __all__ = ["Subject", "load_networks", "open_subject"]
 

@@ -19,12 +19,16 @@ from nnt.export.settings import (
     shown_number,
 )
 from nnt.export.source import Source, check_rows, classic_experts
-from nnt.firmware import FirmwareNetwork
 from nnt.fixedpoint import classic
 from nnt.fixedpoint.arithmetic import round_half_away
-from nnt.networks import Networks
+from nnt.networks import (
+    ExpertWeights,
+    FirmwareNetwork,
+    Networks,
+    read_weights,
+    write_weights,
+)
 from nnt.types import I64
-from nnt.weights import ExpertWeights, read_weights, write_weights
 
 __all__ = ["write_basf2", "write_fpga", "write_json"]
 
@@ -61,13 +65,10 @@ def write_json(
     write_weights(
         path,
         {
-            k: ExpertWeights(
-                network.state(), "BaselineModel", network.act,
-                source.experts[k].precision,
-            )
+            k: ExpertWeights(network.state(), network.form, source.experts[k].precision)
             for k, network in networks.items()
         },
-    )  # fmt: skip
+    )
     report = _report(networks, _settings(source, networks, settings, precision))
     report["checks"] = {path.name: _check_json(path, source, networks)}
     return report

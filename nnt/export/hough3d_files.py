@@ -17,10 +17,11 @@ from nnt.detector import THETA_RANGE_DEG, Z_RANGE_CM
 from nnt.errors import ExportError
 from nnt.export.settings import Settings, parse_settings, shown_number
 from nnt.export.source import Source, check_rows
-from nnt.firmware import HOUGH3D_ACT, FirmwareNetwork, firmware_network
 from nnt.fixedpoint import hough3d
 from nnt.fixedpoint.arithmetic import round_half_away
 from nnt.fixedpoint.hough3d_network import weight_fraction_bits
+from nnt.networks import FirmwareNetwork, firmware_network
+from nnt.networks.firmware import HOUGH3D_ACT
 from nnt.types import I64
 
 __all__ = ["write_3dh"]

@@ -20,9 +20,8 @@ from nnt.export.onnx_graphs import (
 )
 from nnt.export.settings import Settings
 from nnt.export.source import Source, check_rows
-from nnt.firmware import FirmwareNetwork, classic_network
 from nnt.fixedpoint import DEFAULT_PRECISION, classic
-from nnt.networks import Networks
+from nnt.networks import FirmwareNetwork, Networks, classic_network
 from nnt.types import F32, I64
 
 if TYPE_CHECKING:
@@ -62,11 +61,11 @@ def write_onnx(
         precision = settings.precision if settings is not None else DEFAULT_PRECISION
     own = Networks(source.experts)
     report: Report = {"experts": {}, "checks": {}}
-    floats = {k: float_network(k, expert) for k, expert in source.experts.items()}
+    floats = {k: float_network(expert) for k, expert in source.experts.items()}
     _write_all(floats, own, None, folder, source, report)
     for k, expert in source.experts.items():
         report["experts"][str(k)] = {
-            "model": expert.model, "act": expert.act, "changes": []
+            "model": expert.form.model, "act": expert.form.activation, "changes": []
         }  # fmt: skip
     try:
         held = {k: classic_network(k, expert) for k, expert in source.experts.items()}
@@ -153,10 +152,10 @@ def _model(
     one: bool,
     facts: Mapping[str, str],
 ) -> ModelProto:
-    inputs: dict[str, Any] = {"inputs": (np.float32, ["N", own.in_size])}
+    inputs: dict[str, Any] = {"inputs": (np.float32, ["N", own.inputs])}
     if not one:
         inputs["expert"] = (np.int64, ["N"])
-    shape: list[int | str] = ["N", own.out_size]
+    shape: list[int | str] = ["N", len(own.outputs)]
     if integers is None:
         return graph.model(inputs, {"scaled": (output, np.float32, shape)}, facts)
     bits = integers.precision[3]
@@ -193,7 +192,7 @@ def _check(
                 f"expected at most {TOLERANCE:.3g} (scaled)"
             )
         return largest
-    raw = np.zeros((len(rows), own.out_size), dtype=np.int64)
+    raw = np.zeros((len(rows), len(own.outputs)), dtype=np.int64)
     for k in chosen:
         (w1, b1), (w2, b2) = integers.networks[k].layers
         mine = expert == k
@@ -213,7 +212,7 @@ def _rows(own: Networks, chosen: tuple[int, ...]) -> tuple[F32, I64]:
     """Rows of all chosen experts, mixed."""
     patterns = dict(enumerate(EXPERT_PATTERNS))
     parts = [
-        check_rows(own.in_size, patterns.get(k, EXPERT_PATTERNS[0]), seed=k + 1)
+        check_rows(own.inputs, patterns.get(k, EXPERT_PATTERNS[0]), seed=k + 1)
         for k in chosen
     ]
     expert = np.repeat(np.array(chosen, dtype=np.int64), [len(p) for p in parts])

@@ -7,15 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from torch import nn
 
-from nnt.detector import N_INPUTS, N_TARGETS
-from nnt.errors import ExportError
-from nnt.firmware import CLASSIC_ACT, FirmwareNetwork
 from nnt.fixedpoint.arithmetic import round_half_away
 from nnt.fixedpoint.classic_network import tanh_half_table
-from nnt.models import TanhHalf, build_model
-from nnt.weights import ExpertWeights
+from nnt.networks import ExpertWeights, FirmwareNetwork
+from nnt.networks.form import NORMALISATION_EPSILON
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto
@@ -101,55 +97,34 @@ class Graph:
         return model
 
 
-ACTIVATIONS: dict[type[nn.Module], Callable[[Graph, str], str]] = {
-    nn.Tanh: lambda g, x: g.add("Tanh", x),
-    TanhHalf: lambda g, x: g.add("Tanh", g.add("Mul", x, g.constant(np.float32(0.5)))),
-    nn.Softsign: lambda g, x: g.add("Softsign", x),
-    nn.ReLU: lambda g, x: g.add("Relu", x),
-    nn.Sigmoid: lambda g, x: g.add("Sigmoid", x),
-    nn.LeakyReLU: lambda g, x: g.add("LeakyRelu", x, alpha=0.01),
-    nn.SELU: lambda g, x: g.add("Selu", x),
+ACTIVATIONS: Mapping[str, Callable[[Graph, str], str]] = {
+    "tanh": lambda g, x: g.add("Tanh", x),
+    "tanh/2": lambda g, x: g.add("Tanh", g.add("Mul", x, g.constant(np.float32(0.5)))),
+    "softsign": lambda g, x: g.add("Softsign", x),
+    "relu": lambda g, x: g.add("Relu", x),
+    "sigmoid": lambda g, x: g.add("Sigmoid", x),
+    "leaky_relu": lambda g, x: g.add("LeakyRelu", x, alpha=0.01),
+    "selu": lambda g, x: g.add("Selu", x),
 }
+"""Nodes of each of `nnt.networks.ACTIVATIONS`."""
 
 
-def float_network(number: int, expert: ExpertWeights) -> Subgraph:
-    """Give the nodes of an expert as it was trained, any model.
-
-    Raises
-    ------
-    ExportError
-        Its model has a layer that this file does not know.
-    """
-    # The kinds of layers do not depend on the sizes.
-    module = build_model(expert.model, N_INPUTS, N_TARGETS, expert.act or CLASSIC_ACT)
-    layers = list(module.net) if isinstance(module.net, nn.Sequential) else [module]
-    known = (nn.Linear, nn.BatchNorm1d, *ACTIVATIONS)
-    for layer in layers:
-        if not isinstance(layer, known):
-            kind = type(layer).__name__
-            raise ExportError(f"expert {number}: onnx: unknown layer {kind}")
+def float_network(expert: ExpertWeights) -> Subgraph:
+    """Give the nodes of an expert as it was trained, of any form."""
 
     def build(graph: Graph, x: str) -> str:
-        for i, layer in enumerate(layers):
-            x = _layer(graph, x, layer, expert, f"net.{i}")
+        for layer in expert.form.layers:
+            parts = [graph.constant(expert.state[name]) for name in layer.shapes]
+            if layer.kind == "linear":
+                x = graph.add("Gemm", x, *parts, transB=1)
+            elif layer.kind == "normalisation":
+                epsilon = NORMALISATION_EPSILON
+                x = graph.add("BatchNormalization", x, *parts[:4], epsilon=epsilon)
+            else:
+                x = ACTIVATIONS[expert.form.activation](graph, x)
         return x
 
     return build
-
-
-def _layer(
-    graph: Graph, x: str, layer: nn.Module, expert: ExpertWeights, name: str
-) -> str:
-    if isinstance(layer, nn.Linear):
-        parts = [
-            graph.constant(expert.state[f"{name}.{k}"]) for k in ("weight", "bias")
-        ]
-        return graph.add("Gemm", x, *parts, transB=1)
-    if isinstance(layer, nn.BatchNorm1d):
-        kinds = ("weight", "bias", "running_mean", "running_var")
-        parts = [graph.constant(expert.state[f"{name}.{kind}"]) for kind in kinds]
-        return graph.add("BatchNormalization", x, *parts, epsilon=layer.eps)
-    return ACTIVATIONS[type(layer)](graph, x)
 
 
 def integer_network(network: FirmwareNetwork, precision: tuple[int, ...]) -> Subgraph:

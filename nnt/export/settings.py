@@ -25,7 +25,7 @@ from nnt.detector import (
     Z_RANGE_CM,
 )
 from nnt.errors import ExportError, NNTError, shorten
-from nnt.fixedpoint import DEFAULT_PRECISION, check_precision
+from nnt.networks import DEFAULT_PRECISION, check_precision
 
 __all__ = [
     "Setting",

@@ -9,10 +9,13 @@ import numpy as np
 
 from nnt.detector import EXPERTS, N_INPUTS, superlayer_inputs
 from nnt.errors import ExportError
-from nnt.firmware import FirmwareNetwork, classic_network
-from nnt.networks import Networks
+from nnt.networks import (
+    ExpertWeights,
+    FirmwareNetwork,
+    Networks,
+    classic_network,
+)
 from nnt.types import F32
-from nnt.weights import ExpertWeights
 
 __all__ = ["Source", "check_rows", "classic_experts"]
 

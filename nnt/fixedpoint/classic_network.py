@@ -9,7 +9,6 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from nnt.errors import DataError, shorten
 from nnt.fixedpoint.arithmetic import (
     Layer,
     checked_inputs,
@@ -17,24 +16,15 @@ from nnt.fixedpoint.arithmetic import (
     round_half_away,
     run_layers,
 )
+from nnt.networks import DEFAULT_PRECISION, check_precision
+from nnt.networks.precision import dropped_bits
 from nnt.types import F64
 
 __all__ = [
-    "DEFAULT_PRECISION",
-    "MAX_BITS",
-    "check_precision",
     "classic",
     "hidden_nodes",
     "tanh_half_table",
 ]
-
-DEFAULT_PRECISION = (12, 8, 8, 12, 10, 10)
-"""Fractional bits of phi and alpha, the factor from radians to wires, the
-reference ID, the nodes, the weights, and the argument of the tanh table."""
-
-MAX_BITS = 30
-MAX_TABLE_BITS = 20
-"""The table has about ten times two to the power of these entries."""
 
 
 def classic(
@@ -117,7 +107,7 @@ def _run(
     x = checked_inputs(inputs, floats[0][0].shape[1])
     table = tanh_half_table(*bits[3:])
     # Powers of two scale exactly: the sums come out in units of a table bin.
-    per_bin = 2.0 ** -_dropped_bits(bits)
+    per_bin = 2.0 ** -dropped_bits(bits)
     whole = [
         Layer(
             round_half_away(w * 2.0**weight_bits).T * per_bin,
@@ -136,39 +126,6 @@ def _run(
         return np.copysign(magnitude, sums, out=magnitude)
 
     return run_layers(x, whole, to_nodes, activate, 2.0**node_bits, 1 / per_bin)
-
-
-def check_precision(precision: Sequence[int]) -> tuple[int, ...]:
-    """Six counts of fractional bits, checked.
-
-    Raises
-    ------
-    DataError
-        There are not six, one is outside 0 .. 30 (0 .. 20 for the table), or there
-        are more for the table than a sum has.
-    """
-    bits = tuple(precision)
-    whole = all(isinstance(b, int | np.integer) for b in bits)
-    if len(bits) != 6 or not whole or not all(0 <= b <= MAX_BITS for b in bits):
-        raise DataError(
-            f"precision: expected 6 counts of bits from 0 to {MAX_BITS}, found "
-            f"{shorten(bits)}"
-        )
-    if _dropped_bits(bits) < 0:
-        raise DataError(
-            f"precision: expected at most {bits[3] + bits[4]} bits for the table "
-            f"(nodes + weights), found {bits[5]}"
-        )
-    if bits[5] > MAX_TABLE_BITS:
-        raise DataError(
-            f"precision: expected at most {MAX_TABLE_BITS} bits for the table, found "
-            f"{bits[5]}"
-        )
-    return tuple(int(b) for b in bits)
-
-
-def _dropped_bits(bits: Sequence[int]) -> int:
-    return int(bits[3]) + int(bits[4]) - int(bits[5])
 
 
 @lru_cache(maxsize=8)

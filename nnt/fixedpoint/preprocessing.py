@@ -20,7 +20,7 @@ from nnt.detector import (
 )
 from nnt.errors import DataError
 from nnt.fixedpoint.arithmetic import EXACT, round_half_away
-from nnt.fixedpoint.classic_network import DEFAULT_PRECISION, check_precision
+from nnt.networks import DEFAULT_PRECISION, check_precision
 from nnt.types import F64, I64
 
 __all__ = [

@@ -13,9 +13,8 @@ import numpy as np
 
 import nnt
 from nnt.errors import TrackingError
-from nnt.networks import Networks
+from nnt.networks import Networks, read_weights
 from nnt.tracks import INPUT_COLUMNS, Tracks
-from nnt.weights import read_weights
 
 if TYPE_CHECKING:
     import pandas as pd

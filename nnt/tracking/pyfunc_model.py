@@ -17,9 +17,9 @@ from mlflow.pyfunc.model import PythonModel
 
 from nnt.detector import theta_to_deg, z_to_cm
 from nnt.errors import DataError
-from nnt.networks import FixedPointNetworks, Networks
+from nnt.fixedpoint import FixedPointNetworks
+from nnt.networks import Networks, read_weights
 from nnt.tracks import INPUT_COLUMNS
-from nnt.weights import read_weights
 
 __all__ = ["ExpertsModel"]
 

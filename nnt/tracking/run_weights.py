@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from nnt.networks import ExpertWeights, read_weights
 from nnt.tracking.references import StoredRun, open_run
-from nnt.weights import ExpertWeights, read_weights
 
 __all__ = ["WEIGHTS_FILE", "load_weights", "read_run_weights", "untrained_experts"]
 

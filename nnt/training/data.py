@@ -129,14 +129,14 @@ def reference_outputs(
     """
     if networks is None:
         return tracks.reference
-    if networks.out_size < out_size:
+    if len(networks.outputs) < out_size:
         raise ConfigError(
-            f"compare_to: the networks there predict {networks.out_size} value(s) a "
-            f"track, this configuration {out_size} (out_size); compare with a run "
+            f"compare_to: the networks there predict {', '.join(networks.outputs)} of "
+            f"a track, this configuration {out_size} (out_size); compare with a run "
             "of the same out_size"
         )
     rows = served_rows(tracks, experts)
-    output = np.full((len(tracks), networks.out_size), np.nan, dtype=np.float32)
+    output = np.full((len(tracks), len(networks.outputs)), np.nan, dtype=np.float32)
     output[rows] = networks.predict(tracks[rows])
     return output
 

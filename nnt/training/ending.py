@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from nnt.engine import FitResult
-from nnt.networks import Networks
+from nnt.networks import ExpertWeights, Networks, write_weights
 from nnt.tracking import Run
 from nnt.training.data import SPLITS, kept_rows, own_losses
 from nnt.training.fixed_point import log_fixed_point
@@ -24,7 +24,6 @@ from nnt.training.report import (
     write_json,
 )
 from nnt.training.result import ExpertResult
-from nnt.weights import ExpertWeights, write_weights
 
 __all__ = ["JUDGED_SPLITS", "Ending", "StoppedError"]
 
@@ -97,9 +96,7 @@ class Ending:
         for expert, result in self.fits.items():
             own = self.config.for_expert(expert)
             bits = None if own.quantize is None else own.quantize.precision
-            weights[expert] = ExpertWeights(
-                state=result.state, model=own.model, act=own.act, precision=bits
-            )
+            weights[expert] = ExpertWeights(result.state, own.form, bits)
         return weights
 
     def unjudged(self) -> dict[int, ExpertResult]:

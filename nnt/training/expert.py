@@ -24,9 +24,9 @@ from nnt.engine import (
     read_checkpoint,
 )
 from nnt.files import write_atomically
+from nnt.networks import State
 from nnt.tracking import Run
 from nnt.training.resume import CHECKPOINT
-from nnt.weights import State
 
 __all__ = ["ExpertLog", "LogFile", "MetricsFile", "train_expert"]
 

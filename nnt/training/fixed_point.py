@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from nnt.detector import THETA_RANGE_DEG, Z_RANGE_CM
 from nnt.errors import ExportError
-from nnt.fixedpoint import DEFAULT_PRECISION
-from nnt.networks import FixedPointNetworks, Networks
+from nnt.fixedpoint import DEFAULT_PRECISION, FixedPointNetworks
+from nnt.networks import Networks
 from nnt.tracking import Run
 from nnt.training.report import Judged
 from nnt.types import F64

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from nnt import __version__
 from nnt.config import Config
+from nnt.networks import State
 from nnt.provenance import CodeState, code_state
 from nnt.tracks import Tracks
 from nnt.training.data import load_splits, reference_outputs, splits_digest
 from nnt.training.sources import initial_states, reference_networks
 from nnt.types import F32, BoolArray
-from nnt.weights import State
 
 __all__ = ["Prepared", "prepare"]
 

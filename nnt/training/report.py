@@ -12,7 +12,8 @@ import numpy as np
 from nnt import __version__, metrics
 from nnt.config import Config
 from nnt.engine import ExpertData
-from nnt.networks import FixedPointNetworks, Networks
+from nnt.fixedpoint import FixedPointNetworks
+from nnt.networks import Networks
 from nnt.provenance import CodeState
 from nnt.sampling import BucketSampler, generator
 from nnt.tracking import Run

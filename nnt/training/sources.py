@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from nnt.config import Config
 from nnt.errors import ConfigError
-from nnt.models import build_model
-from nnt.networks import Networks
+from nnt.networks import ExpertWeights, Form, Networks, State
 from nnt.tracking import load_weights
-from nnt.weights import ExpertWeights, State
 
 __all__ = ["initial_states", "reference_networks"]
 
@@ -57,21 +53,20 @@ def _state_for(config: Config, expert: int, experts: dict[int, ExpertWeights]) -
             f"{place}: expected weights of expert {expert}, found those of {held}; "
             "train that expert there, or choose `experts` accordingly"
         )
-    if weights.act is not None and weights.act != config.act:
+    form = weights.form
+    if weights.names_activation and form.activation != config.act:
         raise ConfigError(
-            f"{place}: expert {expert} was trained with act {weights.act!r}, this "
-            f"configuration has {config.act!r}; set act to {weights.act!r}"
+            f"{place}: expert {expert} was trained with act {form.activation!r}, this "
+            f"configuration has {config.act!r}; set act to {form.activation!r}"
         )
-    model = build_model(config.model, config.in_size, config.out_size, config.act)
-    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    found = {name: np.shape(value) for name, value in weights.state.items()}
-    if expected != found:
-        names = sorted(expected.keys() | found.keys())
-        wrong = next(n for n in names if expected.get(n) != found.get(n))
+    if form.shapes != config.form.shapes or form.outputs != config.form.outputs:
         raise ConfigError(
-            f"{place}: expert {expert}: {wrong}: expected shape {expected.get(wrong)} "
-            f"for {config.model} with in_size {config.in_size} and out_size "
-            f"{config.out_size}, found {found.get(wrong)}; choose the model and sizes "
-            "that the weights were trained with"
+            f"{place}: expert {expert}: expected weights of {_described(config.form)}, "
+            f"found those of {_described(form)}; choose the model, layers and outputs "
+            "that they were trained with"
         )
     return weights.state
+
+
+def _described(form: Form) -> str:
+    return f"{form} ({', '.join(form.outputs)})"

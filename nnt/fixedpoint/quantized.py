@@ -1,7 +1,7 @@
 """The classic network with the firmware's rounding in its forward pass.
 
 Training through it finds weights that are good after rounding. Which bits there are,
-and what they mean, is told in `nnt.fixedpoint`; which gear trains, in `nnt.engine`.
+and what they mean, is said in `nnt.fixedpoint`; what trains with it, in `nnt.engine`.
 """
 
 from __future__ import annotations
@@ -13,27 +13,24 @@ import torch
 from torch import Tensor, nn
 
 from nnt.errors import ConfigError
-from nnt.firmware import CLASSIC_ACT, STEEPNESS
-from nnt.fixedpoint import check_precision
 from nnt.fixedpoint.classic_network import tanh_half_table
-from nnt.models import build_model
+from nnt.networks import Form, build_module, check_precision
+from nnt.networks.firmware import CLASSIC_ACT, STEEPNESS
 
 __all__ = ["QuantizedNetwork"]
 
 
 class QuantizedNetwork(nn.Module):
-    """`BaselineModel` that computes what `nnt.fixedpoint.classic` computes.
+    """A plain network that computes what `nnt.fixedpoint.classic` computes.
 
-    Parameters are floats under the names of `BaselineModel`. Gradients pass the
+    Parameters are floats under the names of `Form.shapes`. Gradients pass the
     roundings as if they were not there, and the table as the tanh that it holds.
 
     Parameters
     ----------
-    in_size, out_size : int
-        Inputs and outputs.
-    act : str
-        ``"tanh/2"``, or ``"tanh"``: then twice the weights are rounded, since the
-        firmware holds those.
+    form : Form
+        Plain, with activation ``"tanh/2"``, or ``"tanh"``: then twice the weights
+        are rounded, since the firmware holds those.
     precision : sequence of 6 int
         Fractional bits, see `nnt.fixedpoint.DEFAULT_PRECISION`.
     largest_weight : float
@@ -42,7 +39,7 @@ class QuantizedNetwork(nn.Module):
     Raises
     ------
     ConfigError
-        There is no such activation in the firmware.
+        The firmware holds no network of this form.
     DataError
         The precision is none.
 
@@ -56,22 +53,19 @@ class QuantizedNetwork(nn.Module):
     table: Tensor
 
     def __init__(
-        self,
-        in_size: int,
-        out_size: int,
-        act: str,
-        precision: Sequence[int],
-        largest_weight: float,
+        self, form: Form, precision: Sequence[int], largest_weight: float
     ) -> None:
         super().__init__()
-        if act not in STEEPNESS:
-            raise ConfigError(f"quantize: the firmware has no {act}; use tanh/2")
+        if form.activation not in STEEPNESS or not form.is_plain:
+            raise ConfigError(
+                f"quantize: the firmware has no {form}; use BaselineModel with tanh/2"
+            )
         bits = check_precision(precision)
-        floats = build_model("BaselineModel", in_size, out_size, act)
+        floats = build_module(form)
         # Under its name there, so that weights have the same names.
         self.net = floats.net
         self._linear = [m for m in floats.modules() if isinstance(m, nn.Linear)]
-        self._factor = STEEPNESS[act] / STEEPNESS[CLASSIC_ACT]
+        self._factor = STEEPNESS[form.activation] / STEEPNESS[CLASSIC_ACT]
         self._limit = largest_weight
         self._node_scale = 2.0 ** bits[3]
         self._weight_scale = 2.0 ** bits[4]
@@ -81,7 +75,7 @@ class QuantizedNetwork(nn.Module):
         self.register_buffer("table", values, persistent=False)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Map (B, in_size) scaled inputs to (B, out_size) float32 outputs.
+        """Map (B, inputs) scaled inputs to (B, outputs) float32 outputs.
 
         Inputs are truncated: those read from text must be snapped to their grid
         before (`nnt.fixedpoint.snap_text_inputs`).

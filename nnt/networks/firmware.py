@@ -10,13 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from torch import nn
 
-from nnt.detector import N_INPUTS, N_TARGETS
 from nnt.errors import ExportError
-from nnt.models import TanhHalf, build_model
+from nnt.networks.form import NORMALISATION_EPSILON, Form, Layer, State
+from nnt.networks.weights import ExpertWeights
 from nnt.types import F32, F64
-from nnt.weights import ExpertWeights, State
 
 __all__ = [
     "CLASSIC_ACT",
@@ -38,17 +36,22 @@ STEEPNESS = {"tanh": 1.0, "tanh/2": 0.5}
 class FirmwareNetwork:
     """Linear layers with the same activation after each."""
 
+    form: Form
+    """Plain, with ``"tanh/2"`` (classic chain) or ``"tanh"`` (3D Hough chain)."""
     layers: tuple[tuple[F32, F32], ...]
     """Weights (out, in) and biases (out,) of each layer."""
-    act: str
-    """``"tanh/2"`` (classic chain) or ``"tanh"`` (3D Hough chain)."""
     changes: tuple[str, ...]
     """What was done to the trained network, for people; empty if nothing."""
 
     @property
+    def act(self) -> str:
+        """The activation after each layer."""
+        return self.form.activation
+
+    @property
     def sizes(self) -> tuple[int, ...]:
         """Nodes from the inputs to the outputs."""
-        return self.layers[0][0].shape[1], *(len(bias) for _, bias in self.layers)
+        return self.form.nodes
 
     @property
     def largest_weight(self) -> float:
@@ -56,12 +59,9 @@ class FirmwareNetwork:
         return max(float(np.abs(part).max()) for pair in self.layers for part in pair)
 
     def state(self) -> State:
-        """As the state dict of a chain linear, activation, linear, ..."""
-        return {
-            f"net.{2 * i}.{kind}": value
-            for i, pair in enumerate(self.layers)
-            for kind, value in zip(("weight", "bias"), pair, strict=True)
-        }
+        """As the weights of a network of its form."""
+        arrays = [part for pair in self.layers for part in pair]
+        return dict(zip(self.form.shapes, arrays, strict=True))
 
 
 def classic_network(number: int, expert: ExpertWeights) -> FirmwareNetwork:
@@ -83,7 +83,7 @@ def classic_network(number: int, expert: ExpertWeights) -> FirmwareNetwork:
     if len(network.layers) != 2:
         raise ExportError(
             f"expert {number}: the classic chain holds one hidden layer, "
-            f"{expert.model} has {len(network.layers) - 1}; train BaselineModel or "
+            f"{expert.form} has {len(network.layers) - 1}; train BaselineModel or "
             "BaselineModelBN"
         )
     return network
@@ -104,15 +104,14 @@ def firmware_network(number: int, expert: ExpertWeights, act: str) -> FirmwareNe
     Raises
     ------
     ExportError
-        It has another activation, a layer without one, or weights that do not
-        fit its model.
+        It has another activation, or a layer without one.
 
     Notes
     -----
     Batch normalisation in evaluation is ``g * (a - mean) / sqrt(var + eps) + b`` of
     each sum ``a``, so it scales the weights and moves the bias. Doubling is exact.
     """
-    found = expert.act or CLASSIC_ACT
+    found = expert.form.activation
     changes: list[str] = []
     if found not in STEEPNESS:
         raise ExportError(
@@ -123,12 +122,18 @@ def firmware_network(number: int, expert: ExpertWeights, act: str) -> FirmwareNe
     factor = STEEPNESS[found] / STEEPNESS[act]
     if factor != 1:
         changes.append(f"weights times {factor:g}: {found} became {act}")
+    form = Form(
+        inputs=expert.form.inputs,
+        hidden=expert.form.hidden,
+        outputs=expert.form.outputs,
+        activation=act,
+    )
     return FirmwareNetwork(
+        form=form,
         layers=tuple(
             ((weight * factor).astype(np.float32), (bias * factor).astype(np.float32))
             for weight, bias in layers
         ),
-        act=act,
         changes=tuple(changes),
     )
 
@@ -137,63 +142,35 @@ def _folded(
     number: int, expert: ExpertWeights, changes: list[str]
 ) -> list[tuple[F64, F64]]:
     """Linear layers in float64, batch normalisation folded in."""
-    # The kinds of layers do not depend on the sizes.
-    chain = build_model(expert.model, N_INPUTS, N_TARGETS, expert.act or CLASSIC_ACT)
-    if not isinstance(chain.net, nn.Sequential):
-        raise ExportError(f"expert {number}: {expert.model} is not a chain of layers")
     layers: list[tuple[F64, F64]] = []
     has_activation = True
-    for i, layer in enumerate(chain.net):
-        if isinstance(layer, nn.Linear):
-            if not has_activation:
-                break
-            layers.append(_linear(number, expert, i))
-            has_activation = False
-        elif isinstance(layer, nn.BatchNorm1d) and not has_activation:
-            layers[-1] = _fold(layers[-1], _normalisation(number, expert, i), layer.eps)
-            changes.append(f"batch normalisation net.{i} folded into the layer before")
-        elif isinstance(layer, nn.Tanh | TanhHalf):
+    for layer in expert.form.layers:
+        if layer.kind == "activation":
             has_activation = True
-        else:
-            kind = type(layer).__name__
-            raise ExportError(f"expert {number}: the firmware has no {kind}")
+        elif layer.kind == "normalisation":
+            layers[-1] = _fold(layers[-1], _arrays(expert, layer))
+            changes.append(
+                f"batch normalisation net.{layer.number} folded into the layer before"
+            )
+        elif has_activation:
+            weight, bias = _arrays(expert, layer)
+            layers.append((weight, bias))
+            has_activation = False
     if not has_activation:
         raise ExportError(
             f"expert {number}: the firmware has tanh after each layer, "
-            f"{expert.model} has a layer without; train BaselineModel or "
+            f"{expert.form.model} has a layer without; train BaselineModel or "
             "BaselineModelBN"
         )
     return layers
 
 
-def _linear(number: int, expert: ExpertWeights, i: int) -> tuple[F64, F64]:
-    weight, bias = (_array(number, expert, f"net.{i}.{k}") for k in ("weight", "bias"))
-    if weight.ndim != 2 or bias.shape != weight.shape[:1]:
-        raise ExportError(
-            f"expert {number}: net.{i}: expected weights (out, in) and biases (out,), "
-            f"found shapes {weight.shape} and {bias.shape}"
-        )
-    return weight, bias
+def _arrays(expert: ExpertWeights, layer: Layer) -> list[F64]:
+    return [expert.state[name].astype(np.float64) for name in layer.shapes]
 
 
-def _normalisation(number: int, expert: ExpertWeights, i: int) -> list[F64]:
-    kinds = ("weight", "bias", "running_mean", "running_var")
-    return [_array(number, expert, f"net.{i}.{kind}") for kind in kinds]
-
-
-def _array(number: int, expert: ExpertWeights, name: str) -> F64:
-    if name not in expert.state:
-        raise ExportError(
-            f"expert {number}: the weights hold no {name}, which {expert.model} has; "
-            "export the run that trained them"
-        )
-    return expert.state[name].astype(np.float64)
-
-
-def _fold(
-    linear: tuple[F64, F64], normalisation: list[F64], eps: float
-) -> tuple[F64, F64]:
+def _fold(linear: tuple[F64, F64], normalisation: list[F64]) -> tuple[F64, F64]:
     weight, bias = linear
-    gain, offset, mean, variance = normalisation
-    scale = gain / np.sqrt(variance + eps)
+    gain, offset, mean, variance, _ = normalisation
+    scale = gain / np.sqrt(variance + NORMALISATION_EPSILON)
     return weight * scale[:, None], (bias - mean) * scale + offset

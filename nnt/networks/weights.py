@@ -1,49 +1,71 @@
 """``weights.json``, the form in which weights leave NNT and come back.
 
 The keys are those that BASF2's converter reads (``trgcdc_neurorootconverter``);
-it ignores the keys `model`, `act` and `precision` that NNT adds, so that a file
-explains itself.
+it ignores the keys `model`, `act`, `outputs` and `precision` that NNT adds, so that
+a file explains itself.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from nnt.errors import DataError, shorten
-from nnt.fixedpoint import check_precision
+from nnt.errors import ConfigError, DataError, shorten
+from nnt.files import write_atomically
+from nnt.networks.form import MAX_NODES, PLAIN_MODEL, Form, State
+from nnt.networks.precision import check_precision
+from nnt.types import F32
 
-__all__ = ["ExpertWeights", "State", "read_weights", "write_weights"]
-
-State = dict[str, npt.NDArray[np.float32]]
-"""Weights by the names of the network's state dict, such as ``net.0.weight``."""
+__all__ = ["MAX_BYTES", "ExpertWeights", "read_weights", "write_weights"]
 
 PREFIX = "model."
-MAX_BYTES = 16 << 20
-"""Ten times what five experts of the largest model take."""
+MAX_BYTES = 160 << 20
+"""Five experts of five hidden layers with 512 nodes take 125 MB."""
 MAX_DIMENSIONS = 2
-MAX_NODES = 4096
-"""Largest side of an array: a network is made in memory to hold it."""
+UNNAMED_OUTPUTS = (("z",), ("z", "theta"))
+"""What a file without the key `outputs` holds, by the number of its output nodes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExpertWeights:
-    """The weights of one expert, with what is needed to run them."""
+    """The weights of one expert, with what is needed to run them.
+
+    Raises
+    ------
+    DataError
+        The weights are not those of a network of this form.
+    """
 
     state: State
-    model: str = "BaselineModel"
-    act: str | None = None
-    """None where the file does not say."""
+    form: Form
     precision: tuple[int, ...] | None = None
     """Fractional bits of the firmware for which it was trained, if it was."""
+    names_activation: bool = True
+    """False for a file that does not: the form has that of the firmware then."""
+
+    def __post_init__(self) -> None:
+        found = {name: np.shape(value) for name, value in self.state.items()}
+        expected = self.form.shapes
+        if found == expected:
+            return
+        wrong = next(
+            name
+            for name in (*expected, *found)
+            if expected.get(name) != found.get(name)
+        )
+        raise DataError(
+            f"the weights do not fit {self.form}: {shorten(wrong)}: expected "
+            f"{_shown(expected.get(wrong))}, found {_shown(found.get(wrong))}"
+        )
+
+
+def _shown(shape: tuple[int, ...] | None) -> str:
+    return "none" if shape is None else f"shape {shape}"
 
 
 def write_weights(path: str | Path, experts: Mapping[int, ExpertWeights]) -> None:
@@ -60,17 +82,8 @@ def write_weights(path: str | Path, experts: Mapping[int, ExpertWeights]) -> Non
     for k, own in experts.items():
         _check_writable(own.state, f"{path}: expert_{k}")
     value = {f"expert_{k}": _plain(own) for k, own in sorted(experts.items())}
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(value, file, allow_nan=False)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    text = json.dumps(value, allow_nan=False) + "\n"
+    write_atomically(path, text.encode())
 
 
 def _check_writable(state: State, place: str) -> None:
@@ -87,9 +100,11 @@ def _plain(expert: ExpertWeights) -> dict[str, Any]:
     plain: dict[str, Any] = {
         "shapes": {PREFIX + n: list(v.shape) for n, v in expert.state.items()},
         "weights": {PREFIX + n: v.tolist() for n, v in expert.state.items()},
-        "model": expert.model,
-        "act": expert.act,
+        "model": expert.form.model,
+        "act": expert.form.activation if expert.names_activation else None,
     }
+    if expert.form.outputs not in UNNAMED_OUTPUTS:
+        plain["outputs"] = list(expert.form.outputs)
     if expert.precision is not None:
         plain["precision"] = list(expert.precision)
     return plain
@@ -155,13 +170,20 @@ def _expert(value: Any, place: str) -> ExpertWeights:
         raise DataError(f"{place}: expected an object with the key 'weights'")
     if not value["weights"]:
         raise DataError(f"{place}: weights: expected at least one array, found none")
-    shapes = value.get("shapes", {})
-    if not isinstance(shapes, dict) or (
-        shapes and shapes.keys() != value["weights"].keys()
-    ):
+    state = _state(value["weights"], value.get("shapes", {}), place)
+    precision = _precision(value.get("precision"), place)
+    try:
+        form = _form(state, value)
+        return ExpertWeights(state, form, precision, value.get("act") is not None)
+    except (ConfigError, DataError) as err:
+        raise DataError(f"{place}: {err}") from err
+
+
+def _state(weights: dict[str, Any], shapes: Any, place: str) -> State:
+    if not isinstance(shapes, dict) or (shapes and shapes.keys() != weights.keys()):
         raise DataError(f"{place}: shapes: expected one for each array of 'weights'")
-    state = {}
-    for name, rows in value["weights"].items():
+    state: State = {}
+    for name, rows in weights.items():
         array = _array(rows, f"{place}: weights: {shorten(name)}")
         if shapes and shapes[name] != list(array.shape):
             raise DataError(
@@ -171,11 +193,21 @@ def _expert(value: Any, place: str) -> ExpertWeights:
         if (key := name.removeprefix(PREFIX)) in state:
             raise DataError(f"{place}: weights: {shorten(key)} is there twice")
         state[key] = array
-    model, act = value.get("model", "BaselineModel"), value.get("act")
+    return state
+
+
+def _form(state: State, value: dict[str, Any]) -> Form:
+    model, act = value.get("model", PLAIN_MODEL), value.get("act")
     if not isinstance(model, str) or not isinstance(act, str | None):
-        raise DataError(f"{place}: model, act: expected names")
-    bits = _precision(value.get("precision"), place)
-    return ExpertWeights(state=state, model=model, act=act, precision=bits)
+        raise DataError("model, act: expected names")
+    outputs = value.get("outputs")
+    if outputs is not None and not (
+        isinstance(outputs, list) and all(isinstance(name, str) for name in outputs)
+    ):
+        raise DataError(f"outputs: expected a list of names, found {shorten(outputs)}")
+    shapes = {name: array.shape for name, array in state.items()}
+    named = {} if act is None else {"activation": act}
+    return Form.of_shapes(shapes, outputs=outputs, model=model, **named)
 
 
 def _precision(bits: Any, place: str) -> tuple[int, ...] | None:
@@ -187,7 +219,7 @@ def _precision(bits: Any, place: str) -> tuple[int, ...] | None:
         raise DataError(f"{place}: {err}") from err
 
 
-def _array(rows: Any, place: str) -> npt.NDArray[np.float32]:
+def _array(rows: Any, place: str) -> F32:
     try:
         # As objects: NumPy would take "1" and true for numbers.
         values = np.asarray(rows, dtype=object)

@@ -1,0 +1,156 @@
+"""Trained experts that predict the rows of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+import torch
+from torch import nn
+
+from nnt.detector import theta_to_deg, z_to_cm
+from nnt.errors import DataError
+from nnt.networks.module import build_module
+from nnt.networks.precision import DEFAULT_PRECISION
+from nnt.networks.weights import ExpertWeights
+from nnt.tracks import Tracks
+from nnt.types import F32, I64
+
+__all__ = ["Networks"]
+
+
+CHUNK = 1 << 16
+
+
+class Networks:
+    """The experts of a run; rows go to the expert that serves them.
+
+    Parameters
+    ----------
+    experts : mapping of int to ExpertWeights
+        By number; -1 serves all rows that have no expert of their own.
+
+    Raises
+    ------
+    DataError
+        There is no expert, or they differ in their inputs or outputs.
+    """
+
+    def __init__(self, experts: Mapping[int, ExpertWeights]) -> None:
+        if not experts:
+            raise DataError("expected at least one expert, found none")
+        self.experts = dict(experts)
+        forms = {k: own.form for k, own in self.experts.items()}
+        if len({(form.inputs, form.outputs) for form in forms.values()}) > 1:
+            shown = "; ".join(
+                f"expert {k}: {form.inputs} inputs, outputs {', '.join(form.outputs)}"
+                for k, form in sorted(forms.items())
+            )
+            raise DataError(f"experts differ in their inputs or outputs: {shown}")
+        form = next(iter(forms.values()))
+        self.inputs, self.outputs = form.inputs, form.outputs
+        self._modules = {
+            k: build_module(own.form, own.state).eval()
+            for k, own in self.experts.items()
+        }
+
+    @property
+    def precision(self) -> tuple[int, ...]:
+        """Fractional bits for which the experts were trained, else the default.
+
+        Raises
+        ------
+        DataError
+            The experts were trained for different ones.
+        """
+        found = {own.precision or DEFAULT_PRECISION for own in self.experts.values()}
+        if len(found) > 1:
+            shown = " and ".join(str(list(bits)) for bits in sorted(found))
+            raise DataError(
+                f"experts were trained for precisions {shown}; the firmware has one "
+                "for all: give it with --precision"
+            )
+        return found.pop()
+
+    def predict(self, tracks: Tracks) -> F32:
+        """Predict every row.
+
+        Returns
+        -------
+        float32 array, shape (N, outputs)
+            Scaled, in the order of `outputs`.
+
+        Raises
+        ------
+        DataError
+            Rows belong to an expert that is not there.
+        """
+        return self.predict_inputs(tracks.inputs, tracks.expert)
+
+    def predict_inputs(self, inputs: F32, expert: I64) -> F32:
+        """Predict rows of (N, inputs), each by the expert given for it."""
+        return self.routed(inputs, expert, lambda k, rows: _run(self._modules[k], rows))
+
+    def routed(
+        self,
+        inputs: F32,
+        expert: I64,
+        run: Callable[[int, F32], F32],
+    ) -> F32:
+        """Let a function of expert and inputs run the rows of each expert."""
+        self._check_rows(inputs, expert)
+        output = np.zeros((len(inputs), len(self.outputs)), dtype=np.float32)
+        for k, rows in self.rows_of_experts(expert):
+            output[rows] = run(k, inputs[rows])
+        return output
+
+    def rows_of_experts(self, expert: I64) -> Iterator[tuple[int, I64]]:
+        """Give the rows that each expert serves, in chunks that fit the cache.
+
+        Raises
+        ------
+        DataError
+            Rows belong to an expert that is not there.
+        """
+        missing = sorted(set(np.unique(expert).tolist()) - self.experts.keys())
+        if missing and -1 not in self.experts:
+            raise DataError(
+                f"rows of expert {missing[0]} cannot be predicted: the run holds "
+                f"experts {sorted(self.experts)}; train that expert or leave its "
+                "rows out"
+            )
+        for k in self.experts:
+            served = np.isin(expert, [*missing, -1]) if k == -1 else expert == k
+            rows = np.flatnonzero(served)
+            for start in range(0, len(rows), CHUNK):
+                yield k, rows[start : start + CHUNK]
+
+    def _check_rows(self, inputs: F32, expert: I64) -> None:
+        if inputs.shape != (len(expert), self.inputs):
+            raise DataError(
+                f"inputs: expected shape ({len(expert)}, {self.inputs}), one row per "
+                f"expert number, found {inputs.shape}"
+            )
+
+    def predict_physical(self, tracks: Tracks) -> tuple[F32, F32 | None]:
+        """Predict z in cm and theta in degrees (None for networks without theta).
+
+        Raises
+        ------
+        DataError
+            The networks do not predict z, or rows belong to an expert that is not
+            there.
+        """
+        if "z" not in self.outputs:
+            raise DataError(
+                f"the networks predict {', '.join(self.outputs)}, not z; use predict"
+            )
+        named = dict(zip(self.outputs, self.predict(tracks).T, strict=True))
+        theta_deg = theta_to_deg(named["theta"]) if "theta" in named else None
+        return z_to_cm(named["z"]), theta_deg
+
+
+def _run(model: nn.Module, inputs: F32) -> F32:
+    with torch.inference_mode():
+        output: F32 = model(torch.from_numpy(np.ascontiguousarray(inputs))).numpy()
+    return output
