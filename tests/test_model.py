@@ -196,7 +196,7 @@ def test_nothing_is_pickled_and_the_code_is_there(
     names = {path.name for path in folder.rglob("*") if path.is_file()}
     assert {"MLmodel", "pyfunc_model.py", "weights.json"} <= names
     assert not [n for n in names if n.endswith((".pkl", ".pickle", ".pth", ".pt"))]
-    assert (folder / "code" / "nnt" / "networks.py").is_file()
+    assert (folder / "code" / "nnt" / "networks" / "predicting.py").is_file()
     required = (folder / "requirements.txt").read_text()
     assert "torch==" in required
     assert "+" not in required
