@@ -7,9 +7,29 @@ import os
 import tempfile
 from pathlib import Path
 
-__all__ = ["is_full", "previous_of", "write_atomically"]
+__all__ = ["expand_path", "is_full", "previous_of", "write_atomically"]
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+def expand_path(path: str | os.PathLike[str]) -> str:
+    """Expand ``~``, ``~user``, ``$NAME`` and ``${NAME}``, as a shell does.
+
+    The one rule for every path that a person writes, on the command line, in a
+    configuration or in Python: a path that exists as it is written stays, and so does
+    what cannot be expanded. Spaces are part of the path.
+
+    Examples
+    --------
+    >>> import os
+    >>> os.environ["PERIOD"] = "run 42"
+    >>> expand_path("data/$PERIOD/tracks.gz")
+    'data/run 42/tracks.gz'
+    """
+    text = os.fspath(path)
+    if os.path.exists(text):  # noqa: PTH110 (Path.exists raises on a NUL)
+        return text
+    return os.path.expanduser(os.path.expandvars(text))  # noqa: PTH111
 
 
 def is_full(error: OSError) -> bool:

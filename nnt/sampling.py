@@ -142,6 +142,8 @@ class BucketSampler:
         Target of each row.
     distribution : Distribution
         What the drawn z shall follow.
+    whose : str
+        Names the rows in messages, such as ``"expert 2"``.
 
     Raises
     ------
@@ -150,8 +152,12 @@ class BucketSampler:
     """
 
     def __init__(
-        self, z_scaled: npt.NDArray[np.floating], distribution: Distribution
+        self,
+        z_scaled: npt.NDArray[np.floating],
+        distribution: Distribution,
+        whose: str = "",
     ) -> None:
+        place = f"{whose}: dist" if whose else "dist"
         n_buckets = distribution.n_buckets
         bucket = np.floor((z_scaled.astype(np.float64) + 1) / 2 * n_buckets)
         bucket = np.clip(bucket, 0, n_buckets - 1).astype(np.int64)
@@ -160,14 +166,15 @@ class BucketSampler:
         empty = (count == 0) & (wanted > 0)
         if empty.any():
             log.warning(
-                "dist: %d of %d buckets hold no row; their share goes to the others",
+                "%s: %d of %d buckets hold no row; their share goes to the others",
+                place,
                 empty.sum(),
                 n_buckets,
             )
         shared = np.where(count > 0, wanted, 0.0)
         if shared.sum() == 0:
             raise DataError(
-                "dist: no row lies where the distribution has any probability; "
+                f"{place}: no row lies where the distribution has any probability; "
                 "widen it, or use fewer buckets"
             )
         used = shared > SMALLEST_SHARE * shared.sum()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from click.testing import CliRunner
 
 from nnt.cli import main
 from nnt.config import config_files, load_config, resolve
+from nnt.config.reading import read_yaml
 from nnt.errors import ConfigError
 
 FILES = "data={files: [a.gz, b.gz], split: [0.6, 0.2, 0.2]}"
@@ -25,6 +28,11 @@ def write(folder: Path, name: str, text: str) -> Path:
     path = folder / f"{name}.yaml"
     path.write_text(text)
     return path
+
+
+def yaml_keys(path: Path) -> set[str]:
+    """Keys at the left margin of a file."""
+    return set(re.findall(r"(?m)^(\w+):", path.read_text(encoding="utf-8")))
 
 
 def test_all_are_shipped() -> None:
@@ -111,7 +119,7 @@ def test_mistakes_are_told_together(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("epochs: 1\nepochs: 2", "line 2: key 'epochs' is there twice"),
+        ("epochs: 1\nepochs: 2", "line 2: key 'epochs' appears twice"),
         ("on: 1", "expected text as key, got True"),
         ("a: &x [1]\nb: *x", "aliases"),
         ("[1, 2]", "expected keys and values"),
@@ -130,7 +138,7 @@ def test_bad_files(tmp_path: Path, text: str, told: str) -> None:
 @pytest.mark.parametrize(
     ("keys", "told"),
     [
-        ({"dist": {"n_buckets": 3}}, "one of norm and uniform, got 'neither'"),
+        ({"dist": {"n_buckets": 3}}, "needs either norm or uniform, got neither"),
         (
             {
                 "dist": {
@@ -139,7 +147,7 @@ def test_bad_files(tmp_path: Path, text: str, told: str) -> None:
                     "uniform": {"lower": 0, "upper": 1},
                 }
             },
-            "one of norm and uniform",
+            "needs either norm or uniform, got both",
         ),
         ({"dist": {"n_buckets": 3, "norm": {"mean": 0}}}, "dist.norm.std: is missing"),
         ({"experts": [-1, 0]}, "experts: expected"),
@@ -160,6 +168,169 @@ def test_bad_values(keys: dict[str, Any], told: str) -> None:
     with pytest.raises(ConfigError) as err:
         load(**keys)
     assert told in str(err.value)
+
+
+SURPRISES = [
+    ("seed: 0100", "line 1: 0100 has leading zeros"),
+    ("seed: 089", "write 89"),
+    ("seed: -010", "write -10"),
+    ("learning_rate: 00.5", "write 0.5"),
+    ("epochs: 1:30", "1:30 is a number to base 60"),
+    ("learning_rate: 1:30.5", "to base 60"),
+    ("dist: {n_buckets: 011, uniform: {lower: -1, upper: 1}}", "write 11"),
+    ("epochs: 2026-11-25", "epochs: expected a whole number >= 0, got '2026-11-25'"),
+    ("epochs: 1,000", "got '1,000'"),
+    ("epochs: .inf", "epochs: expected a whole number >= 0, got inf"),
+    ("learning_rate: .nan", "learning_rate: expected a number > 0, got nan"),
+    ("learning_rate: inf", "got 'inf'"),
+    ("loss: on", "YAML reads on, off, yes, no as true or false"),
+    ("on: 1", "expected text as key, got True"),
+    ("2: 1", "expected text as key, got 2"),
+    ("epochs: 1\nepochs: 1", "line 2: key 'epochs' appears twice"),
+    ("dist: {n_buckets: 3, n_buckets: 4}", "key 'n_buckets' appears twice"),
+    ("epochs:\t20", "line 1, column 8: a tab"),
+    ("dist:\n\tn_buckets: 3", "line 2, column 1: a tab"),
+    ("epochs:\N{NO-BREAK SPACE}20", "expected keys and values"),
+    ("epochs:", "epochs: expected a whole number >= 0, got None"),
+    ("<<: {epochs: 3}", "not valid YAML"),
+    ("dist: {n_buckets: 3, norm: {mean: 0, std: 40}}", "write 0.4 for 40 cm"),
+    ("dist: {n_buckets: 3, norm: {mean: 15, std: 0.1}}", "write 0.4 for 40 cm"),
+    ("dist: {n_buckets: 3, uniform: {lower: -50, upper: 50}}", "1 is 100 cm"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), SURPRISES, ids=[t for t, _ in SURPRISES])
+def test_what_yaml_would_change_silently_is_refused(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=r"bad\.yaml") as err:
+        load_config(write(tmp_path, "bad", text))
+    assert message in str(err.value)
+    assert "<unicode string>" not in str(err.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("version: 1.10", "1.10"),
+        ("version: 0.2", "0.2"),
+        ("version: 2026-11-25", "2026-11-25"),
+        ("description: yes", "yes"),
+        ("description: 0100", "0100"),
+        ("description: 1:30", "1:30"),
+        ("description: '#1'", "#1"),
+        ("category: on", "on"),
+        (f"compare_to: {'1' * 30}e12", f"{'1' * 30}e12"),
+        ("load_pre_trained_weights: 00000000000000000000000000000001", "0" * 31 + "1"),
+        ("expert_1: {load_pre_trained_weights: 0e1}", "0e1"),
+    ],
+)  # fmt: skip
+def test_text_keys_hold_what_is_written(tmp_path: Path, text: str, value: str) -> None:
+    config = load_config(write(tmp_path, "x", text))
+    key = text.partition(":")[0]
+    if key == "expert_1":
+        config, key = config.for_expert(1), "load_pre_trained_weights"
+    assert getattr(config, key) == value
+    again = load_config(write(tmp_path, "y", config.to_yaml()))
+    assert getattr(again, key) == value
+
+
+NULLABLE = (
+    "compare_to", "load_pre_trained_weights", "dist", "filter", "lr_schedule",
+    "gradient_clip", "early_stopping_patience", "workers", "quantize", "extends",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("key", NULLABLE)
+@pytest.mark.parametrize("word", ["None", "none", "nil", "''"])
+def test_a_word_of_another_language_for_null(
+    tmp_path: Path, key: str, word: str
+) -> None:
+    with pytest.raises(ConfigError, match=rf"{key}.*null"):
+        load_config(write(tmp_path, "bad", f"{key}: {word}"))
+    assert load_config(write(tmp_path, "good", f"{key}: null"))
+
+
+@pytest.mark.parametrize(
+    "encoded",
+    [
+        b"\xef\xbb\xbfextends: base\nepochs: 3\n",
+        b"extends: base\r\nepochs: 3\r\n",
+        b"extends: base\repochs: 3\r",
+        b"%YAML 1.1\n---\nextends: base\nepochs: 3\n...\n",
+    ],
+    ids=["byte order mark", "CRLF", "CR", "document"],
+)
+def test_what_other_editors_write(tmp_path: Path, encoded: bytes) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_bytes(encoded)
+    assert load_config(path).epochs == 3
+
+
+LEFT_BEHIND = {
+    "._mine.yaml": b"\0\5\26\7Mac OS X \260\377",
+    ".mine.yaml": b"epocs: 1",
+    ".mine.yaml.swp": b"b0VIM",
+    "mine.yaml~": b"epocs: 1",
+    "#mine.yaml#": b"epocs: 1",
+    "mine.yaml.orig": b"epocs: 1",
+}
+
+
+@pytest.mark.parametrize("command", ["list", "check"])
+def test_what_editors_and_disks_leave_behind(workplace: Path, command: str) -> None:
+    folder = workplace / "configs"
+    folder.mkdir()
+    write(folder, "mine", "extends: base")
+    for name, content in LEFT_BEHIND.items():
+        (folder / name).write_bytes(content)
+    (folder / ".#mine.yaml").symlink_to("me@host.1234:1")
+    (folder / "old.yaml").mkdir()
+    done = CliRunner().invoke(main, ["config", command, "--json"])
+    assert done.exit_code == 0, done.output
+    known = [Path(name).stem for name in json.loads(done.stdout)]
+    assert "mine" in known
+    assert not [name for name in known if name.startswith((".", "#")) or name == "old"]
+
+
+def test_one_broken_file_leaves_the_list_of_the_others(workplace: Path) -> None:
+    folder = workplace / "configs"
+    folder.mkdir()
+    write(folder, "broken", "extends: base\nepocs: 3")
+    (folder / "binary.yaml").write_bytes(b"\xff\xfe\0")
+    (folder / "gone.yaml").symlink_to("nowhere.yaml")
+    done = CliRunner().invoke(main, ["config", "list"])
+    assert done.exit_code == 0, done.output
+    assert "baseline_v2" in done.stdout
+    for name in ("broken", "binary", "gone"):
+        assert f"{name}.yaml" in done.stderr
+    assert "did you mean 'epochs'" in done.stderr
+    done = CliRunner().invoke(main, ["config", "list", "--json"])
+    listed = json.loads(done.stdout)
+    assert listed["broken"] is None
+    assert listed["baseline_v2"]
+
+
+def test_base_holds_every_key_with_its_default() -> None:
+    defaults = load_config({}).to_dict()
+    keys = yaml_keys(CONFIGS / "base.yaml")
+    assert keys | {"name"} == set(defaults)
+    base = load_config("base").to_dict()
+    apart = {"name", "description", "category"}
+    assert {k: v for k, v in base.items() if k not in apart} == {
+        k: v for k, v in defaults.items() if k not in apart
+    }
+
+
+def test_the_page_lists_every_key_with_its_default() -> None:
+    page = (CONFIGS.parent / "docs" / "configuration.md").read_text(encoding="utf-8")
+    table = page.partition("## Keys")[2].partition("\n## ")[0]
+    rows = re.findall(r"(?m)^\| `(\w+)` \| `(.*?)` \| \S.* \|$", table)
+    assert [key for key, _ in rows] == [
+        k for k in load_config({}).to_dict() if k != "name"
+    ]
+    for key, default in rows:
+        assert load_config({key: read_yaml(default, key)}) == load_config({}), key
 
 
 def test_float_without_a_dot_is_a_number(tmp_path: Path) -> None:

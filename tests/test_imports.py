@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "nnt"
 LAYERS = [
     {"types"},
     {"errors", "detector", "files", "progress", "provenance"},
-    {"tracks", "objective", "classes"},
+    {"tracks", "objective", "classes", "plugins"},
     {"networks"},
     {"filters", "sampling", "simulation", "metrics", "fixedpoint", "kernel"},
     {"config"},

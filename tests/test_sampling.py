@@ -119,14 +119,16 @@ def test_empty_bucket_is_told_once_and_its_share_goes_round(
 ) -> None:
     z = np.linspace(0.01, 0.99, 10_000, dtype=np.float32)
     with caplog.at_level(logging.WARNING):
-        sampler = BucketSampler(z, Distribution(n_buckets=4, uniform=Uniform()))
+        law = Distribution(n_buckets=4, uniform=Uniform())
+        sampler = BucketSampler(z, law, "expert 3")
         rng = np.random.default_rng(6)
         rows = [sampler.epoch(rng) for _ in range(3)]
-    assert len(caplog.records) == 1
+    (record,) = caplog.records
+    assert record.getMessage().startswith("expert 3: dist: 2 of 4 buckets hold no row")
     assert np.mean(z[np.concatenate(rows)] < 0.5) == pytest.approx(0.5, abs=0.02)
 
 
 def test_no_row_within_reach_is_an_error() -> None:
     law = Distribution(n_buckets=4, uniform=Uniform(lower=-1, upper=-0.5))
-    with pytest.raises(DataError, match="widen"):
-        BucketSampler(np.array([0.9]), law)
+    with pytest.raises(DataError, match=r"^expert -1: dist: .*widen"):
+        BucketSampler(np.array([0.9]), law, "expert -1")

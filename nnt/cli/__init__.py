@@ -10,11 +10,13 @@ from __future__ import annotations
 import atexit
 import gc
 import importlib
+import os
 
 import click
 
 from nnt import __version__
-from nnt.cli.common import set_up_logging
+from nnt.cli.common import Group, set_up_logging, tell_errors
+from nnt.plugins import VARIABLE, load_plugins
 
 __all__ = ["main"]
 
@@ -38,7 +40,7 @@ GC_THRESHOLD = 100_000
 """New objects between two looks for garbage."""
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """A group that imports the module of a command when the command is run."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -65,7 +67,13 @@ class LazyGroup(click.Group):
 @click.version_option(__version__, prog_name="nnt")
 @click.option("-v", "--verbose", is_flag=True, help="Tell more on stderr.")
 @click.option("--debug-traceback", is_flag=True, help="Show where an error was raised.")
-def main(verbose: bool, debug_traceback: bool) -> None:
+@click.option(
+    "--plugin", "plugins", multiple=True, metavar="MODULE",
+    help=f"Import a module of yours that adds filters, plots or metrics; also by the "
+    f"environment variable {VARIABLE}.",
+)  # fmt: skip
+@tell_errors
+def main(verbose: bool, debug_traceback: bool, plugins: tuple[str, ...]) -> None:
     """Train the neural z-vertex trigger of Belle II and track every training.
 
     \b
@@ -80,3 +88,8 @@ def main(verbose: bool, debug_traceback: bool) -> None:
     # The last collection walks through every object of every library: a second or more.
     atexit.register(gc.freeze)
     set_up_logging(verbose)
+    if plugins:
+        # In the environment, so that the processes of this one know them too.
+        named = [os.environ.get(VARIABLE, ""), *plugins]
+        os.environ[VARIABLE] = ",".join(name for name in named if name)
+    load_plugins()

@@ -10,18 +10,22 @@ import functools
 import json
 import logging
 import math
+import os
+import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import click
 
-from nnt.errors import NNTError
-from nnt.files import is_full
+from nnt.errors import NNTError, did_you_mean, shorten
+from nnt.files import expand_path, is_full
 
 __all__ = [
     "ABSENT",
+    "Group",
+    "UserPath",
     "data_option",
     "emit",
     "json_option",
@@ -30,6 +34,7 @@ __all__ = [
     "print_table",
     "set_up_logging",
     "tell_errors",
+    "track_files",
 ]
 
 P = ParamSpec("P")
@@ -54,18 +59,69 @@ ABSENT = ("none", "")
 """What a parameter of an MLproject holds when it was not given."""
 
 
-def _files(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> list[str]:
-    """Take several files in one word, as an MLproject hands them over."""
-    words: list[str] = []
+class UserPath(click.Path):
+    """A path as a person writes it: ``~`` and ``$VARIABLES`` expanded, spaces kept."""
+
+    name = "path"
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> str | bytes | os.PathLike[str]:
+        """Expand it by the rule of all paths, then check it as click does."""
+        return super().convert(expand_path(value), param, ctx)
+
+
+def track_files(given: Iterable[str]) -> list[str]:
+    """Read the values of ``--data``, each one file, or several that exist.
+
+    An MLproject hands several files over in one text. What is no file as a whole is
+    split at its spaces, with quotes as in a shell, if every part is a file.
+    """
+    files: list[str] = []
     for text in given:
-        words += [text] if Path(text).exists() else text.split()
-    return [word for word in words if word not in ABSENT]
+        if text in ABSENT:
+            continue
+        whole = expand_path(text)
+        parts = [expand_path(part) for part in _words(text)]
+        # Not by Path: a NUL in a name is nothing that exists, and no traceback.
+        is_list = not os.path.exists(whole) and all(map(os.path.exists, parts))  # noqa: PTH110
+        files += parts if is_list and parts else [whole]
+    return files
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError:  # an apostrophe in a name
+        return text.split()
+
+
+def _files(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> list[str]:
+    return track_files(given)
 
 
 data_option = click.option(
     "--data", multiple=True, metavar="FILE", callback=_files,
     help="Track file to judge on. May be given several times.",
 )  # fmt: skip
+
+
+class Group(click.Group):
+    """A group of commands that knows what a misspelt one was meant to be."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command, or name the nearest one."""
+        name = args[0]
+        if not name.startswith("-") and self.get_command(ctx, name) is None:
+            near = did_you_mean(name, self.list_commands(ctx))
+            raise click.UsageError(f"no command {shorten(name)}; {near}", ctx)
+        return super().resolve_command(ctx, args)
+
 
 log_option = click.option(
     "--log/--no-log", default=True, show_default=True,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nnt.cli.common import (
+    UserPath,
     data_option,
     emit,
     json_option,
@@ -34,7 +35,7 @@ MAX_COLUMNS = 4
 )  # fmt: skip
 @log_option
 @click.option(
-    "-o", "--output", "page", type=click.Path(path_type=Path, dir_okay=False),
+    "-o", "--output", "page", type=UserPath(path_type=Path, dir_okay=False),
     help="Write the HTML page to this file as well.",
 )  # fmt: skip
 @json_option

@@ -6,12 +6,20 @@ from pathlib import Path
 
 import click
 
-from nnt.cli.common import emit, json_option, overrides_option, print_table, tell_errors
+from nnt.cli.common import (
+    Group,
+    UserPath,
+    emit,
+    json_option,
+    overrides_option,
+    print_table,
+    tell_errors,
+)
 
 __all__ = ["command"]
 
 
-@click.group(name="config")
+@click.group(name="config", cls=Group)
 def command() -> None:
     """List, show and check configurations."""
 
@@ -22,16 +30,23 @@ def command() -> None:
 def list_configs(as_json: bool) -> None:
     """List the configurations that have a name."""
     from nnt.config import config_files, load_config
+    from nnt.errors import ConfigError
 
-    found = [(name, load_config(path)) for name, path in config_files().items()]
+    rows: list[tuple[str, str, str]] = []
+    broken: dict[str, str] = {}
+    for name, path in config_files().items():
+        try:
+            config = load_config(path)
+            rows.append((name, config.category, config.description))
+        except ConfigError as err:
+            broken[name] = str(err)
+            rows.append((name, "", "cannot be used, see below"))
     if as_json:
-        emit({name: config.description for name, config in found})
-        return
-    print_table(
-        "Configurations",
-        ["name", "category", "description"],
-        [(name, config.category, config.description) for name, config in found],
-    )
+        emit({name: None if name in broken else text for name, _, text in rows})
+    else:
+        print_table("Configurations", ["name", "category", "description"], rows)
+    for message in broken.values():
+        click.echo(message, err=True)
 
 
 @command.command()
@@ -78,7 +93,7 @@ def _origin(key: str, expert: int | None, origins: dict[str, str]) -> str:
 
 
 @command.command()
-@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("paths", nargs=-1, type=UserPath(path_type=Path))
 @json_option
 @tell_errors
 def check(paths: tuple[Path, ...], as_json: bool) -> None:
@@ -97,6 +112,7 @@ def check(paths: tuple[Path, ...], as_json: bool) -> None:
     if as_json:
         emit(told)
     elif not wrong:
-        click.echo(f"{len(told)} configurations are right")
+        ending = "configuration is" if len(told) == 1 else "configurations are"
+        click.echo(f"{len(told)} {ending} valid")
     if wrong:
         raise ConfigError("\n".join(wrong))

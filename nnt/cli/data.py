@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nnt.cli.common import emit, json_option, print_table, tell_errors
+from nnt.cli.common import Group, UserPath, emit, json_option, print_table, tell_errors
 from nnt.cli.describe import command as describe
 
 if TYPE_CHECKING:
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 files_argument = click.argument(
-    "files", nargs=-1, required=True, type=click.Path(path_type=Path)
+    "files", nargs=-1, required=True, type=UserPath(path_type=Path)
 )
 overwrite_option = click.option(
     "--overwrite", is_flag=True, help="Replace files that are there already."
 )
 
 
-@click.group(name="data")
+@click.group(name="data", cls=Group)
 def command() -> None:
     """Describe, simulate and split track files."""
 
@@ -35,7 +35,7 @@ command.add_command(describe)
 @command.command()
 @files_argument
 @click.option(
-    "--to", "folder", required=True, type=click.Path(path_type=Path),
+    "--to", "folder", required=True, type=UserPath(path_type=Path),
     help="Folder for random1.gz (training), random2.gz (validation), random3.gz (test)."
 )  # fmt: skip
 @click.option(
@@ -77,7 +77,7 @@ def split(
 
 
 @command.command()
-@click.argument("folder", metavar="OUT_DIR", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="OUT_DIR", type=UserPath(path_type=Path))
 @click.option("--tracks", "n_tracks", required=True, type=click.IntRange(min=3))
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
 @overwrite_option

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nnt.cli.common import emit, json_option, print_table, tell_errors
+from nnt.cli.common import UserPath, emit, json_option, print_table, tell_errors
 
 if TYPE_CHECKING:
     from nnt.metrics import Change, Profile
@@ -21,13 +21,13 @@ MAX_CHANGES = 30
 
 
 @click.command("describe")
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, required=True, type=UserPath(path_type=Path))
 @click.option(
-    "--against", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
+    "--against", multiple=True, type=UserPath(path_type=Path), metavar="FILE",
     help="Tell what changed from FILES to this one. May be given several times.",
 )  # fmt: skip
 @click.option(
-    "--plots", "folder", type=click.Path(path_type=Path), metavar="DIR",
+    "--plots", "folder", type=UserPath(path_type=Path), metavar="DIR",
     help="Draw inputs, z, theta and momentum, of all experts and of each.",
 )  # fmt: skip
 @json_option

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nnt.cli.common import (
+    UserPath,
     data_option,
     emit,
     json_option,
@@ -46,7 +47,7 @@ PER_EXPERT = (
 @precision_option
 @saturate_option
 @click.option(
-    "--plots", "plots_to", type=click.Path(path_type=Path), metavar="DIR",
+    "--plots", "plots_to", type=UserPath(path_type=Path), metavar="DIR",
     help="Write the plots to a folder as well.",
 )  # fmt: skip
 @log_option

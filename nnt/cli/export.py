@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from nnt.cli.common import emit, json_option, print_table, tell_errors
+from nnt.cli.common import UserPath, emit, json_option, print_table, tell_errors
 from nnt.cli.integers import precision_option, saturate_option
 
 __all__ = ["command"]
@@ -21,11 +21,11 @@ TARGETS = ("json", "basf2", "fpga", "3dh", "onnx")
     help="What the files are for.",
 )  # fmt: skip
 @click.option(
-    "-o", "--output", "folder", required=True, type=click.Path(path_type=Path),
+    "-o", "--output", "folder", required=True, type=UserPath(path_type=Path),
     help="Folder for the files and MANIFEST.json.",
 )  # fmt: skip
 @click.option(
-    "--settings", type=click.Path(path_type=Path),
+    "--settings", type=UserPath(path_type=Path),
     help="The configuration with which BASF2 wrote the training data: its ID ranges, "
     "patterns and scales go unchanged into the files.",
 )  # fmt: skip

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from nnt.cli.common import emit, json_option, print_table, tell_errors
+from nnt.cli.common import UserPath, emit, json_option, print_table, tell_errors
 from nnt.cli.integers import (
     check_integer_options,
     fixed_point_option,
@@ -19,9 +19,9 @@ __all__ = ["command"]
 
 @click.command("predict")
 @click.argument("run")
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, required=True, type=UserPath(path_type=Path))
 @click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path),
+    "-o", "--output", required=True, type=UserPath(path_type=Path),
     help="File for all rows, or a directory that is there for one file each; names in "
     ".gz are compressed.",
 )  # fmt: skip

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
-from nnt.cli.common import emit, json_option, tell_errors
+from nnt.cli.common import UserPath, emit, json_option, tell_errors
 
 __all__ = ["command"]
 
 
 @click.command("tensorboard")
 @click.argument("run")
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR", type=UserPath(path_type=Path))
 @json_option
 @tell_errors
 def command(run: str, folder: Path, as_json: bool) -> None:

@@ -3,99 +3,47 @@
 from __future__ import annotations
 
 import dataclasses
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from nnt.config.checks import Problems
-from nnt.config.files import Layer, Merged, merge, read_layers, read_yaml
+from nnt.config.files import (
+    EXPERT_KEYS,
+    RUN_WIDE,
+    Layer,
+    Merged,
+    merge,
+    merge_overrides,
+    read_layers,
+)
+from nnt.config.overrides import CALL, COMMAND_LINE, Overrides, override_layers
 from nnt.config.parts import CHECKS, check_quantizable
 from nnt.config.plain import flatten, plain, plain_value
 from nnt.config.schema import Config
-from nnt.errors import ConfigError, did_you_mean, shorten
+from nnt.errors import ConfigError, did_you_mean
+from nnt.plugins import load_plugins
 
 __all__ = ["config_of_expert", "load_config", "resolve"]
 
-EXPERT_KEYS = tuple(f"expert_{k}" for k in range(5))
-RUN_WIDE = (
-    "name", "version", "description", "category", "workers", "experts",
-    "compare_to", "data", "extends", "in_size", "out_size", "quantize",
-)  # fmt: skip
 DEFAULT_DATA = {"simulate": {"tracks": 100_000, "seed": 1}, "split": [0.6, 0.2, 0.2]}
-COMMAND_LINE, CALL = "-m", "<overrides>"
-"""Origins of keys that are given beside a file."""
-OVERRIDE = re.compile(r"[A-Za-z_][\w.]{,199}=")
-TEXT_KEYS = (
-    "compare_to", "load_pre_trained_weights", "description", "category", "version",
-)  # fmt: skip
-
-
-def split_pairs(words: str) -> list[str]:
-    """Split the text of one ``-m`` at the blanks that start a new ``key=``."""
-    pairs, start, depth, quote = [], 0, 0, ""
-    for i, char in enumerate(words):
-        if quote:
-            quote = "" if char == quote else quote
-        elif char in "\"'":
-            quote = char
-        elif char in "[{(":
-            depth += 1
-        elif char in "]})":
-            depth -= 1
-        elif char.isspace() and depth <= 0 and OVERRIDE.match(words, i + 1):
-            pairs.append(words[start:i].strip())
-            start = i + 1
-    return [pair for pair in [*pairs, words[start:].strip()] if pair]
-
-
-def override_layers(overrides: Mapping[str, Any] | Sequence[str]) -> list[Layer]:
-    """Read overrides, later ones over earlier ones."""
-    if isinstance(overrides, str):
-        overrides = [overrides]
-    if isinstance(overrides, Mapping):
-        pairs = list(overrides.items())
-        return [Layer(CALL, _nested(str(key), item)) for key, item in pairs]
-    return [
-        Layer(COMMAND_LINE, _read_pair(pair))
-        for words in overrides
-        for pair in split_pairs(words)
-    ]
-
-
-def _read_pair(pair: str) -> dict[str, Any]:
-    if not OVERRIDE.match(pair):
-        raise ConfigError(
-            f"-m {shorten(pair)}: expected KEY=VALUE, for example -m epochs=20"
-        )
-    key, _, words = pair.partition("=")
-    value = read_yaml(words, f"-m {key}")
-    # A run id such as 12e7 is text here, whatever YAML makes of it.
-    if key.split(".")[-1] in TEXT_KEYS and type(value) in (int, float):
-        value = words
-    return _nested(key, value)
-
-
-def _nested(key: str, value: Any) -> dict[str, Any]:
-    first, _, rest = key.partition(".")
-    return {first: _nested(rest, value) if rest else value}
 
 
 def resolve(
     source: str | Path | Mapping[str, Any],
-    overrides: Mapping[str, Any] | Sequence[str] = (),
+    overrides: Overrides = (),
 ) -> tuple[str, Merged]:
     """Merge a source, its parents and overrides; name and merged keys."""
     name, layers = read_layers(source)
     try:
-        return name, merge([*layers, *override_layers(overrides)])
+        return name, merge_overrides(layers, override_layers(overrides))
     except RecursionError as err:
         raise ConfigError(f"{name}: keys are nested too deep") from err
 
 
 def load_config(
     source: str | Path | Mapping[str, Any],
-    overrides: Mapping[str, Any] | Sequence[str] = (),
+    overrides: Overrides = (),
 ) -> Config:
     """Load a configuration: parents, then the file, then overrides.
 
@@ -103,7 +51,7 @@ def load_config(
     ----------
     source : str, Path or mapping
         A name in ``configs/``, the path of a YAML file, or the keys themselves.
-    overrides : mapping or sequence of str, optional
+    overrides : mapping or sequence of str and mappings, optional
         Dotted keys and values, or texts ``key=value`` whose values are YAML.
 
     Returns
@@ -115,6 +63,7 @@ def load_config(
     ConfigError
         Naming every mistake: file, dotted key, what was expected and found.
     """
+    load_plugins()
     name, merged = resolve(source, overrides)
     problems = Problems(str(source) if not isinstance(source, Mapping) else "<mapping>")
     problems.origins = merged.origins

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from nnt.config.reading import ABSENT_WORDS, listed
 from nnt.errors import ConfigError, did_you_mean, shorten
 
 __all__ = [
@@ -15,14 +16,12 @@ __all__ = [
     "choice",
     "integer",
     "known_keys",
-    "listed",
     "number",
     "text",
 ]
 
 MAX_INTEGER = 1 << 62
 """Compiled loops and stores count in 64 bits."""
-MAX_TOLD = 20
 MAX_PATH = 100
 """Characters of a dotted path in a message."""
 
@@ -38,6 +37,8 @@ class Problems:
     def add(self, path: str, expected: str, got: object, hint: str = "") -> None:
         """Note a mistake at a dotted path."""
         said = f"expected {expected}, got {shorten(got)}"
+        if got in ABSENT_WORDS:
+            said += " (YAML writes null for no value)"
         if isinstance(got, bool):
             said += " (YAML reads on, off, yes, no as true or false: quote them)"
         self.say(path, said + (f"; {hint}" if hint else ""))
@@ -61,34 +62,33 @@ class Problems:
             raise ConfigError(listed(self.told))
 
 
-def listed(told: Sequence[str]) -> str:
-    """Put mistakes one below the other; of hundreds, the first ones."""
-    more = len(told) - MAX_TOLD
-    return "\n".join([*told[:MAX_TOLD], *([f"and {more} more"] if more > 0 else [])])
-
-
 Check = Callable[[Any, str, Problems], Any]
 """(value, dotted path, problems) -> typed value, or None after a mistake."""
 
 
 def number(
-    lower: float = -math.inf, *, above: bool = False, optional: bool = False
+    lower: float = -math.inf,
+    upper: float = math.inf,
+    *,
+    above: bool = False,
+    optional: bool = False,
+    hint: str = "",
 ) -> Check:
-    """Accept a finite number of at least `lower`, or strictly above it."""
-    bound = "" if lower == -math.inf else f" {'>' if above else '>='} {lower:g}"
-    expected = f"a number{bound}" + (" or null" if optional else "")
+    """Accept a finite number from `lower`, or strictly above it, to `upper`."""
+    bounds = [f"{'>' if above else '>='} {lower:g}"] if lower > -math.inf else []
+    bounds += [f"<= {upper:g}"] if upper < math.inf else []
+    expected = " ".join(["a number", " and ".join(bounds)]).strip()
+    expected += " or null" if optional else ""
 
     def check(value: Any, path: str, problems: Problems) -> float | None:
         if value is None and optional:
             return None
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if (
-            not is_number
-            or not math.isfinite(value)
-            or value < lower
-            or (above and value == lower)
-        ):
+        if not is_number or not math.isfinite(value):
             problems.add(path, expected, value)
+            return None
+        if not lower <= value <= upper or (above and value == lower):
+            problems.add(path, expected, value, hint)
             return None
         return float(value)
 
@@ -136,6 +136,9 @@ def text(*, optional: bool = False, numbers: bool = False) -> Check:
             return None
         if numbers and type(value) in (int, float):
             return str(value)
+        if optional and value in ABSENT_WORDS:
+            problems.add(path, expected, value)
+            return None
         if not isinstance(value, str):
             problems.add(path, expected, value, "quote it if it is meant as text")
             return None

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 import nnt
-from nnt.config.checks import listed
+from nnt.config.reading import ABSENT_WORDS, read_yaml
 from nnt.errors import ConfigError, did_you_mean, shorten
+from nnt.files import expand_path
 
-__all__ = ["Layer", "config_files", "find_config", "merge", "read_layers", "read_yaml"]
+__all__ = [
+    "EXPERT_KEYS",
+    "RUN_WIDE",
+    "Layer",
+    "Merged",
+    "config_files",
+    "find_config",
+    "merge",
+    "merge_overrides",
+    "read_layers",
+]
 
 MAX_BYTES = 1_000_000
-MAX_DIGITS = 100
-"""Characters of a number: the time to read one grows with their square."""
-FLOAT = re.compile(
-    r"^[-+]?(?:(?:\d[\d_]*\.[\d_]*|\.\d[\d_]*|\d[\d_]*)(?:[eE][-+]?\d+)?"
-    r"|\.(?:inf|Inf|INF))$|^\.(?:nan|NaN|NAN)$"
-)
-NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+EXPERT_KEYS = tuple(f"expert_{k}" for k in range(5))
+RUN_WIDE = (
+    "name", "version", "description", "category", "workers", "experts",
+    "compare_to", "data", "extends", "in_size", "out_size", "quantize",
+)  # fmt: skip
+"""Keys that no expert can have for itself."""
 ALTERNATIVES = {"data": ("files", "simulate"), "dist": ("norm", "uniform")}
 """Key -> forms of which it has one: a child's form replaces its parent's."""
 
@@ -36,83 +43,6 @@ class Layer:
     values: Mapping[str, Any]
 
 
-class StrictLoader(yaml.SafeLoader):
-    """Plain YAML: no duplicate keys, no aliases, and ``1e-3`` is a number."""
-
-    def __init__(self, stream: str) -> None:
-        super().__init__(stream)
-        self.problems: list[str] = []
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """Refuse aliases, a few lines of which may stand for gigabytes, and tags."""
-        events: Any = self  # its stubs leave the events untyped
-        event = events.peek_event()
-        line = event.start_mark.line + 1
-        if isinstance(event, yaml.AliasEvent):
-            raise yaml.YAMLError(
-                f"line {line}: aliases (*name) are not supported, use extends"
-            )
-        if event.tag is not None:
-            raise yaml.YAMLError(
-                f"line {line}: tags ({shorten(event.tag)}) are not supported"
-            )
-        return super().compose_node(parent, index)
-
-    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
-        """Refuse numbers without end, and characters that no file can hold."""
-        value: Any = super().construct_scalar(node)
-        line = node.start_mark.line + 1
-        if node.tag in NUMBERS and len(value) > MAX_DIGITS:
-            raise yaml.YAMLError(f"line {line}: a number of {len(value)} characters")
-        if isinstance(value, str) and any("\ud800" <= c <= "\udfff" for c in value):
-            raise yaml.YAMLError(f"line {line}: half a character ({shorten(value)})")
-        return value
-
-    def construct_mapping(
-        self, node: yaml.MappingNode, deep: bool = False
-    ) -> dict[Any, Any]:
-        """Note every key that is there twice or is not text."""
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            where = f"line {key_node.start_mark.line + 1}"
-            if not isinstance(key, str):
-                self.problems.append(
-                    f"{where}: expected text as key, got {shorten(key)}"
-                    " (YAML reads on, off, yes, no as true or false: quote them)"
-                )
-                continue
-            if key in seen:
-                self.problems.append(f"{where}: key {shorten(key)} is there twice")
-            seen.add(key)
-        if self.problems:
-            return {}
-        return super().construct_mapping(node, deep=True)
-
-
-# The first resolver that matches wins, so integers keep theirs.
-StrictLoader.yaml_implicit_resolvers = {
-    first: list(rules)
-    for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-StrictLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", FLOAT, list("-+.0123456789")
-)
-
-
-def read_yaml(text: str, source: str) -> Any:
-    """Read one YAML value; raise `ConfigError` that names the source."""
-    try:
-        loader = StrictLoader(text)
-        value = loader.get_single_data()
-    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as err:
-        told = " ".join(str(err).split())
-        raise ConfigError(f"{source}: not valid YAML: {told[:400]}") from err
-    if loader.problems:
-        raise ConfigError(listed([f"{source}: {told}" for told in loader.problems]))
-    return value
-
-
 def directories() -> list[Path]:
     """List where names of configurations are looked up, in this order."""
     beside_package = Path(nnt.__file__).resolve().parents[1] / "configs"
@@ -120,10 +50,18 @@ def directories() -> list[Path]:
 
 
 def config_files() -> dict[str, Path]:
-    """Find every configuration that has a name: name -> file, sorted."""
+    """Find every configuration that has a name: name -> file, sorted.
+
+    Hidden files are none: editors and network disks leave ``.#x.yaml`` and
+    ``._x.yaml`` beside ``x.yaml``.
+    """
     found: dict[str, Path] = {}
     for directory in reversed(directories()):
-        found |= {path.stem: path for path in directory.glob("*.yaml")}
+        found |= {
+            path.stem: path
+            for path in directory.glob("*.yaml")
+            if not path.name.startswith(".") and not path.is_dir()
+        }
     return dict(sorted(found.items()))
 
 
@@ -145,7 +83,7 @@ def find_config(name: str | Path, beside: Path | None = None) -> Path:
     text = str(name)
     is_path = text.endswith((".yaml", ".yml")) or "/" in text
     if is_path:
-        places = [_at_home(Path(text))]
+        places = [Path(expand_path(text))]
         if beside is not None:
             places.insert(0, beside / text)
     else:
@@ -158,17 +96,13 @@ def find_config(name: str | Path, beside: Path | None = None) -> Path:
                 return place
         except OSError:  # a name too long, a directory of somebody else
             continue
+    if text in ABSENT_WORDS:
+        raise ConfigError(
+            f"no configuration {shorten(text)}; YAML writes null for none"
+        )
     raise ConfigError(
         f"no configuration {shorten(text)}; " + did_you_mean(text, config_files())
     )
-
-
-def _at_home(path: Path) -> Path:
-    """Put in the home directory for ``~``; without one, the path is as it was."""
-    try:
-        return path.expanduser()
-    except RuntimeError:
-        return path
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
@@ -176,7 +110,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ConfigError(f"{path}: expected at most {MAX_BYTES} bytes of YAML")
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as err:
         raise ConfigError(f"{path}: cannot be read as text: {err}") from err
     value = read_yaml(text, str(path))
@@ -243,6 +177,39 @@ def merge(layers: list[Layer]) -> Merged:
     for layer in layers:
         merged.values = _over(merged.values, layer.values)
         merged.origins |= dict.fromkeys(_dotted(layer.values), layer.source)
+    return merged
+
+
+def merge_overrides(layers: list[Layer], overrides: list[Layer]) -> Merged:
+    """Merge the layers of files, then overrides, which win for every expert.
+
+    An override for the whole run wins over what a file says for one expert, and an
+    override for that expert (``expert_4.epochs``) over both, in whatever order the
+    overrides are given.
+    """
+    files, merged = merge(layers), merge([*layers, *overrides])
+    changed = merge(overrides).values
+    for expert in EXPERT_KEYS:
+        said, apart = files.values.get(expert), changed.get(expert)
+        if not isinstance(said, Mapping):
+            continue
+        if not isinstance(merged.values[expert], Mapping):
+            continue
+        kept = dict(merged.values[expert])
+        for key in (said.keys() & changed.keys()) - set(RUN_WIDE):
+            sources = [files.values, said, changed, apart]
+            steps = [
+                Layer("", {key: values[key]})
+                for values in sources
+                if isinstance(values, Mapping) and key in values
+            ]
+            kept[key] = merge(steps).values[key]
+            if kept[key] == merged.values.get(key):
+                del kept[key]
+                for path in _dotted({expert: {key: said[key]}}):
+                    if path != expert:
+                        merged.origins.pop(path, None)
+        merged.values[expert] = kept
     return merged
 
 

@@ -18,9 +18,11 @@ from nnt.config.checks import (
     number,
     text,
 )
+from nnt.config.reading import ABSENT_WORDS
 from nnt.config.schema import SPLITS, DataConfig, LRSchedule, Quantization
 from nnt.detector import N_INPUTS
 from nnt.errors import ConfigError, DataError
+from nnt.files import expand_path
 from nnt.filters import Filter, IdentityFilter, from_config
 from nnt.fixedpoint import check_precision
 
@@ -29,6 +31,9 @@ __all__ = ["CHECKS", "check_quantizable"]
 MAX_COUNT = 10**9
 """Epochs, and rows of a batch."""
 MAX_BUCKETS = 100_000
+MAX_Z = 2.0
+"""Of a distribution; z is scaled to [-1, 1]."""
+Z_UNIT = "z is scaled here: 1 is 100 cm, so write 0.4 for 40 cm"
 MAX_TRACKS = 10**9
 """About a terabyte of text."""
 MAX_TRAINED_BITS = 20
@@ -45,6 +50,9 @@ QUANTIZABLE = {
 
 def check_filter(value: Any, path: str, problems: Problems) -> Filter:
     """Read a filter."""
+    if isinstance(value, str) and value in ABSENT_WORDS:
+        problems.add(path, "a filter or null", value)
+        return IdentityFilter()
     try:
         return from_config(value)
     except ConfigError as err:
@@ -77,17 +85,17 @@ def check_dist(value: Any, path: str, problems: Problems) -> Any:
         return None
     shapes = [key for key in ("norm", "uniform") if values.get(key) is not None]
     if len(shapes) != 1:
-        problems.add(path, "one of norm and uniform", shapes or "neither")
+        problems.say(path, f"needs either norm or uniform, got {_both(shapes)}")
     buckets = integer(1, limit=MAX_BUCKETS)(
         values.get("n_buckets"), f"{path}.n_buckets", problems
     )
     inf_bounds = boolean(
         values.get("inf_bounds", False), f"{path}.inf_bounds", problems
     )
-    check = number()
+    z = number(-MAX_Z, MAX_Z, hint=Z_UNIT)
     fields = {
-        "norm": {"mean": check, "std": number(0, above=True)},
-        "uniform": {"lower": check, "upper": check},
+        "norm": {"mean": z, "std": number(0, MAX_Z, above=True, hint=Z_UNIT)},
+        "uniform": {"lower": z, "upper": z},
     }
     parts = {
         key: _all_of(values[key], f"{path}.{key}", fields[key], problems)
@@ -109,6 +117,10 @@ def check_dist(value: Any, path: str, problems: Problems) -> Any:
     except DataError as err:
         problems.say(path, str(err).removeprefix("dist: "))
     return found
+
+
+def _both(forms: list[str]) -> str:
+    return "both" if forms else "neither"
 
 
 def _all_of(
@@ -133,7 +145,7 @@ def check_data(value: Any, path: str, problems: Problems) -> DataConfig:
         return DataConfig()
     forms = [key for key in ("files", "simulate") if values.get(key) is not None]
     if len(forms) != 1:
-        problems.add(path, "one of files and simulate", forms or "neither")
+        problems.say(path, f"needs either files or simulate, got {_both(forms)}")
         return DataConfig()
     split = values.get("split")
     fractions = None if split is None else _split(split, f"{path}.split", problems)
@@ -166,7 +178,7 @@ def _paths(value: Any, path: str, problems: Problems) -> tuple[str, ...]:
     ):
         problems.add(path, "a list of files", value)
         return ()
-    return tuple(str(item) for item in paths)
+    return tuple(expand_path(item) for item in paths)
 
 
 def _split(

@@ -149,16 +149,16 @@ def _start(
     return Start(
         gear,
         restart,
-        _sampler(data, config),
+        _sampler(data, config, expert),
         generator(config.seed, expert, f"batches {restart}"),
         config,
     )
 
 
-def _sampler(data: ExpertData, config: Config) -> Sampler:
+def _sampler(data: ExpertData, config: Config, expert: int) -> Sampler:
     if config.dist is None:
         return EpochSampler(len(data.x_train))
-    return BucketSampler(data.y_train[:, 0], config.dist)
+    return BucketSampler(data.y_train[:, 0], config.dist, f"expert {expert}")
 
 
 def _gear(

@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from nnt.errors import TrackingError, shorten
+from nnt.files import expand_path
 
 __all__ = ["shown_store", "split_store"]
 
@@ -72,7 +73,7 @@ def _uri(store: str) -> str:
 
 def _database(path: Path) -> Path | None:
     try:
-        path = path.expanduser().resolve()
+        path = Path(expand_path(path)).resolve()
         if path.is_dir():
             path /= DATABASE
         return path if path.is_file() else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from nnt.files import expand_path
 from nnt.networks import ExpertWeights, read_weights
 from nnt.tracking.references import StoredRun, open_run
 
@@ -35,7 +36,7 @@ def load_weights(source: str) -> dict[int, ExpertWeights]:
     DataError
         The file is not a ``weights.json``.
     """
-    path = Path(source)
+    path = Path(expand_path(source))
     if path.suffix == ".json" and ":/" not in source:
         return read_weights(path)
     run = open_run(source)

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnt.errors import DataError, shorten
+from nnt.files import expand_path
 from nnt.progress import Progress, silent
 from nnt.tracks import cache
 from nnt.tracks.table import (
@@ -83,7 +84,8 @@ def read_tracks(
     DataError
         A file cannot be read, or a row is wrong; names file, line and column.
     """
-    paths = [Path(files)] if isinstance(files, str | Path) else [Path(f) for f in files]
+    named = [files] if isinstance(files, str | Path) else files
+    paths = [Path(expand_path(file)) for file in named]
     if not paths:
         raise DataError("no track file is named; expected at least one")
     done, tables = 0, []

@@ -1,0 +1,148 @@
+"""What is given beside a file: ``-m KEY=VALUE`` and the `overrides` of a call.
+
+One ``-m`` may hold several pairs, separated by spaces. A value arrives as it is typed,
+or is refused: a quote or a bracket opens something only where YAML lets it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nnt.config.files import Layer
+from nnt.config.reading import NON_PRINTABLE, TEXT_KEYS, has_comment, read_yaml
+from nnt.errors import ConfigError, shorten
+
+__all__ = ["CALL", "COMMAND_LINE", "Overrides", "override_layers", "split_pairs"]
+
+COMMAND_LINE, CALL = "-m", "<overrides>"
+"""Origins of keys that are given beside a file."""
+PAIR = re.compile(r"[A-Za-z_][\w.]{,199}=")
+NULL = ("null", "Null", "NULL", "~", "")
+NULLABLE = ("compare_to", "load_pre_trained_weights", "extends")
+QUOTES, OPENING, CLOSING = "\"'", "[{(", "]})"
+
+
+Overrides = Mapping[str, Any] | Sequence[str | Mapping[str, Any]]
+"""Dotted keys and values, or texts ``key=value``, among which may be mappings."""
+
+
+def override_layers(overrides: Overrides) -> list[Layer]:
+    """Read overrides, later ones over earlier ones.
+
+    Raises
+    ------
+    ConfigError
+        One is not ``KEY=VALUE``, or it cannot be told where its value ends.
+    """
+    if isinstance(overrides, str):
+        overrides = [overrides]
+    if isinstance(overrides, Mapping):
+        pairs = list(overrides.items())
+        return [Layer(CALL, _nested(str(key), item)) for key, item in pairs]
+    layers = []
+    for given in overrides:
+        if isinstance(given, Mapping):
+            found = [_nested(str(key), item) for key, item in given.items()]
+        else:
+            found = [_read_pair(pair) for pair in split_pairs(given)]
+        layers += [Layer(COMMAND_LINE, values) for values in found]
+    return layers
+
+
+def split_pairs(words: str) -> list[str]:
+    """Split the text of one ``-m`` at the spaces that start a new ``key=``.
+
+    Raises
+    ------
+    ConfigError
+        A quote or bracket that is never closed hides another pair.
+
+    Examples
+    --------
+    >>> split_pairs("epochs=20 data.files=[my tracks.gz] description=it's fine seed=3")
+    ['epochs=20', 'data.files=[my tracks.gz]', "description=it's fine", 'seed=3']
+    """
+    pairs, rest = [], words.strip()
+    while rest:
+        end = _end_of_pair(rest)
+        pairs.append(rest[:end].rstrip())
+        rest = rest[end:].lstrip()
+    return pairs
+
+
+def _end_of_pair(words: str) -> int:
+    """Find where the first pair ends; `words` begin with it."""
+    match = PAIR.match(words)
+    start = match.end() if match else 0
+    opening = _opening(words[: start - 1], words[start:]) if match else OPENING
+    opened: list[str] = []
+    quote, before, hidden = "", "=", ""
+    i = start
+    while i < len(words):
+        char = words[i]
+        if char.isspace() and (pair := PAIR.match(words, i + 1)):
+            if not opened and not quote:
+                return i
+            hidden = hidden or pair.group()[:-1]
+        if quote:
+            escaped = quote == '"' and char == "\\"
+            doubled = quote == "'" and words.startswith("''", i)
+            quote = "" if char == quote and not doubled else quote
+            i += escaped or doubled
+        elif char in QUOTES and (i == start or (opened and before in "[{(,:=")):
+            quote = char
+        elif char in opening:
+            opened.append(char)
+        elif opened and char in CLOSING:
+            opened.pop()
+        before = before if char.isspace() else char
+        i += 1
+    if hidden and (opened or quote):
+        raise ConfigError(
+            f"-m {shorten(words)}: {quote or opened[-1]} is never closed, so that "
+            f"{hidden} would belong to the value; give {hidden} in a -m of its own"
+        )
+    return len(words)
+
+
+def _opening(key: str, value: str) -> str:
+    """Name the brackets that open something in the value of a key."""
+    if _last(key) in TEXT_KEYS:
+        return ""
+    return "[{" if value.startswith(("[", "{")) else OPENING
+
+
+def _last(key: str) -> str:
+    return key.rpartition(".")[2]
+
+
+def _read_pair(pair: str) -> dict[str, Any]:
+    match = PAIR.match(pair)
+    if match is None:
+        raise ConfigError(
+            f"-m {shorten(pair)}: expected KEY=VALUE, for example -m epochs=20"
+        )
+    key, words = pair[: match.end() - 1], pair[match.end() :]
+    if _last(key) in TEXT_KEYS and not words.startswith(tuple(QUOTES)):
+        return _nested(key, _as_typed(_last(key), words))
+    source = f"-m {shorten(key)[1:-1]}"
+    value = read_yaml(words, source)
+    if "#" in words and has_comment(words):
+        raise ConfigError(
+            f"{source}: YAML drops {shorten(words)} from # on; quote the value"
+        )
+    return _nested(key, value)
+
+
+def _as_typed(key: str, words: str) -> str | None:
+    """Take text as it is typed; where a key may be null, null and nothing are."""
+    if (odd := NON_PRINTABLE.search(words)) is not None:
+        raise ConfigError(f"-m {key}: {shorten(odd.group())} is no character of a text")
+    return None if key in NULLABLE and words in NULL else words
+
+
+def _nested(key: str, value: Any) -> dict[str, Any]:
+    first, _, rest = key.partition(".")
+    return {first: _nested(rest, value) if rest else value}

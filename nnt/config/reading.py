@@ -1,0 +1,192 @@
+"""YAML text to plain values: nothing is executed, and nothing changes silently.
+
+YAML 1.1 reads some words as what few people mean by them. What cannot be meant is
+refused (``0100`` is 64, ``1:30`` is 90), what can be meant is read (``1e-3`` is a
+number), and the keys that hold text hold it as it is written (``version: 1.10``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+
+from nnt.errors import ConfigError, shorten
+
+__all__ = [
+    "ABSENT_WORDS",
+    "NON_PRINTABLE",
+    "TEXT_KEYS",
+    "has_comment",
+    "listed",
+    "read_yaml",
+]
+
+TEXT_KEYS = (
+    "name", "version", "description", "category", "extends", "compare_to",
+    "load_pre_trained_weights",
+)  # fmt: skip
+"""Keys whose value is text, whatever YAML would make of it unquoted."""
+ABSENT_WORDS = ("None", "none", "NONE", "nil", "Nil", "NIL", "")
+"""What other languages write for null."""
+MAX_DIGITS = 100
+"""Characters of a number: the time to read one grows with their square."""
+MAX_LISTED = 20
+FLOAT = re.compile(
+    r"^[-+]?(?:(?:\d[\d_]*\.[\d_]*|\.\d[\d_]*|\d[\d_]*)(?:[eE][-+]?\d+)?"
+    r"|\.(?:inf|Inf|INF))$|^\.(?:nan|NaN|NAN)$"
+)
+LEADING_ZERO = re.compile(r"[-+]?0[0-9_]")
+TAG = "tag:yaml.org,2002:"
+NUMBERS = (f"{TAG}int", f"{TAG}float")
+TEXT = f"{TAG}str"
+NON_PRINTABLE = yaml.reader.Reader.NON_PRINTABLE
+"""Matches characters that no YAML file may hold."""
+
+
+class StrictLoader(yaml.SafeLoader):
+    """Plain YAML: no duplicate keys, no aliases, no numbers that surprise."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self.problems: list[tuple[int, str]] = []
+        """Line, and what is wrong there."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Refuse aliases, a few lines of which may stand for gigabytes, and tags."""
+        events: Any = self  # its stubs leave the events untyped
+        event = events.peek_event()
+        line = event.start_mark.line + 1
+        if isinstance(event, yaml.AliasEvent):
+            raise yaml.YAMLError(
+                f"line {line}: aliases (*name) are not supported, use extends"
+            )
+        if event.tag is not None:
+            raise yaml.YAMLError(
+                f"line {line}: tags ({shorten(event.tag)}) are not supported"
+            )
+        return super().compose_node(parent, index)
+
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
+        """Refuse numbers that are endless or surprising, and halves of characters."""
+        value: Any = super().construct_scalar(node)
+        line = node.start_mark.line + 1
+        if node.tag in NUMBERS:
+            if len(value) > MAX_DIGITS:
+                raise yaml.YAMLError(
+                    f"line {line}: a number of {len(value)} characters"
+                )
+            if surprise := _surprise(value):
+                self.problems.append((line, surprise))
+                return "0"
+        if isinstance(value, str) and any("\ud800" <= c <= "\udfff" for c in value):
+            raise yaml.YAMLError(f"line {line}: half a character ({shorten(value)})")
+        return value
+
+    def construct_mapping(
+        self, node: yaml.MappingNode, deep: bool = False
+    ) -> dict[Any, Any]:
+        """Note every key that is there twice or is not text."""
+        seen: set[Any] = set()
+        for key_node, value_node in node.value:
+            key = self.construct_object(key_node, deep=True)
+            line = key_node.start_mark.line + 1
+            if not isinstance(key, str):
+                self.problems.append(
+                    (
+                        line,
+                        f"expected text as key, got {shorten(key)}"
+                        " (YAML reads on, off, yes, no as true or false: quote them)",
+                    )
+                )
+                continue
+            if key in seen:
+                self.problems.append((line, f"key {shorten(key)} appears twice"))
+            seen.add(key)
+            if key in TEXT_KEYS and _is_word(value_node):
+                value_node.tag = TEXT
+        if self.problems:
+            return {}
+        return super().construct_mapping(node, deep=True)
+
+
+def _is_word(node: yaml.Node) -> bool:
+    """Whether a value is one unquoted word, but not null."""
+    return (
+        isinstance(node, yaml.ScalarNode)
+        and node.style is None
+        and node.tag != f"{TAG}null"
+    )
+
+
+def _surprise(number: str) -> str:
+    """Say what a number would be that looks like another one."""
+    if ":" in number:
+        return (
+            f"{number} is a number to base 60 in YAML; write it to base 10, or quote "
+            "it if it is meant as text"
+        )
+    if LEADING_ZERO.match(number):
+        plain = re.sub(r"^([-+]?)[0_]+(?=\d)", r"\1", number)
+        return (
+            f"{number} has leading zeros, for which YAML reads octal; write {plain}, "
+            "or quote it if it is meant as text"
+        )
+    return ""
+
+
+# The first resolver that matches wins, so integers keep theirs. Dates stay text.
+StrictLoader.yaml_implicit_resolvers = {
+    first: [rule for rule in rules if rule[0] != f"{TAG}timestamp"]
+    for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+StrictLoader.add_implicit_resolver(f"{TAG}float", FLOAT, list("-+.0123456789"))
+
+
+def read_yaml(text: str, source: str) -> Any:
+    """Read one YAML value; raise `ConfigError` that names the source."""
+    try:
+        loader = StrictLoader(text)
+        value = loader.get_single_data()
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as err:
+        raise ConfigError(f"{source}: not valid YAML: {_reason(err)[:400]}") from err
+    if loader.problems:
+        raise ConfigError(
+            listed([f"{source}: line {n}: {what}" for n, what in loader.problems])
+        )
+    return value
+
+
+def _reason(err: Exception) -> str:
+    """Say on one line where YAML ends to be YAML, and why."""
+    if isinstance(err, yaml.MarkedYAMLError) and err.problem_mark is not None:
+        mark = err.problem_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}"
+        if "'\\t'" in (err.problem or ""):
+            return f"{where}: a tab, which YAML does not take for space: use spaces"
+        context = f"{err.context}, " if err.context else ""
+        return " ".join(f"{where}: {context}{err.problem}".split())
+    if isinstance(err, yaml.reader.ReaderError):
+        return f"character {err.position + 1}: {shorten(err.character)} is not allowed"
+    if isinstance(err, RecursionError):
+        return "nested too deep"
+    return " ".join(str(err).split())
+
+
+def has_comment(text: str) -> bool:
+    """Whether YAML would leave a part of valid text out, from a # on."""
+    end = 0
+    for token in yaml.scan(text, Loader=yaml.SafeLoader):
+        if "#" in text[end : token.start_mark.index]:
+            return True
+        end = max(end, token.end_mark.index)
+    return "#" in text[end:]
+
+
+def listed(mistakes: Sequence[str]) -> str:
+    """Put mistakes one below the other; of hundreds, the first ones."""
+    more = len(mistakes) - MAX_LISTED
+    shown = [*mistakes[:MAX_LISTED], *([f"and {more} more"] if more > 0 else [])]
+    return "\n".join(shown)

@@ -1,0 +1,62 @@
+"""Modules of the user that add filters, plots or metrics: ``NNT_PLUGINS``.
+
+A module registers what it adds when it is imported (``nnt.filters.FILTERS``,
+``nnt.plots.register``). Only the person who runs a command names one, by the
+environment variable or by ``nnt --plugin``; no file, run or server can.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+
+from nnt.errors import ConfigError, shorten
+
+__all__ = ["VARIABLE", "load_plugins"]
+
+VARIABLE = "NNT_PLUGINS"
+"""Environment variable: names of importable modules, comma-separated."""
+MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+
+
+def load_plugins() -> tuple[str, ...]:
+    """Import the modules that ``NNT_PLUGINS`` names; again is nothing new.
+
+    Returns
+    -------
+    tuple of str
+        Their names.
+
+    Raises
+    ------
+    ConfigError
+        A name is not that of a module, or the module cannot be imported.
+    """
+    words = os.environ.get(VARIABLE, "").replace(",", " ").split()
+    for name in words:
+        if not MODULE.fullmatch(name):
+            raise ConfigError(
+                f"{VARIABLE}: expected names of modules, such as my_filters, got "
+                f"{shorten(name)}"
+            )
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as err:
+            if err.name is None or not f"{name}.".startswith(f"{err.name}."):
+                raise _failed(name, err) from err
+            raise ConfigError(
+                f"{VARIABLE}: no module {name!r}; install it where NNT is installed, "
+                "or add its folder to PYTHONPATH"
+            ) from err
+        except Exception as err:
+            raise _failed(name, err) from err
+    return tuple(words)
+
+
+def _failed(name: str, err: Exception) -> ConfigError:
+    reason = " ".join(str(err).split())[:300]
+    return ConfigError(
+        f"{VARIABLE}: module {name!r} cannot be imported: {type(err).__name__}: "
+        f"{reason}; nnt --debug-traceback shows where"
+    )
