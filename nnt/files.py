@@ -1,15 +1,53 @@
-"""Files that are whole or not there, whenever the process or the machine dies."""
+"""Files that are whole or not there, whenever the process or the machine dies.
+
+What must not be replaced is written through: pipes, devices, and the files that
+symbolic links point to.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
+import re
+import secrets
+import shutil
+import stat
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
-__all__ = ["expand_path", "is_full", "previous_of", "write_atomically"]
+import platformdirs
+
+__all__ = [
+    "cache_dir",
+    "check_writable",
+    "expand_path",
+    "is_full",
+    "is_replaceable",
+    "is_standard_output",
+    "open_whole",
+    "previous_of",
+    "remedy",
+    "write_atomically",
+]
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+REMEDIES = {
+    errno.ENOSPC: "make room and try again",
+    errno.EDQUOT: "make room within your quota and try again",
+    errno.EROFS: "this disk can only be read; choose another place",
+    errno.EACCES: "check the permissions, or choose another place",
+    errno.EPERM: "check the permissions, or choose another place",
+    errno.EMFILE: "allow more open files (ulimit -n)",
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
+MAX_LINKS = 40
+"""Symbolic links in a row that are followed, as on Linux."""
+NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+MODE = 0o666
+"""Of new files, less what the umask takes away."""
 
 
 def expand_path(path: str | os.PathLike[str]) -> str:
@@ -37,9 +75,110 @@ def is_full(error: OSError) -> bool:
     return error.errno in FULL
 
 
+def remedy(error: OSError) -> str:
+    """What a person can do about an error of the system."""
+    return REMEDIES.get(error.errno or 0, "check the path")
+
+
 def previous_of(path: Path) -> Path:
     """Where `write_atomically` keeps the version before the last one."""
     return path.with_name(f"{path.name}.previous")
+
+
+def is_replaceable(path: Path) -> bool:
+    """Whether writing to a path would replace a file that is there.
+
+    Pipes and devices take what is written to them and are not replaced.
+
+    Raises
+    ------
+    OSError
+        The path cannot be looked at.
+    """
+    return _descriptor(path) is None and stat.S_ISREG(_mode(path))
+
+
+def is_standard_output(path: Path) -> bool:
+    """Whether a path is a name of standard output, such as ``/dev/stdout``."""
+    return _descriptor(path) == 1
+
+
+def cache_dir() -> Path:
+    """Directory of the cache; the variable ``NNT_CACHE_DIR`` moves it.
+
+    An account without a home gets one under the temporary directory.
+    """
+    if given := os.environ.get("NNT_CACHE_DIR"):
+        return Path(expand_path(given))
+    place = Path(platformdirs.user_cache_dir("nnt"))
+    if place.is_absolute():
+        return place
+    return Path(tempfile.gettempdir(), f"nnt-cache-{os.getuid()}")
+
+
+def check_writable(path: Path) -> None:
+    """Find out before any long work whether a file can be written.
+
+    Raises
+    ------
+    OSError
+        It cannot.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if _is_written_through(path):
+        if _descriptor(path) is None and not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return
+    handle, draft = _draft(_target(path))
+    os.close(handle)
+    draft.unlink()
+
+
+@contextmanager
+def open_whole(path: Path, *, keep_previous: bool = False) -> Iterator[BinaryIO]:
+    """Open a file whose new content takes its place when the block ends.
+
+    Parameters
+    ----------
+    path : Path
+        Its directory must exist. A symbolic link stays, and the file that it points
+        to is replaced; a pipe or a device is written to as it is.
+    keep_previous : bool
+        Keep the version before under the name that `previous_of` gives.
+
+    Yields
+    ------
+    BinaryIO
+        Where to write. If the block raises, a file is as it was. A new file has the
+        mode that the umask allows; one that was there keeps its mode.
+
+    Raises
+    ------
+    OSError
+        The disk is full or not writable; the old file is as it was.
+    """
+    if _is_written_through(path):
+        number = _descriptor(path)
+        with open(path if number is None else os.dup(number), "wb") as file:  # noqa: PTH123
+            yield file
+        return
+    target = _target(path)
+    handle, draft = _draft(target)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileNotFoundError):
+            draft.chmod(stat.S_IMODE(target.stat().st_mode))
+        if keep_previous and target.exists():
+            target.replace(previous_of(target))
+        _move(draft, target)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    _sync_directory(target.parent)
 
 
 def write_atomically(path: Path, data: bytes, *, keep_previous: bool = False) -> None:
@@ -48,7 +187,7 @@ def write_atomically(path: Path, data: bytes, *, keep_previous: bool = False) ->
     Parameters
     ----------
     path : Path
-        Its directory must exist.
+        As for `open_whole`.
     data : bytes
         The new content.
     keep_previous : bool
@@ -59,24 +198,79 @@ def write_atomically(path: Path, data: bytes, *, keep_previous: bool = False) ->
     OSError
         The disk is full or not writable; the old file is as it was.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with open_whole(path, keep_previous=keep_previous) as file:
+        file.write(data)
+
+
+def _is_written_through(path: Path) -> bool:
+    if _descriptor(path) is not None:
+        return True
+    mode = _mode(path)
+    if not stat.S_ISREG(mode):
+        return mode != 0
+    # A file that may be written in a folder that takes no other file.
+    folder = _target(path).parent
+    return not os.access(folder, os.W_OK) and os.access(path, os.W_OK)
+
+
+def _mode(path: Path) -> int:
+    """Type and permissions of what a path leads to; 0 where there is nothing."""
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        if keep_previous and path.exists():
-            path.replace(previous_of(path))
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
+        return path.stat().st_mode
+    except FileNotFoundError:
+        return 0
+
+
+def _descriptor(path: Path) -> int | None:
+    """Number of the open file that a path stands for, as ``/dev/stdout`` is 1.
+
+    Opening such a path anew would begin at the front of the file behind it, and
+    overwrite what the process has written there.
+    """
+    place = Path(os.path.abspath(path))  # noqa: PTH100 (resolving follows the links)
+    for _ in range(MAX_LINKS):
+        found = re.fullmatch(rf"/(dev|proc/(self|{os.getpid()}))/fd/(\d+)", str(place))
+        if found:
+            return int(found[3])
+        if not place.is_symlink():
+            return None
+        place = place.parent / place.readlink()
+    return None
+
+
+def _target(path: Path) -> Path:
+    """The file itself, behind any symbolic links."""
+    return Path(os.path.realpath(path))
+
+
+def _draft(target: Path) -> tuple[int, Path]:
+    """A new file next to a target, with the permissions of new files."""
+    # The name is as short as need be, however long that of the target is.
+    draft = target.with_name(f".{target.name[:40]}.{secrets.token_hex(4)}")
+    try:
+        return os.open(draft, NEW_FILE, MODE), draft
+    except OSError as err:
+        err.filename = str(target)
         raise
-    _sync_directory(path.parent)
+
+
+def _move(draft: Path, target: Path) -> None:
+    try:
+        draft.replace(target)
+    except OSError as err:
+        if err.errno != errno.EBUSY:
+            raise
+        # A file that is mounted by itself, as containers do, cannot be replaced.
+        shutil.copyfile(draft, target)
+        draft.unlink()
 
 
 def _sync_directory(directory: Path) -> None:
     # A new name is on the disk only when its directory is.
-    handle = os.open(directory, os.O_RDONLY)
+    try:
+        handle = os.open(directory, os.O_RDONLY)
+    except PermissionError:
+        return  # a folder that may be written to, but not listed
     try:
         os.fsync(handle)
     finally:

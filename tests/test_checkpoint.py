@@ -28,7 +28,7 @@ from nnt.engine import (
 from nnt.engine import checkpoint as module
 from nnt.engine.checkpoint import write_checkpoint
 from nnt.errors import TrainingError
-from nnt.files import previous_of, write_atomically
+from nnt.files import previous_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -317,25 +317,6 @@ def test_a_full_disk_does_not_end_the_fit(
         result, _ = run(make_config(), tmp_path / "c")
     assert result.epochs == 6
     assert "No space left" in caplog.text
-
-
-def test_writing_replaces_whole_and_keeps_the_one_before(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    for data in (b"one", b"two", b"three"):
-        write_atomically(path, data, keep_previous=True)
-    assert (path.read_bytes(), previous_of(path).read_bytes()) == (b"three", b"two")
-    assert sorted(tmp_path.iterdir()) == [path, previous_of(path)]
-
-
-def test_failed_writing_leaves_the_file_as_it_was(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    write_atomically(path, b"one")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "full")))
-        with pytest.raises(OSError, match="full"):
-            write_atomically(path, b"two", keep_previous=True)
-    assert path.read_bytes() == b"one"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 @settings(max_examples=60)

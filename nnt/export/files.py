@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -19,6 +18,7 @@ from nnt.export.hough3d_files import write_3dh
 from nnt.export.onnx_files import write_onnx
 from nnt.export.settings import Settings
 from nnt.export.source import Source
+from nnt.files import write_atomically
 from nnt.fixedpoint import check_precision
 
 __all__ = ["MANIFEST", "TARGETS", "export"]
@@ -136,10 +136,7 @@ def _hand_out(work: Path, names: list[str], folder: Path, overwrite: bool) -> No
         # The manifest comes last: a folder with one is complete.
         (folder / MANIFEST).unlink(missing_ok=True)
         for name in names:
-            partial = folder / f".{name}.partial"
-            # Not copy2: the files get the permissions of new files.
-            shutil.copyfile(work / name, partial)
-            partial.replace(folder / name)
+            write_atomically(folder / name, (work / name).read_bytes())
     except OSError as err:
         raise ExportError(f"{folder}: cannot be written ({err.strerror})") from err
     log.info("%s: %d files", folder, len(names))

@@ -5,17 +5,16 @@ from __future__ import annotations
 import io
 import json
 import logging
-import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import platformdirs
 
 from nnt.detector import N_INPUTS
+from nnt.files import cache_dir
 from nnt.tracks.table import ID_DTYPE, Tracks
 
 __all__ = ["cache_dir", "load", "may_hold", "store", "store_parts"]
@@ -24,11 +23,6 @@ log = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
 """Raise it when the parsed table changes its form or meaning."""
-
-
-def cache_dir() -> Path:
-    """Directory of the cache; the variable ``NNT_CACHE_DIR`` moves it."""
-    return Path(os.environ.get("NNT_CACHE_DIR") or platformdirs.user_cache_dir("nnt"))
 
 
 def _place(key: str) -> Path:
@@ -99,7 +93,9 @@ def store_parts(key: Callable[[], str], parts: Iterable[Tracks]) -> bool:
     folder = cache_dir() / "tracks"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(dir=folder, prefix=".draft-"))
+        # Not mkdtemp: colleagues may share a cache, as far as the umask allows.
+        draft = folder / f".draft-{secrets.token_hex(8)}"
+        draft.mkdir()
         try:
             _write(draft, parts)
             place = _place(key())

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -13,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnt.errors import DataError
+from nnt.files import open_whole
 from nnt.progress import Progress, silent
 from nnt.tracks.table import NEW_COLUMNS, NEW_RAW_COLUMNS, Tracks
 
@@ -112,26 +111,20 @@ def _chosen(tracks: Tracks, mine: npt.NDArray[np.bool_]) -> Iterator[Columns]:
 def _write(
     tables: Iterable[Columns], path: Path, n_rows: int, progress: Progress
 ) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as raw:
-            out = _compressed(raw) if path.suffix == ".gz" else raw
-            done = 0
-            for number, columns in enumerate(tables):
-                if number == 0:
-                    out.write(("\t".join(columns) + "\n\n").encode())
-                length = len(next(iter(columns.values())))
-                for start in range(0, length, CHUNK):
-                    part = {n: v[start : start + CHUNK] for n, v in columns.items()}
-                    out.write(_text(part))
-                    progress(done + min(start + CHUNK, length), n_rows)
-                done += length
-            if out is not raw:
-                out.close()
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with open_whole(path) as raw:
+        out = _compressed(raw) if path.suffix == ".gz" else raw
+        done = 0
+        for number, columns in enumerate(tables):
+            if number == 0:
+                out.write(("\t".join(columns) + "\n\n").encode())
+            length = len(next(iter(columns.values())))
+            for start in range(0, length, CHUNK):
+                part = {n: v[start : start + CHUNK] for n, v in columns.items()}
+                out.write(_text(part))
+                progress(done + min(start + CHUNK, length), n_rows)
+            done += length
+        if out is not raw:
+            out.close()
 
 
 def _compressed(raw: IO[bytes]) -> gzip.GzipFile:
