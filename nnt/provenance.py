@@ -3,15 +3,35 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-import nnt as _nnt
-
 __all__ = ["CodeState", "code_state"]
 
-CHECKOUT = Path(_nnt.__file__).parents[1]
+log = logging.getLogger(__name__)
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+ITSELF = "nnt/provenance.py"
+"""A file that every checkout of NNT tracks."""
+UNKNOWN = "unknown"
+TIMEOUT_S = 30
+
+# Plumbing, and nothing that the settings of a user change.
+DIFF = (
+    "diff-index", "-p", "--binary", "--full-index", "--no-ext-diff", "--no-textconv",
+    "--no-color", "--no-renames", "--src-prefix=a/",
+    "--dst-prefix=b/", "--submodule=short", "--ignore-submodules=none", "HEAD", "--",
+)  # fmt: skip
+SETTINGS = (
+    "safe.directory=*",  # this code runs already, whoever owns it
+    "core.fsmonitor=false",
+    "core.quotePath=true",
+)
+KEPT_VARIABLES = ("GIT_CONFIG_", "GIT_EXEC_PATH")
+"""Where git and its settings are; the others name a repository or ways to show it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,42 +39,103 @@ class CodeState:
     """What git says of the checkout that NNT runs from."""
 
     commit: str
-    """Full hash, or ``"unknown"`` outside a git checkout."""
+    """Full hash; ``"unknown"`` where git cannot say."""
     branch: str
     diff: str
     """Changes against the commit, files that git does not track left out."""
 
     @property
-    def is_dirty(self) -> bool:
-        """Whether the code differs from the commit."""
-        return bool(self.diff)
+    def is_known(self) -> bool:
+        """Whether git could say which code this is."""
+        return self.commit != UNKNOWN
+
+    @property
+    def is_dirty(self) -> bool | None:
+        """Whether the code differs from the commit; None where git cannot say."""
+        return bool(self.diff) if self.is_known else None
+
+    @property
+    def dirty_tag(self) -> str:
+        """``"true"``, ``"false"``, or ``"unknown"`` where git cannot say."""
+        return UNKNOWN if self.is_dirty is None else str(self.is_dirty).lower()
 
     @property
     def diff_digest(self) -> str:
         """A short sha256 of the changes; ``"none"`` where there are none."""
+        if not self.is_known:
+            return UNKNOWN
         if not self.diff:
             return "none"
         return hashlib.sha256(self.diff.encode()).hexdigest()[:12]
 
 
+class _GitError(Exception):
+    """Git cannot say; the message is the reason, and what to do."""
+
+
 def code_state(checkout: Path = CHECKOUT) -> CodeState:
-    """Ask git for the state of the code; never fails, for git may be absent."""
-    commit = _git(checkout, "rev-parse", "HEAD")
-    if commit is None:
-        return CodeState(commit="unknown", branch="", diff="")
-    branch = _git(checkout, "rev-parse", "--abbrev-ref", "HEAD") or ""
-    diff = _git(checkout, "diff", "HEAD", "--binary") or ""
-    return CodeState(commit=commit.strip(), branch=branch.strip(), diff=diff)
+    """Ask git for the state of the code; never fails, for git may be absent.
+
+    Neither the settings of the user nor variables such as ``GIT_DIR`` have an
+    influence, and a repository around an installed NNT does not count. Where git
+    cannot say, a warning names the reason and what to do.
+    """
+    try:
+        _check_own(checkout)
+        commit = _git(checkout, "rev-parse", "--verify", "HEAD^{commit}").strip()
+        branch = _git(checkout, "rev-parse", "--abbrev-ref", "HEAD").strip()
+        diff = _git(checkout, *DIFF)
+    except _GitError as err:
+        log.warning("the commit of the code is unknown: %s", err)
+        return CodeState(commit=UNKNOWN, branch="", diff="")
+    return CodeState(commit=commit, branch=branch, diff=diff)
 
 
-def _git(checkout: Path, *arguments: str) -> str | None:
+def _check_own(checkout: Path) -> None:
+    """Raise `_GitError` unless this is a checkout, and one of NNT."""
+    if (checkout / ".git").exists() and _git(checkout, "ls-files", "--", ITSELF):
+        return
+    raise _GitError(
+        f"{checkout} is no git checkout of NNT; install it from a clone "
+        "(pip install --editable) to have commit and changes with each training"
+    )
+
+
+def _git(checkout: Path, *arguments: str) -> str:
+    settings = [word for setting in SETTINGS for word in ("-c", setting)]
     try:
         done = subprocess.run(
-            ["git", "-C", str(checkout), *arguments],
+            ["git", *settings, "-C", str(checkout), *arguments],
+            stdin=subprocess.DEVNULL,
             capture_output=True,
-            check=True,
-            timeout=30,
+            check=False,
+            timeout=TIMEOUT_S,
+            env=_environment(),
         )
-    except (OSError, subprocess.SubprocessError):
-        return None
+    except FileNotFoundError as err:
+        raise _GitError("there is no git on the PATH; install it") from err
+    except (OSError, subprocess.SubprocessError) as err:
+        raise _GitError(f"git does not answer ({err}); try `git status`") from err
+    if done.returncode:
+        raise _GitError(_reason(checkout, done.stderr.decode(errors="replace")))
     return done.stdout.decode("utf-8", errors="replace")
+
+
+def _environment() -> dict[str, str]:
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("GIT_") or name.startswith(KEPT_VARIABLES)
+    }
+    # Messages that can be compared, and no attempt to write to the checkout.
+    return {**kept, "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
+
+
+def _reason(checkout: Path, told: str) -> str:
+    if "dubious ownership" in told or "safe.directory" in told:
+        return (
+            f"{checkout} belongs to another user; allow git to read it by "
+            f"`git config --global --add safe.directory {checkout}`"
+        )
+    first = told.strip().partition("\n")[0] or "no message"
+    return f"{checkout}: git says {first!r}; try `git status` there"

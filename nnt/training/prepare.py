@@ -50,7 +50,7 @@ class Prepared:
             "category": config.category,
             "config": config.name,
             "git.commit": code.commit,
-            "git.dirty": str(code.is_dirty).lower(),
+            "git.dirty": code.dirty_tag,
             "git.diff": code.diff_digest,
             "data.digest": self.digest,
             "nnt.version": __version__,
