@@ -42,7 +42,8 @@ def show_progress(description: str, unit: str) -> Iterator[Progress]:
     Progress
         Call it with the number done and the total.
     """
-    if sys.stderr.isatty():
+    # A host without a terminal, such as a notebook server, may have no such stream.
+    if sys.stderr is not None and sys.stderr.isatty():
         with _bar(description, unit) as progress:
             yield progress
     else:

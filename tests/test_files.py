@@ -23,9 +23,9 @@ from nnt.files import (
     previous_of,
     write_atomically,
 )
+from nnt.networks import ExpertWeights, Form, write_weights
 from nnt.simulation import simulate
 from nnt.tracks import cache, write_tracks
-from nnt.weights import ExpertWeights, write_weights
 
 
 @contextmanager
@@ -42,7 +42,9 @@ def mode(path: Path) -> int:
 
 
 def write_one_expert(path: Path) -> None:
-    write_weights(path, {0: ExpertWeights({"w": np.ones((2, 2), np.float32)})})
+    form = Form(2, (), ("z",))
+    state = {name: np.ones(shape, np.float32) for name, shape in form.shapes.items()}
+    write_weights(path, {0: ExpertWeights(state, form)})
 
 
 WRITERS: dict[str, Callable[[Path], None]] = {

@@ -13,7 +13,8 @@ PACKAGE = Path(__file__).parent.parent / "nnt"
 
 LAYERS = [
     {"types"},
-    {"errors", "detector", "files", "progress", "provenance"},
+    {"errors", "detector", "files", "machine", "progress", "provenance"},
+    {"compiled"},
     {"tracks", "objective", "classes", "plugins"},
     {"networks"},
     {"filters", "sampling", "simulation", "metrics", "fixedpoint", "kernel"},

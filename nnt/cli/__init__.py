@@ -16,6 +16,7 @@ import click
 
 from nnt import __version__
 from nnt.cli.common import Group, set_up_logging, tell_errors
+from nnt.cli.streams import open_streams
 from nnt.plugins import VARIABLE, load_plugins
 
 __all__ = ["main"]
@@ -82,6 +83,7 @@ def main(verbose: bool, debug_traceback: bool, plugins: tuple[str, ...]) -> None
       nnt train baseline_v2                   a quick look: one expert, 10 epochs
       nnt train baseline_v2 -p -d "run 42"    the real thing
     """
+    open_streams()
     # Libraries make a million objects that stay: looking for garbage among them as
     # often as Python does by itself is a fifth of the time until a training begins.
     gc.set_threshold(GC_THRESHOLD, 50, 100)

@@ -6,6 +6,7 @@ to stderr.
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
 import logging
@@ -14,13 +15,12 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import click
 
 from nnt.errors import NNTError, did_you_mean, shorten
-from nnt.files import expand_path, is_full
+from nnt.files import expand_path, remedy
 
 __all__ = [
     "ABSENT",
@@ -140,27 +140,34 @@ def set_up_logging(verbose: bool = False) -> None:
 
 
 def tell_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """Turn an `NNTError` into one message on stderr and exit status 1."""
+    """Turn an `NNTError`, or an error of the system, into one message.
+
+    It goes to stderr, and the exit status is 1.
+    """
 
     @functools.wraps(command)
     def told(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return command(*args, **kwargs)
         except NNTError as err:
-            context = click.get_current_context(silent=True)
-            root = context.find_root() if context else None
-            if root is not None and root.params.get("debug_traceback"):
+            if _wants_traceback():
                 raise
             raise click.ClickException(str(err)) from err
         except OSError as err:
-            if not is_full(err):
+            # A reader that has gone is no error, and click knows what to do.
+            if err.errno in (None, errno.EPIPE) or _wants_traceback():
                 raise
-            place = err.filename or Path.cwd()
-            raise click.ClickException(
-                f"{place}: {err.strerror}; make room and try again"
-            ) from err
+            place = f"{err.filename}: " if err.filename else ""
+            reason = err.strerror or str(err)
+            raise click.ClickException(f"{place}{reason}; {remedy(err)}") from err
 
     return told
+
+
+def _wants_traceback() -> bool:
+    context = click.get_current_context(silent=True)
+    root = context.find_root() if context else None
+    return root is not None and bool(root.params.get("debug_traceback"))
 
 
 def emit(result: Mapping[str, Any]) -> None:

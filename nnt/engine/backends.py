@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 
+from nnt.compiled import is_disabled
 from nnt.config import Config
 from nnt.errors import ConfigError, did_you_mean
 
@@ -86,6 +87,8 @@ def _why_not_compiled(config: Config, device: str) -> str:
         return "engine is torch"
     if device == "cuda":
         return "the device is cuda, the loops run on the CPU"
+    if is_disabled():
+        return "NUMBA_DISABLE_JIT is set"
     # Imported here: the compiled loops take a second to load.
     from nnt.kernel import ACTIVATION_CODES, OPTIMISER_CODES
 

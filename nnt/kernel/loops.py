@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from nnt.compiled import njit
 from nnt.detector import N_HIDDEN
 from nnt.kernel.lanes import LANES, add_product, load, no_lanes, prefetch, store, total
 
@@ -42,8 +42,6 @@ TILE = 32  # rows; their hidden layer and its gradient fit the first cache
 
 # A NaN keeps its meaning: it must reach the loss.
 _OPTIONS: dict[str, Any] = {
-    "nogil": True,
-    "cache": True,
     "error_model": "numpy",
     "fastmath": {"reassoc", "contract", "nsz"},
 }

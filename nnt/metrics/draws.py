@@ -13,8 +13,8 @@ from math import exp, factorial
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from nnt.compiled import njit
 from nnt.types import F64, I32, I64, U8, FloatArray
 
 __all__ = ["EventDraws"]
@@ -114,7 +114,7 @@ class EventDraws:
                 yield rows, self.event[rows] - first, _COPIES[bits]
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator,unused-ignore]
+@njit()
 def _add_counts(
     bins: I32, event: I64, copies: U8, total: npt.NDArray[np.uint32]
 ) -> None:
@@ -127,7 +127,7 @@ def _add_counts(
                 into[r] += np.uint32(here[r])
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator,unused-ignore]
+@njit()
 def _add_values(values: F64, group: I32, event: I64, copies: U8, total: F64) -> None:
     for i in range(len(values)):
         here = copies[event[i]]

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from nnt.compiled import njit
 from nnt.detector import EXPERTS, N_INPUTS, N_SUPERLAYERS, theta_to_deg, z_to_cm
 from nnt.metrics.momentum import pt_gev
 from nnt.tracks import INPUT_COLUMNS, Tracks
@@ -113,7 +113,7 @@ def _counts_by_expert(values: F32, expert: I64, limits: tuple[float, float]) -> 
     return found.reshape(len(EXPERTS), N_BINS)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator,unused-ignore]
+@njit()
 def _count_inputs(inputs: F32, expert: I64, counts: I64, hits: I64) -> None:
     n_bins = counts.shape[2]
     for i in range(len(inputs)):

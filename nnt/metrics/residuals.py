@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from nnt.compiled import njit
 from nnt.types import I16, I64, FloatArray
 
 __all__ = [
@@ -263,7 +263,7 @@ def _slopes(
     return slope, error
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator,unused-ignore]
+@njit()
 def _find(at: FloatArray, edges: FloatArray, number: I16) -> None:
     n_bins = len(edges) - 1
     for i in range(len(at)):
@@ -279,7 +279,7 @@ def _find(at: FloatArray, edges: FloatArray, number: I16) -> None:
         number[i] = lower - 1 if inside else n_bins
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator,unused-ignore]
+@njit()
 def _scatter(values: FloatArray, bin_of: I16, place: I64, ordered: FloatArray) -> None:
     for i in range(len(values)):
         number = bin_of[i]
@@ -288,7 +288,7 @@ def _scatter(values: FloatArray, bin_of: I16, place: I64, ordered: FloatArray) -
             place[number] += 1
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator,unused-ignore]
+@njit()
 def _add_moments(
     residual: FloatArray,
     at: FloatArray,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import getpass
 import os
 import socket
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from typing import IO
 import psutil
 
 from nnt.errors import TrackingError
+from nnt.machine import user_name
 
 __all__ = ["is_dead", "lock_run", "process_tags", "run_tags"]
 
@@ -33,7 +33,7 @@ def run_tags(description: str, tags: Mapping[str, str]) -> dict[str, str]:
     """Tags that MLflow itself would set on a new run, and those that are given."""
     note = {"mlflow.note.content": description} if description else {}
     source = {"mlflow.source.name": "nnt", "mlflow.source.type": "LOCAL"}
-    return {"mlflow.user": getpass.getuser(), **source, **note, **tags}
+    return {"mlflow.user": user_name(), **source, **note, **tags}
 
 
 def is_dead(tags: Mapping[str, str]) -> bool:

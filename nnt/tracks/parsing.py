@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
-from numba import extending, njit, types
+from numba import extending, types
 
+from nnt.compiled import njit
 from nnt.types import I64
 
 __all__ = ["BYTES_BEYOND", "DONE", "HARD_CELLS_FULL", "WRONG_COUNT", "parse_rows"]
@@ -76,7 +77,7 @@ _trailing_zeros: Any = extending.intrinsic(_count_zeros)
 _byte, _word = _reader(8, types.uint8), _reader(64, types.uint64)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def _digits(at: int) -> tuple[int, int]:
     """Value of the digits at an address, at most eight, and how many they are.
 
@@ -98,7 +99,7 @@ def _digits(at: int) -> tuple[int, int]:
     return int(np.int64(word)), int(np.int64(n))
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def _run(at: int) -> tuple[int, int]:
     """Value of all digits at an address, and how many they are.
 
@@ -112,7 +113,7 @@ def _run(at: int) -> tuple[int, int]:
     return value, n
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def _integer(at: int) -> tuple[int, int]:
     """Value of an integer, and the address after it; that of a bad one is `at`."""
     negative = _byte(at) == MINUS
@@ -122,7 +123,7 @@ def _integer(at: int) -> tuple[int, int]:
     return (-value if negative else value), at + negative + n_digits
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def _real(at: int) -> tuple[np.float32, int]:
     """Value of a number as float32, and the address after it; `at` if it is hard."""
     nothing = np.float32(0)
@@ -170,7 +171,7 @@ def _real(at: int) -> tuple[np.float32, int]:
     return np.float32(-value if negative else value), i
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def parse_rows(
     text: npt.NDArray[np.uint8],
     place: int,

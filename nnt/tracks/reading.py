@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from nnt.errors import DataError, shorten
 from nnt.files import expand_path
+from nnt.machine import usable_cores
 from nnt.progress import Progress, silent
 from nnt.tracks import cache
 from nnt.tracks.table import (
@@ -187,7 +188,7 @@ def _parts(path: Path, file: BufferedReader, progress: Progress) -> Iterator[Tra
     def read(block: Block) -> tuple[Tracks, int]:
         return reader.read(block, after_header if block is first else 0), block.place
 
-    n_threads = min(os.cpu_count() or 1, MAX_THREADS)
+    n_threads = min(usable_cores(), MAX_THREADS)
     for tracks, place in side_by_side(read, chain([first], blocks), n_threads):
         n_rows += len(tracks)
         if len(tracks):

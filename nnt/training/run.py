@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from nnt.config import Config, load_config
 from nnt.engine import BackendChoice, Epoch, FitResult, choose_backend
 from nnt.errors import NNTError, TrainingError
 from nnt.files import is_full
+from nnt.machine import usable_cores
 from nnt.progress import show_progress
 from nnt.tracking import MlflowTracker, Outcome, Run, Tracker
 from nnt.training.counter import EpochCounter
@@ -109,7 +109,7 @@ def train(
                 earlier.check(prepared, force=force)
             training = _Training(
                 prepared, tracker, stop or Event(), earlier, backends,
-                jobs=jobs or config.workers or os.cpu_count() or 1,
+                jobs=jobs or config.workers or usable_cores(),
                 description=description, command=command,
             )  # fmt: skip
             return training.run(on_start)

@@ -1,0 +1,68 @@
+"""Compiled functions that are kept on the disk, wherever there is a place for them.
+
+Numba keeps them next to the source or in the user's cache. Accounts of containers have
+neither: then NNT's own cache takes them, or they are compiled anew in every process.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import numba
+
+from nnt.files import cache_dir
+
+__all__ = ["is_disabled", "njit"]
+
+log = logging.getLogger(__name__)
+
+Function = Callable[..., Any]
+SETTINGS: Any = numba.config
+
+
+def is_disabled() -> bool:
+    """Whether ``NUMBA_DISABLE_JIT`` makes plain Python of compiled functions."""
+    return bool(SETTINGS.DISABLE_JIT)
+
+
+def njit(**options: Any) -> Callable[[Function], Function]:
+    """Compile a function when it is first called, and keep the result if possible.
+
+    Parameters
+    ----------
+    **options
+        As for `numba.njit`, ``cache`` apart. The interpreter is released.
+    """
+
+    def compiled(function: Function) -> Function:
+        try:
+            return _njit(function, options, cache=True)
+        except RuntimeError as err:
+            if "cannot cache function" not in str(err):
+                raise
+        return _kept_by_nnt(function, options)
+
+    return compiled
+
+
+def _kept_by_nnt(function: Function, options: dict[str, Any]) -> Function:
+    before = SETTINGS.CACHE_DIR
+    # It is looked at while the function is decorated, and never again.
+    SETTINGS.CACHE_DIR = str(cache_dir() / "compiled")
+    try:
+        return _njit(function, options, cache=True)
+    except RuntimeError:
+        log.debug(
+            "compiled code cannot be kept; set NUMBA_CACHE_DIR to a folder that can be "
+            "written, and trainings begin some seconds earlier"
+        )
+        return _njit(function, options, cache=False)
+    finally:
+        SETTINGS.CACHE_DIR = before
+
+
+def _njit(function: Function, options: dict[str, Any], *, cache: bool) -> Function:
+    made: Function = numba.njit(nogil=True, cache=cache, **options)(function)
+    return made

@@ -1,0 +1,87 @@
+"""What this process may use of the machine, and for whom it runs."""
+
+from __future__ import annotations
+
+import getpass
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+__all__ = ["usable_cores", "user_name"]
+
+CGROUPS = Path("/sys/fs/cgroup")
+MEMBERSHIP = Path("/proc/self/cgroup")
+
+
+def usable_cores(cgroups: Path = CGROUPS, membership: Path = MEMBERSHIP) -> int:
+    """Count the cores that this process may use, at least 1.
+
+    A batch system or ``taskset`` binds a process to some of the cores; a container
+    gives it a share of their time.
+
+    Parameters
+    ----------
+    cgroups : Path
+        Where Linux mounts the control groups.
+    membership : Path
+        File that names those of this process, a line ``number:controllers:/path``
+        each.
+    """
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except (AttributeError, OSError):  # not on Linux
+        cores = os.cpu_count() or 1
+    limits = [cores, *map(math.ceil, _quotas(cgroups, membership))]
+    return max(1, min(limits))
+
+
+def _quotas(cgroups: Path, membership: Path) -> Iterator[float]:
+    """Cores that each enclosing control group allows, where it limits them."""
+    for line in _read(membership).splitlines():
+        _, controllers, group = (*line.split(":", 2), "", "")[:3]
+        if controllers == "":
+            root, limit = cgroups, _quota_v2
+        elif "cpu" in controllers.split(","):
+            root, limit = cgroups / controllers, _quota_v1
+        else:
+            continue
+        place = root / group.lstrip("/")
+        for folder in (place, *place.parents):
+            if (cores := limit(folder)) is not None:
+                yield cores
+            if folder == root:
+                break
+
+
+def _quota_v2(folder: Path) -> float | None:
+    """``cpu.max`` holds ``max 100000`` or ``150000 100000``, in microseconds."""
+    return _ratio(_read(folder / "cpu.max").split())
+
+
+def _quota_v1(folder: Path) -> float | None:
+    names = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+    return _ratio([_read(folder / name).strip() for name in names])
+
+
+def _ratio(words: list[str]) -> float | None:
+    try:
+        quota, period = map(int, words)
+    except ValueError:
+        return None
+    return quota / period if quota > 0 and period > 0 else None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return ""
+
+
+def user_name() -> str:
+    """Name of the user; the number of an account without one, as containers have."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
