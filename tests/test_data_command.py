@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -109,3 +110,53 @@ def test_simulate_writes_all_tracks_in_three_files(tmp_path: Path) -> None:
     assert sum(map(len, sets)) == len(set.union(*sets))
     for path in files:
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+
+
+def test_an_input_is_never_an_output(file: Path, tmp_path: Path) -> None:
+    parts = tmp_path / "parts"
+    assert nnt("data", "split", file, "--to", parts).exit_code == 0
+    source = parts / "random2.gz"
+    (tmp_path / "names").mkdir()
+    (tmp_path / "names" / "link.gz").symlink_to(source)
+    (tmp_path / "names" / "hard.gz").hardlink_to(source)
+    (tmp_path / "away").symlink_to(parts)
+    before = source.read_bytes()
+    for given in (
+        source,
+        parts / ".." / "parts" / "random2.gz",
+        tmp_path / "names" / "link.gz",
+        tmp_path / "names" / "hard.gz",
+        tmp_path / "away" / "random2.gz",
+    ):
+        done = nnt("data", "split", given, "--to", parts, "--overwrite")
+        assert (done.exit_code, "is read from" in done.output) == (1, True), done.output
+    assert source.read_bytes() == before
+
+
+@pytest.mark.parametrize("command", ["split", "simulate"])
+def test_a_folder_that_takes_no_files_is_found_before_any_work(
+    command: str, file: Path, tmp_path: Path
+) -> None:
+    if os.getuid() == 0:
+        folder = Path("/proc/self")  # nobody may write there, not even root
+    else:
+        folder = tmp_path / "locked"
+        folder.mkdir(mode=0o555)
+    given = {"split": ["split", file, "--to", folder], "simulate": ["simulate", folder]}
+    size = ["--tracks", 10**9] if command == "simulate" else []
+    done = nnt("data", *given[command], *size)
+    assert done.exit_code == 1
+    assert isinstance(done.exception, SystemExit)
+    assert f"{folder}/random1.gz: cannot be written" in done.output
+
+
+@pytest.mark.parametrize("name", ["random1.gz", "random3.gz"])
+def test_parts_can_go_to_pipes_and_links(name: str, file: Path, tmp_path: Path) -> None:
+    assert nnt("data", "split", file, "--to", tmp_path / "plain").exit_code == 0
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    (parts / name).symlink_to("/dev/null")
+    assert nnt("data", "split", file, "--to", parts).exit_code == 0
+    assert (parts / name).is_char_device()
+    other = "random2.gz"
+    assert (parts / other).read_bytes() == (tmp_path / "plain" / other).read_bytes()

@@ -70,7 +70,7 @@ def split(
     first = 0 if basf2 else 1
     if sum(shares) > 1 + 1e-9:
         raise click.UsageError(f"--shares add up to {sum(shares):g}, more than 1")
-    targets = _targets(folder, range(first, 4), overwrite)
+    targets = _targets(folder, range(first, 4), overwrite, files)
     tracks = _read(files)
     parts = split_like_basf2(tracks) if basf2 else split_by_event(tracks, shares, seed)
     _write(parts, targets, as_json)
@@ -112,21 +112,19 @@ def _read(files: Sequence[Path]) -> Tracks:
         return read_tracks(files, progress=progress)
 
 
-def _targets(folder: Path, numbers: range, overwrite: bool) -> list[Path]:
+def _targets(
+    folder: Path, numbers: range, overwrite: bool, sources: Sequence[Path] = ()
+) -> list[Path]:
     """Make the folder and name its files, before any long work."""
     from nnt.errors import DataError
+    from nnt.tracks import check_outputs
 
     targets = [folder / f"random{i}.gz" for i in numbers]
-    there = [str(path) for path in targets if path.exists()]
-    if there and not overwrite:
-        raise DataError(
-            f"{', '.join(there)}: there already; choose another folder, or give "
-            "--overwrite to replace them"
-        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as err:
         raise DataError(f"{folder}: cannot be made a folder ({err.strerror})") from err
+    check_outputs(targets, sources, overwrite=overwrite)
     return targets
 
 

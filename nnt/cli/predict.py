@@ -13,6 +13,7 @@ from nnt.cli.integers import (
     precision_option,
     saturate_option,
 )
+from nnt.files import is_standard_output
 
 __all__ = ["command"]
 
@@ -56,6 +57,9 @@ def command(
     from nnt.evaluation import predict
 
     check_integer_options(fixed_point, precision, saturate_13_bit)
+    to_stdout = is_standard_output(output)
+    if to_stdout and as_json:
+        raise click.UsageError("--json: standard output takes the rows already")
     written = predict(
         run,
         files,
@@ -66,6 +70,8 @@ def command(
         overwrite=overwrite,
     )
     rows = {str(path): n for path, n in written.items()}
+    if to_stdout:
+        return
     if as_json:
         emit({"run": run, "rows": rows})
     else:

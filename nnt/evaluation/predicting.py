@@ -12,7 +12,7 @@ from nnt.evaluation.subject import load_networks
 from nnt.fixedpoint import FixedPointNetworks
 from nnt.networks import Networks
 from nnt.progress import show_progress
-from nnt.tracks import read_tracks, write_tracks
+from nnt.tracks import check_outputs, read_tracks, write_tracks
 
 __all__ = ["predict"]
 
@@ -69,7 +69,8 @@ def predict(
     """
     listed = [files] if isinstance(files, str | Path) else list(files)
     jobs = _jobs([Path(file) for file in listed], Path(output))
-    _check(jobs, overwrite=overwrite)
+    sources = [source for own in jobs.values() for source in own]
+    check_outputs(list(jobs), sources, overwrite=overwrite)
     floats = load_networks(run)
     networks = (
         FixedPointNetworks(floats, precision, saturate_13_bit=saturate_13_bit)
@@ -95,20 +96,6 @@ def _jobs(files: list[Path], output: Path) -> dict[Path, list[Path]]:
             )
         jobs[path] = [file]
     return jobs
-
-
-def _check(jobs: dict[Path, list[Path]], *, overwrite: bool) -> None:
-    read = {source.resolve() for sources in jobs.values() for source in sources}
-    for path in jobs:
-        if path.resolve() in read:
-            raise DataError(f"{path} is read from; choose another output")
-        if path.exists() and not overwrite:
-            raise DataError(
-                f"{path}: there already; choose another output, or give --overwrite "
-                "to replace it"
-            )
-        if not path.parent.is_dir():
-            raise DataError(f"{path.parent}: there is no such directory; make it first")
 
 
 def _predict(

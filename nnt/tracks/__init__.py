@@ -5,7 +5,7 @@ from nnt.tracks.reading import read_tracks
 from nnt.tracks.splitting import split_by_event, split_like_basf2
 from nnt.tracks.summary import Spread, Summary, summarise
 from nnt.tracks.table import ID_COLUMNS, INPUT_COLUMNS, Tracks, concatenate, make_ids
-from nnt.tracks.writing import write_in_turn, write_tracks
+from nnt.tracks.writing import check_outputs, write_in_turn, write_tracks
 
 __all__ = [
     "ID_COLUMNS",
@@ -14,6 +14,7 @@ __all__ = [
     "Summary",
     "Tracks",
     "cache_dir",
+    "check_outputs",
     "concatenate",
     "make_ids",
     "read_tracks",

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from nnt.errors import DataError
-from nnt.files import open_whole
+from nnt.files import check_writable, is_replaceable, open_whole, remedy
 from nnt.progress import Progress, silent
 from nnt.tracks.table import NEW_COLUMNS, NEW_RAW_COLUMNS, Tracks
 
-__all__ = ["write_in_turn", "write_tracks"]
+__all__ = ["check_outputs", "write_in_turn", "write_tracks"]
 
 Columns = Mapping[str, npt.NDArray[Any]]
 
@@ -23,6 +23,55 @@ CHUNK = 1 << 16
 """Rows that are turned to text at once."""
 COMPRESSION = 2
 """Five times faster than the default of gzip, files a fifth larger."""
+
+
+def check_outputs(
+    outputs: Sequence[Path], sources: Iterable[Path] = (), *, overwrite: bool = False
+) -> None:
+    """Find out before any long work whether files can be written.
+
+    Parameters
+    ----------
+    outputs : sequence of Path
+        The files to write; pipes and devices take what they are given.
+    sources : iterable of Path
+        Files that are read: none of them is ever an output, under whatever name.
+    overwrite : bool
+        Replace files that are there already.
+
+    Raises
+    ------
+    DataError
+        A file is read from, is there already, is named twice or cannot be written.
+    """
+    read = list(sources)
+    for i, path in enumerate(outputs):
+        if any(_is_same(path, source) for source in read):
+            raise DataError(f"{path} is read from; choose another output")
+        if any(_is_same(path, other) for other in outputs[:i]):
+            raise DataError(f"{path}: is the same file as another output")
+        if not path.parent.is_dir():
+            raise DataError(f"{path.parent}: there is no such directory; make it first")
+        try:
+            there = is_replaceable(path)
+            if not there or overwrite:
+                check_writable(path)
+        except OSError as err:
+            raise DataError(
+                f"{path}: cannot be written ({err.strerror}); {remedy(err)}"
+            ) from err
+        if there and not overwrite:
+            raise DataError(
+                f"{path}: there already; choose another output, or give --overwrite "
+                "to replace it"
+            )
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    try:
+        return path == other or path.samefile(other)
+    except OSError:
+        return False
 
 
 def write_tracks(
@@ -49,6 +98,11 @@ def write_tracks(
         The same as integers, appended as ``NewRawZ`` and ``NewRawTheta``.
     progress : Progress
         Called with rows done and rows in all.
+
+    Raises
+    ------
+    OSError
+        The file cannot be written.
     """
     columns = tracks.columns()
     if new is not None:
@@ -85,6 +139,8 @@ def write_in_turn(
     ------
     DataError
         No event is left for one of the files; none is written.
+    OSError
+        A file cannot be written.
     """
     turn = tracks.ids["Event"] % len(paths)
     rows: list[int] = np.bincount(turn, minlength=len(paths)).tolist()

@@ -1,0 +1,102 @@
+"""Commands run whatever became of the standard streams."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CLOSED = [(0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2)]
+CODE = """
+import os, sys
+for number in map(int, sys.argv[1].split()):
+    os.close(number)
+os.execv(sys.executable, [sys.executable, "-c", sys.argv[2], sys.argv[3]])
+"""
+COMMAND = """
+import sys
+from nnt.cli.streams import open_streams
+open_streams()
+file = open(sys.argv[1], "wb")
+assert file.fileno() > 2
+print("told"), print("told", file=sys.stderr), sys.stdin.isatty(), sys.stdin.read()
+sys.stdout.flush(), sys.stderr.flush()
+file.write(b"data")
+"""
+
+
+def run(code: str, *arguments: str, **variables: str) -> tuple[int, str, str]:
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env=os.environ | variables, stdin=subprocess.DEVNULL, capture_output=True,
+        check=False,
+    )  # fmt: skip
+    encoding = variables.get("PYTHONIOENCODING", "utf-8")
+    return done.returncode, done.stdout.decode(encoding), done.stderr.decode(encoding)
+
+
+@pytest.mark.parametrize("closed", CLOSED, ids=str)
+def test_closed_streams_take_no_file_and_no_text(
+    closed: tuple[int, ...], tmp_path: Path
+) -> None:
+    numbers = " ".join(map(str, closed))
+    status, out, err = run(CODE, numbers, COMMAND, str(tmp_path / "file"))
+    assert status == 0, err
+    assert (out, err) == (
+        "" if 1 in closed else "told\n",
+        "" if 2 in closed else "told\n",
+    )
+    assert (tmp_path / "file").read_bytes() == b"data"
+
+
+@pytest.mark.parametrize("closed", [(2,), (0, 1, 2)], ids=str)
+def test_commands_run_with_closed_streams(
+    closed: tuple[int, ...], tmp_path: Path
+) -> None:
+    code = "import sys; from nnt.cli import main; main(sys.argv[1].split())"
+    command = f"data simulate {tmp_path / 'out'} --tracks 30"
+    status, _, err = run(CODE, " ".join(map(str, closed)), code, command)
+    assert status == 0, err
+    assert len(list((tmp_path / "out").iterdir())) == 3
+
+
+@pytest.mark.parametrize(
+    ("encoding", "expected"),
+    [
+        ("utf-8", "a – … ± ≤ é 漢 ▲ ━"),
+        ("latin-1", "a - ... ± <= é ? ^ -"),
+        ("cp1252", "a – … ± <= é ? ^ -"),
+        ("ascii", "a - ... +- <= e? ? ^ -"),
+    ],
+)
+def test_text_is_shown_in_the_characters_that_there_are(
+    encoding: str, expected: str
+) -> None:
+    code = (
+        "import sys; from nnt.cli.streams import open_streams; open_streams()\n"
+        "text = 'a \\u2013 \\u2026 \\xb1 \\u2264 \\xe9 \\u6f22 \\u25b2 \\u2501'\n"
+        "print(text); print(text, file=sys.stderr)"
+    )
+    out = run(code, PYTHONIOENCODING=encoding)
+    assert out == (0, f"{expected}\n", f"{expected}\n")
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"PYTHONIOENCODING": "ascii"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    ],
+    ids=str,
+)
+def test_tables_are_shown_in_any_locale(
+    variables: dict[str, str], tmp_path: Path
+) -> None:
+    code = "import sys; from nnt.cli import main; main(sys.argv[1].split())"
+    command = f"data simulate {tmp_path / 'out'} --tracks 30"
+    status, out, err = run(code, command, **variables)
+    assert status == 0, err
+    assert "random3.gz" in out
