@@ -1,4 +1,4 @@
-"""Training loops to compare: NNT's two gears, a DataLoader loop, Lightning.
+"""Training loops to compare: NNT's two backends, a DataLoader loop, Lightning.
 
 All train the same network with the same loss, optimiser and batch size, and validate
 once per epoch. NNT and Lightning also write metrics and checkpoints to disk, keep the
@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from nnt.config import Config
-from nnt.engine import Epoch, ExpertData, choose_backend
+from nnt.engine import Epoch, ExpertData, Hooks
 from nnt.networks import build_module, initial_state
 from nnt.sampling import generator
 from nnt.tracking import NullTracker
@@ -46,7 +46,9 @@ VALIDATION_BATCH = 2048
 """At least: small batches in validation would only slow the others down."""
 
 
-def _nnt(data: ExpertData, config: Config, expert: int, told: Told, gear: str) -> None:
+def _nnt(
+    data: ExpertData, config: Config, expert: int, told: Told, engine: str
+) -> None:
     """Train as ``nnt train`` does, but for MLflow and images."""
     stop = threading.Event()
 
@@ -54,13 +56,14 @@ def _nnt(data: ExpertData, config: Config, expert: int, told: Told, gear: str) -
         if told(epoch.metrics["val/loss"]):
             stop.set()
 
-    chosen = replace(config, engine=gear)
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(1) as beside:
+    chosen = replace(config, engine=engine)
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(1) as pool:
         run = NullTracker(folder).start_run("bench", description="", tags={})
         train_expert(
             chosen, expert, data, run,
-            initial=None, on_epoch=on_epoch, should_stop=stop.is_set,
-            backend=choose_backend(chosen, "cpu"), beside=beside,
+            hooks=Hooks(
+                on_epoch=on_epoch, should_stop=stop.is_set, validation_pool=pool
+            ),
         )  # fmt: skip
 
 
@@ -157,8 +160,8 @@ def _lightning(data: ExpertData, config: Config, expert: int, told: Told) -> Non
 
 
 OURS: dict[str, Loop] = {
-    "nnt compiled": partial(_nnt, gear="compiled"),
-    "nnt torch": partial(_nnt, gear="torch"),
+    "nnt compiled": partial(_nnt, engine="compiled"),
+    "nnt torch": partial(_nnt, engine="torch"),
 }
 OTHERS: dict[str, Loop] = {"DataLoader": _dataloader}
 if HAS_LIGHTNING:

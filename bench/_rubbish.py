@@ -152,7 +152,7 @@ def _checkpoint(work: Path) -> bytes:
     path = work / "valid.safetensors"
     checkpoint = Checkpoint(
         values={"best_loss": 0.5},
-        gear={"a": np.ones((3, 2), np.float32)},
+        backend={"a": np.ones((3, 2), np.float32)},
         best={"a": np.ones(3, np.float32)},
         names=("val/loss",),
         rows=np.ones((2, 1)),

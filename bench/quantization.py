@@ -85,7 +85,7 @@ def _fit(
     )
     config = load_config("baseline_v2", {"early_stopping_patience": None, **overrides})
     result = fit(
-        data, config, EXPERT, initial=initial, on_epoch=lambda _: None,
+        data, config, EXPERT, initial=initial,
     )  # fmt: skip
     return result.state
 

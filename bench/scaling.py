@@ -54,7 +54,6 @@ def _data(n_rows: int) -> ExpertData:
 def _epochs(data: ExpertData, config: Config, expert: int = 0) -> Callable[[], object]:
     return partial(
         fit, data, config, expert,
-        initial=None, on_epoch=lambda _: None,
     )  # fmt: skip
 
 

@@ -161,7 +161,7 @@ def train(
         x_train=parts[0], y_train=parts[1], x_val=parts[2], y_val=parts[3]
     )
     result = fit(
-        data, config, 0, initial=None, on_epoch=lambda _: None,
+        data, config, 0, initial=None,
     )  # fmt: skip
     return result.state
 
@@ -285,7 +285,7 @@ def tune(state: State, rows: Tracks, rate: float, epochs: int, seed: int) -> Sta
     x, y = np.ascontiguousarray(rows.inputs), np.ascontiguousarray(rows.targets)
     data = ExpertData(x_train=x, y_train=y, x_val=x, y_val=y)
     return fit(
-        data, config, 0, initial=state, on_epoch=lambda _: None,
+        data, config, 0, initial=state,
     ).state  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """An epoch of five experts, validation included: NNT beside other training loops.
 
-``python -m bench train`` prints wall and CPU time of one epoch of NNT's two gears,
+``python -m bench train`` prints wall and CPU time of one epoch of NNT's two backends,
 of a plain DataLoader loop and of Lightning (``pip install lightning``), measured in
 turn, medians of several rounds, and what each takes to a given validation loss.
 

@@ -14,6 +14,9 @@ from nnt.cli import main
 from nnt.config import Config
 from nnt.engine import choose_backend
 from nnt.errors import ConfigError
+from nnt.kernel import ACTIVATION_CODES, OPTIMISER_CODES
+from nnt.networks import ACTIVATIONS
+from nnt.optimisers import OPTIMISERS
 
 
 def make_config(**values: Any) -> Config:
@@ -98,3 +101,25 @@ def test_the_command_says_that_there_is_no_gpu_before_any_work(workplace: Path) 
     assert done.exit_code == 1
     assert "PyTorch" in done.stderr
     assert not list(workplace.iterdir())
+
+
+NOT_COMPILED: set[str] = set()
+"""Activations and optimisers that are left to PyTorch on purpose."""
+
+
+def test_the_compiled_loops_have_every_activation_but_those_left_out_on_purpose() -> (
+    None
+):
+    assert set(ACTIVATIONS) - NOT_COMPILED == set(ACTIVATION_CODES)
+
+
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_an_optimiser_says_whether_it_is_compiled(name: str) -> None:
+    record = OPTIMISERS[name]
+    assert record.is_compiled == (name in OPTIMISER_CODES)
+    assert record.is_compiled != (name in NOT_COMPILED)
+
+
+def test_a_configuration_knows_every_optimiser() -> None:
+    for name in OPTIMISERS:
+        assert make_config(optim=name).optim == name

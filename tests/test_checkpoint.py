@@ -21,6 +21,7 @@ from nnt.engine import (
     Epoch,
     ExpertData,
     FitResult,
+    Hooks,
     Keeper,
     fit,
     read_checkpoint,
@@ -40,7 +41,7 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Write a checkpoint whenever one may be written, and end epochs in parts."""
     monkeypatch.setattr(module, "MIN_INTERVAL_S", 0.0)
     monkeypatch.setattr(module, "REST_FACTOR", 0.0)
-    monkeypatch.setattr("nnt.engine.progress.PART_ROWS", 64)
+    monkeypatch.setattr("nnt.engine.loop.PART_ROWS", 64)
 
 
 def make_data(seed: int = 0) -> ExpertData:
@@ -80,11 +81,12 @@ def run(
         make_data(),
         config,
         2,
-        initial=None,
-        on_epoch=tell,
-        should_stop=(stop or threading.Event()).is_set,
-        keeper=Keeper(path) if path else None,
         resume=resume,
+        hooks=Hooks(
+            on_epoch=tell,
+            should_stop=(stop or threading.Event()).is_set,
+            keeper=Keeper(path) if path else None,
+        ),
     )
     return result, told
 
@@ -158,12 +160,13 @@ def test_every_checkpoint_leads_to_the_same_end(
 
     whole: list[Epoch] = []
     with ThreadPoolExecutor(threads or 1) as pool:
-        result = fit(
-            make_data(), config, 2, initial=None, on_epoch=whole.append,
+        hooks = Hooks(
+            on_epoch=whole.append,
             keeper=Collector(path),
-            beside=pool if threads else None,
-        )  # fmt: skip
-    parts = [c.values["start"]["rows_done"] for c in kept]
+            validation_pool=pool if threads else None,
+        )
+        result = fit(make_data(), config, 2, hooks=hooks)
+    parts = [c.values["attempt"]["rows_done"] for c in kept]
     assert {0, 64, 128, 192} == set(parts)
     for checkpoint in kept:
         write_checkpoint(path, checkpoint)
@@ -182,13 +185,11 @@ def test_stop_within_an_epoch_keeps_its_first_part(tmp_path: Path) -> None:
                 stop.set()
             return False
 
-    fit(
-        make_data(), config, 2, initial=None, on_epoch=lambda epoch: None,
-        should_stop=stop.is_set, keeper=Stopper(path),
-    )  # fmt: skip
+    hooks = Hooks(should_stop=stop.is_set, keeper=Stopper(path))
+    fit(make_data(), config, 2, hooks=hooks)
     checkpoint = read_checkpoint(path)
     assert checkpoint is not None
-    assert checkpoint.values["start"]["rows_done"] > 0
+    assert checkpoint.values["attempt"]["rows_done"] > 0
     assert_same(run(config, resume=checkpoint), run(config))
 
 
@@ -266,12 +267,12 @@ def test_another_network_is_refused(tmp_path: Path) -> None:
 
 def forge(checkpoint: Checkpoint, part: str, name: str, value: Any) -> Checkpoint:
     """Change one thing in a checkpoint."""
-    if part in ("gear", "best"):
+    if part in ("backend", "best"):
         changed: dict[str, Any] = {part: {**getattr(checkpoint, part), name: value}}
         return replace(checkpoint, **changed)
     values = dict(checkpoint.values)
-    if part == "start":
-        values["start"] = {**values["start"], name: value}
+    if part == "attempt":
+        values["attempt"] = {**values["attempt"], name: value}
     else:
         values[name] = value
     return replace(checkpoint, values=values)
@@ -281,17 +282,17 @@ def forge(checkpoint: Checkpoint, part: str, name: str, value: Any) -> Checkpoin
     ("part", "name", "value"),
     [
         # Fused optimisers read beyond the end of what is too short.
-        ("gear", "optimiser.0.exp_avg", np.zeros(3, np.float32)),
-        ("gear", "optimiser.99.exp_avg", np.zeros(3, np.float32)),
+        ("backend", "optimiser.0.exp_avg", np.zeros(3, np.float32)),
+        ("backend", "optimiser.99.exp_avg", np.zeros(3, np.float32)),
         ("best", "net.0.weight", np.zeros(3, np.float32)),
         ("best", "net.2.bias", np.full(2, np.nan, np.float32)),
-        ("start", "rows_done", -5),  # once an epoch without an end
-        ("start", "number", 1.5),
-        ("start", "best_loss", []),
-        ("start", "rng", {"state": 10**30}),
+        ("attempt", "rows_done", -5),  # once an epoch without an end
+        ("attempt", "epochs", 1.5),
+        ("attempt", "best_loss", []),
+        ("attempt", "rng", {"state": 10**30}),
         ("values", "best_loss", None),
         ("values", "best_epoch", -1),
-        ("values", "start", "x"),
+        ("values", "attempt", "x"),
     ],
 )
 def test_values_that_no_fit_has_written_are_refused(
@@ -346,8 +347,8 @@ def test_no_damage_is_taken_for_a_checkpoint(
 
 
 SMALL = Checkpoint(
-    values={"start": {"number": 2}, "best_loss": 0.5},
-    gear={"w": np.arange(6, dtype=np.float32).reshape(2, 3)},
+    values={"attempt": {"epochs": 2}, "best_loss": 0.5},
+    backend={"w": np.arange(6, dtype=np.float32).reshape(2, 3)},
     best={"w": np.ones((2, 3), np.float32)},
     names=("val/loss", "lr"),
     rows=np.array([[0.5, 1e-3], [0.25, 1e-3]]),

@@ -9,13 +9,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nnt.config import Config, load_config
-from nnt.engine import Epoch, ExpertData, FitResult, fit
-from nnt.engine.torch_gear import TorchGear
+from nnt.engine import (
+    Epoch,
+    ExpertData,
+    FitResult,
+    History,
+    Hooks,
+    choose_backend,
+    fit,
+)
+from nnt.engine.torch_backend import TorchBackend
 from nnt.errors import ConfigError, TrainingError
 from nnt.metrics import loss
-from nnt.networks import ACTIVATIONS, MODELS, Form, State, build_module
+from nnt.networks import ACTIVATIONS, MODELS, Form, State, build_module, initial_state
 from nnt.sampling import generator
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -54,10 +64,10 @@ def run(
     initial: State | None = None,
     stop: threading.Event | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
-    beside: Executor | None = None,
+    validation_pool: Executor | None = None,
     **values: Any,
 ) -> tuple[FitResult, list[Epoch]]:
-    """Fit; give the result and every epoch told."""
+    """Fit; give the result and every epoch reported."""
     told: list[Epoch] = []
 
     def tell(epoch: Epoch) -> None:
@@ -70,16 +80,18 @@ def run(
         make_config(**values),
         expert,
         initial=initial,
-        on_epoch=tell,
-        should_stop=(stop or threading.Event()).is_set,
-        beside=beside,
+        hooks=Hooks(
+            on_epoch=tell,
+            should_stop=(stop or threading.Event()).is_set,
+            validation_pool=validation_pool,
+        ),
     )
     return result, told
 
 
-def outputs(state: State, x: np.ndarray, model: str = "BaselineModel") -> np.ndarray:
+def outputs(state: State, x: np.ndarray, activation: str = "tanh") -> np.ndarray:
     """Outputs of a network with these weights."""
-    network = build_module(Form(activation="tanh", model=model), state).eval()
+    network = build_module(Form(activation=activation), state).eval()
     with torch.no_grad():
         out: np.ndarray = network(torch.from_numpy(x)).numpy()
     return out
@@ -217,6 +229,19 @@ def test_every_restart_begins_with_other_weights() -> None:
     assert np.diff(losses).min() > 1e-4
 
 
+def test_fresh_weights_of_a_restart_are_those_of_no_epoch() -> None:
+    # So large a rate that training makes any weights worse.
+    result, told = run(restarts=4, epochs=1, learning_rate=3.0, act="tanh/2")
+    worst = min(epoch.metrics["val/loss"] for epoch in told)
+    data = make_data()
+    kept = loss(
+        "MSELoss", outputs(result.state, data.x_val, activation="tanh/2"), data.y_val
+    )
+    assert kept < worst
+    assert result.best_epoch == 0
+    assert_same(result.state, run(epochs=0, act="tanh/2")[0].state)
+
+
 def rates(told: list[Epoch]) -> list[float]:
     return [epoch.metrics["lr"] for epoch in told]
 
@@ -263,25 +288,26 @@ def test_rate_of_a_schedule_reaches_the_optimiser() -> None:
     )
 
 
-def gear_of(data: ExpertData, config: Config) -> TorchGear:
-    return TorchGear(data, config, generator(1, 0, "weights 0"), None, "cpu")
+def backend_of(data: ExpertData, config: Config) -> TorchBackend:
+    state = initial_state(config.form, generator(1, 0, "weights 0"))
+    return TorchBackend(state, config, data, "cpu")
 
 
 def test_one_step_is_that_of_autograd() -> None:
     data = make_data(n_train=20)
     config = make_config(optim="SGD", batch_size=20, weight_decay=0.0)
-    gear = gear_of(data, config)
-    before = gear.weights()
+    backend = backend_of(data, config)
+    before = backend.parameters()
     network = build_module(Form(activation="tanh"), before)
     residual = network(torch.from_numpy(data.x_train)) - torch.from_numpy(data.y_train)
     value = (residual**2).mean()
     names = list(before)
     gradients = torch.autograd.grad(value, list(network.parameters()))
-    mean = gear.train_epoch(np.arange(20), 0.5)
+    mean = backend.train(np.arange(20), 0.5)
     assert mean == pytest.approx(float(value.detach()), rel=1e-5)
     for name, gradient in zip(names, gradients, strict=True):
         expected = before[name] - 0.5 * gradient.numpy()
-        np.testing.assert_allclose(gear.weights()[name], expected, atol=1e-6)
+        np.testing.assert_allclose(backend.parameters()[name], expected, atol=1e-6)
 
 
 def test_gradient_clip_bounds_the_step() -> None:
@@ -289,10 +315,10 @@ def test_gradient_clip_bounds_the_step() -> None:
     config = make_config(
         optim="SGD", batch_size=20, weight_decay=0.0, gradient_clip=1e-3
     )
-    gear = gear_of(data, config)
-    before = gear.weights()
-    gear.train_epoch(np.arange(20), 1.0)
-    moved = [gear.weights()[n].astype(np.float64) - v for n, v in before.items()]
+    backend = backend_of(data, config)
+    before = backend.parameters()
+    backend.train(np.arange(20), 1.0)
+    moved = [backend.parameters()[n].astype(np.float64) - v for n, v in before.items()]
     length = math.sqrt(sum(float((m**2).sum()) for m in moved))
     assert length == pytest.approx(1e-3, rel=1e-2)
 
@@ -301,9 +327,9 @@ def test_last_incomplete_batch_is_trained_on() -> None:
     data = make_data(n_train=65)
     states = []
     for order in (np.arange(64), np.arange(65)):
-        gear = gear_of(data, make_config(batch_size=64))
-        gear.train_epoch(order, 0.01)
-        states.append(gear.weights()["net.0.weight"])
+        backend = backend_of(data, make_config(batch_size=64))
+        backend.train(order, 0.01)
+        states.append(backend.parameters()["net.0.weight"])
     assert (states[0] != states[1]).any()
 
 
@@ -341,16 +367,16 @@ def test_loss_that_is_not_finite_is_told_with_its_epoch() -> None:
 def test_batch_whose_loss_is_not_finite_is_named() -> None:
     data = make_data(n_train=100)
     data.y_train[70] = np.inf
-    gear = gear_of(data, make_config(batch_size=32))
+    backend = backend_of(data, make_config(batch_size=32))
     with pytest.raises(TrainingError, match=r"batch 3 of 4.*before: 0\.\d+"):
-        gear.train_epoch(np.arange(100), 0.01)
+        backend.train(np.arange(100), 0.01)
 
 
 def test_mean_loss_weighs_every_row_the_same() -> None:
     data = make_data(n_train=100)
-    gear = gear_of(data, make_config(batch_size=64))
-    expected = loss("MSELoss", gear.predict(data.x_train), data.y_train)
-    assert gear.train_epoch(np.arange(100), 0.0) == pytest.approx(expected, rel=1e-5)
+    backend = backend_of(data, make_config(batch_size=64))
+    expected = loss("MSELoss", backend.predict(data.x_train), data.y_train)
+    assert backend.train(np.arange(100), 0.0) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
@@ -366,7 +392,7 @@ def test_compiled_says_why_it_does_not_apply() -> None:
 
 
 @pytest.mark.parametrize("optim", ["Adam", "AdamW", "SGD", "Rprop"])
-def test_both_gears_follow_the_same_path(optim: str) -> None:
+def test_both_backends_follow_the_same_path(optim: str) -> None:
     compiled, _ = run(engine="compiled", optim=optim)
     generic, _ = run(engine="torch", optim=optim)
     for name, value in generic.state.items():
@@ -388,22 +414,24 @@ def test_both_gears_follow_the_same_path(optim: str) -> None:
         },
     ],
 )
-def test_validation_beside_the_training_changes_nothing(
+def test_validation_in_another_thread_changes_nothing(
     engine: str, values: dict[str, Any]
 ) -> None:
     alone, told_alone = run(engine=engine, **values)
     with ThreadPoolExecutor(2) as pool:
-        beside, told_beside = run(engine=engine, beside=pool, **values)
+        beside, told_beside = run(engine=engine, validation_pool=pool, **values)
     assert told_alone == told_beside
     assert_same(alone.state, beside.state)
     ends = ("best_epoch", "epochs", "stop_reason")
     assert [getattr(alone, e) for e in ends] == [getattr(beside, e) for e in ends]
 
 
-def test_outputs_told_late_are_those_of_their_epoch() -> None:
+def test_outputs_reported_late_are_those_of_their_epoch() -> None:
     data = make_data()
     with ThreadPoolExecutor(1) as pool:
-        _, told = run(data, beside=pool, epochs=5, early_stopping_patience=None)
+        _, told = run(
+            data, validation_pool=pool, epochs=5, early_stopping_patience=None
+        )
     for epoch in told:
         assert epoch.val_output is not None
         again = loss("MSELoss", epoch.val_output, data.y_val)
@@ -421,20 +449,20 @@ def test_the_epoch_that_went_wrong_is_named_although_the_next_one_fails_too() ->
         ThreadPoolExecutor(1) as pool,
         pytest.raises(TrainingError, match=r"epoch 1: .* val/loss is not finite"),
     ):
-        run(beside=pool, engine="torch", **values)
+        run(validation_pool=pool, engine="torch", **values)
 
 
-def test_a_stop_takes_in_the_epoch_that_was_being_judged() -> None:
+def test_a_stop_reports_the_epoch_that_was_being_validated() -> None:
     stop = threading.Event()
     with ThreadPoolExecutor(1) as pool:
         result, told = run(
-            stop=stop, on_epoch=lambda _: stop.set(), epochs=50, beside=pool
+            stop=stop, on_epoch=lambda _: stop.set(), epochs=50, validation_pool=pool
         )
     assert (result.epochs, result.stop_reason) == (len(told), "stopped")
     assert [epoch.number for epoch in told] == [1, 2]
 
 
-def test_both_gears_end_with_the_same_loss_within_the_spread_over_seeds() -> None:
+def test_both_backends_end_with_the_same_loss_within_the_spread_over_seeds() -> None:
     data = make_data()
 
     def ends(engine: str) -> np.ndarray:
@@ -465,9 +493,42 @@ def test_both_gears_end_with_the_same_loss_within_the_spread_over_seeds() -> Non
     ],
     ids=str,
 )
-def test_both_gears_follow_the_same_settings(values: dict[str, Any]) -> None:
+def test_both_backends_follow_the_same_settings(values: dict[str, Any]) -> None:
     compiled, told = run(engine="compiled", epochs=4, **values)
     generic, also_told = run(engine="torch", epochs=4, **values)
     assert rates(told) == pytest.approx(rates(also_told))
     for name, value in generic.state.items():
         np.testing.assert_allclose(compiled.state[name], value, atol=1e-3)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize("model", MODELS)
+def test_a_gpu_follows_the_path_of_the_cpu(model: str) -> None:
+    values: dict[str, Any] = {"engine": "torch", "model": model, "epochs": 5}
+    config = make_config(**values)
+    found: list[Epoch] = []
+    fit(
+        make_data(),
+        config,
+        0,
+        backend=choose_backend(config, "cuda"),
+        hooks=Hooks(on_epoch=found.append),
+    )
+    _, expected = run(**values)
+    for on_gpu, on_cpu in zip(found, expected, strict=True):
+        assert on_gpu.metrics == pytest.approx(on_cpu.metrics, rel=1e-3)
+
+
+@given(
+    values=st.lists(st.lists(st.floats(width=32), min_size=2, max_size=2), max_size=9)
+)
+def test_a_history_gives_back_every_epoch(values: list[list[float]]) -> None:
+    history = History()
+    for number, (loss_value, rate) in enumerate(values, 1):
+        metrics = {"val/loss": loss_value, "lr": rate}
+        history.add(Epoch(number=number, metrics=metrics, time_ms=7 * number))
+    rows, times_ms = history.arrays()
+    np.testing.assert_array_equal([list(row.values()) for row in history], values)
+    np.testing.assert_array_equal(rows, np.reshape(values, rows.shape))
+    assert times_ms.tolist() == [7 * n for n in range(1, len(values) + 1)]
+    assert len(history) == len(history[:]) == len(values)

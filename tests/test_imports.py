@@ -15,7 +15,7 @@ LAYERS = [
     {"types"},
     {"errors", "detector", "files", "machine", "progress", "provenance"},
     {"compiled"},
-    {"tracks", "objective", "classes", "plugins"},
+    {"tracks", "objective", "classes", "optimisers", "plugins"},
     {"networks"},
     {"filters", "sampling", "simulation", "metrics", "fixedpoint", "kernel"},
     {"config"},

@@ -13,7 +13,7 @@ import pytest
 
 import nnt
 from nnt.config import load_config
-from nnt.engine import ExpertData, fit
+from nnt.engine import ExpertData, Hooks, fit
 from nnt.errors import TrainingError
 from nnt.networks import read_weights
 from nnt.tracking import NullTracker
@@ -46,7 +46,7 @@ def fit_rows(n_train: int, engine: str, **values: Any) -> list[dict[str, float]]
         config,
         0,
         initial=initial,
-        on_epoch=lambda epoch: told.append(epoch.metrics),
+        hooks=Hooks(on_epoch=lambda epoch: told.append(epoch.metrics)),
     )
     return told
 

@@ -21,7 +21,7 @@ from nnt import fixedpoint
 from nnt.config import Config, load_config
 from nnt.deployment import export_run
 from nnt.engine import ExpertData, fit
-from nnt.engine.quantized_gear import QuantizedGear
+from nnt.engine.quantized import QuantizedBackend
 from nnt.errors import ConfigError, DataError
 from nnt.fixedpoint import FixedPointNetworks
 from nnt.fixedpoint.quantized import QuantizedNetwork
@@ -111,7 +111,7 @@ def config(**keys: Any) -> Config:
 
 
 def trained(data: ExpertData, own: Config, initial: State | None = None) -> Any:
-    return fit(data, own, 0, initial=initial, on_epoch=lambda _: None)
+    return fit(data, own, 0, initial=initial)
 
 
 def integer_loss(state: State, data: ExpertData, precision: tuple[int, ...]) -> float:
@@ -158,13 +158,15 @@ def test_a_state_that_comes_back_goes_on_with_the_same_bits(
     data, own = rows(make_tracks, 300), config(quantize={"weights": 5})
     order = np.arange(len(data.x_train))
     first, second = (
-        QuantizedGear(data, own, np.random.default_rng(seed), None, "cpu")
+        QuantizedBackend(
+            initial_state(own.form, np.random.default_rng(seed)), own, data, "cpu"
+        )
         for seed in (1, 2)
     )
-    first.train_epoch(order, 1e-3)
+    first.train(order, 1e-3)
     second.load_state(first.state())
-    for gear in (first, second):
-        gear.train_epoch(order, 1e-3)
+    for backend in (first, second):
+        backend.train(order, 1e-3)
     for name, value in first.state().items():
         np.testing.assert_array_equal(value, second.state()[name])
     np.testing.assert_array_equal(first.predict(data.x_val), second.predict(data.x_val))

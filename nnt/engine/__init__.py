@@ -1,5 +1,6 @@
 """Fit one expert: epochs, early stopping, restarts, best weights, checkpoints."""
 
+from nnt.engine.backend import Backend
 from nnt.engine.backends import DEVICES, BackendChoice, choose_backend
 from nnt.engine.checkpoint import (
     Checkpoint,
@@ -8,16 +9,19 @@ from nnt.engine.checkpoint import (
     read_checkpoint,
 )
 from nnt.engine.fit import fit
-from nnt.engine.types import Epoch, ExpertData, FitResult, Gear
+from nnt.engine.history import History
+from nnt.engine.records import Epoch, ExpertData, FitResult, Hooks
 
 __all__ = [
     "DEVICES",
+    "Backend",
     "BackendChoice",
     "Checkpoint",
     "Epoch",
     "ExpertData",
     "FitResult",
-    "Gear",
+    "History",
+    "Hooks",
     "Keeper",
     "checkpoint_exists",
     "choose_backend",

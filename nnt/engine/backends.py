@@ -9,9 +9,15 @@ import torch
 
 from nnt.compiled import is_disabled
 from nnt.config import Config
+from nnt.engine.backend import Backend
+from nnt.engine.quantized import QuantizedBackend
+from nnt.engine.records import ExpertData
+from nnt.engine.torch_backend import TorchBackend
 from nnt.errors import ConfigError, did_you_mean
+from nnt.networks import State
+from nnt.optimisers import OPTIMISERS
 
-__all__ = ["DEVICES", "BackendChoice", "choose_backend"]
+__all__ = ["DEVICES", "BackendChoice", "choose_backend", "make_backend"]
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -89,15 +95,41 @@ def _why_not_compiled(config: Config, device: str) -> str:
         return "the device is cuda, the loops run on the CPU"
     if is_disabled():
         return "NUMBA_DISABLE_JIT is set"
-    # Imported here: the compiled loops take a second to load.
-    from nnt.kernel import ACTIVATION_CODES, OPTIMISER_CODES
-
     if config.model != "BaselineModel":
         return f"model is {config.model}, the loops know BaselineModel"
     if config.loss != "MSELoss":
         return f"loss is {config.loss}, the loops know MSELoss"
+    if not OPTIMISERS[config.optim].is_compiled:
+        return f"optim is {config.optim}, the loops do not have it"
+    # Imported here: the compiled loops take a second to load.
+    from nnt.kernel import ACTIVATION_CODES
+
     if config.act not in ACTIVATION_CODES:
-        return f"act is {config.act}"
-    if config.optim not in OPTIMISER_CODES:
-        return f"optim is {config.optim}"
+        return f"act is {config.act}, the loops do not have it"
     return ""
+
+
+def make_backend(
+    choice: BackendChoice, state: State, config: Config, data: ExpertData
+) -> Backend:
+    """Make the backend that was chosen.
+
+    Parameters
+    ----------
+    choice : BackendChoice
+        Of `choose_backend`.
+    state : dict of arrays
+        First weights.
+    config : Config
+        Of the expert.
+    data : ExpertData
+        Its rows.
+    """
+    if choice.name == "quantized":
+        return QuantizedBackend(state, config, data, choice.device)
+    if choice.name == "torch":
+        return TorchBackend(state, config, data, choice.device)
+    # Imported here: compiled loops take a second to load.
+    from nnt.engine.compiled import CompiledBackend
+
+    return CompiledBackend(state, config, data)

@@ -1,4 +1,4 @@
-"""Checkpoints: all that a fit needs to go on as if it had never been interrupted."""
+"""Checkpoints: all that a fit needs to continue as if it was never interrupted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from nnt.engine.types import Arrays, Epoch
+from nnt.engine.backend import Arrays
+from nnt.engine.records import Epoch
 from nnt.errors import TrainingError
 from nnt.files import previous_of, write_atomically
 from nnt.networks import State
@@ -31,7 +32,7 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 MIN_INTERVAL_S = 1.0
 REST_FACTOR = 200
 """Time between checkpoints, in units of what the last one took."""
@@ -44,8 +45,8 @@ class Checkpoint:
 
     values: Mapping[str, Any]
     """Counters, random streams and the like, as JSON values."""
-    gear: Arrays
-    """Weights and optimiser, as `Gear.state` gives them."""
+    backend: Arrays
+    """Weights and optimiser, as `Backend.state` gives them."""
     best: State
     """The weights with the lowest validation loss so far."""
     names: tuple[str, ...]
@@ -56,7 +57,7 @@ class Checkpoint:
     """Shape (epochs,): when each epoch was done, Unix time."""
 
     def epochs(self) -> list[Epoch]:
-        """Every epoch so far, as it was told, without its outputs."""
+        """Every epoch so far, as it was reported, without its outputs."""
         return [
             Epoch(
                 number=number,
@@ -70,7 +71,7 @@ class Checkpoint:
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write one file, whole or not at all; the one before stays beside it.
+    """Write one file, whole or not at all; keep the one before it.
 
     Raises
     ------
@@ -80,7 +81,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     arrays = {
         "rows": checkpoint.rows,
         "times_ms": checkpoint.times_ms,
-        **{f"gear.{name}": value for name, value in checkpoint.gear.items()},
+        **{f"backend.{name}": value for name, value in checkpoint.backend.items()},
         **{f"best.{name}": value for name, value in checkpoint.best.items()},
     }
     # The file sorts its arrays; weights.json has them in the order of the network.
@@ -120,7 +121,7 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
             problems.append(f"{place}: expected a whole checkpoint, found {err}")
             continue
         for problem in problems:
-            log.warning("%s; going on from the one before", problem)
+            log.warning("%s; continuing from the one before", problem)
         return checkpoint
     if problems:
         raise TrainingError(
@@ -137,20 +138,20 @@ def _read(path: Path) -> Checkpoint:
         arrays = {name: np.asarray(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
     text = metadata["nnt"]
     if metadata["sha256"] != _digest(text, arrays):
-        raise ValueError("another checksum than that of its content")
-    told = json.loads(text)
-    if told["format"] != FORMAT:
+        raise ValueError("a checksum that is not that of its content")
+    content = json.loads(text)
+    if content["format"] != FORMAT:
         raise ValueError("the format of another version of NNT")
-    arrays = {name: arrays[name] for name in told["arrays"]}
-    names = tuple(told["names"])
+    arrays = {name: arrays[name] for name in content["arrays"]}
+    names = tuple(content["names"])
     rows, times_ms = arrays.pop("rows"), arrays.pop("times_ms")
     if rows.shape != (*times_ms.shape, len(names)) or times_ms.ndim != 1:
         raise ValueError(f"rows of shape {rows.shape} for {len(names)} metrics")
     if rows.dtype.str != "<f8" or times_ms.dtype.str != "<i8":
         raise ValueError(f"rows and times of {rows.dtype} and {times_ms.dtype}")
     return Checkpoint(
-        values=told["values"],
-        gear=_part("gear.", arrays),
+        values=content["values"],
+        backend=_part("backend.", arrays),
         best=_part("best.", arrays),
         names=names,
         rows=rows,

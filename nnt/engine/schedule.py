@@ -12,7 +12,7 @@ __all__ = ["Schedule"]
 
 
 class Schedule:
-    """Learning rates as `lr_schedule` of a configuration tells."""
+    """Learning rates as `lr_schedule` of a configuration says."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -33,7 +33,13 @@ class Schedule:
             return start * float(schedule.factor ** ((number - 1) // schedule.every))
         return start * self._factor
 
-    def see(self, val_loss: float) -> None:
+    @property
+    def follows_val_loss(self) -> bool:
+        """Whether validation losses change the rate."""
+        schedule = self._config.lr_schedule
+        return schedule is not None and schedule.name == "plateau"
+
+    def record_val_loss(self, val_loss: float) -> None:
         """Take note of a validation loss; lowers the rate on a plateau."""
         schedule = self._config.lr_schedule
         if schedule is None or schedule.name != "plateau":

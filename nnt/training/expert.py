@@ -5,10 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import logging
-from collections.abc import Callable
-from concurrent.futures import Executor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
@@ -18,6 +16,7 @@ from nnt.engine import (
     Epoch,
     ExpertData,
     FitResult,
+    Hooks,
     Keeper,
     checkpoint_exists,
     fit,
@@ -124,11 +123,9 @@ def train_expert(
     data: ExpertData,
     run: Run,
     *,
-    initial: State | None,
-    on_epoch: Callable[[Epoch], None],
-    should_stop: Callable[[], bool],
-    backend: BackendChoice,
-    beside: Executor | None = None,
+    hooks: Hooks,
+    backend: BackendChoice | None = None,
+    initial: State | None = None,
 ) -> FitResult:
     """Fit one expert and track every epoch; go on from its checkpoint if it has one.
 
@@ -142,16 +139,13 @@ def train_expert(
         Its rows.
     run : Run
         Its child run.
+    hooks : Hooks
+        How the fit is watched and stopped; `on_epoch` is called after an epoch has
+        been tracked. Its checkpoints are kept with the run.
+    backend : BackendChoice, optional
+        What moves the weights; default: as for `fit`.
     initial : dict of arrays, optional
         Weights to start from.
-    on_epoch : callable
-        Called after each epoch has been tracked.
-    should_stop : callable
-        Whether to end after the batches under way.
-    backend : BackendChoice
-        What moves the weights.
-    beside : concurrent.futures.Executor, optional
-        Threads that validate an epoch while the next one is trained.
 
     Raises
     ------
@@ -173,7 +167,7 @@ def train_expert(
     def track(epoch: Epoch) -> None:
         metrics_file.add(epoch.number, epoch.metrics)
         run.log_metrics(epoch.metrics, epoch.number, epoch.time_ms)
-        on_epoch(epoch)
+        hooks.on_epoch(epoch)
 
     try:
         result = fit(
@@ -181,12 +175,9 @@ def train_expert(
             config,
             expert,
             initial=initial,
-            on_epoch=track,
-            should_stop=should_stop,
             backend=backend,
-            keeper=keeper,
             resume=resume,
-            beside=beside,
+            hooks=replace(hooks, on_epoch=track, keeper=keeper),
         )
     finally:
         metrics_file.close()

@@ -13,7 +13,7 @@ from typing import Any
 
 from nnt import metrics
 from nnt.config import Config, load_config
-from nnt.engine import BackendChoice, Epoch, FitResult, choose_backend
+from nnt.engine import BackendChoice, Epoch, FitResult, Hooks, choose_backend
 from nnt.errors import NNTError, TrainingError
 from nnt.files import is_full
 from nnt.machine import usable_cores
@@ -280,8 +280,8 @@ class _Training:
         with show_progress("Training", "epochs") as progress:
             done = EpochCounter(epochs, progress)
             with ThreadPoolExecutor(self.jobs, "validation") as validation:
-                beside = validation if self.jobs > 1 else None
-                tasks = {k: partial(self._fit_one, k, done, beside) for k in epochs}
+                pool = validation if self.jobs > 1 else None
+                tasks = {k: partial(self._fit_one, k, done, pool) for k in epochs}
                 outcomes = run_side_by_side(tasks, self.jobs, self.crashed)
         for expert, outcome in outcomes.items():
             if isinstance(outcome, FitResult):
@@ -290,7 +290,7 @@ class _Training:
                 self.errors[expert] = outcome
 
     def _fit_one(
-        self, expert: int, done: EpochCounter, beside: ThreadPoolExecutor | None
+        self, expert: int, done: EpochCounter, pool: ThreadPoolExecutor | None
     ) -> FitResult | str:
         """Fit an expert; an error of its own is returned as text, others are raised."""
         current_thread().name = f"expert_{expert}"
@@ -320,11 +320,13 @@ class _Training:
                     expert,
                     data,
                     child,
-                    initial=self.prepared.initial.get(expert),
-                    on_epoch=on_epoch,
-                    should_stop=self._should_stop,
+                    hooks=Hooks(
+                        on_epoch=on_epoch,
+                        should_stop=self._should_stop,
+                        validation_pool=pool,
+                    ),
                     backend=self.backends[expert],
-                    beside=beside,
+                    initial=self.prepared.initial.get(expert),
                 )
             except NNTError as err:
                 log.error("expert %d failed: %s", expert, err)  # noqa: TRY400

@@ -1,10 +1,11 @@
-"""The generic gear: any network, loss and optimiser of PyTorch."""
+"""The backend for everything: PyTorch, on the CPU or a GPU."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,12 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from nnt.config import Config
-from nnt.engine.types import Arrays, ExpertData
+from nnt.engine.backend import Arrays
+from nnt.engine.records import ExpertData
 from nnt.errors import TrainingError
-from nnt.networks import State, build_module, initial_state, load_state
+from nnt.networks import State, build_module, load_state
+from nnt.optimisers import OPTIMISERS
 from nnt.types import F32, I64
 
-__all__ = ["LOSSES", "OPTIMISERS", "TorchGear"]
+__all__ = ["LOSSES", "TorchBackend"]
 
 LOSSES: dict[str, Callable[..., nn.Module]] = {
     "MSELoss": nn.MSELoss,
@@ -26,69 +29,40 @@ LOSSES: dict[str, Callable[..., nn.Module]] = {
     "HuberLoss": nn.HuberLoss,
 }
 
-Parameters = list[nn.Parameter]
-
-OPTIMISERS: dict[str, Callable[[Parameters, float, float], torch.optim.Optimizer]] = {
-    "Adam": lambda p, lr, decay: torch.optim.Adam(
-        p, lr=lr, weight_decay=decay, fused=True
-    ),
-    "AdamW": lambda p, lr, decay: torch.optim.AdamW(
-        p, lr=lr, weight_decay=decay, fused=True
-    ),
-    "Rprop": lambda p, lr, decay: torch.optim.Rprop(p, lr=lr),
-    "SGD": lambda p, lr, decay: torch.optim.SGD(
-        p, lr=lr, weight_decay=decay, momentum=0.9, fused=True
-    ),
-}
-
 PREDICT_ROWS = 1 << 16
 
 
-def _not_finite(batch: int, n_batches: int, before: float) -> TrainingError:
-    """Tell of a batch, from 0, whose loss is not finite, and of the loss before."""
-    last = f"{before:.6g}" if batch else "none"
-    return TrainingError(
-        f"batch {batch + 1} of {n_batches}: the training loss is not finite (of the "
-        f"batch before: {last}); lower learning_rate or set gradient_clip"
-    )
-
-
-class TorchGear:
+class TorchBackend:
     """Index batches over tensors that stay on the device.
 
     Parameters
     ----------
-    data : ExpertData
-        Rows to train on.
+    state : dict of arrays
+        First weights.
     config : Config
         Of this expert.
-    generator : numpy.random.Generator
-        Draws the first weights.
-    initial : dict of arrays, optional
-        Weights to start from instead.
+    data : ExpertData
+        Rows to train on; those to validate on are brought to the device once.
     device : str
         ``"cpu"`` or ``"cuda"``.
+
+    Raises
+    ------
+    TrainingError
+        Batches have one row, which batch normalisation cannot normalise.
     """
 
     def __init__(
-        self,
-        data: ExpertData,
-        config: Config,
-        generator: np.random.Generator,
-        initial: State | None,
-        device: str,
+        self, state: State, config: Config, data: ExpertData, device: str
     ) -> None:
         self.name = f"torch on {device}"
         self._device = torch.device(device)
         self._model = self._network(config)
-        drawn = initial_state(config.form, generator)
-        load_state(self._model, drawn if initial is None else initial)
+        load_state(self._model, state)
         self._model.to(self._device)
         self._loss = LOSSES[config.loss]()
         self._parameters = list(self._model.parameters())
-        self._optimiser = OPTIMISERS[config.optim](
-            self._parameters, config.learning_rate, config.weight_decay
-        )
+        self._optimiser = _optimiser(config, self._parameters)
         self._clip = config.gradient_clip
         self._batch_size = config.batch_size
         n_rows = min(self._batch_size, len(data.x_train))
@@ -97,7 +71,7 @@ class TorchGear:
                 f"batches of one row, of which {config.model} cannot normalise any; "
                 "set batch_size to 2 or more, and give more rows"
             )
-        self._x = self._tensor(data.x_train)
+        self._x = self._tensor(self._prepared(data.x_train))
         self._y = self._tensor(data.y_train)
         self._x_val = data.x_val
         self._val: Tensor | None = None
@@ -105,11 +79,15 @@ class TorchGear:
     def _network(self, config: Config) -> nn.Module:
         return build_module(config.form)
 
+    def _prepared(self, inputs: F32) -> F32:
+        """Inputs as the network takes them."""
+        return inputs
+
     def _tensor(self, array: npt.NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(array).to(self._device)
 
-    def train_epoch(self, order: I64, learning_rate: float) -> float:
-        """Do one epoch; see `Gear`."""
+    def train(self, order: I64, learning_rate: float) -> float:
+        """Train on the rows in this order; see `Backend`."""
         for group in self._optimiser.param_groups:
             group["lr"] = learning_rate
         self._model.train()
@@ -141,11 +119,11 @@ class TorchGear:
         return any(isinstance(layer, nn.BatchNorm1d) for layer in layers)
 
     def predict(self, inputs: F32) -> F32:
-        """Outputs as in evaluation; see `Gear`."""
+        """Outputs as in evaluation; see `Backend`."""
         return self._predict(inputs, self._model)
 
     def frozen(self) -> Callable[[F32], F32]:
-        """Give a `predict` with the weights of now; see `Gear`."""
+        """Give a `predict` with the weights of now; see `Backend`."""
         return partial(self._predict, model=deepcopy(self._model))
 
     def _predict(self, inputs: F32, model: nn.Module) -> F32:
@@ -160,27 +138,27 @@ class TorchGear:
     def _on_device(self, inputs: F32) -> Tensor:
         """Bring rows to the device; those to validate on are brought once."""
         if inputs is not self._x_val:
-            return self._tensor(inputs)
+            return self._tensor(self._prepared(inputs))
         if self._val is None:
-            self._val = self._tensor(inputs)
+            self._val = self._tensor(self._prepared(inputs))
         return self._val
 
-    def weights(self) -> State:
-        """Copy of the weights alone; see `Gear`."""
+    def parameters(self) -> State:
+        """Copy of the weights alone; see `Backend`."""
         tensors = self._model.state_dict().items()
         return {n: t.detach().cpu().numpy().astype(np.float32) for n, t in tensors}
 
     def bad_weights(self) -> str:
-        """Name weights that are not finite; see `Gear`."""
+        """Name weights that are not finite; see `Backend`."""
         tensors = self._model.state_dict().items()
         return next((n for n, t in tensors if not torch.isfinite(t).all()), "")
 
     def snapshot(self) -> Callable[[], None]:
-        """Remember all that moves; see `Gear`."""
+        """Remember all that moves; see `Backend`."""
         return partial(self.load_state, self.state())
 
     def state(self) -> Arrays:
-        """Copy of weights, buffers and optimiser; see `Gear`."""
+        """Copy of weights, buffers and optimiser; see `Backend`."""
         tensors = {f"model.{n}": t for n, t in self._model.state_dict().items()}
         for index, values in self._optimiser.state_dict()["state"].items():
             for name, value in values.items():
@@ -188,8 +166,8 @@ class TorchGear:
                     tensors[f"optimiser.{index}.{name}"] = torch.as_tensor(value)
         return {n: t.detach().cpu().numpy().copy() for n, t in tensors.items()}
 
-    def load_state(self, state: Arrays) -> None:
-        """Take over what `state` returned; see `Gear`."""
+    def load_state(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Take over what `state` returned; see `Backend`."""
         model: dict[str, Tensor] = {}
         optimiser: dict[int, dict[str, Tensor]] = {}
         for name, value in state.items():
@@ -203,8 +181,8 @@ class TorchGear:
                 optimiser.setdefault(int(index), {})[key] = tensor
         try:
             self._model.load_state_dict(model)
-            own = self._optimiser.state_dict()
-            self._optimiser.load_state_dict({**own, "state": optimiser})
+            present = self._optimiser.state_dict()
+            self._optimiser.load_state_dict({**present, "state": optimiser})
         except (RuntimeError, ValueError) as err:
             raise TrainingError(f"the state of another network: {err}") from err
 
@@ -218,3 +196,21 @@ class TorchGear:
                 f"optimiser, parameter {index}: expected {own.dtype} of shape "
                 f"{tuple(own.shape)}, found {value.dtype} of {tuple(value.shape)}"
             )
+
+
+def _optimiser(config: Config, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    record = OPTIMISERS[config.optim]
+    decay = {"weight_decay": config.weight_decay} if record.has_decay else {}
+    optimiser: torch.optim.Optimizer = getattr(torch.optim, config.optim)(
+        parameters, lr=config.learning_rate, **decay, **record.torch_options
+    )
+    return optimiser
+
+
+def _not_finite(batch: int, n_batches: int, before: float) -> TrainingError:
+    """Name a batch, from 0, whose loss is not finite, and the loss before it."""
+    last = f"{before:.6g}" if batch else "none"
+    return TrainingError(
+        f"batch {batch + 1} of {n_batches}: the training loss is not finite (of the "
+        f"batch before: {last}); lower learning_rate or set gradient_clip"
+    )

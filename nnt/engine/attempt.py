@@ -1,4 +1,4 @@
-"""One start of a fit from fresh weights, and how far it has come."""
+"""One attempt of a fit, from fresh weights, and how far it has come."""
 
 from __future__ import annotations
 
@@ -9,27 +9,28 @@ from typing import Any
 import numpy as np
 
 from nnt.config import Config
+from nnt.engine.backend import Backend
 from nnt.engine.checkpoint import Checkpoint
+from nnt.engine.records import StopReason
 from nnt.engine.schedule import Schedule
-from nnt.engine.types import Gear
 from nnt.errors import TrainingError, shorten
 from nnt.sampling import Sampler
 from nnt.types import I64
 
-__all__ = ["Start", "real_number", "whole_number"]
+__all__ = ["Attempt", "real_number", "whole_number"]
 
 MAX_COUNT = 1 << 62
 
 
-class Start:
-    """What moves during the epochs of one start.
+class Attempt:
+    """What changes during the epochs of one attempt; `restarts` of them make a fit.
 
     Parameters
     ----------
-    gear : Gear
+    backend : Backend
         Moves the weights.
-    restart : int
-        Number of this start, from 0.
+    number : int
+        Of this attempt, from 0.
     sampler : Sampler
         Draws the rows of an epoch.
     rng : numpy.random.Generator
@@ -38,25 +39,28 @@ class Start:
         Of this expert.
     """
 
-    COUNTERS = ("number", "since_best", "best_loss", "rows_done", "loss_sum")
+    COUNTERS = ("epochs", "since_best", "best_loss", "rows_done", "loss_sum")
 
     def __init__(
         self,
-        gear: Gear,
-        restart: int,
+        backend: Backend,
+        number: int,
         sampler: Sampler,
         rng: np.random.Generator,
         config: Config,
     ) -> None:
-        self.gear = gear
-        self.restart = restart
+        self.backend = backend
+        self.number = number
         self.schedule = Schedule(config)
         self.is_new = True
-        self.number = 0
+        self.epochs = 0
+        """Epochs trained; the last one may not be validated yet."""
         self.since_best = 0
+        """Epochs validated since the one with the lowest loss."""
         self.best_loss = math.inf
         self.rows_done = 0
         self.loss_sum = 0.0
+        self._config = config
         self._sampler = sampler
         self._rng = rng
         self._rng_state = rng.bit_generator.state
@@ -68,15 +72,33 @@ class Start:
 
     def end_epoch(self) -> None:
         """Count an epoch that is trained."""
-        self.number += 1
+        self.epochs += 1
         self.rows_done, self.loss_sum = 0, 0.0
         self._rng_state = self._rng.bit_generator.state
 
-    def see(self, val_loss: float) -> None:
+    def record_val_loss(self, val_loss: float) -> None:
         """Take note of the validation loss of the next epoch that was trained."""
-        self.schedule.see(val_loss)
+        self.schedule.record_val_loss(val_loss)
         self.since_best = 0 if val_loss < self.best_loss else self.since_best + 1
         self.best_loss = min(self.best_loss, val_loss)
+
+    def next_loss_decides(self) -> bool:
+        """Whether the next validation loss can end the attempt or change its rate."""
+        patience = self._config.early_stopping_patience
+        return (
+            (patience is not None and self.since_best + 1 >= patience)
+            or self.schedule.follows_val_loss
+            or self.epochs >= self._config.epochs
+        )
+
+    def reason_to_end(self) -> StopReason | None:
+        """Why no further epoch is trained; None if one is."""
+        patience = self._config.early_stopping_patience
+        if self.epochs and patience is not None and self.since_best >= patience:
+            return "early stopping"
+        if self.epochs >= self._config.epochs:
+            return "epochs"
+        return None
 
     def values(self) -> dict[str, Any]:
         """All but the arrays, as JSON values.
@@ -84,8 +106,8 @@ class Start:
         The random stream is as it was before the epoch under way was drawn.
         """
         return {
-            "arithmetic": self.gear.name,
-            "restart": self.restart,
+            "arithmetic": self.backend.name,
+            "number": self.number,
             "schedule": self.schedule.state(),
             "rng": self._rng_state,
             **{name: getattr(self, name) for name in self.COUNTERS},
@@ -99,17 +121,17 @@ class Start:
         TrainingError
             It was made by other arithmetic, or for another network.
         """
-        values = checkpoint.values["start"]
-        if values["arithmetic"] != self.gear.name:
+        values = checkpoint.values["attempt"]
+        if values["arithmetic"] != self.backend.name:
             raise TrainingError(
                 f"the checkpoint was made by {values['arithmetic']}, this fit would go "
-                f"on by {self.gear.name}; choose the same device and engine"
+                f"on with {self.backend.name}; choose the same device and engine"
             )
-        self.gear.load_state(checkpoint.gear)
+        self.backend.load_state(checkpoint.backend)
         self.schedule.load_state(values["schedule"])
         self._rng.bit_generator.state = self._rng_state = values["rng"]
-        self.number, self.since_best, self.rows_done = (
-            whole_number(values, name) for name in ("number", "since_best", "rows_done")
+        self.epochs, self.since_best, self.rows_done = (
+            whole_number(values, name) for name in ("epochs", "since_best", "rows_done")
         )
         self.best_loss = real_number(values, "best_loss")
         self.loss_sum = real_number(values, "loss_sum")

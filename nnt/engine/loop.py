@@ -1,0 +1,233 @@
+"""The fit loop: epochs, validation, the best weights so far, checkpoints."""
+
+from __future__ import annotations
+
+import math
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from nnt.config import Config
+from nnt.engine.attempt import Attempt, real_number, whole_number
+from nnt.engine.checkpoint import Checkpoint
+from nnt.engine.history import History
+from nnt.engine.records import Epoch, ExpertData, FitResult, Hooks, StopReason
+from nnt.engine.validation import Validated, Validation
+from nnt.errors import TrainingError
+from nnt.networks import State
+from nnt.types import I64
+
+__all__ = ["FitLoop"]
+
+REMEDY = "lower learning_rate or set gradient_clip"
+PART_ROWS = 1 << 17
+PART_BATCHES = 1 << 12
+"""An epoch is done in parts of at most so much; between them a fit can stop."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Trained:
+    """An epoch whose validation is not finished."""
+
+    loss: float
+    learning_rate: float
+    weights: State
+    validated: Future[Validated]
+
+
+class FitLoop:
+    """Trains attempt after attempt and keeps the best weights of all.
+
+    Parameters
+    ----------
+    data : ExpertData
+        Rows of the expert.
+    config : Config
+        Of this expert.
+    hooks : Hooks
+        How the fit is watched, stopped and kept.
+    """
+
+    def __init__(self, data: ExpertData, config: Config, hooks: Hooks) -> None:
+        self.config = config
+        self.hooks = hooks
+        self.history = History()
+        self.best_epoch = 0
+        self.best_loss = math.inf
+        self.best_state: State = {}
+        self._validation = Validation(data, config.loss, hooks.validation_pool)
+        self._pending: _Trained | None = None
+
+    def run(self, attempt: Attempt) -> StopReason:
+        """Train one attempt to its end, or until the fit is stopped."""
+        if attempt.is_new:
+            self._validate_first_weights(attempt)
+        while (reason := attempt.reason_to_end()) is None:
+            if self.hooks.should_stop():
+                reason = "stopped"
+                break
+            loss = self._train_epoch(attempt)
+            if loss is not None:
+                self._finish_validation(attempt)  # of the epoch before
+                self._submit_validation(attempt, loss)
+                self._keep_if_due(attempt)
+        self._finish_validation(attempt)
+        self._keep(attempt)
+        return reason
+
+    def result(self, reason: StopReason) -> FitResult:
+        """What came out of all attempts."""
+        return FitResult(
+            state=self.best_state,
+            best_epoch=self.best_epoch,
+            epochs=len(self.history),
+            stop_reason=reason,
+        )
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint; its epochs are reported again."""
+        for epoch in checkpoint.epochs():
+            self._report(epoch)
+        self.best_epoch = whole_number(checkpoint.values, "best_epoch")
+        self.best_loss = real_number(checkpoint.values, "best_loss")
+        self.best_state = checkpoint.best
+
+    def _validate_first_weights(self, attempt: Attempt) -> None:
+        validated = self._validation.judge(attempt.backend.predict)
+        self._check(validated)
+        # Fresh weights of a later attempt would be those of no epoch.
+        if attempt.number == 0:
+            self._keep_if_best(validated.loss, attempt.backend.parameters())
+
+    def _train_epoch(self, attempt: Attempt) -> float | None:
+        """Mean loss of the epoch; None if it was stopped within."""
+        order = attempt.order()
+        rate = attempt.schedule.rate(attempt.epochs + 1)
+        size = self.config.batch_size
+        part = size * min(max(PART_ROWS // size, 1), PART_BATCHES)
+        while attempt.rows_done < len(order):
+            if attempt.rows_done:
+                if self.hooks.should_stop():
+                    return None
+                self._keep_if_due(attempt)
+            rows = order[attempt.rows_done : attempt.rows_done + part]
+            try:
+                loss = self._train_part(attempt, rows, rate)
+            except TrainingError as err:
+                self._finish_validation(attempt)
+                raise TrainingError(self._place(attempt, len(order), err)) from err
+            attempt.loss_sum += loss * len(rows)
+            attempt.rows_done += len(rows)
+        return attempt.loss_sum / len(order)
+
+    def _train_part(self, attempt: Attempt, rows: I64, rate: float) -> float:
+        """Train on rows; with a bounded activation, bad weights leave losses finite."""
+        go_back = attempt.backend.snapshot()
+        loss = attempt.backend.train(rows, rate)
+        if attempt.backend.bad_weights():
+            go_back()
+            self._name_bad_batch(attempt, rows, rate)
+        return loss
+
+    def _name_bad_batch(self, attempt: Attempt, rows: I64, rate: float) -> None:
+        """Train batch by batch, to name the one after which weights are not finite."""
+        size = self.config.batch_size
+        n_batches = -(-len(rows) // size)
+        for number in range(n_batches):
+            attempt.backend.train(rows[number * size : (number + 1) * size], rate)
+            if name := attempt.backend.bad_weights():
+                raise TrainingError(
+                    f"batch {number + 1} of {n_batches}: {name} is not finite after "
+                    f"it; {REMEDY}"
+                )
+
+    def _place(self, attempt: Attempt, n_rows: int, err: TrainingError) -> str:
+        before = f"after {attempt.rows_done:,} of {n_rows:,} rows: "
+        return (
+            f"epoch {len(self.history) + 1}: {before if attempt.rows_done else ''}"
+            f"{err} ({self._last_finite()})"
+        )
+
+    def _last_finite(self) -> str:
+        """Losses of the last epoch that was whole."""
+        if not self.history:
+            return f"last finite: val/loss {self.best_loss:.6g} before the first epoch"
+        last = self.history[-1]
+        losses = (f"{name} {last[name]:.6g}" for name in ("train/loss", "val/loss"))
+        return f"last finite: {', '.join(losses)} in epoch {len(self.history)}"
+
+    def _submit_validation(self, attempt: Attempt, loss: float) -> None:
+        """Have the epoch that was trained validated, and wait where that decides."""
+        self._pending = _Trained(
+            loss=loss,
+            learning_rate=attempt.schedule.rate(attempt.epochs + 1),
+            weights=attempt.backend.parameters(),
+            validated=self._validation.submit(attempt.backend),
+        )
+        attempt.end_epoch()
+        if self._validation.is_immediate or attempt.next_loss_decides():
+            self._finish_validation(attempt)
+
+    def _finish_validation(self, attempt: Attempt) -> None:
+        """Report the epoch that was submitted, if there is one."""
+        if self._pending is None:
+            return
+        trained, self._pending = self._pending, None
+        validated = trained.validated.result()
+        self._check(validated)
+        attempt.record_val_loss(validated.loss)
+        self._report(
+            Epoch(
+                number=len(self.history) + 1,
+                metrics={
+                    "train/loss": trained.loss,
+                    **validated.metrics,
+                    "lr": trained.learning_rate,
+                },
+                time_ms=time.time_ns() // 1_000_000,
+                val_output=validated.output,
+            )
+        )
+        self._keep_if_best(validated.loss, trained.weights)
+
+    def _report(self, epoch: Epoch) -> None:
+        self.history.add(epoch)
+        self.hooks.on_epoch(epoch)
+
+    def _check(self, validated: Validated) -> None:
+        if not math.isfinite(validated.loss):
+            raise TrainingError(
+                f"epoch {len(self.history) + 1}: after its last batch, val/loss is not "
+                f"finite; {REMEDY} ({self._last_finite()})"
+            )
+
+    def _keep_if_best(self, val_loss: float, weights: State) -> None:
+        if val_loss < self.best_loss:
+            self.best_loss = val_loss
+            self.best_epoch = len(self.history)
+            self.best_state = weights
+
+    def _keep_if_due(self, attempt: Attempt) -> None:
+        if self.hooks.keeper is not None and self.hooks.keeper.is_due():
+            self._keep(attempt)
+
+    def _keep(self, attempt: Attempt) -> None:
+        """Write a checkpoint of all that is trained so far."""
+        if self.hooks.keeper is None:
+            return
+        self._finish_validation(attempt)
+        rows, times_ms = self.history.arrays()
+        self.hooks.keeper.keep(
+            Checkpoint(
+                values={
+                    "attempt": attempt.values(),
+                    "best_epoch": self.best_epoch,
+                    "best_loss": self.best_loss,
+                },
+                backend=attempt.backend.state(),
+                best=self.best_state,
+                names=self.history.names,
+                rows=rows,
+                times_ms=times_ms,
+            )
+        )

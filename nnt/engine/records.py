@@ -1,0 +1,85 @@
+"""What goes into a fit and what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from nnt.networks import State
+from nnt.types import F32
+
+if TYPE_CHECKING:
+    from nnt.engine.checkpoint import Keeper
+
+__all__ = ["Epoch", "ExpertData", "FitResult", "Hooks", "StopReason"]
+
+StopReason = Literal["epochs", "early stopping", "stopped"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class ExpertData:
+    """Rows of one expert, C-contiguous, in network units."""
+
+    x_train: F32
+    """Shape (N, inputs)."""
+    y_train: F32
+    """Shape (N, outputs)."""
+    x_val: F32
+    """Shape (M, inputs)."""
+    y_val: F32
+    """Shape (M, outputs)."""
+    reference_val: F32 | None = None
+    """Shape (M, outputs): the reference network's outputs, if there is one."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Epoch:
+    """One epoch, reported as soon as it has been validated."""
+
+    number: int
+    """From 1, through all restarts."""
+    metrics: dict[str, float]
+    """By the names of the tracked metrics, such as ``val/loss``."""
+    time_ms: int = field(compare=False, default=0)
+    """When it was done, Unix time."""
+    val_output: F32 | None = field(compare=False, repr=False, default=None)
+    """Shape (M, outputs): what the network predicts for the validation rows; None for
+    an epoch that was done before the fit was interrupted."""
+
+
+def _ignore(epoch: Epoch) -> None:
+    """Report an epoch to nobody."""
+
+
+def _never() -> bool:
+    """Let a fit go on."""
+    return False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hooks:
+    """How a fit is watched, stopped and kept; none of it changes the result."""
+
+    on_epoch: Callable[[Epoch], None] = _ignore
+    """Called with each epoch; first with those of a checkpoint that is resumed."""
+    should_stop: Callable[[], bool] = _never
+    """Asked between batches; True ends the fit after those under way."""
+    keeper: Keeper | None = None
+    """Writes a checkpoint now and then, and at the end."""
+    validation_pool: Executor | None = None
+    """Threads that validate an epoch while the next one is trained; `on_epoch` is then
+    called for an epoch when the next one is trained."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class FitResult:
+    """The best weights, and how the fit ended."""
+
+    state: State
+    best_epoch: int
+    """0 if the weights are those that the fit began with."""
+    epochs: int
+    """Epochs done, all restarts together."""
+    stop_reason: StopReason
