@@ -102,7 +102,7 @@ def _facts(run: StoredRun) -> dict[str, str]:
     return {
         "run_id": run.run_id,
         "run_name": run.name,
-        "tracking_uri": run.uri,
+        "tracking_uri": run.shown_uri,
         **({"parent_run_id": parent} if parent else {}),
         **tags,
     }

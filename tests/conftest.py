@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -66,6 +67,9 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
     MlflowTracker(f"sqlite:///{path}").close()
+    with closing(sqlite3.connect(path)) as database, database:
+        # Each test copies it: artifacts shall lie where the copy is used.
+        database.execute("UPDATE experiments SET artifact_location = 'mlruns/0'")
     return path
 
 

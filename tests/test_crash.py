@@ -153,7 +153,14 @@ def test_no_expert_trains_on_after_a_crash(
 class LogInTheWay(MlflowTracker):
     """A tracker whose runs have a directory where their log belongs."""
 
-    def start_run(self, name: str, *, description: str, tags: Mapping[str, str]) -> Run:
+    def start_run(
+        self,
+        name: str,
+        *,
+        description: str,
+        tags: Mapping[str, str],
+        expected_points: int = 0,
+    ) -> Run:
         run = super().start_run(name, description=description, tags=tags)
         (run.directory / "app.log").mkdir()
         return run

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nnt.cli.common import emit, json_option, print_table, tell_errors
-from nnt.errors import NNTError
+from nnt.errors import NNTError, TrackingError
 
 if TYPE_CHECKING:
     from nnt.tracking import Delivered, Spool
 
 __all__ = ["command"]
 
-RUN_ID = re.compile(r"[0-9a-f]{32}")
+RUN_ID = re.compile(r"[0-9a-f]{6,32}")
 
 
 @click.command("sync")
@@ -66,9 +66,16 @@ def command(
 def _directory(text: str) -> Path:
     from nnt.tracking import base_directory, runs_directory
 
-    if RUN_ID.fullmatch(text):
-        return runs_directory(base_directory()) / text
-    return Path(text)
+    if not RUN_ID.fullmatch(text) or Path(text).exists():
+        return Path(text)
+    runs = runs_directory(base_directory())
+    found = [path for path in runs.glob(f"{text}*") if not path.is_symlink()]
+    if len(found) > 1:
+        raise TrackingError(
+            f"{text} is the beginning of the IDs of several runs in {runs}; write "
+            "more digits of the one that you mean"
+        )
+    return found[0] if found else runs / text
 
 
 def _deliver(spools: list[Spool], uri: str | None) -> tuple[list[Delivered], list[str]]:
@@ -85,13 +92,13 @@ def _deliver(spools: list[Spool], uri: str | None) -> tuple[list[Delivered], lis
 
 
 def _told(value: Spool | Delivered) -> dict[str, Any]:
-    from nnt.tracking import shown_store
+    from nnt.tracking import hide_passwords
 
-    return {**asdict(value), "uri": shown_store(value.uri)}
+    return {**asdict(value), "uri": hide_passwords(value.uri)}
 
 
 def _show_waiting(spools: list[Spool], as_json: bool) -> None:
-    from nnt.tracking import shown_store
+    from nnt.tracking import hide_passwords
 
     if as_json:
         emit({"waiting": [_told(spool) for spool in spools]})
@@ -99,22 +106,22 @@ def _show_waiting(spools: list[Spool], as_json: bool) -> None:
     if not spools:
         click.echo("nothing waits for delivery")
         return
-    rows = [[str(s.directory), s.n_operations, shown_store(s.uri)] for s in spools]
+    rows = [[str(s.directory), s.n_operations, hide_passwords(s.uri)] for s in spools]
     print_table("waiting", ["run directory", "operations", "for"], rows)
 
 
 def _show(results: list[Delivered]) -> None:
-    from nnt.tracking import shown_store
+    from nnt.tracking import hide_passwords
 
     if not results:
         click.echo("nothing has been delivered")
         return
     rows = [
-        [str(r.directory), r.n_delivered, r.n_refused, r.n_left, shown_store(r.uri)]
+        [str(r.directory), r.n_delivered, r.n_refused, r.n_left, hide_passwords(r.uri)]
         for r in results
     ]
     columns = ["run directory", "delivered", "refused", "left", "to"]
     print_table("delivery", columns, rows)
     for result in results:
         for local, stored in result.created.items():
-            click.echo(f"run {local} is {stored} in {shown_store(result.uri)}")
+            click.echo(f"run {local} is {stored} in {hide_passwords(result.uri)}")

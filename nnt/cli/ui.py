@@ -33,13 +33,15 @@ def command(port: int, host: str, debug: bool) -> None:
       nnt ui
       nnt ui --debug --port 5001
     """
-    from nnt.tracking.elsewhere import shown_store
-    from nnt.tracking.server import is_server, serve_ui
-    from nnt.tracking.store import default_uri
+    from nnt.tracking import default_uri, hide_passwords
+    from nnt.tracking.server import serve_ui
+    from nnt.tracking.store_uri import is_server
 
     uri = default_uri(debug=debug)
     if is_server(uri):
-        click.echo(f"the store is a server, which has its own UI: {shown_store(uri)}")
+        click.echo(
+            f"the store is a server, which has its own UI: {hide_passwords(uri)}"
+        )
         return
     if host not in LOOPBACK:
         click.echo(
@@ -47,18 +49,18 @@ def command(port: int, host: str, debug: bool) -> None:
             "delete all runs",
             err=True,
         )
-    click.echo(f"opening {shown_store(uri)}", err=True)
+    click.echo(f"opening {hide_passwords(uri)}", err=True)
     for number in (signal.SIGTERM, signal.SIGHUP):
         # `nohup` asks to ignore the end of the terminal.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _interrupt)
     try:
-        serve_ui(uri, host=host, port=port, debug=debug, on_start=_tell)
+        serve_ui(uri, host=host, port=port, debug=debug, on_start=_announce)
     except KeyboardInterrupt:
         click.echo("stopped", err=True)
 
 
-def _tell(address: str) -> None:
+def _announce(address: str) -> None:
     click.echo(f"{address}\nCtrl-C stops it")
 
 

@@ -108,7 +108,7 @@ def _log_plots(run: Run, folder: str, pictures: Pictures, scope: str) -> None:
 
 def _name_run_of_project(tracker: MlflowTracker, stored: StoredRun, rows: Rows) -> None:
     """Say what the run is that `mlflow run` has made for the command itself."""
-    if "MLFLOW_RUN_ID" not in os.environ:
+    if not os.environ.get("MLFLOW_RUN_ID", "").strip():
         return
     link = f"#/experiments/{stored.experiment_id}/runs/{stored.run_id}"
     run = tracker.start_run(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,6 +101,7 @@ def open_subject(text: str) -> Subject:
     weights = read_weights(read_run_weights(run))
     with tempfile.TemporaryDirectory() as into:
         config = _config_of(run, run.download("config.yaml", Path(into)))
+    config = _with_files_of(run, config)
     return Subject(
         text=text, name=run.name, networks=Networks(weights), run=run, config=config
     )
@@ -122,6 +125,31 @@ def _config_of(run: StoredRun, path: Path) -> Config:
             "version of NNT; download its weights.json and name that file instead, "
             f"with --data\n{str(err).replace(str(path), path.name)}"
         ) from err
+
+
+def _with_files_of(run: StoredRun, config: Config) -> Config:
+    """Name files as the training did, from whatever directory."""
+    project, files = run.project, config.data.files
+    if project is None or files is None or project == Path.cwd():
+        return config
+
+    def found(names: Sequence[str]) -> tuple[str, ...]:
+        # A project that has been moved is where the command is given.
+        return tuple(
+            name
+            if not project.is_dir() and Path(name).exists()
+            else str(project / name)
+            for name in names
+        )
+
+    named = (
+        {split: found(names) for split, names in files.items()}
+        if isinstance(files, Mapping)
+        else found(files)
+    )
+    return dataclasses.replace(
+        config, data=dataclasses.replace(config.data, files=named)
+    )
 
 
 def _with_simulation_of_today(path: Path) -> Config | None:

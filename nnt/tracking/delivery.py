@@ -7,10 +7,10 @@ import threading
 import time
 from threading import Event
 
-from nnt.tracking.elsewhere import shown_store
 from nnt.tracking.journal import Journal, Record
 from nnt.tracking.sender import Sender, is_file, is_refusal, plan
 from nnt.tracking.store import reason_of
+from nnt.tracking.store_uri import hide_passwords
 
 __all__ = ["Courier", "Delivery"]
 
@@ -51,7 +51,7 @@ class Courier:
     def __init__(self, journal: Journal, sender: Sender, uri: str) -> None:
         self._journal = journal
         self._sender = sender
-        self._uri = shown_store(uri)
+        self._uri = hide_passwords(uri)
         self._told: set[bool] = set()
         self._refused: set[str] = set()
         self._last_save_s = time.monotonic()

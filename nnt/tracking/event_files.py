@@ -14,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 
 from nnt.errors import ExportError, TrackingError
 from nnt.progress import show_progress
-from nnt.tracking.references import StoredRun, open_run
+from nnt.tracking.stored_run import StoredRun, open_run
 
 if TYPE_CHECKING:
     from tensorboard.compat.proto.summary_pb2 import Summary

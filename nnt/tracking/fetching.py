@@ -7,6 +7,9 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from nnt.errors import TrackingError, shorten
+from nnt.tracking.places import artifacts_of
+from nnt.tracking.store import reason_of
+from nnt.tracking.store_uri import hide_passwords
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -41,18 +44,13 @@ def fetch(
     TrackingError
         There is none of that name, it is a folder, or it is too large.
     """
-    from mlflow.store.artifact.artifact_repository_registry import (
-        get_artifact_repository,
-    )
     from mlflow.store.artifact.http_artifact_repo import HttpArtifactRepository
 
     pure = PurePosixPath(path)
     if pure.is_absolute() or ".." in pure.parts or not pure.name:
         raise TrackingError(f"run {run_id}: {shorten(path)} leaves the run")
     try:
-        repository = get_artifact_repository(
-            client.get_run(run_id).info.artifact_uri, tracking_uri=client.tracking_uri
-        )
+        repository = artifacts_of(client.get_run(run_id), client.tracking_uri)
         _check(repository, run_id, pure, max_bytes)
         if isinstance(repository, HttpArtifactRepository):
             place = into / pure
@@ -63,10 +61,9 @@ def fetch(
     except TrackingError:
         raise
     except Exception as err:  # a server that is none answers anything
-        reason = (str(err).splitlines() or [type(err).__name__])[0]
         raise TrackingError(
-            f"run {run_id} in {client.tracking_uri} holds no artifact "
-            f"{shorten(path)[1:-1]} ({reason[:200]}); did its training end?"
+            f"run {run_id} in {hide_passwords(client.tracking_uri)} holds no artifact "
+            f"{shorten(path)[1:-1]} ({reason_of(err)[:200]}); did its training end?"
         ) from err
     if not place.resolve().is_relative_to(into.resolve()):
         raise TrackingError(f"run {run_id}: {shorten(path)} leaves the run")

@@ -7,6 +7,7 @@ import math
 import shutil
 import time
 import uuid
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnt.errors import TrackingError
-from nnt.tracking.held import Held
+from nnt.tracking.already_logged import AlreadyLogged
 from nnt.tracking.journal import Journal
 from nnt.tracking.model import save_model
 from nnt.tracking.protocol import Outcome
@@ -24,17 +25,22 @@ __all__ = ["MlflowRun"]
 
 log = logging.getLogger(__name__)
 
-MAX_POINTS = 1000
-"""Points of a curve that are sent; ``metrics.csv`` holds every epoch."""
+MAX_POINTS = 400
+"""Points of a curve that are sent, and a few; ``metrics.csv`` holds every epoch.
+
+The charts of MLflow draw 320 of them.
+"""
+N_LAST = 2
+"""Of each curve: the last epoch, and the value of the best weights after it."""
 MAX_VALUE = 6000
 MAX_PARAMS = 100
 MAX_DIGEST = 36
 MODEL_FOLDER = "model"
 THUMBNAIL = (256, 256)
-NOTHING = Held()
+NOTHING = AlreadyLogged()
 
-Point = tuple[int, int, float]
-"""Step, Unix time in ms, value."""
+Point = tuple[int, int, float, bool]
+"""Step, Unix time in ms, value, and whether it has been sent."""
 
 
 class MlflowRun:
@@ -52,7 +58,7 @@ class MlflowRun:
         Local files of the run; its parent holds those of every run.
     expected_points : int
         Points of each curve, if known.
-    held : Held
+    logged : AlreadyLogged
         What the store has already.
     """
 
@@ -63,12 +69,12 @@ class MlflowRun:
         experiment_id: str,
         directory: Path,
         expected_points: int = 0,
-        held: Held = NOTHING,
+        logged: AlreadyLogged = NOTHING,
     ) -> None:
         self._journal = journal
         self._every = max(1, math.ceil(expected_points / MAX_POINTS))
-        self._skipped: dict[str, Point] = {}
-        self._held = held
+        self._last: dict[str, deque[Point]] = {}
+        self._logged = logged
         self.run_id = run_id
         self.experiment_id = experiment_id
         self.directory = directory
@@ -79,7 +85,7 @@ class MlflowRun:
         values = [
             (key, str(value)[:MAX_VALUE])
             for key, value in params.items()
-            if key not in self._held.params
+            if key not in self._logged.params
         ]
         for start in range(0, len(values), MAX_PARAMS):
             part = dict(values[start : start + MAX_PARAMS])
@@ -94,20 +100,25 @@ class MlflowRun:
     ) -> None:
         """Add a point to each curve; long curves are thinned evenly."""
         when = int(time.time() * 1000) if time_ms is None else time_ms
-        if step != 1 and step % self._every:
-            # The last point of each curve is sent at the end, whatever its step.
-            self._skipped |= {k: (step, when, v) for k, v in metrics.items()}
-            return
-        if self._skipped:
-            for name in metrics:
-                self._skipped.pop(name, None)
-        self._note(metrics, step, when)
+        is_sent = self._is_kept(step)
+        if self._every > 1 or step > MAX_POINTS:
+            for name, value in metrics.items():
+                last = self._last.setdefault(name, deque(maxlen=N_LAST))
+                last.append((step, when, value, is_sent))
+        if is_sent:
+            self._note(metrics, step, when)
+
+    def _is_kept(self, step: int) -> bool:
+        """Keep every n-th step, and fewer after the number that was expected."""
+        every, limit = self._every, self._every * MAX_POINTS
+        while step > limit:
+            every, limit = every * 2, limit * 2
+        return step <= 1 or step % every == 0
 
     def _note(self, metrics: Mapping[str, float], step: int, time_ms: int) -> None:
         new = {name: float(value) for name, value in metrics.items()}
-        held = self._held.points
-        if held:
-            new = {k: v for k, v in new.items() if (k, step) not in held}
+        if self._logged.points:
+            new = {k: v for k, v in new.items() if not self._logged.has(k, step, v)}
         if new:
             self._journal.add_points(self.run_id, new, step, time_ms)
 
@@ -147,7 +158,7 @@ class MlflowRun:
 
     def log_image(self, image: npt.NDArray[np.uint8], key: str, step: int) -> None:
         """Add an image, shape (height, width, 3), to the live images of a run."""
-        if (key, step) in self._held.images:
+        if (key, step) in self._logged.images:
             return
         from PIL import Image
 
@@ -191,10 +202,12 @@ class MlflowRun:
     ) -> None:
         """End the run, once all that was logged before has been delivered."""
         if not resumable:
-            # The last point of a thinned curve, if it is really the last.
-            for name, (step, when, value) in self._skipped.items():
-                self._note({name: value}, step, when)
-        self._skipped = {}
+            # The last points of a thinned curve, if they are really the last.
+            for name, points in self._last.items():
+                for step, when, value, is_sent in points:
+                    if not is_sent:
+                        self._note({name: value}, step, when)
+        self._last = {}
         # MLflow overwrites the status of a parent under `mlflow run`.
         because = {"nnt.reason": reason[:MAX_VALUE]} if reason else {}
         again = {"nnt.resumable": "true"} if resumable else {}

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import socket
 from collections.abc import Mapping
 from pathlib import Path
 from threading import Event
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from nnt.errors import TrackingError, shorten
+from nnt.tracking.already_logged import AlreadyLogged, logged_by
 from nnt.tracking.delivery import Delivery
-from nnt.tracking.held import Held, held_by
+from nnt.tracking.environment import base_directory, default_uri, variable
+from nnt.tracking.experiments import find_experiment
 from nnt.tracking.journal import Journal
 from nnt.tracking.mlflow_run import NOTHING, MlflowRun
 from nnt.tracking.process import is_dead, lock_run, process_tags, run_tags
 from nnt.tracking.protocol import Run
-from nnt.tracking.references import StoredRun, running_on
 from nnt.tracking.sender import Sender
 from nnt.tracking.spool import deliver_left, runs_directory, spool_of, tell_left
-from nnt.tracking.store import base_directory, connect, default_uri, experiment_id
+from nnt.tracking.store import connect, reason_of
+from nnt.tracking.store_uri import hide_passwords
+from nnt.tracking.stored_run import StoredRun, running_on
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run as MlflowEntity
 
 __all__ = ["MlflowTracker"]
+
+log = logging.getLogger(__name__)
 
 ENDING_TAGS = ("nnt.outcome", "nnt.reason", "nnt.resumable")
 SAFE_ID = re.compile(r"[\w-]{1,64}")
@@ -48,7 +57,7 @@ class MlflowTracker:
         self._debug = debug
         self.base = base_directory(debug=debug)
         self.uri = uri or default_uri(debug=debug)
-        self._client = connect(self.uri, self.base)
+        self._client = connect(self.uri)
         self._runs = runs_directory(self.base)
         self._journal = Journal()
         self._delivery = Delivery(
@@ -56,34 +65,68 @@ class MlflowTracker:
         )
         self._locks: list[IO[str]] = []
 
-    def start_run(self, name: str, *, description: str, tags: Mapping[str, str]) -> Run:
-        """Open a parent run, or take over the one that `mlflow run` has made."""
-        given = os.environ.pop("MLFLOW_RUN_ID", None)
-        # The variables speak of the store of MLflow, never of one for debugging.
-        if given is not None and not self._debug:
-            return self._adopt(given, name, description, tags)
-        experiment = None if self._debug else os.environ.get("MLFLOW_EXPERIMENT_ID")
-        if experiment is None:
-            experiment = experiment_id(self._client, self.uri, self.base)
-        own = run_tags(description, {**tags, **self._own_tags()})
-        return self._begin(self._create(experiment, name, own, 0))
+    @property
+    def shown_uri(self) -> str:
+        """Address of the store, without the password that it may hold."""
+        return hide_passwords(self.uri)
 
-    def _adopt(
-        self, run_id: str, name: str, description: str, tags: Mapping[str, str]
+    def start_run(
+        self,
+        name: str,
+        *,
+        description: str,
+        tags: Mapping[str, str],
+        expected_points: int = 0,
     ) -> Run:
-        from mlflow.exceptions import MlflowException
+        """Open a parent run, or take over the one that `mlflow run` has made."""
+        tags = {**tags, **self._own_tags()}
+        given = self._take_given_run()
+        if given is not None:
+            adopted = self._run(
+                given.info.run_id, given.info.experiment_id, expected_points
+            )
+            adopted.set_tags({"mlflow.note.content": description, **tags})
+            self._client.update_run(adopted.run_id, name=name)
+            return self._begin(adopted)
+        own = run_tags(description, tags)
+        experiment = self._experiment()
+        return self._begin(self._create(experiment, name, own, expected_points))
 
+    def _experiment(self) -> str:
+        return find_experiment(self._client, self.uri, self.base, debug=self._debug)
+
+    def _take_given_run(self) -> MlflowEntity | None:
+        """Take the run of ``MLFLOW_RUN_ID``, which `mlflow run` has made, if it is new.
+
+        Every process that its command starts inherits the variable. The first one
+        takes the run, the others open runs of their own.
+        """
+        run_id = variable("MLFLOW_RUN_ID")
+        # The variables speak of the store of MLflow, never of one for debugging.
+        if run_id is None or self._debug:
+            return None
+        del os.environ["MLFLOW_RUN_ID"]
         try:
             found = self._client.get_run(run_id)
-            self._client.update_run(run_id, name=name)
-        except MlflowException as err:
+        except Exception as err:
             raise TrackingError(
-                f"the run {run_id} of MLFLOW_RUN_ID is not in {self.uri}; unset the "
-                "variable, or set MLFLOW_TRACKING_URI to the store of that run"
+                f"the run {shorten(run_id)[1:-1]} of MLFLOW_RUN_ID is not in "
+                f"{self.shown_uri}; unset the variable, or set MLFLOW_TRACKING_URI to "
+                f"the store of that run ({reason_of(err)})"
             ) from err
-        run = self._run(run_id, str(found.info.experiment_id), 0)
-        run.set_tags({"mlflow.note.content": description, **tags, **self._own_tags()})
-        return self._begin(run)
+        is_new = found.info.status in ("RUNNING", "SCHEDULED") and not any(
+            tag.startswith("nnt.") for tag in found.data.tags
+        )
+        if not is_new or found.info.lifecycle_stage != "active":
+            log.warning(
+                "tracking: the run %s of MLFLOW_RUN_ID is in use already or has "
+                "ended; this command opens a run of its own",
+                run_id,
+            )
+            return None
+        # At once: the next process may look at it before anything else is delivered.
+        self._client.set_tag(run_id, "nnt.pid", str(os.getpid()))
+        return found
 
     def _own_tags(self) -> dict[str, str]:
         return {**process_tags(), "nnt.directory": str(self._runs)}
@@ -92,7 +135,7 @@ class MlflowTracker:
         """Take a parent run for this process, and keep a journal beside it."""
         self._locks.append(lock_run(run.directory, run.run_id))
         if self._journal.place is None:
-            header = {"uri": self.uri, "run": run.run_id}
+            header = {"uri": self.shown_uri, "run": run.run_id}
             self._journal.keep_in(spool_of(run.directory), header)
         return run
 
@@ -131,7 +174,7 @@ class MlflowTracker:
                 str(found.info.experiment_id),
                 expected_points,
                 directory=directory,
-                held=held_by(self._client, found),
+                logged=logged_by(self._client, found),
             )
             if "mlflow.parentRunId" not in tags:
                 self._begin(run)
@@ -141,7 +184,9 @@ class MlflowTracker:
                 if name in tags:
                     self._client.delete_tag(run_id, name)
         except MlflowException as err:
-            raise TrackingError(f"run {run_id} in {self.uri}: {err}") from err
+            raise TrackingError(
+                f"run {run_id} in {self.shown_uri}: {reason_of(err)}"
+            ) from err
         if "mlflow.parentRunId" not in tags:
             run.set_tags(process_tags())
         return run
@@ -156,11 +201,12 @@ class MlflowTracker:
 
     def _leave_given_run(self, run_id: str) -> None:
         """Let the run that `mlflow run` has made point to the one that goes on."""
-        given = os.environ.pop("MLFLOW_RUN_ID", None)
-        if given is None or self._debug or given == run_id:
-            return
-        self._client.update_run(given, name=f"resumes {run_id[:8]}")
-        self._client.set_tag(given, "nnt.resumes", run_id)
+        if variable("MLFLOW_RUN_ID") == run_id:
+            os.environ.pop("MLFLOW_RUN_ID", None)
+        given = self._take_given_run()
+        if given is not None:
+            self._client.update_run(given.info.run_id, name=f"resumes {run_id[:8]}")
+            self._client.set_tag(given.info.run_id, "nnt.resumes", run_id)
 
     def start_child(
         self, parent: Run, name: str, tags: Mapping[str, str], expected_points: int = 0
@@ -188,7 +234,7 @@ class MlflowTracker:
             created = self._client.create_run(experiment, tags=tags, run_name=name)
         except MlflowException as err:
             raise TrackingError(
-                f"{self.uri} refuses a new run: {str(err).splitlines()[0]}"
+                f"{self.shown_uri} refuses a new run: {reason_of(err)}"
             ) from err
         return self._run(str(created.info.run_id), experiment, expected_points)
 
@@ -198,26 +244,26 @@ class MlflowTracker:
         experiment: str,
         expected_points: int,
         directory: Path | None = None,
-        held: Held = NOTHING,
+        logged: AlreadyLogged = NOTHING,
     ) -> MlflowRun:
         if not SAFE_ID.fullmatch(run_id):
-            raise TrackingError(f"{self.uri} has given a run the ID {shorten(run_id)}")
+            raise TrackingError(
+                f"{self.shown_uri} has given a run the ID {shorten(run_id)}"
+            )
         return MlflowRun(
             self._journal,
             run_id,
             experiment,
             directory or self._runs / run_id,
             expected_points,
-            held,
+            logged,
         )
 
     def interrupted(self) -> list[StoredRun]:
         """Trainings in the experiment whose process on this host has died."""
+        experiment = self._experiment()
         if self._debug:
             return []
-        experiment = os.environ.get("MLFLOW_EXPERIMENT_ID") or experiment_id(
-            self._client, self.uri, self.base
-        )
         running = running_on(socket.gethostname(), self.uri, self._client, experiment)
         return [run for run in running if is_dead(run.tags)]
 

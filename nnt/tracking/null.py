@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from nnt.errors import TrackingError
 from nnt.tracking.protocol import Outcome, Run
-from nnt.tracking.references import StoredRun
+from nnt.tracking.stored_run import StoredRun
 from nnt.tracks import Tracks
 
 __all__ = ["NullRun", "NullTracker"]
@@ -81,7 +81,14 @@ class NullTracker:
         self._directory = Path(directory)
         self.uri = str(self._directory)
 
-    def start_run(self, name: str, *, description: str, tags: Mapping[str, str]) -> Run:
+    def start_run(
+        self,
+        name: str,
+        *,
+        description: str,
+        tags: Mapping[str, str],
+        expected_points: int = 0,
+    ) -> Run:
         """Open a parent run."""
         return NullRun(self._directory)
 

@@ -12,13 +12,15 @@ from threading import Event
 from typing import IO
 
 from nnt.errors import TrackingError
+from nnt.tracking.environment import base_directory, default_uri, settle_mlflow
+from nnt.tracking.experiments import experiment_name
 from nnt.tracking.journal import Journal
 from nnt.tracking.mlflow_run import MlflowRun
 from nnt.tracking.process import lock_run, process_tags, run_tags
 from nnt.tracking.protocol import Run
-from nnt.tracking.references import StoredRun
-from nnt.tracking.spool import runs_directory, spool_of
-from nnt.tracking.store import base_directory, default_uri, experiment_name, tame_mlflow
+from nnt.tracking.spool import BY_DEFAULT, runs_directory, spool_of
+from nnt.tracking.store_uri import hide_passwords
+from nnt.tracking.stored_run import StoredRun
 
 __all__ = ["OfflineTracker"]
 
@@ -37,22 +39,29 @@ class OfflineTracker:
     """
 
     def __init__(self, uri: str | None = None) -> None:
-        tame_mlflow()
+        settle_mlflow()
         self.uri = uri or default_uri()
         self._runs = runs_directory(base_directory())
         self._journal = Journal()
         self._locks: list[IO[str]] = []
 
-    def start_run(self, name: str, *, description: str, tags: Mapping[str, str]) -> Run:
+    def start_run(
+        self,
+        name: str,
+        *,
+        description: str,
+        tags: Mapping[str, str],
+        expected_points: int = 0,
+    ) -> Run:
         """Begin a parent run."""
         os.environ.pop("MLFLOW_RUN_ID", None)
         own = {**tags, **process_tags(), "nnt.directory": str(self._runs)}
-        run = self._create(name, run_tags(description, own), "", 0)
+        run = self._create(name, run_tags(description, own), "", expected_points)
         self._locks.append(lock_run(run.directory, run.run_id))
         header = {
-            "uri": self.uri,
+            "uri": hide_passwords(self.uri),
             "run": run.run_id,
-            "experiment": experiment_name(),
+            "experiment": experiment_name() or BY_DEFAULT,
         }
         self._journal.keep_in(spool_of(run.directory), header)
         return run

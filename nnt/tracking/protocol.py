@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from nnt.tracking.references import StoredRun
+from nnt.tracking.stored_run import StoredRun
 from nnt.tracks import Tracks
 
 __all__ = ["Outcome", "Run", "Tracker"]
@@ -68,8 +68,15 @@ class Tracker(Protocol):
 
     uri: str
 
-    def start_run(self, name: str, *, description: str, tags: Mapping[str, str]) -> Run:
-        """Open a parent run."""
+    def start_run(
+        self,
+        name: str,
+        *,
+        description: str,
+        tags: Mapping[str, str],
+        expected_points: int = 0,
+    ) -> Run:
+        """Open a parent run; curves are thinned as those of a child."""
         ...
 
     def start_child(

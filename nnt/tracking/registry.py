@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 
 from nnt.errors import TrackingError, shorten
-from nnt.tracking.references import StoredRun, open_run
-from nnt.tracking.store import base_directory, connect
+from nnt.tracking.store import connect, reason_of
+from nnt.tracking.stored_run import StoredRun, open_run
 
 __all__ = ["Registered", "register"]
 
@@ -70,14 +70,15 @@ def _register(run: StoredRun, name: str, alias: str | None) -> Registered:
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    client = connect(run.uri, base_directory())
+    client = connect(run.uri)
     try:
         made = mlflow.register_model(f"runs:/{run.run_id}/model", name)
         version = str(made.version)
         if alias is not None:
             client.set_registered_model_alias(name, alias, version)
     except MlflowException as err:
-        reason = str(err).splitlines()[0]
-        raise TrackingError(f"{run.uri} refuses to register {name}: {reason}") from err
+        raise TrackingError(
+            f"{run.shown_uri} refuses to register {name}: {reason_of(err)}"
+        ) from err
     uri = f"models:/{name}@{alias}" if alias else f"models:/{name}/{version}"
     return Registered(name, int(version), run.run_id, alias, uri)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nnt.files import expand_path
 from nnt.networks import ExpertWeights, read_weights
-from nnt.tracking.references import StoredRun, open_run
+from nnt.tracking.stored_run import StoredRun, open_run
 
 __all__ = ["WEIGHTS_FILE", "load_weights", "read_run_weights", "untrained_experts"]
 

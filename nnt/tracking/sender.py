@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nnt.errors import TrackingError, shorten
 from nnt.tracking.bulk import BulkWriter
 from nnt.tracking.journal import MAX_POINTS, Points, Record
+from nnt.tracking.places import artifacts_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -96,6 +97,7 @@ class Sender:
         self._make = create
         self._bulk = BulkWriter(client)
         self.ids = dict(ids or {})
+        self._repositories: dict[str, Any] = {}
         self._held: dict[tuple[str, str], set[tuple[int, int]]] = {}
 
     @property
@@ -172,7 +174,10 @@ class Sender:
             for name, value in values.items()
         ]
         for start in range(0, len(entities), MAX_POINTS):
-            self._client.log_batch(run_id, entities[start : start + MAX_POINTS])
+            # Else MLFLOW_ENABLE_ASYNC_LOGGING lets it return before it is done.
+            self._client.log_batch(
+                run_id, entities[start : start + MAX_POINTS], synchronous=True
+            )
 
     def _missing(self, run_id: str, points: Iterable[Points]) -> Iterator[Points]:
         """Ask the store for points: not every one drops what it has already."""
@@ -204,7 +209,7 @@ class Sender:
         from mlflow.entities import Param
 
         params = [Param(k, v) for k, v in record.values["values"].items()]
-        self._client.log_batch(run_id, params=params)
+        self._client.log_batch(run_id, params=params, synchronous=True)
 
     def _tags(self, run_id: str, record: Record) -> None:
         from mlflow.entities import RunTag
@@ -215,7 +220,7 @@ class Sender:
             for local_id, made in self.ids.items():
                 values[NOTE] = values[NOTE].replace(local_id, made)
         tags = [RunTag(k, v) for k, v in values.items()]
-        self._client.log_batch(run_id, tags=tags)
+        self._client.log_batch(run_id, tags=tags, synchronous=True)
 
     def _dataset(self, run_id: str, record: Record) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -239,15 +244,25 @@ class Sender:
         is_spooled = values.get("is_spooled") is True
         if is_spooled and record.is_doubtful and not place.exists():
             return  # it was delivered, then removed
-        self._client.log_artifact(
-            run_id, str(_present(place)), values["folder"] or None
+        self._artifacts(run_id).log_artifact(
+            str(_present(place)), values["folder"] or None
         )
         if is_spooled:
             place.unlink(missing_ok=True)
 
     def _folder(self, run_id: str, record: Record) -> None:
         place = _present(self._local(record.values["path"]))
-        self._client.log_artifacts(run_id, str(place), record.values["folder"])
+        self._artifacts(run_id).log_artifacts(str(place), record.values["folder"])
+
+    def _artifacts(self, run_id: str) -> Any:
+        if run_id not in self._repositories:
+            run = self._client.get_run(run_id)
+            try:
+                found = artifacts_of(run, self._client.tracking_uri)
+            except TrackingError as err:
+                raise OSError(str(err)) from err  # it may come back
+            self._repositories[run_id] = found
+        return self._repositories[run_id]
 
     def _local(self, path: str) -> Path:
         pure = PurePosixPath(path)

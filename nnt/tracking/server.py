@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -11,23 +12,25 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from nnt.errors import TrackingError, shorten
-from nnt.tracking.elsewhere import shown_store
-from nnt.tracking.store import (
-    SETTINGS,
-    base_directory,
-    connect,
-    experiment_id,
-    newest_experiment,
+from nnt.tracking.environment import SETTINGS, base_directory
+from nnt.tracking.experiments import newest_experiment
+from nnt.tracking.store import connect, connect_to_read, reason_of
+from nnt.tracking.store_uri import (
+    DATABASE,
+    hide_passwords,
+    sqlite_path,
+    sqlite_uri,
 )
 from nnt.tracking.views import add_views, page_of_runs
 
-__all__ = ["is_server", "serve_ui"]
+__all__ = ["serve_ui"]
 
-SERVERS = ("http://", "https://")
+log = logging.getLogger(__name__)
+
 START_S = 120.0
 STOP_S = 10.0
 CHECK_EVERY_S = 0.2
@@ -36,11 +39,6 @@ SAVING = {
     # Without it, a dozen processes wait for jobs that nobody gives.
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
 }
-
-
-def is_server(uri: str) -> bool:
-    """Tell whether a store is a server, which has a UI of its own."""
-    return uri.startswith(SERVERS)
 
 
 def serve_ui(
@@ -53,6 +51,8 @@ def serve_ui(
 ) -> None:
     """Run the MLflow UI on a database until the server ends or a signal comes.
 
+    Where there is no database yet, the page is empty, and none is made.
+
     Parameters
     ----------
     uri : str
@@ -64,7 +64,7 @@ def serve_ui(
     debug : bool
         Whether it is the store of trainings for debugging.
     on_start : callable
-        Told the address of the page once it answers.
+        Called with the address of the page once it answers.
 
     Raises
     ------
@@ -75,48 +75,76 @@ def serve_ui(
         Ctrl-C; the server has ended by then.
     """
     _check_address(host, port)
-    base = base_directory(debug=debug)
-    client = connect(uri, base)
-    # Made here, the experiment keeps its artifacts where trainings expect them.
-    experiment = newest_experiment(client) or experiment_id(client, uri, base)
-    add_views(client, experiment)
-    with tempfile.TemporaryFile() as said:
+    with _there(uri) as uri, tempfile.TemporaryFile() as said:
+        page = _page(uri)
         server = subprocess.Popen(
-            _command(uri, host, port, base),
-            env={**SETTINGS, **SAVING, **os.environ},
+            _command(host, port, base_directory(debug=debug)),
+            # Other users see the arguments of a process, but not its environment.
+            env={**SETTINGS, **SAVING, **os.environ, "MLFLOW_BACKEND_STORE_URI": uri},
             stdout=said,
             stderr=subprocess.STDOUT,
             # Ctrl-C comes to us alone, who end it in order.
             start_new_session=True,
         )
         try:
-            page = f"http://{_shown_host(host)}:{port}"
-            if _comes_up(server, page):
-                on_start(f"{page}/{page_of_runs(experiment)}")
+            address = f"http://{_shown_host(host)}:{port}"
+            if _comes_up(server, address):
+                on_start(f"{address}/{page}")
             server.wait()
         finally:
             _end(server)
         said.seek(0)
         last = said.read().decode(errors="replace").strip().splitlines()[-1:]
+        reason = hide_passwords(shorten(last[0], 300)) if last else "no message"
         raise TrackingError(
-            f"the MLflow UI on {shown_store(uri)} has ended with status "
-            f"{server.returncode}: {shorten(last[0], 300) if last else 'no message'}"
+            f"the MLflow UI on {hide_passwords(uri)} has ended with status "
+            f"{server.returncode}: {reason}"
         )
 
 
-def _command(uri: str, host: str, port: int, base: Path) -> list[str]:
+@contextlib.contextmanager
+def _there(uri: str) -> Iterator[str]:
+    """Give a store that is there: this one, or an empty one for as long as it runs."""
+    path = sqlite_path(uri)
+    if path is None or path.exists():
+        yield uri
+        return
+    log.warning(
+        "there are no trainings at %s yet; after the first one, start nnt ui again",
+        path.absolute(),
+    )
+    with tempfile.TemporaryDirectory(prefix="nnt-ui-") as empty:
+        uri = sqlite_uri(Path(empty) / DATABASE)
+        connect(uri, choose=False)
+        yield uri
+
+
+def _page(uri: str) -> str:
+    """Find the list of runs to be shown first."""
+    client = connect_to_read(uri)
+    experiment = newest_experiment(client)
+    if experiment is None:
+        return ""
+    try:
+        add_views(client, experiment)
+    except Exception as err:  # noqa: BLE001 (every database driver raises its own)
+        log.info("no lists are added to the page: %s", reason_of(err))
+    return page_of_runs(experiment)
+
+
+def _command(host: str, port: int, base: Path) -> list[str]:
     words = [
-        sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri,
+        sys.executable, "-m", "mlflow", "server",
         "--default-artifact-root", str(base / "mlruns"), "--host", host,
         "--port", str(port), "--workers", "1", "--uvicorn-opts", "--log-level warning",
     ]  # fmt: skip
     if host in EVERYWHERE:
-        # MLflow answers no host name but localhost, unless it is told the names.
+        # MLflow answers no host name but localhost, unless it is given the names.
         names = {socket.gethostname(), socket.getfqdn()}
         private = ["localhost", "127.0.0.1", "10.*", "192.168.*"]
         private += [f"172.{i}.*" for i in range(16, 32)]
-        told = [*private, *sorted(names)]
-        words += ["--allowed-hosts", ",".join(f"{n},{n}:{port}" for n in told)]
+        allowed = [*private, *sorted(names)]
+        words += ["--allowed-hosts", ",".join(f"{n},{n}:{port}" for n in allowed)]
     return words
 
 
@@ -136,17 +164,18 @@ def _check_address(host: str, port: int) -> None:
             probe.bind(address)
     except OSError as err:
         raise TrackingError(
-            f"{host}:{port} cannot be listened on ({err.strerror or err}); another "
-            "program may use it: choose another with --port, or another --host"
+            f"{host}:{port}: port already in use, or not an address of this machine "
+            f"({err.strerror or err}); choose another one with --port or --host"
         ) from err
 
 
-def _comes_up(server: subprocess.Popen[bytes], page: str) -> bool:
+def _comes_up(server: subprocess.Popen[bytes], address: str) -> bool:
+    # It is this machine, which no proxy can reach for us.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     deadline = time.monotonic() + START_S
     while server.poll() is None and time.monotonic() < deadline:
         with contextlib.suppress(OSError):
-            # It is always our own address, over HTTP.
-            urllib.request.urlopen(f"{page}/health", timeout=5).close()  # noqa: S310
+            opener.open(f"{address}/health", timeout=5).close()
             return True
         time.sleep(CHECK_EVERY_S)
     if server.poll() is None:

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING
 from nnt.errors import TrackingError
 from nnt.files import write_atomically
 from nnt.tracking.delivery import Courier
-from nnt.tracking.elsewhere import shown_store
+from nnt.tracking.environment import base_directory, default_uri
+from nnt.tracking.experiments import find_experiment
 from nnt.tracking.journal import JOURNAL, Journal, Record, read_header
 from nnt.tracking.process import lock_run
 from nnt.tracking.sender import Sender
-from nnt.tracking.store import connect, experiment_id
+from nnt.tracking.store import connect
+from nnt.tracking.store_uri import hide_passwords
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -42,6 +44,8 @@ log = logging.getLogger(__name__)
 
 IDS = "synced.json"
 """In the directory of an offline run: its IDs in the store."""
+BY_DEFAULT = "*"
+"""The experiment that is the default when the runs are made."""
 LOCAL_ID = "nnt.offline_id"
 SAFE_ID = re.compile(r"[\w-]{1,64}")
 ATTEMPTS = 3
@@ -148,10 +152,29 @@ def sync(spool: Spool, uri: str | None = None) -> Delivered:
     TrackingError
         The store does not answer, or a process works on the run.
     """
-    uri = uri or spool.uri
-    base = spool.directory.resolve().parents[2]
+    uri = uri or _whole_uri(spool.uri)
     with lock_run(spool.directory, spool.run_id):
-        return _deliver(spool, connect(uri, base), uri)
+        return _deliver(spool, connect(uri), uri)
+
+
+def _whole_uri(noted: str) -> str:
+    """Find the password that the address of a store has lost on the disk."""
+    known = default_uri()
+    if noted == hide_passwords(known):
+        return known
+    if hide_passwords(noted) != noted or "***" in noted:
+        raise TrackingError(
+            f"the address of the store is kept without its password, as {noted}; set "
+            "MLFLOW_TRACKING_URI to the whole address, or name it with --to"
+        )
+    return noted
+
+
+def _base_of(run_directory: Path) -> Path:
+    """Directory of the project; a run may have been copied out of it."""
+    runs = run_directory.resolve().parent
+    is_in_project = runs == runs_directory(runs.parent.parent)
+    return runs.parent.parent if is_in_project else base_directory()
 
 
 def deliver_left(run_directory: Path, client: MlflowClient, uri: str) -> bool:
@@ -170,7 +193,7 @@ def deliver_left(run_directory: Path, client: MlflowClient, uri: str) -> bool:
         done = _deliver(spool, client, uri)
     if done.n_left:
         raise TrackingError(
-            f"{shown_store(uri)} does not take {done.n_left} operations of run "
+            f"{hide_passwords(uri)} does not take {done.n_left} operations of run "
             f"{spool.run_id}, which are kept in {place}; try again when it does"
         )
     return True
@@ -219,9 +242,10 @@ class RunMaker:
 
     def make(self, record: Record) -> str:
         """Make a run, unless the store has it; return its ID there."""
-        base = self._spool.directory.resolve().parents[2]
-        name = self._spool.experiment or None
-        experiment = experiment_id(self._client, self._uri, base, name)
+        base = _base_of(self._spool.directory)
+        named = self._spool.experiment
+        name = None if named in ("", BY_DEFAULT) else named
+        experiment = find_experiment(self._client, self._uri, base, name)
         run_id = self._find(experiment, record.run_id) or self._create(
             experiment, record
         )
@@ -231,7 +255,9 @@ class RunMaker:
 
     def _note(self, local_id: str, run_id: str) -> None:
         """Let the files of the run be found under either ID."""
-        told = json.dumps({"uri": self._uri, "runs": self.ids}, indent=2).encode()
+        told = json.dumps(
+            {"uri": hide_passwords(self._uri), "runs": self.ids}, indent=2
+        ).encode()
         runs = self._spool.directory.parent
         for directory in {self._spool.directory, runs / local_id}:
             if directory.is_dir():
@@ -272,12 +298,12 @@ def tell_left(n_left: int, place: Path | None, uri: str) -> None:
     """Say what has not been delivered, where it is and how it gets to the store."""
     if place is None or not (place / JOURNAL).is_file():
         log.warning("tracking: %d operations are lost: %s did not take them, and the "
-                    "disk had no room", n_left, shown_store(uri))  # fmt: skip
+                    "disk had no room", n_left, hide_passwords(uri))  # fmt: skip
         return
     log.warning(
         "tracking: %s has not taken %d operations; they are kept in %s. Once it "
         "answers, deliver them by: nnt sync %s",
-        shown_store(uri),
+        hide_passwords(uri),
         n_left,
         place,
         shlex.quote(str(place.parent)),

@@ -1,81 +1,52 @@
-"""Where runs are kept, and how MLflow is told to behave."""
+"""Connections to tracking stores, for writing and for reading alone."""
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
-import logging
+import hashlib
 import os
+import re
+import sqlite3
 import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from nnt.errors import TrackingError
-from nnt.tracking.elsewhere import shown_store
-from nnt.tracking.views import experiment_tags
+from nnt.tracking.environment import settle_mlflow, variable
+from nnt.tracking.store_uri import (
+    DATABASE,
+    hide_passwords,
+    is_server,
+    sqlite_path,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-__all__ = [
-    "base_directory",
-    "connect",
-    "default_uri",
-    "experiment_id",
-    "experiment_name",
-    "newest_experiment",
-    "reason_of",
-    "tame_mlflow",
-]
+__all__ = ["connect", "connect_to_read", "reason_of"]
 
-EXPERIMENT = "nnt"
-SQLITE = "sqlite:///"
 LOCK = ".nnt.lock"
-
-SETTINGS = {
-    # The defaults retry for minutes without a word.
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    # Standard output is for results.
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-}
-
-
 CONNECT_S = 25.0
 """How long a store may take to answer at the start."""
 MAKE_S = 240.0
 """How long the tables of a new database may take, seconds on an idle machine."""
 MAX_REASON = 300
+AUTOFLUSH = "(raised as a result of Query-invoked autoflush"
+DRIVER_ERROR = re.compile(r"^\([\w.]+\) (?P<reason>.+)")
+"""How SQLAlchemy repeats what a database has said."""
+FULL = "database or disk is full"
 
 
-def base_directory(*, debug: bool = False) -> Path:
-    """Directory of the default store and of the local files of runs."""
-    if debug:
-        return Path(tempfile.gettempdir()) / f"nnt-debug-{os.getuid()}"
-    return Path.cwd()
-
-
-def default_uri(*, debug: bool = False) -> str:
-    """URI of the tracking store: ``MLFLOW_TRACKING_URI``, else a local database."""
-    given = os.environ.get("MLFLOW_TRACKING_URI")
-    if given and not debug:
-        return given
-    return f"sqlite:///{base_directory(debug=debug) / 'mlflow.db'}"
-
-
-def connect(uri: str, base: Path, *, choose: bool = True) -> MlflowClient:
+def connect(uri: str, *, choose: bool = True) -> MlflowClient:
     """Connect to a store; a local database is made first if it is not there.
 
     Parameters
     ----------
     uri : str
         Of the store.
-    base : Path
-        Directory of the lock that keeps processes from making it at the same time;
-        that of a local database is beside it.
     choose : bool
         Make it the store of MLflow itself, too.
 
@@ -84,27 +55,66 @@ def connect(uri: str, base: Path, *, choose: bool = True) -> MlflowClient:
     TrackingError
         It does not answer.
     """
-    tame_mlflow()
-    try:
-        return _Asking(uri, base, choose=choose).answer()
-    except Exception as err:
+    return _connect(_Connecting(uri, is_reading=False, choose=choose))
+
+
+def connect_to_read(uri: str, *, choose: bool = False) -> MlflowClient:
+    """Connect to a store that is there already; nothing is made, nothing locked.
+
+    Raises
+    ------
+    TrackingError
+        It does not answer, or there is no such database.
+    """
+    path = sqlite_path(uri)
+    if path is not None and not _holds_something(path):
         raise TrackingError(
-            f"the tracking store {shown_store(uri)} does not answer: "
-            f"{reason_of(err)}; check MLFLOW_TRACKING_URI and that the server runs"
+            f"there is no tracking store at {path.absolute()}; change to the directory "
+            f"of the trainings, which holds {DATABASE}, set MLFLOW_TRACKING_URI to "
+            "their store, or write STORE#RUN"
+        )
+    return _connect(_Connecting(uri, is_reading=True, choose=choose))
+
+
+def _holds_something(path: Path) -> bool:
+    try:
+        return path.stat().st_size > 0
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError):
+        return True  # opening it tells why not
+
+
+def _connect(connecting: _Connecting) -> MlflowClient:
+    settle_mlflow()
+    uri = connecting.uri
+    try:
+        return connecting.answer()
+    except Exception as err:
+        if is_server(uri):
+            remedy = "check MLFLOW_TRACKING_URI and that the server runs"
+        else:
+            remedy = "check MLFLOW_TRACKING_URI and that it may be used"
+        verb = "does not answer" if sqlite_path(uri) is None else "cannot be used"
+        if isinstance(err, TimeoutError):
+            verb = "does not answer"
+        raise TrackingError(
+            f"the tracking store {hide_passwords(uri)} {verb}: {reason_of(err)}; "
+            f"{remedy}"
         ) from err
 
 
-class _Asking(threading.Thread):
+class _Connecting(threading.Thread):
     """Asks a store, for as long as somebody would wait.
 
     Neither a server that never answers nor a locked database shall keep us waiting;
     the tables of a new database are worth it, also while another process makes them.
     """
 
-    def __init__(self, uri: str, base: Path, *, choose: bool) -> None:
+    def __init__(self, uri: str, *, is_reading: bool, choose: bool) -> None:
         super().__init__(name="connect", daemon=True)
-        self._uri = uri
-        self._base = base
+        self.uri = uri
+        self._is_reading = is_reading
         self._choose = choose
         self._has_turn = threading.Event()
         self._limit_s = CONNECT_S
@@ -133,95 +143,85 @@ class _Asking(threading.Thread):
     def _ask(self) -> MlflowClient:
         from mlflow import MlflowClient
 
-        self._base.mkdir(parents=True, exist_ok=True)
-        # Two processes that make the tables at the same time both fail.
-        with (_lock_directory(self._uri, self._base) / LOCK).open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            self._limit_s = MAKE_S if _is_to_be_made(self._uri) else CONNECT_S
+        path = sqlite_path(self.uri)
+        with _turn(self.uri, path, is_reading=self._is_reading):
+            if path is not None:
+                self._limit_s = CONNECT_S if _holds_something(path) else MAKE_S
+                _look_at(path, is_reading=self._is_reading)
             self._has_turn.set()
             if self._choose:
-                _choose(self._uri)
-            client = MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
+                _choose(self.uri)
+            client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
             client.search_experiments(max_results=1)
         return client
 
 
-def _is_to_be_made(uri: str) -> bool:
-    path = Path(uri.removeprefix(SQLITE))
-    return uri.startswith("sqlite:") and not (path.exists() and path.stat().st_size)
+@contextlib.contextmanager
+def _turn(uri: str, path: Path | None, *, is_reading: bool) -> Iterator[None]:
+    """Keep processes from making the tables of a database at the same time.
+
+    The lock lies beside a SQLite database, which processes may use from any
+    directory. Who only reads makes no lock, and waits where there is one.
+    """
+    place = _lock_of(uri, path)
+    lock: IO[bytes] | None = None
+    # Where nothing can be written, no tables can be made.
+    with contextlib.suppress(OSError):
+        if place is not None and is_reading:
+            lock = place.open("rb") if place.exists() else None
+        elif place is not None:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            lock = place.open("ab")
+    if lock is None:
+        yield
+        return
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_SH if is_reading else fcntl.LOCK_EX)
+        yield
 
 
-def _lock_directory(uri: str, base: Path) -> Path:
-    """Beside a database, which processes may use from any directory."""
-    directory = Path(uri.removeprefix(SQLITE)).parent
-    if uri.startswith(SQLITE) and os.access(directory, os.W_OK):
-        return directory
-    return base
+def _lock_of(uri: str, path: Path | None) -> Path | None:
+    if path is not None:
+        return path.parent / LOCK
+    if is_server(uri):
+        return None  # it makes its tables itself
+    name = hashlib.sha256(uri.encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"nnt-{os.getuid()}-{name}.lock"
+
+
+def _look_at(path: Path, *, is_reading: bool) -> None:
+    """Hear at once what is wrong with a database: MLflow tries again for minutes."""
+    if not _holds_something(path):
+        return
+    uri = f"{path.absolute().as_uri()}?mode=ro"
+    with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=CONNECT_S)) as file:
+        tables = {name for (name,) in file.execute("SELECT name FROM sqlite_master")}
+    if is_reading and "experiments" not in tables:
+        # MLflow would make its tables in it.
+        raise ValueError("it is not a database of MLflow")
 
 
 def reason_of(err: BaseException) -> str:
-    """Say in one line why a call has failed."""
+    """Say in one line why a call has failed, without passwords."""
     lines = str(err).strip().splitlines() or [type(err).__name__]
-    return lines[0] if len(lines[0]) <= MAX_REASON else lines[0][:MAX_REASON] + "..."
-
-
-def tame_mlflow() -> None:
-    """Let MLflow neither wait for minutes nor talk, unless the user has set it so."""
-    for name, value in SETTINGS.items():
-        os.environ.setdefault(name, value)
-    # An import of MLflow sets the level of its log.
-    import mlflow  # noqa: F401
-
-    for noisy in ("mlflow", "alembic", "alembic.runtime.migration"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    # It logs a traceback of what it raises, too.
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    said = [line for line in lines if not line.startswith(AUTOFLUSH)] or lines
+    found = next(filter(None, map(DRIVER_ERROR.match, lines)), None)
+    reason = found["reason"] if found else said[0]
+    if found is None and AUTOFLUSH in reason:
+        reason = reason.partition(AUTOFLUSH)[0].strip() or reason
+    if FULL in reason:
+        reason += "; make room"
+    reason = hide_passwords(reason)
+    return reason if len(reason) <= MAX_REASON else reason[:MAX_REASON] + "..."
 
 
 def _choose(uri: str) -> None:
     """Choose the store of MLflow itself, and leave the variable of the user alone."""
     import mlflow
 
-    given = os.environ.get("MLFLOW_TRACKING_URI")
+    given = variable("MLFLOW_TRACKING_URI")
     mlflow.set_tracking_uri(uri)
     if given is None:
         os.environ.pop("MLFLOW_TRACKING_URI", None)
     else:
         os.environ["MLFLOW_TRACKING_URI"] = given
-
-
-def experiment_name() -> str:
-    """Experiment that new runs go to: ``MLFLOW_EXPERIMENT_NAME``, else that of NNT."""
-    return os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
-
-
-def experiment_id(
-    client: MlflowClient, uri: str, base: Path, name: str | None = None
-) -> str:
-    """Find or make an experiment, by default that of the project."""
-    from mlflow.exceptions import MlflowException
-
-    name = name or experiment_name()
-    found = client.get_experiment_by_name(name)
-    if found is not None:
-        return str(found.experiment_id)
-    location = str(base / "mlruns") if uri.startswith("sqlite:") else None
-    try:
-        return str(
-            client.create_experiment(
-                name, artifact_location=location, tags=experiment_tags()
-            )
-        )
-    except MlflowException:
-        # Another process was faster.
-        found = client.get_experiment_by_name(name)
-        if found is None:
-            raise
-        return str(found.experiment_id)
-
-
-def newest_experiment(client: MlflowClient) -> str | None:
-    """Find the experiment of the newest run; under `mlflow run`, MLflow chooses it."""
-    ids = [own.experiment_id for own in client.search_experiments()]
-    newest = client.search_runs(ids, order_by=["start_time DESC"], max_results=1)
-    return str(newest[0].info.experiment_id) if newest else None

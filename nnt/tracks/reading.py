@@ -119,7 +119,8 @@ def _opened(path: Path) -> BufferedReader:
         return path.open("rb")
     except (OSError, ValueError) as err:
         reason = getattr(err, "strerror", None) or str(err)
-        told = f"cannot be read ({reason}); check the path"
+        place = "" if path.is_absolute() else f", looked for in {Path.cwd()}"
+        told = f"cannot be read ({reason}){place}; check the path"
         raise DataError(f"{shorten(str(path), 300)[1:-1]}: {told}") from err
 
 

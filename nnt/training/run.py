@@ -18,7 +18,7 @@ from nnt.errors import NNTError, TrainingError
 from nnt.files import is_full
 from nnt.machine import usable_cores
 from nnt.progress import show_progress
-from nnt.tracking import MlflowTracker, Outcome, Run, Tracker
+from nnt.tracking import MlflowTracker, Outcome, Run, Tracker, hide_passwords
 from nnt.training.counter import EpochCounter
 from nnt.training.data import SPLITS, expert_data, expert_mask, expert_splits
 from nnt.training.ending import JUDGED_SPLITS, Ending, StoppedError
@@ -183,13 +183,15 @@ class _Training:
         self.painter = Painter()
 
     def _open_parent(self, command: str) -> Run:
+        longest = max(self.config.for_expert(k).epochs for k in self.config.experts)
         if self.earlier is not None:
-            return self.tracker.resume_run(self.earlier.run_id)
+            return self.tracker.resume_run(self.earlier.run_id, longest)
         said = {"nnt.description": self.description, "nnt.command": command}
         return self.tracker.start_run(
             self.config.name,
             description=self.description or self.config.description,
             tags=self.prepared.tags | {k: v for k, v in said.items() if v},
+            expected_points=longest,
         )
 
     def run(self, on_start: Callable[[str], None] | None) -> TrainingResult:
@@ -380,7 +382,7 @@ class _Training:
         return TrainingResult(
             run_id=self.parent.run_id,
             experiment_id=self.parent.experiment_id,
-            tracking_uri=self.tracker.uri,
+            tracking_uri=hide_passwords(self.tracker.uri),
             outcome=outcome,
             experts=experts,
             val=figures["val"],

@@ -10,25 +10,31 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from nnt.errors import TrackingError, shorten
-from nnt.tracking.elsewhere import shown_store, split_store
+from nnt.tracking.environment import base_directory, default_uri
 from nnt.tracking.fetching import fetch
+from nnt.tracking.places import artifacts_of
 from nnt.tracking.spool import is_offline, read_ids, runs_directory
-from nnt.tracking.store import base_directory, connect, default_uri
+from nnt.tracking.store import connect_to_read, reason_of
+from nnt.tracking.store_uri import hide_passwords, split_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import FileInfo
     from mlflow.entities import Run as MlflowEntity
 
 __all__ = ["StoredRun", "open_run", "running_on"]
 
-RUN_ID = re.compile(r"[0-9a-f]{32}")
-RUN_URI = re.compile(r"runs:/(?P<id>[0-9a-f]{32})(?:/(?P<path>[\w./-]+))?")
+RUN_ID = re.compile(r"[0-9a-f]{6,32}")
+"""Whole, or its beginning."""
+FULL_ID = 32
+RUN_URI = re.compile(r"runs:/(?P<id>[0-9a-f]{6,32})(?:/(?P<path>[\w./-]+))?")
 MODEL_URI = re.compile(
     r"models:/(?P<name>[\w.-]+)(?:@(?P<alias>[\w.-]+)|/(?P<version>\d+))?"
 )
 MAX_TEXT_BYTES = 64 << 20
 MAX_FILE_BYTES = 1 << 30
 MAX_RUNNING = 20
+MAX_SHOWN = 10
 MAX_NAME = 500
 
 
@@ -62,7 +68,7 @@ class StoredRun:
         try:
             found = self._client.search_runs([self.experiment_id], nested)
         except Exception as err:  # a server that is none answers anything
-            raise TrackingError(f"{self.uri} does not list runs: {err}") from err
+            raise self._no_answer("list runs", err) from err
         stored = [_stored(run, self.uri, self._client) for run in found]
         return sorted(stored, key=lambda run: run.name)
 
@@ -77,7 +83,7 @@ class StoredRun:
         try:
             points = self._client.get_metric_history(self.run_id, name)
         except Exception as err:  # a server that is none answers anything
-            raise TrackingError(f"{self.uri} does not list {name}: {err}") from err
+            raise self._no_answer(f"list {name}", err) from err
         return sorted((p.step, p.timestamp, p.value) for p in points)
 
     def artifacts(self, folder: str, max_depth: int = 8) -> list[str]:
@@ -89,13 +95,11 @@ class StoredRun:
             The store does not answer, or its folders have no end.
         """
         if max_depth < 0:
-            raise TrackingError(f"{self.uri} lists folders in folders without an end")
-        try:
-            listed = self._client.list_artifacts(self.run_id, folder)
-        except Exception as err:  # a server that is none answers anything
-            raise TrackingError(f"{self.uri} does not list artifacts: {err}") from err
+            raise TrackingError(
+                f"{self.shown_uri} lists folders in folders without an end"
+            )
         paths = []
-        for item in listed:
+        for item in self._list(folder):
             path = str(item.path)
             paths += self.artifacts(path, max_depth - 1) if item.is_dir else [path]
         return paths
@@ -121,13 +125,31 @@ class StoredRun:
             The store does not answer.
         """
         folder = str(PurePosixPath(path).parent)
-        try:
-            listed = self._client.list_artifacts(
-                self.run_id, None if folder == "." else folder
-            )
-        except Exception as err:  # a server that is none answers anything
-            raise TrackingError(f"{self.uri} does not list artifacts: {err}") from err
+        listed = self._list(None if folder == "." else folder)
         return path in {str(item.path) for item in listed}
+
+    def _list(self, folder: str | None) -> list[FileInfo]:
+        try:
+            run = self._client.get_run(self.run_id)
+            return list(artifacts_of(run, self.uri).list_artifacts(folder))
+        except TrackingError:
+            raise
+        except Exception as err:  # a server that is none answers anything
+            raise self._no_answer("list artifacts", err) from err
+
+    def _no_answer(self, what: str, err: Exception) -> TrackingError:
+        return TrackingError(f"{self.shown_uri} does not {what}: {reason_of(err)}")
+
+    @property
+    def shown_uri(self) -> str:
+        """Address of the store, without the password that it may hold."""
+        return hide_passwords(self.uri)
+
+    @property
+    def project(self) -> Path | None:
+        """Directory in which the training ran, as far as the run says."""
+        runs = Path(self.tags.get("nnt.directory", ""))
+        return runs.parent.parent if runs.is_absolute() else None
 
     def download(self, path: str, into: Path, max_bytes: int = MAX_FILE_BYTES) -> Path:
         """Fetch an artifact into a directory, and nowhere else.
@@ -148,6 +170,7 @@ def open_run(text: str, uri: str | None = None) -> StoredRun:
     text : str
         ``ID``, ``runs:/ID[/path]`` or ``models:/name[@alias]``; of another store,
         ``STORE#`` and one of these, or the address of its page in the MLflow UI.
+        Of an ID, the first 6 or more digits are enough where they fit one run only.
     uri : str, optional
         Tracking store, where `text` names none; default as for training.
 
@@ -162,31 +185,66 @@ def open_run(text: str, uri: str | None = None) -> StoredRun:
     is_run = RUN_ID.fullmatch(name) or found or model
     if not is_run or ".." in name or len(name) > MAX_NAME:
         raise TrackingError(
-            f"{shorten(text)} is not a run: expected an ID of 32 hexadecimal digits, "
-            "runs:/ID/weights.json or models:/name@alias; STORE# before it names "
-            "another store"
+            f"{shorten(hide_passwords(text))} is not a run: expected an ID of 32 "
+            "hexadecimal digits or its first 6 or more, runs:/ID/weights.json or "
+            "models:/name@alias; STORE# before it names another store"
         )
-    run_id = "" if model else _id_in_store(found["id"] if found else name)
-    client = connect(uri, base_directory(), choose=store is None)
+    run_id = "" if model else (found["id"] if found else name)
+    if store is None and run_id:
+        run_id = _id_in_store(run_id)
+    client = connect_to_read(uri, choose=store is None)
     try:
         if model:
             run_id = _run_of_model(client, model)
+        elif len(run_id) < FULL_ID:
+            run_id = _whole_id(client, uri, run_id)
         run = client.get_run(run_id)
     except TrackingError:
         raise
     except Exception as err:  # a server that is none answers anything
         raise TrackingError(
-            f"{name}: there is no such run in {shown_store(uri)}; copy the ID from the "
-            "MLflow UI, set MLFLOW_TRACKING_URI to the store that holds it, or write "
-            "STORE#RUN"
+            f"{shorten(hide_passwords(name))[1:-1]}: there is no such run in "
+            f"{hide_passwords(uri)}; copy the ID from the MLflow UI, set "
+            "MLFLOW_TRACKING_URI to the store that holds it, or write STORE#RUN"
         ) from err
     stored = _stored(run, uri, client)
     return replace(stored, path=found["path"] or "") if found else stored
 
 
+def _whole_id(client: MlflowClient, uri: str, beginning: str) -> str:
+    """Find the one run whose ID begins like this."""
+    experiments = [own.experiment_id for own in client.search_experiments()]
+    # Not every store compares in the way of LIKE; the digits are checked again.
+    found = client.search_runs(
+        experiments, f"attributes.run_id LIKE '{beginning}%'", max_results=MAX_SHOWN
+    )
+    runs = [run for run in found if run.info.run_id.startswith(beginning)]
+    if not runs:
+        raise TrackingError(
+            f"{beginning}: no run in {hide_passwords(uri)} has an ID that begins like "
+            "this; copy the ID from the MLflow UI, or set MLFLOW_TRACKING_URI to the "
+            "store that holds the run"
+        )
+    if len(runs) > 1:
+        listed = "".join(f"\n  {r.info.run_id} ({r.info.run_name})" for r in runs)
+        raise TrackingError(
+            f"{beginning} is the beginning of the IDs of several runs; write more "
+            f"digits of the one that you mean:{listed}"
+        )
+    return str(runs[0].info.run_id)
+
+
 def _id_in_store(run_id: str) -> str:
     """Turn the ID of a training that was started offline into that of its store."""
-    directory = runs_directory(base_directory()) / run_id
+    runs = runs_directory(base_directory())
+    if len(run_id) < FULL_ID:
+        # A run in the store may begin alike, so that only offline runs are looked at.
+        local = [d for d in sorted(runs.glob(f"{run_id}*")) if not d.is_symlink()]
+        offline = [d for d in local if read_ids(d) or is_offline(d)]
+        if len(offline) != 1:
+            return run_id
+        run_id = offline[0].name
+    directory = runs / run_id
     known = read_ids(directory)
     if run_id in known:
         return known[run_id]

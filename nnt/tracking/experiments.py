@@ -1,0 +1,181 @@
+"""Which experiment new runs go to, and whether their artifacts have a place."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nnt.errors import TrackingError
+from nnt.tracking.environment import variable
+from nnt.tracking.places import MLRUNS, local_path
+from nnt.tracking.store import reason_of
+from nnt.tracking.store_uri import DATABASE, SPECIAL, hide_passwords, sqlite_path
+from nnt.tracking.views import add_views, experiment_tags
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Experiment
+
+__all__ = ["experiment_name", "find_experiment", "newest_experiment"]
+
+log = logging.getLogger(__name__)
+
+EXPERIMENT = "nnt"
+DEFAULT_ID = "0"
+"""The experiment "Default", to which `mlflow run` goes without a name."""
+
+
+def experiment_name() -> str | None:
+    """Name of the experiment that the user wants, if any."""
+    return variable("MLFLOW_EXPERIMENT_NAME")
+
+
+def find_experiment(
+    client: MlflowClient,
+    uri: str,
+    base: Path,
+    name: str | None = None,
+    *,
+    debug: bool = False,
+) -> str:
+    """Find the experiment of new runs, or make it.
+
+    It is the one of `name`, of ``MLFLOW_EXPERIMENT_ID`` or of
+    ``MLFLOW_EXPERIMENT_NAME``. Without any of them it is the one called ``nnt`` if
+    there is one, else that of `mlflow run` without a name, so that there is one list.
+
+    Parameters
+    ----------
+    client : MlflowClient
+        Of the store.
+    uri : str
+        Of the store.
+    base : Path
+        Artifacts of an experiment that is made in a SQLite store lie below it.
+    name : str, optional
+        Of the experiment.
+    debug : bool
+        Leave what the variables say to other stores.
+
+    Returns
+    -------
+    str
+        ID of the experiment.
+
+    Raises
+    ------
+    TrackingError
+        It has been deleted, there is none of this ID, or the place of its artifacts
+        has gone.
+    """
+    given = None if debug or name else variable("MLFLOW_EXPERIMENT_ID")
+    name = name or (None if debug else experiment_name())
+    try:
+        if given is not None:
+            found = _of_id(client, uri, given, name)
+        elif name is not None:
+            found = client.get_experiment_by_name(name) or _make(
+                client, uri, base, name
+            )
+        else:
+            found = _default(client, uri, base, debug=debug)
+    except TrackingError:
+        raise
+    except Exception as err:
+        raise TrackingError(
+            f"{hide_passwords(uri)} does not open an experiment: {reason_of(err)}"
+        ) from err
+    _check(found, uri, base)
+    return str(found.experiment_id)
+
+
+def _of_id(client: MlflowClient, uri: str, given: str, name: str | None) -> Experiment:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        found = client.get_experiment(given)
+    except MlflowException as err:
+        raise TrackingError(
+            f"there is no experiment {given!r} in {hide_passwords(uri)}; correct or "
+            f"unset MLFLOW_EXPERIMENT_ID ({reason_of(err)})"
+        ) from err
+    if name is not None and found.name != name:
+        raise TrackingError(
+            f"MLFLOW_EXPERIMENT_ID={given} is the experiment {found.name!r}, but "
+            f"MLFLOW_EXPERIMENT_NAME is {name!r}; unset one of them"
+        )
+    return found
+
+
+def _default(client: MlflowClient, uri: str, base: Path, *, debug: bool) -> Experiment:
+    found = client.get_experiment_by_name(EXPERIMENT)
+    if found is not None and found.lifecycle_stage == "active":
+        return found
+    # MLflow takes the characters of the directory of its default for parts of a URI.
+    is_local = sqlite_path(uri) is not None
+    if found is None and (debug or (is_local and SPECIAL.search(str(base)))):
+        return _make(client, uri, base, EXPERIMENT)
+    default = client.get_experiment(DEFAULT_ID)
+    if default.lifecycle_stage == "active":
+        add_views(client, DEFAULT_ID)
+        return default
+    return found or _make(client, uri, base, EXPERIMENT)
+
+
+def _make(client: MlflowClient, uri: str, base: Path, name: str) -> Experiment:
+    from mlflow.exceptions import MlflowException
+
+    location = None
+    if sqlite_path(uri) is not None:
+        place = base / MLRUNS
+        location = place.as_uri() if SPECIAL.search(str(place)) else str(place)
+    try:
+        made = client.create_experiment(
+            name, artifact_location=location, tags=experiment_tags()
+        )
+    except MlflowException:
+        # Another process was faster.
+        found = client.get_experiment_by_name(name)
+        if found is None:
+            raise
+        return found
+    return client.get_experiment(made)
+
+
+def _check(found: Experiment, uri: str, base: Path) -> None:
+    if found.lifecycle_stage != "active":
+        raise TrackingError(
+            f"the experiment {found.name!r} of {hide_passwords(uri)} has been deleted; "
+            "restore it by: mlflow experiments restore --experiment-id "
+            f"{found.experiment_id}, or name another one by MLFLOW_EXPERIMENT_NAME"
+        )
+    place = local_path(found.artifact_location)
+    if place is None or sqlite_path(uri) is None:
+        return
+    remedy = (
+        "move or copy it back, link its old place to the new one, or name a new "
+        "experiment by MLFLOW_EXPERIMENT_NAME"
+    )
+    project = place.parent if place.name == MLRUNS else place.parent.parent
+    if not place.exists() and not project.is_dir():
+        raise TrackingError(
+            f"the experiment {found.name!r} keeps its artifacts in {place}, which is "
+            f"not there; if this project has been moved, {remedy}"
+        )
+    is_default = sqlite_path(uri) == base / DATABASE
+    if is_default and MLRUNS in place.parts and not place.is_relative_to(base):
+        log.warning(
+            "artifacts of the experiment %r go to %s, outside of this directory; if "
+            "this project has been copied, name a new experiment by "
+            "MLFLOW_EXPERIMENT_NAME",
+            found.name,
+            place,
+        )
+
+
+def newest_experiment(client: MlflowClient) -> str | None:
+    """Find the experiment of the newest run; under `mlflow run`, MLflow chooses it."""
+    ids = [own.experiment_id for own in client.search_experiments()]
+    newest = client.search_runs(ids, order_by=["start_time DESC"], max_results=1)
+    return str(newest[0].info.experiment_id) if newest else None

@@ -1,0 +1,163 @@
+"""Addresses of tracking stores, and runs of other stores: ``STORE#RUN``."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
+
+from nnt.errors import TrackingError, shorten
+from nnt.files import expand_path
+
+__all__ = [
+    "DATABASE",
+    "hide_passwords",
+    "is_server",
+    "shown_store",
+    "split_store",
+    "sqlite_path",
+    "sqlite_uri",
+]
+
+DATABASE = "mlflow.db"
+SQLITE = "sqlite:///"
+SPECIAL = re.compile(r"[%?#]")
+"""Characters of a path that mean something else in a URI."""
+SQLITE_OF_ANY_PATH = "sqlite+pysqlite:///"
+"""MLflow takes the path of `SQLITE` as it stands, and makes its directory."""
+SQLITE_SCHEMES = (SQLITE, SQLITE_OF_ANY_PATH)
+SERVERS = ("http://", "https://")
+SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://")
+PAGE_OF_RUN = re.compile(r"/experiments/\d+/runs/(?P<id>[0-9a-f]{32})(?:[/?].*)?")
+"""What follows the # in the address of a run's page in the MLflow UI."""
+USER = re.compile(r"(?<=://)[^\s/'\"]*@")
+PASSWORD = re.compile(r"(?i)([?&](?:password|passwd|pwd|token|secret)=)[^&\s'\"#]*")
+
+
+def sqlite_uri(path: Path) -> str:
+    """Address of a database file, whatever its name.
+
+    Examples
+    --------
+    >>> sqlite_uri(Path("/data/mlflow.db"))
+    'sqlite:////data/mlflow.db'
+    """
+    if not SPECIAL.search(str(path)):
+        return f"{SQLITE}{path}"
+    from sqlalchemy.engine import make_url
+
+    uri = f"{SQLITE_OF_ANY_PATH}{quote(str(path))}"
+    if make_url(uri).database == str(path):
+        return uri
+    # SQLAlchemy before 2.1 leaves the decoding to SQLite.
+    return f"{SQLITE_OF_ANY_PATH}file:{quote(str(path))}?uri=true"
+
+
+def sqlite_path(uri: str) -> Path | None:
+    """File of a SQLite store; None for any other store.
+
+    Examples
+    --------
+    >>> sqlite_path("sqlite:////data/mlflow.db")
+    PosixPath('/data/mlflow.db')
+    >>> sqlite_path("http://localhost:5000")
+    """
+    if not uri.startswith(("sqlite:", "sqlite+")):
+        return None
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        name = make_url(uri).database or ""
+    except (ArgumentError, ValueError):
+        return None
+    if name.startswith("file:"):
+        name = unquote(name.removeprefix("file:").partition("?")[0])
+    return None if name in ("", ":memory:") else Path(name)
+
+
+def is_server(uri: str) -> bool:
+    """Tell whether a store is a server, which has a UI of its own."""
+    return uri.startswith(SERVERS)
+
+
+def split_store(text: str) -> tuple[str | None, str]:
+    """Split what a user writes for a run into the store and the run in it.
+
+    Parameters
+    ----------
+    text : str
+        ``RUN`` or ``STORE#RUN``; the store is a URI, a database file, or a directory
+        with an ``mlflow.db``. The address of a run's page in the MLflow UI is of this
+        form.
+
+    Returns
+    -------
+    str or None
+        URI of the store; None for that of the project.
+    str
+        The run, as in one store.
+
+    Raises
+    ------
+    TrackingError
+        There is no such database.
+
+    Examples
+    --------
+    >>> split_store("runs:/0123")
+    (None, 'runs:/0123')
+    >>> split_store("http://localhost:5000#runs:/0123")
+    ('http://localhost:5000', 'runs:/0123')
+    """
+    if "#" not in text:
+        return None, text
+    # A directory may hold a # in its name; no form of a run does.
+    store, _, run = text.rpartition("#")
+    page = PAGE_OF_RUN.fullmatch(run)
+    return _uri(store), page["id"] if page else run
+
+
+def _uri(store: str) -> str:
+    if SCHEME.match(store) and not store.startswith(SQLITE_SCHEMES):
+        try:
+            urlsplit(store)
+        except ValueError as err:
+            raise TrackingError(
+                f"{shorten(hide_passwords(store))} is not a URI: {err}"
+            ) from err
+        return store.rstrip("/")
+    # Opened without a look, a database that is not there would be made.
+    path = _database(sqlite_path(store) or Path(store))
+    if path is None:
+        raise TrackingError(
+            f"{shorten(store)} is not a tracking store: expected, before the #, a URI, "
+            f"a database file or a directory with {DATABASE}"
+        )
+    return sqlite_uri(path)
+
+
+def _database(path: Path) -> Path | None:
+    try:
+        path = Path(expand_path(path)).resolve()
+        if path.is_dir():
+            path /= DATABASE
+        return path if path.is_file() else None
+    except (OSError, RuntimeError, ValueError):
+        # A name that no file can have, or a home that nobody has.
+        return None
+
+
+def hide_passwords(text: str) -> str:
+    """Leave user names, passwords and tokens out of the addresses in a text.
+
+    Examples
+    --------
+    >>> hide_passwords("no answer from postgresql://me:secret@host/runs")
+    'no answer from postgresql://***@host/runs'
+    """
+    return PASSWORD.sub(r"\1***", USER.sub("***@", text))
+
+
+shown_store = hide_passwords
+"""For the address of a store alone."""
