@@ -1,4 +1,4 @@
-.PHONY: check format lint types test
+.PHONY: check format lint lowest types test
 
 check: lint types test
 
@@ -15,3 +15,10 @@ types:
 
 test:
 	pytest -q
+
+# The tests with the lowest versions that pyproject.toml allows, torch apart.
+lowest:
+	python3 -m venv .lowest
+	.lowest/bin/python bench/lowest.py >.lowest/lowest.txt
+	.lowest/bin/pip install --quiet --requirement .lowest/lowest.txt --editable .
+	PATH="$(CURDIR)/.lowest/bin:$$PATH" .lowest/bin/python -m pytest -q
