@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 
 import nnt
 from nnt.cli import main
-from nnt.deployment import load_source
-from nnt.errors import ConfigError, DataError, TrackingError
+from nnt.errors import ConfigError, DataError, ExportError, TrackingError
 from nnt.evaluation import evaluate
 from nnt.evaluation.markdown import table
 from nnt.evaluation.rows import rows_for
 from nnt.evaluation.seen import shares_trained_on
 from nnt.evaluation.subject import open_subject
+from nnt.export import load_source
 from nnt.fixedpoint import FixedPointNetworks
 from nnt.plots import registry
 from nnt.tracking import MlflowTracker, open_run, register, untrained_experts
@@ -592,13 +592,14 @@ def test_experts_without_an_epoch_are_named_wherever_networks_are_used(
         "compare": lambda: nnt.compare([half_trained], data=files, log_to_store=False),
         "predict": lambda: nnt.predict(half_trained, files, tmp_path / "out.gz"),
         "load": lambda: nnt.load_networks(half_trained),
-        "export": lambda: load_source(half_trained),
     }
     for name, use in uses.items():
         caplog.clear()
         use()
         assert "expert 3 saw no epoch of training" in caplog.text, name
         assert f"--resume {half_trained}" in caplog.text, name
+    with pytest.raises(ExportError, match=f"expert 3, .* --resume {half_trained}"):
+        load_source(half_trained)
 
 
 @pytest.mark.parametrize(

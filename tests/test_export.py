@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
+import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +20,28 @@ from hypothesis import strategies as st
 
 from nnt import fixedpoint
 from nnt.cli import main
-from nnt.cli.export import TARGETS as NAMED_TARGETS
-from nnt.deployment import export_run, load_source
 from nnt.detector import EXPERT_MISSING_SUPERLAYER
 from nnt.errors import ExportError
-from nnt.export import TARGETS, Settings, Source, export, read_settings
+from nnt.export import (
+    TARGETS,
+    Settings,
+    Source,
+    export,
+    export_run,
+    load_source,
+    read_settings,
+)
 from nnt.export.settings import Setting, default_settings, parse_settings
+from nnt.export.source import word_cuts
 from nnt.fixedpoint import FixedPointNetworks
 from nnt.networks import (
+    ACTIVATIONS,
+    HOUGH3D,
     OUTPUTS,
     ExpertWeights,
     Form,
     Networks,
+    firmware_network,
     initial_state,
     read_weights,
     write_weights,
@@ -66,8 +78,10 @@ def c_round(value: float) -> int:
     return int(math.copysign(math.floor(abs(value) + 0.5), value))
 
 
-def test_the_command_names_all_targets() -> None:
-    assert tuple(TARGETS) == NAMED_TARGETS
+def test_the_command_describes_every_target() -> None:
+    shown = CliRunner().invoke(main, ["export", "--help"]).output
+    for name, target in TARGETS.items():
+        assert f"{name:7} {target.help}" in shown
 
 
 @pytest.mark.parametrize("target", sorted(TARGETS))
@@ -80,12 +94,33 @@ def test_the_manifest_tells_what_was_written(tmp_path: Path, target: str) -> Non
     assert files == {*manifest["files"], "MANIFEST.json"}
     assert json.loads((tmp_path / "out" / "MANIFEST.json").read_text()) == manifest
     assert manifest["run_id"] == "0" * 32
-    assert manifest["precision"]
+    assert {tuple(own["outputs"]) for own in manifest["experts"].values()} == {
+        OUTPUTS if target == "3dh" else ("z", "theta")
+    }
     for name, entry in manifest["files"].items():
         content = (tmp_path / "out" / name).read_bytes()
         assert entry["sha256"] == hashlib.sha256(content).hexdigest()
         assert entry["bytes"] == len(content)
         assert name in manifest["checks"]
+
+
+@pytest.mark.parametrize("target", sorted(TARGETS))
+def test_only_what_a_target_takes_can_be_chosen(tmp_path: Path, target: str) -> None:
+    kind = TARGETS[target]
+    own = Source("s", {-1: hough3d_expert()}) if target == "3dh" else source()
+    bits = (12, 8, 8, 11, 9, 9)
+    asked: list[tuple[bool, dict[str, Any]]] = [
+        (kind.takes_precision, {"precision": bits}),
+        (kind.takes_settings, {"settings": default_settings()}),
+        (kind.computes_outputs, {"saturate_13_bit": True}),
+    ]
+    for is_taken, options in asked:
+        if is_taken:
+            manifest = export(own, target, tmp_path, overwrite=True, **options)
+            assert "precision" not in options or manifest["precision"] == [*bits]
+        else:
+            with pytest.raises(ExportError, match=rf"^{target}: "):
+                export(own, target, tmp_path, overwrite=True, **options)
 
 
 def test_json_holds_every_weight_exactly(tmp_path: Path) -> None:
@@ -269,7 +304,17 @@ def test_files_are_not_replaced_unasked(tmp_path: Path) -> None:
     assert (tmp_path / "weights.json").read_bytes() != before
 
 
-def stored_run(home: Path) -> str:
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One store for all: to make its tables takes seconds."""
+    folder = tmp_path_factory.mktemp("store")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        yield folder
+
+
+def stored_run() -> str:
     """A run as a training leaves it, as far as an export looks."""
     tracker = MlflowTracker()
     run = tracker.start_run(
@@ -283,14 +328,13 @@ def stored_run(home: Path) -> str:
     return run.run_id
 
 
+@pytest.mark.usefixtures("store")
 def test_a_run_is_exported_with_what_made_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    run_id = stored_run(tmp_path)
+    run_id, out = stored_run(), str(tmp_path / "out")
     done = CliRunner().invoke(
-        main, ["export", run_id, "--to", "basf2", "-o", "out", "--json"]
+        main, ["export", run_id, "--to", "basf2", "-o", out, "--json"]
     )
     assert done.exit_code == 0, done.output
     printed = json.loads(done.stdout)
@@ -300,6 +344,177 @@ def test_a_run_is_exported_with_what_made_it(
     assert printed["files"].keys() == {"weights.json", "neurotrigger.conf"}
     manifest = export_run(f"runs:/{run_id}/weights.json", "fpga", tmp_path / "fpga")
     assert manifest["weights_sha256"] == printed["weights_sha256"]
+
+
+def child_of(parent: str, tracker: MlflowTracker, expert: int, epochs: int) -> str:
+    run = tracker.start_run(
+        f"expert_{expert}",
+        description="",
+        tags={"expert": str(expert), "mlflow.parentRunId": parent},
+    )
+    if epochs:
+        run.log_metrics({"train/loss": 0.5}, epochs)
+    path = run.directory / "weights.json"
+    write_weights(path, {expert: source().experts[expert]})
+    run.log_file(path)
+    run.finish("FINISHED")
+    return run.run_id
+
+
+@pytest.mark.usefixtures("store")
+def test_networks_without_an_epoch_are_not_exported(tmp_path: Path) -> None:
+    parent = stored_run()
+    tracker = MlflowTracker()
+    trained, new = (
+        child_of(parent, tracker, k, epochs) for k, epochs in ((0, 3), (1, 0))
+    )
+    tracker.close()
+    for run in (parent, new):
+        for target in ("basf2", "fpga", "onnx"):
+            named = rf"not trained: expert 1, .* {parent}"
+            with pytest.raises(ExportError, match=named):
+                export_run(run, target, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert export_run(trained, "onnx", tmp_path / "out")["files"]
+    alone = rf"run {trained} is that of expert 0 alone; .*, {parent}"
+    with pytest.raises(ExportError, match=alone):
+        export_run(trained, "basf2", tmp_path / "out")
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize(
+    ("tags", "named"),
+    [
+        ({"nnt.kind": "comparison", "nnt.compared": "a b"}, "a comparison .* a or b"),
+        ({"nnt.kind": "evaluation", "nnt.evaluated": "c"}, "an evaluation .*: c"),
+    ],
+)
+def test_a_run_without_networks_names_those_that_have_them(
+    tags: dict[str, str], named: str
+) -> None:
+    tracker = MlflowTracker()
+    run = tracker.start_run("judged", description="", tags=tags)
+    run.finish("FINISHED")
+    tracker.close()
+    with pytest.raises(ExportError, match=named):
+        load_source(run.run_id)
+
+
+@pytest.mark.parametrize("target", sorted(TARGETS))
+def test_the_settings_in_the_files_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, target: str
+) -> None:
+    own = Source("s", {-1: hough3d_expert()}) if target == "3dh" else source()
+    with caplog.at_level(logging.WARNING, "nnt"):
+        manifest = export(own, target, tmp_path / "a")
+    holds_settings = target in ("json", "basf2", "fpga")
+    assert ("BASF2's defaults" in manifest.get("settings", "")) == holds_settings
+    assert ("without --settings, the ID ranges" in caplog.text) == holds_settings
+    if holds_settings:
+        (tmp_path / "given.conf").write_text(GIVEN)
+        given = read_settings(tmp_path / "given.conf")
+        manifest = export(own, target, tmp_path / "b", settings=given)
+        assert manifest["settings"] == str(tmp_path / "given.conf")
+
+
+def of_form(form: Form) -> Source:
+    """Five experts of any form, with some weights of 0."""
+    experts = {}
+    for k in range(5):
+        rng = np.random.default_rng(k)
+        state = {n: 2 * v for n, v in initial_state(form, rng).items()}
+        experts[k] = ExpertWeights(state, form)
+    return Source("here", experts)
+
+
+FORMS = [
+    Form(hidden=(), outputs=("nnt",)),
+    Form(hidden=(8, 9), outputs=("z", "theta", "nnt")),
+    Form(hidden=(5, 6, 7, 8, 9), outputs=OUTPUTS, activation="tanh"),
+]
+
+
+@pytest.mark.parametrize("form", FORMS, ids=str)
+@pytest.mark.parametrize("target", ["fpga", "onnx"])
+def test_networks_of_any_form_go_to_the_firmware(
+    tmp_path: Path, form: Form, target: str
+) -> None:
+    manifest = export(of_form(form), target, tmp_path)
+    expert = manifest["experts"]["4"]
+    assert expert["nodes"] == list(form.nodes)
+    assert expert["outputs"] == list(form.outputs)
+    if target == "onnx":
+        assert manifest["checks"]["experts_fixed_point.onnx"] == {
+            "outputs": "bit for bit"
+        }
+
+
+@pytest.mark.parametrize(
+    ("form", "told"),
+    [
+        (Form(hidden=(8, 9)), "one hidden layer, found 2 in 27-8-9-2 .* --to fpga"),
+        (Form(hidden=()), "one hidden layer, found 0"),
+        (
+            Form(outputs=("z", "theta", "nnt")),
+            "z and theta, found z, theta, nnt; --outputs z,theta hands",
+        ),
+        (Form(outputs=("z", "stt")), "--outputs z hands"),
+        (Form(outputs=("nnt",)), "found nnt; .* --to onnx"),
+        (Form(hidden=(8, 9), outputs=OUTPUTS), "hidden layer, .* and with the outputs"),
+    ],
+)
+@pytest.mark.parametrize("target", ["json", "basf2"])
+def test_what_the_converter_cannot_take_is_said_with_what_can(
+    tmp_path: Path, form: Form, told: str, target: str
+) -> None:
+    with pytest.raises(ExportError, match=rf"^BASF2's converter .*{told}"):
+        export(of_form(form), target, tmp_path / "out")
+
+
+def test_a_network_is_handed_over_without_its_class(tmp_path: Path) -> None:
+    own = of_form(Form(outputs=("z", "theta", "nnt")))
+    path = tmp_path / "weights.json"
+    write_weights(path, own.experts)
+    manifest = export_run(str(path), "basf2", tmp_path / "out", outputs=("theta", "z"))
+    assert manifest["outputs"] == "z,theta"
+    again = read_weights(tmp_path / "out" / "weights.json")
+    rows = np.random.default_rng(0).uniform(-1, 1, (9, 27)).astype(np.float32)
+    number = np.zeros(9, dtype=np.int64)
+    np.testing.assert_array_equal(
+        Networks(again).predict_inputs(rows, number),
+        Networks(own.experts).predict_inputs(rows, number)[:, :2],
+    )
+    with pytest.raises(ExportError, match="outputs: expected names out of z, theta, n"):
+        own.with_outputs(("z", "stt"))
+
+
+@given(st.floats(-1, 1), st.integers(0, 20))
+def test_a_cut_on_integers_keeps_what_the_cut_keeps(cut: float, bits: int) -> None:
+    whole = word_cuts({"96": cut}, bits)["96"]["integer"]
+    integers = np.arange(-8, 9) + round(cut * 2**bits)
+    np.testing.assert_array_equal(integers > whole, integers / 2.0**bits > cut)
+
+
+@pytest.mark.usefixtures("store")
+def test_the_manifest_holds_the_cuts_on_the_class(tmp_path: Path) -> None:
+    own = of_form(Form(outputs=("z", "theta", "nnt")))
+    tracker = MlflowTracker()
+    run = tracker.start_run("classes", description="", tags={})
+    write_weights(run.directory / "weights.json", own.experts)
+    run.log_file(run.directory / "weights.json")
+    cuts = {"95": 0.5, "96": 0.25001, "98": -0.25}
+    for prefix, shift in (("val", 1.0), ("test", 0.0)):
+        named = {f"{prefix}/cut_at_eff{n}_by_class": c + shift for n, c in cuts.items()}
+        run.log_metrics(named, 0)
+    run.finish("FINISHED")
+    tracker.close()
+    bits = (12, 8, 8, 10, 10, 10)
+    manifest = export_run(run.run_id, "fpga", tmp_path / "a", precision=bits)
+    assert {n: own["integer"] for n, own in manifest["class_cuts"].items()} == {
+        "95": 512, "96": 256, "98": -256
+    }  # fmt: skip
+    without = export_run(run.run_id, "fpga", tmp_path / "b", outputs=("z", "theta"))
+    assert "class_cuts" not in without
 
 
 def test_a_file_is_exported_too(tmp_path: Path) -> None:
@@ -372,7 +587,10 @@ def test_3dh_halves_a_network_of_the_classic_activation(tmp_path: Path) -> None:
     ("own", "reason"),
     [
         (source(), "one network, found experts 0, 1, 2, 3, 4"),
-        (Source("s", {-1: expert(0, act="tanh")}), "4 outputs .* found 27 and 2"),
+        (
+            Source("s", {-1: expert(0, act="tanh")}),
+            "nnt, stt, found 27 inputs",
+        ),
         (Source("s", {-1: hough3d_expert(50)}), "27 or 126 inputs"),
         (Source("s", {-1: hough3d_expert(act="relu")}), "found relu"),
     ],
@@ -422,6 +640,36 @@ def test_onnx_integers_are_those_of_the_firmware(
     np.testing.assert_array_equal(raw, np.rint(expected * 1024).astype(np.int64))
 
 
+@pytest.mark.parametrize("n_inputs", [27, 126])
+@pytest.mark.parametrize("largest", [0.4, 1.2])
+def test_onnx_holds_the_integers_of_the_3d_hough_chain(
+    tmp_path: Path, n_inputs: int, largest: float
+) -> None:
+    own = hough3d_expert(n_inputs)
+    scaled_up = {n: v * np.float32(largest / 0.4) for n, v in own.state.items()}
+    own = dataclasses.replace(own, state=scaled_up, chain=HOUGH3D)
+    export(Source("s", {-1: own}), "onnx", tmp_path)
+    rng = np.random.default_rng(0)
+    inputs = rng.uniform(-2, 2, (200, n_inputs)).astype(np.float32)
+    inputs[:50] = np.rint(inputs[:50] * 8192) / 8192
+    raw, _ = run_onnx(tmp_path / "expert_-1_fixed_point.onnx", inputs=inputs)
+    layers = firmware_network(-1, own).layers
+    np.testing.assert_array_equal(raw, fixedpoint.hough3d(inputs, layers))
+
+
+def test_networks_of_the_3d_hough_chain_go_to_their_own_target(tmp_path: Path) -> None:
+    form = Form(outputs=OUTPUTS, activation="tanh")
+    own = {
+        k: ExpertWeights(
+            initial_state(form, np.random.default_rng(k)), form, chain=HOUGH3D
+        )
+        for k in range(5)
+    }
+    with pytest.raises(ExportError, match=r"chain with 27 inputs; .* --to 3dh"):
+        export(Source("s", own), "fpga", tmp_path / "a")
+    assert export(Source("s", {0: own[0]}), "3dh", tmp_path / "b")["files"]
+
+
 def test_onnx_integers_stay_in_their_word_on_demand(tmp_path: Path) -> None:
     own = expert(0)
     own.state["net.2.bias"][:] = 50, -50
@@ -434,14 +682,7 @@ def test_onnx_integers_stay_in_their_word_on_demand(tmp_path: Path) -> None:
         np.testing.assert_array_equal(scaled, raw / 4096)
 
 
-def test_only_graphs_can_stay_in_a_word(tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="fpga: saturate_13_bit is for graphs"):
-        export(source(), "fpga", tmp_path, saturate_13_bit=True)
-
-
-@pytest.mark.parametrize(
-    "act", ["tanh", "softsign", "relu", "sigmoid", "leaky_relu", "selu"]
-)
+@pytest.mark.parametrize("act", [name for name in ACTIVATIONS if name != "tanh/2"])
 def test_onnx_holds_any_model(tmp_path: Path, act: str) -> None:
     experts = {-1: expert(0, "SimpleModel", act), 3: expert(1, "SimpleModel", act)}
     manifest = export(Source("s", experts), "onnx", tmp_path)

@@ -10,7 +10,6 @@ from nnt.networks import (
     ExpertWeights,
     Form,
     Networks,
-    classic_network,
     firmware_network,
     initial_state,
 )
@@ -51,7 +50,7 @@ def test_the_network_says_the_same(model: str, act: str, target: str) -> None:
 
 def test_nothing_is_changed_where_nothing_needs_to() -> None:
     own = trained()
-    network = classic_network(0, own)
+    network = firmware_network(0, own)
     assert network.changes == ()
     for name, value in network.state().items():
         np.testing.assert_array_equal(value, own.state[name])
@@ -59,21 +58,21 @@ def test_nothing_is_changed_where_nothing_needs_to() -> None:
 
 def test_doubling_is_exact_and_told() -> None:
     own = trained(act="tanh")
-    network = classic_network(0, own)
+    network = firmware_network(0, own)
     np.testing.assert_array_equal(network.layers[0][0], 2 * own.state["net.0.weight"])
     np.testing.assert_array_equal(network.layers[1][1], 2 * own.state["net.2.bias"])
     assert network.changes == ("weights times 2: tanh became tanh/2",)
 
 
 def test_folding_is_told() -> None:
-    changes = classic_network(3, trained("BaselineModelBN")).changes
+    changes = firmware_network(3, trained("BaselineModelBN")).changes
     assert changes == ("batch normalisation net.1 folded into the layer before",)
 
 
 def test_the_largest_weight_counts_biases() -> None:
     own = trained()
     own.state["net.2.bias"][1] = -9.5
-    assert classic_network(0, own).largest_weight == 9.5
+    assert firmware_network(0, own).largest_weight == 9.5
 
 
 @pytest.mark.parametrize(
@@ -88,4 +87,4 @@ def test_what_the_firmware_cannot_hold_is_refused(
     own: ExpertWeights, reason: str
 ) -> None:
     with pytest.raises(ExportError, match=reason):
-        classic_network(4, own)
+        firmware_network(4, own)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,14 @@ from hypothesis import strategies as st
 from nnt import fixedpoint
 from nnt.detector import theta_to_deg, z_to_cm
 from nnt.errors import DataError
+from nnt.fixedpoint.arithmetic import checked_layers
 from nnt.fixedpoint.classic_network import tanh_half_table
-from nnt.fixedpoint.hough3d_network import _tanh_table
-from nnt.networks import ExpertWeights, Form, Networks
+from nnt.fixedpoint.hough3d_network import (
+    hough3d_hidden,
+    tanh_table,
+    weight_fraction_bits,
+)
+from nnt.networks import ExpertWeights, Form, Networks, initial_state
 
 F32 = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.floating]
@@ -204,17 +209,53 @@ def precisions(draw: st.DrawFn) -> tuple[int, ...]:
     return (*first, nodes, weights, draw(st.integers(0, min(nodes + weights, 13))))
 
 
-@given(precisions(), st.sampled_from([0.05, 1.0, 20.0]), st.integers(0, 99))
+@given(
+    precisions(),
+    st.lists(st.integers(1, 6), max_size=4),
+    st.integers(1, 4),
+    st.sampled_from([0.05, 1.0, 20.0]),
+    st.integers(0, 99),
+)
 @settings(max_examples=80)
-def test_classic_is_the_slow_reference_at_any_precision(
-    precision: tuple[int, ...], width: float, seed: int
+def test_classic_is_the_slow_reference_for_any_layers_and_precision(
+    precision: tuple[int, ...], hidden: list[int], n_out: int, width: float, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
-    layers = random_layers(rng, (27, 5, 2), width)
+    layers = random_layers(rng, (27, *hidden, n_out), width)
     x = rng.uniform(-1, 1, (6, 27)).astype(np.float32)
-    found = fixedpoint.classic(x, *layers[0], *layers[1], precision)
+    found = fixedpoint.classic_layers(x, layers, precision)
     expected = [slow_classic(row, layers, precision) for row in x]
     np.testing.assert_array_equal(found, expected)
+
+
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=3), st.integers(0, 99))
+@settings(max_examples=20)
+def test_hidden_nodes_are_the_outputs_of_the_layers_before(
+    hidden: list[int], seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    layers = random_layers(rng, (27, *hidden, 2), 3.0)
+    x = rng.uniform(-1, 1, (5, 27)).astype(np.float32)
+    for run, nodes in (
+        (fixedpoint.classic_layers, fixedpoint.classic_hidden(x, layers)),
+        (hough3d_with_all_scales(layers), hough3d_hidden(x, layers)),
+    ):
+        parts = [run(x, layers[: i + 1]) for i in range(len(hidden))]
+        np.testing.assert_array_equal(nodes, np.concatenate(parts, axis=1))
+
+
+def hough3d_with_all_scales(
+    layers: Sequence[tuple[F32, F32]],
+) -> Callable[[F32, Layers], npt.NDArray[np.int64]]:
+    """Run the first layers with the scale that the weights of all layers share."""
+    fraction = weight_fraction_bits(checked_layers(layers))
+
+    def run(x: F32, first: Layers) -> npt.NDArray[np.int64]:
+        largest = np.full((1, first[-1][0].shape[0]), 2.0 ** (17 - fraction))
+        more = [*first, (largest, np.zeros(1))]
+        return hough3d_hidden(x, more)[:, -first[-1][0].shape[0] :]
+
+    return run
 
 
 @given(
@@ -263,7 +304,7 @@ def test_classic_table_holds_the_known_values() -> None:
 
 def test_hough3d_table_holds_the_known_values() -> None:
     known = {0: 0, 1: 4, 1024: 3119, 2048: 3949, 4095: 4093, 4096: 4095}
-    assert {i: int(_tanh_table()[i]) for i in known} == known
+    assert {i: int(tanh_table()[i]) for i in known} == known
 
 
 def test_zero_sum_is_plus_one_step() -> None:
@@ -323,3 +364,55 @@ def test_layers_that_do_not_follow_are_refused() -> None:
 def test_no_rows_give_no_rows() -> None:
     layers = random_layers(np.random.default_rng(3), (27, 5, 2), 1)
     assert fixedpoint.hough3d(np.zeros((0, 27)), layers).shape == (0, 2)
+
+
+def test_the_cost_of_a_network_counted_by_hand() -> None:
+    """2-2-1 at 2 fractional bits: first layer 4 0 -3 1 with biases 8 0, then 2 -2."""
+    form = Form(2, (2,), ("z",))
+    layers = [
+        (np.array([[1.0, 0.0], [-0.75, 0.25]]), np.array([2.0, 0.1])),
+        (np.array([[0.5, -0.5]]), np.array([0.0])),
+    ]
+    found = fixedpoint.hardware_cost(form, layers, (12, 8, 8, 3, 2, 4))
+    # Integers 4, 0, -3, 1; 2, -2 have 3, -, 2, 1; 2, 2 digits and a sign; nodes 3 + 1.
+    operations = 4 * (4 + 3 + 2) + 4 * (3 + 3)
+    # The largest of 9 numbers is 8: four digits and a sign. The table ends where
+    # tanh(x / 2) rounds to 8 of 8: 2 * atanh(15 / 16) * 16.
+    assert found == {
+        "hardware/multiplications": 5,
+        "hardware/weight_bits": 9 * 5,
+        "hardware/bit_operations": operations,
+        "hardware/table_entries": math.ceil(2 * math.atanh(15 / 16) * 16),
+    }
+
+
+def test_the_cost_of_a_3d_hough_network_counted_by_hand() -> None:
+    """1-1-1: the largest weight, 4, leaves 15 fractional bits."""
+    form = Form(1, (1,), ("nnt",), "tanh")
+    layers = [
+        (np.array([[4.0]]), np.array([0.0])),
+        (np.array([[2.0**-15]]), np.array([2.0**-17])),
+    ]
+    found = fixedpoint.hardware_cost(form, layers)
+    assert found == {
+        "hardware/multiplications": 2,
+        "hardware/weight_bits": 4 * 19,
+        "hardware/bit_operations": 14 * 19 + 13 * 2,
+        "hardware/table_entries": 4096,
+    }
+
+
+def test_the_cost_of_the_network_of_today() -> None:
+    form = Form()
+    state = initial_state(form, np.random.default_rng(0))
+    arrays = [abs(value) + np.float32(0.001) for value in state.values()]
+    layers = list(zip(arrays[::2], arrays[1::2], strict=True))
+    found = fixedpoint.hardware_cost(form, layers)
+    assert found["hardware/multiplications"] == 27 * 81 + 81 * 2
+    assert found["hardware/table_entries"] == 9937
+    assert found["hardware/weight_bits"] % 2432 == 0
+
+
+def test_other_activations_have_no_cost_in_hardware() -> None:
+    with pytest.raises(DataError, match="the firmware has no relu"):
+        fixedpoint.hardware_cost(Form(activation="relu"), [(np.ones((1, 1)), [0.0])])

@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 import nnt
 from nnt import fixedpoint
 from nnt.config import Config, load_config
-from nnt.deployment import export_run
 from nnt.engine import ExpertData, fit
 from nnt.engine.quantized import QuantizedBackend
 from nnt.errors import ConfigError, DataError
+from nnt.export import export_run
 from nnt.fixedpoint import FixedPointNetworks
 from nnt.fixedpoint.quantized import QuantizedNetwork
 from nnt.networks import (

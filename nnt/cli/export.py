@@ -2,22 +2,59 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 import click
 
-from nnt.cli.common import UserPath, emit, json_option, print_table, tell_errors
+from nnt.cli.common import (
+    ABSENT,
+    UserPath,
+    emit,
+    json_option,
+    print_table,
+    tell_errors,
+)
 from nnt.cli.integers import precision_option, saturate_option
+from nnt.export.targets import TARGETS
 
 __all__ = ["command"]
 
-TARGETS = ("json", "basf2", "fpga", "3dh", "onnx")
+OUTPUTS_HELP = (
+    "Names of the outputs to hand over, comma-separated, such as z,theta; the others "
+    "are left out. [default: all]"
+)
 
 
-@click.command("export")
+def _names(
+    _: click.Context, __: click.Parameter, text: str | None
+) -> tuple[str, ...] | None:
+    if text is None or text in ABSENT:
+        return None
+    return tuple(name.strip() for name in text.split(","))
+
+
+def _described() -> str:
+    return "\n".join(f"{name:7} {target.help}" for name, target in TARGETS.items())
+
+
+@click.command(
+    "export",
+    help=f"""Write the files of a run for deployment, each checked.
+
+    RUN is a run ID, runs:/ID, models:/name[@alias] or a path to a weights.json.
+
+    \b
+{textwrap.indent(_described(), "    ")}
+
+    \b
+    Example:
+      nnt export RUN --to basf2 -o for_basf2 --settings neurotrigger_of_the_data.conf
+    """,
+)
 @click.argument("run")
 @click.option(
-    "--to", "target", required=True, type=click.Choice(TARGETS),
+    "--to", "target", required=True, type=click.Choice(list(TARGETS)),
     help="What the files are for.",
 )  # fmt: skip
 @click.option(
@@ -31,6 +68,7 @@ TARGETS = ("json", "basf2", "fpga", "3dh", "onnx")
 )  # fmt: skip
 @precision_option
 @saturate_option
+@click.option("--outputs", metavar="NAMES", callback=_names, help=OUTPUTS_HELP)
 @click.option("--overwrite", is_flag=True, help="Replace files that are there already.")
 @json_option
 @tell_errors
@@ -41,25 +79,12 @@ def command(
     settings: Path | None,
     precision: tuple[int, ...] | None,
     saturate_13_bit: bool,
+    outputs: tuple[str, ...] | None,
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Write the files of a run for deployment, each checked.
-
-    RUN is a run ID, runs:/ID, models:/name[@alias] or a path to a weights.json.
-
-    \b
-    json    weights.json for BASF2's trgcdc_neurorootconverter
-    basf2   the same, and the configuration that goes with it
-    fpga    integer weights as plain text
-    3dh     weights, configuration and integers of the 3D Hough chain
-    onnx    graphs for other software, in floats and in the firmware's integers
-
-    \b
-    Example:
-      nnt export RUN --to basf2 -o for_basf2
-    """
-    from nnt.deployment import export_run
+    """Write the files of a run for deployment, each checked."""
+    from nnt.export import export_run
 
     manifest = export_run(
         run,
@@ -68,6 +93,7 @@ def command(
         settings=settings,
         precision=precision,
         saturate_13_bit=saturate_13_bit,
+        outputs=outputs,
         overwrite=overwrite,
     )
     if as_json:

@@ -1,10 +1,43 @@
 """Files for deployment, each read back and checked before it is handed out.
 
 Source of the forms: the readers of BASF2 (``trg/cdc``); see ``docs/deployment.md``.
+Names other than `TARGETS` are loaded when they are first used.
 """
 
-from nnt.export.files import TARGETS, export
-from nnt.export.settings import Settings, read_settings
-from nnt.export.source import Source
+from __future__ import annotations
 
-__all__ = ["TARGETS", "Settings", "Source", "export", "read_settings"]
+import importlib
+from typing import TYPE_CHECKING
+
+from nnt.export.targets import TARGETS
+
+if TYPE_CHECKING:
+    from nnt.export.files import export
+    from nnt.export.runs import export_run, load_source
+    from nnt.export.settings import Settings, read_settings
+    from nnt.export.source import Source
+
+__all__ = [
+    "TARGETS",
+    "Settings",
+    "Source",
+    "export",
+    "export_run",
+    "load_source",
+    "read_settings",
+]
+
+_HOME = {
+    "Settings": "settings",
+    "Source": "source",
+    "export": "files",
+    "export_run": "runs",
+    "load_source": "runs",
+    "read_settings": "settings",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"nnt.export.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'nnt.export' has no attribute {name!r}")

@@ -6,39 +6,25 @@ import hashlib
 import json
 import logging
 import tempfile
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from nnt import __version__
 from nnt.errors import ExportError, NNTError, did_you_mean
-from nnt.export.classic_files import write_basf2, write_fpga, write_json
-from nnt.export.hough3d_files import write_3dh
-from nnt.export.onnx_files import write_onnx
 from nnt.export.settings import Settings
-from nnt.export.source import Source
+from nnt.export.source import Request, Source, word_cuts
+from nnt.export.targets import TARGETS, Target
 from nnt.files import write_atomically
-from nnt.fixedpoint import check_precision
+from nnt.networks import check_precision
 
-__all__ = ["MANIFEST", "TARGETS", "export"]
+__all__ = ["MANIFEST", "export"]
 
 log = logging.getLogger(__name__)
 
 MANIFEST = "MANIFEST.json"
-
-Write = Callable[
-    [Source, Path, Settings | None, tuple[int, ...] | None], dict[str, Any]
-]
-
-TARGETS: dict[str, Write] = {
-    "json": write_json,
-    "basf2": write_basf2,
-    "fpga": write_fpga,
-    "3dh": write_3dh,
-    "onnx": write_onnx,
-}
-"""Target -> what writes its files into a folder and reads them back."""
+NODE_BITS = 12
+"""Fractional bits of the nodes where the precision cannot be chosen."""
 
 
 def export(
@@ -84,19 +70,16 @@ def export(
     """
     if target not in TARGETS:
         raise ExportError(f"target {target!r}: {did_you_mean(target, TARGETS)}")
-    if precision is not None:
-        _check_bits(precision)
-    write = TARGETS[target]
-    if saturate_13_bit:
-        if target != "onnx":
-            raise ExportError(
-                f"{target}: saturate_13_bit is for graphs that compute outputs (onnx); "
-                "these files hold weights, and the firmware's words do the rest"
-            )
-        write = partial(write_onnx, saturate_13_bit=True)
+    request = Request(
+        source=source,
+        settings=settings,
+        precision=precision,
+        saturate_13_bit=saturate_13_bit,
+    )
+    _check_request(request, target, TARGETS[target])
     with tempfile.TemporaryDirectory(prefix="nnt-export-") as made:
         work = Path(made)
-        report = write(source, work, settings, precision)
+        report = TARGETS[target].load()(request, work)
         names = sorted(path.name for path in work.iterdir())
         manifest = {
             "nnt_version": __version__,
@@ -104,6 +87,8 @@ def export(
             "source": source.name,
             **source.facts,
             **report,
+            **_settings_fact(request, TARGETS[target]),
+            **_cuts(source, report),
             "files": {name: _entry(work / name) for name in names},
         }
         text = json.dumps(manifest, indent=2, allow_nan=False) + "\n"
@@ -112,11 +97,48 @@ def export(
     return manifest
 
 
-def _check_bits(precision: tuple[int, ...]) -> None:
-    try:
-        check_precision(precision)
-    except NNTError as err:
-        raise ExportError(str(err)) from err
+def _check_request(request: Request, name: str, target: Target) -> None:
+    if request.precision is not None:
+        if not target.takes_precision:
+            raise ExportError(
+                f"{name}: has no choice of precision; leave --precision out"
+            )
+        try:
+            check_precision(request.precision)
+        except NNTError as err:
+            raise ExportError(str(err)) from err
+    if request.settings is not None and not target.takes_settings:
+        raise ExportError(
+            f"{name}: holds nothing of the settings of the classic chain; leave "
+            "--settings out"
+        )
+    if request.saturate_13_bit and not target.computes_outputs:
+        raise ExportError(
+            f"{name}: saturate_13_bit is for graphs that compute outputs (onnx); "
+            "these files hold weights, and the firmware's words do the rest"
+        )
+
+
+def _settings_fact(request: Request, target: Target) -> dict[str, str]:
+    """Say which ID ranges, patterns and scales went into the files."""
+    if not target.takes_settings or target.computes_outputs:
+        return {}
+    if request.settings is not None:
+        return {"settings": request.settings.place}
+    log.warning(
+        "without --settings, the ID ranges, patterns and scales are BASF2's defaults; "
+        "a network needs those with which its training data were written: give that "
+        "configuration with --settings FILE"
+    )
+    return {"settings": "BASF2's defaults; --settings was not given"}
+
+
+def _cuts(source: Source, report: Mapping[str, Any]) -> dict[str, Any]:
+    if not source.class_cuts:
+        return {}
+    precision = report.get("precision")
+    bits = precision[3] if isinstance(precision, list) else NODE_BITS
+    return {"class_cuts": word_cuts(source.class_cuts, bits)}
 
 
 def _entry(path: Path) -> Mapping[str, Any]:

@@ -15,36 +15,30 @@ import numpy as np
 
 from nnt.detector import THETA_RANGE_DEG, Z_RANGE_CM
 from nnt.errors import ExportError
-from nnt.export.settings import Settings, parse_settings, shown_number
-from nnt.export.source import Source, check_rows
+from nnt.export.settings import parse_settings, shown_number
+from nnt.export.source import Request, Source, check_rows, expert_report
+from nnt.export.targets import Report
 from nnt.fixedpoint import hough3d
 from nnt.fixedpoint.arithmetic import round_half_away
 from nnt.fixedpoint.hough3d_network import weight_fraction_bits
-from nnt.networks import FirmwareNetwork, firmware_network
+from nnt.networks import OUTPUTS, FirmwareNetwork, firmware_network
 from nnt.networks.firmware import HOUGH3D_ACT
 from nnt.types import I64
 
 __all__ = ["write_3dh"]
-
-Report = dict[str, Any]
 
 WEIGHTS_FILE = "weights_3dh.json"
 SETTINGS_FILE = "neurotrigger_3dh.conf"
 FPGA_FILE = "weights_3dh.dat"
 
 N_INPUTS = (27, 126)
-N_OUTPUTS = 4
-"""z, theta, and two classes; the module of BASF2 reads all four."""
+N_OUTPUTS = len(OUTPUTS)
+"""The module of BASF2 reads all four."""
 ALL_SUPERLAYERS = 511
 LARGEST_INTEGER = 2**17 - 1
 
 
-def write_3dh(
-    source: Source,
-    folder: Path,
-    settings: Settings | None,
-    precision: tuple[int, ...] | None,
-) -> Report:
+def write_3dh(request: Request, folder: Path) -> Report:
     """Write the files of the one network of the 3D Hough chain.
 
     Raises
@@ -52,12 +46,7 @@ def write_3dh(
     ExportError
         The chain cannot hold the network, or there is more than one.
     """
-    if settings is not None or precision is not None:
-        raise ExportError(
-            "3dh: settings and precision are those of the classic chain; the 3D Hough "
-            "chain has fixed ranges and shares the bits among its weights"
-        )
-    number, network = _network(source)
+    number, network = _network(request.source)
     fraction = _fraction(network)
     json_path = folder / WEIGHTS_FILE
     json_path.write_text(json.dumps(_flat(network), allow_nan=False) + "\n")
@@ -70,14 +59,7 @@ def write_3dh(
     _check_dat(dat_path, network, fraction)
     return {
         "precision": {"nodes": 12, "weights": fraction},
-        "experts": {
-            str(number): {
-                "nodes": list(network.sizes),
-                "act": network.act,
-                "largest_weight": network.largest_weight,
-                "changes": list(network.changes),
-            }
-        },
+        "experts": {str(number): expert_report(network)},
         "checks": {
             json_path.name: {"weights": "exact"},
             settings_path.name: {"keys": "exact"},
@@ -94,11 +76,12 @@ def _network(source: Source) -> tuple[int, FirmwareNetwork]:
         )
     number, expert = next(iter(source.experts.items()))
     network = firmware_network(number, expert, HOUGH3D_ACT)
-    n_inputs, *_, n_outputs = network.sizes
-    if n_inputs not in N_INPUTS or n_outputs != N_OUTPUTS:
+    form = network.form
+    if form.inputs not in N_INPUTS or form.outputs != OUTPUTS:
         raise ExportError(
-            f"expert {number}: the 3D Hough chain has 27 or 126 inputs and 4 outputs "
-            f"(z, theta and two classes), found {n_inputs} and {n_outputs}"
+            f"expert {number}: the 3D Hough chain has 27 or 126 inputs and the outputs "
+            f"{', '.join(OUTPUTS)}, found {form.inputs} inputs and the outputs "
+            f"{', '.join(form.outputs)}"
         )
     return number, network
 

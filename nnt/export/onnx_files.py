@@ -14,14 +14,15 @@ from nnt.errors import ExportError
 from nnt.export.onnx_graphs import (
     Graph,
     Subgraph,
+    classic_integers,
     float_network,
-    integer_network,
+    hough3d_integers,
     routed,
 )
-from nnt.export.settings import Settings
-from nnt.export.source import Source, check_rows
-from nnt.fixedpoint import DEFAULT_PRECISION, classic
-from nnt.networks import FirmwareNetwork, Networks, classic_network
+from nnt.export.source import Request, Source, check_rows
+from nnt.export.targets import Report
+from nnt.fixedpoint import DEFAULT_PRECISION, FixedPointNetworks
+from nnt.networks import CLASSIC, HOUGH3D, Networks
 from nnt.types import F32, I64
 
 if TYPE_CHECKING:
@@ -29,22 +30,13 @@ if TYPE_CHECKING:
 
 __all__ = ["write_onnx"]
 
-Report = dict[str, Any]
-
 TOLERANCE = 2e-5
 """Largest difference of a scaled output between PyTorch and onnxruntime."""
 QUIET = 3
 """Errors only, in the log levels of onnxruntime."""
 
 
-def write_onnx(
-    source: Source,
-    folder: Path,
-    settings: Settings | None,
-    precision: tuple[int, ...] | None,
-    *,
-    saturate_13_bit: bool = False,
-) -> Report:
+def write_onnx(request: Request, folder: Path) -> Report:
     """Write each expert, and all behind a switch, in floats and in integers.
 
     Integers are left out, with the reason in the report, where the firmware cannot
@@ -56,31 +48,55 @@ def write_onnx(
         ONNX is not installed, or onnxruntime computes something else.
     """
     _check_installed()
-    precision = precision or source.trained_precision()
-    if precision is None:
-        precision = settings.precision if settings is not None else DEFAULT_PRECISION
-    own = Networks(source.experts)
-    report: Report = {"experts": {}, "checks": {}}
-    floats = {k: float_network(expert) for k, expert in source.experts.items()}
-    _write_all(floats, own, None, folder, source, report)
-    for k, expert in source.experts.items():
-        report["experts"][str(k)] = {
-            "model": expert.form.model, "act": expert.form.activation, "changes": []
-        }  # fmt: skip
+    experts = request.source.experts
+    own = Networks(experts)
+    floats = {k: float_network(expert) for k, expert in experts.items()}
+    report: Report = {
+        "experts": {
+            str(k): {
+                "nodes": list(expert.form.nodes),
+                "outputs": list(expert.form.outputs),
+                "model": expert.form.model,
+                "act": expert.form.activation,
+                "changes": [],
+            }
+            for k, expert in experts.items()
+        },
+        "checks": _write_all(_Graphs(own, None, floats), folder, request.source),
+    }
     try:
-        held = {k: classic_network(k, expert) for k, expert in source.experts.items()}
+        integers = _integers(request, own)
     except ExportError as err:
-        report["integer_graphs"] = f"not written: {err}"
-        return report
-    report |= {"integer_graphs": "written", "precision": list(precision)}
-    for k, network in held.items():
+        return report | {"integer_graphs": f"not written: {err}"}
+    report["integer_graphs"] = "written"
+    if own.chain == CLASSIC:
+        report["precision"] = list(integers.precision)
+    for k, network in integers.forms.items():
         report["experts"][str(k)]["changes"] = list(network.changes)
-    whole = {k: integer_network(network, precision) for k, network in held.items()}
-    if saturate_13_bit:
+    if request.saturate_13_bit:
         report["saturate_13_bit"] = True
-    integers = _Integers(held, precision, saturate_13_bit)
-    _write_all(whole, own, integers, folder, source, report)
+    graphs = _Graphs(own, integers, _integer_graphs(integers))
+    report["checks"] |= _write_all(graphs, folder, request.source)
     return report
+
+
+def _integers(request: Request, own: Networks) -> FixedPointNetworks:
+    if own.chain == HOUGH3D:
+        return FixedPointNetworks(own, request.precision)
+    settings = request.settings.precision if request.settings else None
+    precision = request.precision or request.source.trained_precision() or settings
+    return FixedPointNetworks(
+        own,
+        precision or DEFAULT_PRECISION,
+        saturate_13_bit=request.saturate_13_bit,
+    )
+
+
+def _integer_graphs(integers: FixedPointNetworks) -> dict[int, Subgraph]:
+    forms = integers.forms.items()
+    if integers.chain == HOUGH3D:
+        return {k: hough3d_integers(network) for k, network in forms}
+    return {k: classic_integers(own, integers.precision) for k, own in forms}
 
 
 def _check_installed() -> None:
@@ -96,69 +112,53 @@ def _check_installed() -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Integers:
-    """What integer graphs compute."""
+class _Graphs:
+    """Graphs of the experts, and what they must compute."""
 
-    networks: Mapping[int, FirmwareNetwork]
-    precision: tuple[int, ...]
-    saturate_13_bit: bool
+    floats: Networks
+    integers: FixedPointNetworks | None
+    """None for graphs in floats."""
+    experts: Mapping[int, Subgraph]
 
 
-def _write_all(
-    networks: Mapping[int, Subgraph],
-    own: Networks,
-    integers: _Integers | None,
-    folder: Path,
-    source: Source,
-    report: Report,
-) -> None:
-    kind = "" if integers is None else "_fixed_point"
+def _write_all(graphs: _Graphs, folder: Path, source: Source) -> Report:
+    """Write a file for each expert and one for all; say what was checked."""
+    kind = "" if graphs.integers is None else "_fixed_point"
     facts = {
         **source.facts,
         "source": source.name,
+        "outputs": ",".join(graphs.floats.outputs),
         "z_range_cm": str(list(Z_RANGE_CM)),
         "theta_range_deg": str(list(THETA_RANGE_DEG)),
     }
-    if integers is not None:
-        facts["precision"] = str(list(integers.precision))
-        facts["saturate_13_bit"] = str(integers.saturate_13_bit).lower()
-    numbers: list[tuple[str, tuple[int, ...]]] = [
-        *((f"expert_{k}{kind}.onnx", (k,)) for k in networks),
-        (f"experts{kind}.onnx", tuple(networks)),
-    ]
-    for name, chosen in numbers:
-        one = len(chosen) == 1 and not name.startswith("experts")
-        graph = Graph()
-        if one:
-            output = networks[chosen[0]](graph, "inputs")
-        else:
-            output = routed(networks, graph, "inputs", "expert")
-        model = _model(graph, output, own, integers, one=one, facts=facts)
+    if graphs.integers is not None:
+        facts["precision"] = str(list(graphs.integers.precision))
+        facts["saturate_13_bit"] = str(graphs.integers.saturate_13_bit).lower()
+    files: dict[str, int | None] = {
+        f"expert_{k}{kind}.onnx": k for k in graphs.experts
+    } | {f"experts{kind}.onnx": None}
+    checks: Report = {}
+    for name, expert in files.items():
+        model = _model(graphs, expert, facts)
         (folder / name).write_bytes(model.SerializeToString())
-        largest = _check(folder / name, chosen, own, integers, one=one)
-        report["checks"][name] = (
-            {"outputs": "bit for bit"}
-            if integers
-            else {"largest_output_difference_scaled": largest}
-        )
+        checks[name] = _check(folder / name, graphs, expert)
+    return checks
 
 
-def _model(
-    graph: Graph,
-    output: str,
-    own: Networks,
-    integers: _Integers | None,
-    *,
-    one: bool,
-    facts: Mapping[str, str],
-) -> ModelProto:
+def _model(graphs: _Graphs, expert: int | None, facts: Mapping[str, str]) -> ModelProto:
+    """One expert, or all behind a switch."""
+    graph, own = Graph(), graphs.floats
     inputs: dict[str, Any] = {"inputs": (np.float32, ["N", own.inputs])}
-    if not one:
+    if expert is None:
         inputs["expert"] = (np.int64, ["N"])
+        output = routed(graphs.experts, graph, "inputs", "expert")
+    else:
+        output = graphs.experts[expert](graph, "inputs")
     shape: list[int | str] = ["N", len(own.outputs)]
+    integers = graphs.integers
     if integers is None:
         return graph.model(inputs, {"scaled": (output, np.float32, shape)}, facts)
-    bits = integers.precision[3]
+    bits = integers.node_bits
     if integers.saturate_13_bit:
         output = graph.add("Min", output, graph.constant(np.int64(2**bits - 1)))
     unit = graph.constant(np.float32(2.0**-bits))
@@ -171,41 +171,39 @@ def _model(
     return graph.model(inputs, outputs, facts)
 
 
-def _check(
-    path: Path,
-    chosen: tuple[int, ...],
-    own: Networks,
-    integers: _Integers | None,
-    *,
-    one: bool,
-) -> float:
-    """Run the file; give the largest difference of a scaled output."""
-    rows, expert = _rows(own, chosen)
-    given: dict[str, Any] = {"inputs": rows} | ({} if one else {"expert": expert})
+def _check(path: Path, graphs: _Graphs, expert: int | None) -> Report:
+    """Run the file against the networks."""
+    chosen = tuple(graphs.experts) if expert is None else (expert,)
+    rows, number = _rows(graphs.floats, chosen)
+    given: dict[str, Any] = {"inputs": rows}
+    if expert is None:
+        given["expert"] = number
     found = _session(path).run(None, given)
-    if integers is None:
-        difference = np.abs(found[0] - own.predict_inputs(rows, expert))
-        largest = float(difference.max(initial=0))
-        if not largest <= TOLERANCE:
+    if graphs.integers is not None:
+        raw = _raw(graphs.integers, rows, number)
+        scaled = (raw / 2.0**graphs.integers.node_bits).astype(np.float32)
+        if not np.array_equal(found[0], raw) or not np.array_equal(found[1], scaled):
             raise ExportError(
-                f"{path.name}: onnxruntime differs by {largest:.3g} from the run, "
-                f"expected at most {TOLERANCE:.3g} (scaled)"
+                f"{path.name}: onnxruntime computes other integers than the firmware"
             )
-        return largest
-    raw = np.zeros((len(rows), len(own.outputs)), dtype=np.int64)
-    for k in chosen:
-        (w1, b1), (w2, b2) = integers.networks[k].layers
-        mine = expert == k
-        raw[mine] = classic(
-            rows[mine], w1, b1, w2, b2, integers.precision,
-            saturate_13_bit=integers.saturate_13_bit,
-        )  # fmt: skip
-    scaled = (raw / 2.0 ** integers.precision[3]).astype(np.float32)
-    if not np.array_equal(found[0], raw) or not np.array_equal(found[1], scaled):
+        return {"outputs": "bit for bit"}
+    difference = np.abs(found[0] - graphs.floats.predict_inputs(rows, number))
+    largest = float(difference.max(initial=0))
+    if not largest <= TOLERANCE:
         raise ExportError(
-            f"{path.name}: onnxruntime computes other integers than the firmware"
+            f"{path.name}: onnxruntime differs by {largest:.3g} from the run, "
+            f"expected at most {TOLERANCE:.3g} (scaled)"
         )
-    return 0.0
+    return {"largest_output_difference_scaled": largest}
+
+
+def _raw(integers: FixedPointNetworks, rows: F32, number: I64) -> I64:
+    raw = np.zeros((len(rows), len(integers.outputs)), dtype=np.int64)
+    for k, network in integers.forms.items():
+        mine = number == k
+        if mine.any():
+            raw[mine] = integers.integers(rows[mine], network.layers)
+    return raw
 
 
 def _rows(own: Networks, chosen: tuple[int, ...]) -> tuple[F32, I64]:

@@ -8,15 +8,30 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from nnt.fixedpoint.arithmetic import round_half_away
+from nnt.fixedpoint.arithmetic import checked_layers, round_half_away
 from nnt.fixedpoint.classic_network import tanh_half_table
+from nnt.fixedpoint.hough3d_network import (
+    NODE_BITS,
+    TABLE_SHIFT,
+    WINDOW_BITS,
+    tanh_table,
+    weight_fraction_bits,
+)
 from nnt.networks import ExpertWeights, FirmwareNetwork
 from nnt.networks.form import NORMALISATION_EPSILON
+from nnt.types import F32, I64
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto
 
-__all__ = ["Graph", "Subgraph", "float_network", "integer_network", "routed"]
+__all__ = [
+    "Graph",
+    "Subgraph",
+    "classic_integers",
+    "float_network",
+    "hough3d_integers",
+    "routed",
+]
 
 OPSET = 17
 IR_VERSION = 8
@@ -127,8 +142,8 @@ def float_network(expert: ExpertWeights) -> Subgraph:
     return build
 
 
-def integer_network(network: FirmwareNetwork, precision: tuple[int, ...]) -> Subgraph:
-    """Give the nodes of the firmware's arithmetic, all in int64.
+def classic_integers(network: FirmwareNetwork, precision: tuple[int, ...]) -> Subgraph:
+    """Give the nodes of the arithmetic of the classic chain, all in int64.
 
     Notes
     -----
@@ -142,20 +157,72 @@ def integer_network(network: FirmwareNetwork, precision: tuple[int, ...]) -> Sub
     def build(graph: Graph, x: str) -> str:
         scaled = graph.add("Mul", x, graph.constant(np.float32(2**node_bits)))
         nodes = graph.add("Cast", scaled, to=_int64())
-        per_bin, last = graph.constant(np.int64(1 << dropped)), len(values) - 1
-        table, end = graph.constant(values), graph.constant(np.int64(last))
-        zero = graph.constant(np.int64(0))
-        for weight, bias in network.layers:
-            w = graph.constant(_whole(weight.T, weight_bits))
-            b = graph.constant(_whole(bias, weight_bits) << node_bits)
-            sums = graph.add("Add", graph.add("MatMul", nodes, w), b)
+        per_bin, table = graph.constant(np.int64(1 << dropped)), graph.constant(values)
+        for pair in network.layers:
+            sums = _sums(graph, nodes, pair, weight_bits, node_bits)
             bins = graph.add("Div", graph.add("Abs", sums), per_bin)
-            found = graph.add("Gather", table, graph.add("Min", bins, end))
-            negative = graph.add("Less", sums, zero)
-            nodes = graph.add("Where", negative, graph.add("Neg", found), found)
+            nodes = _looked_up(graph, table, len(values), bins, sums)
         return nodes
 
     return build
+
+
+def hough3d_integers(network: FirmwareNetwork) -> Subgraph:
+    """Give the nodes of the arithmetic of the 3D Hough chain, in int64.
+
+    Notes
+    -----
+    A float64 holds inputs and halves exactly, so that adding a half and flooring
+    rounds as C does. `Mod` has the sign of the divisor, so that what it leaves floors.
+    """
+    fraction = weight_fraction_bits(checked_layers(network.layers))
+    values = tanh_table().astype(np.int64)
+    half = 1 << (WINDOW_BITS - 1)
+
+    def build(graph: Graph, x: str) -> str:
+        exact = graph.add("Cast", x, to=_double())
+        scaled = graph.add("Mul", exact, graph.constant(np.float64(2**NODE_BITS)))
+        away = graph.add("Add", graph.add("Abs", scaled), graph.constant(0.5))
+        rounded = graph.add("Mul", graph.add("Floor", away), graph.add("Sign", scaled))
+        nodes = graph.add("Cast", rounded, to=_int64())
+        unit, step = (graph.constant(np.int64(1 << n)) for n in (fraction, TABLE_SHIFT))
+        middle, turn = (
+            graph.constant(np.int64(half)),
+            graph.constant(np.int64(2 * half)),
+        )
+        table = graph.constant(values)
+        for pair in network.layers:
+            sums = _sums(graph, nodes, pair, fraction, NODE_BITS)
+            whole = graph.add("Sub", sums, graph.add("Mod", sums, unit))
+            moved = graph.add("Add", graph.add("Div", whole, unit), middle)
+            window = graph.add("Sub", graph.add("Mod", moved, turn), middle)
+            index = graph.add("Div", graph.add("Abs", window), step)
+            nodes = _looked_up(graph, table, len(values), index, sums)
+        return nodes
+
+    return build
+
+
+def _sums(
+    graph: Graph, nodes: str, pair: tuple[F32, F32], weight_bits: int, node_bits: int
+) -> str:
+    weight, bias = pair
+    w = graph.constant(_whole(weight.T, weight_bits))
+    b = graph.constant(_whole(bias, weight_bits) << node_bits)
+    return graph.add("Add", graph.add("MatMul", nodes, w), b)
+
+
+def _looked_up(graph: Graph, table: str, size: int, index: str, sums: str) -> str:
+    last, zero = (graph.constant(np.int64(n)) for n in (size - 1, 0))
+    found = graph.add("Gather", table, graph.add("Min", index, last))
+    negative = graph.add("Less", sums, zero)
+    return graph.add("Where", negative, graph.add("Neg", found), found)
+
+
+def _double() -> int:
+    from onnx import TensorProto
+
+    return int(TensorProto.DOUBLE)
 
 
 def _int64() -> int:
@@ -164,7 +231,7 @@ def _int64() -> int:
     return int(TensorProto.INT64)
 
 
-def _whole(value: npt.NDArray[np.float32], bits: int) -> npt.NDArray[np.int64]:
+def _whole(value: F32, bits: int) -> I64:
     return round_half_away(value.astype(np.float64) * 2.0**bits).astype(np.int64)
 
 

@@ -6,8 +6,9 @@ missing there keeps an uninitialised value, so all are always written.
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,11 +31,14 @@ from nnt.networks import DEFAULT_PRECISION, check_precision
 __all__ = [
     "Setting",
     "Settings",
+    "chosen_settings",
     "default_settings",
     "parse_settings",
     "read_settings",
     "shown_number",
 ]
+
+log = logging.getLogger(__name__)
 
 Row = tuple[float, ...]
 Value = float | Row | tuple[Row, ...]
@@ -88,20 +92,11 @@ class Setting:
     locked: bool = False
 
 
-class Settings(Mapping[str, Setting]):
+class Settings(dict[str, Setting]):
     """A whole configuration, in the order in which it is written."""
 
-    def __init__(self, values: Mapping[str, Setting]) -> None:
-        self._values = dict(values)
-
-    def __getitem__(self, key: str) -> Setting:
-        return self._values[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
+    place = "BASF2's defaults"
+    """The file that it was read from."""
 
     def number(self, key: str) -> float:
         """Give the value of a key that holds one number."""
@@ -148,10 +143,15 @@ class Settings(Mapping[str, Setting]):
             }
         )
 
-    def for_network(
-        self, n_hidden: int, n_outputs: int, precision: tuple[int, ...] | None
-    ) -> Settings:
+    def for_network(self, hidden: Row, n_outputs: int) -> Settings:
         """Give a copy that describes a trained network.
+
+        Parameters
+        ----------
+        hidden : tuple of int
+            Nodes of its hidden layers.
+        n_outputs : int
+            1: z; 2: z and theta.
 
         Raises
         ------
@@ -166,19 +166,18 @@ class Settings(Mapping[str, Setting]):
                 f"outputScale: expected {2 * n_outputs} limits for {n_outputs} "
                 f"output(s), found {len(scale)}"
             )
-        values: dict[str, Value] = {
-            "nInput": N_INPUTS,
-            "nOutput": n_outputs,
-            "nMLP": len(EXPERTS),
-            "targetZ": 1,
-            "targetTheta": n_outputs - 1,
-            "multiplyHidden": 0,
-            "nHidden": ((n_hidden,),),
-            "outputScale": (scale,),
-        }
-        if precision is not None:
-            values["precision"] = precision
-        settings = self.changed(values)
+        settings = self.changed(
+            {
+                "nInput": N_INPUTS,
+                "nOutput": n_outputs,
+                "nMLP": len(EXPERTS),
+                "targetZ": 1,
+                "targetTheta": n_outputs - 1,
+                "multiplyHidden": 0,
+                "nHidden": (hidden,),
+                "outputScale": (scale,),
+            }
+        )
         settings.check()
         return settings
 
@@ -202,8 +201,15 @@ class Settings(Mapping[str, Setting]):
                 "maxHitsPerSL: expected [1], one track segment per superlayer, found "
                 f"{_shown(self['maxHitsPerSL'].value)}"
             )
+        self._check_id_ranges([float(k) for k in range(int(n_networks))])
+        self._check_ranges()
+        try:
+            check_precision(self.precision)
+        except NNTError as err:
+            raise ExportError(str(err)) from err
+
+    def _check_id_ranges(self, expected: list[float]) -> None:
         rows = self["IDRanges"].value
-        expected = [float(k) for k in range(int(n_networks))]
         if (
             not isinstance(rows, tuple)
             or [row[0] for row in rows if isinstance(row, tuple)] != expected
@@ -219,16 +225,14 @@ class Settings(Mapping[str, Setting]):
                     f"IDRanges: expert {k}: expected 9 pairs of a lower and an upper "
                     "limit"
                 )
+
+    def _check_ranges(self) -> None:
         for name in RANGES:
             used, trained = self.row(f"{name}Use"), self.row(f"{name}Train")
             if len(used) != 2 or len(trained) != 2:
                 raise ExportError(f"{name}Use, {name}Train: expected rows of 2 limits")
             if trained[0] > used[0] or trained[1] < used[1]:
                 raise ExportError(f"{name}Train must enclose {name}Use")
-        try:
-            check_precision(self.precision)
-        except NNTError as err:
-            raise ExportError(str(err)) from err
 
     def text(self) -> str:
         """Give the file that BASF2 loads."""
@@ -278,6 +282,40 @@ def default_settings() -> Settings:
     return Settings({key: Setting(value) for key, value in values.items()})
 
 
+def chosen_settings(
+    given: Settings | None,
+    asked: tuple[int, ...] | None,
+    trained: tuple[int, ...] | None,
+) -> Settings:
+    """Give the settings to write, with the precision that networks need.
+
+    Parameters
+    ----------
+    given : Settings, optional
+        Those of the training data; default: `default_settings`.
+    asked, trained : tuple of 6 int, optional
+        Precision that was asked for, and else that for which networks were trained.
+
+    Raises
+    ------
+    ExportError
+        BASF2 would refuse the settings.
+    """
+    base = given if given is not None else default_settings()
+    if asked is None and trained is not None and base.precision != trained:
+        if given is not None:
+            log.warning(
+                "precision: the networks were trained for %s, which replaces %s of "
+                "the settings; --precision chooses another",
+                list(trained),
+                list(given.precision),
+            )
+        asked = trained
+    settings = base if asked is None else base.changed({"precision": asked})
+    settings.check()
+    return settings
+
+
 def read_settings(path: Path) -> Settings:
     """Read a configuration of BASF2; keys that it lacks get their default.
 
@@ -293,7 +331,9 @@ def read_settings(path: Path) -> Settings:
     except (OSError, UnicodeDecodeError) as err:
         raise ExportError(f"{path}: cannot be read ({err}); check the path") from err
     given = parse_settings(content, str(path))
-    return Settings({**default_settings(), **given})
+    settings = Settings({**default_settings(), **given})
+    settings.place = str(path)
+    return settings
 
 
 def parse_settings(

@@ -1,23 +1,34 @@
-"""What is exported: trained experts, and where they come from."""
+"""What is exported: trained experts, where they come from, and how it was asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from nnt.detector import EXPERTS, N_INPUTS, superlayer_inputs
 from nnt.errors import ExportError
+from nnt.export.settings import Settings
 from nnt.networks import (
+    HOUGH3D,
     ExpertWeights,
     FirmwareNetwork,
     Networks,
-    classic_network,
+    firmware_network,
 )
 from nnt.types import F32
 
-__all__ = ["Source", "check_rows", "classic_experts"]
+__all__ = [
+    "Request",
+    "Source",
+    "check_rows",
+    "classic_experts",
+    "expert_report",
+    "word_cuts",
+]
 
 
 CHECK_ROWS = 2000
@@ -34,6 +45,8 @@ class Source:
     experts: Mapping[int, ExpertWeights]
     facts: Mapping[str, str] = field(default_factory=dict)
     """Run ID, commit, data digest and the like; goes into the manifest."""
+    class_cuts: Mapping[str, float] = field(default_factory=dict)
+    """Efficiency in percent -> output of the class above which tracks are kept."""
 
     def trained_precision(self) -> tuple[int, ...] | None:
         """Fractional bits for which the experts were trained, if they were.
@@ -47,6 +60,49 @@ class Source:
             return None
         return Networks(self.experts).precision
 
+    def with_outputs(self, names: Sequence[str]) -> Source:
+        """Give the same networks with only some of their outputs.
+
+        Raises
+        ------
+        ExportError
+            An expert has no such output, or none would be left.
+        """
+        kept = {
+            k: _with_outputs(k, own, tuple(names)) for k, own in self.experts.items()
+        }
+        left = next(iter(kept.values())).form.outputs
+        facts = {**self.facts, "outputs": ",".join(left)}
+        cuts = self.class_cuts if "nnt" in names else {}
+        return replace(self, experts=kept, facts=facts, class_cuts=cuts)
+
+
+def _with_outputs(k: int, own: ExpertWeights, names: tuple[str, ...]) -> ExpertWeights:
+    held = own.form.outputs
+    missing = [name for name in names if name not in held]
+    if missing or not names or len(set(names)) != len(names):
+        raise ExportError(
+            f"outputs: expected names out of {', '.join(held)}, which expert {k} has, "
+            f"found {', '.join(names) or 'none'}"
+        )
+    form = replace(own.form, outputs=tuple(name for name in held if name in names))
+    rows = [held.index(name) for name in form.outputs]
+    last = next(layer for layer in own.form.layers[::-1] if layer.kind == "linear")
+    cut = {name: own.state[name][rows] for name in last.shapes}
+    return replace(own, state=own.state | cut, form=form)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Request:
+    """What to write, and how."""
+
+    source: Source
+    settings: Settings | None = None
+    """The configuration with which BASF2 wrote the training data, if it was given."""
+    precision: tuple[int, ...] | None = None
+    """Fractional bits that were asked for."""
+    saturate_13_bit: bool = False
+
 
 def classic_experts(source: Source) -> dict[int, FirmwareNetwork]:
     """All five experts in the form of the classic chain.
@@ -58,22 +114,66 @@ def classic_experts(source: Source) -> dict[int, FirmwareNetwork]:
     """
     missing = [k for k in EXPERTS if k not in source.experts]
     if missing:
-        held = ", ".join(str(k) for k in sorted(source.experts))
-        named = ", ".join(str(k) for k in missing)
-        raise ExportError(
-            f"{source.name}: the trigger needs experts 0 to 4; not trained: expert "
-            f"{named}; the source holds {held}. Train all five (experts: "
-            "[0, 1, 2, 3, 4])"
-        )
-    networks = {k: classic_network(k, source.experts[k]) for k in EXPERTS}
+        raise ExportError(_of_missing(source, missing))
+    networks = {k: firmware_network(k, source.experts[k]) for k in EXPERTS}
     for k, network in networks.items():
-        n_inputs, *_, n_outputs = network.sizes
-        if n_inputs != N_INPUTS or n_outputs not in (1, 2):
+        if source.experts[k].chain == HOUGH3D or network.form.inputs != N_INPUTS:
             raise ExportError(
-                f"expert {k}: the classic chain has {N_INPUTS} inputs and 1 (z) or 2 "
-                f"(z, theta) outputs, found {n_inputs} and {n_outputs}"
+                f"expert {k}: serves the 3D Hough chain with {network.form.inputs} "
+                "inputs; export it with --to 3dh or onnx"
+            )
+        if network.sizes != networks[0].sizes:
+            raise ExportError(
+                f"expert {k}: is {network.form}, expert 0 is {networks[0].form}; the "
+                "firmware has one form for all"
             )
     return networks
+
+
+def _of_missing(source: Source, missing: Sequence[int]) -> str:
+    held = ", ".join(str(k) for k in sorted(source.experts))
+    parent = source.facts.get("parent_run_id")
+    if parent is not None:
+        return (
+            f"{source.name} is that of expert {held} alone; the trigger needs experts "
+            f"0 to 4: export the parent of all of them, {parent}"
+        )
+    named = ", ".join(str(k) for k in missing)
+    return (
+        f"{source.name}: the trigger needs experts 0 to 4; not trained: expert "
+        f"{named}; the source holds {held}. Train all five (experts: [0, 1, 2, 3, 4])"
+    )
+
+
+def expert_report(network: FirmwareNetwork) -> dict[str, Any]:
+    """What the manifest says of one network in firmware form."""
+    return {
+        "nodes": list(network.sizes),
+        "outputs": list(network.form.outputs),
+        "act": network.act,
+        "largest_weight": network.largest_weight,
+        "changes": list(network.changes),
+    }
+
+
+def word_cuts(cuts: Mapping[str, float], node_bits: int) -> dict[str, Any]:
+    """What the cuts on the class are in the words of the firmware.
+
+    Returns
+    -------
+    dict
+        By efficiency in percent: the output, and the integer above which tracks are
+        kept. An integer is larger than the output times ``2**node_bits`` where it is
+        larger than that number rounded down.
+    """
+    return {
+        percent: {
+            "output": cut,
+            "integer": math.floor(cut * 2**node_bits),
+            "kept": "larger",
+        }
+        for percent, cut in cuts.items()
+    }
 
 
 def check_rows(n_inputs: int, pattern: int, seed: int) -> F32:

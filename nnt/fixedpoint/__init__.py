@@ -8,7 +8,8 @@ needs PyTorch and is loaded when it is first used.
 from typing import TYPE_CHECKING
 
 from nnt.fixedpoint.arithmetic import snap_text_inputs
-from nnt.fixedpoint.classic_network import classic, hidden_nodes
+from nnt.fixedpoint.classic_network import classic, classic_hidden, classic_layers
+from nnt.fixedpoint.cost import hardware_cost
 from nnt.fixedpoint.hough3d_network import hough3d
 from nnt.fixedpoint.preprocessing import (
     Segments,
@@ -29,8 +30,10 @@ __all__ = [
     "TrackParameters",
     "check_precision",
     "classic",
+    "classic_hidden",
     "classic_inputs",
-    "hidden_nodes",
+    "classic_layers",
+    "hardware_cost",
     "hough3d",
     "relative_ids",
     "snap_text_inputs",

@@ -9,12 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from nnt.errors import DataError
-from nnt.types import F64
+from nnt.types import F32, F64, I64
 
 __all__ = [
     "CHUNK",
     "EXACT",
+    "Arithmetic",
     "Layer",
+    "Layers",
     "checked_inputs",
     "checked_layers",
     "round_half_away",
@@ -22,7 +24,8 @@ __all__ = [
     "snap_text_inputs",
 ]
 
-Activation = Callable[[F64], F64]
+Layers = Sequence[tuple[npt.ArrayLike, npt.ArrayLike]]
+"""Weights (out, in) and biases (out,) of each layer."""
 
 CHUNK = 1024
 """Rows at a time: 1024 x 81 sums stay in the cache of one core."""
@@ -45,6 +48,20 @@ class Layer:
     """(outputs,), already times the bias node."""
 
 
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """What happens between the layers of a chain."""
+
+    to_nodes: Callable[[F64], F64]
+    """Takes float64 inputs to integer nodes."""
+    activate: Callable[[F64], F64]
+    """Takes integer sums to integer nodes."""
+    largest_node: float
+    """No activation is larger."""
+    units: float = 1.0
+    """A power of two: weights are held divided by it."""
+
+
 def round_half_away(value: F64) -> F64:
     """Round as C does: halves away from zero."""
     whole = np.trunc(value)
@@ -52,9 +69,7 @@ def round_half_away(value: F64) -> F64:
     return rounded
 
 
-def checked_layers(
-    layers: Sequence[tuple[npt.ArrayLike, npt.ArrayLike]],
-) -> list[tuple[F64, F64]]:
+def checked_layers(layers: Layers) -> list[tuple[F64, F64]]:
     """Round weights to float32, in which BASF2 holds them, and check the shapes.
 
     Raises
@@ -84,7 +99,7 @@ def checked_layers(
     return checked
 
 
-def checked_inputs(inputs: npt.ArrayLike, size: int) -> npt.NDArray[np.float32]:
+def checked_inputs(inputs: npt.ArrayLike, size: int) -> F32:
     """Inputs as float32, in which BASF2 holds them.
 
     Raises
@@ -102,53 +117,58 @@ def checked_inputs(inputs: npt.ArrayLike, size: int) -> npt.NDArray[np.float32]:
 
 
 def run_layers(
-    inputs: npt.NDArray[np.float32],
+    inputs: F32,
     layers: Sequence[Layer],
-    to_nodes: Activation,
-    activate: Activation,
-    largest_node: float,
-    units: float = 1.0,
-) -> npt.NDArray[np.int64]:
+    arithmetic: Arithmetic,
+    *,
+    hidden: bool = False,
+) -> I64:
     """Run integer layers in chunks.
 
     Parameters
     ----------
     inputs : float32 array, shape (N, n_in)
     layers : sequence of Layer
-    to_nodes : callable
-        Takes float64 inputs to integer nodes.
-    activate : callable
-        Takes integer sums to integer nodes.
-    largest_node : float
-        No activation is larger.
-    units : float
-        A power of two: weights are held divided by it.
+    arithmetic : Arithmetic
+        Of the chain.
+    hidden : bool
+        Give the nodes of all hidden layers in place of the outputs.
 
     Returns
     -------
     int64 array, shape (N, n_out)
+        With `hidden`, n_out is the number of hidden nodes.
 
     Raises
     ------
     DataError
         A sum may reach 2**53, so that it could be wrong.
     """
-    output = np.empty((len(inputs), len(layers[-1].bias)), dtype=np.int64)
+    widths = [len(layer.bias) for layer in layers]
+    output = np.empty(
+        (len(inputs), sum(widths[:-1]) if hidden else widths[-1]), np.int64
+    )
     for start in range(0, len(inputs), CHUNK):
-        nodes = to_nodes(inputs[start : start + CHUNK].astype(np.float64))
+        rows, column = slice(start, start + CHUNK), 0
+        nodes = arithmetic.to_nodes(inputs[rows].astype(np.float64))
         largest = float(np.abs(nodes).max(initial=0))
         for i, layer in enumerate(layers):
-            _check_bound(layer, largest, units, i)
+            _check_bound(layer, largest, arithmetic.units, i)
+            is_last = i == len(layers) - 1
+            if hidden and is_last:
+                break
             sums = nodes @ layer.weight
             # A bias of +0 also turns a sum of -0 into +0, whose sign is plus.
             sums += layer.bias
-            nodes = activate(sums)
-            largest = largest_node
-        output[start : start + CHUNK] = nodes
+            nodes = arithmetic.activate(sums)
+            largest = arithmetic.largest_node
+            if hidden or is_last:
+                output[rows, column : column + widths[i]] = nodes
+                column += widths[i]
     return output
 
 
-def snap_text_inputs(inputs: npt.ArrayLike) -> npt.NDArray[np.float32]:
+def snap_text_inputs(inputs: npt.ArrayLike) -> F32:
     """Move inputs read from text to the grid point that was printed.
 
     Text files hold six significant digits: 253/256 = 0.98828125 is printed
@@ -185,7 +205,7 @@ def snap_text_inputs(inputs: npt.ArrayLike) -> npt.NDArray[np.float32]:
     tolerance = half_digit + size * 2.0**-24
     grid = np.rint(value * FINEST_GRID) / FINEST_GRID
     near = np.abs(value - grid) <= tolerance
-    snapped: npt.NDArray[np.float32] = np.where(near, grid, value).astype(np.float32)
+    snapped: F32 = np.where(near, grid, value).astype(np.float32)
     return snapped
 
 

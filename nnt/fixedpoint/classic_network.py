@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from nnt.fixedpoint.arithmetic import (
+    Arithmetic,
     Layer,
+    Layers,
     checked_inputs,
     checked_layers,
     round_half_away,
@@ -18,11 +20,12 @@ from nnt.fixedpoint.arithmetic import (
 )
 from nnt.networks import DEFAULT_PRECISION, check_precision
 from nnt.networks.precision import dropped_bits
-from nnt.types import F64
+from nnt.types import F64, I64
 
 __all__ = [
     "classic",
-    "hidden_nodes",
+    "classic_hidden",
+    "classic_layers",
     "tanh_half_table",
 ]
 
@@ -36,18 +39,50 @@ def classic(
     precision: Sequence[int] = DEFAULT_PRECISION,
     *,
     saturate_13_bit: bool = False,
-) -> npt.NDArray[np.int64]:
+) -> I64:
     """Run a network of one hidden layer as the firmware does.
+
+    Parameters
+    ----------
+    inputs : array_like, shape (N, n_in)
+        Scaled inputs, as of `classic_layers`.
+    w1, b1 : array_like, shapes (n_hidden, n_in) and (n_hidden,)
+        First layer of a network with activation tanh(x / 2).
+    w2, b2 : array_like, shapes (n_out, n_hidden) and (n_out,)
+        Second layer.
+    precision, saturate_13_bit
+        As of `classic_layers`.
+
+    Returns
+    -------
+    int64 array, shape (N, n_out)
+        Outputs times ``2**precision[3]``.
+
+    Raises
+    ------
+    DataError
+        As of `classic_layers`.
+    """
+    layers = [(w1, b1), (w2, b2)]
+    return classic_layers(inputs, layers, precision, saturate_13_bit=saturate_13_bit)
+
+
+def classic_layers(
+    inputs: npt.ArrayLike,
+    layers: Layers,
+    precision: Sequence[int] = DEFAULT_PRECISION,
+    *,
+    saturate_13_bit: bool = False,
+) -> I64:
+    """Run a network of any depth as the firmware of the classic chain does.
 
     Parameters
     ----------
     inputs : array_like, shape (N, n_in)
         Scaled inputs. They are truncated, so those read from text must first
         go through `snap_text_inputs`.
-    w1, b1 : array_like, shapes (n_hidden, n_in) and (n_hidden,)
-        First layer of a network with activation tanh(x / 2).
-    w2, b2 : array_like, shapes (n_out, n_hidden) and (n_out,)
-        Second layer.
+    layers : sequence of (weight, bias)
+        Shapes (out, in) and (out,), for the activation tanh(x / 2) everywhere.
     precision : sequence of 6 int
         Fractional bits, see `DEFAULT_PRECISION`; the last three matter here.
     saturate_13_bit : bool
@@ -71,37 +106,39 @@ def classic(
     the argument of the table are dropped from its magnitude; the table holds
     the tanh at the middle of the dropped range, computed from a float32.
     """
-    output = _run(inputs, [(w1, b1), (w2, b2)], check_precision(precision))
+    output = _run(inputs, layers, precision)
     return np.minimum(output, 2 ** precision[3] - 1) if saturate_13_bit else output
 
 
-def hidden_nodes(
+def classic_hidden(
     inputs: npt.ArrayLike,
-    w1: npt.ArrayLike,
-    b1: npt.ArrayLike,
+    layers: Layers,
     precision: Sequence[int] = DEFAULT_PRECISION,
-) -> npt.NDArray[np.int64]:
-    """Compute the hidden nodes of `classic`.
+) -> I64:
+    """Compute the hidden nodes of `classic_layers`, one layer after the other.
 
     Returns
     -------
-    int64 array, shape (N, n_hidden)
+    int64 array, shape (N, n_hidden of all layers)
         Times ``2**precision[3]``; that number itself where the table ends, for
         pre-activations beyond 9.7 at the default precision.
 
     Raises
     ------
     DataError
-        As of `classic`.
+        As of `classic_layers`.
     """
-    return _run(inputs, [(w1, b1)], check_precision(precision))
+    return _run(inputs, layers, precision, hidden=True)
 
 
 def _run(
     inputs: npt.ArrayLike,
-    layers: Sequence[tuple[npt.ArrayLike, npt.ArrayLike]],
-    bits: tuple[int, ...],
-) -> npt.NDArray[np.int64]:
+    layers: Layers,
+    precision: Sequence[int],
+    *,
+    hidden: bool = False,
+) -> I64:
+    bits = check_precision(precision)
     node_bits, weight_bits = bits[3], bits[4]
     floats = checked_layers(layers)
     x = checked_inputs(inputs, floats[0][0].shape[1])
@@ -125,7 +162,8 @@ def _run(
         magnitude: F64 = table.take(bins, mode="clip")
         return np.copysign(magnitude, sums, out=magnitude)
 
-    return run_layers(x, whole, to_nodes, activate, 2.0**node_bits, 1 / per_bin)
+    arithmetic = Arithmetic(to_nodes, activate, 2.0**node_bits, 1 / per_bin)
+    return run_layers(x, whole, arithmetic, hidden=hidden)
 
 
 @lru_cache(maxsize=8)

@@ -11,15 +11,27 @@ import numpy.typing as npt
 
 from nnt.errors import DataError
 from nnt.fixedpoint.arithmetic import (
+    Arithmetic,
     Layer,
+    Layers,
     checked_inputs,
     checked_layers,
     round_half_away,
     run_layers,
 )
-from nnt.types import F64
+from nnt.types import F64, I64
 
-__all__ = ["hough3d", "weight_fraction_bits"]
+__all__ = [
+    "LARGEST",
+    "NODE_BITS",
+    "TABLE_SHIFT",
+    "TABLE_SIZE",
+    "WINDOW_BITS",
+    "hough3d",
+    "hough3d_hidden",
+    "tanh_table",
+    "weight_fraction_bits",
+]
 
 NODE_BITS = 12
 WEIGHT_BITS = 17
@@ -33,8 +45,8 @@ LARGEST = 4095
 
 def hough3d(
     inputs: npt.ArrayLike,
-    layers: Sequence[tuple[npt.ArrayLike, npt.ArrayLike]],
-) -> npt.NDArray[np.int64]:
+    layers: Layers,
+) -> I64:
     """Run a network of any depth as the firmware of the 3D Hough chain does.
 
     Parameters
@@ -61,6 +73,26 @@ def hough3d(
     floored, and wraps at a magnitude of 32. Its magnitude addresses the tanh
     table; the sign is that of the whole sum.
     """
+    return _run(inputs, layers)
+
+
+def hough3d_hidden(inputs: npt.ArrayLike, layers: Layers) -> I64:
+    """Compute the hidden nodes of `hough3d`, one layer after the other.
+
+    Returns
+    -------
+    int64 array, shape (N, n_hidden of all layers)
+        Times 2**12; 4095 where the table ends, for pre-activations beyond 4.
+
+    Raises
+    ------
+    DataError
+        As of `hough3d`.
+    """
+    return _run(inputs, layers, hidden=True)
+
+
+def _run(inputs: npt.ArrayLike, layers: Layers, *, hidden: bool = False) -> I64:
     floats = checked_layers(layers)
     x = checked_inputs(inputs, floats[0][0].shape[1])
     fraction = weight_fraction_bits(floats)
@@ -80,10 +112,11 @@ def hough3d(
         half = 1 << (WINDOW_BITS - 1)
         window = ((window + half) & (2 * half - 1)) - half
         index = np.abs(window) >> TABLE_SHIFT
-        magnitude: F64 = _tanh_table().take(index, mode="clip")
+        magnitude: F64 = tanh_table().take(index, mode="clip")
         return np.copysign(magnitude, sums, out=magnitude)
 
-    return run_layers(x, whole, to_nodes, activate, LARGEST)
+    arithmetic = Arithmetic(to_nodes, activate, LARGEST)
+    return run_layers(x, whole, arithmetic, hidden=hidden)
 
 
 def weight_fraction_bits(layers: Sequence[tuple[F64, F64]]) -> int:
@@ -110,7 +143,7 @@ def weight_fraction_bits(layers: Sequence[tuple[F64, F64]]) -> int:
 
 
 @lru_cache(maxsize=1)
-def _tanh_table() -> F64:
+def tanh_table() -> F64:
     """Values of tanh in node units; the last one is the saturation."""
     steps = np.arange(TABLE_SIZE + 1, dtype=np.float64)
     values = np.tanh(steps * 2.0**TABLE_SHIFT / 2.0**NODE_BITS) * 2.0**NODE_BITS

@@ -6,9 +6,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nnt.fixedpoint.arithmetic import snap_text_inputs
-from nnt.fixedpoint.classic_network import classic, hidden_nodes
-from nnt.networks import Networks, check_precision, classic_network
+from nnt.errors import DataError
+from nnt.fixedpoint.arithmetic import Layers, snap_text_inputs
+from nnt.fixedpoint.classic_network import classic_hidden, classic_layers
+from nnt.fixedpoint.cost import HardwareCost, hardware_cost
+from nnt.fixedpoint.hough3d_network import LARGEST, NODE_BITS, hough3d, hough3d_hidden
+from nnt.networks import (
+    DEFAULT_PRECISION,
+    HOUGH3D,
+    Networks,
+    check_precision,
+    firmware_network,
+)
 from nnt.tracks import Tracks
 from nnt.types import F32, I64
 
@@ -16,24 +25,26 @@ __all__ = ["FixedPointNetworks"]
 
 
 class FixedPointNetworks:
-    """The experts of a run as the firmware computes them.
+    """The experts of a run as the firmware of their chain computes them.
 
     Parameters
     ----------
     networks : Networks
-        Of the classic shape.
+        Of any form that the firmware can hold.
     precision : sequence of 6 int, optional
         Fractional bits, see `nnt.fixedpoint.DEFAULT_PRECISION`; default: those for
-        which the experts were trained.
+        which the experts were trained. Only for the classic chain: the 3D Hough
+        chain has fixed ones, and shares those of the weights among them.
     saturate_13_bit : bool
-        Keep outputs in a signed word, as `nnt.fixedpoint.classic` does.
+        Keep outputs in a signed word, as `nnt.fixedpoint.classic` does; those of the
+        3D Hough chain always are.
 
     Raises
     ------
     ExportError
         The firmware cannot hold the network of an expert.
     DataError
-        The precision is none.
+        The precision is none, or the chain has no choice of it.
     """
 
     def __init__(
@@ -43,12 +54,36 @@ class FixedPointNetworks:
         *,
         saturate_13_bit: bool = False,
     ) -> None:
-        bits = networks.precision if precision is None else precision
+        self.chain = networks.chain
+        if self.chain == HOUGH3D:
+            if precision is not None:
+                raise DataError(
+                    "precision: the 3D Hough chain has no choice of it; leave it out"
+                )
+            bits: Sequence[int] = DEFAULT_PRECISION
+        else:
+            bits = networks.precision if precision is None else precision
         self.precision = check_precision(bits)
         self.saturate_13_bit = saturate_13_bit
         self.experts = networks.experts
-        self.forms = {k: classic_network(k, own) for k, own in self.experts.items()}
+        self.outputs = networks.outputs
+        self.forms = {k: firmware_network(k, own) for k, own in self.experts.items()}
         self._networks = networks
+
+    @property
+    def name(self) -> str:
+        """``fixed_point``, with the precision where it is not the default."""
+        parts = ["fixed_point"]
+        if self.precision != DEFAULT_PRECISION:
+            parts += [str(bits) for bits in self.precision]
+        if self.saturate_13_bit:
+            parts.append("13bit")
+        return "_".join(parts)
+
+    @property
+    def node_bits(self) -> int:
+        """Fractional bits of the nodes: an output of 1 is two to the power of these."""
+        return NODE_BITS if self.chain == HOUGH3D else self.precision[3]
 
     def predict(self, tracks: Tracks) -> F32:
         """Predict every row.
@@ -61,8 +96,7 @@ class FixedPointNetworks:
         Returns
         -------
         float32 array, shape (N, outputs)
-            Scaled, as of `Networks.predict`: integers divided by
-            ``2**precision[3]``.
+            Scaled, as of `Networks.predict`: integers divided by ``2**node_bits``.
 
         Raises
         ------
@@ -73,16 +107,33 @@ class FixedPointNetworks:
 
     def predict_inputs(self, inputs: F32, expert: I64) -> F32:
         """Predict rows of (N, inputs), each by the expert given for it."""
-        return self._networks.routed(inputs, expert, self._run)
+        return self._networks.routed(inputs, expert, self._scaled)
 
-    def _run(self, k: int, rows: F32) -> F32:
-        (w1, b1), (w2, b2) = self.forms[k].layers
-        integers = classic(
-            snap_text_inputs(rows), w1, b1, w2, b2, self.precision,
-            saturate_13_bit=self.saturate_13_bit,
-        )  # fmt: skip
-        scaled: F32 = (integers / 2.0 ** self.precision[3]).astype(np.float32)
+    def _scaled(self, k: int, rows: F32) -> F32:
+        whole = self.integers(snap_text_inputs(rows), self.forms[k].layers)
+        scaled: F32 = (whole / 2.0**self.node_bits).astype(np.float32)
         return scaled
+
+    def integers(self, inputs: F32, layers: Layers) -> I64:
+        """Run layers of firmware form in the arithmetic of the chain.
+
+        Parameters
+        ----------
+        inputs : float32 array, shape (N, n_in)
+            On the grid of the firmware.
+        layers : sequence of (weight, bias)
+            Such as those of one of `forms`.
+
+        Returns
+        -------
+        int64 array, shape (N, n_out)
+            Outputs times ``2**node_bits``.
+        """
+        if self.chain == HOUGH3D:
+            return hough3d(inputs, layers)
+        return classic_layers(
+            inputs, layers, self.precision, saturate_13_bit=self.saturate_13_bit
+        )
 
     def saturated_hidden_share(self, tracks: Tracks) -> F32:
         """Share of the hidden nodes of each row that the table's end decides.
@@ -90,11 +141,28 @@ class FixedPointNetworks:
         Returns
         -------
         float32 array, shape (N,)
+            Zero for networks without a hidden layer.
         """
         share = np.zeros(len(tracks), dtype=np.float32)
         for k, rows in self._networks.rows_of_experts(tracks.expert):
-            w1, b1 = self.forms[k].layers[0]
+            layers = self.forms[k].layers
             inputs = snap_text_inputs(tracks.inputs[rows])
-            nodes = hidden_nodes(inputs, w1, b1, self.precision)
-            share[rows] = (np.abs(nodes) >= 2 ** self.precision[3]).mean(axis=1)
+            if len(layers) > 1:
+                share[rows] = self._at_end(inputs, layers)
         return share
+
+    def _at_end(self, inputs: F32, layers: Layers) -> F32:
+        if self.chain == HOUGH3D:
+            nodes, end = hough3d_hidden(inputs, layers), LARGEST
+        else:
+            nodes = classic_hidden(inputs, layers, self.precision)
+            end = 2**self.node_bits
+        share: F32 = (np.abs(nodes) >= end).mean(axis=1, dtype=np.float32)
+        return share
+
+    def hardware_cost(self) -> dict[int, HardwareCost]:
+        """What each expert costs in hardware; see `nnt.fixedpoint.hardware_cost`."""
+        return {
+            k: hardware_cost(own.form, own.layers, self.precision)
+            for k, own in self.forms.items()
+        }

@@ -10,21 +10,27 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nnt.networks.firmware import (
-        FirmwareNetwork,
-        classic_network,
-        firmware_network,
-    )
+    from nnt.networks.firmware import FirmwareNetwork, firmware_network
     from nnt.networks.form import ACTIVATIONS, MODELS, OUTPUTS, Form, initial_state
     from nnt.networks.form import State as State
     from nnt.networks.module import build_module, load_state
     from nnt.networks.precision import DEFAULT_PRECISION, check_precision
     from nnt.networks.predicting import Networks
-    from nnt.networks.weights import ExpertWeights, read_weights, write_weights
+    from nnt.networks.weights import (
+        CHAINS,
+        CLASSIC,
+        HOUGH3D,
+        ExpertWeights,
+        read_weights,
+        write_weights,
+    )
 
 __all__ = [
     "ACTIVATIONS",
+    "CHAINS",
+    "CLASSIC",
     "DEFAULT_PRECISION",
+    "HOUGH3D",
     "MODELS",
     "OUTPUTS",
     "ExpertWeights",
@@ -34,7 +40,6 @@ __all__ = [
     "State",
     "build_module",
     "check_precision",
-    "classic_network",
     "firmware_network",
     "initial_state",
     "load_state",
@@ -44,6 +49,9 @@ __all__ = [
 
 _HOME = {
     "ACTIVATIONS": "form",
+    "CHAINS": "weights",
+    "CLASSIC": "weights",
+    "HOUGH3D": "weights",
     "DEFAULT_PRECISION": "precision",
     "ExpertWeights": "weights",
     "FirmwareNetwork": "firmware",
@@ -54,7 +62,6 @@ _HOME = {
     "State": "form",
     "build_module": "module",
     "check_precision": "precision",
-    "classic_network": "firmware",
     "firmware_network": "firmware",
     "initial_state": "form",
     "load_state": "module",

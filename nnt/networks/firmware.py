@@ -13,21 +13,22 @@ import numpy as np
 
 from nnt.errors import ExportError
 from nnt.networks.form import NORMALISATION_EPSILON, Form, Layer, State
-from nnt.networks.weights import ExpertWeights
+from nnt.networks.weights import CLASSIC, HOUGH3D, ExpertWeights
 from nnt.types import F32, F64
 
 __all__ = [
+    "ACTIVATION_OF_CHAIN",
     "CLASSIC_ACT",
     "HOUGH3D_ACT",
     "STEEPNESS",
     "FirmwareNetwork",
-    "classic_network",
     "firmware_network",
 ]
 
 
 CLASSIC_ACT = "tanh/2"
 HOUGH3D_ACT = "tanh"
+ACTIVATION_OF_CHAIN = {CLASSIC: CLASSIC_ACT, HOUGH3D: HOUGH3D_ACT}
 STEEPNESS = {"tanh": 1.0, "tanh/2": 0.5}
 """Factor on the argument of the tanh, by activation."""
 
@@ -64,32 +65,9 @@ class FirmwareNetwork:
         return dict(zip(self.form.shapes, arrays, strict=True))
 
 
-def classic_network(number: int, expert: ExpertWeights) -> FirmwareNetwork:
-    """Bring an expert into the form of the classic chain.
-
-    Parameters
-    ----------
-    number : int
-        Of the expert, for messages.
-    expert : ExpertWeights
-        Of a model with one hidden layer and tanh or tanh/2 after both layers.
-
-    Raises
-    ------
-    ExportError
-        The classic chain cannot hold it.
-    """
-    network = firmware_network(number, expert, CLASSIC_ACT)
-    if len(network.layers) != 2:
-        raise ExportError(
-            f"expert {number}: the classic chain holds one hidden layer, "
-            f"{expert.form} has {len(network.layers) - 1}; train BaselineModel or "
-            "BaselineModelBN"
-        )
-    return network
-
-
-def firmware_network(number: int, expert: ExpertWeights, act: str) -> FirmwareNetwork:
+def firmware_network(
+    number: int, expert: ExpertWeights, act: str | None = None
+) -> FirmwareNetwork:
     """Bring an expert into a chain of linear layers with one activation.
 
     Parameters
@@ -98,8 +76,9 @@ def firmware_network(number: int, expert: ExpertWeights, act: str) -> FirmwareNe
         Of the expert, for messages.
     expert : ExpertWeights
         Of any model.
-    act : str
-        ``"tanh/2"`` or ``"tanh"``: the activation that the target has.
+    act : str, optional
+        ``"tanh/2"`` or ``"tanh"``: the activation that the target has; default: that
+        of the chain that the expert serves.
 
     Raises
     ------
@@ -111,6 +90,7 @@ def firmware_network(number: int, expert: ExpertWeights, act: str) -> FirmwareNe
     Batch normalisation in evaluation is ``g * (a - mean) / sqrt(var + eps) + b`` of
     each sum ``a``, so it scales the weights and moves the bias. Doubling is exact.
     """
+    act = ACTIVATION_OF_CHAIN[expert.chain] if act is None else act
     found = expert.form.activation
     changes: list[str] = []
     if found not in STEEPNESS:

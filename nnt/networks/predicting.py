@@ -41,14 +41,16 @@ class Networks:
             raise DataError("expected at least one expert, found none")
         self.experts = dict(experts)
         forms = {k: own.form for k, own in self.experts.items()}
-        if len({(form.inputs, form.outputs) for form in forms.values()}) > 1:
+        kinds = {k: (form.inputs, form.outputs) for k, form in forms.items()}
+        chains = {own.chain for own in self.experts.values()}
+        if len(set(kinds.values())) > 1 or len(chains) > 1:
             shown = "; ".join(
-                f"expert {k}: {form.inputs} inputs, outputs {', '.join(form.outputs)}"
-                for k, form in sorted(forms.items())
+                f"expert {k}: {n_inputs} inputs, outputs {', '.join(outputs)}"
+                for k, (n_inputs, outputs) in sorted(kinds.items())
             )
             raise DataError(f"experts differ in their inputs or outputs: {shown}")
-        form = next(iter(forms.values()))
-        self.inputs, self.outputs = form.inputs, form.outputs
+        self.inputs, self.outputs = next(iter(kinds.values()))
+        self.chain = chains.pop()
         self._modules = {
             k: build_module(own.form, own.state).eval()
             for k, own in self.experts.items()

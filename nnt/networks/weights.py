@@ -1,8 +1,8 @@
 """``weights.json``, the form in which weights leave NNT and come back.
 
 The keys are those that BASF2's converter reads (``trgcdc_neurorootconverter``);
-it ignores the keys `model`, `act`, `outputs` and `precision` that NNT adds, so that
-a file explains itself.
+it ignores the keys `model`, `act`, `outputs`, `chain` and `precision` that NNT adds,
+so that a file explains itself.
 """
 
 from __future__ import annotations
@@ -15,13 +15,25 @@ from typing import Any
 
 import numpy as np
 
+from nnt.detector import N_INPUTS
 from nnt.errors import ConfigError, DataError, shorten
 from nnt.files import write_atomically
 from nnt.networks.form import MAX_NODES, PLAIN_MODEL, Form, State
 from nnt.networks.precision import check_precision
 from nnt.types import F32
 
-__all__ = ["MAX_BYTES", "ExpertWeights", "read_weights", "write_weights"]
+__all__ = [
+    "CHAINS",
+    "CLASSIC",
+    "HOUGH3D",
+    "MAX_BYTES",
+    "ExpertWeights",
+    "read_weights",
+    "write_weights",
+]
+
+CLASSIC, HOUGH3D = CHAINS = ("classic", "3dh")
+"""The trigger chains that networks serve."""
 
 PREFIX = "model."
 MAX_BYTES = 160 << 20
@@ -45,6 +57,8 @@ class ExpertWeights:
     form: Form
     precision: tuple[int, ...] | None = None
     """Fractional bits of the firmware for which it was trained, if it was."""
+    chain: str = CLASSIC
+    """The trigger chain whose inputs it takes, one of `CHAINS`."""
     names_activation: bool = True
     """False for a file that does not: the form has that of the firmware then."""
 
@@ -105,6 +119,8 @@ def _plain(expert: ExpertWeights) -> dict[str, Any]:
     }
     if expert.form.outputs not in UNNAMED_OUTPUTS:
         plain["outputs"] = list(expert.form.outputs)
+    if expert.chain != CLASSIC:
+        plain["chain"] = expert.chain
     if expert.precision is not None:
         plain["precision"] = list(expert.precision)
     return plain
@@ -174,7 +190,13 @@ def _expert(value: Any, place: str) -> ExpertWeights:
     precision = _precision(value.get("precision"), place)
     try:
         form = _form(state, value)
-        return ExpertWeights(state, form, precision, value.get("act") is not None)
+        return ExpertWeights(
+            state,
+            form,
+            precision,
+            chain=_chain(value.get("chain"), form),
+            names_activation=value.get("act") is not None,
+        )
     except (ConfigError, DataError) as err:
         raise DataError(f"{place}: {err}") from err
 
@@ -208,6 +230,14 @@ def _form(state: State, value: dict[str, Any]) -> Form:
     shapes = {name: array.shape for name, array in state.items()}
     named = {} if act is None else {"activation": act}
     return Form.of_shapes(shapes, outputs=outputs, model=model, **named)
+
+
+def _chain(name: Any, form: Form) -> str:
+    if name is None:
+        return CLASSIC if form.inputs == N_INPUTS else HOUGH3D
+    if name not in CHAINS:
+        raise DataError(f"chain: expected {' or '.join(CHAINS)}, found {shorten(name)}")
+    return str(name)
 
 
 def _precision(bits: Any, place: str) -> tuple[int, ...] | None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nnt.export import Source, export, read_settings
+from nnt.errors import ExportError
+from nnt.export.files import export
+from nnt.export.settings import read_settings
+from nnt.export.source import Source
 from nnt.networks import read_weights
-from nnt.tracking import StoredRun, open_run, read_run_weights
+from nnt.tracking import StoredRun, open_run, read_run_weights, untrained_experts
 
 __all__ = ["export_run", "load_source"]
 
@@ -23,6 +27,11 @@ FACTS = {
 """Name in the manifest -> tag of the run."""
 
 
+CUT_EFFICIENCIES = ("95", "96", "98")
+CUT_SOURCES = ("test_fixed_point", "test", "val_fixed_point", "val")
+"""Where the cuts on the class are read from, the best first."""
+
+
 def export_run(
     run: str,
     target: str,
@@ -31,6 +40,7 @@ def export_run(
     settings: str | Path | None = None,
     precision: tuple[int, ...] | None = None,
     saturate_13_bit: bool = False,
+    outputs: Sequence[str] | None = None,
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Write the files of a run for deployment, checked, with a manifest.
@@ -51,6 +61,8 @@ def export_run(
         trained for, else those of the settings.
     saturate_13_bit : bool
         For ``onnx``: keep integer outputs in a signed word.
+    outputs : sequence of str, optional
+        Names of the outputs to hand over; default: all.
     overwrite : bool
         Replace files that are there.
 
@@ -66,8 +78,9 @@ def export_run(
     TrackingError, DataError
         The run or the file cannot be read.
     """
+    source = load_source(run)
     return export(
-        load_source(run),
+        source if outputs is None else source.with_outputs(outputs),
         target,
         Path(folder),
         settings=None if settings is None else read_settings(Path(settings)),
@@ -84,6 +97,8 @@ def load_source(run: str) -> Source:
     ------
     TrackingError, DataError
         The run or the file cannot be read.
+    ExportError
+        The run is a comparison, or an expert has not been trained.
     """
     path = Path(run)
     if path.suffix == ".json" and ":/" not in run:
@@ -91,9 +106,45 @@ def load_source(run: str) -> Source:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         return Source(name=run, experts=experts, facts={"weights_sha256": digest})
     stored = open_run(run)
+    _check_kind(stored)
     content = read_run_weights(stored)
-    facts = _facts(stored) | {"weights_sha256": hashlib.sha256(content).hexdigest()}
-    return Source(f"run {stored.run_id}", read_weights(content), facts)
+    return Source(
+        f"run {stored.run_id}",
+        read_weights(content),
+        _facts(stored) | {"weights_sha256": hashlib.sha256(content).hexdigest()},
+        _class_cuts(stored.metrics),
+    )
+
+
+def _check_kind(run: StoredRun) -> None:
+    """Refuse a run whose networks nobody should deploy."""
+    if compared := run.tags.get("nnt.compared"):
+        named = " or ".join(compared.split())
+        raise ExportError(
+            f"run {run.run_id} is a comparison and holds no networks; export one of "
+            f"the runs that it compares: {named}"
+        )
+    if evaluated := run.tags.get("nnt.evaluated"):
+        raise ExportError(
+            f"run {run.run_id} is an evaluation and holds no networks; export the run "
+            f"that it judges: {evaluated}"
+        )
+    if untrained := untrained_experts(run):
+        named = ", ".join(str(k) for k in untrained)
+        parent = run.tags.get("mlflow.parentRunId", run.run_id)
+        raise ExportError(
+            f"run {run.run_id} ({run.name}): not trained: expert {named}, whose "
+            f"weights are still random; finish the training with --resume {parent}"
+        )
+
+
+def _class_cuts(metrics: Mapping[str, float]) -> dict[str, float]:
+    for prefix in CUT_SOURCES:
+        names = {n: f"{prefix}/cut_at_eff{n}_by_class" for n in CUT_EFFICIENCIES}
+        cuts = {n: metrics[name] for n, name in names.items() if name in metrics}
+        if cuts:
+            return cuts
+    return {}
 
 
 def _facts(run: StoredRun) -> dict[str, str]:

@@ -1,0 +1,106 @@
+"""What a network costs in the firmware, counted from its integer weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from nnt.errors import DataError
+from nnt.fixedpoint.arithmetic import Layers, checked_layers, round_half_away
+from nnt.fixedpoint.classic_network import tanh_half_table
+from nnt.fixedpoint.hough3d_network import (
+    NODE_BITS,
+    TABLE_SIZE,
+    weight_fraction_bits,
+)
+from nnt.networks import DEFAULT_PRECISION, Form, check_precision
+from nnt.networks.firmware import CLASSIC_ACT, HOUGH3D_ACT
+from nnt.types import F64, I64
+
+__all__ = ["HardwareCost", "hardware_cost"]
+
+HardwareCost = dict[str, float]
+
+HOUGH3D_INPUT_BITS = NODE_BITS + 2
+"""A sign, one bit before the point and twelve after: inputs reach 2."""
+
+
+def hardware_cost(
+    form: Form, layers: Layers, precision: Sequence[int] = DEFAULT_PRECISION
+) -> HardwareCost:
+    """Count what the arithmetic of a network takes.
+
+    Parameters
+    ----------
+    form : Form
+        Its activation names the chain: tanh/2 the classic one, tanh the 3D Hough
+        chain.
+    layers : sequence of (weight, bias)
+        In firmware form, as of `nnt.networks.FirmwareNetwork`.
+    precision : sequence of 6 int
+        Fractional bits of the classic chain; not used for the other.
+
+    Returns
+    -------
+    dict
+        ``hardware/multiplications``: weights that are not 0 as integers;
+        ``hardware/weight_bits``: weights and biases times the bits of the word that
+        holds the largest of them, sign included;
+        ``hardware/bit_operations``: sum over the multiplications of the bits of the
+        weight (its own digits and a sign) times the bits of the node's word;
+        ``hardware/table_entries``: entries of the tanh table.
+
+    Raises
+    ------
+    DataError
+        The firmware has no such activation, or the layers are not those of a network.
+
+    Notes
+    -----
+    Biases are added after a shift, so they are stored but not multiplied. The bit
+    operations follow the effective bit operations of C. Sun et al.
+    (arXiv:2405.00645). Words of nodes have ``precision[3]`` bits and a sign; inputs of
+    the 3D Hough chain, which reach 2, have one more.
+
+    Examples
+    --------
+    >>> cost = hardware_cost(Form(2, (), ("z",)), [([[1.0, 0.0]], [-2.0])])
+    >>> int(cost["hardware/multiplications"]), int(cost["hardware/weight_bits"])
+    (1, 39)
+    """
+    floats = checked_layers(layers)
+    if form.activation == CLASSIC_ACT:
+        bits = check_precision(precision)
+        fraction, input_bits, node_bits = bits[4], bits[3] + 1, bits[3] + 1
+        entries = len(tanh_half_table(*bits[3:])) - 1
+    elif form.activation == HOUGH3D_ACT:
+        fraction, entries = weight_fraction_bits(floats), TABLE_SIZE
+        input_bits, node_bits = HOUGH3D_INPUT_BITS, NODE_BITS + 1
+    else:
+        raise DataError(f"hardware: the firmware has no {form.activation}")
+    whole = [(_whole(w, fraction), _whole(b, fraction)) for w, b in floats]
+    digits = [_bits(weight[weight != 0]) for weight, _ in whole]
+    node_words = [input_bits, *[node_bits] * (len(whole) - 1)]
+    word = max(int(_bits(part).max(initial=0)) for pair in whole for part in pair)
+    stored = sum(part.size for pair in whole for part in pair)
+    operations = sum(
+        int(of_weights.sum()) * of_nodes
+        for of_weights, of_nodes in zip(digits, node_words, strict=True)
+    )
+    return {
+        "hardware/multiplications": float(sum(len(own) for own in digits)),
+        "hardware/weight_bits": float(stored * word),
+        "hardware/bit_operations": float(operations),
+        "hardware/table_entries": float(entries),
+    }
+
+
+def _whole(value: F64, fraction: int) -> I64:
+    return round_half_away(value * 2.0**fraction).astype(np.int64)
+
+
+def _bits(value: I64) -> I64:
+    """Binary digits of magnitudes and one for the sign."""
+    # The exponent of a float64 is exact for integers below 2**53.
+    return np.frexp(np.abs(value).astype(np.float64))[1].astype(np.int64) + 1
