@@ -12,6 +12,8 @@ from nnt import fixedpoint
 from nnt.errors import DataError, ExportError
 from nnt.fixedpoint import FixedPointNetworks
 from nnt.networks import (
+    CHAINS,
+    HOUGH3D,
     OUTPUTS,
     ExpertWeights,
     Form,
@@ -184,3 +186,45 @@ def test_inputs_of_another_size_are_refused() -> None:
         Networks({0: expert(0)}).predict_inputs(
             np.zeros((3, 26), np.float32), np.zeros(3, np.int64)
         )
+
+
+def test_fixed_point_networks_of_the_3d_hough_chain(make_tracks: MakeTracks) -> None:
+    tracks = make_tracks(50, experts=(0,))
+    form = Form(hidden=(9, 8), outputs=OUTPUTS, activation="tanh")
+    state = initial_state(form, np.random.default_rng(0))
+    own = ExpertWeights(state, form, chain=HOUGH3D)
+    fixed = FixedPointNetworks(Networks({-1: own}))
+    arrays = list(state.values())
+    layers = list(zip(arrays[::2], arrays[1::2], strict=True))
+    expected = fixedpoint.hough3d(tracks.inputs, layers)
+    np.testing.assert_array_equal(fixed.predict(tracks) * 4096, expected)
+    with pytest.raises(DataError, match="3D Hough chain has no choice of it"):
+        FixedPointNetworks(Networks({-1: own}), (12, 8, 8, 12, 10, 10))
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_saturated_hidden_nodes_of_all_layers_count(
+    make_tracks: MakeTracks, chain: str
+) -> None:
+    """Of 2 + 1 hidden nodes, the first and the last are beyond the table's end."""
+    form = Form(hidden=(2, 1))
+    state = {n: np.zeros(s, np.float32) for n, s in form.shapes.items()}
+    state["net.0.bias"][0] = -60
+    state["net.2.bias"][0] = 60
+    own = ExpertWeights(state, form, chain=chain)
+    share = FixedPointNetworks(Networks({-1: own})).saturated_hidden_share(
+        make_tracks(5)
+    )
+    np.testing.assert_allclose(share, 2 / 3, rtol=1e-6)
+
+
+def test_weights_that_the_firmware_sets_to_0_cost_nothing() -> None:
+    fixed = FixedPointNetworks(Networks({k: expert(5) for k in range(5)}))
+    w1, _, w2, _ = expert(5).state.values()
+    for k, cost in fixed.hardware_cost().items():
+        read = w1.copy()
+        if k:
+            missing = 9 - 2 * k
+            read[:, 3 * missing : 3 * missing + 3] = 0
+        n_products = sum(np.count_nonzero(np.abs(w) * 1024 >= 0.5) for w in (read, w2))
+        assert cost["hardware/multiplications"] == n_products

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,13 @@ from nnt.engine.quantized import QuantizedBackend
 from nnt.errors import ConfigError, DataError
 from nnt.export import export_run
 from nnt.fixedpoint import FixedPointNetworks
+from nnt.fixedpoint.hough3d_network import weight_fraction_bits
 from nnt.fixedpoint.quantized import QuantizedNetwork
 from nnt.networks import (
+    CHAINS,
+    CLASSIC,
+    HOUGH3D,
+    OUTPUTS,
     ExpertWeights,
     Form,
     Networks,
@@ -52,43 +58,93 @@ def precisions(draw: st.DrawFn) -> tuple[int, ...]:
 
 
 @given(
-    precisions(), st.sampled_from(sorted(FACTOR)), st.integers(0, 99),
+    precisions(),
+    st.sampled_from(["tanh/2", "tanh"]),
+    st.sampled_from(CHAINS),
+    st.lists(st.integers(1, 9), max_size=4),
+    st.integers(0, 99),
     st.sampled_from([0.0, 1.0, 8.0, 900.0]),
-)  # fmt: skip
-@settings(max_examples=40)
+)
+@settings(max_examples=80)
 def test_the_network_says_what_the_integers_say(
-    precision: tuple[int, ...], act: str, seed: int, width: float
+    precision: tuple[int, ...],
+    act: str,
+    chain: str,
+    hidden: list[int],
+    seed: int,
+    width: float,
 ) -> None:
     rng = np.random.default_rng(seed)
-    form = Form(activation=act)
-    network = QuantizedNetwork(form, precision, 63.0)
-    load_state(network, initial_state(form, rng))
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.mul_(width)
+    form = Form(hidden=tuple(hidden), outputs=OUTPUTS[: 1 + seed % 4], activation=act)
+    network = QuantizedNetwork(form, precision, 63.0, chain=chain)
+    state = initial_state(form, rng)
+    load_state(network, {n: v * np.float32(width) for n, v in state.items()})
     network.clip()
     inputs = rng.uniform(-1, 1, (50, 27)).astype(np.float32)
     found = network(torch.from_numpy(inputs)).detach().numpy()
-    for state in (dict(network.named_parameters()), network.rounded()):
-        w1, b1, w2, b2 = (FACTOR[act] * v.detach().numpy() for v in state.values())
-        whole = fixedpoint.classic(inputs, w1, b1, w2, b2, precision)
-        np.testing.assert_array_equal(found * 2.0 ** precision[3], whole)
+    for tensors in (dict(network.named_parameters()), network.rounded()):
+        own = ExpertWeights(
+            {n: v.detach().numpy() for n, v in tensors.items()},
+            form,
+            chain=chain,
+        )
+        bits = precision if chain == CLASSIC else None
+        fixed = FixedPointNetworks(Networks({0: own}), bits)
+        whole = fixed.integers(inputs, fixed.forms[0].layers)
+        np.testing.assert_array_equal(found * 2.0**fixed.node_bits, whole)
 
 
+@pytest.mark.parametrize("chain", CHAINS)
 @pytest.mark.parametrize("act", ["tanh/2", "tanh"])
-def test_with_many_bits_gradients_are_those_of_the_float_network(act: str) -> None:
+def test_with_many_bits_gradients_are_those_of_the_float_network(
+    act: str, chain: str
+) -> None:
     rng = np.random.default_rng(1)
-    form = Form(activation=act)
-    network = QuantizedNetwork(form, (12, 8, 8, 20, 20, 16), 63.0)
+    form = Form(hidden=(20, 10), outputs=OUTPUTS, activation=act)
+    network = QuantizedNetwork(form, (12, 8, 8, 20, 20, 16), 63.0, chain=chain)
     state = initial_state(form, rng)
     load_state(network, state)
     floats = build_module(form, state)
     inputs = torch.from_numpy(rng.uniform(-1, 1, (200, 27)).astype(np.float32))
     for module in (network, floats):
         torch.autograd.backward((module(inputs) ** 2).mean())
+    atol = 1e-6 if chain == CLASSIC else 2e-4
     for found, expected in zip(network.parameters(), floats.parameters(), strict=True):
         assert found.grad is not None
-        torch.testing.assert_close(found.grad, expected.grad, rtol=1e-3, atol=1e-6)
+        torch.testing.assert_close(found.grad, expected.grad, rtol=1e-3, atol=atol)
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+@pytest.mark.parametrize("act", ["tanh/2", "tanh"])
+def test_sums_are_those_before_the_last_activation(act: str, chain: str) -> None:
+    form = Form(hidden=(5,), activation=act)
+    state = initial_state(form, np.random.default_rng(1))
+    network = QuantizedNetwork(form, (12, 8, 8, 20, 20, 16), 63.0, chain=chain)
+    load_state(network, state)
+    inputs = torch.rand(9, 27)
+    outputs, sums = network.outputs_and_sums(inputs)
+    floats = build_module(form, state)
+    torch.testing.assert_close(sums, floats.net[:-1](inputs), rtol=0, atol=2e-3)
+    torch.testing.assert_close(outputs, floats.net[-1](sums), rtol=0, atol=1.1e-3)
+
+
+@given(st.sampled_from([0.5, 1.0, 3.0, 4.0]), st.sampled_from(["tanh/2", "tanh"]))
+@settings(max_examples=8)
+def test_weights_within_4_fill_the_words_of_the_3d_hough_chain(
+    largest: float, act: str
+) -> None:
+    form = Form(126, (9,), OUTPUTS, act)
+    network = QuantizedNetwork(form, largest_weight=largest, chain=HOUGH3D)
+    state = initial_state(form, np.random.default_rng(0))
+    load_state(network, {n: v * np.float32(900) for n, v in state.items()})
+    network.clip()
+    rounded = {n: v.numpy() for n, v in network.rounded().items()}
+    own = ExpertWeights(rounded, form, chain=HOUGH3D)
+    held = FixedPointNetworks(Networks({-1: own})).forms[-1]
+    layers = [(w.astype(np.float64), b.astype(np.float64)) for w, b in held.layers]
+    fraction = weight_fraction_bits(layers)
+    assert fraction == 17 - max(math.ceil(math.log2(largest)), -1)
+    assert 2**16 <= held.largest_weight * 2**fraction < 2**17
 
 
 def test_another_activation_is_refused() -> None:

@@ -26,7 +26,9 @@ __all__ = [
     "NODE_BITS",
     "TABLE_SHIFT",
     "TABLE_SIZE",
+    "WEIGHT_BITS",
     "WINDOW_BITS",
+    "fraction_bits_for",
     "hough3d",
     "hough3d_hidden",
     "tanh_table",
@@ -130,6 +132,17 @@ def weight_fraction_bits(layers: Sequence[tuple[F64, F64]]) -> int:
     largest = max(
         float(np.abs(part).max(initial=0)) for layer in layers for part in layer
     )
+    return fraction_bits_for(largest)
+
+
+def fraction_bits_for(largest: float) -> int:
+    """Fractional bits that weights share of which this is the largest magnitude.
+
+    Raises
+    ------
+    DataError
+        It is so large that no fractional bit is left.
+    """
     if largest == 0:
         return WEIGHT_BITS
     mantissa, exponent = math.frexp(largest)

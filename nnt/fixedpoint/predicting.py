@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from nnt.detector import EXPERT_MISSING_SUPERLAYER, EXPERTS, superlayer_inputs
 from nnt.errors import DataError
 from nnt.fixedpoint.arithmetic import Layers, snap_text_inputs
 from nnt.fixedpoint.classic_network import classic_hidden, classic_layers
@@ -161,8 +162,20 @@ class FixedPointNetworks:
         return share
 
     def hardware_cost(self) -> dict[int, HardwareCost]:
-        """What each expert costs in hardware; see `nnt.fixedpoint.hardware_cost`."""
+        """What each expert costs in hardware; see `nnt.fixedpoint.hardware_cost`.
+
+        Weights of a superlayer that an expert of the classic chain does not read are
+        0 in the firmware, and so they are here.
+        """
         return {
-            k: hardware_cost(own.form, own.layers, self.precision)
+            k: hardware_cost(own.form, self._read_weights(k), self.precision)
             for k, own in self.forms.items()
         }
+
+    def _read_weights(self, k: int) -> Layers:
+        (weight, bias), *others = self.forms[k].layers
+        missing = EXPERT_MISSING_SUPERLAYER[k] if k in EXPERTS else None
+        if missing is not None and self.chain != HOUGH3D:
+            weight = weight.copy()
+            weight[:, superlayer_inputs(missing)] = 0
+        return [(weight, bias), *others]
