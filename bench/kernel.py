@@ -1,68 +1,56 @@
-"""Rows a second of the compiled epoch against autograd with fused Adam."""
+"""The compiled epoch beside a DataLoader loop, for networks of five forms.
+
+``python -m bench kernel`` prints, for each form and batch size, what a row takes in
+the compiled loops, the share of the peak of one core that its products reach, and how
+many times as long a plain DataLoader loop takes. One thread each, without validation;
+the least of several rounds, in turn.
+"""
 
 from __future__ import annotations
 
-import statistics
-import time
-from collections.abc import Callable
+import argparse
+from functools import partial
 
-import numpy as np
 import torch
 
-from nnt.kernel import Kernel
-from nnt.networks import Form, build_module, initial_state
+from bench._forms import FORMS, dataloader_epoch, flop, kernel_epoch, rows
+from bench._timing import in_turn
+from bench.limit import peak_rates
 
-ROWS, ROUNDS = 13_200, 5  # one expert's training rows of a 200,000-row file
+__all__ = ["main", "print_forms"]
 
-
-def _torch_epoch(x: np.ndarray, y: np.ndarray, batch_size: int) -> Callable[[], object]:
-    model = build_module(Form())
-    optimiser = torch.optim.Adam(model.parameters(), fused=True)
-    inputs, targets = torch.from_numpy(x), torch.from_numpy(y)
-
-    def epoch() -> None:
-        for batch in torch.split(torch.randperm(len(inputs)), batch_size):
-            loss = torch.nn.functional.mse_loss(model(inputs[batch]), targets[batch])
-            optimiser.zero_grad(set_to_none=True)
-            torch.autograd.backward(loss)
-            optimiser.step()
-
-    return epoch
-
-
-def _kernel_epoch(
-    x: np.ndarray, y: np.ndarray, batch_size: int
-) -> Callable[[], object]:
-    rng = np.random.default_rng(1)
-    kernel = Kernel(initial_state(Form(), rng), "tanh/2", "Adam")
-    return lambda: kernel.train_epoch(x, y, rng.permutation(len(x)), batch_size, 1e-3)
-
-
-def _seconds(run: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
+BATCHES = {16: 2_000, 128: 8_000, 2048: 16_000}
+"""Rows of an epoch by batch size: enough to measure a DataLoader loop."""
 
 
 def main() -> None:
-    """Print one line for each batch size: medians of alternating rounds."""
+    """Print one line for each form and batch size."""
+    parser = argparse.ArgumentParser(prog="python -m bench kernel")
+    parser.add_argument("--rounds", type=int, default=7)
     torch.set_num_threads(1)
-    rng = np.random.default_rng(0)
-    x = rng.uniform(-1, 1, (ROWS, 27)).astype(np.float32)
-    y = rng.uniform(-0.9, 0.9, (ROWS, 2)).astype(np.float32)
-    print("batch   compiled Mrows/s   autograd Mrows/s   ratio")
-    for batch_size in (16, 128, 2048):
-        runs = [make(x, y, batch_size) for make in (_kernel_epoch, _torch_epoch)]
-        for run in runs:
-            run()
-        rounds = [[_seconds(run) for run in runs] for _ in range(ROUNDS)]
-        ours, theirs = (
-            statistics.median(column) for column in zip(*rounds, strict=True)
-        )
-        speeds = ROWS / ours / 1e6, ROWS / theirs / 1e6
-        print(
-            f"{batch_size:5d} {speeds[0]:18.2f} {speeds[1]:18.3f} {theirs / ours:7.1f}"
-        )
+    print_forms(parser.parse_args().rounds)
+
+
+def print_forms(rounds: int) -> None:
+    """Print the table."""
+    peak = max(peak_rates(rounds).values())
+    print(
+        f"peak {peak:.0f} GFLOP/s of one core; CPU time of an epoch, without validation"
+    )
+    print(f"{'form':>15} {'batch':>6} {'ns/row':>7} {'of peak':>8} {'DataLoader':>11}")
+    for name, form in FORMS.items():
+        for batch_size, n_rows in BATCHES.items():
+            data = rows(form, n_rows)
+            works = {
+                make.__name__: partial(make, form, data, batch_size)()
+                for make in (kernel_epoch, dataloader_epoch)
+            }
+            ours, theirs = in_turn(works, rounds).values()
+            share = flop(form)[1] * n_rows / ours / 1e9 / peak
+            print(
+                f"{name:>15} {batch_size:6} {ours / n_rows * 1e9:7.0f} {share:8.0%} "
+                f"{theirs / ours:9.0f} x"
+            )
 
 
 if __name__ == "__main__":

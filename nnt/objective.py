@@ -28,11 +28,15 @@ from nnt.errors import ConfigError, did_you_mean
 from nnt.types import F64, FloatArray
 
 __all__ = [
+    "ABSOLUTE",
     "CLASS_KINDS",
     "CLASS_OUTPUTS",
     "CUT_START",
+    "HUBER",
     "KINDS",
+    "LOGISTIC",
     "REGRESSION_KINDS",
+    "SQUARED",
     "Column",
     "Objective",
     "activate",

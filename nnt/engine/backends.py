@@ -15,7 +15,7 @@ from nnt.engine.records import ExpertData
 from nnt.engine.torch_backend import TorchBackend
 from nnt.errors import ConfigError, did_you_mean
 from nnt.networks import State
-from nnt.optimisers import OPTIMISERS
+from nnt.objective import objective_of
 
 __all__ = ["DEVICES", "BackendChoice", "choose_backend", "make_backend"]
 
@@ -95,18 +95,14 @@ def _why_not_compiled(config: Config, device: str) -> str:
         return "the device is cuda, the loops run on the CPU"
     if is_disabled():
         return "NUMBA_DISABLE_JIT is set"
-    if config.model != "BaselineModel":
-        return f"model is {config.model}, the loops know BaselineModel"
     if config.loss != "MSELoss":
         return f"loss is {config.loss}, the loops know MSELoss"
-    if not OPTIMISERS[config.optim].is_compiled:
-        return f"optim is {config.optim}, the loops do not have it"
     # Imported here: the compiled loops take a second to load.
-    from nnt.kernel import ACTIVATION_CODES
+    from nnt.kernel import why_not
 
-    if config.act not in ACTIVATION_CODES:
-        return f"act is {config.act}, the loops do not have it"
-    return ""
+    form = config.form
+    objective = objective_of(form.outputs, form.activation, config.loss)
+    return why_not(form, objective, config.optim)
 
 
 def make_backend(

@@ -7,6 +7,7 @@ from nnt.engine.records import ExpertData
 from nnt.errors import TrainingError
 from nnt.kernel import Kernel, NonFiniteLossError
 from nnt.networks import State
+from nnt.objective import objective_of
 from nnt.types import I64
 
 __all__ = ["CompiledBackend"]
@@ -30,7 +31,8 @@ class CompiledBackend(Kernel):
     def __init__(self, state: State, config: Config, data: ExpertData) -> None:
         super().__init__(
             state,
-            config.act,
+            config.form,
+            objective_of(config.form.outputs, config.act, config.loss),
             config.optim,
             weight_decay=config.weight_decay,
             gradient_clip=config.gradient_clip,
@@ -48,7 +50,7 @@ class CompiledBackend(Kernel):
         """Train on the rows in this order; see `Backend`."""
         try:
             return self.train_epoch(
-                self._x, self._y, order, self._batch_size, learning_rate
+                self._x, self._y, None, order, self._batch_size, learning_rate
             )
         except NonFiniteLossError as err:
             n_batches = -(-len(order) // self._batch_size)

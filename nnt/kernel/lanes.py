@@ -4,9 +4,8 @@ LLVM turns simple loops into vector instructions by itself, but a sum of product
 the rows of a matrix it loads and stores once for every product. Held in registers from
 the first product to the last, such sums take less than half the time.
 
-Compiled code alone can use what is here. Numba looks only at the date of the calling
-file when it decides whether its cache on disk is up to date: after a change here, touch
-`nnt.kernel.loops`.
+Compiled code alone can use what is here. Arrays are flat and contiguous float32; places
+in them are counted from their beginning and never checked.
 """
 
 from __future__ import annotations
@@ -20,13 +19,31 @@ from numba import extending, types
 from numba.core import cgutils
 from numba.extending import models, register_model
 
-__all__ = ["LANES", "add_product", "load", "no_lanes", "prefetch", "store", "total"]
+__all__ = [
+    "BLOCK",
+    "LANES",
+    "SQUARE",
+    "add_product",
+    "load",
+    "no_lanes",
+    "prefetch",
+    "spread",
+    "store",
+    "total",
+    "turn_square",
+]
 
 _FORCED = os.environ.get("NUMBA_CPU_FEATURES")
 FEATURES = _FORCED or binding.get_host_cpu_features().flatten()
 LANES = 32 if "+avx512f" in FEATURES else 16
 """Four sums and a row of weights fit the registers: 32 of 16 numbers, 16 of 8, or 32
 of 4."""
+
+BLOCK = 4
+"""Sums that are held in registers at the same time."""
+
+SQUARE = 16
+"""Rows and columns of what `turn_square` turns at once."""
 
 FLOAT_BYTES = 4
 CONTRACT = ("contract",)  # a product and its sum may be rounded once
@@ -60,40 +77,53 @@ def _choice(of: Iterable[int]) -> ir.Constant:
     return ir.Constant(ir.VectorType(INDEX, len(numbers)), numbers)
 
 
-def _element(context: Any, builder: Any, kind: Any, array: Any, i: Any, h: Any) -> Any:
-    """Point to column `h` of row `i`."""
+def _element(context: Any, builder: Any, kind: Any, array: Any, k: Any) -> Any:
+    """Point to number `k` of a flat array."""
     held = context.make_array(kind)(context, builder, array)
-    n_columns = builder.extract_value(held.shape, 1)
-    return builder.gep(held.data, [builder.add(builder.mul(i, n_columns), h)])
+    return builder.gep(held.data, [k])
 
 
-def _place(context: Any, builder: Any, kind: Any, array: Any, i: Any, h: Any) -> Any:
-    """Point to the lanes that begin there."""
-    element = _element(context, builder, kind, array, i, h)
-    return builder.bitcast(element, VECTOR.as_pointer())
+def _vector_at(builder: Any, element: Any, kind: ir.VectorType = VECTOR) -> Any:
+    return builder.bitcast(element, kind.as_pointer())
 
 
-@_intrinsic
-def load(_: Any, array: Any, i: Any, h: Any) -> Any:
-    """Read ``array[i, h : h + LANES]``; the array is C-contiguous float32."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        place = _place(context, builder, signature.args[0], *args)
-        return builder.load(place, align=FLOAT_BYTES)
-
-    return _lanes(array, types.intp, types.intp), generate
+def _all_equal(builder: Any, number: Any) -> Any:
+    one = builder.insert_element(UNDEFINED, number, ir.Constant(INDEX, 0))
+    return builder.shuffle_vector(one, UNDEFINED, _choice([0] * LANES))
 
 
 @_intrinsic
-def store(_: Any, array: Any, i: Any, h: Any, lanes: Any) -> Any:
-    """Write ``array[i, h : h + LANES]``; the array is C-contiguous float32."""
+def load(_: Any, array: Any, k: Any) -> Any:
+    """Read ``array[k : k + LANES]``."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        place = _place(context, builder, signature.args[0], *args[:3])
-        builder.store(args[3], place, align=FLOAT_BYTES)
+        element = _element(context, builder, signature.args[0], *args)
+        return builder.load(_vector_at(builder, element), align=FLOAT_BYTES)
+
+    return _lanes(array, types.intp), generate
+
+
+@_intrinsic
+def store(_: Any, array: Any, k: Any, lanes: Any) -> Any:
+    """Write ``array[k : k + LANES]``."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        element = _element(context, builder, signature.args[0], *args[:2])
+        builder.store(args[2], _vector_at(builder, element), align=FLOAT_BYTES)
         return context.get_dummy_value()
 
-    return types.void(array, types.intp, types.intp, _lanes), generate
+    return types.void(array, types.intp, _lanes), generate
+
+
+@_intrinsic
+def spread(_: Any, array: Any, k: Any) -> Any:
+    """Read ``array[k]`` into all lanes."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        element = _element(context, builder, signature.args[0], *args)
+        return _all_equal(builder, builder.load(element))
+
+    return _lanes(array, types.intp), generate
 
 
 @_intrinsic
@@ -113,8 +143,7 @@ def add_product(_: Any, sums: Any, factor: Any, lanes: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         sums, factor, lanes = args
         if signature.args[1] == types.float32:
-            one = builder.insert_element(UNDEFINED, factor, ir.Constant(INDEX, 0))
-            factor = builder.shuffle_vector(one, UNDEFINED, _choice([0] * LANES))
+            factor = _all_equal(builder, factor)
         product = builder.fmul(factor, lanes, flags=CONTRACT)
         return builder.fadd(sums, product, flags=CONTRACT)
 
@@ -144,16 +173,64 @@ def prefetch(_: Any, array: Any, i: Any, h: Any) -> Any:
     """Have the line of ``array[i, h]`` brought to the cache, and go on meanwhile."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        element = _element(context, builder, signature.args[0], *args)
+        held = context.make_array(signature.args[0])(context, builder, args[0])
+        n_columns = builder.extract_value(held.shape, 1)
+        place = builder.add(builder.mul(args[1], n_columns), args[2])
         pointer = ir.IntType(8).as_pointer()
         kind = ir.FunctionType(ir.VoidType(), [pointer, INDEX, INDEX, INDEX])
-        name = "llvm.prefetch.p0"
         ask = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
-            builder.module, kind, name
+            builder.module, kind, "llvm.prefetch.p0"
         )
         read, into_all_levels, data = (ir.Constant(INDEX, n) for n in (0, 3, 1))
-        place = builder.bitcast(element, pointer)
-        builder.call(ask, [place, read, into_all_levels, data])
+        element = builder.bitcast(builder.gep(held.data, [place]), pointer)
+        builder.call(ask, [element, read, into_all_levels, data])
         return context.get_dummy_value()
 
     return types.void(array, types.intp, types.intp), generate
+
+
+@_intrinsic
+def turn_square(
+    _: Any, source: Any, i: Any, step: Any, result: Any, k: Any, result_step: Any
+) -> Any:
+    """Copy a square of `SQUARE` rows, its rows as columns.
+
+    Row r begins at ``i + r * step`` in the source, column r at ``k + r`` in the
+    result, whose rows are `result_step` apart.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        square = ir.VectorType(ir.FloatType(), SQUARE)
+
+        def places(kind: Any, array: Any, start: Any, step: Any) -> list[Any]:
+            starts = [start]
+            for _ in range(SQUARE - 1):
+                starts.append(builder.add(starts[-1], step))
+            return [
+                _vector_at(builder, _element(context, builder, kind, array, s), square)
+                for s in starts
+            ]
+
+        kinds = signature.args
+        rows = [
+            builder.load(place, align=FLOAT_BYTES)
+            for place in places(kinds[0], *args[:3])
+        ]
+        # Rows r and r + 8 are merged number by number; after four times, each of
+        # the results is a column.
+        half = SQUARE // 2
+        low = _choice(n // 2 + (n % 2) * SQUARE for n in range(SQUARE))
+        high = _choice(half + n // 2 + (n % 2) * SQUARE for n in range(SQUARE))
+        for _ in range(SQUARE.bit_length() - 1):
+            pairs = list(zip(rows[:half], rows[half:], strict=True))
+            rows = [
+                builder.shuffle_vector(*pair, part)
+                for pair in pairs
+                for part in (low, high)
+            ]
+        for row, place in zip(rows, places(kinds[3], *args[3:]), strict=True):
+            builder.store(row, place, align=FLOAT_BYTES)
+        return context.get_dummy_value()
+
+    whole = types.intp
+    return types.void(source, whole, whole, result, whole, whole), generate
