@@ -14,7 +14,6 @@ from matplotlib.figure import Figure
 from bench.metrics import table
 from nnt import plots
 from nnt.metrics import profiles
-from nnt.plots import registry
 from nnt.tracks import Tracks
 from nnt.tracks.table import make_ids
 
@@ -39,9 +38,7 @@ def main() -> None:
     profiles(tracks(10))
     view, rows = table(options.rows), tracks(options.rows)
     tasks: dict[str, Callable[[], Figure]] = {
-        name: partial(plot, view)
-        for name, (plot, when, _) in registry._PLOTS.items()
-        if when(view)
+        plot.name: partial(plots.draw, plot.name, view) for plot in plots.registered()
     }
     tasks["inputs"] = lambda: plots.input_histograms(
         {"rows": profiles(rows)["all"]}, "inputs"

@@ -76,7 +76,7 @@ def test_settings_of_the_program_around_are_left_as_they_were() -> None:
             assert mpl.rcParams["font.size"] == 10
         plots.png(figure)
         assert mpl.rcParams["font.size"] == 33
-        assert axes.xaxis.get_ticklabels()[0].get_fontsize() == 10
+        assert axes.xaxis.get_ticklabels()[0].get_fontsize() == 9
     finally:
         mpl.rcParams.update(before)
 

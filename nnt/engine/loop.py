@@ -55,7 +55,7 @@ class FitLoop:
         self.best_epoch = 0
         self.best_loss = math.inf
         self.best_state: State = {}
-        self._validation = Validation(data, config, hooks.validation_pool)
+        self._validation = Validation(data, config.loss, hooks.validation_pool)
         self._pending: _Trained | None = None
 
     def run(self, attempt: Attempt) -> StopReason:
@@ -93,12 +93,11 @@ class FitLoop:
         self.best_state = checkpoint.best
 
     def _validate_first_weights(self, attempt: Attempt) -> None:
-        backend = attempt.backend
-        validated = self._validation.judge(backend.predict, backend.cut)
+        validated = self._validation.judge(attempt.backend.predict)
         self._check(validated)
         # Fresh weights of a later attempt would be those of no epoch.
         if attempt.number == 0:
-            self._keep_if_best(validated.loss, backend.averaged())
+            self._keep_if_best(validated.loss, attempt.backend.parameters())
 
     def _train_epoch(self, attempt: Attempt) -> float | None:
         """Mean loss of the epoch; None if it was stopped within."""
@@ -162,7 +161,7 @@ class FitLoop:
         self._pending = _Trained(
             loss=loss,
             learning_rate=attempt.schedule.rate(attempt.epochs + 1),
-            weights=attempt.backend.averaged(),
+            weights=attempt.backend.parameters(),
             validated=self._validation.submit(attempt.backend),
         )
         attempt.end_epoch()

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from nnt import metrics
 from nnt.errors import DataError
@@ -76,8 +75,6 @@ class Comparison:
     n_tracks: int
     filter: str
     contenders: list[Contender]
-    reconstruction: npt.NDArray[np.int64]
-    """Reconstructed tracks in bins of z."""
     differences: dict[str, dict[str, Difference]]
     """Name of the network -> figure -> difference to the first."""
     config_differences: dict[str, dict[str, str]]
@@ -203,18 +200,21 @@ def compare_subjects(
     n_outputs = min(len(subject.networks.outputs) for subject in subjects)
     arena = Arena(tracks, first.loss, n_outputs)
     names, judged = short_names(subjects), []
+    simulated = (
+        not data
+        and first.config is not None
+        and (first.config.data.simulate is not None)
+    )
     shares = shares_trained_on(subjects, rows, tracks)
     with show_progress("Judging", "networks") as progress:
-        for contender in contenders(arena, subjects, names):
+        for contender in contenders(arena, subjects, names, simulated=simulated):
             judged.append(contender)
             progress(min(len(judged), len(subjects)), len(subjects))
-    shown = metrics.predictions(tracks, tracks.targets)
     return Comparison(
         rows=rows,
         n_tracks=len(tracks),
         filter="" if first.config is None else str(first.config.filter),
         contenders=judged,
-        reconstruction=metrics.reconstruction_counts(shown),
         differences={own.name: _differences(judged[0], own) for own in judged[1:]},
         config_differences=_config_differences(subjects, names),
         trained_on=dict(zip(names, shares, strict=True)),

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from nnt import metrics
+from nnt import metrics, plots
 from nnt.evaluation.subject import Subject
-from nnt.metrics import Portrait, Predictions, Replicas
+from nnt.metrics import Predictions, Replicas
 from nnt.tracks import Tracks
 from nnt.types import F32
 
-__all__ = ["DATA_TAKING", "Arena", "Contender", "contenders", "short_names"]
+__all__ = ["DATA_TAKING", "STAND_IN", "Arena", "Contender", "contenders", "short_names"]
 
 
 DATA_TAKING = "data taking"
 """The network that ran when the data were taken."""
+STAND_IN = "stand-in of the simulation"
+"""The network whose outputs simulated rows hold, fitted to that of the trigger."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -31,7 +34,8 @@ class Contender:
     figures: Mapping[str, float]
     """``<scope>/<metric>``, a scope being ``all`` or ``expert_k``."""
     replicas: Replicas
-    portrait: Portrait
+    curves: Mapping[str, Any]
+    """What plots draw of it, by their names."""
 
 
 def short_names(subjects: Sequence[Subject]) -> list[str]:
@@ -64,6 +68,8 @@ class Arena:
         self.tracks = tracks
         self.loss = loss
         self.n_outputs = n_outputs
+        self.first: Predictions | None = None
+        """What the first network says, with which the others are compared."""
         self.experts = sorted(set(np.unique(tracks.expert).tolist()))
 
     def judge(self, name: str, subject: Subject | None, output: F32) -> Contender:
@@ -78,7 +84,10 @@ class Arena:
         output : float32 array, shape (N, 1) or (N, 2)
             What it says of the rows, in network units.
         """
-        predicted = metrics.predictions(self.tracks, output, output)
+        predicted = metrics.predictions(self.tracks, output)
+        role = plots.REFERENCE if self.first is None else plots.NETWORK
+        curves = plots.curves(predicted, plots.COMPARISON, role, self.first)
+        self.first = self.first or predicted
         told = output[:, : self.n_outputs]
         targets = self.tracks.targets[:, : self.n_outputs]
         losses = {"loss": metrics.loss_of_rows(self.loss, told, targets)}
@@ -89,7 +98,7 @@ class Arena:
             replicas=metrics.figure_replicas(
                 predicted, predicted.z_cm, predicted.theta_deg, losses
             ),
-            portrait=metrics.portrait(predicted),
+            curves=curves,
         )
 
     def _figures(
@@ -110,11 +119,28 @@ class Arena:
 
 
 def contenders(
-    arena: Arena, subjects: Sequence[Subject], names: Sequence[str]
+    arena: Arena,
+    subjects: Sequence[Subject],
+    names: Sequence[str],
+    *,
+    simulated: bool = False,
 ) -> Iterator[Contender]:
-    """Judge one network after the other, that of the data taking last."""
+    """Judge one network after the other, the one that the rows come with last.
+
+    Parameters
+    ----------
+    arena : Arena
+        The rows.
+    subjects : sequence of Subject
+        The networks.
+    names : sequence of str
+        Of each.
+    simulated : bool
+        Whether the rows are simulated, and not of a data taking.
+    """
     tracks = arena.tracks
     for name, subject in zip(names, subjects, strict=True):
         yield arena.judge(name, subject, subject.networks.predict(tracks))
     if tracks.reference is not None:
-        yield arena.judge(DATA_TAKING, None, tracks.reference)
+        name = STAND_IN if simulated else DATA_TAKING
+        yield arena.judge(name, None, tracks.reference)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,13 +98,15 @@ def _write(text: str, path: Path) -> Path:
 
 
 def _pictures(comparison: Comparison, subjects: Sequence[Subject]) -> dict[str, bytes]:
-    portraits = {own.name: own.portrait for own in comparison.contenders}
     ranking = sorted(
         comparison.contenders,
         key=lambda own: -own.figures.get("all/rejection_at_eff96", 0.0),
     )
-    shown = plots.looks(list(portraits), [own.name for own in ranking])
-    drawn = plots.overlays(portraits, comparison.reconstruction, shown)
+    names = [own.name for own in comparison.contenders]
+    look = plots.looks(names, [own.name for own in ranking])
+    curves = {own.name: own.curves for own in comparison.contenders}
+    description = f"{comparison.n_tracks:,} tracks of {comparison.source}"
+    drawings = plots.drawings(curves, description, look)
     losses = {}
     with show_progress("Reading curves", "runs") as progress:
         for i, own in enumerate(comparison.contenders, start=1):
@@ -112,5 +115,9 @@ def _pictures(comparison: Comparison, subjects: Sequence[Subject]) -> dict[str, 
                 losses[own.name] = validation_losses(run)
             progress(min(i, len(subjects)), len(subjects))
     if any(losses.values()):
-        drawn["learning_curves"] = plots.learning_curves_of_runs(losses, shown)
-    return {name: plots.png(figure) for name, figure in drawn.items()}
+        plot = partial(plots.learning_curves_of_runs, look=look)
+        drawings.append(plots.Drawing("learning_curves", plot, losses))
+    with plots.Studio(len(drawings)) as studio:
+        drawn = {drawing.name: studio.submit(drawing) for drawing in drawings}
+        found = {name: future.result() for name, future in drawn.items()}
+    return {name: data for name, data in found.items() if data is not None}

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nnt import plots
 from nnt.evaluation.rows import Rows
 from nnt.evaluation.subject import Subject
 from nnt.fixedpoint import FixedPointNetworks
-from nnt.tracking import MlflowTracker, Run
+from nnt.tracking import MlflowTracker, Run, StoredRun
+from nnt.training.album import Album, description_of
 from nnt.training.fixed_point import JudgedFixedPoint
 from nnt.training.report import Judged
 
@@ -22,6 +24,7 @@ Figures = dict[str, dict[str, float]]
 class FixedPointEvaluation:
     """What the firmware makes of networks on a table."""
 
+    name: str
     both: JudgedFixedPoint
     filtered: Figures
     """Figures of ``"all"`` rows that pass the filter, and of each ``"expert_k"``."""
@@ -49,23 +52,34 @@ class FixedPointEvaluation:
         if stored is None:
             return
         tracker = MlflowTracker(stored.uri)
+        n_plots = len(self.filtered) * len(plots.registered(plots.TRAINING))
         try:
-            self._log(tracker.reopen(stored.run_id, stored.experiment_id), rows, None)
-            for child in stored.children():
-                expert = child.tags.get("expert", "")
-                if f"expert_{expert}" in self.filtered:
-                    own = tracker.reopen(child.run_id, child.experiment_id)
-                    self._log(own, rows, int(expert))
+            with plots.Studio(n_plots) as studio:
+                self._log_all(tracker, stored, rows, Album(studio))
         finally:
             tracker.close()
 
-    def _log(self, run: Run, rows: Rows, expert: int | None) -> None:
+    def _log_all(
+        self, tracker: MlflowTracker, stored: StoredRun, rows: Rows, album: Album
+    ) -> None:
+        run = tracker.reopen(stored.run_id, stored.experiment_id)
+        self._log(run, rows, None, album)
+        for child in stored.children():
+            expert = child.tags.get("expert", "")
+            if f"expert_{expert}" in self.filtered:
+                own = tracker.reopen(child.run_id, child.experiment_id)
+                self._log(own, rows, int(expert), album)
+        album.log(lambda: None)
+
+    def _log(self, run: Run, rows: Rows, expert: int | None, album: Album) -> None:
         prefix = f"eval_{rows.label}" if rows.split is None else rows.split
         figures = self.filtered["all" if expert is None else f"expert_{expert}"]
         named = {f"{prefix}_{self.both.name}/{k}": v for k, v in figures.items()}
         run.log_metrics(named, 0)
         folder = f"evaluations/{rows.label}/plots_{self.both.name}"
-        self.both.log_plots(run, folder, expert)
+        data = f"{rows.label} in fixed point"
+        description = description_of(run.run_id, self.name, data, expert)
+        album.add(run, folder, self.both.drawings(expert, description))
 
 
 def judge_fixed_point(
@@ -100,6 +114,7 @@ def judge_fixed_point(
     )
     both = JudgedFixedPoint(floats, networks)
     return FixedPointEvaluation(
+        name=subject.name,
         both=both,
         filtered=_figures(both, filtered=True),
         unfiltered=_figures(both, filtered=False),

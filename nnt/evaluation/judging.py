@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nnt.errors import DataError
+from nnt.evaluation.contenders import short_names
 from nnt.evaluation.details import Details, details
 from nnt.evaluation.integers import FixedPointEvaluation, judge_fixed_point
 from nnt.evaluation.pictures import Pictures
@@ -134,7 +135,7 @@ def evaluate(
         fixed_point=whole,
         logged=stored,
     )
-    drawn = Pictures(judged, rows.label, list(figures))
+    drawn = Pictures(judged, short_names([subject])[0], rows.label, list(figures))
     if plots_to is not None:
         drawn.write(Path(plots_to))
     if stored:

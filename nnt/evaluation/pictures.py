@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from nnt import metrics, plots
@@ -19,41 +20,62 @@ class Pictures:
     ----------
     judged : Judged
         What the networks say of the rows.
+    name : str
+        Of the run, with the beginning of its ID.
     label : str
         Short name of the rows.
     scopes : sequence of str
         ``"all"`` and each ``"expert_k"``.
     """
 
-    def __init__(self, judged: Judged, label: str, scopes: Sequence[str]) -> None:
+    def __init__(
+        self, judged: Judged, name: str, label: str, scopes: Sequence[str]
+    ) -> None:
         self.judged = judged
+        self.name = name
         self.label = label
         self.scopes = scopes
         self._drawn: dict[str, dict[str, bytes]] = {}
 
     def of(self, scope: str) -> dict[str, bytes]:
         """Name to PNG; details and inputs are drawn of all rows alone."""
-        if scope not in self._drawn:
-            self._drawn[scope] = self._draw(scope)
+        if not self._drawn:
+            self._drawn = self._draw_all()
         return self._drawn[scope]
 
-    def _draw(self, scope: str) -> dict[str, bytes]:
+    def _draw_all(self) -> dict[str, dict[str, bytes]]:
+        n_plots = len(plots.registered(plots.EVALUATION))
+        n_plots += len(self.scopes) * len(plots.registered(plots.TRAINING))
+        with plots.Studio(n_plots) as studio:
+            asked = {
+                scope: {d.name: studio.submit(d) for d in self._drawings(scope)}
+                for scope in self.scopes
+            }
+            drawn = {
+                scope: {name: future.result() for name, future in futures.items()}
+                for scope, futures in asked.items()
+            }
+        return {
+            scope: {name: data for name, data in found.items() if data is not None}
+            for scope, found in drawn.items()
+        }
+
+    def _drawings(self, scope: str) -> list[plots.Drawing]:
         every = scope == "all"
         expert = None if every else int(scope.removeprefix("expert_"))
         rows = self.judged.rows(expert)
         if not rows.any():
-            return {}
+            return []
+        who = "all experts" if expert is None else f"expert {expert}"
+        description = f"{self.name} · {self.label} · {who}"
+        where = plots.EVALUATION if every else plots.TRAINING
         shown = self.judged.predictions(rows)
-        drawn = plots.pictures(shown, detail=every)
+        drawings = plots.drawings_of_rows(shown, where, description)
         if every:
             tables = {self.label: metrics.profiles(self.judged.tracks[rows])["all"]}
-            data = plots.picture(
-                "inputs",
-                lambda: plots.input_histograms(tables, "inputs of all experts"),
-            )
-            if data is not None:
-                drawn["inputs"] = data
-        return drawn
+            plot = partial(plots.input_histograms, title="inputs of all experts")
+            drawings.append(plots.Drawing("inputs", plot, tables))
+        return drawings
 
     def write(self, folder: Path) -> None:
         """Write all of them, a folder for each expert.

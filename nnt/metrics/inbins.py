@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,47 +28,86 @@ __all__ = [
     "values_at",
 ]
 
+ROWS_PER_BIN, FEWEST_BINS = 25, 4
+"""Of the bins of an axis, on average, and at least."""
 
-@dataclass(frozen=True, slots=True, eq=False)
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Axis:
-    """A quantity that others are told against."""
+    """A quantity that others are shown against."""
 
     label: str
+    unit: str
+    """Empty for a number."""
     edges: F64
+    """Of its bins, for many rows."""
+    values: Callable[[Predictions], FloatArray | None]
+    """Its value in each row, shape (N,); None where the rows do not have it."""
+
+    @property
+    def title(self) -> str:
+        """Label with unit."""
+        return f"{self.label} ({self.unit})" if self.unit else self.label
+
+    def edges_for(self, n_rows: int) -> F64:
+        """Fewer and wider bins where there are few rows for them."""
+        n_bins = len(self.edges) - 1
+        widths = [k for k in range(1, n_bins + 1) if n_bins % k == 0]
+        enough = (k for k in widths if n_rows * k >= ROWS_PER_BIN * n_bins)
+        # A handful of bins shows more than a single one with a smaller error.
+        most = max(k for k in widths if k == 1 or n_bins // k >= FEWEST_BINS)
+        return self.edges[:: min(next(enough, most), most)]
+
+
+def _n_tracks(predicted: Predictions) -> FloatArray | None:
+    if predicted.n_tracks is None:
+        return None
+    return np.minimum(predicted.n_tracks, 10).astype(np.float32)
 
 
 AXES = {
-    "z": Axis("z of the reconstruction (cm)", np.linspace(-100, 100, 41)),
-    "theta": Axis("theta of the reconstruction (deg)", np.linspace(10, 170, 33)),
+    "z": Axis(
+        label="z of the reconstruction",
+        unit="cm",
+        edges=np.linspace(-100, 100, 41),
+        values=lambda predicted: predicted.z_reco_cm,
+    ),
+    "theta": Axis(
+        label="theta of the reconstruction",
+        unit="deg",
+        edges=np.linspace(10, 170, 33),
+        values=lambda predicted: predicted.theta_reco_deg,
+    ),
     "pt": Axis(
-        "pt of the trigger's track (GeV)",
-        np.array(
+        label="pT of the trigger track",
+        unit="GeV",
+        edges=np.array(
             [0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.85, 1, 1.25, 1.5, 2, 2.5, 3, 4, 6, 10]
         ),
+        values=lambda predicted: predicted.pt_gev,
     ),
-    "phi": Axis("phi of the trigger's track (deg)", np.linspace(0, 360, 37)),
-    "n_tracks": Axis("tracks of the event (10: and more)", np.arange(0.5, 11)),
+    "phi": Axis(
+        label="phi of the trigger track",
+        unit="deg",
+        edges=np.linspace(0, 360, 37),
+        values=lambda predicted: predicted.phi_deg,
+    ),
+    "n_tracks": Axis(
+        label="tracks in the event (last bin: 10 or more)",
+        unit="",
+        edges=np.arange(0.5, 11),
+        values=_n_tracks,
+    ),
 }
-"""By the name of the quantity."""
+"""By the name of the quantity: all that is known about it, in one place."""
 
 
 def values_at(predicted: Predictions) -> dict[str, FloatArray]:
     """Values of each of `AXES` that the rows have; shape (N,) each."""
-    told: dict[str, FloatArray | None] = {
-        "z": predicted.z_reco_cm,
-        "theta": predicted.theta_reco_deg,
-        "pt": predicted.pt_gev,
-        "phi": predicted.phi_deg,
-        "n_tracks": (
-            None
-            if predicted.n_tracks is None
-            else np.minimum(predicted.n_tracks, 10).astype(np.float32)
-        ),
-    }
-    return {name: values for name, values in told.items() if values is not None}
+    values = {name: axis.values(predicted) for name, axis in AXES.items()}
+    return {name: at for name, at in values.items() if at is not None}
 
 
-@np.errstate(all="ignore")
 def in_bins(
     predicted: Predictions, z_cm: FloatArray, theta_deg: FloatArray | None
 ) -> dict[str, BinnedResiduals]:

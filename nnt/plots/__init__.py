@@ -1,20 +1,28 @@
-"""Arrays -> matplotlib figures. Sole importer of matplotlib.
+"""Arrays -> figures of one, two or many networks. Sole importer of matplotlib.
 
 A plot of your own is one function under `register`::
 
-    @plots.register("theta_against_z")
-    def theta_against_z(predicted):
+    @plots.register("theta_against_z", where=plots.EVERYWHERE, caption="theta and z.")
+    def theta_against_z(rows):
         figure, axes = plots.canvas("theta against z")
-        axes.plot(predicted.z_cm, predicted.theta_deg, ".")
+        for network in rows.networks:
+            axes.plot(
+                network.z_cm, network.theta_deg, ".",
+                color=network.colour, label=network.label,
+            )
+        axes.set_xlabel("z (cm)")
+        plots.legend(axes)
         return figure
+
+The rows have everything that `nnt.metrics.Predictions` has.
 """
 
 from nnt.plots import defaults as _defaults  # noqa: F401 (first: it imports matplotlib)
 
 # isort: split
-from nnt.plots import details as _details  # noqa: F401 (fills the registry)
-from nnt.plots import figures as _figures  # noqa: F401 (fills the registry)
-from nnt.plots import trigger as _trigger  # noqa: F401 (fills the registry)
+from nnt.plots import decisions as _decisions  # noqa: F401 (fills the registry)
+from nnt.plots import distributions as _distributions  # noqa: F401
+from nnt.plots import residuals as _residuals  # noqa: F401
 from nnt.plots.curves import (
     learning_curves,
     learning_curves_of_runs,
@@ -23,27 +31,58 @@ from nnt.plots.curves import (
 from nnt.plots.defaults import default_style
 from nnt.plots.inputs import input_histograms, target_histograms
 from nnt.plots.integers import fixed_point_difference
-from nnt.plots.overlay import looks, overlays
-from nnt.plots.registry import draw, figures, pictures, register
-from nnt.plots.rendering import picture
-from nnt.plots.style import canvas, pixels, png
+from nnt.plots.registry import (
+    COMPARISON,
+    EVALUATION,
+    EVERYWHERE,
+    NETWORK,
+    REFERENCE,
+    TRAINING,
+    captions,
+    curves,
+    draw,
+    drawings,
+    drawings_of_rows,
+    figures,
+    pictures,
+    register,
+    registered,
+)
+from nnt.plots.rendering import Drawing, picture
+from nnt.plots.shown import looks, one_by_one
+from nnt.plots.studio import Studio
+from nnt.plots.style import canvas, legend, pixels, png
 
 __all__ = [
+    "COMPARISON",
+    "EVALUATION",
+    "EVERYWHERE",
+    "NETWORK",
+    "REFERENCE",
+    "TRAINING",
+    "Drawing",
+    "Studio",
     "canvas",
+    "captions",
+    "curves",
     "default_style",
     "draw",
+    "drawings",
+    "drawings_of_rows",
     "figures",
     "fixed_point_difference",
     "input_histograms",
     "learning_curves",
     "learning_curves_of_runs",
+    "legend",
     "looks",
-    "overlays",
+    "one_by_one",
     "picture",
     "pictures",
     "pixels",
     "png",
     "register",
+    "registered",
     "sampled_distribution",
     "target_histograms",
 ]

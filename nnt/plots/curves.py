@@ -5,35 +5,33 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from nnt.detector import z_to_cm
-from nnt.plots.overlay import Look, legend_of
+from nnt.plots.pieces import bin_edges, counts_of, numbers, outline
+from nnt.plots.shown import Look, readable
 from nnt.plots.style import (
     COLOURS,
+    RECONSTRUCTION,
     canvas,
     canvas_of_panels,
-    legend_numbers,
+    legend,
     log_counts,
     plain_log_scale,
 )
+from nnt.types import F64, I64, FloatArray
 
 __all__ = ["learning_curves", "learning_curves_of_runs", "sampled_distribution"]
 
-MAX_POINTS = 500
-"""Points of one curve in a figure of many runs."""
+MAX_POINTS_PER_CURVE = 500
+"""Of a figure of many runs."""
 
-Z_BINS_CM = np.linspace(-100, 100, 101)
-
-EXPERT_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#444444")
-"""Experts 0 to 4, from the palette of Okabe and Ito; the last is for expert -1."""
+Losses = Mapping[int, Sequence[Mapping[str, float]]]
 
 
-def sampled_distribution(
-    z_scaled: npt.NDArray[np.floating], rows: npt.NDArray[np.int64]
-) -> Figure:
+def sampled_distribution(z_scaled: FloatArray, rows: I64) -> Figure:
     """Draw z as an epoch draws it over z as the data set holds it.
 
     Parameters
@@ -48,26 +46,23 @@ def sampled_distribution(
         f"z of the training tracks: one epoch uses {distinct:.0%} of them"
     )
     original_cm = z_to_cm(z_scaled)
-    series = {"reconstruction": original_cm, "network": original_cm[rows]}
-    names = {"reconstruction": "original", "network": "sampled"}
-    for kind, z_cm in series.items():
-        axes.hist(
-            z_cm,
-            bins=Z_BINS_CM.tolist(),
-            histtype="step",
-            color=COLOURS[kind],
-            label=legend_numbers(names[kind], z_cm, "cm"),
-        )
+    edges = bin_edges(-100, 100, 100, len(z_scaled))
+    for name, z_cm, colour in (
+        ("original", original_cm, RECONSTRUCTION),
+        ("sampled", original_cm[rows], COLOURS[0]),
+    ):
+        label = f"{name}: {numbers(z_cm, 'cm')}"
+        outline(axes, edges, counts_of(z_cm, edges), Look(colour), label)
     log_counts(axes)
+    axes.set_xlim(-100, 100)
     axes.set_xlabel("z of the reconstruction (cm)")
-    axes.set_ylabel("tracks per 2 cm")
-    axes.legend(fontsize=7)
+    axes.set_ylabel(f"tracks per {edges[1] - edges[0]:g} cm")
+    legend(axes)
     return figure
 
 
 def learning_curves(
-    history: Mapping[int, Sequence[Mapping[str, float]]],
-    best: Mapping[int, tuple[int, float]] | None = None,
+    history: Losses, best: Mapping[int, tuple[int, float]] | None = None
 ) -> Figure:
     """Draw the losses of all experts, epoch by epoch.
 
@@ -83,8 +78,9 @@ def learning_curves(
     best = best or {}
     figure, axes = canvas("loss of every expert (solid: validation, dotted: training)")
     for expert, epochs in sorted(history.items()):
-        colour = EXPERT_COLOURS[expert % len(EXPERT_COLOURS)]
-        for name, line in (("val/loss", "-"), ("train/loss", ":")):
+        # The last colour of experts 0 to 4 is free for expert -1, of all rows.
+        colour = COLOURS[expert % 6]
+        for name, line in (("train/loss", ":"), ("val/loss", "-")):
             points = _positive(epochs, name)
             if not len(points):
                 continue
@@ -99,14 +95,11 @@ def learning_curves(
     axes.set_ylabel("loss (network units)")
     if axes.lines:
         plain_log_scale(axes)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(title="lowest validation loss", fontsize=8)
+    legend(axes, title="validation loss of the weights that are kept")
     return figure
 
 
-def _positive(
-    epochs: Sequence[Mapping[str, float]], name: str
-) -> npt.NDArray[np.float64]:
+def _positive(epochs: Sequence[Mapping[str, float]], name: str) -> F64:
     points = [
         (number, metrics[name])
         for number, metrics in enumerate(epochs, start=1)
@@ -116,8 +109,7 @@ def _positive(
 
 
 def learning_curves_of_runs(
-    losses: Mapping[str, Mapping[int, npt.NDArray[np.float64]]],
-    shown: Mapping[str, Look],
+    losses: Mapping[str, Mapping[int, F64]], look: Mapping[str, Look]
 ) -> Figure:
     """Draw the validation losses of several trainings, one panel per expert.
 
@@ -125,7 +117,7 @@ def learning_curves_of_runs(
     ----------
     losses : mapping
         Name of the run to expert to float64 array, shape (E, 2): epochs and losses.
-    shown : mapping
+    look : mapping
         How each run is drawn.
     """
     experts = sorted({expert for own in losses.values() for expert in own})
@@ -134,21 +126,47 @@ def learning_curves_of_runs(
         axes.set_title(f"expert {expert}", fontsize=9)
         for name, own in losses.items():
             if expert in own:
-                _curve(axes, own[expert], name, shown[name])
+                _curve(axes, own[expert], look[name])
         axes.set_xlabel("epoch", fontsize=8)
         if axes.lines:
             plain_log_scale(axes)
-    handles, labels = legend_of(panels[0], shown)
-    if handles:
-        figure.legend(handles, labels, loc="lower center", ncols=4, fontsize=7)
+    _legend_of_all(figure, [name for name in losses if losses[name]], look)
     return figure
 
 
-def _curve(axes: Axes, points: npt.NDArray[np.float64], name: str, look: Look) -> None:
+def _curve(axes: Axes, points: F64, look: Look) -> None:
     positive = points[(points[:, 1] > 0) & np.isfinite(points[:, 1])]
-    thinned = positive[:: max(1, len(positive) // MAX_POINTS)]
+    thinned = positive[:: max(1, len(positive) // MAX_POINTS_PER_CURVE)]
     axes.plot(
         *thinned.T, color=look.colour, lw=look.width, zorder=look.order,
         marker="." if len(thinned) == 1 else None,
-        label=name if look.in_legend else None,
     )  # fmt: skip
+
+
+def _legend_of_all(
+    figure: Figure, names: Sequence[str], look: Mapping[str, Look]
+) -> None:
+    """One legend for all panels, below the last row."""
+    named = [name for name in names if look[name].in_legend]
+    handles = [Line2D([], [], color=look[name].colour, lw=1.4) for name in named]
+    labels = [readable(name) for name in named]
+    if not labels:
+        return
+    columns = max(1, int(figure.get_figwidth() // 2.6))
+    height = 0.17 * -(-len(labels) // columns) + 0.1
+    _add_below(figure, height)
+    figure.legend(
+        handles, labels, loc="lower center", ncols=columns, fontsize=7, frameon=False
+    )
+
+
+def _add_below(figure: Figure, more: float) -> None:
+    before = figure.get_figheight()
+    after = before + more
+    for axes in figure.axes:
+        left, bottom, width, height = axes.get_position().bounds
+        axes.set_position(
+            (left, (bottom * before + more) / after, width, height * before / after)
+        )
+    figure.set_figheight(after)
+    figure.suptitle(figure.get_suptitle(), y=1 - 0.08 / after)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -13,23 +12,31 @@ from matplotlib.figure import Figure
 from nnt.detector import N_SUPERLAYERS
 from nnt.metrics import Profile
 from nnt.metrics.periods import RANGES, UNSIDED_BIN
-from nnt.plots.series import band, leave_room, name_lines, outline
-from nnt.plots.style import DPI, canvas_with_ratio, log_counts, ratio_panel
+from nnt.plots.pieces import MIN_TRACKS, band, bin_edges, outline
+from nnt.plots.shown import Look, readable
+from nnt.plots.style import (
+    COLOURS,
+    DPI,
+    canvas,
+    canvas_with_ratio,
+    label_in_two_lines,
+    legend,
+    log_counts,
+)
 from nnt.tracks import INPUT_COLUMNS
-from nnt.types import F64
+from nnt.types import F64, I64
 
 __all__ = ["input_histograms", "target_histograms"]
 
 
 KINDS = ("relID", "drift time", "crossing angle")
 DRIFT_TIME = 1
-INPUT_EDGES = np.linspace(-1, 1, 65)
+INPUT_BINS = 64
 """Scaled inputs lie in [-1, 1]."""
 PANEL_WIDTH, PANEL_HEIGHT = 2.15, 1.06
 """From panel to panel; a panel is 2 wide, as its values go, and 1 high."""
 TARGET_BINS = 128
-"""Each is made of whole fine bins."""
-COLOURS = ("#0072B2", "#D55E00")
+"""Both for many rows; each bin is made of whole fine bins."""
 
 
 def input_histograms(
@@ -61,7 +68,9 @@ def input_histograms(
     axes.set_xlim(-1.1, 2 * PANEL_WIDTH + 1.1)
     axes.set_ylim(-0.27, N_SUPERLAYERS * PANEL_HEIGHT)
     axes.set_axis_off()
-    labels = [f"{name}: {table.n_rows:,} tracks" for name, table in tables.items()]
+    labels = [
+        f"{readable(name)}: {table.n_rows:,} tracks" for name, table in tables.items()
+    ]
     if len(tables) > 1:
         labels[1] += ", scaled to the first"
     if marked:
@@ -79,6 +88,7 @@ def _panel(
 ) -> None:
     sl, kind = divmod(column, 3)
     middle, floor = kind * PANEL_WIDTH, (N_SUPERLAYERS - 1 - sl) * PANEL_HEIGHT
+    edges = middle + np.linspace(-1, 1, _n_bins(INPUT_BINS, tables) + 1)
     told, drawn, first = [], [], None
     for table in tables.values():
         fine, n_hits = table.inputs[column], int(table.n_hits[sl])
@@ -89,12 +99,11 @@ def _panel(
             fine[UNSIDED_BIN] = 0
             note += f", side known {fine.sum() / max(n_hits, 1):.0%}"
         told.append(note)
-        counts = _coarser(fine, INPUT_EDGES)
+        counts = _coarser(fine, len(edges) - 1)
         first = counts if first is None else first
         drawn.append((counts, _scale(counts, first)))
     peak = max(float((counts * scale).max()) for counts, scale in drawn)
     top = max(peak, 1.0) * (1.25 + 0.12 * len(tables))
-    edges = middle + INPUT_EDGES
     for (counts, scale), colour in zip(drawn, COLOURS, strict=False):
         heights, errors = counts * scale / top, np.sqrt(counts) * scale / top
         low, high = floor + np.maximum(heights - errors, 0), floor + heights + errors
@@ -117,7 +126,6 @@ def _panel(
         weight="bold" if is_marked else "normal",
         color="#B00020" if is_marked else "black",
     )  # fmt: skip
-    # Bins of 1/32.
     told.append(f"highest bin {peak:,.0f} tracks")
     axes.text(
         right - 0.03, floor + 0.96, "\n".join(told), va="top", ha="right", fontsize=6.5,
@@ -125,8 +133,14 @@ def _panel(
     )  # fmt: skip
 
 
-def _coarser(fine: npt.NDArray[np.int64], edges: F64) -> F64:
-    counts: F64 = fine.reshape(len(edges) - 1, -1).sum(axis=1).astype(np.float64)
+def _n_bins(most: int, tables: Mapping[str, Profile]) -> int:
+    """Bins for the table with the fewest rows."""
+    n_rows = min(table.n_rows for table in tables.values())
+    return len(bin_edges(0, 1, most, n_rows)) - 1
+
+
+def _coarser(fine: I64, n_bins: int) -> F64:
+    counts: F64 = fine.reshape(n_bins, -1).sum(axis=1).astype(np.float64)
     return counts
 
 
@@ -159,35 +173,55 @@ def _target(
     tables: Mapping[str, Profile], quantity: str, *, log: bool = False
 ) -> Figure:
     name, unit = quantity.rstrip(")").split(" (")
-    of = "trigger's track" if name == "1/pt" else "reconstruction"
-    edges = np.linspace(*RANGES[quantity], TARGET_BINS + 1)
-    figure, axes, ratio = canvas_with_ratio(f"{name} of the {of}")
+    title = f"{name} of the " + (
+        "trigger track" if name == "1/pt" else "reconstruction"
+    )
+    n_bins = _n_bins(TARGET_BINS, tables)
+    edges = np.linspace(*RANGES[quantity], n_bins + 1)
+    ratio = None
+    if len(tables) < 2:
+        figure, axes = canvas(title)
+    else:
+        figure, axes, ratio = canvas_with_ratio(title)
+        label_in_two_lines(ratio, "over\nthe first")
     first: F64 | None = None
-    for colour, (title, table) in zip(COLOURS, tables.items(), strict=False):
-        counts = _coarser(table.others[quantity], edges)
-        label = f"{title}: {table.n_rows:,} tracks"
+    for colour, (table_name, table) in zip(COLOURS, tables.items(), strict=False):
+        counts = _coarser(table.others[quantity], n_bins)
+        label = f"{readable(table_name)}: {counts.sum():,.0f} tracks"
         if first is None:
             first = counts
-            outline(axes, edges, counts, colour, label)
+            outline(axes, edges, counts, Look(colour), label)
             continue
         scale = _scale(counts, first)
         band(axes, edges, counts * scale, np.sqrt(counts) * scale, colour)
         axes.stairs(counts * scale, edges, color=colour, lw=1.2, baseline=None)
         axes.plot([], [], color=colour, lw=1.6, label=f"{label}, scaled to the first")
-        ratio_panel(ratio, edges, counts, first, colour, scale=scale)
-    if len(tables) < 2:
-        ratio.remove()
-        axes.tick_params(labelbottom=True)
-        axes.set_position((0.115, 0.11, 0.855, 0.81))
-        axes.xaxis.set_label_coords(0.5, -0.075)
-        ratio = axes
-    else:
-        ratio.set_ylabel("over the first")
+        if ratio is not None:
+            _ratio(ratio, edges, counts, first, colour, scale)
     if log:
         log_counts(axes)
-    leave_room(axes, 0.2)
+    else:
+        axes.set_ylim(bottom=0)
     axes.set_xlim(edges[0], edges[-1])
     axes.set_ylabel(f"tracks per {edges[1] - edges[0]:.2g} {unit}")
-    ratio.set_xlabel(quantity)
-    name_lines(axes, loc="upper left")
+    below = axes if ratio is None else ratio
+    below.set_xlabel(quantity)
+    legend(axes)
     return figure
+
+
+def _ratio(
+    axes: Axes, edges: F64, counts: F64, of: F64, colour: str, scale: float
+) -> None:
+    """Draw one histogram, scaled, over another of other rows: errors of both."""
+    enough = of >= MIN_TRACKS
+    lower = np.where(enough, of, np.nan)
+    ratio = counts / lower
+    error = scale * np.sqrt(counts + ratio**2 * lower) / lower
+    centres = (edges[:-1] + edges[1:]) / 2
+    axes.errorbar(
+        centres[enough], scale * ratio[enough], yerr=error[enough], fmt=".", ms=3,
+        lw=0.8, color=colour,
+    )  # fmt: skip
+    axes.axhline(1, color="0.5", lw=0.8)
+    axes.set_ylim(0, 2.5)

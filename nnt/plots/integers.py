@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from nnt.plots.style import COLOURS, canvas
+from nnt.plots.pieces import bin_edges, counts_of, outline
+from nnt.plots.shown import Look
+from nnt.plots.style import COLOURS, canvas, legend, log_counts
+from nnt.types import FloatArray
 
 __all__ = ["fixed_point_difference"]
 
-N_BINS = 101
+N_BINS = 100
 
 
-def fixed_point_difference(
-    difference: npt.NDArray[np.floating], quantity: str, unit: str
-) -> Figure:
-    """Draw by how much integers and floats differ.
+def fixed_point_difference(difference: FloatArray, quantity: str, unit: str) -> Figure:
+    """Draw by how much fixed-point and floating-point outputs differ.
 
     Parameters
     ----------
@@ -25,23 +25,17 @@ def fixed_point_difference(
     quantity, unit : str
         ``"z"`` and ``"cm"``, or ``"theta"`` and ``"deg"``.
     """
-    figure, axes = canvas(f"{quantity}: fixed point against floating point")
+    figure, axes = canvas(f"{quantity}: fixed point minus floating point")
     limit = max(float(np.abs(difference).max(initial=0)), 1e-9)
     label = (
-        f"fixed point - floating point: {len(difference):,} tracks\n"
-        f"mean {np.mean(difference):.3g} {unit}, std {np.std(difference):.3g} {unit}, "
-        f"largest {limit:.3g} {unit}"
+        f"{len(difference):,} tracks: mean {np.mean(difference):.3g} {unit}, "
+        f"std {np.std(difference):.3g} {unit}, largest {limit:.3g} {unit}"
     )
-    axes.hist(
-        difference,
-        bins=np.linspace(-limit, limit, N_BINS).tolist(),
-        histtype="step",
-        color=COLOURS["network"],
-        label=label,
-    )
-    axes.set_yscale("log")
-    axes.set_ylim(bottom=0.5)
+    edges = bin_edges(-limit, limit, N_BINS, len(difference))
+    outline(axes, edges, counts_of(difference, edges), Look(COLOURS[0]), label)
+    log_counts(axes)
+    axes.set_xlim(-limit, limit)
     axes.set_xlabel(f"difference of {quantity} ({unit})")
-    axes.set_ylabel(f"tracks per {2 * limit / (N_BINS - 1):.2g} {unit}")
-    axes.legend(fontsize=7, loc="upper right")
+    axes.set_ylabel(f"tracks per {edges[1] - edges[0]:.2g} {unit}")
+    legend(axes)
     return figure

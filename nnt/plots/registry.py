@@ -1,23 +1,70 @@
-"""Plots by name, those of users included."""
+"""Plots by name, those of users included: one for trainings and comparisons alike."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from matplotlib.figure import Figure
 
 from nnt.metrics import Predictions
 from nnt.plots.defaults import default_style
-from nnt.plots.rendering import picture
+from nnt.plots.rendering import Drawing, attempt, render
+from nnt.plots.shown import Curve, Look, looks, one_by_one, shown
+from nnt.plots.style import describe
 
-__all__ = ["Plot", "draw", "figures", "pictures", "register"]
+__all__ = [
+    "COMPARISON",
+    "EVALUATION",
+    "EVERYWHERE",
+    "NETWORK",
+    "REFERENCE",
+    "TRAINING",
+    "RegisteredPlot",
+    "captions",
+    "curves",
+    "draw",
+    "drawings",
+    "drawings_of_rows",
+    "figures",
+    "pictures",
+    "register",
+    "registered",
+]
 
-Plot = Callable[[Predictions], Figure]
+TRAINING = "training"
+"""At the end of a training, of all rows and of those of each expert."""
+EVALUATION = "evaluation"
+"""In an evaluation; of experts only what a training draws, too."""
+COMPARISON = "comparison"
+EVERYWHERE = (TRAINING, EVALUATION, COMPARISON)
 
-Condition = Callable[[Predictions], bool]
+NETWORK, REFERENCE = "network", "reference"
 
-_PLOTS: dict[str, tuple[Plot, Condition, bool]] = {}
+Condition = Callable[[Any], bool]
+Plot = Callable[[Any], Figure]
+ToCurve = Callable[[Predictions, Predictions | None], Any]
+Networks = Predictions | Mapping[str, Predictions]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RegisteredPlot:
+    """One plot, and where it is drawn."""
+
+    name: str
+    plot: Plot
+    when: Condition
+    where: frozenset[str]
+    caption: str
+    of: frozenset[str]
+    """``network``, ``reference`` or both: whose curve it draws."""
+    curve: ToCurve | None
+    """What it draws of one network; None: the plot takes all rows itself."""
+
+
+_PLOTS: dict[str, RegisteredPlot] = {}
 
 
 def _always(predicted: Predictions) -> bool:
@@ -25,52 +72,225 @@ def _always(predicted: Predictions) -> bool:
 
 
 def register(
-    name: str, when: Condition = _always, *, detail: bool = False
+    name: str,
+    when: Condition = _always,
+    *,
+    where: Collection[str] | str = (TRAINING, EVALUATION),
+    caption: str = "",
+    of: Collection[str] = (NETWORK, REFERENCE),
+    curve: ToCurve | None = None,
+    detail: bool = False,
 ) -> Callable[[Plot], Plot]:
     """Add a plot under a name.
+
+    The function takes the rows (`nnt.metrics.Predictions`) with all networks, each
+    with a name, a colour and its outputs, in ``networks``; it returns a figure.
 
     Parameters
     ----------
     name : str
         Name of the file, without ending.
     when : callable
-        Whether the plot makes sense for some predictions.
+        Whether the plot makes sense for some rows.
+    where : collection of str
+        Any of ``"training"``, ``"evaluation"``, ``"comparison"``.
+    caption : str
+        One sentence below the plot on a page.
+    of : collection of str
+        ``"network"`` or ``"reference"``, where a plot is of one of them alone.
+    curve : callable, optional
+        Reduces the rows and outputs of one network, and those of the network that it
+        is compared with or None, to what is drawn, or to None where there is nothing.
+        Then the plot takes a list of `Curve`, one for each
+        network that has any, so that many networks and rows fit into memory.
     detail : bool
-        Leave it out where many networks are drawn at once, as in a training.
+        Short for ``where="evaluation"``.
     """
+    places = {where} if isinstance(where, str) else set(where)
+    unknown = places - set(EVERYWHERE)
+    if unknown:
+        raise ValueError(
+            f"plot {name}: drawn in {', '.join(sorted(unknown))}? expected any of "
+            f"{', '.join(EVERYWHERE)}"
+        )
 
     def add(plot: Plot) -> Plot:
-        _PLOTS[name] = (plot, when, detail)
+        _PLOTS[name] = RegisteredPlot(
+            name=name,
+            plot=plot,
+            when=when,
+            where=frozenset({EVALUATION} if detail else places),
+            caption=caption,
+            of=frozenset(of),
+            curve=curve,
+        )
         return plot
 
     return add
 
 
-def draw(name: str, predicted: Predictions) -> Figure:
-    """Draw one registered plot."""
-    with default_style():
-        return _PLOTS[name][0](predicted)
+def registered(where: str | None = None) -> list[RegisteredPlot]:
+    """All plots, or those that are drawn somewhere."""
+    return [own for own in _PLOTS.values() if where is None or where in own.where]
 
 
-def figures(predicted: Predictions, *, detail: bool = False) -> dict[str, Figure]:
-    """Draw every registered plot that makes sense.
+def captions() -> dict[str, str]:
+    """Name of each plot to the sentence below it."""
+    return {own.name: own.caption or own.name.replace("_", " ") for own in registered()}
+
+
+def curves(
+    predicted: Predictions,
+    where: str,
+    role: str = NETWORK,
+    reference: Predictions | None = None,
+) -> dict[str, Any]:
+    """Reduce one network to what plots draw of it; a plot that fails is left out.
 
     Parameters
     ----------
     predicted : Predictions
-        What is drawn.
-    detail : bool
-        Also those that are registered as details.
+        Rows with the outputs of the network.
+    where : str
+        Where the plots are drawn.
+    role : str
+        ``"network"`` or ``"reference"``.
+    reference : Predictions, optional
+        The same rows with the outputs of the network that it is compared with.
+
+    Returns
+    -------
+    dict
+        Name of the plot to its curve; of plots that take rows, the rows.
     """
+    found = {
+        own.name: attempt(own.name, partial(_curve, own, predicted, reference))
+        for own in registered(where)
+        if role in own.of
+    }
+    return {name: curve for name, curve in found.items() if curve is not None}
+
+
+def _curve(
+    own: RegisteredPlot, predicted: Predictions, reference: Predictions | None
+) -> Any | None:
+    if own.curve is not None:
+        return own.curve(predicted, reference) if own.when(predicted) else None
+    # A plot of rows decides for all networks at once.
+    return predicted
+
+
+def drawings(
+    networks: Mapping[str, Mapping[str, Any]],
+    description: str = "",
+    look: Mapping[str, Look] | None = None,
+) -> list[Drawing]:
+    """Collect the curves of all networks, a plot each.
+
+    Parameters
+    ----------
+    networks : mapping
+        Name of the network to its `curves`.
+    description : str
+        Which run, rows and experts are shown.
+    look : mapping, optional
+        How each network is drawn.
+    """
+    look = look or looks(list(networks))
+    found = []
+    for own in registered():
+        data = attempt(own.name, partial(_data, own, networks, look))
+        if data is not None:
+            found.append(Drawing(own.name, own.plot, data, description))
+    return found
+
+
+def _data(
+    own: RegisteredPlot,
+    networks: Mapping[str, Mapping[str, Any]],
+    look: Mapping[str, Look],
+) -> Any | None:
+    """What the plot takes; None where there is nothing to draw."""
+    found = {
+        k: curves[own.name] for k, curves in networks.items() if own.name in curves
+    }
+    if not found:
+        return None
+    if own.curve is not None:
+        return [Curve(name, look[name], curve) for name, curve in found.items()]
+    rows = shown(found, look)
+    return rows if own.when(rows) else None
+
+
+def drawings_of_rows(
+    predicted: Networks, where: str = TRAINING, description: str = ""
+) -> list[Drawing]:
+    """Prepare all plots of a network and, where there is one, its reference.
+
+    Parameters
+    ----------
+    predicted : Predictions, or mapping of str to Predictions
+        What is drawn: one network, or several on the same rows by name. The second
+        is the reference.
+    where : str
+        Where the plots are drawn.
+    description : str
+        Which run, rows and experts are shown.
+    """
+    networks = one_by_one(predicted)
+    return drawings(_curves_of_all(networks, where), description)
+
+
+def _curves_of_all(
+    networks: Mapping[str, Predictions], where: str
+) -> dict[str, dict[str, Any]]:
+    first, *others = networks
+    reference = networks[others[0]] if others else None
+    found = {first: curves(networks[first], where, NETWORK, reference)}
+    # What the network itself lacks is of no interest.
+    drawn = {own.name for own in registered() if NETWORK not in own.of} | set(
+        found[first]
+    )
+    for name in others:
+        curves_of = curves(networks[name], where, REFERENCE)
+        found[name] = {plot: c for plot, c in curves_of.items() if plot in drawn}
+    return found
+
+
+def draw(name: str, predicted: Networks, description: str = "") -> Figure:
+    """Draw one registered plot."""
+    own, networks = _PLOTS[name], one_by_one(predicted)
+    place = next(iter(own.where))
+    found = _curves_of_all(networks, place)
     with default_style():
-        return {
-            name: plot(predicted)
-            for name, (plot, when, is_detail) in _PLOTS.items()
-            if (detail or not is_detail) and when(predicted)
-        }
+        figure = own.plot(_data(own, found, looks(list(networks))))
+        if description:
+            describe(figure, description)
+        return figure
 
 
-def pictures(predicted: Predictions, *, detail: bool = False) -> dict[str, bytes]:
+def figures(
+    predicted: Networks, *, detail: bool = False, where: str | None = None
+) -> dict[str, Figure]:
+    """Draw every registered plot that makes sense.
+
+    Parameters
+    ----------
+    predicted : Predictions, or mapping of str to Predictions
+        As `drawings_of_rows` takes it.
+    detail : bool
+        Those of an evaluation instead of those of a training.
+    where : str, optional
+        Those that are drawn there.
+    """
+    place = where or (EVALUATION if detail else TRAINING)
+    with default_style():
+        return {d.name: d.plot(d.data) for d in drawings_of_rows(predicted, place)}
+
+
+def pictures(
+    predicted: Networks, where: str = TRAINING, description: str = ""
+) -> dict[str, bytes]:
     """Draw and render what `figures` draws; a plot that fails is left out.
 
     Returns
@@ -79,14 +299,7 @@ def pictures(predicted: Predictions, *, detail: bool = False) -> dict[str, bytes
         Name to PNG.
     """
     drawn = {
-        name: picture(name, partial(_if_it_makes_sense, plot, when, predicted))
-        for name, (plot, when, is_detail) in _PLOTS.items()
-        if detail or not is_detail
+        d.name: attempt(d.name, partial(render, d))
+        for d in drawings_of_rows(predicted, where, description)
     }
     return {name: data for name, data in drawn.items() if data is not None}
-
-
-def _if_it_makes_sense(
-    plot: Plot, when: Condition, predicted: Predictions
-) -> Figure | None:
-    return plot(predicted) if when(predicted) else None

@@ -1,8 +1,16 @@
-"""One look for all figures."""
+"""One look for all figures: sizes, colours, places of titles and legends.
+
+Everything has its place in inches, so that no text has to be measured to find it:
+from the top the title, a line with what is shown, the legend, and the axes below.
+So a legend never covers data.
+"""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
+from math import ceil
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,56 +27,190 @@ from matplotlib.ticker import (
     NullLocator,
 )
 
-from nnt.metrics import std, trimmed_std
 from nnt.plots.defaults import default_style
 
 __all__ = [
     "COLOURS",
-    "SERIES_COLOURS",
+    "RECONSTRUCTION",
     "canvas",
     "canvas_of_panels",
+    "canvas_of_rows",
     "canvas_with_ratio",
-    "legend_numbers",
+    "describe",
+    "label_in_two_lines",
+    "legend",
     "log_counts",
     "pixels",
     "plain_log_scale",
     "png",
-    "ratio_panel",
     "tick_powers",
 ]
 
-COLOURS = {
-    "network": "#0072B2",
-    "reference": "#D55E00",
-    "reconstruction": "#444444",
-    "bias": "#009E73",
-}
-"""From the palette of Okabe and Ito, which colour-blind readers can tell apart."""
-
-SERIES_COLOURS = (
+COLOURS = (
     "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D1F",
+    "#000000",
 )  # fmt: skip
-"""For networks side by side; after black, and most of them from the same palette."""
+"""From the palette of Okabe and Ito, which colour-blind readers can tell apart."""
+RECONSTRUCTION = "#444444"
 
 DPI = 110
+WIDTH, LEFT, RIGHT, BOTTOM = 7.0, 0.88, 0.18, 0.55
+"""Of a figure and its margins, in inches."""
+TITLE, DESCRIPTION, TOP = 0.08, 0.31, 0.52
+"""From the upper end to the title, to the line below it, and to what follows."""
+LONG_TITLE = 75
+"""Characters from which a title is in smaller print."""
+GAP = 0.09
+"""Between panels that share an axis."""
 
-MIN_RATIO_TRACKS = 5
-RATIO_LIMIT = 2.5
+LEGEND_SIZE = 7
+CHARACTER, LINE, HANDLE = 0.0545, 0.12, 0.42
+"""Width and height of the text of a legend, and width of a handle, in inches."""
 
 
 @default_style()
 def canvas(title: str) -> tuple[Figure, Axes]:
     """Make a figure with one pair of axes; pyplot is not made for threads."""
-    # Fixed places: to find them, all texts would be measured several times.
-    figure = Figure(figsize=(7.0, 5.0), dpi=DPI)
-    figure.subplots_adjust(left=0.115, right=0.97, bottom=0.11, top=0.92)
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.set_title(title, y=1.0)
-    axes.xaxis.set_label_coords(0.5, -0.075)
-    axes.yaxis.set_label_coords(-0.095, 0.5)
-    axes.grid(visible=True, alpha=0.25)
+    figure, (axes,) = canvas_of_rows(title, (3.9,))
     return figure, axes
+
+
+def canvas_with_ratio(
+    title: str, height_ratio: float = 3.0
+) -> tuple[Figure, Axes, Axes]:
+    """Make a figure with a second pair of axes below, over the same values."""
+    above = 4.3 * height_ratio / (height_ratio + 1)
+    figure, (axes, below) = canvas_of_rows(title, (above, 4.3 - above))
+    return figure, axes, below
+
+
+@default_style()
+def canvas_of_rows(
+    title: str, heights: Sequence[float], *, shared: bool = True
+) -> tuple[Figure, list[Axes]]:
+    """Make a figure with axes one below the other, in inches.
+
+    Parameters
+    ----------
+    title : str
+        Above all.
+    heights : sequence of float
+        Of the axes, from above.
+    shared : bool
+        One horizontal axis for all, told below the last.
+    """
+    gap = GAP if shared else 0.6
+    height = TOP + sum(heights) + gap * (len(heights) - 1) + BOTTOM
+    figure = Figure(figsize=(WIDTH, height), dpi=DPI)
+    FigureCanvasAgg(figure)
+    _set_title(figure, title)
+    panels: list[Axes] = []
+    top, width = height - TOP, WIDTH - LEFT - RIGHT
+    for own in heights:
+        axes = figure.add_axes(
+            (LEFT / WIDTH, (top - own) / height, width / WIDTH, own / height),
+            sharex=panels[0] if panels and shared else None,
+        )
+        # A title in a fixed place: else, ticks are measured to find it one.
+        axes.set_title("", y=1.0)
+        axes.grid(visible=True, alpha=0.25)
+        axes.tick_params(labelsize=9)
+        axes.yaxis.set_label_coords(-0.68 / width, 0.5)
+        axes.xaxis.set_label_coords(0.5, -0.34 / own)
+        panels.append(axes)
+        top -= own + gap
+    if shared:
+        for axes in panels[:-1]:
+            axes.tick_params(labelbottom=False)
+    return figure, panels
+
+
+@default_style()
+def canvas_of_panels(n: int, title: str) -> tuple[Figure, list[Axes]]:
+    """Make a figure with n small panels in rows of three."""
+    columns, rows = min(n, 3), ceil(n / 3)
+    panel, gap = (3.0, 1.95), (0.75, 0.7)
+    width = LEFT + columns * panel[0] + (columns - 1) * gap[0] + RIGHT
+    height = TOP + 0.25 + rows * panel[1] + (rows - 1) * gap[1] + BOTTOM
+    figure = Figure(figsize=(width, height), dpi=DPI)
+    FigureCanvasAgg(figure)
+    _set_title(figure, title)
+    panels = []
+    for i in range(n):
+        row, column = divmod(i, 3)
+        left = LEFT + column * (panel[0] + gap[0])
+        bottom = height - TOP - 0.25 - panel[1] - row * (panel[1] + gap[1])
+        axes = figure.add_axes(
+            (left / width, bottom / height, panel[0] / width, panel[1] / height)
+        )
+        axes.grid(visible=True, alpha=0.25)
+        axes.tick_params(labelsize=8)
+        panels.append(axes)
+    return figure, panels
+
+
+def _set_title(figure: Figure, title: str) -> None:
+    size = 11 if len(title) < LONG_TITLE else 9
+    figure.suptitle(title, y=1 - TITLE / figure.get_figheight(), fontsize=size)
+
+
+def describe(figure: Figure, text: str) -> None:
+    """Say what is shown, in small print below the title."""
+    figure.text(
+        0.5, 1 - DESCRIPTION / figure.get_figheight(), text, ha="center", va="top",
+        fontsize=8, color="0.35", gid="description",
+    )  # fmt: skip
+
+
+def label_in_two_lines(axes: Axes, text: str) -> None:
+    """Label the vertical axis of a low panel, which has short numbers."""
+    axes.set_ylabel(text, fontsize=8)
+    axes.yaxis.set_label_coords(-0.45 / (WIDTH - LEFT - RIGHT), 0.5)
+
+
+def legend(axes: Axes, title: str | None = None) -> None:
+    """Put a legend above the axes, in a figure made higher for it.
+
+    Parameters
+    ----------
+    axes : Axes
+        The uppermost of its figure; without labels, nothing is changed.
+    title : str, optional
+        Above the entries.
+    """
+    handles, labels = axes.get_legend_handles_labels()
+    figure = axes.get_figure()
+    if not labels or not isinstance(figure, Figure):
+        return
+    room = axes.get_position().width * figure.get_figwidth()
+    widest = max(len(line) for label in labels for line in label.split("\n"))
+    columns = int(room / (widest * CHARACTER + HANDLE))
+    columns = min(max(columns, 1), len(labels))
+    n_rows = ceil(len(labels) / columns)
+    # A column is filled from above before the next.
+    n_lines = max(
+        sum(label.count("\n") + 1 for label in labels[i : i + n_rows])
+        for i in range(0, len(labels), n_rows)
+    )
+    height = LINE * (n_lines + (title is not None)) + 0.05 * n_rows + 0.1
+    _make_higher(figure, height)
+    axes.legend(
+        handles, labels, title=title, ncols=columns, loc="lower left",
+        bbox_to_anchor=(0, 1), borderaxespad=0.25, frameon=False, alignment="left",
+        fontsize=LEGEND_SIZE, title_fontsize=LEGEND_SIZE, columnspacing=1.0,
+        handlelength=1.4,
+    )  # fmt: skip
+
+
+def _make_higher(figure: Figure, more: float) -> None:
+    """Add room between the axes and the texts above them."""
+    before = figure.get_figheight()
+    scale = before / (before + more)
+    for panel in figure.axes:
+        left, bottom, width, height = panel.get_position().bounds
+        panel.set_position((left, bottom * scale, width, height * scale))
+    figure.set_figheight(before + more)
+    _set_title(figure, figure.get_suptitle())
 
 
 def log_counts(axes: Axes) -> None:
@@ -92,104 +234,6 @@ def _plain_number(value: float) -> str:
     return f"{value / 1e3:g} k" if value >= 1e5 else f"{value:,.9g}"
 
 
-def pixels(figure: Figure) -> npt.NDArray[np.uint8]:
-    """Render a figure to an array of shape (height, width, 3)."""
-    buffer = io.BytesIO()
-    with default_style():
-        figure.savefig(buffer, format="rgba")
-    width, height = figure.canvas.get_width_height()
-    rgba = np.frombuffer(buffer.getvalue(), dtype=np.uint8)
-    return rgba.reshape(height, width, 4)[:, :, :3].copy()
-
-
-def png(figure: Figure) -> bytes:
-    """Render a figure."""
-    buffer = io.BytesIO()
-    with default_style():
-        figure.savefig(buffer, format="png", pil_kwargs={"compress_level": 1})
-    return buffer.getvalue()
-
-
-def legend_numbers(name: str, values: npt.NDArray[np.floating], unit: str) -> str:
-    """Count, mean, standard deviation and trimmed one, for a legend."""
-    if not len(values):
-        return f"{name} (no tracks)"
-    return (
-        f"{name}: {len(values):,} tracks\n"
-        f"mean {np.mean(values):.2f} {unit}, std {std(values):.2f} {unit}\n"
-        f"std of central 90 %: {trimmed_std(values):.2f} {unit}"
-    )
-
-
-@default_style()
-def canvas_with_ratio(
-    title: str, height_ratio: float = 3.0
-) -> tuple[Figure, Axes, Axes]:
-    """Make a figure with a second pair of axes below, over the same values."""
-    figure = Figure(figsize=(7.0, 5.6), dpi=DPI)
-    FigureCanvasAgg(figure)
-    grid = figure.add_gridspec(
-        2, 1, height_ratios=(height_ratio, 1), hspace=0.06,
-        left=0.115, right=0.97, bottom=0.1, top=0.93,
-    )  # fmt: skip
-    above = figure.add_subplot(grid[0])
-    below = figure.add_subplot(grid[1], sharex=above)
-    above.tick_params(labelbottom=False)
-    above.set_title(title)
-    for axes in (above, below):
-        axes.grid(visible=True, alpha=0.25)
-        axes.yaxis.set_label_coords(-0.095, 0.5)
-    total = height_ratio + 1
-    below.xaxis.set_label_coords(0.5, -0.075 * total)
-    return figure, above, below
-
-
-def ratio_panel(
-    axes: Axes,
-    edges: npt.NDArray[np.float64],
-    counts: npt.NDArray[np.float64],
-    of: npt.NDArray[np.float64],
-    colour: str,
-    scale: float = 1.0,
-) -> None:
-    """Draw one histogram, scaled, over another, with the errors of both counts.
-
-    Bins where the lower has too few tracks stay empty.
-    """
-    enough = of >= MIN_RATIO_TRACKS
-    lower = np.where(enough, of, np.nan)
-    ratio = counts / lower
-    error = scale * np.sqrt(counts + ratio**2 * lower) / lower
-    ratio = scale * ratio
-    centres = (edges[:-1] + edges[1:]) / 2
-    axes.errorbar(
-        centres[enough], ratio[enough], yerr=error[enough], fmt=".", ms=3, lw=0.8,
-        color=colour,
-    )  # fmt: skip
-    axes.axhline(1, color="0.5", lw=0.8)
-    axes.set_ylim(0, RATIO_LIMIT)
-
-
-@default_style()
-def canvas_of_panels(n: int, title: str) -> tuple[Figure, list[Axes]]:
-    """Make a figure with n small panels in rows of three, and room for a legend."""
-    columns = min(n, 3)
-    rows = -(-n // 3)
-    height = 0.9 + 2.6 * rows
-    figure = Figure(figsize=(3.9 * columns + 0.6, height), dpi=DPI)
-    FigureCanvasAgg(figure)
-    figure.subplots_adjust(
-        left=0.075, right=0.985, bottom=0.85 / height, top=1 - 0.55 / height,
-        wspace=0.22, hspace=0.4,
-    )  # fmt: skip
-    figure.suptitle(title, fontsize=11)
-    panels = [figure.add_subplot(rows, columns, i + 1) for i in range(n)]
-    for axes in panels:
-        axes.grid(visible=True, alpha=0.25)
-        axes.tick_params(labelsize=8)
-    return figure, panels
-
-
 def plain_log_scale(axes: Axes) -> None:
     """Make the vertical axis logarithmic with a few plain numbers."""
     axes.set_yscale("log")
@@ -198,3 +242,23 @@ def plain_log_scale(axes: Axes) -> None:
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if wide else MaxNLocator(5))
     axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
     axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def pixels(figure: Figure) -> npt.NDArray[np.uint8]:
+    """Render a figure to an array of shape (height, width, 3)."""
+    with default_style():
+        canvas: Any = FigureCanvasAgg(figure)
+        canvas.draw()
+        rgba: npt.NDArray[np.uint8] = np.asarray(canvas.buffer_rgba())
+    return rgba[:, :, :3].copy()
+
+
+def png(figure: Figure) -> bytes:
+    """Render a figure."""
+    # Imported here: matplotlib brings it, and only pictures need it.
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    # Without the opacity, which is the same everywhere.
+    Image.fromarray(pixels(figure)).save(buffer, "png", compress_level=1)
+    return buffer.getvalue()

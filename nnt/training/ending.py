@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from threading import Event
 from typing import Any
 
@@ -12,13 +13,14 @@ import numpy as np
 from nnt.engine import FitResult
 from nnt.networks import ExpertWeights, Networks, write_weights
 from nnt.tracking import Run
+from nnt.training.album import Album, data_of, description_of
 from nnt.training.data import SPLITS, kept_rows, own_losses
-from nnt.training.fixed_point import log_fixed_point
+from nnt.training.fixed_point import JudgedFixedPoint, log_fixed_point
 from nnt.training.note import describe
 from nnt.training.prepare import Prepared
 from nnt.training.report import (
     Judged,
-    log_plots,
+    drawings_of,
     log_predictions,
     summary,
     write_json,
@@ -128,20 +130,32 @@ class Ending:
         """
         if not self.fits:
             return self.unjudged(), {split: {} for split in JUDGED_SPLITS}
+        # Here, as elsewhere in a training: matplotlib would delay its start.
+        from nnt import plots
+
         self._log_model()
         networks = Networks(self._weights())
         judged = {split: self._judge(split, networks) for split in SPLITS}
         # Tables are written beside the plots: writing them needs no interpreter.
-        with ThreadPoolExecutor(1, "tables") as beside:
+        n_scopes = len(JUDGED_SPLITS) * (len(self.fits) + 1)
+        n_plots = n_scopes * len(plots.registered(plots.TRAINING))
+        n_plots = n_plots if self.config.plot_every else 0
+        with (
+            plots.Studio(n_plots) as studio,
+            ThreadPoolExecutor(1, "tables") as beside,
+        ):
+            album = Album(studio)
             tables = beside.submit(self._log_tables, judged)
-            experts = {k: self._log_expert(k, judged) for k in self.children}
-            figures = self._log_parent(judged)
-            self._log_curves(experts)
+            # What is looked at first is drawn first.
+            figures = self._log_parent(judged, album)
+            experts = {k: self._log_expert(k, judged, album) for k in self.children}
+            self._draw_curves(experts, album)
             fixed_point = log_fixed_point(
                 self.parent, self.children, networks,
                 {split: judged[split] for split in JUDGED_SPLITS},
-                draw=bool(self.config.plot_every),
+                draw=partial(self._draw_fixed_point, album),
             )  # fmt: skip
+            album.log(self._check_stop)
             tables.result()
         self._log_summary(experts, judged, fixed_point)
         note = describe(
@@ -150,8 +164,7 @@ class Ending:
         self.parent.set_tags({"mlflow.note.content": note})
         return experts, figures
 
-    def _log_curves(self, experts: Mapping[int, ExpertResult]) -> None:
-        # Here, as elsewhere in a training: matplotlib would delay its start.
+    def _draw_curves(self, experts: Mapping[int, ExpertResult], album: Album) -> None:
         from nnt import plots
 
         best = {
@@ -159,11 +172,32 @@ class Ending:
             for expert, result in experts.items()
             if "loss" in result.val
         }
-        data = plots.picture(
-            "learning_curves", lambda: plots.learning_curves(self.history, best)
-        )
-        if data is not None:
-            self.parent.log_bytes(data, "plots/learning_curves.png")
+        plot = partial(plots.learning_curves, best=best)
+        description = f"{self.config.name} {self.parent.run_id[:6]}"
+        album.add(
+            self.parent, "plots",
+            [plots.Drawing("learning_curves", plot, self.history, description)],
+        )  # fmt: skip
+
+    def _draw(
+        self, run: Run, split: str, judged: Judged, expert: int | None, album: Album
+    ) -> None:
+        if self.config.plot_every:
+            drawings = drawings_of(
+                judged, expert, self._description(run, split, expert)
+            )
+            album.add(run, f"plots/{split}", drawings)
+
+    def _draw_fixed_point(
+        self, album: Album, both: JudgedFixedPoint, split: str, folder: str
+    ) -> None:
+        if self.config.plot_every:
+            description = self._description(self.parent, split, None)
+            album.add(self.parent, folder, both.drawings(None, description))
+
+    def _description(self, run: Run, split: str, expert: int | None) -> str:
+        data = data_of(self.config, split)
+        return description_of(run.run_id, self.config.name, data, expert)
 
     def _log_tables(self, judged: Mapping[str, Judged]) -> None:
         for split in SPLITS:
@@ -191,7 +225,9 @@ class Ending:
         losses = own_losses(self.config)
         return Judged(tracks, kept, networks, self.config.loss, losses, reference)
 
-    def _log_expert(self, expert: int, judged: Mapping[str, Judged]) -> ExpertResult:
+    def _log_expert(
+        self, expert: int, judged: Mapping[str, Judged], album: Album
+    ) -> ExpertResult:
         if expert not in self.fits:
             return self._expert_result(expert, {})
         child, result = self.children[expert], self.fits[expert]
@@ -201,11 +237,10 @@ class Ending:
         for split in JUDGED_SPLITS:
             self._check_stop()
             _log_final(child, split, figures[split], result.epochs)
-            if self.config.plot_every:
-                log_plots(child, split, judged[split], expert)
+            self._draw(child, split, judged[split], expert, album)
         return self._expert_result(expert, figures)
 
-    def _log_parent(self, judged: Mapping[str, Judged]) -> Figures:
+    def _log_parent(self, judged: Mapping[str, Judged], album: Album) -> Figures:
         figures = {split: judged[split].metrics() for split in JUDGED_SPLITS}
         fits = self.fits.values()
         last = max(result.epochs for result in fits)
@@ -216,8 +251,7 @@ class Ending:
         for split in JUDGED_SPLITS:
             self._check_stop()
             _log_final(self.parent, split, figures[split], last)
-            if self.config.plot_every:
-                log_plots(self.parent, split, judged[split], None)
+            self._draw(self.parent, split, judged[split], None, album)
         return figures
 
     def _expert_result(self, expert: int, figures: Figures) -> ExpertResult:

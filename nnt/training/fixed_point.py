@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ from nnt.networks import Networks
 from nnt.tracking import Run
 from nnt.training.report import Judged
 from nnt.types import F64
+
+if TYPE_CHECKING:  # matplotlib would delay the start of a training
+    from nnt.plots import Drawing
 
 __all__ = ["JudgedFixedPoint", "log_fixed_point"]
 
@@ -121,23 +124,22 @@ class JudgedFixedPoint:
             for i, (name, unit, size) in enumerate(PHYSICAL[:n_outputs])
         ]
 
-    def log_plots(self, run: Run, folder: str, expert: int | None) -> None:
-        """Draw all plots in integers, and by how much integers and floats differ."""
+    def drawings(self, expert: int | None, description: str) -> list[Drawing]:
+        """All plots in integers, and by how much integers and floats differ."""
         rows = self.judged.rows(expert)
         if not rows.any():
-            return
+            return []
         from nnt import plots
 
-        drawn = plots.pictures(self.judged.predictions(rows))
+        network = self.judged.predictions(rows)
+        _, *floats = plots.one_by_one(network).values()
+        shown = {"fixed point": network, "floating point": floats[0]}
+        drawn = plots.drawings_of_rows(shown, plots.TRAINING, description)
         for quantity, unit, values in self._physical(rows):
+            plot = partial(plots.fixed_point_difference, quantity=quantity, unit=unit)
             name = f"{quantity}_difference"
-            data = plots.picture(
-                name, partial(plots.fixed_point_difference, values, quantity, unit)
-            )
-            if data is not None:
-                drawn[name] = data
-        for name, data in drawn.items():
-            run.log_bytes(data, f"{folder}/{name}.png")
+            drawn.append(plots.Drawing(name, plot, values, description))
+        return drawn
 
 
 def log_fixed_point(
@@ -145,23 +147,22 @@ def log_fixed_point(
     children: Mapping[int, Run],
     networks: Networks,
     judged: Mapping[str, Judged],
-    *,
-    draw: bool,
+    draw: Callable[[JudgedFixedPoint, str, str], None],
 ) -> dict[str, Any]:
     """Log what the firmware makes of the networks of a training.
 
     Parameters
     ----------
     parent : Run
-        Gets the figures over all rows, and all plots of the last split.
+        Gets the figures over all rows.
     children : mapping of int to Run
         Get the figures of their expert.
     networks : Networks
         As trained.
     judged : mapping of str to Judged
         Splits, judged in floating point.
-    draw : bool
-        Whether to draw plots.
+    draw : callable
+        Draws a split, into a folder of the parent; called for the last one.
 
     Returns
     -------
@@ -182,8 +183,7 @@ def log_fixed_point(
         for expert in fixed.experts:
             figures = told[split][f"expert_{expert}"] = both.metrics(expert)
             _log(children[expert], f"{split}_{both.name}", figures)
-    if draw:
-        both.log_plots(parent, f"plots/{split}_{both.name}", None)
+    draw(both, split, f"plots/{split}_{both.name}")
     return told
 
 

@@ -83,8 +83,10 @@ class Painter:
             from nnt import plots
 
             shown = predicted()
+            description = f"run {run.run_id[:6]} · validation rows · epoch {epoch}"
             for name in LIVE_PLOTS:
-                image: npt.NDArray[np.uint8] = plots.pixels(plots.draw(name, shown))
+                figure = plots.draw(name, shown, description)
+                image: npt.NDArray[np.uint8] = plots.pixels(figure)
                 run.log_image(image, name, epoch)
         except Exception:  # an image is not worth a training
             log.exception("the live images of epoch %d could not be drawn", epoch)

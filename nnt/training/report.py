@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,9 +22,12 @@ from nnt.training.data import expert_mask, served_rows
 from nnt.training.result import ExpertResult
 from nnt.types import F32, BoolArray
 
+if TYPE_CHECKING:  # matplotlib would delay the start of a training
+    from nnt.plots import Drawing
+
 __all__ = [
     "Judged",
-    "log_plots",
+    "drawings_of",
     "log_predictions",
     "log_sampling",
     "summary",
@@ -107,15 +110,15 @@ class Judged:
         return result | metrics.summary(self.predictions(rows))
 
 
-def log_plots(run: Run, split: str, judged: Judged, expert: int | None) -> None:
-    """Draw every registered plot of a split into ``plots/<split>/``."""
+def drawings_of(judged: Judged, expert: int | None, description: str) -> list[Drawing]:
+    """Prepare every registered plot of the rows of one expert, or (None) of all."""
     rows = judged.rows(expert)
     if not rows.any():
-        return
+        return []
     from nnt import plots
 
-    for name, data in plots.pictures(judged.predictions(rows)).items():
-        run.log_bytes(data, f"plots/{split}/{name}.png")
+    shown = judged.predictions(rows)
+    return plots.drawings_of_rows(shown, plots.TRAINING, description)
 
 
 def log_sampling(run: Run, data: ExpertData, config: Config, expert: int) -> None:

@@ -1,0 +1,296 @@
+"""What networks say, counted: z, theta and momentum, over the reconstruction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+
+from nnt.metrics import BACKGROUND_Z_CM, SIGNAL_Z_CM, Predictions
+from nnt.plots.pieces import (
+    Histogram,
+    bin_edges,
+    counts_of,
+    histogram,
+    numbers,
+    outline,
+    plot_ratio,
+    share_beyond,
+)
+from nnt.plots.registry import (
+    EVALUATION,
+    EVERYWHERE,
+    NETWORK,
+    REFERENCE,
+    register,
+)
+from nnt.plots.shown import Curve, Look
+from nnt.plots.style import (
+    COLOURS,
+    RECONSTRUCTION,
+    canvas,
+    canvas_with_ratio,
+    label_in_two_lines,
+    legend,
+    log_counts,
+    tick_powers,
+)
+from nnt.types import F64, FloatArray
+
+__all__: list[str] = []
+
+N_BINS = 100
+"""As in the quality monitoring of the trigger (``CDCTriggerNeuroDQMModule``)."""
+Z_RANGE_CM, THETA_RANGE_DEG, COSINE_RANGE = (-100.0, 100.0), (10.0, 170.0), (-1.0, 1.0)
+INVERSE_PT_RANGE, INVERSE_PT_BINS = (0.0, 5.0), 50
+LINE_OF_RECONSTRUCTION = Look(RECONSTRUCTION)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _OverReconstruction:
+    network: Histogram
+    reconstruction: Histogram
+
+
+def _over_reconstruction(
+    values: FloatArray,
+    reco: FloatArray,
+    limits: tuple[float, float],
+    predicted: Predictions,
+    *,
+    unit: str,
+) -> _OverReconstruction:
+    edges = bin_edges(*limits, N_BINS, len(values))
+    event, clip = predicted.event, bool(unit)
+    return _OverReconstruction(
+        network=histogram(values, edges, numbers(values, unit), reco, event, clip=clip),
+        reconstruction=histogram(
+            reco, edges, numbers(reco, unit), None, event, clip=clip
+        ),
+    )
+
+
+def _draw_over_reconstruction(
+    title: str, x_label: str, y_label: str, curves: Sequence[Curve[_OverReconstruction]]
+) -> Figure:
+    figure, axes, ratio = canvas_with_ratio(title)
+    reco = curves[0].data.reconstruction
+    axes.stairs(reco.counts, reco.edges, color="0.85", fill=True, zorder=1)
+    label = f"reconstruction: {reco.numbers}"
+    outline(axes, reco.edges, reco.counts, LINE_OF_RECONSTRUCTION, label)
+    for curve in curves:
+        own = curve.data.network
+        name = curve.label and f"{curve.label}: {own.numbers}"
+        outline(axes, own.edges, own.counts, curve.look, name)
+        plot_ratio(ratio, own, curve.look)
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel(y_label)
+    label_in_two_lines(ratio, "over\nreconstruction")
+    ratio.set_xlabel(x_label)
+    ratio.set_xlim(reco.edges[0], reco.edges[-1])
+    return figure
+
+
+def _z_curve(predicted: Predictions, _: Predictions | None) -> _OverReconstruction:
+    return _over_reconstruction(
+        predicted.z_cm, predicted.z_reco_cm, Z_RANGE_CM, predicted, unit="cm"
+    )
+
+
+@register(
+    "z_histogram",
+    where=EVERYWHERE,
+    curve=_z_curve,
+    caption="z of every network over that of the reconstruction.",
+)
+def z_histogram(curves: Sequence[Curve[_OverReconstruction]]) -> Figure:
+    """Draw z of all networks and of the reconstruction."""
+    edges = curves[0].data.reconstruction.edges
+    figure = _draw_over_reconstruction(
+        "z at the beam line",
+        "z (cm)",
+        f"tracks per {edges[1] - edges[0]:g} cm (outer: and beyond)",
+        curves,
+    )
+    log_counts(figure.axes[0])
+    legend(figure.axes[0])
+    return figure
+
+
+def _theta_curve(
+    predicted: Predictions, _: Predictions | None
+) -> _OverReconstruction | None:
+    if predicted.theta_deg is None:
+        return None
+    own, reco = (
+        np.cos(np.deg2rad(angle))
+        for angle in (predicted.theta_deg, predicted.theta_reco_deg)
+    )
+    return _over_reconstruction(own, reco, COSINE_RANGE, predicted, unit="")
+
+
+@register(
+    "theta_histogram",
+    where=EVALUATION,
+    curve=_theta_curve,
+    caption="Cosine of the polar angle of every network over the reconstruction.",
+)
+def theta_histogram(curves: Sequence[Curve[_OverReconstruction]]) -> Figure:
+    """Draw the cosine of the polar angle of all networks and the reconstruction."""
+    edges = curves[0].data.reconstruction.edges
+    figure = _draw_over_reconstruction(
+        "polar angle", "cos(theta)", f"tracks per {edges[1] - edges[0]:g}", curves
+    )
+    legend(figure.axes[0])
+    return figure
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Map:
+    edges: F64
+    counts: F64
+    n_tracks: int
+    beyond: str
+
+
+def _map(values: FloatArray, reco: FloatArray, limits: tuple[float, float]) -> _Map:
+    edges = bin_edges(*limits, N_BINS, len(values))
+    counts, _, _ = np.histogram2d(reco, values, len(edges) - 1, (limits, limits))
+    beyond = share_beyond(values, edges)
+    return _Map(edges=edges, counts=counts, n_tracks=len(values), beyond=beyond)
+
+
+def _z_map(predicted: Predictions, _: Predictions | None) -> _Map:
+    return _map(predicted.z_cm, predicted.z_reco_cm, Z_RANGE_CM)
+
+
+def _theta_map(predicted: Predictions, _: Predictions | None) -> _Map | None:
+    if predicted.theta_deg is None:
+        return None
+    return _map(predicted.theta_deg, predicted.theta_reco_deg, THETA_RANGE_DEG)
+
+
+def _against_reco(curve: Curve[_Map], quantity: str, unit: str) -> Figure:
+    own = curve.data
+    figure, axes = canvas(
+        f"{quantity} of the {curve.name}: {own.n_tracks:,} tracks{own.beyond}"
+    )
+    limits = (own.edges[0], own.edges[-1])
+    image = axes.imshow(
+        np.ma.masked_equal(own.counts.T, 0),
+        norm=LogNorm(vmin=1, vmax=max(float(own.counts.max()), 2.0)),
+        cmap="viridis",
+        origin="lower",
+        extent=(*limits, *limits),
+        interpolation="nearest",
+        aspect="auto",
+    )
+    left, bottom, width, height = axes.get_position().bounds
+    axes.set_position((left, bottom, 0.88 * width, height))
+    bar = figure.colorbar(
+        image, cax=figure.add_axes((left + 0.9 * width, bottom, 0.03 * width, height))
+    )
+    step = f"{own.edges[1] - own.edges[0]:g} {unit}"
+    bar.set_label(f"tracks per {step} × {step}", fontsize=9)
+    bar.ax.tick_params(labelsize=8)
+    tick_powers(bar.ax.yaxis)
+    axes.plot(limits, limits, color="0.5", lw=0.8, ls="--")
+    axes.set_xlabel(f"{quantity} of the reconstruction ({unit})")
+    axes.set_ylabel(f"{quantity} of the {curve.name} ({unit})")
+    return figure
+
+
+@register(
+    "z_against_reco",
+    of=(NETWORK,),
+    curve=_z_map,
+    caption="z of the network against z of the reconstruction.",
+)
+@register(
+    "z_against_reco_reference",
+    where=EVALUATION,
+    of=(REFERENCE,),
+    curve=_z_map,
+    caption="z of the reference against z of the reconstruction.",
+)
+def z_against_reco(curves: Sequence[Curve[_Map]]) -> Figure:
+    """Draw z of a network against z of the reconstruction."""
+    return _against_reco(curves[0], "z", "cm")
+
+
+@register(
+    "theta_against_reco",
+    where=EVALUATION,
+    of=(NETWORK,),
+    curve=_theta_map,
+    caption="theta of the network against theta of the reconstruction.",
+)
+@register(
+    "theta_against_reco_reference",
+    where=EVALUATION,
+    of=(REFERENCE,),
+    curve=_theta_map,
+    caption="theta of the reference against theta of the reconstruction.",
+)
+def theta_against_reco(curves: Sequence[Curve[_Map]]) -> Figure:
+    """Draw theta of a network against theta of the reconstruction."""
+    return _against_reco(curves[0], "theta", "deg")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Spectra:
+    edges: F64
+    counts: dict[str, F64]
+    n_without: int
+
+
+def _inverse_pt(predicted: Predictions, _: Predictions | None) -> _Spectra | None:
+    if predicted.pt_gev is None or not len(predicted):
+        return None
+    with np.errstate(divide="ignore", invalid="ignore"):
+        inverse = 1 / predicted.pt_gev
+    there = np.isfinite(inverse)
+    size = np.abs(predicted.z_reco_cm)
+    edges = bin_edges(*INVERSE_PT_RANGE, INVERSE_PT_BINS, len(inverse))
+    kinds = {
+        "all": there,
+        f"from the collision point, |z| < {SIGNAL_Z_CM:g} cm": size < SIGNAL_Z_CM,
+        f"background, |z| > {BACKGROUND_Z_CM:g} cm": size > BACKGROUND_Z_CM,
+    }
+    return _Spectra(
+        edges=edges,
+        counts={
+            name: counts_of(inverse[there & rows], edges, clip=True)
+            for name, rows in kinds.items()
+        },
+        n_without=int((~there).sum()),
+    )
+
+
+@register(
+    "inverse_pt_histogram",
+    where=EVALUATION,
+    of=(NETWORK,),
+    curve=_inverse_pt,
+    caption="1/pT of trigger tracks.",
+)
+def inverse_pt_histogram(curves: Sequence[Curve[_Spectra]]) -> Figure:
+    """Draw 1/pT of all tracks, of those from the collision point and of background."""
+    own = curves[0].data
+    n_tracks = own.counts["all"].sum()
+    without = f" ({own.n_without:,} without a momentum)" if own.n_without else ""
+    figure, axes = canvas(f"1/pT of trigger tracks: {n_tracks:,.0f} tracks{without}")
+    colours = (RECONSTRUCTION, *COLOURS)
+    for (name, counts), colour in zip(own.counts.items(), colours, strict=False):
+        label = f"{name}: {counts.sum():,.0f} tracks"
+        outline(axes, own.edges, counts, Look(colour), label)
+    log_counts(axes)
+    axes.set_xlim(own.edges[0], own.edges[-1])
+    axes.set_xlabel("1/pT (GeV$^{-1}$)")
+    step = own.edges[1] - own.edges[0]
+    axes.set_ylabel(f"tracks per {step:g} GeV$^{{-1}}$ (last: and beyond)")
+    legend(axes)
+    return figure

@@ -1,0 +1,266 @@
+"""The pieces that plots are made of: histograms, bands, points, ratios."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+
+from nnt.metrics import CoreFit, std, trimmed_std
+from nnt.metrics.clusters import paired_ratio
+from nnt.plots.shown import Look
+from nnt.types import F64, I64, FloatArray
+
+__all__ = [
+    "MIN_TRACKS",
+    "Histogram",
+    "Points",
+    "band",
+    "bin_edges",
+    "counts_of",
+    "histogram",
+    "numbers",
+    "outline",
+    "plot_points",
+    "plot_ratio",
+    "ratio_of",
+    "share_beyond",
+]
+
+MIN_TRACKS = 5
+"""Tracks below which a bin shows neither width, share nor ratio."""
+RATIO_LIMIT = 2.5
+
+
+def bin_edges(lower: float, upper: float, most: int, n_rows: int) -> F64:
+    """Even bins, fewer for few rows: about twice the root of their number.
+
+    Parameters
+    ----------
+    lower, upper : float
+        Ends of the axis.
+    most : int
+        Bins for many rows; any fewer ones are whole bins of these.
+    n_rows : int
+        Rows that are counted.
+    """
+    enough = 2 * sqrt(max(n_rows, 1))
+    widths = [k for k in range(1, most // 8 + 1) if most % k == 0]
+    chosen = next((k for k in widths if most / k <= enough), widths[-1])
+    return np.linspace(lower, upper, most // chosen + 1)
+
+
+def counts_of(values: FloatArray, edges: F64, *, clip: bool = False) -> F64:
+    """Rows in even bins.
+
+    Parameters
+    ----------
+    values : float array, shape (N,)
+        What is counted.
+    edges : float64 array, shape (B + 1,)
+        Even.
+    clip : bool
+        Count what lies beyond in the outer bins.
+    """
+    if clip:
+        values = np.clip(values, edges[0], edges[-1])
+    found = np.histogram(values, len(edges) - 1, (edges[0], edges[-1]))[0]
+    return found.astype(np.float64)
+
+
+def share_beyond(values: FloatArray, edges: F64) -> str:
+    """Say how many values lie outside the plot, if any do."""
+    n_beyond = np.count_nonzero((values < edges[0]) | (values > edges[-1]))
+    return f", {n_beyond / len(values):.1%} beyond" if n_beyond else ""
+
+
+def numbers(values: FloatArray, unit: str, fit: CoreFit | None = None) -> str:
+    """Count, mean and widths, and a fit of the core, for a legend."""
+    if not len(values):
+        return "no tracks"
+    unit = f" {unit}" if unit else ""
+    lines = [
+        f"{len(values):,} tracks",
+        f"mean {np.mean(values, dtype=np.float64):.2f}, std {std(values):.2f}, "
+        f"trimmed std {trimmed_std(values):.2f}{unit}",
+    ]
+    if fit is not None:
+        lines.append(
+            f"core: mean {fit.mean:.2f}, std {fit.std:.2f}{unit} ({fit.share:.0%})"
+        )
+    return "\n".join(lines)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Histogram:
+    """Counts of one network in even bins, and their ratio to those of another."""
+
+    edges: F64
+    counts: F64
+    numbers: str
+    ratio: F64 | None
+    """NaN in bins with too few rows; None where there is nothing to compare with."""
+    ratio_error: F64 | None
+
+
+def histogram(
+    values: FloatArray,
+    edges: F64,
+    text: str,
+    of: FloatArray | None,
+    event: I64,
+    *,
+    clip: bool = False,
+) -> Histogram:
+    """Count values, and compare with other values of the same rows.
+
+    Parameters
+    ----------
+    values : float array, shape (N,)
+        What is counted.
+    edges : float64 array, shape (B + 1,)
+        Even.
+    text : str
+        What a legend says of the values.
+    of : float array, shape (N,), optional
+        What the counts are compared with.
+    event : int64 array, shape (N,)
+        Dense number of the event of each row.
+    clip : bool
+        Count what lies beyond in the outer bins.
+    """
+    ratio = error = None
+    if of is not None:
+        ratio, error = ratio_of(values, of, edges, event, clip=clip)
+    return Histogram(
+        edges=edges,
+        counts=counts_of(values, edges, clip=clip),
+        numbers=text,
+        ratio=ratio,
+        ratio_error=error,
+    )
+
+
+def ratio_of(
+    upper: FloatArray, lower: FloatArray, edges: F64, event: I64, *, clip: bool
+) -> tuple[F64, F64]:
+    """Ratio of two histograms of the same rows with its error; both shape (B,).
+
+    NaN in bins where the lower one has too few rows.
+    """
+    n_bins = len(edges) - 1
+    bins = [_even_bins(values, edges, clip=clip) for values in (upper, lower)]
+    ratio, error = paired_ratio(bins[0], bins[1], event, n_bins)
+    inside = bins[1][(bins[1] >= 0) & (bins[1] < n_bins)]
+    ratio[np.bincount(inside, minlength=n_bins) < MIN_TRACKS] = np.nan
+    return ratio, error
+
+
+def _even_bins(values: FloatArray, edges: F64, *, clip: bool) -> npt.NDArray[np.int64]:
+    n_bins = len(edges) - 1
+    scaled = (values - edges[0]) * (n_bins / (edges[-1] - edges[0]))
+    # The last bin holds its upper edge, as in numpy's histograms.
+    scaled = np.where(values == edges[-1], n_bins - 0.5, scaled)
+    if clip:
+        scaled = np.clip(scaled, 0, n_bins - 0.5)
+    inside = (scaled >= 0) & (scaled < n_bins)
+    return np.where(inside, scaled, -1).astype(np.int64)
+
+
+def outline(
+    axes: Axes, edges: F64, counts: F64, look: Look, label: str | None = None
+) -> None:
+    """Draw a histogram as a line, in a legend if it has one, with a band of errors."""
+    if look.in_legend:
+        band(axes, edges, counts, np.sqrt(counts), look.colour)
+    axes.stairs(
+        counts, edges, color=look.colour, lw=look.width, zorder=look.order,
+        baseline=None,
+    )  # fmt: skip
+    if label is not None:
+        # A line in the legend, not a box.
+        axes.plot([], [], color=look.colour, lw=1.6, label=label)
+
+
+def band(axes: Axes, edges: F64, values: F64, errors: F64, colour: str) -> None:
+    """Draw a band of errors around values in bins; NaN leaves a gap."""
+    there = np.isfinite(values) & np.isfinite(errors)
+    low = np.where(there, values - errors, np.nan)
+    high = np.where(there, values + errors, np.nan)
+    axes.fill_between(
+        np.repeat(edges, 2)[1:-1], np.repeat(low, 2), np.repeat(high, 2),
+        color=colour, alpha=0.25, lw=0,
+    )  # fmt: skip
+
+
+def plot_ratio(axes: Axes, histogram: Histogram, look: Look) -> None:
+    """Draw the ratio of a histogram to another, as points with errors."""
+    if histogram.ratio is None or histogram.ratio_error is None:
+        return
+    centres = (histogram.edges[:-1] + histogram.edges[1:]) / 2
+    there = np.isfinite(histogram.ratio)
+    _errorbar(
+        axes, centres[there], histogram.ratio[there], histogram.ratio_error[there], look
+    )
+    axes.axhline(1, color="0.5", lw=0.8)
+    axes.set_ylim(0, RATIO_LIMIT)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Points:
+    """Values in bins, NaN where there is nothing to show; shape (B,) each."""
+
+    edges: F64
+    values: FloatArray
+    errors: FloatArray
+
+
+def plot_points(
+    axes: Axes,
+    points: Points,
+    look: Look,
+    label: str | None = None,
+    highest: float = np.inf,
+) -> None:
+    """Draw values in bins as points with bars: errors, and the bins they are of.
+
+    Errors end at the highest value that there can be.
+    """
+    there = np.isfinite(points.values) & np.isfinite(points.errors)
+    centres = (points.edges[:-1] + points.edges[1:]) / 2
+    half = np.diff(points.edges) / 2
+    shown, error = points.values[there], points.errors[there]
+    upper = np.minimum(error, highest - shown)
+    _errorbar(
+        axes, centres[there], shown, np.array([error, upper]), look,
+        half=half[there], label=label,
+    )  # fmt: skip
+
+
+def _errorbar(
+    axes: Axes,
+    at: FloatArray,
+    values: FloatArray,
+    error: FloatArray,
+    look: Look,
+    *,
+    half: FloatArray | None = None,
+    label: str | None = None,
+) -> None:
+    """Points with bars, in few artists: each costs more than what it draws."""
+    low, high = error if error.ndim == 2 else (error, error)
+    gap = np.full(len(at), np.nan)
+    x = np.stack([at, at, gap], axis=1)
+    y = np.stack([values - low, values + high, gap], axis=1)
+    if half is not None:
+        x = np.concatenate([x, np.stack([at - half, at + half, gap], axis=1)])
+        y = np.concatenate([y, np.stack([values, values, gap], axis=1)])
+    if look.in_legend:
+        axes.plot(x.ravel(), y.ravel(), color=look.colour, lw=0.9, zorder=look.order)
+    marker = "o" if look.in_legend else "."
+    axes.plot(
+        at, values, marker, ms=3.2, color=look.colour, zorder=look.order, label=label
+    )

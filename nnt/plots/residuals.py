@@ -1,0 +1,321 @@
+"""How far z and theta are off: all together, and in bins of what tracks have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from math import erf, sqrt
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FormatStrFormatter, NullLocator
+
+from nnt.metrics import (
+    AXES,
+    SIGNAL_Z_CM,
+    CoreFit,
+    Predictions,
+    core_fit,
+    residuals_in_bins,
+)
+from nnt.metrics.clusters import trimmed_std_error
+from nnt.metrics.residuals import bin_numbers
+from nnt.plots.pieces import (
+    MIN_TRACKS,
+    Histogram,
+    Points,
+    bin_edges,
+    histogram,
+    numbers,
+    outline,
+    plot_points,
+    plot_ratio,
+    share_beyond,
+)
+from nnt.plots.registry import EVALUATION, EVERYWHERE, REFERENCE, register
+from nnt.plots.shown import Curve
+from nnt.plots.style import (
+    canvas,
+    canvas_of_rows,
+    canvas_with_ratio,
+    label_in_two_lines,
+    legend,
+)
+from nnt.types import F64, FloatArray
+
+__all__ = ["residuals_of", "set_axis"]
+
+N_BINS = 100
+CORE = 1.5
+PT_TICKS_GEV = (0.2, 0.3, 0.5, 0.7, 1, 2, 3, 5, 10)
+MAX_SLOPE_ERROR = 0.5
+UNITS = {"z": "cm", "theta": "deg"}
+
+
+def residuals_of(predicted: Predictions | None, quantity: str) -> FloatArray | None:
+    """Residuals of a network, of any rows.
+
+    Parameters
+    ----------
+    predicted : Predictions or None
+        N rows.
+    quantity : str
+        ``"z"`` or ``"theta"``.
+
+    Returns
+    -------
+    float array, shape (N,), or None
+        In cm or degrees; None where the network does not predict the quantity.
+    """
+    if predicted is None:
+        return None
+    if quantity == "z":
+        return predicted.z_cm - predicted.z_reco_cm
+    if predicted.theta_deg is None:
+        return None
+    return predicted.theta_deg - predicted.theta_reco_deg
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Residual:
+    histogram: Histogram
+    fit: CoreFit | None
+    n_tracks: int
+
+
+def _residual(
+    predicted: Predictions,
+    reference: Predictions | None,
+    *,
+    quantity: str,
+    limit: float,
+    signal: bool = False,
+) -> _Residual | None:
+    own, other = residuals_of(predicted, quantity), residuals_of(reference, quantity)
+    if own is None:
+        return None
+    event = predicted.event
+    if signal:
+        rows = np.abs(predicted.z_reco_cm) < SIGNAL_Z_CM
+        own, event = own[rows], event[rows]
+        other = None if other is None else other[rows]
+    edges = bin_edges(-limit, limit, N_BINS, len(own))
+    fit = core_fit(own)
+    text = numbers(own, UNITS[quantity], fit)
+    if len(own):
+        text += share_beyond(own, edges)
+    counted = histogram(own, edges, text, other, event)
+    return _Residual(histogram=counted, fit=fit, n_tracks=len(own))
+
+
+def _draw_residual(
+    curves: Sequence[Curve[_Residual]], *, title: str, quantity: str
+) -> Figure:
+    edges, unit = curves[0].data.histogram.edges, UNITS[quantity]
+    ratio = None
+    if any(curve.data.histogram.ratio is not None for curve in curves):
+        figure, axes, ratio = canvas_with_ratio(title)
+        label_in_two_lines(ratio, "over\nreference")
+    else:
+        figure, axes = canvas(title)
+    for curve in curves:
+        own = curve.data.histogram
+        label = curve.label and f"{curve.label}: {own.numbers}"
+        outline(axes, edges, own.counts, curve.look, label)
+        if curve.data.fit is not None and curve.look.in_legend:
+            _draw_core(axes, curve.data.fit, curve.data.n_tracks, edges, curve)
+        if ratio is not None:
+            plot_ratio(ratio, own, curve.look)
+    # A network that puts all tracks in one place must not hide the others.
+    named = [c.data.histogram.counts.max() for c in curves if c.look.in_legend]
+    highest = max(*named, 1.0)
+    axes.set_ylim(0, 1.05 * (highest + sqrt(highest)))
+    axes.set_xlim(edges[0], edges[-1])
+    axes.set_ylabel(f"tracks per {edges[1] - edges[0]:.2g} {unit}")
+    below = axes if ratio is None else ratio
+    below.set_xlabel(f"{quantity} - {quantity} of the reconstruction ({unit})")
+    legend(axes)
+    return figure
+
+
+def _draw_core(
+    axes: Axes, fit: CoreFit, n_tracks: int, edges: F64, curve: Curve[_Residual]
+) -> None:
+    at = fit.mean + fit.std * np.linspace(-CORE, CORE, 61)
+    half = (edges[1] - edges[0]) / 2
+    inside = _normal((at + half - fit.mean) / fit.std)
+    inside -= _normal((at - half - fit.mean) / fit.std)
+    expected = fit.share * n_tracks * inside
+    axes.plot(at, expected, "--", color=curve.look.colour, lw=1)
+
+
+def _normal(at: F64) -> F64:
+    return np.array([(1 + erf(value / sqrt(2))) / 2 for value in at])
+
+
+def _register_residuals() -> None:
+    signal = f"|z of the reconstruction| < {SIGNAL_Z_CM:g} cm"
+    for name, quantity, limit, is_signal, title, caption in (
+        ("z_residual", "z", 60, False, "z residual", "z residual of all tracks."),
+        (
+            "z_residual_collision_point", "z", 30, True, f"z residual, {signal}",
+            "z residual of tracks from the collision point.",
+        ),
+        (
+            "theta_residual", "theta", 40, False, "polar angle residual",
+            "Residual of the polar angle.",
+        ),
+    ):  # fmt: skip
+        curve = partial(_residual, quantity=quantity, limit=limit, signal=is_signal)
+        register(name, where=EVERYWHERE, curve=curve, caption=caption)(
+            partial(_draw_residual, title=title, quantity=quantity)
+        )
+
+
+_register_residuals()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _InBins:
+    panels: dict[str, Points]
+    n_tracks: int
+
+
+def _in_bins(
+    predicted: Predictions,
+    _: Predictions | None,
+    *,
+    quantity: str,
+    name: str,
+    whole: bool = False,
+) -> _InBins | None:
+    found, at = residuals_of(predicted, quantity), AXES[name].values(predicted)
+    if found is None or at is None:
+        return None
+    edges = AXES[name].edges_for(len(predicted))
+    bins = residuals_in_bins(found, at, edges)
+    enough = np.where(bins.n_tracks >= MIN_TRACKS, 1.0, np.nan)
+    error = trimmed_std_error(
+        found, predicted.event, bin_numbers(at, edges), len(edges) - 1
+    )
+    values: dict[str, tuple[FloatArray, FloatArray]]
+    values = {"trimmed std": (bins.trimmed_std, error)}
+    if whole:
+        values["std"] = (bins.std, bins.std_error)
+    values["mean"] = (bins.mean, bins.mean_error)
+    panels = {
+        panel: Points(edges=edges, values=own * enough, errors=errors)
+        for panel, (own, errors) in values.items()
+    }
+    return _InBins(panels=panels, n_tracks=len(predicted))
+
+
+def _draw_in_bins(
+    curves: Sequence[Curve[_InBins]], *, quantity: str, name: str
+) -> Figure:
+    names = list(curves[0].data.panels)
+    heights = (2.4, 1.8) if len(names) == 2 else (1.8, 1.5, 1.2)
+    figure, panels = canvas_of_rows(
+        f"{quantity} residual against {AXES[name].label.split(' (')[0]}: "
+        f"{curves[0].data.n_tracks:,} tracks",
+        heights,
+    )
+    for panel, axes in zip(names, panels, strict=True):
+        for curve in curves:
+            label = curve.label if axes is panels[0] else None
+            plot_points(axes, curve.data.panels[panel], curve.look, label)
+        axes.set_ylabel(f"{panel} ({UNITS[quantity]})", fontsize=9)
+        if panel == "mean":
+            axes.axhline(0, color="0.5", lw=0.8)
+        else:
+            axes.set_ylim(bottom=0)
+    set_axis(panels[-1], name)
+    legend(panels[0])
+    return figure
+
+
+def set_axis(axes: Axes, name: str) -> None:
+    """Label and scale a horizontal axis, one of `AXES`."""
+    axis = AXES[name]
+    axes.set_xlabel(axis.title)
+    if name == "pt":
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(FixedLocator(PT_TICKS_GEV))
+        axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+        axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlim(axis.edges[0], axis.edges[-1])
+
+
+def _has(name: str) -> Callable[[Predictions], bool]:
+    return lambda rows: len(rows) > 0 and AXES[name].values(rows) is not None
+
+
+def _register_in_bins() -> None:
+    compared = {("z", "theta"), ("theta", "theta")}
+    for name, axis in AXES.items():
+        for quantity in UNITS:
+            caption = f"Trimmed std and mean of the {quantity} residual against "
+            register(
+                f"{quantity}_resolution_against_{name}",
+                _has(name),
+                where=EVERYWHERE[1:] if (quantity, name) in compared else EVALUATION,
+                curve=partial(_in_bins, quantity=quantity, name=name),
+                caption=f"{caption}{axis.label}.",
+            )(partial(_draw_in_bins, quantity=quantity, name=name))
+    width = partial(_in_bins, quantity="z", name="z", whole=True)
+    draw = partial(_draw_in_bins, quantity="z", name="z")
+    caption = "Widths and mean of the z residual against z"
+    register("z_width_against_z", where=EVERYWHERE, curve=width, caption=f"{caption}.")(
+        draw
+    )
+    register(
+        "z_width_against_z_reference", of=(REFERENCE,), curve=width,
+        caption=f"{caption}, of the reference alone.",
+    )(draw)  # fmt: skip
+
+
+_register_in_bins()
+
+
+def _slope(predicted: Predictions, _: Predictions | None) -> Points | None:
+    """Slopes in the narrowest bins that leave most of them a small error."""
+    found = residuals_of(predicted, "z")
+    if found is None:
+        return None
+    finest = AXES["z"].edges
+    n_bins = len(finest) - 1
+    for width in (k for k in range(1, n_bins + 1) if n_bins % k == 0):
+        edges = finest[::width]
+        bins = residuals_in_bins(found, predicted.z_reco_cm, edges)
+        small = bins.slope_error < MAX_SLOPE_ERROR
+        if small.sum() * 2 >= (bins.n_tracks >= MIN_TRACKS).sum():
+            break
+    # Few tracks in a narrow bin have slopes of any size.
+    return Points(
+        edges=edges,
+        values=np.where(small, bins.slope, np.nan),
+        errors=bins.slope_error,
+    )
+
+
+@register(
+    "z_slope_against_z",
+    where=EVALUATION,
+    curve=_slope,
+    caption="Slope of the z residual against z within bins of z; 0 follows the "
+    "tracks, -1 gives all the same z.",
+)
+def z_slope_against_z(curves: Sequence[Curve[Points]]) -> Figure:
+    """Draw how well a network follows the tracks of each bin of z."""
+    figure, axes = canvas("slope of the z residual within bins of z")
+    for curve in curves:
+        plot_points(axes, curve.data, curve.look, curve.label)
+    axes.axhline(0, color="0.5", lw=0.8)
+    axes.axhline(-1, color="0.5", lw=0.8, ls=":")
+    axes.set_ylim(-2, 1)
+    set_axis(axes, "z")
+    axes.set_ylabel("slope of the z residual")
+    legend(axes, title="0: follows the tracks, -1: the same z for all")
+    return figure

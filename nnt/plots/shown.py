@@ -1,0 +1,166 @@
+"""What a plot shows: rows, and what one, two or many networks say of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from nnt.metrics import Predictions
+from nnt.plots.style import COLOURS
+
+__all__ = ["Curve", "Look", "Network", "Shown", "looks", "one_by_one", "readable"]
+
+T = TypeVar("T")
+
+OTHERS = "#BBBBBB"
+NAME_CHARACTERS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How one network is drawn."""
+
+    colour: str
+    width: float = 1.3
+    order: float = 3.0
+    """Higher is drawn over lower."""
+    in_legend: bool = True
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Curve(Generic[T]):
+    """What a plot draws of one network."""
+
+    name: str
+    look: Look
+    data: T
+
+    @property
+    def label(self) -> str | None:
+        """For a legend; None where there are too many networks to name each."""
+        return readable(self.name) if self.look.in_legend else None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Network:
+    """One network, by the names of its outputs."""
+
+    name: str
+    look: Look
+    predicted: Predictions
+
+    @property
+    def label(self) -> str:
+        """Its name, fit for a legend."""
+        return readable(self.name)
+
+    @property
+    def colour(self) -> str:
+        """Its colour in all plots."""
+        return self.look.colour
+
+    @property
+    def z_cm(self) -> npt.NDArray[np.floating]:
+        """Shape (N,)."""
+        return self.predicted.z_cm
+
+    @property
+    def theta_deg(self) -> npt.NDArray[np.floating] | None:
+        """Shape (N,); None for a network of z only."""
+        return self.predicted.theta_deg
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Shown(Predictions):
+    """Rows with the first network and its reference, and all networks by name."""
+
+    networks: tuple[Network, ...] = ()
+
+    def __getitem__(self, rows: npt.NDArray[Any] | slice) -> Shown:
+        chosen = {n.name: n.predicted[rows] for n in self.networks}
+        return shown(chosen, {n.name: n.look for n in self.networks})
+
+
+def shown(
+    networks: Mapping[str, Predictions], look: Mapping[str, Look] | None = None
+) -> Shown:
+    """Put networks side by side.
+
+    Parameters
+    ----------
+    networks : mapping of str to Predictions
+        At least one, all on the same rows; the second is the reference.
+    look : mapping of str to Look, optional
+        How each is drawn.
+    """
+    look = look or looks(list(networks))
+    first, *others = networks.values()
+    values = {field.name: getattr(first, field.name) for field in fields(Predictions)}
+    if others:
+        values["z_reference_cm"] = others[0].z_cm
+        values["theta_reference_deg"] = others[0].theta_deg
+    return Shown(
+        **values,
+        networks=tuple(
+            Network(name, look[name], predicted) for name, predicted in networks.items()
+        ),
+    )
+
+
+def one_by_one(
+    predicted: Predictions | Mapping[str, Predictions],
+) -> Mapping[str, Predictions]:
+    """Networks by name: the network first, then the reference, where there is one.
+
+    Parameters
+    ----------
+    predicted : Predictions, or mapping of str to Predictions
+        One network with or without a reference in it, or several by name.
+    """
+    if not isinstance(predicted, Predictions):
+        return predicted
+    networks = {"network": predicted}
+    if predicted.z_reference_cm is not None:
+        networks["reference"] = replace(
+            predicted,
+            z_cm=predicted.z_reference_cm,
+            theta_deg=predicted.theta_reference_deg,
+            z_reference_cm=None,
+            theta_reference_deg=None,
+        )
+    return networks
+
+
+def looks(names: Sequence[str], important: Sequence[str] = ()) -> dict[str, Look]:
+    """Choose how networks are drawn: some in colour, the rest grey.
+
+    Parameters
+    ----------
+    names : sequence of str
+        All networks; the first always has a colour.
+    important : sequence of str
+        Which of the others get a colour first, where there are too many.
+    """
+    ranked = [*important, *(name for name in names if name not in important)]
+    others = [name for name in ranked if name != names[0]]
+    # In the order of the names, so that two networks look the same everywhere.
+    chosen = set(others[: len(COLOURS) - 1])
+    named = [names[0], *(name for name in names[1:] if name in chosen)]
+    found = dict.fromkeys(names, Look(OTHERS, width=0.7, order=2.0, in_legend=False))
+    return found | {
+        name: Look(colour) for name, colour in zip(named, COLOURS, strict=False)
+    }
+
+
+def readable(name: str) -> str:
+    """A name as plain text of a bounded length, whatever its characters."""
+    text = "".join(c if c.isprintable() and ord(c) < 0x2500 else "?" for c in name)
+    if len(text) > NAME_CHARACTERS:
+        text = text[: NAME_CHARACTERS - 1] + "…"
+    # A dollar begins mathematics, a leading underscore hides an entry.
+    text = text.replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text if text.strip() else "?"

@@ -1,0 +1,128 @@
+"""Many plots at once, in a process for every core."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from types import TracebackType
+from typing import Any, BinaryIO, cast
+
+from nnt.machine import usable_cores
+from nnt.plots.rendering import Drawing, attempt, render, warn_of
+from nnt.plots.worker import receive, send
+
+__all__ = ["Studio"]
+
+MAX_WORKERS = 4
+MANY_PLOTS = 24
+CODE = """\
+import json, sys
+sys.path[:] = json.loads(sys.argv[1])
+from nnt.plots.worker import main
+main()
+"""
+
+
+class Studio:
+    """Draws plots in processes of its own; use it as a context.
+
+    Plots of users, which other processes do not know, are drawn in this one, and so
+    are all where a process cannot be started or has ended.
+
+    Parameters
+    ----------
+    n_plots : int
+        About how many plots are to come; a few are drawn without other processes,
+        whose start takes as long.
+    """
+
+    def __init__(self, n_plots: int) -> None:
+        cores = min(usable_cores(), MAX_WORKERS)
+        n_workers = cores if cores > 1 and n_plots >= MANY_PLOTS else 0
+        self._workers: list[subprocess.Popen[bytes]] = []
+        self._idle: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
+        for _ in range(n_workers if sys.executable else 0):
+            worker = _start()
+            if worker is not None:
+                self._workers.append(worker)
+                self._idle.put(worker)
+        self._pool = ThreadPoolExecutor(max(len(self._workers), 1), "studio")
+
+    def __enter__(self) -> Studio:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close(wait=kind is None)
+
+    def submit(self, drawing: Drawing) -> Future[bytes | None]:
+        """Ask for a plot; its result is None, after a warning, where it fails."""
+        return self._pool.submit(self._render, drawing)
+
+    def close(self, *, wait: bool = True) -> None:
+        """Draw what was asked for, or leave it, and end the processes."""
+        self._pool.shutdown(wait=wait, cancel_futures=not wait)
+        for worker in self._workers:
+            if not wait:
+                worker.kill()
+            for stream in (worker.stdin, worker.stdout):
+                cast(BinaryIO, stream).close()
+            worker.wait()
+
+    def _render(self, drawing: Drawing) -> bytes | None:
+        worker = self._idle_worker() if _is_of_nnt(drawing.plot) else None
+        if worker is None:
+            return attempt(drawing.name, lambda: render(drawing))
+        try:
+            send(cast(BinaryIO, worker.stdin), pickle.dumps(drawing))
+            answer = receive(cast(BinaryIO, worker.stdout))
+        except (OSError, EOFError, ValueError):
+            # It has ended, of too little memory for instance: go on without it.
+            return attempt(drawing.name, lambda: render(drawing))
+        self._idle.put(worker)
+        if answer[:1] == b"1":
+            return answer[1:]
+        warn_of(drawing.name, answer[1:].decode())
+        return None
+
+    def _idle_worker(self) -> subprocess.Popen[bytes] | None:
+        try:
+            return self._idle.get_nowait()
+        except Empty:
+            return None
+
+
+def _start() -> subprocess.Popen[bytes] | None:
+    path = json.dumps([entry or str(Path.cwd()) for entry in sys.path])
+    one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-c", CODE, path],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | one_thread,
+            # Ctrl-C is for this process, which ends the others.
+            start_new_session=True,
+        )
+    except OSError:
+        return None
+
+
+def _is_of_nnt(plot: Callable[[Any], Any]) -> bool:
+    while isinstance(plot, partial):
+        plot = plot.func
+    name = getattr(plot, "__qualname__", "<")
+    return getattr(plot, "__module__", "").startswith("nnt.plots.") and "<" not in name
