@@ -17,16 +17,14 @@ import pytest
 from click.testing import CliRunner
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import scoring_server
+from some_networks import expert
 
 from nnt.cli import main
 from nnt.errors import TrackingError
 from nnt.fixedpoint import FixedPointNetworks
 from nnt.networks import (
-    OUTPUTS,
     ExpertWeights,
-    Form,
     Networks,
-    initial_state,
     write_weights,
 )
 from nnt.tracking import MlflowTracker, open_run, register
@@ -35,11 +33,7 @@ from nnt.tracks import Tracks
 
 
 def experts(out_size: int = 2) -> dict[int, ExpertWeights]:
-    form = Form(outputs=OUTPUTS[:out_size])
-    return {
-        k: ExpertWeights(initial_state(form, np.random.default_rng(k)), form)
-        for k in range(5)
-    }
+    return {k: expert(k, out_size=out_size) for k in range(5)}
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from some_networks import expert
 
 from nnt import fixedpoint
 from nnt.errors import DataError, ExportError
@@ -24,13 +25,6 @@ from nnt.networks import (
 from nnt.tracks import Tracks
 
 MakeTracks = Callable[..., Tracks]
-
-
-def expert(
-    seed: int, model: str = "BaselineModel", act: str = "tanh/2", out_size: int = 2
-) -> ExpertWeights:
-    form = Form(outputs=OUTPUTS[:out_size], activation=act, model=model)
-    return ExpertWeights(initial_state(form, np.random.default_rng(seed)), form)
 
 
 def plain(own: ExpertWeights, inputs: np.ndarray) -> np.ndarray:

@@ -12,11 +12,13 @@ from nnt.detector import N_INPUTS, N_SUPERLAYERS
 from nnt.errors import ExportError
 from nnt.export.settings import Settings, chosen_settings, parse_settings
 from nnt.export.source import (
+    TOLERANCE,
     Request,
     Source,
     check_rows,
     classic_experts,
     expert_report,
+    float_tolerance,
 )
 from nnt.export.targets import Report
 from nnt.networks import (
@@ -34,8 +36,6 @@ SETTINGS_FILE = "neurotrigger.conf"
 
 OUTPUTS = (("z",), ("z", "theta"))
 """What BASF2's converter knows."""
-TOLERANCE = 2e-5
-"""Largest change of a scaled output by folding: 0.1 of the firmware's step."""
 
 
 def write_json(request: Request, folder: Path) -> Report:
@@ -131,7 +131,7 @@ def _check_json(
     keys = json.loads(path.read_bytes())
     again = read_weights(path)
     own = Networks(source.experts)
-    largest = 0.0
+    largest, allowed = 0.0, TOLERANCE
     for k, network in networks.items():
         written = keys[f"expert_{k}"]["weights"]
         for name, value in network.state().items():
@@ -143,10 +143,11 @@ def _check_json(
         difference = Networks(again).predict_inputs(rows, number)
         difference -= own.predict_inputs(rows, number)
         largest = max(largest, float(np.abs(difference).max()))
-    if largest > TOLERANCE:
+        allowed = max(allowed, float_tolerance(own, rows, number))
+    if not largest <= allowed:
         raise ExportError(
             f"{path}: outputs differ by {largest:.3g} from those of the run, expected "
-            f"at most {TOLERANCE:.3g} (scaled); batch normalisation may have too small "
+            f"at most {allowed:.3g} (scaled); batch normalisation may have too small "
             "a variance to be folded"
         )
     return {"weights": "exact", "largest_output_difference_scaled": largest}

@@ -47,16 +47,10 @@ def export(
         A key of `TARGETS`.
     folder : Path
         Made if it is not there; it gets the files and ``MANIFEST.json``.
-    settings : Settings, optional
-        The configuration with which BASF2 wrote the training data; default: that
-        of NNT's detector.
-    precision : tuple of 6 int, optional
-        Fractional bits in place of those that the experts were trained for, or
-        else those of the settings.
-    saturate_13_bit : bool
-        For ``onnx``: keep integer outputs in a signed word.
+    settings, precision, saturate_13_bit
+        As of `Request`.
     overwrite : bool
-        Replace files that are there.
+        Replace existing files.
 
     Returns
     -------
@@ -78,22 +72,26 @@ def export(
     )
     _check_request(request, target, TARGETS[target])
     with tempfile.TemporaryDirectory(prefix="nnt-export-") as made:
-        work = Path(made)
-        report = TARGETS[target].load()(request, work)
-        names = sorted(path.name for path in work.iterdir())
-        manifest = {
-            "nnt_version": __version__,
-            "target": target,
-            "source": source.name,
-            **source.facts,
-            **report,
-            **_settings_fact(request, TARGETS[target]),
-            **_cuts(source, report),
-            "files": {name: _entry(work / name) for name in names},
-        }
-        text = json.dumps(manifest, indent=2, allow_nan=False) + "\n"
-        (work / MANIFEST).write_text(text, encoding="utf-8")
-        _hand_out(work, [*names, MANIFEST], folder, overwrite)
+        manifest = _write(request, target, Path(made))
+        _hand_out(Path(made), [*manifest["files"], MANIFEST], folder, overwrite)
+    return manifest
+
+
+def _write(request: Request, target: str, work: Path) -> dict[str, Any]:
+    report = TARGETS[target].load()(request, work)
+    names = sorted(path.name for path in work.iterdir())
+    manifest = {
+        "nnt_version": __version__,
+        "target": target,
+        "source": request.source.name,
+        **request.source.facts,
+        **report,
+        **_settings_fact(request, TARGETS[target]),
+        **_cuts(request.source, report),
+        "files": {name: _entry(work / name) for name in names},
+    }
+    text = json.dumps(manifest, indent=2, allow_nan=False) + "\n"
+    (work / MANIFEST).write_text(text, encoding="utf-8")
     return manifest
 
 

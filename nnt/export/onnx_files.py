@@ -19,7 +19,7 @@ from nnt.export.onnx_graphs import (
     hough3d_integers,
     routed,
 )
-from nnt.export.source import Request, Source, check_rows
+from nnt.export.source import Request, Source, check_rows, float_tolerance
 from nnt.export.targets import Report
 from nnt.fixedpoint import DEFAULT_PRECISION, FixedPointNetworks
 from nnt.networks import CLASSIC, HOUGH3D, Networks
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["write_onnx"]
 
-TOLERANCE = 2e-5
-"""Largest difference of a scaled output between PyTorch and onnxruntime."""
 QUIET = 3
 """Errors only, in the log levels of onnxruntime."""
 
@@ -189,10 +187,11 @@ def _check(path: Path, graphs: _Graphs, expert: int | None) -> Report:
         return {"outputs": "bit for bit"}
     difference = np.abs(found[0] - graphs.floats.predict_inputs(rows, number))
     largest = float(difference.max(initial=0))
-    if not largest <= TOLERANCE:
+    allowed = float_tolerance(graphs.floats, rows, number)
+    if not largest <= allowed:
         raise ExportError(
             f"{path.name}: onnxruntime differs by {largest:.3g} from the run, "
-            f"expected at most {TOLERANCE:.3g} (scaled)"
+            f"expected at most {allowed:.3g} (scaled)"
         )
     return {"largest_output_difference_scaled": largest}
 

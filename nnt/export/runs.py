@@ -50,21 +50,16 @@ def export_run(
     run : str
         A run ID, ``runs:/ID``, ``models:/name[@alias]``, or a path to a
         ``weights.json``.
-    target : str
-        ``"json"``, ``"basf2"``, ``"fpga"``, ``"3dh"`` or ``"onnx"``.
-    folder : str or Path
-        Where the files go.
+    target, folder
+        As of `export`.
     settings : str or Path, optional
         The configuration with which BASF2 wrote the training data.
-    precision : tuple of 6 int, optional
-        Fractional bits of the firmware's arithmetic; default: those that the run was
-        trained for, else those of the settings.
-    saturate_13_bit : bool
-        For ``onnx``: keep integer outputs in a signed word.
+    precision, saturate_13_bit
+        As of `nnt.export.source.Request`.
     outputs : sequence of str, optional
         Names of the outputs to hand over; default: all.
     overwrite : bool
-        Replace files that are there.
+        As of `export`.
 
     Returns
     -------

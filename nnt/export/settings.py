@@ -7,9 +7,8 @@ missing there keeps an uninitialised value, so all are always written.
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from nnt.detector import (
@@ -26,30 +25,20 @@ from nnt.detector import (
     Z_RANGE_CM,
 )
 from nnt.errors import ExportError, NNTError, shorten
+from nnt.export.values import Row, Setting, Value, parse_lines, shown
 from nnt.networks import DEFAULT_PRECISION, check_precision
 
 __all__ = [
-    "Setting",
     "Settings",
     "chosen_settings",
     "default_settings",
     "parse_settings",
     "read_settings",
-    "shown_number",
 ]
 
 log = logging.getLogger(__name__)
 
-Row = tuple[float, ...]
-Value = float | Row | tuple[Row, ...]
-
 MAX_BYTES = 1 << 20
-
-EARLIER_NAMES = {
-    "maxHitsperSL": "maxHitsPerSL",
-    "SLPattern": "SLpattern",
-    "SLPatternMask": "SLpatternMask",
-}
 
 KEYS: Mapping[str, tuple[int, str]] = {
     "nInput": (0, "input nodes (for people: 27 * maxHitsPerSL counts)"),
@@ -79,17 +68,11 @@ KEYS: Mapping[str, tuple[int, str]] = {
 }
 """Key -> dimensions of its value, and what it means."""
 
-DIMENSIONS = {key: dimensions for key, (dimensions, _) in KEYS.items()}
+DIMENSIONS: Mapping[str, int] = {
+    key: dimensions for key, (dimensions, _) in KEYS.items()
+}
 
 RANGES = ("phiRange", "thetaRange", "invptRange")
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One line ``key = value``; ``key == value`` forbids BASF2 to change it."""
-
-    value: Value
-    locked: bool = False
 
 
 class Settings(dict[str, Setting]):
@@ -199,7 +182,7 @@ class Settings(dict[str, Setting]):
         if self.row("maxHitsPerSL") != (1,):
             raise ExportError(
                 "maxHitsPerSL: expected [1], one track segment per superlayer, found "
-                f"{_shown(self['maxHitsPerSL'].value)}"
+                f"{shown(self['maxHitsPerSL'].value)}"
             )
         self._check_id_ranges([float(k) for k in range(int(n_networks))])
         self._check_ranges()
@@ -240,14 +223,8 @@ class Settings(dict[str, Setting]):
         for key, own in self.items():
             meaning = KEYS[key][1] if key in KEYS else "from the given configuration"
             sign = "==" if own.locked else "="
-            lines += [f"# {meaning}", f"{key} {sign} {_shown(own.value)}"]
+            lines += [f"# {meaning}", f"{key} {sign} {shown(own.value)}"]
         return "\n".join(lines) + "\n"
-
-
-def shown_number(value: float) -> str:
-    """Show a number so that it comes back exactly, whole ones without a point."""
-    is_whole = float(value).is_integer() and abs(value) < 2**53
-    return str(int(value)) if is_whole else repr(float(value))
 
 
 def default_settings() -> Settings:
@@ -339,80 +316,11 @@ def read_settings(path: Path) -> Settings:
 def parse_settings(
     content: str, place: str, dimensions: Mapping[str, int] = DIMENSIONS
 ) -> Settings:
-    """Read the lines of a configuration as BASF2 does.
-
-    Parameters
-    ----------
-    content : str
-        The text.
-    place : str
-        Its file, for messages.
-    dimensions : mapping of str to int
-        Of the value of each key: 0 a number, 1 a list, 2 a list of lists.
+    """Read the text of a configuration; arguments are those of `parse_lines`.
 
     Raises
     ------
     ExportError
         A value is not of the kind that its key has, or a locked one comes again.
     """
-    values: dict[str, Setting] = {}
-    for number, line in enumerate(content.splitlines(), start=1):
-        bare = "".join(line.split("#")[0].split())
-        if len(bare) < 3 or "=" not in bare:
-            continue
-        key, value = bare.split("=", 1)
-        locked = value.startswith("=")
-        key = EARLIER_NAMES.get(key, key)
-        where = f"{place}:{number}: {key[:40]}"
-        if key in values and values[key].locked:
-            raise ExportError(f"{where}: was locked (==) by an earlier line")
-        found = _value(value.removeprefix("="), dimensions.get(key), where)
-        values[key] = Setting(found, locked)
-    return Settings(values)
-
-
-def _value(text: str, dimensions: int | None, place: str) -> Value:
-    found = _parsed(text, place)
-    # Earlier files hold the one row of outputScale as a plain list.
-    if dimensions == 2 and isinstance(found, tuple) and _depth(found) == 1:
-        found = (tuple(item for item in found if not isinstance(item, tuple)),)
-    if dimensions is not None and _depth(found) != dimensions:
-        kinds = ("one number", "a list [a, b]", "a list of lists [[a, b], [c, d]]")
-        raise ExportError(
-            f"{place}: expected {kinds[dimensions]}, found {shorten(text)}"
-        )
-    return found
-
-
-def _depth(value: Value) -> int:
-    if not isinstance(value, tuple):
-        return 0
-    return 2 if value and isinstance(value[0], tuple) else 1
-
-
-def _parsed(text: str, place: str) -> Value:
-    if text.startswith("[[") and text.endswith("]]"):
-        return tuple(_numbers(row, place) for row in text[2:-2].split("],["))
-    if text.startswith("[") and text.endswith("]"):
-        return _numbers(text[1:-1], place)
-    return _number(text, place)
-
-
-def _numbers(text: str, place: str) -> Row:
-    return tuple(_number(item, place) for item in text.split(","))
-
-
-def _number(text: str, place: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise ExportError(f"{place}: expected a number, found {shorten(text)}")
-    return value
-
-
-def _shown(value: Value) -> str:
-    if isinstance(value, tuple):
-        return "[" + ",".join(_shown(item) for item in value) + "]"
-    return shown_number(value)
+    return Settings(parse_lines(content, place, dimensions))

@@ -19,7 +19,7 @@ from nnt.networks import (
     Networks,
     firmware_network,
 )
-from nnt.types import F32
+from nnt.types import F32, I64
 
 __all__ = [
     "Request",
@@ -27,6 +27,7 @@ __all__ = [
     "check_rows",
     "classic_experts",
     "expert_report",
+    "float_tolerance",
     "word_cuts",
 ]
 
@@ -34,6 +35,10 @@ __all__ = [
 CHECK_ROWS = 2000
 GRID = 4096.0
 """Steps per unit of the words that carry inputs."""
+TOLERANCE = 2e-5
+"""Difference of a scaled output that is none: 0.1 of the firmware's step."""
+ROUNDINGS = 32
+"""Roundings of a sum, in those of an input."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,10 +103,13 @@ class Request:
 
     source: Source
     settings: Settings | None = None
-    """The configuration with which BASF2 wrote the training data, if it was given."""
+    """The configuration with which BASF2 wrote the training data; default: that of
+    NNT's detector."""
     precision: tuple[int, ...] | None = None
-    """Fractional bits that were asked for."""
+    """Fractional bits in place of those that the experts were trained for, or else
+    those of the settings."""
     saturate_13_bit: bool = False
+    """For graphs that compute outputs: keep integer ones in a signed word."""
 
 
 def classic_experts(source: Source) -> dict[int, FirmwareNetwork]:
@@ -174,6 +182,18 @@ def word_cuts(cuts: Mapping[str, float], node_bits: int) -> dict[str, Any]:
         }
         for percent, cut in cuts.items()
     }
+
+
+def float_tolerance(networks: Networks, rows: F32, expert: I64) -> float:
+    """How far float32 outputs may lie apart that are computed in different ways.
+
+    Weights that amplify the rounding of the inputs amplify that of every sum, too: so
+    it is measured by what the last digit of the inputs does to the outputs.
+    """
+    moved = np.nextafter(rows, np.float32(2))
+    change = networks.predict_inputs(moved, expert)
+    change -= networks.predict_inputs(rows, expert)
+    return TOLERANCE + ROUNDINGS * float(np.abs(change).max(initial=0))
 
 
 def check_rows(n_inputs: int, pattern: int, seed: int) -> F32:

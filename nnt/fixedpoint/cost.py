@@ -1,8 +1,17 @@
-"""What a network costs in the firmware, counted from its integer weights."""
+"""What a network costs in the firmware, counted from its integer weights.
+
+``hardware/multiplications``: weights that are not 0 as integers.
+``hardware/weight_bits``: weights and biases, times the bits of the word that holds the
+largest of them, sign included.
+``hardware/bit_operations``: sum over the multiplications of the bits of the weight (its
+own digits and a sign) times the bits of the node's word.
+``hardware/table_entries``: entries of the tanh table.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -34,27 +43,21 @@ def hardware_cost(
     Parameters
     ----------
     form : Form
-        Its activation names the chain: tanh/2 the classic one, tanh the 3D Hough
-        chain.
+        Its activation names the chain: tanh/2 the classic, tanh the 3D Hough one.
     layers : sequence of (weight, bias)
-        In firmware form, as of `nnt.networks.FirmwareNetwork`.
+        Those of a `nnt.networks.FirmwareNetwork`.
     precision : sequence of 6 int
         Fractional bits of the classic chain; not used for the other.
 
     Returns
     -------
     dict
-        ``hardware/multiplications``: weights that are not 0 as integers;
-        ``hardware/weight_bits``: weights and biases times the bits of the word that
-        holds the largest of them, sign included;
-        ``hardware/bit_operations``: sum over the multiplications of the bits of the
-        weight (its own digits and a sign) times the bits of the node's word;
-        ``hardware/table_entries``: entries of the tanh table.
+        The figures that `nnt.fixedpoint.cost` describes.
 
     Raises
     ------
     DataError
-        The firmware has no such activation, or the layers are not those of a network.
+        The firmware has no such activation, or the layers do not fit.
 
     Notes
     -----
@@ -70,30 +73,40 @@ def hardware_cost(
     (1, 39)
     """
     floats = checked_layers(layers)
-    if form.activation == CLASSIC_ACT:
-        bits = check_precision(precision)
-        fraction, input_bits, node_bits = bits[4], bits[3] + 1, bits[3] + 1
-        entries = len(tanh_half_table(*bits[3:])) - 1
-    elif form.activation == HOUGH3D_ACT:
-        fraction, entries = weight_fraction_bits(floats), TABLE_SIZE
-        input_bits, node_bits = HOUGH3D_INPUT_BITS, NODE_BITS + 1
-    else:
-        raise DataError(f"hardware: the firmware has no {form.activation}")
-    whole = [(_whole(w, fraction), _whole(b, fraction)) for w, b in floats]
+    kind = _arithmetic(form, floats, precision)
+    whole = [(_whole(w, kind.fraction), _whole(b, kind.fraction)) for w, b in floats]
     digits = [_bits(weight[weight != 0]) for weight, _ in whole]
-    node_words = [input_bits, *[node_bits] * (len(whole) - 1)]
+    nodes = [kind.input_bits, *[kind.node_bits] * (len(whole) - 1)]
     word = max(int(_bits(part).max(initial=0)) for pair in whole for part in pair)
-    stored = sum(part.size for pair in whole for part in pair)
-    operations = sum(
-        int(of_weights.sum()) * of_nodes
-        for of_weights, of_nodes in zip(digits, node_words, strict=True)
-    )
+    operations = sum(int(w.sum()) * n for w, n in zip(digits, nodes, strict=True))
     return {
         "hardware/multiplications": float(sum(len(own) for own in digits)),
-        "hardware/weight_bits": float(stored * word),
+        "hardware/weight_bits": float(word * sum(w.size + b.size for w, b in whole)),
         "hardware/bit_operations": float(operations),
-        "hardware/table_entries": float(entries),
+        "hardware/table_entries": float(kind.table_entries),
     }
+
+
+class _Arithmetic(NamedTuple):
+    fraction: int
+    """Fractional bits of the weights."""
+    input_bits: int
+    node_bits: int
+    """Of whole words, sign included."""
+    table_entries: int
+
+
+def _arithmetic(
+    form: Form, layers: Sequence[tuple[F64, F64]], precision: Sequence[int]
+) -> _Arithmetic:
+    if form.activation == CLASSIC_ACT:
+        bits = check_precision(precision)
+        entries = len(tanh_half_table(*bits[3:])) - 1
+        return _Arithmetic(bits[4], bits[3] + 1, bits[3] + 1, entries)
+    if form.activation == HOUGH3D_ACT:
+        fraction = weight_fraction_bits(layers)
+        return _Arithmetic(fraction, HOUGH3D_INPUT_BITS, NODE_BITS + 1, TABLE_SIZE)
+    raise DataError(f"hardware: the firmware has no {form.activation}")
 
 
 def _whole(value: F64, fraction: int) -> I64:

@@ -174,12 +174,8 @@ def classic_inputs(
     parameters = track_parameters(phi0_rad, omega_per_cm, bits)
     event_time = np.asarray(event_time_ticks, dtype=np.float64)
     _check_segments(segments, event_time, len(parameters.alpha))
-    scalings = [id_scaling(lower, upper) for lower, upper in id_ranges]
-    scale = np.array([own.scale for own in scalings])
-    offset = np.array([own.offset for own in scalings])
-
     inputs = np.empty((len(event_time), N_SUPERLAYERS, 3))
-    inputs[..., 0] = scale * (relative_ids(parameters, segments, bits) - offset)
+    inputs[..., 0] = _scaled(relative_ids(parameters, segments, bits), id_ranges)
     inputs[..., 1] = _drift_times(segments, event_time, t_max_ticks)
     alpha = _of_layer_hit(parameters.alpha, segments) / 2.0 ** bits[0]
     inputs[..., 2] = ALPHA_SCALE * alpha
@@ -191,6 +187,14 @@ def _of_layer_hit(values: I64, segments: Segments) -> I64:
     first = segments.priority == FIRST_PRIORITY
     chosen: I64 = np.where(first, values[..., 0], values[..., 1])
     return chosen
+
+
+def _scaled(rel_ids: F64, id_ranges: Sequence[tuple[float, float]]) -> F64:
+    scalings = [id_scaling(lower, upper) for lower, upper in id_ranges]
+    scale = np.array([own.scale for own in scalings])
+    offset = np.array([own.offset for own in scalings])
+    scaled: F64 = scale * (rel_ids - offset)
+    return scaled
 
 
 def _drift_times(segments: Segments, event_time: F64, t_max_ticks: int) -> F64:

@@ -7,12 +7,12 @@ tanh(x / 2) by doubling its weights and biases.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from nnt.errors import ExportError
-from nnt.networks.form import NORMALISATION_EPSILON, Form, Layer, State
+from nnt.networks.form import NORMALISATION_EPSILON, PLAIN_MODEL, Form, Layer, State
 from nnt.networks.weights import CLASSIC, HOUGH3D, ExpertWeights
 from nnt.types import F32, F64
 
@@ -98,24 +98,17 @@ def firmware_network(
             f"expert {number}: the firmware has tanh after each layer, found {found}; "
             "train with act tanh/2 or tanh"
         )
-    layers = _folded(number, expert, changes)
+    folded = _folded(number, expert, changes)
     factor = STEEPNESS[found] / STEEPNESS[act]
     if factor != 1:
         changes.append(f"weights times {factor:g}: {found} became {act}")
-    form = Form(
-        inputs=expert.form.inputs,
-        hidden=expert.form.hidden,
-        outputs=expert.form.outputs,
-        activation=act,
-    )
-    return FirmwareNetwork(
-        form=form,
-        layers=tuple(
-            ((weight * factor).astype(np.float32), (bias * factor).astype(np.float32))
-            for weight, bias in layers
-        ),
-        changes=tuple(changes),
-    )
+    form = replace(expert.form, model=PLAIN_MODEL, activation=act)
+    layers = tuple((_scaled(w, factor), _scaled(b, factor)) for w, b in folded)
+    return FirmwareNetwork(form, layers, tuple(changes))
+
+
+def _scaled(value: F64, factor: float) -> F32:
+    return (value * factor).astype(np.float32)
 
 
 def _folded(

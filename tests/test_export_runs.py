@@ -1,0 +1,157 @@
+"""Runs that are exported, and those that are not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from some_networks import expert, of_form, source
+
+from nnt.cli import main
+from nnt.errors import ExportError
+from nnt.export import export_run, load_source
+from nnt.networks import Form, write_weights
+from nnt.tracking import MlflowTracker
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One store for all: to make its tables takes seconds."""
+    folder = tmp_path_factory.mktemp("store")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        yield folder
+
+
+def stored_run() -> str:
+    """A run as a training leaves it, as far as an export looks."""
+    tracker = MlflowTracker()
+    run = tracker.start_run(
+        "baseline_v2", description="", tags={"git.commit": "c" * 40, "data.digest": "d"}
+    )
+    path = run.directory / "weights.json"
+    write_weights(path, source().experts)
+    run.log_file(path)
+    run.finish("FINISHED")
+    tracker.close()
+    return run.run_id
+
+
+@pytest.mark.usefixtures("store")
+def test_a_run_is_exported_with_what_made_it(
+    tmp_path: Path,
+) -> None:
+    run_id, out = stored_run(), str(tmp_path / "out")
+    done = CliRunner().invoke(
+        main, ["export", run_id, "--to", "basf2", "-o", out, "--json"]
+    )
+    assert done.exit_code == 0, done.output
+    printed = json.loads(done.stdout)
+    assert printed["run_id"] == run_id
+    assert printed["git_commit"] == "c" * 40
+    assert printed["data_digest"] == "d"
+    assert printed["files"].keys() == {"weights.json", "neurotrigger.conf"}
+    manifest = export_run(f"runs:/{run_id}/weights.json", "fpga", tmp_path / "fpga")
+    assert manifest["weights_sha256"] == printed["weights_sha256"]
+
+
+def child_of(parent: str, tracker: MlflowTracker, expert: int, epochs: int) -> str:
+    run = tracker.start_run(
+        f"expert_{expert}",
+        description="",
+        tags={"expert": str(expert), "mlflow.parentRunId": parent},
+    )
+    if epochs:
+        run.log_metrics({"train/loss": 0.5}, epochs)
+    path = run.directory / "weights.json"
+    write_weights(path, {expert: source().experts[expert]})
+    run.log_file(path)
+    run.finish("FINISHED")
+    return run.run_id
+
+
+@pytest.mark.usefixtures("store")
+def test_networks_without_an_epoch_are_not_exported(tmp_path: Path) -> None:
+    parent = stored_run()
+    tracker = MlflowTracker()
+    trained, new = (
+        child_of(parent, tracker, k, epochs) for k, epochs in ((0, 3), (1, 0))
+    )
+    tracker.close()
+    for run in (parent, new):
+        for target in ("basf2", "fpga", "onnx"):
+            named = rf"not trained: expert 1, .* {parent}"
+            with pytest.raises(ExportError, match=named):
+                export_run(run, target, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert export_run(trained, "onnx", tmp_path / "out")["files"]
+    alone = rf"run {trained} is that of expert 0 alone; .*, {parent}"
+    with pytest.raises(ExportError, match=alone):
+        export_run(trained, "basf2", tmp_path / "out")
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize(
+    ("tags", "named"),
+    [
+        ({"nnt.kind": "comparison", "nnt.compared": "a b"}, "a comparison .* a or b"),
+        ({"nnt.kind": "evaluation", "nnt.evaluated": "c"}, "an evaluation .*: c"),
+    ],
+)
+def test_a_run_without_networks_names_those_that_have_them(
+    tags: dict[str, str], named: str
+) -> None:
+    tracker = MlflowTracker()
+    run = tracker.start_run("judged", description="", tags=tags)
+    run.finish("FINISHED")
+    tracker.close()
+    with pytest.raises(ExportError, match=named):
+        load_source(run.run_id)
+
+
+@pytest.mark.usefixtures("store")
+def test_the_manifest_holds_the_cuts_on_the_class(tmp_path: Path) -> None:
+    own = of_form(Form(outputs=("z", "theta", "nnt")))
+    tracker = MlflowTracker()
+    run = tracker.start_run("classes", description="", tags={})
+    write_weights(run.directory / "weights.json", own.experts)
+    run.log_file(run.directory / "weights.json")
+    cuts = {"95": 0.5, "96": 0.25001, "98": -0.25}
+    for prefix, shift in (("val", 1.0), ("test", 0.0)):
+        named = {f"{prefix}/cut_at_eff{n}_by_class": c + shift for n, c in cuts.items()}
+        run.log_metrics(named, 0)
+    run.finish("FINISHED")
+    tracker.close()
+    bits = (12, 8, 8, 10, 10, 10)
+    manifest = export_run(run.run_id, "fpga", tmp_path / "a", precision=bits)
+    assert {n: own["integer"] for n, own in manifest["class_cuts"].items()} == {
+        "95": 512, "96": 256, "98": -256
+    }  # fmt: skip
+    without = export_run(run.run_id, "fpga", tmp_path / "b", outputs=("z", "theta"))
+    assert "class_cuts" not in without
+
+
+def test_a_file_is_exported_too(tmp_path: Path) -> None:
+    path = tmp_path / "weights.json"
+    write_weights(path, source().experts)
+    own = load_source(str(path))
+    assert sorted(own.experts) == [0, 1, 2, 3, 4]
+    options = ["-o", str(tmp_path / "out"), "--precision", "12,8,8,12,8,10"]
+    done = CliRunner().invoke(main, ["export", str(path), "--to", "fpga", *options])
+    assert done.exit_code == 0, done.output
+    assert "weights.txt" in done.stdout
+
+
+def test_a_refusal_is_one_message(tmp_path: Path) -> None:
+    path = tmp_path / "weights.json"
+    write_weights(path, {0: expert(0)})
+    done = CliRunner().invoke(
+        main, ["export", str(path), "--to", "json", "-o", str(tmp_path / "out")]
+    )
+    assert done.exit_code == 1
+    assert "not trained: expert 1, 2, 3, 4" in done.stderr
+    assert "Traceback" not in done.output
