@@ -81,7 +81,7 @@ class Training:
 
     def sync(self) -> None:
         """Deliver what waits on the disk, as the end of the training has told."""
-        if not any(self.home.glob(".nnt/runs/*/spool")):
+        if not any(self.home.glob(".nnt/runs/*/outbox.db")):
             return
         command = [sys.executable, "-m", "nnt", "sync"]
         subprocess.run(

@@ -5,8 +5,7 @@ turn with a SQLite store and with the null tracker, and prints wall and CPU time
 each, medians over the rounds, and the CPU time of the one thread that talks to MLflow;
 then what a point costs on its way, and what is left for all else: opening and ending
 runs, parameters, tags, artifacts. Live images are off in both. ``--epochs``, ``--rows``
-and ``--rounds`` make it shorter; ``--log-batch`` sends points as to a store of unknown
-tables.
+and ``--rounds`` make it shorter.
 """
 
 from __future__ import annotations
@@ -30,9 +29,8 @@ from nnt import load_config, train
 from nnt.cli import GC_THRESHOLD
 from nnt.config import Config
 from nnt.tracking import MlflowTracker, NullTracker, Tracker
-from nnt.tracking.bulk import BulkWriter
-from nnt.tracking.delivery import Courier
-from nnt.tracking.journal import Journal, Points
+from nnt.tracking.delivery import Delivery
+from nnt.tracking.outbox import Outbox, Points
 from nnt.tracking.sender import Sender
 
 
@@ -62,17 +60,19 @@ class Meter:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Count from here on."""
-        send = self._metered("send", Sender._send)
+        send = self._metered("send", Sender._log_points)
 
         def counted(sender: Sender, run_id: str, points: list[Points]) -> None:
             self.n_points += sum(len(values) for _, _, values in points)
             send(sender, run_id, points)
 
+        deliver = self._metered("deliver", Delivery.deliver_waiting)
+        note = self._metered("note", Outbox.add_points)
         with ExitStack() as patches:
             for owner, name, by in (
-                (Courier, "round", self._metered("round", Courier.round)),
-                (Journal, "add_points", self._metered("note", Journal.add_points)),
-                (Sender, "_send", counted),
+                (Delivery, "deliver_waiting", deliver),
+                (Outbox, "add_points", note),
+                (Sender, "_log_points", counted),
             ):
                 patches.enter_context(mock.patch.object(owner, name, by))
             yield
@@ -93,10 +93,10 @@ class Meter:
         return Cost(
             wall_s=wall_s,
             cpu_s=cpu_s,
-            thread_s=spent["round"],
+            thread_s=spent["deliver"],
             note_us=1e6 * spent["note"] / n,
             send_us=1e6 * spent["send"] / n,
-            rest_s=spent["round"] - spent["send"],
+            rest_s=spent["deliver"] - spent["send"],
         )
 
 
@@ -106,16 +106,12 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=1000)
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--log-batch", action="store_true")
     chosen = parser.parse_args()
     config = _config(chosen.rows, chosen.epochs)
     logging.getLogger("nnt").setLevel(logging.WARNING)
     gc.set_threshold(GC_THRESHOLD, 50, 100)  # as `nnt train` does
     home = Path.cwd()
-    with tempfile.TemporaryDirectory() as place, ExitStack() as patches:
-        if chosen.log_batch:
-            never = mock.patch.object(BulkWriter, "is_open", new=False)
-            patches.enter_context(never)
+    with tempfile.TemporaryDirectory() as place:
         os.chdir(place)
         try:
             costs = _measure(config, Path(place), chosen.rounds)

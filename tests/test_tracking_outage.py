@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import resource
 import shutil
 import signal
 import socket
@@ -15,7 +14,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -26,9 +25,8 @@ from click.testing import CliRunner
 
 from nnt.cli import main
 from nnt.errors import TrackingError
-from nnt.tracking import MlflowTracker, OfflineTracker, Run, find_spool, open_run, sync
-from nnt.tracking.journal import Journal, Points
-from nnt.tracking.process import lock_run
+from nnt.tracking import MlflowTracker, Run, find_waiting, open_run, sync
+from nnt.tracking.outbox import Points
 from nnt.tracking.sender import Sender
 
 SERVER_START_S = 120
@@ -42,7 +40,7 @@ def _short_pauses(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nnt.tracking.delivery.FIRST_PAUSE_S", 0.05)
     monkeypatch.setattr("nnt.tracking.delivery.LAST_PAUSE_S", 0.2)
     monkeypatch.setattr("nnt.tracking.delivery.CLOSING_PAUSE_S", 0.05)
-    monkeypatch.setattr("nnt.tracking.spool.PAUSE_S", 0.01)
+    monkeypatch.setattr("nnt.tracking.waiting.PAUSE_S", 0.01)
     # A command sends the log to its own stderr, for good.
     monkeypatch.setattr(logging.getLogger("nnt"), "propagate", True)
 
@@ -69,7 +67,7 @@ def database(workplace: Path, empty_store: Path) -> MlflowTracker:
     return MlflowTracker()
 
 
-def start(tracker: MlflowTracker | OfflineTracker) -> tuple[Run, Run]:
+def start(tracker: MlflowTracker) -> tuple[Run, Run]:
     parent = tracker.start_run("baseline_v2", description="a note", tags={})
     return parent, tracker.start_child(parent, "expert_0", {"expert": "0"})
 
@@ -104,14 +102,10 @@ def assert_whole(run_id: str, last: int = 20) -> None:
     assert found.status == "FINISHED"
 
 
-def leave(journal: Journal) -> None:
-    """End as a process that dies: nothing more is written."""
-    assert journal._file is not None
-    journal._file.close()
-
-
-def spools() -> list[Path]:
-    return [p for p in Path(".nnt/runs").glob("*/spool") if not p.parent.is_symlink()]
+def outboxes() -> list[Path]:
+    """What has not been delivered, in the working directory."""
+    found = Path(".nnt/runs").glob("*/outbox.db")
+    return [path for path in found if not path.parent.is_symlink()]
 
 
 def wait_until(condition: Any, seconds: float = 20) -> None:
@@ -184,7 +178,7 @@ def test_a_server_that_goes_away_and_comes_back(
     runs = [run for tracker in (patient, hasty) for run in start(tracker)]
     for run in runs:
         log_some(run)
-    wait_until(lambda: not patient._journal.waiting() and not hasty._journal.waiting())
+    wait_until(lambda: not patient._outbox.waiting() and not hasty._outbox.waiting())
 
     server.kill()
     begin = time.monotonic()
@@ -195,10 +189,10 @@ def test_a_server_that_goes_away_and_comes_back(
     monkeypatch.setattr("nnt.tracking.delivery.PATIENCE_S", 0.2)
     n_left = hasty.close()
     assert n_left > 0
-    (place,) = (p for p in spools() if p.parent.name == runs[2].run_id)
+    (place,) = (p for p in outboxes() if p.parent.name == runs[2].run_id)
     assert f"nnt sync {place.resolve().parent}" in caplog.text
     with pytest.raises(TrackingError, match="does not answer"):
-        sync(find_spool(place.parent))
+        sync(find_waiting(place.parent))
 
     monkeypatch.setattr("nnt.tracking.delivery.PATIENCE_S", 30)
     server.start()
@@ -211,21 +205,12 @@ def test_a_server_that_goes_away_and_comes_back(
     assert done.exit_code == 0, done.output
     (delivered,) = json.loads(done.stdout)["delivered"]
     assert (delivered["n_delivered"], delivered["n_left"]) == (n_left, 0)
-    assert not spools()
+    assert not outboxes()
     for run in runs:
         assert_whole(run.run_id, 40)
         assert len(images(run.run_id)) == 4
     warnings = [r for r in caplog.records if "does not take" in r.getMessage()]
     assert len(warnings) == 2  # one for each tracker, however often it has failed
-
-
-def keep_spool(tracker: MlflowTracker, kept: Path) -> None:
-    """Keep the journal as a process that is killed now would leave it."""
-    wait_until(lambda: not tracker._journal.waiting())
-    assert tracker._journal.place is not None
-    # Progress may be being noted: a file that gets its name when it is whole.
-    unfinished = shutil.ignore_patterns(".*")
-    shutil.copytree(tracker._journal.place, kept, ignore=unfinished)
 
 
 @pytest.mark.parametrize("is_noted", [False, True])
@@ -236,17 +221,20 @@ def test_what_was_delivered_before_a_kill_is_not_doubled(
     for run in (parent, child):
         log_some(run)
         run.finish("FINISHED")
-    keep_spool(tracker, tmp_path / "kept")
-    place = tracker._journal.place
-    assert place is not None
-    assert tracker.close() == 0
-    assert not place.exists()
-    shutil.move(tmp_path / "kept", place)
+    path, kept = tracker._outbox.path, tmp_path / "kept"
+    assert path is not None
     if not is_noted:
-        (place / "delivered.json").unlink(missing_ok=True)
-    done = sync(find_spool(place.parent))
+        shutil.copy(path, kept)  # as a process that is killed now would leave it
+    wait_until(lambda: not tracker._outbox.waiting())
+    if is_noted:
+        tracker._outbox.write()
+        shutil.copy(path, kept)
+    assert tracker.close() == 0
+    assert not path.exists()
+    shutil.move(kept, path)
+    done = sync(find_waiting(path.parent))
     assert (done.n_refused, done.n_left) == (0, 0)
-    assert not place.exists()
+    assert not path.exists()
     for run in (parent, child):
         assert_whole(run.run_id)
         assert len(images(run.run_id)) == 2
@@ -255,7 +243,7 @@ def test_what_was_delivered_before_a_kill_is_not_doubled(
 def test_a_batch_whose_answer_was_lost_is_not_doubled(
     tracker: MlflowTracker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    send = Sender._send
+    send = Sender._log_points
     lost: list[object] = []
 
     def lose_answer(sender: Sender, run_id: str, points: list[Points]) -> None:
@@ -264,7 +252,7 @@ def test_a_batch_whose_answer_was_lost_is_not_doubled(
             lost.append(run_id)
             raise ConnectionError("connection reset by peer")
 
-    monkeypatch.setattr(Sender, "_send", lose_answer)
+    monkeypatch.setattr(Sender, "_log_points", lose_answer)
     _, child = start(tracker)
     log_some(child)
     child.finish("FINISHED")
@@ -355,7 +343,7 @@ def test_a_stop_does_not_wait_for_a_store_that_hangs(
     assert database.close(stop) > 0
     hanging.set()
     assert time.monotonic() - begin < 2
-    assert len(spools()) == 1
+    assert len(outboxes()) == 1
 
 
 def test_the_model_lets_deliver_what_is_there_while_figures_are_computed(
@@ -368,8 +356,8 @@ def test_the_model_lets_deliver_what_is_there_while_figures_are_computed(
     assert not points(child.run_id, "lr")
     (child.directory / "model").mkdir()
     model = f"{child.run_id}/model"
-    database._journal.add(child.run_id, "folder", path=model, folder="model")
-    wait_until(lambda: not database._journal.waiting())
+    database._outbox.add(child.run_id, "folder", path=model, folder="model")
+    wait_until(lambda: not database._outbox.waiting())
     child.finish("FINISHED")
     assert database.close() == 0
     assert_whole(child.run_id)
@@ -381,117 +369,20 @@ def test_a_stop_tells_the_end_before_it_sends_files(
     monkeypatch.setattr("nnt.tracking.delivery.FLUSH_EVERY_S", 3600)
     _, child = start(database)
     calls: list[str] = []
-    for name in ("log_batch", "log_artifact", "set_terminated"):
-        real = getattr(database._client, name)
+    for name in ("_log_points", "_log_artifact", "_end"):
+        real = getattr(Sender, name)
 
         def noted(*args: Any, _name: str = name, _real: Any = real, **more: Any) -> Any:
             calls.append(_name)
             return _real(*args, **more)
 
-        monkeypatch.setattr(database._client, name, noted)
+        monkeypatch.setattr(Sender, name, noted)
     log_some(child)
     child.finish("KILLED", resumable=True)
     stop = Event()
     stop.set()
     assert database.close(stop) == 0
-    assert calls.index("set_terminated") < calls.index("log_artifact")
-
-
-@contextmanager
-def full_disk() -> Iterator[None]:
-    """Let no file grow, as on a disk without room."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-def test_a_full_disk_costs_nothing_once_it_has_room_again(
-    workplace: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    journal = Journal()
-    journal.keep_in(workplace / "spool", {"uri": "sqlite:///x", "run": "r"})
-    journal.add("r", "tags", values={"a": "1"})
-    with full_disk():
-        for number in range(3):
-            journal.add("r", "tags", values={"b": str(number)})
-        assert len(Journal.reopen(workplace / "spool").waiting()) == 1
-    journal.add("r", "tags", values={"c": "3"})
-    found = Journal.reopen(workplace / "spool").waiting()
-    values = [record.values["values"] for record in found]
-    assert values == [{"a": "1"}, {"b": "0"}, {"b": "1"}, {"b": "2"}, {"c": "3"}]
-    assert caplog.text.count("cannot be written") == 1
-    leave(journal)
-
-
-@pytest.fixture
-def spool(workplace: Path) -> Path:
-    journal = Journal()
-    journal.keep_in(workplace / "run" / "spool", {"uri": "sqlite:///x", "run": "r"})
-    for number in range(4):
-        journal.add("r", "tags", values={"a": str(number)})
-    leave(journal)
-    return workplace / "run" / "spool"
-
-
-def numbers(spool: Path) -> list[str]:
-    return [r.values["values"]["a"] for r in Journal.reopen(spool).waiting()]
-
-
-def test_a_line_that_was_not_finished_is_left_out(spool: Path) -> None:
-    path = spool / "journal.jsonl"
-    path.write_bytes(path.read_bytes()[:-5])
-    assert numbers(spool) == ["0", "1", "2"]
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        b"\0" * 30, b"[]", b"null", b'{"run":1,"kind":"tags"}',
-        b'{"run":"r","kind":"shell"}', b'{"run":"r","kind":"tags","values":{"a":1}}',
-        b'{"run":"r","kind":"metrics","values":{"a":"1"},"step":1,"time_ms":1}',
-        b'{"run":"r","kind":"metrics","values":{"a":1.0},"step":1}',
-        b'{"run":"r","kind":"metrics","points":[[1,1,{"a":"1"}]]}',
-        b'{"run":"r","kind":"metrics","points":[[1,1,{"a":1.0}],[true,1,{"a":1.0}]]}',
-        b'{"run":"r","kind":"metrics","points":[[1,1]]}',
-        b'{"run":"r","kind":"metrics","points":[[1,1,["a"]],null]}',
-        b"[" * 100_000, b"\xff\xfe",
-    ],
-)  # fmt: skip
-def test_a_damaged_line_costs_only_itself(
-    spool: Path, line: bytes, caplog: pytest.LogCaptureFixture
-) -> None:
-    path = spool / "journal.jsonl"
-    lines = path.read_bytes().splitlines()
-    path.write_bytes(b"\n".join([*lines[:3], line, *lines[3:], b""]))
-    assert numbers(spool) == ["0", "1", "2", "3"]
-    assert "1 lines that are not whole" in caplog.text
-
-
-def test_a_journal_of_the_first_format_is_read(spool: Path) -> None:
-    header = b'{"format":1,"uri":"sqlite:///x","run":"r"}\n'
-    line = b'{"run":"r","kind":"metrics","values":{"a":0.5},"step":3,"time_ms":7}\n'
-    (spool / "journal.jsonl").write_bytes(header + line)
-    assert find_spool(spool.parent).n_operations == 1
-    (found,) = Journal.reopen(spool).waiting()
-    assert found.values == {"points": [(3, 7, {"a": 0.5})]}
-
-
-@pytest.mark.parametrize("header", [b"", b"\n", b"[]\n", b'{"format":99}\n', b"\xff\n"])
-def test_what_is_not_a_journal_is_an_error(spool: Path, header: bytes) -> None:
-    (spool / "journal.jsonl").write_bytes(header)
-    with pytest.raises(TrackingError, match=r"journal\.jsonl"):
-        find_spool(spool.parent)
-
-
-def test_only_what_is_left_is_read_again(spool: Path) -> None:
-    journal = Journal.reopen(spool)
-    waiting = journal.waiting()
-    journal.settle([waiting[0], waiting[2]])
-    journal.save_progress()
-    assert numbers(spool) == ["1", "3"]
+    assert calls.index("_end") < calls.index("_log_artifact")
 
 
 @pytest.mark.parametrize("path", ["../x", "/etc/passwd", "a/../../x"])
@@ -499,24 +390,14 @@ def test_no_file_is_sent_from_outside_the_runs(
     database: MlflowTracker, path: str
 ) -> None:
     parent, _ = start(database)
-    place = database._journal.place
-    assert place is not None
-    database._journal.add(parent.run_id, "file", path=path, folder="")
+    database._outbox.add(parent.run_id, "file", path=path, folder="")
     assert database.close() == 1
-
-
-def test_the_journal_of_a_training_at_work_is_left_to_it(spool: Path) -> None:
-    with (
-        lock_run(spool.parent, "r"),
-        pytest.raises(TrackingError, match="still works"),
-    ):
-        sync(find_spool(spool.parent))
 
 
 def test_offline_runs_are_made_in_the_store_later(
     workplace: Path, empty_store: Path
 ) -> None:
-    tracker = OfflineTracker("http://127.0.0.1:1")
+    tracker = MlflowTracker("http://127.0.0.1:1", offline=True)
     parent, child = start(tracker)
     for run in (parent, child):
         log_some(run)
@@ -535,44 +416,43 @@ def test_offline_runs_are_made_in_the_store_later(
     assert open_run(child.run_id).run_id == stored.run_id
     for run_id in (found.run_id, stored.run_id):
         assert_whole(run_id)
-    assert not spools()
+    assert not outboxes()
 
 
 def test_offline_runs_are_made_once_however_often_delivery_is_cut_off(
     workplace: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copy(empty_store, workplace)
-    tracker = OfflineTracker()
+    tracker = MlflowTracker(offline=True)
     parent, child = start(tracker)
     log_some(child)
     child.finish("FINISHED")
     tracker.close()
-    spool = find_spool(parent.directory)
+    waiting = find_waiting(parent.directory)
 
     def die(*_: object) -> None:
         raise KeyboardInterrupt
 
-    for method in ("_note", "_metrics"):
-        owner = "spool.RunMaker" if method == "_note" else "sender.Sender"
+    for place in ("keep_ids", "Sender._metrics"):
         with monkeypatch.context() as patch:
-            patch.setattr(f"nnt.tracking.{owner}.{method}", die)
+            patch.setattr(f"nnt.tracking.sender.{place}", die)
             with pytest.raises(KeyboardInterrupt):
-                sync(spool)
-    assert sync(spool).n_left == 0
+                sync(waiting)
+    assert sync(waiting).n_left == 0
     assert_whole(open_run(child.run_id).run_id)
-    assert len(MlflowTracker()._client.search_runs(["1"])) == 2
+    assert len(MlflowTracker()._client.search_runs(["0"])) == 2
 
 
 def test_a_run_that_was_synced_can_be_resumed(
     workplace: Path, empty_store: Path
 ) -> None:
     shutil.copy(empty_store, workplace)
-    tracker = OfflineTracker()
+    tracker = MlflowTracker(offline=True)
     parent, _ = start(tracker)
     parent.log_text("epochs: 3\n", "config.yaml")
     parent.finish("KILLED", resumable=True)
     tracker.close()
-    sync(find_spool(parent.directory))
+    sync(find_waiting(parent.directory))
     again = MlflowTracker()
     run = again.resume_run(open_run(parent.run_id).run_id)
     assert run.directory.resolve() == parent.directory.resolve()

@@ -18,7 +18,7 @@ from mlflow import MlflowClient
 
 from nnt.cli import main
 from nnt.errors import TrackingError
-from nnt.tracking import MlflowTracker, OfflineTracker, Run, hide_passwords, open_run
+from nnt.tracking import MlflowTracker, Run, hide_passwords, open_run
 from nnt.tracking.environment import settle_mlflow
 from nnt.tracking.store import reason_of
 from nnt.tracking.store_uri import split_store, sqlite_path, sqlite_uri
@@ -301,7 +301,7 @@ def test_errors_and_files_of_a_training_hold_no_password(
     with pytest.raises(TrackingError) as told:
         MlflowTracker()
     assert "secret" not in str(told.value)
-    tracker = OfflineTracker()
+    tracker = MlflowTracker(offline=True)
     run = tracker.start_run("base", description="", tags={})
     run.finish("FINISHED")
     tracker.close()
@@ -399,7 +399,7 @@ def test_a_directory_with_a_number_sign_can_hold_a_store(
 
 
 def test_a_run_directory_that_was_copied_is_delivered(client: MlflowClient) -> None:
-    tracker = OfflineTracker()
+    tracker = MlflowTracker(offline=True)
     run = tracker.start_run("base", description="", tags={})
     run.log_text("epochs: 3\n", "config.yaml")
     run.finish("FINISHED")

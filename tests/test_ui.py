@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import shutil
 import signal
 import socket
 import subprocess
@@ -27,7 +28,10 @@ START_S = 120
 pytestmark = pytest.mark.usefixtures("workplace")
 
 
-def test_it_shows_the_runs_of_the_project_until_ctrl_c(free_port: int) -> None:
+def test_it_shows_the_runs_of_the_project_until_ctrl_c(
+    workplace: Path, empty_store: Path, free_port: int
+) -> None:
+    shutil.copy(empty_store, workplace)
     tracker = MlflowTracker()
     run = tracker.start_run("baseline_v2", description="", tags={})
     run.finish("FINISHED")
@@ -54,7 +58,10 @@ def test_it_shows_the_runs_of_the_project_until_ctrl_c(free_port: int) -> None:
         assert probe.connect_ex(("127.0.0.1", port)) != 0
 
 
-def test_its_views_find_the_runs_that_they_name(workplace: Path) -> None:
+def test_its_list_shows_the_best_training_first(
+    workplace: Path, empty_store: Path
+) -> None:
+    shutil.copy(empty_store, workplace)
     tracker = MlflowTracker()
     for rejection, name in ((0.5, "worse"), (0.7, "best"), (0.6, "good")):
         run = tracker.start_run(name, description="", tags={"nnt.kind": "training"})
@@ -64,24 +71,41 @@ def test_its_views_find_the_runs_that_they_name(workplace: Path) -> None:
     assert tracker.close() == 0
     client = MlflowClient("sqlite:///mlflow.db")
     experiment = client.get_experiment(run.experiment_id)
-    found = {}
-    for key, value in experiment.tags.items():
-        if key.startswith("mlflow.sharedViewState."):
-            state = json.loads(value)["state"].removeprefix("deflate;")
-            view = json.loads(zlib.decompress(base64.b64decode(state)))
-            runs = client.search_runs(
-                [run.experiment_id], view["searchFilter"],
-                order_by=[f"{view['orderByKey']} DESC"],
-            )  # fmt: skip
-            found[key.split(".")[-1]] = [own.info.run_name for own in runs]
-    assert found["nnt-trainings"] == ["best", "good", "worse"]
-    assert found["nnt-newest"] == ["good", "best", "worse"]
-    assert {name[:9] for name in found["nnt-experts"]} == {"expert of"}
-    assert found["nnt-comparisons"] == ["contest"]
+    (saved,) = (v for k, v in experiment.tags.items() if "sharedViewState" in k)
+    state = json.loads(saved)["state"].removeprefix("deflate;")
+    view = json.loads(zlib.decompress(base64.b64decode(state)))
+    found = client.search_runs(
+        [run.experiment_id],
+        view["searchFilter"],
+        order_by=[f"{view['orderByKey']} DESC"],
+    )
+    assert [own.info.run_name for own in found] == ["best", "good", "worse"]
     assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
 
 
-def test_it_opens_the_experiment_of_the_newest_run(workplace: Path) -> None:
+def test_a_directory_without_trainings_shows_an_empty_page_and_stays_empty(
+    workplace: Path, free_port: int
+) -> None:
+    server = subprocess.Popen(
+        [sys.executable, "-m", "nnt", "ui", "--port", str(free_port)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert server.stdout is not None
+        page = server.stdout.readline().strip()
+        made = {path.name for path in workplace.iterdir()} - {"nnt-cache"}
+    finally:
+        server.send_signal(signal.SIGTERM)
+        _, said = server.communicate(timeout=START_S)
+    assert page == f"http://127.0.0.1:{free_port}/"
+    assert "there are no trainings" in said
+    assert not made
+
+
+def test_it_opens_the_experiment_of_the_newest_run(
+    workplace: Path, empty_store: Path
+) -> None:
+    shutil.copy(empty_store, workplace)
     tracker = MlflowTracker()
     tracker.start_run("older", description="", tags={})
     assert tracker.close() == 0

@@ -14,7 +14,7 @@ from nnt.cli.common import emit, json_option, print_table, tell_errors
 from nnt.errors import NNTError, TrackingError
 
 if TYPE_CHECKING:
-    from nnt.tracking import Delivered, Spool
+    from nnt.tracking import Delivered, Waiting
 
 __all__ = ["command"]
 
@@ -43,18 +43,18 @@ def command(
       nnt sync --list
       nnt sync .nnt/runs/0123456789abcdef0123456789abcdef
     """
-    from nnt.tracking import base_directory, find_spool, find_spools
+    from nnt.tracking import base_directory, find_all_waiting, find_waiting
 
     if run_dirs:
-        spools = [find_spool(_directory(text)) for text in run_dirs]
+        waiting = [find_waiting(_directory(text)) for text in run_dirs]
     else:
-        spools = list(find_spools(base_directory()))
+        waiting = list(find_all_waiting(base_directory()))
     if only_list:
-        _show_waiting(spools, as_json)
+        _show_waiting(waiting, as_json)
         return
-    results, errors = _deliver(spools, uri)
+    results, errors = _deliver(waiting, uri)
     if as_json:
-        emit({"delivered": [_told(result) for result in results], "errors": errors})
+        emit({"delivered": [_public(result) for result in results], "errors": errors})
     else:
         _show(results)
         for error in errors:
@@ -78,35 +78,37 @@ def _directory(text: str) -> Path:
     return found[0] if found else runs / text
 
 
-def _deliver(spools: list[Spool], uri: str | None) -> tuple[list[Delivered], list[str]]:
+def _deliver(
+    waiting: list[Waiting], uri: str | None
+) -> tuple[list[Delivered], list[str]]:
     """Deliver one after the other; what is wrong with one is not with the next."""
     from nnt.tracking import sync
 
     results, errors = [], []
-    for spool in spools:
+    for one in waiting:
         try:
-            results.append(sync(spool, uri))
+            results.append(sync(one, uri))
         except NNTError as err:
             errors.append(str(err))
     return results, errors
 
 
-def _told(value: Spool | Delivered) -> dict[str, Any]:
+def _public(value: Waiting | Delivered) -> dict[str, Any]:
     from nnt.tracking import hide_passwords
 
     return {**asdict(value), "uri": hide_passwords(value.uri)}
 
 
-def _show_waiting(spools: list[Spool], as_json: bool) -> None:
+def _show_waiting(waiting: list[Waiting], as_json: bool) -> None:
     from nnt.tracking import hide_passwords
 
     if as_json:
-        emit({"waiting": [_told(spool) for spool in spools]})
+        emit({"waiting": [_public(one) for one in waiting]})
         return
-    if not spools:
+    if not waiting:
         click.echo("nothing waits for delivery")
         return
-    rows = [[str(s.directory), s.n_operations, hide_passwords(s.uri)] for s in spools]
+    rows = [[str(s.directory), s.n_operations, hide_passwords(s.uri)] for s in waiting]
     print_table("waiting", ["run directory", "operations", "for"], rows)
 
 

@@ -137,9 +137,9 @@ def command(
 
 
 def _tracker(*, production: bool, offline: bool) -> Tracker:
-    from nnt.tracking import MlflowTracker, OfflineTracker
+    from nnt.tracking import MlflowTracker
 
-    return OfflineTracker() if offline else MlflowTracker(debug=not production)
+    return MlflowTracker(debug=not production, offline=offline)
 
 
 def _tell_start(stopper: Stopper, run_id: str) -> None:

@@ -1,27 +1,26 @@
 """Runs: what a training leaves behind. Sole importer of mlflow."""
 
 from nnt.tracking.environment import base_directory, default_uri
-from nnt.tracking.mlflow_run import MlflowRun
-from nnt.tracking.mlflow_tracker import MlflowTracker
+from nnt.tracking.local_runs import runs_directory
 from nnt.tracking.null import NullRun, NullTracker
-from nnt.tracking.offline import OfflineTracker
 from nnt.tracking.protocol import Outcome, Run, Tracker
 from nnt.tracking.registry import Registered, register
+from nnt.tracking.run import MlflowRun
 from nnt.tracking.run_weights import (
     load_weights,
     read_run_weights,
     untrained_experts,
 )
-from nnt.tracking.spool import (
-    Delivered,
-    Spool,
-    find_spool,
-    find_spools,
-    runs_directory,
-    sync,
-)
 from nnt.tracking.store_uri import hide_passwords, shown_store
 from nnt.tracking.stored_run import StoredRun, open_run
+from nnt.tracking.tracker import MlflowTracker
+from nnt.tracking.waiting import (
+    Delivered,
+    Waiting,
+    find_all_waiting,
+    find_waiting,
+    sync,
+)
 
 __all__ = [
     "Delivered",
@@ -29,17 +28,16 @@ __all__ = [
     "MlflowTracker",
     "NullRun",
     "NullTracker",
-    "OfflineTracker",
     "Outcome",
     "Registered",
     "Run",
-    "Spool",
     "StoredRun",
     "Tracker",
+    "Waiting",
     "base_directory",
     "default_uri",
-    "find_spool",
-    "find_spools",
+    "find_all_waiting",
+    "find_waiting",
     "hide_passwords",
     "load_weights",
     "open_run",

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-__all__ = ["AlreadyLogged", "logged_by"]
+__all__ = ["NOTHING", "AlreadyLogged", "logged_by"]
 
 IMAGE = re.compile(r"images/(?P<key>\w+)[%+]step[%+](?P<step>\d+)[%+].*")
 """How MLflow names the files of `log_image`."""
@@ -38,6 +38,10 @@ class AlreadyLogged:
             return False
         known = self.points[name, step]
         return step != 0 or known == value or (math.isnan(known) and math.isnan(value))
+
+
+NOTHING = AlreadyLogged()
+"""Of a new run."""
 
 
 def logged_by(client: MlflowClient, run: Run) -> AlreadyLogged:

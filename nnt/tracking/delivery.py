@@ -1,4 +1,4 @@
-"""The one thread that talks to MLflow during a training."""
+"""Delivery of an outbox to its store, by the one thread that talks to MLflow."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import threading
 import time
 from threading import Event
 
-from nnt.tracking.journal import Journal, Record
-from nnt.tracking.sender import Sender, is_file, is_refusal, plan
+from nnt.tracking.outbox import Entry, Outbox
+from nnt.tracking.sender import Sender, grouped, is_file, is_refusal
 from nnt.tracking.store import reason_of
 from nnt.tracking.store_uri import hide_passwords
 
-__all__ = ["Courier", "Delivery"]
+__all__ = ["Delivery"]
 
 log = logging.getLogger(__name__)
 
@@ -27,73 +27,75 @@ PATIENCE_S = 15.0
 HURRY_S = 2.5
 """How long it waits when the training was asked to stop."""
 
-ENTRIES, FILES = False, True
-NAMES = {ENTRIES: "metrics, parameters and tags", FILES: "artifacts"}
+NAMES = {False: "metrics, parameters and tags", True: "artifacts"}
+"""By whether they are files."""
 
 
-class Courier:
-    """Carries operations from a journal to a store, as far as the store takes them.
+class Delivery:
+    """Carries entries from an outbox to a store, as far as the store takes them.
 
-    An operation that fails stays in the journal, and those after it wait: files for
-    files, all else for all else. One that the store refuses for what it is would
-    fail for ever; it is left out with a warning.
+    An entry that fails stays in the outbox, and those after it wait: files for files,
+    all else for all else. One that the store refuses for what it is would fail for
+    ever; it is left out with a warning.
 
     Parameters
     ----------
-    journal : Journal
+    outbox : Outbox
         What is to be delivered.
     sender : Sender
-        Calls the store.
+        Calls the store; used by the thread only, once it runs.
     uri : str
         Of the store, for messages.
     """
 
-    def __init__(self, journal: Journal, sender: Sender, uri: str) -> None:
-        self._journal = journal
+    def __init__(self, outbox: Outbox, sender: Sender, uri: str) -> None:
+        self._outbox = outbox
         self._sender = sender
         self._uri = hide_passwords(uri)
-        self._told: set[bool] = set()
+        self._failing: set[bool] = set()
         self._refused: set[str] = set()
         self._last_save_s = time.monotonic()
-        self.is_hurried = False
+        self._is_hurried = False
+        self._closing = Event()
+        self._thread: threading.Thread | None = None
         self.n_delivered = 0
         self.n_refused = 0
 
-    def round(self) -> bool:
+    def deliver_waiting(self) -> bool:
         """Deliver all that waits; return whether the store has taken all of it."""
-        records = self._journal.waiting()
-        if not records:
+        entries = self._outbox.waiting()
+        if not entries:
             return True
-        if self._told:
+        if self._failing:
             self._sender.forget()
-        was_hurried = self.is_hurried
+        was_hurried = self._is_hurried
         if was_hurried:
-            # How the run ended is told before its files, should time not do for both.
-            records.sort(key=is_file)
+            # How the run ended goes before its files, should time not do for both.
+            entries.sort(key=is_file)
         failing: set[bool] = set()
-        for call in plan(records, self._sender.max_points):
+        for call in grouped(entries):
             kind = is_file(call[0])
             if kind in failing:
                 continue
-            if self.is_hurried and not was_hurried:
+            if self._is_hurried and not was_hurried:
                 return False  # the order has changed
             err = self._deliver(call)
             if err is not None:
                 failing.add(kind)
-                self._tell(kind, call[0], err)
-                if kind is ENTRIES:
+                self._warn(kind, call[0], err)
+                if not kind:
                     break
-        self._journal.save_progress()
-        if ENTRIES not in failing:
-            for kind in self._told - failing:
+        self._outbox.write()
+        if False not in failing:
+            for kind in self._failing - failing:
                 log.info("tracking: %s takes %s again", self._uri, NAMES[kind])
-            self._told &= failing
+            self._failing &= failing
         return not failing
 
-    def _deliver(self, call: list[Record]) -> Exception | None:
+    def _deliver(self, call: list[Entry]) -> Exception | None:
         """Send, and leave out what is refused; return why the rest has to wait."""
         try:
-            self._sender.call(call)
+            self._sender.send(call)
         except Exception as err:  # noqa: BLE001 (whatever a store may raise)
             if not is_refusal(err):
                 return err
@@ -103,56 +105,41 @@ class Courier:
             self._refuse(call[0], err)
         else:
             self.n_delivered += len(call)
-        self._journal.settle(call)
+        self._outbox.settle(call)
         if time.monotonic() - self._last_save_s > SAVE_EVERY_S:
             self._last_save_s = time.monotonic()
-            self._journal.save_progress()
+            self._outbox.write()
         return None
 
-    def _refuse(self, record: Record, err: Exception) -> None:
+    def _refuse(self, entry: Entry, err: Exception) -> None:
         self.n_refused += 1
         reason = reason_of(err)
         if reason not in self._refused:
             self._refused.add(reason)
             log.warning(
                 "tracking: %s of run %s cannot be delivered: %s",
-                record.values.get("path") or record.kind,
-                record.run_id,
+                entry.values.get("path") or entry.kind,
+                entry.run_id,
                 reason,
             )
 
-    def _tell(self, kind: bool, record: Record, err: Exception) -> None:
-        if kind in self._told:
+    def _warn(self, kind: bool, entry: Entry, err: Exception) -> None:
+        if kind in self._failing:
             return
-        self._told.add(kind)
+        self._failing.add(kind)
+        path = self._outbox.path
         log.warning(
             "tracking: %s does not take %s of run %s (%s); the training goes on, what "
             "it logs is kept%s and delivered when the store takes it",
             self._uri,
             NAMES[kind],
-            record.run_id,
+            entry.run_id,
             reason_of(err),
-            f" in {self._journal.place}" if self._journal.place else "",
+            f" in {path}" if path else "",
         )
 
-
-class Delivery:
-    """A thread that delivers every few seconds, and never stops a training.
-
-    Parameters
-    ----------
-    journal : Journal
-        What runs log.
-    sender : Sender
-        Calls the store; used by this thread only, once it runs.
-    uri : str
-        Of the store.
-    """
-
-    def __init__(self, journal: Journal, sender: Sender, uri: str) -> None:
-        self._journal = journal
-        self.courier = Courier(journal, sender, uri)
-        self._closing = Event()
+    def start(self) -> None:
+        """Deliver every few seconds from now on, and never stop a training."""
         self._thread = threading.Thread(target=self._work, name="tracking", daemon=True)
         self._thread.start()
 
@@ -165,11 +152,11 @@ class Delivery:
             While it is set, only a few seconds are left.
         """
         self._closing.set()
-        self._journal.is_ending.set()
+        self._outbox.is_ending.set()
         end_s: float | None = None
-        while self._thread.is_alive():
+        while self._thread is not None and self._thread.is_alive():
             if end_s is None and stop is not None and stop.is_set():
-                self.courier.is_hurried = True
+                self._is_hurried = True
                 end_s = time.monotonic() + HURRY_S
             if end_s is not None and time.monotonic() > end_s:
                 return  # the thread ends with the process
@@ -178,33 +165,33 @@ class Delivery:
     def _work(self) -> None:
         n_failures = 0
         while not self._wait(n_failures):
-            self._journal.sync()
-            n_failures = 0 if self.courier.round() else n_failures + 1
+            self._outbox.sync()
+            n_failures = 0 if self.deliver_waiting() else n_failures + 1
         self._finish()
 
     def _wait(self, n_failures: int) -> bool:
         """Wait for the next round; return whether there is none."""
         if n_failures:
             return self._closing.wait(_pause_s(n_failures))
-        if self._closing.is_set() or self._journal.is_ending.is_set():
+        if self._closing.is_set() or self._outbox.is_ending.is_set():
             return self._closing.wait(FLUSH_EVERY_S)
-        # While the last figures are computed, a core has time for what is here.
-        self._journal.is_ending.wait(FLUSH_EVERY_S)
+        # While the last metrics are computed, a core has time for what is here.
+        self._outbox.is_ending.wait(FLUSH_EVERY_S)
         return self._closing.is_set()
 
     def _finish(self) -> None:
         last_success_s = time.monotonic()
         while True:
-            before = self.courier.n_delivered
-            self._journal.sync()
-            if self.courier.round() and not self._journal.waiting():
+            before = self.n_delivered
+            self._outbox.sync()
+            if self.deliver_waiting() and not self._outbox.waiting():
                 return
-            if self.courier.n_delivered > before:
+            if self.n_delivered > before:
                 last_success_s = time.monotonic()
             elif time.monotonic() - last_success_s > PATIENCE_S:
                 return
             else:
-                time.sleep(0.1 if self.courier.is_hurried else CLOSING_PAUSE_S)
+                time.sleep(0.1 if self._is_hurried else CLOSING_PAUSE_S)
 
 
 def _pause_s(n_failures: int) -> float:

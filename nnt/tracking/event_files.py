@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from nnt.errors import ExportError, TrackingError
@@ -17,8 +19,7 @@ from nnt.progress import show_progress
 from nnt.tracking.stored_run import StoredRun, open_run
 
 if TYPE_CHECKING:
-    from tensorboard.compat.proto.summary_pb2 import Summary
-    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+    from torch.utils.tensorboard import SummaryWriter
 
 __all__ = ["EventFiles", "write_event_files"]
 
@@ -28,7 +29,7 @@ LIVE_IMAGE = re.compile(
     r"images/(?P<key>.+?)[+%]step[+%](?P<step>\d+)[+%]timestamp[+%](?P<time>\d+)"
     r"[+%][\w-]+\.png"
 )
-"""Path of an image that was logged with a step; its preview is a WebP beside it."""
+"""Path of an image that was logged with a step; its preview is a WebP image."""
 MAX_IMAGE_BYTES = 64 << 20
 IMAGE_FOLDERS = ("images", "plots", "evaluations")
 NOTE = "mlflow.note.content"
@@ -116,49 +117,41 @@ def _family(
 
 
 def _write(run: StoredRun, place: Path) -> tuple[int, int]:
-    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+    from torch.utils.tensorboard import SummaryWriter
 
     try:
         place.mkdir(parents=True, exist_ok=True)
     except OSError as err:
         raise ExportError(f"{place}: {err.strerror}; choose another directory") from err
-    writer = EventFileWriter(str(place))
+    writer = SummaryWriter(str(place))
     try:
-        _write_description(writer, run)
+        if run.tags.get(NOTE):
+            writer.add_text("description", run.tags[NOTE], 0, run.start_ms / 1000)
         return _write_scalars(writer, run), _write_images(writer, run)
     finally:
         writer.close()
 
 
-def _write_description(writer: EventFileWriter, run: StoredRun) -> None:
-    from tensorboard.plugins.text.summary import text_pb
-
-    if run.tags.get(NOTE):
-        _add(writer, text_pb("description", run.tags[NOTE]), 0, run.start_ms)
-
-
-def _write_scalars(writer: EventFileWriter, run: StoredRun) -> int:
-    from tensorboard.compat.proto.summary_pb2 import Summary
-
+def _write_scalars(writer: SummaryWriter, run: StoredRun) -> int:
     n_points = 0
     for name in sorted(run.metrics):
         points = run.history(name)
         for step, time_ms, value in points:
-            scalar = Summary.Value(tag=name, simple_value=value)
-            _add(writer, Summary(value=[scalar]), step, time_ms)
+            writer.add_scalar(name, value, step, time_ms / 1000)
         n_points += len(points)
     return n_points
 
 
-def _write_images(writer: EventFileWriter, run: StoredRun) -> int:
+def _write_images(writer: SummaryWriter, run: StoredRun) -> int:
     n_images = 0
     for path in _image_paths(run):
         live = LIVE_IMAGE.fullmatch(path)
         tag = live["key"] if live else str(PurePosixPath(path).with_suffix(""))
         step, time_ms = (int(live["step"]), int(live["time"])) if live else (0, None)
-        summary = _image(run, path, tag)
-        if summary is not None:
-            _add(writer, summary, step, run.start_ms if time_ms is None else time_ms)
+        pixels = _pixels(run, path)
+        if pixels is not None:
+            time_s = (run.start_ms if time_ms is None else time_ms) / 1000
+            writer.add_image(tag, pixels, step, time_s, dataformats="HWC")
             n_images += 1
     return n_images
 
@@ -179,27 +172,18 @@ def _image_paths(run: StoredRun) -> list[str]:
     return sorted(paths, key=step)
 
 
-def _image(run: StoredRun, path: str, tag: str) -> Summary | None:
-    from tensorboard.compat.proto.summary_pb2 import Summary
-
+def _pixels(run: StoredRun, path: str) -> npt.NDArray[np.uint8] | None:
+    """Read an image, shape (height, width, 3); None if it is none."""
     with tempfile.TemporaryDirectory() as into:
         try:
             place = run.download(path, Path(into), MAX_IMAGE_BYTES)
-            data = place.read_bytes()
             with Image.open(place, formats=["PNG"]) as image:
-                (width, height), n_channels = image.size, len(image.getbands())
+                return np.asarray(image.convert("RGB"))
         except (
-            TrackingError, OSError, UnidentifiedImageError, Image.DecompressionBombError
-        ) as err:  # fmt: skip
+            TrackingError,
+            OSError,
+            UnidentifiedImageError,
+            Image.DecompressionBombError,
+        ) as err:
             log.warning("run %s: %s is left out: %s", run.run_id, path, err)
             return None
-    picture = Summary.Image(
-        height=height, width=width, colorspace=n_channels, encoded_image_string=data
-    )
-    return Summary(value=[Summary.Value(tag=tag, image=picture)])
-
-
-def _add(writer: EventFileWriter, summary: Summary, step: int, time_ms: int) -> None:
-    from tensorboard.compat.proto.event_pb2 import Event
-
-    writer.add_event(Event(summary=summary, step=step, wall_time=time_ms / 1000))

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnt.errors import TrackingError
+from nnt.tracking.artifacts import MLRUNS, local_path
 from nnt.tracking.environment import variable
-from nnt.tracking.places import MLRUNS, local_path
 from nnt.tracking.store import reason_of
 from nnt.tracking.store_uri import DATABASE, SPECIAL, hide_passwords, sqlite_path
 from nnt.tracking.views import add_views, experiment_tags

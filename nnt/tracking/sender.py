@@ -1,77 +1,119 @@
-"""Operations of a journal, turned into calls of MLflow; each can be repeated."""
+"""Entries of an outbox, turned into calls of MLflow; each can be repeated."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from nnt.errors import TrackingError, shorten
-from nnt.tracking.bulk import BulkWriter
-from nnt.tracking.journal import MAX_POINTS, Points, Record
-from nnt.tracking.places import artifacts_of
+from nnt.tracking.artifacts import artifacts_of
+from nnt.tracking.experiments import find_experiment
+from nnt.tracking.local_runs import keep_ids, project_of, read_ids
+from nnt.tracking.outbox import MAX_POINTS, Entry, Points
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-__all__ = ["Sender", "is_file", "is_refusal", "plan"]
-
-BULK = 20_000
-"""Points in one transaction, which keeps others from writing for 0.1 s."""
+__all__ = ["OfflineRuns", "Sender", "grouped", "is_file", "is_refusal"]
 
 FILE_KINDS = ("file", "folder")
 NOTE = "mlflow.note.content"
+LOCAL_ID = "nnt.offline_id"
 
 REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS")
 """Answers of MLflow that another attempt does not change."""
 
 
-def plan(
-    records: Iterable[Record], max_points: int = MAX_POINTS
-) -> Iterator[list[Record]]:
-    """Group operations to calls: metrics of a run together, all else alone.
+def grouped(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    """Group entries to calls: metrics of a run together, all else alone.
 
-    The order of the operations of a run stays, but for its files: metrics do not
-    wait for them.
-
-    Parameters
-    ----------
-    records : iterable of Record
-        Operations of any runs.
-    max_points : int
-        Points in one call, unless a single operation has more.
+    The order of the entries of a run stays, but for its files: metrics do not wait
+    for them.
     """
-    batches: dict[str, list[Record]] = {}
-    sizes: dict[str, int] = {}
-    for record in records:
-        run_id = record.run_id
-        if record.kind == "metrics":
-            size = record.n_points
-            if run_id in batches and sizes[run_id] + size > max_points:
+    batches: dict[str, list[Entry]] = {}
+    for entry in entries:
+        run_id = entry.run_id
+        if entry.kind == "metrics":
+            batch = batches.get(run_id, [])
+            if sum(e.n_points for e in batch) + entry.n_points > MAX_POINTS and batch:
                 yield batches.pop(run_id)
-            if run_id not in batches:
-                batches[run_id], sizes[run_id] = [], 0
-            batches[run_id].append(record)
-            sizes[run_id] += size
+            batches.setdefault(run_id, []).append(entry)
             continue
-        if not is_file(record) and run_id in batches:
+        if not is_file(entry) and run_id in batches:
             yield batches.pop(run_id)
-        yield [record]
+        yield [entry]
     yield from batches.values()
 
 
-def is_file(record: Record) -> bool:
+def is_file(entry: Entry) -> bool:
     """Whether it goes to the store of artifacts."""
-    return record.kind in FILE_KINDS
+    return entry.kind in FILE_KINDS
 
 
 def is_refusal(err: BaseException) -> bool:
-    """Whether an operation was refused for what it is, and not for the moment."""
+    """Whether an entry was refused for what it is, and not for the moment."""
     return isinstance(err, TrackingError) or getattr(err, "error_code", "") in REFUSALS
 
 
+class OfflineRuns:
+    """Makes the runs of an offline training in a store, each once.
+
+    Parameters
+    ----------
+    client : MlflowClient
+        Of the store.
+    uri : str
+        Of the store.
+    directory : Path
+        Of the parent run.
+    experiment : str, optional
+        Name of the experiment that they are for; default as for training.
+    """
+
+    def __init__(
+        self,
+        client: MlflowClient,
+        uri: str,
+        directory: Path,
+        experiment: str | None = None,
+    ) -> None:
+        self._client = client
+        self._uri = uri
+        self._directory = directory
+        self._experiment = experiment
+        self.ids = read_ids(directory)
+
+    def make(self, entry: Entry) -> str:
+        """Make a run, unless the store has it; return its ID there."""
+        base = project_of(self._directory)
+        experiment = find_experiment(self._client, self._uri, base, self._experiment)
+        run_id = self._find(experiment, entry.run_id) or self._create(experiment, entry)
+        self.ids[entry.run_id] = run_id
+        keep_ids(self._directory, entry.run_id, self.ids, self._uri)
+        return run_id
+
+    def _find(self, experiment: str, local_id: str) -> str | None:
+        chosen = f"tags.`{LOCAL_ID}` = '{local_id}'"
+        found = self._client.search_runs([experiment], chosen, max_results=1)
+        return str(found[0].info.run_id) if found else None
+
+    def _create(self, experiment: str, entry: Entry) -> str:
+        values = entry.values
+        tags = {**values["values"], LOCAL_ID: entry.run_id}
+        if values["parent"]:
+            tags["mlflow.parentRunId"] = self.ids[values["parent"]]
+        run = self._client.create_run(
+            experiment,
+            start_time=values["time_ms"],
+            tags=tags,
+            run_name=values["name"],
+        )
+        return str(run.info.run_id)
+
+
 class Sender:
-    """Does what operations say.
+    """Does what entries say.
 
     Parameters
     ----------
@@ -79,48 +121,40 @@ class Sender:
         Of the store.
     directory : Path
         Holds the local directory of every run.
-    create : callable, optional
-        Makes a run that no store knows yet, and returns its ID there.
-    ids : mapping, optional
-        IDs of such runs that have been made, by what they were called before.
+    offline : OfflineRuns, optional
+        Makes runs that no store knows yet.
     """
 
     def __init__(
         self,
         client: MlflowClient,
         directory: Path,
-        create: Callable[[Record], str] | None = None,
-        ids: Mapping[str, str] | None = None,
+        offline: OfflineRuns | None = None,
     ) -> None:
         self._client = client
         self._directory = directory
-        self._make = create
-        self._bulk = BulkWriter(client)
-        self.ids = dict(ids or {})
-        self._repositories: dict[str, Any] = {}
+        self._offline = offline
+        self._ids = {} if offline is None else offline.ids
+        self._artifacts: dict[str, Any] = {}
         self._held: dict[tuple[str, str], set[tuple[int, int]]] = {}
-
-    @property
-    def max_points(self) -> int:
-        """Points that one call may have."""
-        return BULK if self._bulk.is_open else MAX_POINTS
 
     def forget(self) -> None:
         """Ask the store anew what it holds."""
         self._held.clear()
+        self._artifacts.clear()
 
-    def call(self, records: list[Record]) -> None:
-        """Send operations that `plan` has put together.
+    def send(self, entries: list[Entry]) -> None:
+        """Send entries that `grouped` has put together.
 
         Raises
         ------
         Exception
-            Whatever a store may raise; the operations may have been done in part.
+            Whatever a store may raise; the entries may have been done in part.
         """
-        first = records[0]
-        run_id = self.ids.get(first.run_id, first.run_id)
+        first = entries[0]
+        run_id = self._ids.get(first.run_id, first.run_id)
         if first.kind == "metrics":
-            self._metrics(run_id, records)
+            self._metrics(run_id, entries)
             return
         actions = {
             "create": self._create,
@@ -133,29 +167,29 @@ class Sender:
         }
         actions[first.kind](run_id, first)
 
-    def _metrics(self, run_id: str, records: list[Record]) -> None:
+    def _metrics(self, run_id: str, entries: list[Entry]) -> None:
         points: list[Points] = []
-        for record in records:
-            new: list[Points] = record.values["points"]
-            points += self._missing(run_id, new) if record.is_doubtful else new
-        for record in records:
-            record.is_doubtful = True
+        for entry in entries:
+            new: list[Points] = entry.values["points"]
+            points += self._missing(run_id, new) if entry.is_doubtful else new
+        for entry in entries:
+            entry.is_doubtful = True
         if not points:
             return
         try:
-            self._send(run_id, points)
+            self._log_points(run_id, points)
         except Exception as err:
-            if len(records) > 1 or not is_refusal(err):
+            if len(entries) > 1 or not is_refusal(err):
                 raise
-            self._send_apart(run_id, points)
+            self._log_by_curve(run_id, points)
 
-    def _send_apart(self, run_id: str, points: list[Points]) -> None:
+    def _log_by_curve(self, run_id: str, points: list[Points]) -> None:
         """Send each curve for itself: one that is refused costs no other."""
         refusal: Exception | None = None
-        for name in {name for _, _, values in points for name in values}:
-            own = [(step, t, {name: v[name]}) for step, t, v in points if name in v]
+        for name in sorted({name for _, _, values in points for name in values}):
+            curve = [(step, t, {name: v[name]}) for step, t, v in points if name in v]
             try:
-                self._send(run_id, own)
+                self._log_points(run_id, curve)
             except Exception as err:
                 if not is_refusal(err):
                     raise
@@ -163,20 +197,18 @@ class Sender:
         if refusal is not None:
             raise refusal
 
-    def _send(self, run_id: str, points: list[Points]) -> None:
-        if self._bulk.write(run_id, points):
-            return
+    def _log_points(self, run_id: str, points: list[Points]) -> None:
         from mlflow.entities import Metric
 
-        entities = [
+        metrics = [
             Metric(name, value, time_ms, step)
             for step, time_ms, values in points
             for name, value in values.items()
         ]
-        for start in range(0, len(entities), MAX_POINTS):
+        for start in range(0, len(metrics), MAX_POINTS):
             # Else MLFLOW_ENABLE_ASYNC_LOGGING lets it return before it is done.
             self._client.log_batch(
-                run_id, entities[start : start + MAX_POINTS], synchronous=True
+                run_id, metrics[start : start + MAX_POINTS], synchronous=True
             )
 
     def _missing(self, run_id: str, points: Iterable[Points]) -> Iterator[Points]:
@@ -198,34 +230,34 @@ class Sender:
             self._held[place] = {(int(p.step), int(p.timestamp)) for p in history}
         return self._held[place]
 
-    def _create(self, run_id: str, record: Record) -> None:
-        if record.run_id in self.ids:
+    def _create(self, run_id: str, entry: Entry) -> None:
+        if entry.run_id in self._ids:
             return
-        if self._make is None:
+        if self._offline is None:
             raise TrackingError(f"run {run_id} is for a store that has it already")
-        self.ids[record.run_id] = self._make(record)
+        self._offline.make(entry)
 
-    def _params(self, run_id: str, record: Record) -> None:
+    def _params(self, run_id: str, entry: Entry) -> None:
         from mlflow.entities import Param
 
-        params = [Param(k, v) for k, v in record.values["values"].items()]
+        params = [Param(k, v) for k, v in entry.values["values"].items()]
         self._client.log_batch(run_id, params=params, synchronous=True)
 
-    def _tags(self, run_id: str, record: Record) -> None:
+    def _tags(self, run_id: str, entry: Entry) -> None:
         from mlflow.entities import RunTag
 
-        values = dict(record.values["values"])
+        values = dict(entry.values["values"])
         if NOTE in values:
             # Of a run that was made later, the description knows older IDs.
-            for local_id, made in self.ids.items():
+            for local_id, made in self._ids.items():
                 values[NOTE] = values[NOTE].replace(local_id, made)
         tags = [RunTag(k, v) for k, v in values.items()]
         self._client.log_batch(run_id, tags=tags, synchronous=True)
 
-    def _dataset(self, run_id: str, record: Record) -> None:
+    def _dataset(self, run_id: str, entry: Entry) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        values = record.values
+        values = entry.values
         dataset = Dataset(
             name=values["name"],
             digest=values["digest"],
@@ -233,36 +265,36 @@ class Sender:
             source=values["source"],
             profile=f'{{"num_rows": {int(values["n_rows"])}}}',
         )
-        given = DatasetInput(
-            dataset, [InputTag("mlflow.data.context", values["context"])]
-        )
-        self._client.log_inputs(run_id, datasets=[given])
+        context = InputTag("mlflow.data.context", values["context"])
+        self._client.log_inputs(run_id, datasets=[DatasetInput(dataset, [context])])
 
-    def _file(self, run_id: str, record: Record) -> None:
-        values = record.values
+    def _file(self, run_id: str, entry: Entry) -> None:
+        values = entry.values
         place = self._local(values["path"])
         is_spooled = values.get("is_spooled") is True
-        if is_spooled and record.is_doubtful and not place.exists():
+        if is_spooled and entry.is_doubtful and not place.exists():
             return  # it was delivered, then removed
-        self._artifacts(run_id).log_artifact(
-            str(_present(place)), values["folder"] or None
-        )
+        self._log_artifact(run_id, _present(place), values["folder"] or None)
         if is_spooled:
             place.unlink(missing_ok=True)
 
-    def _folder(self, run_id: str, record: Record) -> None:
-        place = _present(self._local(record.values["path"]))
-        self._artifacts(run_id).log_artifacts(str(place), record.values["folder"])
+    def _folder(self, run_id: str, entry: Entry) -> None:
+        place = _present(self._local(entry.values["path"]))
+        repository = self._repository(run_id)
+        repository.log_artifacts(str(place), entry.values["folder"])
 
-    def _artifacts(self, run_id: str) -> Any:
-        if run_id not in self._repositories:
+    def _log_artifact(self, run_id: str, place: Path, folder: str | None) -> None:
+        self._repository(run_id).log_artifact(str(place), folder)
+
+    def _repository(self, run_id: str) -> Any:
+        if run_id not in self._artifacts:
             run = self._client.get_run(run_id)
             try:
                 found = artifacts_of(run, self._client.tracking_uri)
             except TrackingError as err:
                 raise OSError(str(err)) from err  # it may come back
-            self._repositories[run_id] = found
-        return self._repositories[run_id]
+            self._artifacts[run_id] = found
+        return self._artifacts[run_id]
 
     def _local(self, path: str) -> Path:
         pure = PurePosixPath(path)
@@ -270,8 +302,8 @@ class Sender:
             raise TrackingError(f"{shorten(path)} is not in the directory of a run")
         return self._directory / pure
 
-    def _end(self, run_id: str, record: Record) -> None:
-        values = record.values
+    def _end(self, run_id: str, entry: Entry) -> None:
+        values = entry.values
         self._client.set_terminated(
             run_id, status=values["status"], end_time=values["time_ms"]
         )

@@ -10,10 +10,9 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from nnt.errors import TrackingError, shorten
+from nnt.tracking.artifacts import artifacts_of, fetch
 from nnt.tracking.environment import base_directory, default_uri
-from nnt.tracking.fetching import fetch
-from nnt.tracking.places import artifacts_of
-from nnt.tracking.spool import is_offline, read_ids, runs_directory
+from nnt.tracking.local_runs import is_offline, read_ids, runs_directory
 from nnt.tracking.store import connect_to_read, reason_of
 from nnt.tracking.store_uri import hide_passwords, split_store
 

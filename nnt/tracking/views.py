@@ -1,4 +1,4 @@
-"""What the MLflow UI shows of an experiment: its description, and lists of runs.
+"""What the MLflow UI shows of an experiment: its description, and a list of runs.
 
 The UI keeps a saved view of the list of runs as a tag of the experiment
 (``mlflow.sharedViewState.<key>``): JSON with a name and the state of the list, which
@@ -22,61 +22,43 @@ __all__ = ["add_views", "experiment_tags", "page_of_runs"]
 PREFIX = "mlflow.sharedViewState."
 TRAININGS = "nnt-trainings"
 BEST = "metrics.`test/rejection_at_eff96`"
-NEWEST = "attributes.start_time"
 NOTE = """\
 Trainings of the neural z-vertex trigger.
 
 A run per training, named after its configuration, with a nested run per expert;
 comparisons are runs, too.
 
-Lists are under **Views** (top right). To filter by hand:
+A list of the trainings is under **Views** (top right). To filter by hand:
 ``tags.`nnt.kind` = 'training'`` (`expert`, `comparison`),
 ``tags.config = 'baseline_v2'``, ``tags.category = 'baseline'``,
 ``params.`cfg.learning_rate` = '0.001'``, ``metrics.`test/rejection_at_eff96` > 0.7``.
 """
-KIND = {
-    # Without it, MLflow shows an experiment as one of language models.
-    "mlflow.experimentKind": "custom_model_development",
-}
+COLUMNS = (
+    BEST,
+    "metrics.`test/z_trimmed_std_cm`",
+    "metrics.`val/loss`",
+    "params.`cfg.learning_rate`",
+    "tags.`nnt.overrides`",
+)
 WIDTHS = {"metrics": 170, "params": 130, "tags": 250}
 """Widths of columns in pixels: a heading shall be readable."""
 
 
 def experiment_tags() -> dict[str, str]:
-    """Tags of a new experiment."""
-    figures = [BEST, "metrics.`test/z_trimmed_std_cm`", "metrics.`val/loss`"]
-    rate = "params.`cfg.learning_rate`"
-    changes = "tags.`nnt.overrides`"
-    training = "tags.`nnt.kind` = 'training'"
-    lists = {
-        TRAININGS: (
-            "Trainings, highest rejection first",
-            _state(training, BEST, [*figures, rate, changes]),
-        ),
-        "nnt-newest": (
-            "Trainings, newest first",
-            _state(training, NEWEST, [*figures, rate, changes]),
-        ),
-        "nnt-experts": (
-            "Experts, newest first",
-            _state(
-                "tags.`nnt.kind` = 'expert'", NEWEST,
-                ["tags.`config`", *figures, rate],
-            ),
-        ),
-        "nnt-comparisons": (
-            "Comparisons",
-            _state("tags.`nnt.kind` = 'comparison'", NEWEST, []),
-        ),
-    }  # fmt: skip
+    """Tags of a new experiment: its kind, its description, and a list of trainings."""
     now_ms = int(time.time() * 1000)
-    views = {
-        PREFIX + key: json.dumps(
-            {"name": name, "createdAt": now_ms, "updatedAt": now_ms, "state": state}
-        )
-        for key, (name, state) in lists.items()
+    view = {
+        "name": "Trainings, highest rejection first",
+        "createdAt": now_ms,
+        "updatedAt": now_ms,
+        "state": _state("tags.`nnt.kind` = 'training'", BEST, COLUMNS),
     }
-    return {**KIND, "mlflow.note.content": NOTE, **views}
+    return {
+        # Without it, MLflow shows an experiment as one of language models.
+        "mlflow.experimentKind": "custom_model_development",
+        "mlflow.note.content": NOTE,
+        PREFIX + TRAININGS: json.dumps(view),
+    }
 
 
 def _state(chosen: str, order_by: str, columns: Sequence[str]) -> str:
@@ -100,9 +82,11 @@ def _state(chosen: str, order_by: str, columns: Sequence[str]) -> str:
         "groupBy": None,
         "groupsExpanded": {},
         "globalLineChartConfig": {
-            "xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": "",
+            "xAxisKey": "step",
+            "lineSmoothness": 0,
+            "selectedXAxisMetricKey": "",
         },
-    }  # fmt: skip
+    }
     packed = zlib.compress(json.dumps(state).encode())
     return "deflate;" + base64.b64encode(packed).decode()
 

@@ -1,4 +1,4 @@
-"""A run in MLflow, as a training sees it."""
+"""A run in MLflow, as a training or an evaluation sees it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from nnt.errors import TrackingError
-from nnt.tracking.already_logged import AlreadyLogged
-from nnt.tracking.journal import Journal
+from nnt.tracking.already_logged import NOTHING, AlreadyLogged
 from nnt.tracking.model import save_model
+from nnt.tracking.outbox import Outbox
 from nnt.tracking.protocol import Outcome
 from nnt.tracks import Tracks
 
@@ -37,18 +37,19 @@ MAX_PARAMS = 100
 MAX_DIGEST = 36
 MODEL_FOLDER = "model"
 THUMBNAIL = (256, 256)
-NOTHING = AlreadyLogged()
+LIVE_IMAGES = "live_images"
+"""Folder of images that have not been delivered yet."""
 
 Point = tuple[int, int, float, bool]
 """Step, Unix time in ms, value, and whether it has been sent."""
 
 
 class MlflowRun:
-    """A run; every call is noted in the journal and returns at once.
+    """A run; every call leaves an entry in the outbox and returns at once.
 
     Parameters
     ----------
-    journal : Journal
+    outbox : Outbox
         Of the training.
     run_id : str
         In the store; for a run that no store knows yet, its name until then.
@@ -64,14 +65,14 @@ class MlflowRun:
 
     def __init__(
         self,
-        journal: Journal,
+        outbox: Outbox,
         run_id: str,
         experiment_id: str,
         directory: Path,
         expected_points: int = 0,
         logged: AlreadyLogged = NOTHING,
     ) -> None:
-        self._journal = journal
+        self._outbox = outbox
         self._every = max(1, math.ceil(expected_points / MAX_POINTS))
         self._last: dict[str, deque[Point]] = {}
         self._logged = logged
@@ -89,11 +90,11 @@ class MlflowRun:
         ]
         for start in range(0, len(values), MAX_PARAMS):
             part = dict(values[start : start + MAX_PARAMS])
-            self._journal.add(self.run_id, "params", values=part)
+            self._outbox.add(self.run_id, "params", values=part)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set or change tags."""
-        self._journal.add(self.run_id, "tags", values=dict(tags))
+        self._outbox.add(self.run_id, "tags", values=dict(tags))
 
     def log_metrics(
         self, metrics: Mapping[str, float], step: int, time_ms: int | None = None
@@ -120,14 +121,14 @@ class MlflowRun:
         if self._logged.points:
             new = {k: v for k, v in new.items() if not self._logged.has(k, step, v)}
         if new:
-            self._journal.add_points(self.run_id, new, step, time_ms)
+            self._outbox.add_points(self.run_id, new, step, time_ms)
 
     def log_file(self, path: Path, folder: str = "") -> None:
         """Keep a file as an artifact."""
         self._file(self._at_hand(path), folder)
 
     def _file(self, path: Path, folder: str, *, is_spooled: bool = False) -> None:
-        self._journal.add(
+        self._outbox.add(
             self.run_id, "file", path=self._relative(path), folder=folder,
             is_spooled=is_spooled,
         )  # fmt: skip
@@ -165,7 +166,7 @@ class MlflowRun:
         # The form in which MLflow names them itself: its charts step through these.
         when = int(time.time() * 1000)
         name = f"{key}+step+{step}+timestamp+{when}+{uuid.uuid4()}"
-        folder = (self._journal.place or self.directory) / "images"
+        folder = self.directory / LIVE_IMAGES
         folder.mkdir(parents=True, exist_ok=True)
         full, small = folder / f"{name}.png", folder / f"{name}+compressed.webp"
         picture = Image.fromarray(image)
@@ -180,7 +181,7 @@ class MlflowRun:
         self, name: str, digest: str, source: str, context: str, n_rows: int
     ) -> None:
         """Name a table as input of the run, under its own digest."""
-        self._journal.add(
+        self._outbox.add(
             self.run_id, "dataset", name=name, digest=digest[:MAX_DIGEST],
             source=source[:MAX_VALUE], context=context, n_rows=n_rows,
         )  # fmt: skip
@@ -193,7 +194,7 @@ class MlflowRun:
         except TrackingError as err:
             log.warning("tracking: %s", err)
             return
-        self._journal.add(
+        self._outbox.add(
             self.run_id, "folder", path=self._relative(folder), folder=MODEL_FOLDER
         )
 
@@ -213,4 +214,4 @@ class MlflowRun:
         again = {"nnt.resumable": "true"} if resumable else {}
         self.set_tags({"nnt.outcome": outcome, **because, **again})
         when = int(time.time() * 1000)
-        self._journal.add(self.run_id, "end", status=outcome, time_ms=when)
+        self._outbox.add(self.run_id, "end", status=outcome, time_ms=when)

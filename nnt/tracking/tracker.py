@@ -1,32 +1,36 @@
-"""Runs in an MLflow store, opened by its client and filled through a journal."""
+"""Opens runs in an MLflow store, or on local disk for a store that is not asked yet."""
 
 from __future__ import annotations
 
 import logging
 import os
-import re
+import shlex
 import socket
+import time
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from threading import Event
 from typing import IO, TYPE_CHECKING
 
 from nnt.errors import TrackingError, shorten
-from nnt.tracking.already_logged import AlreadyLogged, logged_by
+from nnt.tracking.already_logged import NOTHING, AlreadyLogged, logged_by
 from nnt.tracking.delivery import Delivery
 from nnt.tracking.environment import base_directory, default_uri, variable
-from nnt.tracking.experiments import find_experiment
-from nnt.tracking.journal import Journal
-from nnt.tracking.mlflow_run import NOTHING, MlflowRun
+from nnt.tracking.experiments import experiment_name, find_experiment
+from nnt.tracking.local_runs import SAFE_ID, outbox_of, runs_directory
+from nnt.tracking.outbox import Outbox
 from nnt.tracking.process import is_dead, lock_run, process_tags, run_tags
 from nnt.tracking.protocol import Run
+from nnt.tracking.run import MlflowRun
 from nnt.tracking.sender import Sender
-from nnt.tracking.spool import deliver_left, runs_directory, spool_of, tell_left
 from nnt.tracking.store import connect, reason_of
 from nnt.tracking.store_uri import hide_passwords
 from nnt.tracking.stored_run import StoredRun, running_on
+from nnt.tracking.waiting import BY_DEFAULT, deliver_left
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
     from mlflow.entities import Run as MlflowEntity
 
 __all__ = ["MlflowTracker"]
@@ -34,7 +38,7 @@ __all__ = ["MlflowTracker"]
 log = logging.getLogger(__name__)
 
 ENDING_TAGS = ("nnt.outcome", "nnt.reason", "nnt.resumable")
-SAFE_ID = re.compile(r"[\w-]{1,64}")
+OFFLINE_EXPERIMENT = "offline"
 
 
 class MlflowTracker:
@@ -46,6 +50,8 @@ class MlflowTracker:
         Default: ``MLFLOW_TRACKING_URI``, else ``mlflow.db`` in the working directory.
     debug : bool
         Keep everything under the temporary directory instead.
+    offline : bool
+        Keep everything on local disk and ask no store; `sync` makes the runs later.
 
     Raises
     ------
@@ -53,17 +59,31 @@ class MlflowTracker:
         The store does not answer.
     """
 
-    def __init__(self, uri: str | None = None, *, debug: bool = False) -> None:
+    def __init__(
+        self, uri: str | None = None, *, debug: bool = False, offline: bool = False
+    ) -> None:
         self._debug = debug
         self.base = base_directory(debug=debug)
         self.uri = uri or default_uri(debug=debug)
-        self._client = connect(self.uri)
         self._runs = runs_directory(self.base)
-        self._journal = Journal()
-        self._delivery = Delivery(
-            self._journal, Sender(self._client, self._runs), self.uri
-        )
+        self._outbox = Outbox()
         self._locks: list[IO[str]] = []
+        self._store: MlflowClient | None = None
+        self._delivery: Delivery | None = None
+        if not offline:
+            self._store = connect(self.uri)
+            sender = Sender(self._store, self._runs)
+            self._delivery = Delivery(self._outbox, sender, self.uri)
+            self._delivery.start()
+
+    @property
+    def _client(self) -> MlflowClient:
+        if self._store is None:
+            raise TrackingError(
+                "this cannot be done offline, because only the store knows what its "
+                "runs hold; deliver what waits by: nnt sync"
+            )
+        return self._store
 
     @property
     def shown_uri(self) -> str:
@@ -79,7 +99,11 @@ class MlflowTracker:
         expected_points: int = 0,
     ) -> Run:
         """Open a parent run, or take over the one that `mlflow run` has made."""
-        tags = {**tags, **self._own_tags()}
+        tags = {**tags, **process_tags(), "nnt.directory": str(self._runs)}
+        if self._store is None:
+            os.environ.pop("MLFLOW_RUN_ID", None)
+            made = self._note(name, run_tags(description, tags), "", expected_points)
+            return self._begin(made)
         given = self._take_given_run()
         if given is not None:
             adopted = self._run(
@@ -88,9 +112,21 @@ class MlflowTracker:
             adopted.set_tags({"mlflow.note.content": description, **tags})
             self._client.update_run(adopted.run_id, name=name)
             return self._begin(adopted)
-        own = run_tags(description, tags)
-        experiment = self._experiment()
-        return self._begin(self._create(experiment, name, own, expected_points))
+        return self._begin(
+            self._create(
+                self._experiment(), name, run_tags(description, tags), expected_points
+            )
+        )
+
+    def start_child(
+        self, parent: Run, name: str, tags: Mapping[str, str], expected_points: int = 0
+    ) -> Run:
+        """Open a run nested under a parent."""
+        tags = run_tags("", {"nnt.directory": str(self._runs), **tags})
+        if self._store is None:
+            return self._note(name, tags, parent.run_id, expected_points)
+        tags["mlflow.parentRunId"] = parent.run_id
+        return self._create(parent.experiment_id, name, tags, expected_points)
 
     def _experiment(self) -> str:
         return find_experiment(self._client, self.uri, self.base, debug=self._debug)
@@ -128,35 +164,67 @@ class MlflowTracker:
         self._client.set_tag(run_id, "nnt.pid", str(os.getpid()))
         return found
 
-    def _own_tags(self) -> dict[str, str]:
-        return {**process_tags(), "nnt.directory": str(self._runs)}
-
     def _begin(self, run: MlflowRun) -> MlflowRun:
-        """Take a parent run for this process, and keep a journal beside it."""
+        """Take a parent run for this process, and keep an outbox beside its files."""
         self._locks.append(lock_run(run.directory, run.run_id))
-        if self._journal.place is None:
-            header = {"uri": self.shown_uri, "run": run.run_id}
-            self._journal.keep_in(spool_of(run.directory), header)
+        if self._outbox.path is None:
+            about = {"uri": self.shown_uri, "run": run.run_id}
+            if self._store is None:
+                about["experiment"] = experiment_name() or BY_DEFAULT
+            self._outbox.keep_in(outbox_of(run.directory), about)
         return run
 
-    def catch_up(self, run: StoredRun) -> bool:
-        """Deliver what a process that died has left of a run.
+    def _create(
+        self, experiment: str, name: str, tags: dict[str, str], expected_points: int
+    ) -> MlflowRun:
+        from mlflow.exceptions import MlflowException
 
-        Returns
-        -------
-        bool
-            Whether there was anything.
+        try:
+            created = self._client.create_run(experiment, tags=tags, run_name=name)
+        except MlflowException as err:
+            raise TrackingError(
+                f"{self.shown_uri} refuses a new run: {reason_of(err)}"
+            ) from err
+        return self._run(str(created.info.run_id), experiment, expected_points)
 
-        Raises
-        ------
-        TrackingError
-            The store does not take it, or a process works on the run.
-        """
-        directory = self._directory_of(run.run_id, run.tags)
-        return deliver_left(directory, self._client, self.uri)
+    def _note(
+        self, name: str, tags: dict[str, str], parent: str, expected_points: int
+    ) -> MlflowRun:
+        """Leave it to `sync` to make a run."""
+        run_id = uuid.uuid4().hex
+        when = int(time.time() * 1000)
+        self._outbox.add(
+            run_id, "create", name=name, parent=parent, values=tags, time_ms=when
+        )
+        return self._run(run_id, OFFLINE_EXPERIMENT, expected_points)
+
+    def _run(
+        self,
+        run_id: str,
+        experiment: str,
+        expected_points: int,
+        directory: Path | None = None,
+        logged: AlreadyLogged = NOTHING,
+    ) -> MlflowRun:
+        if not SAFE_ID.fullmatch(run_id):
+            raise TrackingError(
+                f"{self.shown_uri} has given a run the ID {shorten(run_id)}"
+            )
+        return MlflowRun(
+            self._outbox,
+            run_id,
+            experiment,
+            directory or self._runs / run_id,
+            expected_points,
+            logged,
+        )
+
+    def reopen(self, run_id: str, experiment_id: str) -> Run:
+        """Add to a run that has ended; unless it is finished anew, its end stays."""
+        return self._run(run_id, experiment_id, 0)
 
     def resume_run(self, run_id: str, expected_points: int = 0) -> Run:
-        """Go on in a run; what it holds is not sent again.
+        """Continue a run; what it holds is not sent again.
 
         Raises
         ------
@@ -168,12 +236,11 @@ class MlflowTracker:
         try:
             found = self._client.get_run(run_id)
             tags = found.data.tags
-            directory = self._directory_of(run_id, tags)
             run = self._run(
                 run_id,
                 str(found.info.experiment_id),
                 expected_points,
-                directory=directory,
+                directory=self._directory_of(run_id, tags),
                 logged=logged_by(self._client, found),
             )
             if "mlflow.parentRunId" not in tags:
@@ -208,78 +275,75 @@ class MlflowTracker:
             self._client.update_run(given.info.run_id, name=f"resumes {run_id[:8]}")
             self._client.set_tag(given.info.run_id, "nnt.resumes", run_id)
 
-    def start_child(
-        self, parent: Run, name: str, tags: Mapping[str, str], expected_points: int = 0
-    ) -> Run:
-        """Open a run nested under a parent."""
-        nested = {
-            "mlflow.parentRunId": parent.run_id,
-            "nnt.directory": str(self._runs),
-            **tags,
-        }
-        return self._create(
-            parent.experiment_id, name, run_tags("", nested), expected_points
-        )
-
-    def reopen(self, run_id: str, experiment_id: str) -> Run:
-        """Add to a run that has ended; unless it is finished anew, its end stays."""
-        return self._run(run_id, experiment_id, 0)
-
-    def _create(
-        self, experiment: str, name: str, tags: dict[str, str], expected_points: int
-    ) -> MlflowRun:
-        from mlflow.exceptions import MlflowException
-
-        try:
-            created = self._client.create_run(experiment, tags=tags, run_name=name)
-        except MlflowException as err:
-            raise TrackingError(
-                f"{self.shown_uri} refuses a new run: {reason_of(err)}"
-            ) from err
-        return self._run(str(created.info.run_id), experiment, expected_points)
-
-    def _run(
-        self,
-        run_id: str,
-        experiment: str,
-        expected_points: int,
-        directory: Path | None = None,
-        logged: AlreadyLogged = NOTHING,
-    ) -> MlflowRun:
-        if not SAFE_ID.fullmatch(run_id):
-            raise TrackingError(
-                f"{self.shown_uri} has given a run the ID {shorten(run_id)}"
-            )
-        return MlflowRun(
-            self._journal,
-            run_id,
-            experiment,
-            directory or self._runs / run_id,
-            expected_points,
-            logged,
-        )
-
     def interrupted(self) -> list[StoredRun]:
         """Trainings in the experiment whose process on this host has died."""
+        if self._store is None:
+            return []
         experiment = self._experiment()
         if self._debug:
             return []
         running = running_on(socket.gethostname(), self.uri, self._client, experiment)
         return [run for run in running if is_dead(run.tags)]
 
+    def catch_up(self, run: StoredRun) -> bool:
+        """Deliver what a process that died has left of a run.
+
+        Returns
+        -------
+        bool
+            Whether there was anything.
+
+        Raises
+        ------
+        TrackingError
+            The store does not take it, or a process works on the run.
+        """
+        directory = self._directory_of(run.run_id, run.tags)
+        return deliver_left(directory, self._client, self.uri)
+
     def close(self, stop: Event | None = None) -> int:
-        """Deliver what is left; tell where it is if the store does not take it.
+        """Deliver what is left; say where it is if the store does not take it.
 
         Returns
         -------
         int
-            How many operations have not been delivered.
+            How many entries have not been delivered.
         """
-        self._delivery.close(stop)
-        self._journal.close()
-        n_left = len(self._journal.waiting())
+        if self._delivery is not None:
+            self._delivery.close(stop)
+        self._outbox.close()
+        n_left = len(self._outbox.waiting())
         if n_left:
-            tell_left(n_left, self._journal.place, self.uri)
+            self._tell_left(n_left)
         for lock in self._locks:
             lock.close()
-        return n_left + self._delivery.courier.n_refused
+        return n_left + (0 if self._delivery is None else self._delivery.n_refused)
+
+    def _tell_left(self, n_left: int) -> None:
+        """Say what has not been delivered, where it is and how it gets to the store."""
+        path = self._outbox.path
+        if path is None or not path.is_file():
+            log.warning(
+                "tracking: %d entries are lost: %s did not take them, and the disk had "
+                "no room",
+                n_left,
+                self.shown_uri,
+            )
+            return
+        command = f"nnt sync {shlex.quote(str(path.parent))}"
+        if self._store is None:
+            log.info(
+                "tracking: offline; %d entries are kept in %s. Deliver them by: %s",
+                n_left,
+                path,
+                command,
+            )
+            return
+        log.warning(
+            "tracking: %s has not taken %d entries; they are kept in %s. Once it "
+            "answers, deliver them by: %s",
+            self.shown_uri,
+            n_left,
+            path,
+            command,
+        )

@@ -1,0 +1,205 @@
+"""Outboxes that processes have left on local disk, and their delivery."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nnt.errors import TrackingError
+from nnt.tracking.delivery import Delivery
+from nnt.tracking.environment import default_uri
+from nnt.tracking.local_runs import OUTBOX, outbox_of, runs_directory
+from nnt.tracking.outbox import Outbox, read_about
+from nnt.tracking.process import lock_run
+from nnt.tracking.sender import OfflineRuns, Sender
+from nnt.tracking.store import connect
+from nnt.tracking.store_uri import hide_passwords
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+__all__ = [
+    "BY_DEFAULT",
+    "Delivered",
+    "Waiting",
+    "deliver_left",
+    "find_all_waiting",
+    "find_waiting",
+    "sync",
+]
+
+log = logging.getLogger(__name__)
+
+BY_DEFAULT = "*"
+"""The experiment that is the default when the runs are made."""
+DAMAGED = ".damaged"
+OLD_JOURNAL = Path("spool") / "journal.jsonl"
+"""What NNT before 0.2 has left in place of an outbox."""
+ATTEMPTS = 3
+PAUSE_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What has been logged to a run and its experts, and not been delivered."""
+
+    directory: Path
+    """Of the run."""
+    run_id: str
+    uri: str
+    """Store that it is for."""
+    n_operations: int
+    experiment: str = ""
+    """Name of the experiment of a run that no store knows yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """What became of it."""
+
+    directory: Path
+    run_id: str
+    uri: str
+    n_delivered: int
+    n_refused: int
+    """Operations that the store will never take."""
+    n_left: int
+    created: Mapping[str, str]
+    """IDs that runs have got in the store, by those that they had before."""
+
+
+def find_all_waiting(base: Path) -> Iterator[Waiting]:
+    """Find what waits for delivery beside a default store."""
+    for path in sorted(runs_directory(base).glob("*/")):
+        # A run has a second name once a store has given it one.
+        if path.is_symlink() or not _has_left(path):
+            continue
+        try:
+            yield find_waiting(path)
+        except TrackingError as err:
+            log.warning("%s", err)
+
+
+def _has_left(run_directory: Path) -> bool:
+    return any((run_directory / name).is_file() for name in (OUTBOX, OLD_JOURNAL))
+
+
+def find_waiting(directory: Path) -> Waiting:
+    """Read what waits in the directory of a run.
+
+    Raises
+    ------
+    TrackingError
+        Nothing waits there, or it is damaged.
+    """
+    path = outbox_of(directory)
+    if not path.is_file():
+        if (directory / OLD_JOURNAL).is_file():
+            raise TrackingError(
+                f"{directory / OLD_JOURNAL} was written by an earlier version of NNT; "
+                "deliver it by nnt sync of that version"
+            )
+        raise TrackingError(
+            f"{directory} holds nothing to deliver: expected the directory of a run, "
+            f".nnt/runs/ID, with {OUTBOX} in it"
+        )
+    about = read_about(path)
+    outbox = Outbox.reopen(path)
+    n_operations = len(outbox.waiting())
+    outbox.abandon()
+    return Waiting(
+        directory=directory,
+        run_id=about["run"],
+        uri=about["uri"],
+        n_operations=n_operations,
+        experiment=about.get("experiment", ""),
+    )
+
+
+def sync(waiting: Waiting, uri: str | None = None) -> Delivered:
+    """Deliver to the store, and remove the outbox when the store holds all of it.
+
+    Parameters
+    ----------
+    waiting : Waiting
+        As `find_waiting` gives it.
+    uri : str, optional
+        Where the store is now, if it has moved.
+
+    Raises
+    ------
+    TrackingError
+        The store does not answer, or a process works on the run.
+    """
+    uri = uri or _whole_uri(waiting.uri)
+    with lock_run(waiting.directory, waiting.run_id):
+        return _deliver(waiting, connect(uri), uri)
+
+
+def _whole_uri(noted: str) -> str:
+    """Find the password that the address of a store has lost on the disk."""
+    known = default_uri()
+    if noted == hide_passwords(known):
+        return known
+    if "***" in noted:
+        raise TrackingError(
+            f"the address of the store is kept without its password, as {noted}; set "
+            "MLFLOW_TRACKING_URI to the whole address, or name it with --to"
+        )
+    return noted
+
+
+def deliver_left(run_directory: Path, client: MlflowClient, uri: str) -> bool:
+    """Deliver what a dead process has left of a run; tell whether there was any.
+
+    Raises
+    ------
+    TrackingError
+        The store does not take it, or a process works on the run.
+    """
+    path = outbox_of(run_directory)
+    if not path.is_file():
+        return False
+    try:
+        waiting = find_waiting(run_directory)
+    except TrackingError as err:
+        # The power went, perhaps. A training that goes on logs what is missing.
+        log.warning("%s", err)
+        path.replace(path.with_name(path.name + DAMAGED))
+        return False
+    with lock_run(run_directory, waiting.run_id):
+        done = _deliver(waiting, client, uri)
+    if done.n_left:
+        raise TrackingError(
+            f"{hide_passwords(uri)} does not take {done.n_left} operations of run "
+            f"{waiting.run_id}, which are kept in {path}; try again when it does"
+        )
+    return True
+
+
+def _deliver(waiting: Waiting, client: MlflowClient, uri: str) -> Delivered:
+    outbox = Outbox.reopen(outbox_of(waiting.directory))
+    named = None if waiting.experiment in ("", BY_DEFAULT) else waiting.experiment
+    offline = OfflineRuns(client, uri, waiting.directory, named)
+    sender = Sender(client, waiting.directory.parent, offline)
+    delivery = Delivery(outbox, sender, uri)
+    try:
+        for attempt in range(ATTEMPTS):
+            time.sleep(PAUSE_S * attempt)
+            if delivery.deliver_waiting():
+                break
+    finally:
+        outbox.close()
+    return Delivered(
+        directory=waiting.directory,
+        run_id=waiting.run_id,
+        uri=uri,
+        n_delivered=delivery.n_delivered,
+        n_refused=delivery.n_refused,
+        n_left=len(outbox.waiting()),
+        created=offline.ids,
+    )
