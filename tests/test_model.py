@@ -57,15 +57,15 @@ def run(home: Path, tracks: Tracks) -> tuple[str, str]:
     return stored_run(tracks)
 
 
-def stored_run(tracks: Tracks, out_size: int = 2) -> tuple[str, str]:
+def stored_run(tracks: Tracks) -> tuple[str, str]:
     """A parent and a child as a training leaves them, as far as models go."""
     tracker = MlflowTracker()
     parent = tracker.start_run("baseline_v2", description="", tags={})
     child = tracker.start_child(parent, "expert_0", {})
     path = parent.directory / "weights.json"
-    write_weights(path, experts(out_size))
+    write_weights(path, experts())
     parent.log_file(path)
-    parent.log_model(path, tracks[:5], out_size)
+    parent.log_model(path, tracks[:5])
     child.finish("FINISHED")
     parent.finish("FINISHED")
     assert tracker.close() == 0
@@ -132,7 +132,7 @@ def test_integers_of_the_model_stay_in_their_word_on_demand(
     for own in large.values():
         own.state["net.2.bias"][:] = 50
     write_weights(tmp_path / "weights.json", large)
-    save_model(tmp_path / "model", tmp_path / "weights.json", tracks[:5], 2, "0" * 32)
+    save_model(tmp_path / "model", tmp_path / "weights.json", tracks[:5], "0" * 32)
     model: Any = mlflow.pyfunc.load_model(str(tmp_path / "model"))
     for saturate, largest in ((False, 1.0), (True, 4095 / 4096)):
         params = {"fixed_point": True, "saturate_13_bit": saturate}
@@ -140,9 +140,26 @@ def test_integers_of_the_model_stay_in_their_word_on_demand(
         assert set(found["z_scaled"]) == {largest}
 
 
-def test_networks_of_z_have_no_theta(tracks: Tracks) -> None:
-    model = load(stored_run(tracks, out_size=1)[0])
-    assert list(model.predict(model_input(tracks))) == ["z_cm", "z_scaled"]
+@pytest.mark.parametrize(
+    ("out_size", "columns"),
+    [
+        (1, ["z_cm", "z_scaled"]),
+        (4, ["z_cm", "z_scaled", "theta_deg", "theta_scaled", "nnt", "stt"]),
+    ],
+)
+def test_a_table_has_columns_for_every_output(
+    tracks: Tracks, tmp_path: Path, out_size: int, columns: list[str]
+) -> None:
+    nets = experts(out_size)
+    write_weights(tmp_path / "weights.json", nets)
+    save_model(tmp_path / "model", tmp_path / "weights.json", tracks[:5], "0" * 32)
+    model: Any = mlflow.pyfunc.load_model(str(tmp_path / "model"))
+    found = model.predict(model_input(tracks))
+    assert list(found) == columns
+    assert model.metadata.get_output_schema().input_names() == columns
+    scaled = Networks(nets).predict(tracks)
+    np.testing.assert_array_equal(found["z_scaled"], scaled[:, 0])
+    np.testing.assert_array_equal(found[columns[-1]], scaled[:, -1])
 
 
 def test_rows_of_a_csv_file_are_taken_in_any_order_of_columns(

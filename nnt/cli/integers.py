@@ -22,13 +22,14 @@ def _precision(
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError as err:
-        raise click.BadParameter("expected six counts of bits, by commas") from err
+        raise click.BadParameter("expected six comma-separated counts of bits") from err
 
 
 precision_option = click.option(
     "--precision", metavar="BITS", callback=_precision,
-    help="Six counts of fractional bits, by commas: phi, factor, ID, nodes, weights, "
-    "table. [default: those that the run was trained for, else 12,8,8,12,10,10]",
+    help="Six comma-separated counts of fractional bits: phi, factor, ID, nodes, "
+    "weights, table. [default: those that the run was trained for, else "
+    "12,8,8,12,10,10]",
 )  # fmt: skip
 
 fixed_point_option = click.option(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from nnt.networks.form import State as State
     from nnt.networks.module import build_module, load_state
     from nnt.networks.precision import DEFAULT_PRECISION, check_precision
-    from nnt.networks.predicting import Networks
+    from nnt.networks.predicting import Networks, columns_of, output_columns
     from nnt.networks.weights import (
         CHAINS,
         CLASSIC,
@@ -40,9 +40,11 @@ __all__ = [
     "State",
     "build_module",
     "check_precision",
+    "columns_of",
     "firmware_network",
     "initial_state",
     "load_state",
+    "output_columns",
     "read_weights",
     "write_weights",
 ]
@@ -62,9 +64,11 @@ _HOME = {
     "State": "form",
     "build_module": "module",
     "check_precision": "precision",
+    "columns_of": "predicting",
     "firmware_network": "firmware",
     "initial_state": "form",
     "load_state": "module",
+    "output_columns": "predicting",
     "read_weights": "weights",
     "write_weights": "weights",
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -16,10 +16,23 @@ from nnt.networks.weights import ExpertWeights
 from nnt.tracks import Tracks
 from nnt.types import F32, I64
 
-__all__ = ["Networks"]
+__all__ = ["Networks", "columns_of", "output_columns"]
 
 
 CHUNK = 1 << 16
+
+
+def _as_it_is(scaled: F32) -> F32:
+    return scaled
+
+
+COLUMNS: Mapping[str, Mapping[str, Callable[[F32], F32]]] = {
+    "z": {"z_cm": z_to_cm, "z_scaled": _as_it_is},
+    "theta": {"theta_deg": theta_to_deg, "theta_scaled": _as_it_is},
+    "nnt": {"nnt": _as_it_is},
+    "stt": {"stt": _as_it_is},
+}
+"""Output -> columns of a table for people, and what makes them of the scaled one."""
 
 
 class Networks:
@@ -156,3 +169,29 @@ def _run(model: nn.Module, inputs: F32) -> F32:
     with torch.inference_mode():
         output: F32 = model(torch.from_numpy(np.ascontiguousarray(inputs))).numpy()
     return output
+
+
+def columns_of(outputs: Sequence[str]) -> list[str]:
+    """Names of the columns in which outputs are shown to people."""
+    return [column for name in outputs for column in COLUMNS[name]]
+
+
+def output_columns(outputs: Sequence[str], scaled: F32) -> dict[str, F32]:
+    """Show outputs to people, in physical units and scaled.
+
+    Parameters
+    ----------
+    outputs : sequence of str
+        Names of the outputs.
+    scaled : float32 array, shape (N, outputs)
+
+    Returns
+    -------
+    dict of float32 arrays, shape (N,)
+        By the names of `columns_of`.
+    """
+    return {
+        column: convert(scaled[:, i])
+        for i, name in enumerate(outputs)
+        for column, convert in COLUMNS[name].items()
+    }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import shutil
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,28 +12,23 @@ import numpy as np
 
 import nnt
 from nnt.errors import TrackingError
-from nnt.networks import Networks, read_weights
+from nnt.networks import Networks, columns_of, read_weights
 from nnt.tracks import INPUT_COLUMNS, Tracks
 
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow.models import ModelSignature
 
-__all__ = ["OUTPUT_COLUMNS", "model_input", "save_model"]
+__all__ = ["model_input", "save_model"]
 
 PACKAGE = Path(nnt.__file__).parent
 CODE_FILE = Path(__file__).parent / "pyfunc_model.py"
-
-OUTPUT_COLUMNS = ("z_cm", "z_scaled", "theta_deg", "theta_scaled")
-"""The first two alone for networks of z."""
 
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "platformdirs", "torch")
 """What prediction needs; NNT itself lies in the model."""
 
 
-def save_model(
-    folder: Path, weights: Path, example: Tracks, out_size: int, run_id: str
-) -> None:
+def save_model(folder: Path, weights: Path, example: Tracks, run_id: str) -> None:
     """Write the model of a run into a folder, anew.
 
     Parameters
@@ -45,8 +39,6 @@ def save_model(
         The ``weights.json`` of the run.
     example : Tracks
         Rows that show what the model takes.
-    out_size : int
-        1: z only; 2: z and theta.
     run_id : str
         Of the run.
 
@@ -57,7 +49,7 @@ def save_model(
     """
     from mlflow.exceptions import MlflowException
 
-    precision = Networks(read_weights(weights)).precision
+    networks = Networks(read_weights(weights))
     shutil.rmtree(folder, ignore_errors=True)
     try:
         # MLflow warns of type hints in code of its own.
@@ -71,7 +63,7 @@ def save_model(
                 python_model=str(CODE_FILE),
                 artifacts={"weights": str(weights)},
                 code_paths=[str(PACKAGE)],
-                signature=_signature(out_size, precision),
+                signature=_signature(networks),
                 input_example=model_input(example),
                 pip_requirements=_requirements(),
                 mlflow_model=Model(artifact_path="model", run_id=run_id),
@@ -89,19 +81,22 @@ def model_input(tracks: Tracks) -> pd.DataFrame:
     return pd.DataFrame({**columns, "Expert": tracks.expert})
 
 
-def _signature(out_size: int, precision: Sequence[int]) -> ModelSignature:
+def _signature(networks: Networks) -> ModelSignature:
     from mlflow.models import ModelSignature
     from mlflow.types.schema import ColSpec, ParamSchema, ParamSpec, Schema
 
     # Doubles: MLflow refuses the numbers of a CSV file where floats are asked for.
     inputs = [ColSpec("double", name) for name in INPUT_COLUMNS]
+    precision = list(networks.precision)
     return ModelSignature(
         inputs=Schema([*inputs, ColSpec("long", "Expert")]),
-        outputs=Schema([ColSpec("float", n) for n in OUTPUT_COLUMNS[: 2 * out_size]]),
+        outputs=Schema(
+            [ColSpec("float", name) for name in columns_of(networks.outputs)]
+        ),
         params=ParamSchema(
             [
                 ParamSpec("fixed_point", "boolean", default=False),
-                ParamSpec("precision", "long", default=list(precision), shape=(-1,)),
+                ParamSpec("precision", "long", default=precision, shape=(-1,)),
                 ParamSpec("saturate_13_bit", "boolean", default=False),
             ]
         ),

@@ -59,7 +59,7 @@ class NullRun:
     ) -> None:
         """Forget the name of a table."""
 
-    def log_model(self, weights: Path, example: Tracks, out_size: int) -> None:
+    def log_model(self, weights: Path, example: Tracks) -> None:
         """Leave the networks to ``weights.json``."""
 
     def finish(

@@ -54,7 +54,7 @@ class Run(Protocol):
     ) -> None:
         """Name a table as input of the run."""
 
-    def log_model(self, weights: Path, example: Tracks, out_size: int) -> None:
+    def log_model(self, weights: Path, example: Tracks) -> None:
         """Keep networks as the artifact ``model``, which others can serve."""
 
     def finish(

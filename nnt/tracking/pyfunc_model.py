@@ -15,10 +15,9 @@ import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel
 
-from nnt.detector import theta_to_deg, z_to_cm
 from nnt.errors import DataError
 from nnt.fixedpoint import FixedPointNetworks
-from nnt.networks import Networks, read_weights
+from nnt.networks import Networks, output_columns, read_weights
 from nnt.tracks import INPUT_COLUMNS
 
 __all__ = ["ExpertsModel"]
@@ -53,7 +52,8 @@ class ExpertsModel(PythonModel):
         Returns
         -------
         pandas.DataFrame
-            ``z_cm`` and ``theta_deg``, and ``z_scaled`` and ``theta_scaled``.
+            For each output of the networks: ``z_cm`` and ``z_scaled``, ``theta_deg``
+            and ``theta_scaled``, ``nnt``, ``stt``.
 
         Raises
         ------
@@ -76,11 +76,9 @@ class ExpertsModel(PythonModel):
             scaled = fixed.predict_inputs(inputs, expert)
         else:
             scaled = self._networks.predict_inputs(inputs, expert)
-        columns = {"z_cm": z_to_cm(scaled[:, 0]), "z_scaled": scaled[:, 0]}
-        if scaled.shape[1] > 1:
-            columns["theta_deg"] = theta_to_deg(scaled[:, 1])
-            columns["theta_scaled"] = scaled[:, 1]
-        return pd.DataFrame(columns, index=model_input.index)
+        return pd.DataFrame(
+            output_columns(self._networks.outputs, scaled), index=model_input.index
+        )
 
 
 set_model(ExpertsModel())

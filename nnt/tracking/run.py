@@ -186,11 +186,11 @@ class MlflowRun:
             source=source[:MAX_VALUE], context=context, n_rows=n_rows,
         )  # fmt: skip
 
-    def log_model(self, weights: Path, example: Tracks, out_size: int) -> None:
+    def log_model(self, weights: Path, example: Tracks) -> None:
         """Keep networks as an MLflow model; it is written here and now, sent later."""
         folder = self.directory / MODEL_FOLDER
         try:
-            save_model(folder, weights, example, out_size, self.run_id)
+            save_model(folder, weights, example, self.run_id)
         except TrackingError as err:
             log.warning("tracking: %s", err)
             return

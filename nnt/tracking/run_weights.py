@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 from pathlib import Path
 
 from nnt.files import expand_path
 from nnt.networks import ExpertWeights, read_weights
+from nnt.networks.weights import MAX_BYTES
 from nnt.tracking.stored_run import StoredRun, open_run
 
 __all__ = ["WEIGHTS_FILE", "load_weights", "read_run_weights", "untrained_experts"]
@@ -51,7 +53,9 @@ def read_run_weights(run: StoredRun) -> bytes:
     TrackingError
         The run holds no weights.
     """
-    content = run.read_text(run.path or WEIGHTS_FILE).encode()
+    with tempfile.TemporaryDirectory() as into:
+        path = run.download(run.path or WEIGHTS_FILE, Path(into), MAX_BYTES)
+        content = path.read_bytes()
     untrained = untrained_experts(run)
     if untrained:
         named = ", ".join(map(str, untrained))

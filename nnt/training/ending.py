@@ -211,7 +211,7 @@ class Ending:
         _, first = np.unique(tracks.expert[served], return_index=True)
         rows = served[first]
         path = self.parent.directory / "weights.json"
-        self.parent.log_model(path, tracks[rows], self.config.out_size)
+        self.parent.log_model(path, tracks[rows])
 
     def _check_stop(self) -> None:
         if self.stop.is_set():
