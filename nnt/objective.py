@@ -116,6 +116,14 @@ class Objective:
         return len(self.columns) + (self.decision is not None)
 
     @property
+    def is_plain(self) -> bool:
+        """Whether it is the mean of one loss of residuals over all outputs."""
+        first = self.columns[0]
+        same = all((c.kind, c.factor) == (first.kind, 1 / self.n_outputs)
+                   for c in self.columns)  # fmt: skip
+        return same and first.kind != LOGISTIC and self.decision is None
+
+    @property
     def steepness(self) -> float:
         """Logit over pre-activation of a class."""
         return STEEPNESS.get(self.activation, 1.0)

@@ -297,7 +297,7 @@ def test_one_step_is_that_of_autograd() -> None:
     data = make_data(n_train=20)
     config = make_config(optim="SGD", batch_size=20, weight_decay=0.0)
     backend = backend_of(data, config)
-    before = backend.parameters()
+    before = backend.averaged()
     network = build_module(Form(activation="tanh"), before)
     residual = network(torch.from_numpy(data.x_train)) - torch.from_numpy(data.y_train)
     value = (residual**2).mean()
@@ -307,7 +307,7 @@ def test_one_step_is_that_of_autograd() -> None:
     assert mean == pytest.approx(float(value.detach()), rel=1e-5)
     for name, gradient in zip(names, gradients, strict=True):
         expected = before[name] - 0.5 * gradient.numpy()
-        np.testing.assert_allclose(backend.parameters()[name], expected, atol=1e-6)
+        np.testing.assert_allclose(backend.averaged()[name], expected, atol=1e-6)
 
 
 def test_gradient_clip_bounds_the_step() -> None:
@@ -316,9 +316,9 @@ def test_gradient_clip_bounds_the_step() -> None:
         optim="SGD", batch_size=20, weight_decay=0.0, gradient_clip=1e-3
     )
     backend = backend_of(data, config)
-    before = backend.parameters()
+    before = backend.averaged()
     backend.train(np.arange(20), 1.0)
-    moved = [backend.parameters()[n].astype(np.float64) - v for n, v in before.items()]
+    moved = [backend.averaged()[n].astype(np.float64) - v for n, v in before.items()]
     length = math.sqrt(sum(float((m**2).sum()) for m in moved))
     assert length == pytest.approx(1e-3, rel=1e-2)
 
@@ -329,7 +329,7 @@ def test_last_incomplete_batch_is_trained_on() -> None:
     for order in (np.arange(64), np.arange(65)):
         backend = backend_of(data, make_config(batch_size=64))
         backend.train(order, 0.01)
-        states.append(backend.parameters()["net.0.weight"])
+        states.append(backend.averaged()["net.0.weight"])
     assert (states[0] != states[1]).any()
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnt.filters import Filter, IdentityFilter
 from nnt.networks import DEFAULT_PRECISION, OUTPUTS, Form
+from nnt.objective import Objective, objective_of
 
 if TYPE_CHECKING:
     from nnt.sampling import Distribution
@@ -100,6 +101,9 @@ class Config:
     restarts: int = 1
     plot_every: int = 50
     engine: str = "auto"
+    class_loss: str = "CrossEntropyLoss"
+    class_weight: float = 1.0
+    average: float | None = None
     quantize: Quantization | None = None
     extends: str | None = field(default=None, compare=False)
     expert_overrides: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
@@ -114,6 +118,13 @@ class Config:
             outputs=OUTPUTS[: self.out_size],
             activation=self.act,
             model=self.model,
+        )
+
+    @cached_property
+    def objective(self) -> Objective:
+        """What the training minimises."""
+        return objective_of(
+            self.form.outputs, self.act, self.loss, self.class_loss, self.class_weight
         )
 
     def for_expert(self, expert: int) -> Config:

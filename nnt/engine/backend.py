@@ -40,15 +40,20 @@ class Backend(Protocol):
         ...
 
     def predict(self, inputs: F32) -> F32:
-        """Outputs, shape (N, outputs), as in evaluation."""
+        """Outputs, shape (N, outputs), as in evaluation, by the average if any."""
         ...
 
     def frozen(self) -> Callable[[F32], F32]:
         """Give a `predict` with the weights of now, for use in another thread."""
         ...
 
-    def parameters(self) -> State:
-        """Copy of the weights alone."""
+    @property
+    def cut(self) -> tuple[float, float] | None:
+        """Learned numbers of a decision by z (`nnt.objective`); None without one."""
+        ...
+
+    def averaged(self) -> State:
+        """Copy of the weights that predict: their moving average where there is one."""
         ...
 
     def bad_weights(self) -> str:

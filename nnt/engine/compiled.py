@@ -40,6 +40,12 @@ class CompiledBackend(Kernel):
         self._x, self._y = data.x_train, data.y_train
         self._batch_size = config.batch_size
 
+    cut = None
+
+    def averaged(self) -> State:
+        """Copy of the weights; see `Backend`."""
+        return self.parameters()
+
     def train(self, order: I64, learning_rate: float) -> float:
         """Train on the rows in this order; see `Backend`."""
         try:

@@ -114,7 +114,7 @@ def _restore(loop: FitLoop, checkpoint: Checkpoint) -> int:
 
 def _load(attempt: Attempt, checkpoint: Checkpoint) -> None:
     try:
-        _check_best(attempt.backend.parameters(), checkpoint.best)
+        _check_best(attempt.backend.averaged(), checkpoint.best)
         attempt.load(checkpoint)
     except UNUSABLE as err:
         raise _unusable(err) from err

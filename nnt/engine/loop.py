@@ -55,7 +55,7 @@ class FitLoop:
         self.best_epoch = 0
         self.best_loss = math.inf
         self.best_state: State = {}
-        self._validation = Validation(data, config.loss, hooks.validation_pool)
+        self._validation = Validation(data, config, hooks.validation_pool)
         self._pending: _Trained | None = None
 
     def run(self, attempt: Attempt) -> StopReason:
@@ -93,11 +93,12 @@ class FitLoop:
         self.best_state = checkpoint.best
 
     def _validate_first_weights(self, attempt: Attempt) -> None:
-        validated = self._validation.judge(attempt.backend.predict)
+        backend = attempt.backend
+        validated = self._validation.judge(backend.predict, backend.cut)
         self._check(validated)
         # Fresh weights of a later attempt would be those of no epoch.
         if attempt.number == 0:
-            self._keep_if_best(validated.loss, attempt.backend.parameters())
+            self._keep_if_best(validated.loss, backend.averaged())
 
     def _train_epoch(self, attempt: Attempt) -> float | None:
         """Mean loss of the epoch; None if it was stopped within."""
@@ -161,7 +162,7 @@ class FitLoop:
         self._pending = _Trained(
             loss=loss,
             learning_rate=attempt.schedule.rate(attempt.epochs + 1),
-            weights=attempt.backend.parameters(),
+            weights=attempt.backend.averaged(),
             validated=self._validation.submit(attempt.backend),
         )
         attempt.end_epoch()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor
 
 from nnt.config import Config
 from nnt.engine.records import ExpertData
@@ -14,6 +15,9 @@ from nnt.networks import State
 from nnt.types import F32
 
 __all__ = ["QuantizedBackend"]
+
+LARGEST_OUTPUT = 1 - 2.0**-13
+"""Beyond it an output has no finite logit."""
 
 
 class QuantizedBackend(TorchBackend):
@@ -40,15 +44,15 @@ class QuantizedBackend(TorchBackend):
         The firmware cannot hold the network.
     """
 
-    _model: QuantizedNetwork
+    _network: QuantizedNetwork
 
     def __init__(
         self, state: State, config: Config, data: ExpertData, device: str
     ) -> None:
         super().__init__(state, config, data, device)
-        self._model.clip()
+        self._constrain()
 
-    def _network(self, config: Config) -> nn.Module:
+    def _make_network(self, config: Config) -> QuantizedNetwork:
         if config.quantize is None:
             raise ConfigError("quantize: expected the bits of the firmware, found null")
         # A checkpoint of other bits is one of other arithmetic.
@@ -63,11 +67,18 @@ class QuantizedBackend(TorchBackend):
     def _prepared(self, inputs: F32) -> F32:
         return snap_text_inputs(inputs)
 
-    def _step(self, batch: Tensor) -> Tensor:
-        loss = super()._step(batch)
-        self._model.clip()
-        return loss
+    def _constrain(self) -> None:
+        self._network.clip()
 
-    def parameters(self) -> State:
+    def _outputs_and_sums(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        # Of the table's tanh, the sums that have this output in float.
+        outputs = self._network(x)
+        halves = torch.atanh(outputs.clamp(-LARGEST_OUTPUT, LARGEST_OUTPUT))
+        return outputs, 2 / self._objective.steepness * halves
+
+    def averaged(self) -> State:
         """Copy of the weights as the firmware holds them; see `Backend`."""
-        return {n: v.cpu().numpy() for n, v in self._model.rounded().items()}
+        network = self._average.module.network
+        if not isinstance(network, QuantizedNetwork):
+            raise TypeError(f"expected a QuantizedNetwork, found {type(network)}")
+        return {n: v.cpu().numpy() for n, v in network.rounded().items()}

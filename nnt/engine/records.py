@@ -25,13 +25,18 @@ class ExpertData:
     x_train: F32
     """Shape (N, inputs)."""
     y_train: F32
-    """Shape (N, outputs)."""
+    """Shape (N, targets): the outputs, see `nnt.objective`."""
     x_val: F32
     """Shape (M, inputs)."""
     y_val: F32
-    """Shape (M, outputs)."""
+    """Shape (M, targets)."""
+    w_train: F32 | None = None
+    """Shape (N, targets): how much each row counts; None: all the same."""
+    w_val: F32 | None = None
+    """Shape (M, targets)."""
     reference_val: F32 | None = None
-    """Shape (M, outputs): the reference network's outputs, if there is one."""
+    """Shape (M, measured): what a reference network predicts for the outputs z and
+    theta of the network, if there is one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

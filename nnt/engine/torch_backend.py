@@ -13,23 +13,30 @@ import torch
 from torch import Tensor, nn
 
 from nnt.config import Config
+from nnt.engine.averaging import MovingAverage
 from nnt.engine.backend import Arrays
 from nnt.engine.records import ExpertData
+from nnt.engine.torch_loss import TorchLoss
 from nnt.errors import TrainingError
+from nnt.fixedpoint.quantized import QuantizedNetwork
 from nnt.networks import State, build_module, load_state
+from nnt.networks.module import Network
 from nnt.optimisers import OPTIMISERS
 from nnt.types import F32, I64
 
-__all__ = ["LOSSES", "TorchBackend"]
-
-LOSSES: dict[str, Callable[..., nn.Module]] = {
-    "MSELoss": nn.MSELoss,
-    "L1Loss": nn.L1Loss,
-    "SmoothL1Loss": nn.SmoothL1Loss,
-    "HuberLoss": nn.HuberLoss,
-}
+__all__ = ["TorchBackend"]
 
 PREDICT_ROWS = 1 << 16
+AVERAGE, AVERAGE_STEPS = "average", "average_steps"
+
+
+class _Trained(nn.Module):
+    """All that learns: a network, and a loss that may have numbers of its own."""
+
+    def __init__(self, network: Network | QuantizedNetwork, loss: TorchLoss) -> None:
+        super().__init__()
+        self.network = network
+        self.loss = loss
 
 
 class TorchBackend:
@@ -57,12 +64,15 @@ class TorchBackend:
     ) -> None:
         self.name = f"torch on {device}"
         self._device = torch.device(device)
-        self._model = self._network(config)
-        load_state(self._model, state)
-        self._model.to(self._device)
-        self._loss = LOSSES[config.loss]()
-        self._parameters = list(self._model.parameters())
-        self._optimiser = _optimiser(config, self._parameters)
+        self._network = self._make_network(config)
+        load_state(self._network, state)
+        self._objective = config.objective
+        self._to_sums = self._network.net[:-1]
+        self._loss = TorchLoss(self._objective)
+        self._trained = _Trained(self._network, self._loss).to(self._device)
+        self._parameters = list(self._trained.parameters())
+        self._optimiser = _optimiser(config, self._network, self._loss)
+        self._average = MovingAverage(self._trained, config.average)
         self._clip = config.gradient_clip
         self._batch_size = config.batch_size
         n_rows = min(self._batch_size, len(data.x_train))
@@ -73,10 +83,12 @@ class TorchBackend:
             )
         self._x = self._tensor(self._prepared(data.x_train))
         self._y = self._tensor(data.y_train)
+        weights = data.w_train
+        self._w = None if weights is None else self._tensor(weights)
         self._x_val = data.x_val
         self._val: Tensor | None = None
 
-    def _network(self, config: Config) -> nn.Module:
+    def _make_network(self, config: Config) -> Network | QuantizedNetwork:
         return build_module(config.form)
 
     def _prepared(self, inputs: F32) -> F32:
@@ -90,7 +102,7 @@ class TorchBackend:
         """Train on the rows in this order; see `Backend`."""
         for group in self._optimiser.param_groups:
             group["lr"] = learning_rate
-        self._model.train()
+        self._network.train()
         rows = self._tensor(order)
         batches = torch.split(rows, self._batch_size)
         losses = torch.stack([self._step(batch) for batch in batches]).double()
@@ -106,32 +118,60 @@ class TorchBackend:
         if len(batch) == 1 and self._has_batch_norm():
             # The spread of one row is not defined; the row comes again next epoch.
             return torch.zeros((), device=self._device)
-        loss: Tensor = self._loss(self._model(self._x[batch]), self._y[batch])
+        loss = self._loss_of(batch)
         self._optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         if self._clip is not None:
             nn.utils.clip_grad_norm_(self._parameters, self._clip)
         self._optimiser.step()
+        self._constrain()
+        self._average.follow()
         return loss.detach()
 
+    def _loss_of(self, batch: Tensor) -> Tensor:
+        x = self._x[batch]
+        sums = None
+        if self._loss.needs_logits:
+            outputs, sums = self._outputs_and_sums(x)
+        else:
+            outputs = self._network(x)
+        weights = None if self._w is None else self._w[batch]
+        loss: Tensor = self._loss(outputs, sums, self._y[batch], weights)
+        return loss
+
+    def _outputs_and_sums(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Outputs, and what the last activation made them from."""
+        layers = self._network.net
+        if isinstance(layers[-1], nn.Linear):
+            outputs: Tensor = layers(x)
+            return outputs, outputs
+        sums: Tensor = self._to_sums(x)
+        return layers[-1](sums), sums
+
+    def _constrain(self) -> None:
+        """Bring the weights back into bounds, if there are any."""
+
     def _has_batch_norm(self) -> bool:
-        layers = self._model.modules()
+        layers = self._network.modules()
         return any(isinstance(layer, nn.BatchNorm1d) for layer in layers)
 
     def predict(self, inputs: F32) -> F32:
         """Outputs as in evaluation; see `Backend`."""
-        return self._predict(inputs, self._model)
+        return self._predict(inputs, self._average.module.network)
 
     def frozen(self) -> Callable[[F32], F32]:
         """Give a `predict` with the weights of now; see `Backend`."""
-        return partial(self._predict, model=deepcopy(self._model))
+        frozen = deepcopy(self._average.module.network)
+        return partial(self._predict, network=frozen)
 
-    def _predict(self, inputs: F32, model: nn.Module) -> F32:
-        model.eval()
+    def _predict(self, inputs: F32, network: nn.Module) -> F32:
+        network.eval()
         x = self._on_device(inputs)
         with torch.no_grad():
             # A clone, because alignment in memory can change the rounding.
-            parts = [model(rows.clone()).cpu() for rows in torch.split(x, PREDICT_ROWS)]
+            parts = [
+                network(rows.clone()).cpu() for rows in torch.split(x, PREDICT_ROWS)
+            ]
         out: F32 = torch.cat(parts).numpy()
         return out
 
@@ -143,23 +183,33 @@ class TorchBackend:
             self._val = self._tensor(self._prepared(inputs))
         return self._val
 
-    def parameters(self) -> State:
-        """Copy of the weights alone; see `Backend`."""
-        tensors = self._model.state_dict().items()
+    @property
+    def cut(self) -> tuple[float, float] | None:
+        """Learned numbers of a decision; see `Backend`."""
+        return self._average.module.loss.cut
+
+    def averaged(self) -> State:
+        """Copy of the weights that predict; see `Backend`."""
+        tensors = self._average.module.network.state_dict().items()
         return {n: t.detach().cpu().numpy().astype(np.float32) for n, t in tensors}
 
     def bad_weights(self) -> str:
         """Name weights that are not finite; see `Backend`."""
-        tensors = self._model.state_dict().items()
-        return next((n for n, t in tensors if not torch.isfinite(t).all()), "")
+        tensors = self._trained.state_dict().items()
+        bad = next((n for n, t in tensors if not torch.isfinite(t).all()), "")
+        return bad.partition(".")[2]
 
     def snapshot(self) -> Callable[[], None]:
         """Remember all that moves; see `Backend`."""
         return partial(self.load_state, self.state())
 
     def state(self) -> Arrays:
-        """Copy of weights, buffers and optimiser; see `Backend`."""
-        tensors = {f"model.{n}": t for n, t in self._model.state_dict().items()}
+        """Copy of weights, buffers, average and optimiser; see `Backend`."""
+        tensors = {f"model.{n}": t for n, t in self._trained.state_dict().items()}
+        if self._average.mean is not None:
+            means = self._average.mean.state_dict()
+            tensors |= {f"{AVERAGE}.{n}": t for n, t in means.items()}
+            tensors[AVERAGE_STEPS] = torch.tensor(self._average.steps)
         for index, values in self._optimiser.state_dict()["state"].items():
             for name, value in values.items():
                 if value is not None:
@@ -168,19 +218,22 @@ class TorchBackend:
 
     def load_state(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         """Take over what `state` returned; see `Backend`."""
-        model: dict[str, Tensor] = {}
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, AVERAGE: {}}
         optimiser: dict[int, dict[str, Tensor]] = {}
         for name, value in state.items():
             part, _, rest = name.partition(".")
             tensor = torch.from_numpy(np.array(value))
-            if part == "model":
-                model[rest] = tensor
-            else:
+            if part in parts:
+                parts[part][rest] = tensor
+            elif part == "optimiser":
                 index, _, key = rest.partition(".")
                 self._check_moment(int(index), tensor)
                 optimiser.setdefault(int(index), {})[key] = tensor
         try:
-            self._model.load_state_dict(model)
+            self._trained.load_state_dict(parts["model"])
+            if self._average.mean is not None:
+                self._average.mean.load_state_dict(parts[AVERAGE])
+                self._average.steps = int(state[AVERAGE_STEPS])
             present = self._optimiser.state_dict()
             self._optimiser.load_state_dict({**present, "state": optimiser})
         except (RuntimeError, ValueError) as err:
@@ -198,11 +251,17 @@ class TorchBackend:
             )
 
 
-def _optimiser(config: Config, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+def _optimiser(
+    config: Config, network: nn.Module, loss: TorchLoss
+) -> torch.optim.Optimizer:
+    """Make the optimiser; numbers of the loss do not decay."""
     record = OPTIMISERS[config.optim]
     decay = {"weight_decay": config.weight_decay} if record.has_decay else {}
+    groups: list[dict[str, Any]] = [{"params": list(network.parameters()), **decay}]
+    if numbers := list(loss.parameters()):
+        groups.append({"params": numbers, **dict.fromkeys(decay, 0.0)})
     optimiser: torch.optim.Optimizer = getattr(torch.optim, config.optim)(
-        parameters, lr=config.learning_rate, **decay, **record.torch_options
+        groups, lr=config.learning_rate, **record.torch_options
     )
     return optimiser
 

@@ -8,16 +8,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nnt.config import Config
 from nnt.detector import Z_RANGE_CM
 from nnt.engine.backend import Backend
 from nnt.engine.records import ExpertData
 from nnt.metrics import loss as loss_of
 from nnt.metrics import std, trimmed_std
+from nnt.objective import CLASS_OUTPUTS, CUT_START, value
 from nnt.types import F32
 
 __all__ = ["Validated", "Validation"]
 
 Metrics = dict[str, float]
+Cut = tuple[float, float] | None
 
 CM_PER_UNIT = (Z_RANGE_CM[1] - Z_RANGE_CM[0]) / 2
 
@@ -43,18 +46,28 @@ class Validation:
     ----------
     data : ExpertData
         Rows of the expert.
-    loss : str
-        Name of the loss.
+    config : Config
+        Of the expert.
     pool : concurrent.futures.Executor, optional
         Threads to validate in; without them everything is done at once.
     """
 
-    def __init__(self, data: ExpertData, loss: str, pool: Executor | None) -> None:
+    def __init__(self, data: ExpertData, config: Config, pool: Executor | None) -> None:
         self._data = data
-        self._loss = loss
+        self._objective = config.objective
+        self._loss = "MSELoss" if config.loss == "TriggerLoss" else config.loss
         self._pool = pool
-        reference = data.reference_val
-        self._reference = {} if reference is None else self._metrics(reference)
+        # Outputs come in a fixed order, z and theta before the classes.
+        outputs = config.form.outputs
+        self._has_z = outputs[0] == "z"
+        self._n_measured = sum(name not in CLASS_OUTPUTS for name in outputs)
+        self._is_plain = (
+            data.w_val is None
+            and self._objective.is_plain
+            and self._n_measured == len(outputs)
+        )
+        reference = data.reference_val if self._n_measured else None
+        self._reference = {} if reference is None else self._measured(reference)
 
     @property
     def is_immediate(self) -> bool:
@@ -64,28 +77,46 @@ class Validation:
     def submit(self, backend: Backend) -> Future[Validated]:
         """Judge the weights of now, in another thread if there is one."""
         if self._pool is not None:
-            return self._pool.submit(self.judge, backend.frozen())
+            return self._pool.submit(self.judge, backend.frozen(), backend.cut)
         done = Future[Validated]()
-        done.set_result(self.judge(backend.predict))
+        done.set_result(self.judge(backend.predict, backend.cut))
         return done
 
-    def judge(self, predict: Callable[[F32], F32]) -> Validated:
-        """Predict the validation rows and compute all figures."""
+    def judge(self, predict: Callable[[F32], F32], cut: Cut = None) -> Validated:
+        """Predict the validation rows and compute all figures.
+
+        Parameters
+        ----------
+        predict : callable
+            Gives outputs, shape (M, outputs), for inputs.
+        cut : tuple, optional
+            Learned numbers of a decision.
+        """
         output = predict(self._data.x_val)
-        metrics = self._metrics(output)
-        for ratio, name in (("loss", "val/loss"), ("z_std", "val/z_std_cm")):
-            if self._reference.get(name, 0) > 0:
-                metrics[f"val/{ratio}_vs_reference"] = (
-                    metrics[name] / self._reference[name]
-                )
-        return Validated(output, metrics)
+        metrics = self._measured(output) if self._n_measured else {}
+        ratios = {
+            f"val/{ratio}_vs_reference": metrics[name] / self._reference[name]
+            for ratio, name in (("loss", "val/loss"), ("z_std", "val/z_std_cm"))
+            if self._reference.get(name, 0) > 0
+        }
+        if not self._is_plain:
+            metrics = {**metrics, "val/loss": self._whole_loss(output, cut)}
+        return Validated(output, metrics | ratios)
+
+    def _whole_loss(self, output: F32, cut: Cut) -> float:
+        data = self._data
+        return value(
+            self._objective, output, data.y_val, data.w_val, cut=cut or CUT_START
+        )
 
     @np.errstate(all="ignore")
-    def _metrics(self, output: F32) -> Metrics:
+    def _measured(self, output: F32) -> Metrics:
+        """Figures of z and theta alone, which a reference network has, too."""
+        n = self._n_measured
         target = self._data.y_val
-        residual_cm = (output[:, 0] - target[:, 0]) * CM_PER_UNIT
-        return {
-            "val/loss": loss_of(self._loss, output, target),
-            "val/z_std_cm": std(residual_cm),
-            "val/z_trimmed_std_cm": trimmed_std(residual_cm),
-        }
+        metrics = {"val/loss": loss_of(self._loss, output[:, :n], target[:, :n])}
+        if self._has_z:
+            residual_cm = (output[:, 0] - target[:, 0]) * CM_PER_UNIT
+            metrics["val/z_std_cm"] = std(residual_cm)
+            metrics["val/z_trimmed_std_cm"] = trimmed_std(residual_cm)
+        return metrics

@@ -1,0 +1,111 @@
+"""The objective of a training in PyTorch: `nnt.objective` with gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nnt.objective import ABSOLUTE, CUT_START, HUBER, LOGISTIC, SQUARED, Objective
+
+__all__ = ["TorchLoss"]
+
+OF_RESIDUALS: dict[str, Callable[..., Tensor]] = {
+    SQUARED: functional.mse_loss,
+    ABSOLUTE: functional.l1_loss,
+    HUBER: functional.smooth_l1_loss,
+}
+"""By the kind of a column."""
+
+
+class TorchLoss(nn.Module):
+    """Loss of a batch; holds the two learned numbers of a decision, if there is one.
+
+    Parameters
+    ----------
+    objective : Objective
+        What is minimised.
+    """
+
+    def __init__(self, objective: Objective) -> None:
+        super().__init__()
+        self.objective = objective
+        if objective.decision is not None:
+            self.decision = nn.Parameter(torch.tensor(CUT_START))
+
+    @property
+    def needs_logits(self) -> bool:
+        """Whether the sums of the last layer are needed, before its activation."""
+        return any(column.kind == LOGISTIC for column in self.objective.columns)
+
+    @property
+    def cut(self) -> tuple[float, float] | None:
+        """Learned b and c of a decision; None without one."""
+        if self.objective.decision is None:
+            return None
+        b, c = self.decision.tolist()
+        return float(b), float(c)
+
+    def forward(
+        self,
+        outputs: Tensor,
+        sums: Tensor | None,
+        targets: Tensor,
+        weights: Tensor | None,
+    ) -> Tensor:
+        """Mean over the rows of a batch.
+
+        Parameters
+        ----------
+        outputs : (B, O) tensor
+            Of the network.
+        sums : (B, O) tensor, optional
+            Of the last layer, before its activation; where `needs_logits`.
+        targets : (B, T) tensor
+            See `nnt.objective`.
+        weights : (B, T) tensor, optional
+            Of each row and target; without them all are 1.
+        """
+        objective = self.objective
+        if weights is None and objective.is_plain:
+            return OF_RESIDUALS[objective.columns[0].kind](outputs, targets)
+        parts = []
+        for c, column in enumerate(objective.columns):
+            target, weight = _counted(targets, weights, c)
+            if column.kind != LOGISTIC:
+                of_rows = OF_RESIDUALS[column.kind](
+                    outputs[:, c], target, reduction="none"
+                )
+                part = (of_rows * weight).sum()
+            elif sums is None:
+                raise ValueError("a class needs the sums of the last layer")
+            else:
+                logits = objective.steepness * sums[:, c]
+                part = _cross_entropy(logits, target, weight)
+            parts.append(column.factor * part)
+        if objective.decision is not None:
+            logits = self._decision_logits(outputs)
+            part = _cross_entropy(logits, *_counted(targets, weights, -1))
+            parts.append(objective.decision * part)
+        return torch.stack(parts).sum() / len(outputs)
+
+    def _decision_logits(self, outputs: Tensor) -> Tensor:
+        steepness, distance = self.decision[0].exp(), self.decision[1]
+        return steepness * (distance - outputs[:, self.objective.z_column].abs())
+
+
+def _counted(targets: Tensor, weights: Tensor | None, c: int) -> tuple[Tensor, Tensor]:
+    """Targets and weights of a column; what does not count may be no number."""
+    target = targets[:, c]
+    if weights is None:
+        return target, torch.ones_like(target)
+    return torch.where(weights[:, c] != 0, target, 0.0), weights[:, c]
+
+
+def _cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """Sum over the rows, of targets from -1 to 1."""
+    return functional.binary_cross_entropy_with_logits(
+        logits, (targets + 1) / 2, weight=weights, reduction="sum"
+    )
