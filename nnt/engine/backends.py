@@ -15,7 +15,6 @@ from nnt.engine.records import ExpertData
 from nnt.engine.torch_backend import TorchBackend
 from nnt.errors import ConfigError, did_you_mean
 from nnt.networks import State
-from nnt.objective import objective_of
 
 __all__ = ["DEVICES", "BackendChoice", "choose_backend", "make_backend"]
 
@@ -95,14 +94,10 @@ def _why_not_compiled(config: Config, device: str) -> str:
         return "the device is cuda, the loops run on the CPU"
     if is_disabled():
         return "NUMBA_DISABLE_JIT is set"
-    if config.loss != "MSELoss":
-        return f"loss is {config.loss}, the loops know MSELoss"
     # Imported here: the compiled loops take a second to load.
     from nnt.kernel import why_not
 
-    form = config.form
-    objective = objective_of(form.outputs, form.activation, config.loss)
-    return why_not(form, objective, config.optim)
+    return why_not(config.form, config.objective, config.optim)
 
 
 def make_backend(

@@ -7,7 +7,6 @@ from nnt.engine.records import ExpertData
 from nnt.errors import TrainingError
 from nnt.kernel import Kernel, NonFiniteLossError
 from nnt.networks import State
-from nnt.objective import objective_of
 from nnt.types import I64
 
 __all__ = ["CompiledBackend"]
@@ -32,26 +31,19 @@ class CompiledBackend(Kernel):
         super().__init__(
             state,
             config.form,
-            objective_of(config.form.outputs, config.act, config.loss),
+            config.objective,
             config.optim,
             weight_decay=config.weight_decay,
             gradient_clip=config.gradient_clip,
+            average=config.average,
         )
-        self._x, self._y = data.x_train, data.y_train
+        self._rows = data.x_train, data.y_train, data.w_train
         self._batch_size = config.batch_size
-
-    cut = None
-
-    def averaged(self) -> State:
-        """Copy of the weights; see `Backend`."""
-        return self.parameters()
 
     def train(self, order: I64, learning_rate: float) -> float:
         """Train on the rows in this order; see `Backend`."""
         try:
-            return self.train_epoch(
-                self._x, self._y, None, order, self._batch_size, learning_rate
-            )
+            return self.train_epoch(*self._rows, order, self._batch_size, learning_rate)
         except NonFiniteLossError as err:
             n_batches = -(-len(order) // self._batch_size)
             raise TrainingError(
