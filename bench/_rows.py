@@ -32,7 +32,9 @@ def experts_of(n_rows: int) -> dict[int, ExpertData]:
     data = {}
     for expert in EXPERTS:
         own = expert_splits(splits, kept, expert)
-        data[expert] = _repeated(expert_data(own["train"], own["val"], 2), repeats)
+        data[expert] = _repeated(
+            expert_data(own["train"], own["val"], ("z", "theta")), repeats
+        )
     return data
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from nnt import metrics
 from nnt.metrics import Predictions
-from nnt.metrics.decisions import decision_figures, decisions
-from nnt.metrics.figures import network_figures
+from nnt.metrics.decisions import decisions
 from nnt.metrics.inbins import efficiency_in_bins, in_bins
 
 
@@ -22,7 +22,7 @@ def table(n: int, seed: int = 1) -> Predictions:
     z = rng.normal(0, 0.5, n) * ~far + rng.uniform(-80, 100, n) * far
     width = np.where(rng.random(n) < 0.8, 4, 20)
     theta = rng.uniform(20, 150, n)
-    columns = {
+    columns: dict[str, Any] = {
         "z_reco_cm": z,
         "theta_reco_deg": theta,
         "z_cm": np.clip(z + rng.normal(0, 1, n) * width, -100, 100),
@@ -47,11 +47,6 @@ def groups(p: Predictions) -> dict[str, Callable[[], object]]:
         np.random.default_rng(0).uniform(-1, 1, (1000, 27)).astype(np.float32),
         (len(p), 27),
     )
-    told = decisions(p, p.z_cm, p.theta_deg)
-
-    def of(prefix: str) -> Callable[[], object]:
-        return lambda: decision_figures(prefix, told[prefix])
-
     return {
         "momentum from crossing angles": lambda: metrics.pt_from_crossing_angles(
             inputs
@@ -66,12 +61,9 @@ def groups(p: Predictions) -> dict[str, Callable[[], object]]:
         "residuals in bins, all": lambda: in_bins(p, p.z_cm, p.theta_deg),
         "efficiency in bins, all": lambda: efficiency_in_bins(p, p.z_cm),
         "who is signal, passes (3 triggers)": lambda: decisions(p, p.z_cm, p.theta_deg),
-        "curves and points, tracks": of(""),
-        "curves and points, events": of("event_"),
-        "curves and points, single track": of("stt_"),
-        "all figures of a network": lambda: network_figures(p),
-        "errors of all, 6 scopes, 100 draws": lambda: metrics.figure_replicas(
-            p, p.z_cm, p.theta_deg, {"loss": residual**2}
+        "all metrics of a network": lambda: metrics.network_metrics(p),
+        "errors of all of them, 100 draws": lambda: metrics.replicas(
+            p, {"loss": residual**2}
         ),
     }
 
@@ -83,9 +75,7 @@ def main() -> None:
         "--rows", type=int, nargs="+", default=[100_000, 1_000_000, 10_000_000]
     )
     sizes = parser.parse_args().rows
-    metrics.figure_replicas(  # compiles
-        *((p := table(1000)), p.z_cm, p.theta_deg), {"loss": p.z_cm}
-    )
+    metrics.in_bins(*((p := table(1000)), p.z_cm, p.theta_deg))  # compiles
     seconds: dict[str, list[float]] = {}
     for n in sizes:
         for name, compute in groups(table(n)).items():

@@ -24,7 +24,7 @@ def rows(n: int = 400, seed: int = 0, events: int | None = None) -> Predictions:
     rng = np.random.default_rng(seed)
     z = np.where(rng.random(n) < 0.5, rng.normal(0, 0.8, n), rng.uniform(-90, 90, n))
     theta = rng.uniform(20, 150, n)
-    columns = {
+    columns: dict[str, Any] = {
         "z_reco_cm": z,
         "theta_reco_deg": theta,
         "z_cm": z + rng.normal(0, 6, n),
@@ -38,7 +38,7 @@ def rows(n: int = 400, seed: int = 0, events: int | None = None) -> Predictions:
         event=rng.integers(0, events or n // 3, n),
         expert=rng.integers(0, 3, n),
         n_tracks=rng.integers(1, 14, n),
-        **{name: values.astype(np.float32) for name, values in columns.items()},
+        **{n: values.astype(np.float32) for n, values in columns.items()},
     )
 
 
@@ -63,7 +63,7 @@ def test_an_event_passes_with_its_nearest_track(n: int, seed: int, events: int) 
 
 def test_figures_of_events_are_those_of_a_plain_loop() -> None:
     view = rows()
-    figures = metrics.network_figures(view)
+    figures = metrics.network_metrics(view)
     kept: dict[bool, list[bool]] = {True: [], False: []}
     for event in set(view.event.tolist()):
         mine = view[view.event == event]
@@ -94,7 +94,7 @@ def test_the_single_track_trigger_asks_for_momentum() -> None:
 def test_a_working_point_that_momentum_forbids_is_left_out() -> None:
     view = rows(3000)
     slow = dataclasses.replace(view, theta_deg=np.full(3000, 90, np.float32))
-    figures = metrics.network_figures(slow)
+    figures = metrics.network_metrics(slow)
     assert "stt_efficiency_at_15cm" in figures
     assert "stt_rejection_at_eff98" not in figures
     assert "rejection_at_eff98" in figures
@@ -102,14 +102,14 @@ def test_a_working_point_that_momentum_forbids_is_left_out() -> None:
 
 
 def test_without_momentum_there_is_no_single_track_trigger() -> None:
-    names = metrics.network_figures(dataclasses.replace(rows(), pt_gev=None))
+    names = metrics.network_metrics(dataclasses.replace(rows(), pt_gev=None))
     assert not any(name.startswith("stt_") for name in names)
     assert "event_roc_area" in names
 
 
 def test_working_points_are_those_of_the_functions_for_plots() -> None:
     view = rows(2000)
-    figures = metrics.network_figures(view)
+    figures = metrics.network_metrics(view)
     signal = view.z_cm[np.abs(view.z_reco_cm) < 1]
     background = view.z_cm[np.abs(view.z_reco_cm) > 20]
     assert figures["roc_area"] == pytest.approx(metrics.roc_area(signal, background))

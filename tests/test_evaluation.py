@@ -19,10 +19,10 @@ import nnt
 from nnt.cli import main
 from nnt.errors import ConfigError, DataError, ExportError, TrackingError
 from nnt.evaluation import evaluate
+from nnt.evaluation.judged_rows import rows_for
+from nnt.evaluation.loaded_run import load_run
 from nnt.evaluation.markdown import table
-from nnt.evaluation.rows import rows_for
 from nnt.evaluation.seen import shares_trained_on
-from nnt.evaluation.subject import open_subject
 from nnt.export import load_source
 from nnt.fixedpoint import FixedPointNetworks
 from nnt.plots import registry
@@ -127,7 +127,7 @@ def test_figures_stand_with_errors_sizes_and_bins(
     for scope in scopes:
         figures, errors = told["filtered"][scope], told["errors"][scope]
         unknown = figures.keys() - errors.keys()
-        assert unknown == {"n_tracks", "loss_vs_reference"}
+        assert unknown == {"n_tracks"}
         assert told["differences"][scope]["z_std_cm"] == pytest.approx(
             figures["z_std_cm"] - figures["z_std_cm_reference"]
         )
@@ -559,7 +559,7 @@ def test_rows_of_files_that_two_splits_name_are_found(
     files = {split: [paths[name] for name in names] for split, names in splits.items()}
     data = {"files": files, "simulate": None, "split": None}
     config = nnt.load_config("baseline_v2", overrides={**SMALL, "data": data})
-    own = dataclasses.replace(open_subject(trained.run_id), config=config, run=None)
+    own = dataclasses.replace(load_run(trained.run_id), config=config, run=None)
     rows = rows_for(own, [], "test")
     assert shares_trained_on([own], rows, rows.tracks) == [pytest.approx(share)]
 

@@ -19,7 +19,7 @@ LAYERS = [
     {"networks"},
     {"filters", "sampling", "simulation", "metrics", "fixedpoint", "kernel"},
     {"config"},
-    {"plots", "engine", "tracking"},
+    {"judging", "plots", "engine", "tracking"},
     {"training", "export"},
     {"evaluation"},
     {"sweep"},

@@ -14,11 +14,11 @@ import nnt
 from nnt import fixedpoint
 from nnt.cli import main
 from nnt.fixedpoint import FixedPointNetworks
+from nnt.judging import FixedPointTable, ScoredTable
 from nnt.networks import ExpertWeights, Form, Networks, initial_state
 from nnt.tracking import NullTracker, open_run
 from nnt.tracks import Tracks, write_tracks
-from nnt.training.fixed_point import JudgedFixedPoint, log_fixed_point
-from nnt.training.report import Judged
+from nnt.training.fixed_point import fixed_point_drawings, log_fixed_point
 
 MakeTracks = Callable[..., Tracks]
 
@@ -33,15 +33,15 @@ def networks(model: str = "BaselineModel", factor: float = 1.0) -> Networks:
     return Networks(experts)
 
 
-def judged(tracks: Tracks, nets: Networks) -> Judged:
+def judged(tracks: Tracks, nets: Networks) -> ScoredTable:
     kept = np.arange(len(tracks)) % 3 > 0
-    return Judged(tracks, kept, nets, "MSELoss")
+    return ScoredTable.of_experts(tracks, kept, nets)
 
 
 def test_figures_are_those_of_the_integers(make_tracks: MakeTracks) -> None:
     tracks, nets = make_tracks(400), networks()
     floats = judged(tracks, nets)
-    found = JudgedFixedPoint(floats, FixedPointNetworks(nets)).metrics()
+    found = FixedPointTable(floats, FixedPointNetworks(nets)).metrics()
     kept = floats.kept
     whole = FixedPointNetworks(nets).predict(tracks)[kept].astype(np.float64)
     exact = nets.predict(tracks)[kept].astype(np.float64)
@@ -63,9 +63,7 @@ def test_figures_are_those_of_the_integers(make_tracks: MakeTracks) -> None:
 def test_saturated_nodes_are_counted(make_tracks: MakeTracks) -> None:
     tracks, nets = make_tracks(200), networks(factor=60)
     floats = judged(tracks, nets)
-    found = JudgedFixedPoint(floats, FixedPointNetworks(nets)).metrics(
-        3, filtered=False
-    )
+    found = FixedPointTable(floats, FixedPointNetworks(nets)).metrics(3, filtered=False)
     rows = tracks.expert == 3
     inputs = fixedpoint.snap_text_inputs(tracks.inputs[rows]).astype(np.float64)
     state = nets.experts[3].state
@@ -78,13 +76,12 @@ def test_saturated_nodes_are_counted(make_tracks: MakeTracks) -> None:
     assert found["largest_weight"] == max(np.abs(v).max() for v in state.values())
 
 
-def test_the_name_tells_the_arithmetic(make_tracks: MakeTracks) -> None:
+def test_the_name_tells_the_arithmetic() -> None:
     nets = networks()
-    floats = judged(make_tracks(20), nets)
     precision = (12, 8, 8, 10, 6, 8)
     fixed = FixedPointNetworks(nets, precision, saturate_13_bit=True)
-    assert JudgedFixedPoint(floats, FixedPointNetworks(nets)).name == "fixed_point"
-    name = JudgedFixedPoint(floats, fixed).name
+    assert FixedPointNetworks(nets).name == "fixed_point"
+    name = fixed.name
     assert name == "fixed_point_12_8_8_10_6_8_13bit"
 
 
@@ -98,9 +95,9 @@ def test_a_training_draws_both_and_tells_of_every_expert(
     folders: list[str] = []
     drawn: set[str] = set()
 
-    def draw(both: JudgedFixedPoint, split: str, folder: str) -> None:
+    def draw(both: FixedPointTable, split: str, folder: str) -> None:
         folders.append(folder)
-        drawn.update(d.name for d in both.drawings(None, "of a test"))
+        drawn.update(d.name for d in fixed_point_drawings(both, None, "of a test"))
 
     told = log_fixed_point(parent, children, nets, splits, draw=draw)
     assert told["precision"] == [12, 8, 8, 12, 10, 10]

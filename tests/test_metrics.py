@@ -74,11 +74,11 @@ def everything_about(z_reco_cm: F32, z_cm: F32) -> None:
         phi_deg=theta_deg,
         n_tracks=np.full(n, 2),
     )
-    figures = metrics.summary(rows)
+    metrics.network_metrics(rows, {"loss": z_cm})
     metrics.portrait(rows)
     metrics.in_bins(rows, z_cm, z_cm)
     metrics.efficiency_in_bins(rows, z_cm)
-    metrics.figure_errors(rows, z_cm, z_cm, {"all": figures}, {"loss": z_cm})
+    metrics.replicas(rows, {"loss": z_cm}, metrics.EventDraws(rows.event, 5)).errors()
     metrics.residuals_in_bins(theta_deg, z_cm, np.linspace(-100, 100, 11))
     metrics.cut_at_efficiency_cm(z_cm, 0.96)
     metrics.rejection_at_efficiency(z_cm, z_cm, [0.5, 1.0])
@@ -204,7 +204,7 @@ def test_roc_area_is_that_below_the_efficiency_rejection_curve() -> None:
 
 def test_a_perfect_network_keeps_all_signal_and_no_background() -> None:
     z_reco = np.concatenate([np.linspace(-0.9, 0.9, 50), [-60, -40, 40, 60]])
-    figures = metrics.summary(predicted(z_reco, z_reco))
+    figures = metrics.network_metrics(predicted(z_reco, z_reco))
     assert figures["z_std_cm"] == figures["z_mean_cm"] == 0
     assert figures["efficiency_at_15cm"] == figures["rejection_at_15cm"] == 1
     assert figures["rejection_at_eff96"] == figures["roc_area"] == 1
@@ -213,7 +213,7 @@ def test_a_perfect_network_keeps_all_signal_and_no_background() -> None:
 
 def test_feed_down_is_of_positive_and_feed_up_of_negative_z() -> None:
     signal = np.zeros(10)
-    figures = metrics.summary(
+    figures = metrics.network_metrics(
         predicted(
             np.concatenate([signal, [40, 40, 40, 40], [-40, -40]]),
             np.concatenate([np.full(10, 5.0), [1, 50, 50, 50], [-1, -1]]),
@@ -224,43 +224,38 @@ def test_feed_down_is_of_positive_and_feed_up_of_negative_z() -> None:
 
 
 def test_efficiency_is_counted_strictly_inside_the_cut() -> None:
-    figures = metrics.summary(predicted([0, 0, 0, 0], [0, -14.9, 15, 16]))
+    figures = metrics.network_metrics(predicted([0, 0, 0, 0], [0, -14.9, 15, 16]))
     assert figures["efficiency_at_15cm"] == 0.5
 
 
 def test_working_points_keep_what_they_promise() -> None:
     view = smeared()
-    figures = metrics.summary(view)
+    figures = metrics.network_metrics(view)
     signal = view.z_cm[np.abs(view.z_reco_cm) < metrics.SIGNAL_Z_CM]
     for percent in (95, 96, 98):
         kept = metrics.passing_share(signal, figures[f"cut_cm_at_eff{percent}"])
         assert percent / 100 <= kept <= percent / 100 + 1 / len(signal)
 
 
-def test_figures_of_the_reference_equal_those_of_the_same_network() -> None:
-    view = smeared()
-    figures = metrics.summary(dataclasses.replace(view, z_reference_cm=view.z_cm))
-    same = [name for name in figures if f"{name}_reference" in figures]
-    assert {"z_std_cm", "roc_area", "rejection_at_eff96"} <= set(same)
-    assert all(figures[name] == figures[f"{name}_reference"] for name in same)
-
-
 @pytest.mark.parametrize("z_reco", [[], [0.0], [50.0], [-50.0], [10.0]])
 def test_what_cannot_be_computed_is_left_out(z_reco: list[float]) -> None:
-    figures = metrics.summary(predicted(z_reco, z_reco, z_reco, theta_deg=z_reco))
+    figures = metrics.network_metrics(
+        predicted(z_reco, z_reco, z_reco, theta_deg=z_reco)
+    )
     assert all(math.isfinite(value) for value in figures.values())
     assert "roc_area" not in figures
 
 
 def test_a_network_of_z_only_has_no_theta() -> None:
-    assert "theta_std_deg" not in metrics.summary(smeared())
+    assert "theta_std_deg" not in metrics.network_metrics(smeared())
 
 
 @pytest.mark.parametrize("width", [1, 2])
 def test_predictions_are_in_cm_and_degrees(width: int) -> None:
     targets = np.array([[scale_z(10.0), scale_theta(60.0)]], dtype=np.float32)
     tracks = Tracks(make_ids({"Event": [7]}, 1), np.zeros((1, 27), np.float32), targets)
-    view = metrics.predictions(tracks, targets[:, :width] * 0, tracks.reference)
+    outputs = dict.fromkeys(("z", "theta")[:width], targets[:, 0] * 0)
+    view = metrics.predictions(tracks, outputs, None)
     assert view.z_reco_cm == pytest.approx(10, abs=1e-4)
     assert view.theta_reco_deg == pytest.approx(60, abs=1e-4)
     assert view.z_cm == pytest.approx(0)
@@ -272,8 +267,11 @@ def test_predictions_are_in_cm_and_degrees(width: int) -> None:
 def test_the_network_of_the_data_taking_is_better_than_none() -> None:
     tracks = read_tracks(SAMPLE, use_cache=False)
     assert tracks.reference is not None
-    figures = metrics.summary(metrics.predictions(tracks, tracks.reference))
-    constant = metrics.summary(metrics.predictions(tracks, tracks.reference * 0))
+    z, theta = tracks.reference.T
+    figures, constant = (
+        metrics.network_metrics(metrics.predictions(tracks, outputs))
+        for outputs in ({"z": z, "theta": theta}, {"z": 0 * z, "theta": 0 * theta})
+    )
     assert figures["z_trimmed_std_cm"] < constant["z_trimmed_std_cm"]
     assert constant["roc_area"] == 0.5 < figures["roc_area"]
 
@@ -339,6 +337,7 @@ def test_another_reference_takes_the_place_of_the_one_in_the_file() -> None:
     tracks = Tracks(
         make_ids({}, 3), np.zeros((3, 27), np.float32), targets, reference=targets
     )
-    view = metrics.predictions(tracks, targets, targets[:, :1] + np.float32(0.1))
+    z = targets[:, 0]
+    view = metrics.predictions(tracks, {"z": z}, {"z": z + np.float32(0.1)})
     assert view.z_reference_cm == pytest.approx(10, abs=1e-4)
     assert view.theta_reference_deg is None

@@ -18,7 +18,7 @@ from nnt.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from nnt.evaluation import Comparison, Contender
+    from nnt.evaluation import Comparison, NetworkResult
 
 __all__ = ["command"]
 
@@ -87,24 +87,23 @@ def _show(comparison: Comparison) -> None:
         f"{comparison.n_tracks:,} rows of {comparison.source}; differences to "
         f"{comparison.first.name}; ▲ better, ▼ worse by more than twice the error"
     )
-    contenders = comparison.contenders
-    if len(contenders) <= MAX_COLUMNS:
-        columns = ["", *(own.name for own in contenders)]
+    networks = comparison.networks
+    if len(networks) <= MAX_COLUMNS:
+        columns = ["", *(own.name for own in networks)]
         rows = [
-            [n.removeprefix("all/"), *(_cell(comparison, own, n) for own in contenders)]
+            [n.removeprefix("all/"), *(_cell(comparison, own, n) for own in networks)]
             for n in names
         ]
     else:
         columns = ["", *(n.removeprefix("all/").replace("_", " ") for n in names)]
         rows = [
-            [own.name, *(_short(comparison, own, n) for n in names)]
-            for own in contenders
+            [own.name, *(_short(comparison, own, n) for n in names)] for own in networks
         ]
     print_table(title, columns, rows)
     differing = comparison.config_differences
     if not differing:
         return
-    if len(contenders) <= MAX_COLUMNS:
+    if len(networks) <= MAX_COLUMNS:
         names = list(next(iter(differing.values())))
         rows = [[k, *(v[name] for name in names)] for k, v in differing.items()]
         print_table("Where configurations differ", ["", *names], rows)
@@ -112,7 +111,7 @@ def _show(comparison: Comparison) -> None:
         click.echo(f"configurations differ in {', '.join(differing)}")
 
 
-def _cell(comparison: Comparison, own: Contender, name: str) -> str:
+def _cell(comparison: Comparison, own: NetworkResult, name: str) -> str:
     from nnt.evaluation import shown_difference
 
     told = _short(comparison, own, name)
@@ -122,7 +121,7 @@ def _cell(comparison: Comparison, own: Contender, name: str) -> str:
     return f"{told} ({shown_difference(difference)})"
 
 
-def _short(comparison: Comparison, own: Contender, name: str) -> str:
+def _short(comparison: Comparison, own: NetworkResult, name: str) -> str:
     if name not in own.figures:
         return "–"
     difference = comparison.difference(own, name)

@@ -26,7 +26,7 @@ from nnt.cli.integers import (
 
 if TYPE_CHECKING:
     from nnt.evaluation import Evaluation
-    from nnt.evaluation.integers import FixedPointEvaluation
+    from nnt.evaluation.fixed_point import FixedPointEvaluation
 
 __all__ = ["command"]
 

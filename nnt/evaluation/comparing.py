@@ -13,10 +13,15 @@ import numpy as np
 
 from nnt import metrics
 from nnt.errors import DataError
-from nnt.evaluation.contenders import Arena, Contender, contenders, short_names
-from nnt.evaluation.rows import Rows, rows_for
+from nnt.evaluation.judged_rows import JudgedRows, rows_for
+from nnt.evaluation.loaded_run import LoadedRun, load_run
+from nnt.evaluation.network_result import (
+    NetworkResult,
+    SharedRows,
+    results,
+    short_names,
+)
 from nnt.evaluation.seen import shares_trained_on
-from nnt.evaluation.subject import Subject, open_subject
 from nnt.progress import show_progress
 from nnt.tracking import shown_store
 from nnt.tracks import Tracks
@@ -24,9 +29,9 @@ from nnt.tracks import Tracks
 __all__ = [
     "Comparison",
     "Difference",
-    "compare_subjects",
-    "good_direction",
-    "open_subjects",
+    "compare_loaded_runs",
+    "direction_of",
+    "load_runs",
 ]
 
 log = logging.getLogger(__name__)
@@ -37,9 +42,6 @@ SIGNIFICANT = 2.0
 SIMULATION = "data.simulate."
 SIMULATION_KEYS = ("data.simulate.tracks", "data.simulate.seed")
 ABSENT = "–"
-
-HIGHER_IS_BETTER = ("efficiency", "rejection", "roc_area")
-LOWER_IS_BETTER = ("loss", "std", "half_width", "feed_down", "feed_up")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +73,10 @@ class Difference:
 class Comparison:
     """Networks on the same rows; the first is what the others are compared with."""
 
-    rows: Rows
+    rows: JudgedRows
     n_tracks: int
     filter: str
-    contenders: list[Contender]
+    networks: list[NetworkResult]
     differences: dict[str, dict[str, Difference]]
     """Name of the network -> figure -> difference to the first."""
     config_differences: dict[str, dict[str, str]]
@@ -92,16 +94,16 @@ class Comparison:
         return f"the {told.split} split of {self.first.name}"
 
     @property
-    def first(self) -> Contender:
+    def first(self) -> NetworkResult:
         """What the others are compared with."""
-        return self.contenders[0]
+        return self.networks[0]
 
     @property
     def scopes(self) -> list[str]:
         """``all`` and, if there are several, the experts."""
         return list(dict.fromkeys(name.split("/")[0] for name in self.first.figures))
 
-    def difference(self, contender: Contender, name: str) -> Difference | None:
+    def difference(self, contender: NetworkResult, name: str) -> Difference | None:
         """Difference to the first, None where either lacks the figure."""
         return self.differences.get(contender.name, {}).get(name)
 
@@ -113,21 +115,19 @@ class Comparison:
             "n_tracks": self.n_tracks,
             "filter": self.filter,
             "reference": self.first.name,
-            "runs": [self._contender(own) for own in self.contenders],
+            "runs": [self._contender(own) for own in self.networks],
             "config_differences": self.config_differences,
         }
 
-    def _contender(self, own: Contender) -> dict[str, Any]:
-        run = None if own.subject is None else own.subject.run
+    def _contender(self, own: NetworkResult) -> dict[str, Any]:
+        run = None if own.loaded is None else own.loaded.run
         told: dict[str, Any] = {
             "name": own.name,
             "run_id": None if run is None else run.run_id,
             "store": None if run is None else shown_store(run.uri),
             "share_trained_on": self.trained_on.get(own.name),
             "figures": _by_scope(own.figures),
-            "errors": _by_scope(
-                {k: v for k, v in own.replicas.errors().items() if math.isfinite(v)}
-            ),
+            "errors": _by_scope(own.errors),
         }
         if own is self.first:
             return told
@@ -143,32 +143,36 @@ def _by_scope(flat: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return nested
 
 
-def _differences(first: Contender, own: Contender) -> dict[str, Difference]:
-    errors = metrics.difference_errors(first.replicas, own.replicas)
+def _differences(first: NetworkResult, own: NetworkResult) -> dict[str, Difference]:
+    errors = {
+        f"{scope}/{metric}": error
+        for scope, drawn in own.replicas.items()
+        for metric, error in metrics.difference_errors(
+            first.replicas[scope], drawn
+        ).items()
+    }
     told = {}
-    for name in own.figures.keys() & first.figures.keys():
-        value = own.figures[name] - first.figures[name]
-        error = errors.get(name, math.nan)
-        told[name] = Difference(value, error, _is_better(name, value, error))
-    return {name: told[name] for name in own.figures if name in told}
+    for name in own.figures:
+        if name in first.figures:
+            value = own.figures[name] - first.figures[name]
+            error = errors.get(name, math.nan)
+            told[name] = Difference(value, error, _is_better(name, value, error))
+    return told
 
 
 def _is_better(name: str, value: float, error: float) -> bool | None:
-    direction = good_direction(name)
+    direction = direction_of(name)
     if not abs(value) > SIGNIFICANT * error or direction == 0:
         return None
     return value * direction > 0
 
 
-def good_direction(name: str) -> int:
-    """1 where more of a figure is better, -1 where less is, 0 where neither."""
-    metric = name.split("/")[-1]
-    if any(part in metric for part in HIGHER_IS_BETTER):
-        return 1
-    return -1 if any(part in metric for part in LOWER_IS_BETTER) else 0
+def direction_of(name: str) -> int:
+    """1 where more of ``<scope>/<metric>`` is better, -1 where less is, else 0."""
+    return metrics.METRICS[name.rpartition("/")[2]].direction
 
 
-def open_subjects(runs: Sequence[str]) -> list[Subject]:
+def load_runs(names: Sequence[str]) -> list[LoadedRun]:
     """Load the networks of all runs, or fail before anything long.
 
     Raises
@@ -176,16 +180,16 @@ def open_subjects(runs: Sequence[str]) -> list[Subject]:
     TrackingError, DataError, ConfigError
         One of them cannot be used.
     """
-    subjects = []
+    runs = []
     with show_progress("Loading runs", "runs") as progress:
-        for i, text in enumerate(runs, start=1):
-            subjects.append(open_subject(text))
-            progress(i, len(runs))
-    return subjects
+        for i, text in enumerate(names, start=1):
+            runs.append(load_run(text))
+            progress(i, len(names))
+    return runs
 
 
-def compare_subjects(
-    subjects: Sequence[Subject], data: Sequence[str | Path], split: str | None
+def compare_loaded_runs(
+    runs: Sequence[LoadedRun], data: Sequence[str | Path], split: str | None
 ) -> Comparison:
     """Judge all networks on the rows given, or on a split of the first run's data.
 
@@ -194,43 +198,43 @@ def compare_subjects(
     DataError
         The rows cannot be used, or there are none that all networks serve.
     """
-    first = subjects[0]
+    first = runs[0]
     rows = rows_for(first, data, split)
-    tracks = _shared_rows(subjects, rows)
-    n_outputs = min(len(subject.networks.outputs) for subject in subjects)
-    arena = Arena(tracks, first.loss, n_outputs)
-    names, judged = short_names(subjects), []
+    tracks = _shared_rows(runs, rows)
+    outputs = set.intersection(*(set(one.networks.outputs) for one in runs))
+    shared = SharedRows(tracks, first.losses.default, sorted(outputs))
+    names, judged = short_names(runs), []
     simulated = (
         not data
         and first.config is not None
         and (first.config.data.simulate is not None)
     )
-    shares = shares_trained_on(subjects, rows, tracks)
+    shares = shares_trained_on(runs, rows, tracks)
     with show_progress("Judging", "networks") as progress:
-        for contender in contenders(arena, subjects, names, simulated=simulated):
-            judged.append(contender)
-            progress(min(len(judged), len(subjects)), len(subjects))
+        for result in results(shared, runs, names, simulated=simulated):
+            judged.append(result)
+            progress(min(len(judged), len(runs)), len(runs))
     return Comparison(
         rows=rows,
         n_tracks=len(tracks),
         filter="" if first.config is None else str(first.config.filter),
-        contenders=judged,
+        networks=judged,
         differences={own.name: _differences(judged[0], own) for own in judged[1:]},
-        config_differences=_config_differences(subjects, names),
+        config_differences=_config_differences(runs, names),
         trained_on=dict(zip(names, shares, strict=True)),
     )
 
 
-def _shared_rows(subjects: Sequence[Subject], rows: Rows) -> Tracks:
-    served = subjects[0].kept(rows.tracks)
+def _shared_rows(runs: Sequence[LoadedRun], rows: JudgedRows) -> Tracks:
+    served = runs[0].kept(rows.tracks)
     n_kept = int(served.sum())
-    for subject in subjects:
-        experts = subject.networks.experts
+    for loaded in runs:
+        experts = loaded.networks.experts
         if -1 not in experts:
             served &= np.isin(rows.tracks.expert, sorted(experts))
     if not served.any():
         raise DataError(
-            f"{rows.source}: no row passes the filter of {subjects[0].text} and "
+            f"{rows.source}: no row passes the filter of {runs[0].text} and "
             "belongs to an expert that all runs hold; compare runs of the same experts"
         )
     if n_kept > served.sum():
@@ -243,12 +247,12 @@ def _shared_rows(subjects: Sequence[Subject], rows: Rows) -> Tracks:
 
 
 def _config_differences(
-    subjects: Sequence[Subject], names: Sequence[str]
+    runs: Sequence[LoadedRun], names: Sequence[str]
 ) -> dict[str, dict[str, str]]:
     flat = {
-        name: {k: str(v) for k, v in subject.config.flat().items()}
-        for name, subject in zip(names, subjects, strict=True)
-        if subject.config is not None
+        name: {k: str(v) for k, v in loaded.config.flat().items()}
+        for name, loaded in zip(names, runs, strict=True)
+        if loaded.config is not None
     }
     keys = sorted({key for values in flat.values() for key in values})
     told = {

@@ -7,12 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from nnt import metrics
+from nnt.judging import MAIN, REFERENCE, ScoredTable
 from nnt.metrics import Predictions, Replicas
-from nnt.training.report import Judged
-from nnt.types import FloatArray
 
 __all__ = ["Details", "details"]
 
@@ -45,122 +42,79 @@ class Details:
         }
 
 
-def details(judged: Judged, figures: Figures) -> Details:
-    """Compute what stands behind the figures.
+def details(table: ScoredTable, figures: Figures) -> Details:
+    """Compute what stands behind the metrics.
 
     Parameters
     ----------
-    judged : Judged
-        What the networks say of the rows.
+    table : ScoredTable
+        What the networks predict for the rows.
     figures : dict
-        Figures of ``"all"`` rows that pass the filter, and of each ``"expert_k"``.
+        Metrics of ``"all"`` rows that pass the filter, and of each ``"expert_k"``,
+        by the names under which they are logged.
     """
-    rows = judged.rows(None)
-    predicted = judged.predictions(rows)
-    if not len(predicted):
+    if not table.rows().any():
         return Details(
             errors={}, differences={}, difference_errors={}, sizes={}, in_bins={}
         )
-    targets = judged.tracks.targets[rows]
-    outputs = {"": judged.output[rows]}
-    if judged.reference is not None:
-        outputs["_reference"] = judged.reference[rows]
-    n_outputs = judged.output.shape[1]
-    errors: Figures = {scope: {} for scope in figures}
-    replicas: dict[str, Replicas] = {}
-    for end, output in outputs.items():
-        own = {
-            scope: {k: told[k + end] for k in told if k + end in told}
-            for scope, told in figures.items()
-        }
-        losses = {
-            "loss": metrics.loss_of_rows(
-                judged.loss, output[:, :n_outputs], targets[:, :n_outputs]
-            )
-        }
-        told, replicas[end] = metrics.figure_errors(
-            predicted, *_outputs(predicted, end), own, losses
-        )
-        for scope, found in _for_every_scope(told, predicted).items():
-            if not _has_loss_of_its_own(judged, scope):
-                errors[scope] |= {k + end: v for k, v in found.items()}
-            else:
-                errors[scope] |= {k + end: v for k, v in found.items() if k != "loss"}
-    differences, difference_errors = _differences(figures, replicas, predicted)
-    return Details(
-        errors=errors,
-        differences=differences,
-        difference_errors=difference_errors,
-        sizes=_sizes(judged, figures),
+    found = Details(
+        errors={},
+        differences={},
+        difference_errors={},
+        sizes={},
         in_bins={
-            "network" if not end else "reference": _in_bins(predicted, end)
-            for end in outputs
+            name: _in_bins(predicted)
+            for name, predicted in table.named_predictions(table.rows()).items()
         },
     )
+    for scope, named in figures.items():
+        expert = None if scope == "all" else int(scope.removeprefix("expert_"))
+        found.errors[scope], found.sizes[scope] = {}, {}
+        found.differences[scope], found.difference_errors[scope] = {}, {}
+        rows = table.rows(expert)
+        if not rows.any():
+            continue
+        errors, drawn = table.errors(expert)
+        found.errors[scope] = _as_logged(errors, drawn)
+        if REFERENCE in drawn:
+            found.differences[scope], found.difference_errors[scope] = _differences(
+                named, drawn
+            )
+        found.sizes[scope] = metrics.sample_sizes(table.sample(rows))
+    return found
 
 
-def _outputs(predicted: Predictions, end: str) -> tuple[FloatArray, FloatArray | None]:
-    if end and predicted.z_reference_cm is not None:
-        return predicted.z_reference_cm, predicted.theta_reference_deg
-    return predicted.z_cm, predicted.theta_deg
-
-
-def _for_every_scope(told: Figures, predicted: Predictions) -> Figures:
-    """An expert that serves all rows has the errors of all."""
-    alone = len(np.unique(predicted.expert)) == 1
-    return {
-        scope: told["all"] if alone or scope == "expert_-1" else own
-        for scope, own in told.items()
-    }
-
-
-def _has_loss_of_its_own(judged: Judged, scope: str) -> bool:
-    if scope == "all":
-        return False
-    expert = int(scope.removeprefix("expert_"))
-    return judged.own_losses.get(expert, judged.loss) != judged.loss
+def _as_logged(
+    errors: Mapping[str, Mapping[str, float]], drawn: Mapping[str, Replicas]
+) -> dict[str, float]:
+    main, *others = errors
+    named = dict(errors[main])
+    for other in others:
+        named |= {f"{name}_{other}": error for name, error in errors[other].items()}
+        ratio = metrics.ratio_error(drawn[main], drawn[other], "loss")
+        if math.isfinite(ratio):
+            named[f"loss_vs_{other}"] = ratio
+    return named
 
 
 def _differences(
-    figures: Figures, replicas: Mapping[str, Replicas], predicted: Predictions
-) -> tuple[Figures, Figures]:
-    if "_reference" not in replicas:
-        return {}, {}
-    flat = metrics.difference_errors(replicas["_reference"], replicas[""])
-    errors: Figures = {scope: {} for scope in figures}
-    for name, error in flat.items():
-        scope, figure = name.split("/")
-        if scope in errors and math.isfinite(error):
-            errors[scope][figure] = error
-    errors = _for_every_scope(errors, predicted)
+    named: Mapping[str, float], drawn: Mapping[str, Replicas]
+) -> tuple[dict[str, float], dict[str, float]]:
     differences = {
-        scope: {
-            name: value - told[f"{name}_reference"]
-            for name, value in told.items()
-            if f"{name}_reference" in told
-        }
-        for scope, told in figures.items()
+        name: value - named[f"{name}_{REFERENCE}"]
+        for name, value in named.items()
+        if f"{name}_{REFERENCE}" in named
     }
-    known = {
-        scope: {k: v for k, v in errors[scope].items() if k in differences[scope]}
-        for scope in figures
-    }
+    errors = metrics.difference_errors(drawn[REFERENCE], drawn[MAIN])
+    known = {k: v for k, v in errors.items() if k in differences and math.isfinite(v)}
     return differences, known
 
 
-def _sizes(judged: Judged, figures: Figures) -> dict[str, dict[str, int]]:
-    sizes = {}
-    for scope in figures:
-        expert = None if scope == "all" else int(scope.removeprefix("expert_"))
-        told = judged.predictions(judged.rows(expert))
-        sizes[scope] = metrics.sample_sizes(told, told.z_cm, told.theta_deg)
-    return sizes
-
-
-def _in_bins(predicted: Predictions, end: str) -> dict[str, Any]:
-    z_cm, theta_deg = _outputs(predicted, end)
-    residuals = metrics.in_bins(predicted, z_cm, theta_deg)
-    efficiency = metrics.efficiency_in_bins(predicted, z_cm)
+def _in_bins(predicted: Predictions) -> dict[str, Any]:
+    if not predicted.has_z:
+        return {}
+    residuals = metrics.in_bins(predicted, predicted.z_cm, predicted.theta_deg)
+    efficiency = metrics.efficiency_in_bins(predicted, predicted.z_cm)
     return {
         **{name: bins.to_dict() for name, bins in residuals.items()},
         **{

@@ -8,7 +8,7 @@ from html import escape
 
 from nnt import __version__
 from nnt.evaluation.comparing import Comparison
-from nnt.evaluation.contenders import Contender
+from nnt.evaluation.network_result import NetworkResult
 from nnt.evaluation.page_look import SCRIPT, STYLE
 from nnt.evaluation.page_tables import (
     configurations,
@@ -50,9 +50,9 @@ CAPTIONS = {
 }
 
 
-def best_by_rejection(comparison: Comparison) -> Contender | None:
+def best_by_rejection(comparison: Comparison) -> NetworkResult | None:
     """Network that throws away most background at 96 % efficiency."""
-    there = [own for own in comparison.contenders if BEST_BY in own.figures]
+    there = [own for own in comparison.networks if BEST_BY in own.figures]
     return max(there, key=lambda own: own.figures[BEST_BY], default=None)
 
 
@@ -66,7 +66,7 @@ def page(comparison: Comparison, pictures: Mapping[str, bytes]) -> str:
     pictures : mapping of str to bytes
         Name to PNG; they become part of the page.
     """
-    title = f"{len(comparison.contenders)} networks on the same rows"
+    title = f"{len(comparison.networks)} networks on the same rows"
     parts = [
         f"<h1>{escape(title)}</h1>",
         _facts(comparison),
@@ -108,8 +108,7 @@ def _facts(comparison: Comparison) -> str:
     ]
     best = best_by_rejection(comparison)
     if best is not None:
-        errors = best.replicas.errors()
-        told = shown(best.figures[BEST_BY], errors.get(BEST_BY, float("nan")))
+        told = shown(best.figures[BEST_BY], best.errors.get(BEST_BY, float("nan")))
         facts.append(("highest rejection at 96 % efficiency", f"{best.name}: {told}"))
     facts.append(("NNT", __version__))
     items = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in facts)

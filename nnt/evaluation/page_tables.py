@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
-from nnt.evaluation.comparing import ABSENT, Comparison, Difference, good_direction
-from nnt.evaluation.contenders import Contender
+from nnt.evaluation.comparing import ABSENT, Comparison, Difference, direction_of
+from nnt.evaluation.network_result import NetworkResult
 from nnt.tracking import StoredRun, shown_store
 
 __all__ = [
@@ -56,12 +56,12 @@ def main_table(comparison: Comparison, scope: str, headings: Mapping[str, str]) 
     names = {
         f"{scope}/{metric}": heading
         for metric, heading in headings.items()
-        if any(f"{scope}/{metric}" in own.figures for own in comparison.contenders)
+        if any(f"{scope}/{metric}" in own.figures for own in comparison.networks)
     }
     best = {name: _best(comparison, name) for name in names}
     rows = []
-    for own in comparison.contenders:
-        errors = own.replicas.errors()
+    for own in comparison.networks:
+        errors = own.errors
         cells = [
             _figure_cell(comparison, own, name, errors, best[name]) for name in names
         ]
@@ -72,15 +72,15 @@ def main_table(comparison: Comparison, scope: str, headings: Mapping[str, str]) 
 
 
 def _best(comparison: Comparison, name: str) -> float | None:
-    direction = good_direction(name)
-    there = [own.figures[name] for own in comparison.contenders if name in own.figures]
+    direction = direction_of(name)
+    there = [own.figures[name] for own in comparison.networks if name in own.figures]
     if direction == 0 or len(there) < 2:
         return None
     return max(there) if direction > 0 else min(there)
 
 
-def _name_cell(comparison: Comparison, own: Contender) -> str:
-    run = None if own.subject is None else own.subject.run
+def _name_cell(comparison: Comparison, own: NetworkResult) -> str:
+    run = None if own.loaded is None else own.loaded.run
     text = escape(own.name) if run is None else _linked(own.name, run)
     pairs = _told_apart(comparison, own.name).items()
     marks = [f"{key} {value}".replace(" ", "\u00a0") for key, value in pairs]
@@ -126,7 +126,7 @@ def run_page(run: StoredRun) -> str | None:
 
 def _figure_cell(
     comparison: Comparison,
-    own: Contender,
+    own: NetworkResult,
     name: str,
     errors: Mapping[str, float],
     best: float | None,
@@ -154,13 +154,13 @@ def _difference(difference: Difference) -> str:
 def runs(comparison: Comparison) -> str:
     """Which run each name stands for, and what it has seen."""
     rows = []
-    for own in comparison.contenders:
-        if own.subject is None:
+    for own in comparison.networks:
+        if own.loaded is None:
             continue
-        run, config = own.subject.run, own.subject.config
+        run, config = own.loaded.run, own.loaded.config
         cells = [
             "–" if run is None else f"<code>{run.run_id}</code>",
-            escape(own.subject.text if run is None else shown_store(run.uri)),
+            escape(own.loaded.text if run is None else shown_store(run.uri)),
             "–" if config is None else f"<code>{escape(config.name)}</code>",
             _seen(comparison.trained_on.get(own.name)),
         ]
@@ -198,15 +198,15 @@ def configurations(comparison: Comparison) -> str:
 
 def every_figure(comparison: Comparison) -> str:
     """All figures, one a row."""
-    names = list(dict.fromkeys(k for own in comparison.contenders for k in own.figures))
+    names = list(dict.fromkeys(k for own in comparison.networks for k in own.figures))
     rows = [
         _row(
             escape(name),
-            (shown(own.figures.get(name, math.nan)) for own in comparison.contenders),
+            (shown(own.figures.get(name, math.nan)) for own in comparison.networks),
         )
         for name in names
     ]
-    return _table(["figure", *(own.name for own in comparison.contenders)], rows, "")
+    return _table(["figure", *(own.name for own in comparison.networks)], rows, "")
 
 
 def _row(first: str, cells: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nnt import metrics, plots
 from nnt.errors import DataError
-from nnt.training.report import Judged
+from nnt.judging import ScoredTable
 
 __all__ = ["Pictures"]
 
@@ -18,7 +18,7 @@ class Pictures:
 
     Parameters
     ----------
-    judged : Judged
+    table : ScoredTable
         What the networks say of the rows.
     name : str
         Of the run, with the beginning of its ID.
@@ -29,9 +29,9 @@ class Pictures:
     """
 
     def __init__(
-        self, judged: Judged, name: str, label: str, scopes: Sequence[str]
+        self, table: ScoredTable, name: str, label: str, scopes: Sequence[str]
     ) -> None:
-        self.judged = judged
+        self.table = table
         self.name = name
         self.label = label
         self.scopes = scopes
@@ -63,16 +63,16 @@ class Pictures:
     def _drawings(self, scope: str) -> list[plots.Drawing]:
         every = scope == "all"
         expert = None if every else int(scope.removeprefix("expert_"))
-        rows = self.judged.rows(expert)
+        rows = self.table.rows(expert)
         if not rows.any():
             return []
         who = "all experts" if expert is None else f"expert {expert}"
         description = f"{self.name} · {self.label} · {who}"
         where = plots.EVALUATION if every else plots.TRAINING
-        shown = self.judged.predictions(rows)
+        shown = self.table.named_predictions(rows)
         drawings = plots.drawings_of_rows(shown, where, description)
         if every:
-            tables = {self.label: metrics.profiles(self.judged.tracks[rows])["all"]}
+            tables = {self.label: metrics.profiles(self.table.tracks[rows])["all"]}
             plot = partial(plots.input_histograms, title="inputs of all experts")
             drawings.append(plots.Drawing("inputs", plot, tables))
         return drawings

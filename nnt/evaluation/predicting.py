@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from nnt.errors import DataError
-from nnt.evaluation.subject import load_networks
+from nnt.evaluation.loaded_run import load_networks
 from nnt.fixedpoint import FixedPointNetworks
 from nnt.networks import Networks
 from nnt.progress import show_progress
@@ -55,7 +55,7 @@ def predict(
     Returns
     -------
     dict of Path to int
-        Rows of each file that was written.
+        JudgedRows of each file that was written.
 
     Raises
     ------

@@ -10,8 +10,8 @@ import numpy as np
 
 from nnt.config import Config
 from nnt.errors import NNTError
-from nnt.evaluation.rows import Rows
-from nnt.evaluation.subject import Subject
+from nnt.evaluation.judged_rows import JudgedRows
+from nnt.evaluation.loaded_run import LoadedRun
 from nnt.progress import show_progress
 from nnt.tracks import Tracks
 from nnt.training.data import load_split
@@ -26,7 +26,7 @@ SEED = 27
 
 
 def shares_trained_on(
-    subjects: Sequence[Subject], rows: Rows, tracks: Tracks
+    runs: Sequence[LoadedRun], rows: JudgedRows, tracks: Tracks
 ) -> list[float | None]:
     """Tell which share of the rows is in the training split of each run.
 
@@ -36,9 +36,9 @@ def shares_trained_on(
 
     Parameters
     ----------
-    subjects : sequence of Subject
+    runs : sequence of LoadedRun
         Runs; the rows may be a split of the first.
-    rows : Rows
+    rows : JudgedRows
         Where the rows come from.
     tracks : Tracks
         Those that judge.
@@ -49,21 +49,21 @@ def shares_trained_on(
         None where the training rows are not known, or cannot be read any more.
     """
     known: dict[str, float | None] = {}
-    first = subjects[0].config
+    first = runs[0].config
     if rows.split in ("val", "test") and first is not None and _is_one_table(first):
         known[_origin(first)] = 0.0
     own = _fingerprints(tracks)
     told: list[float | None] = []
     with show_progress("Comparing with training rows", "runs") as progress:
-        for i, subject in enumerate(subjects, start=1):
-            told.append(_share(subject, own, known))
-            progress(i, len(subjects))
+        for i, loaded in enumerate(runs, start=1):
+            told.append(_share(loaded, own, known))
+            progress(i, len(runs))
     _warn(told)
     return told
 
 
-def _share(subject: Subject, own: U64, known: dict[str, float | None]) -> float | None:
-    config = subject.config
+def _share(loaded: LoadedRun, own: U64, known: dict[str, float | None]) -> float | None:
+    config = loaded.config
     if config is None:
         return None
     origin = _origin(config)
@@ -71,7 +71,7 @@ def _share(subject: Subject, own: U64, known: dict[str, float | None]) -> float 
         try:
             known[origin] = _share_of(config, own)
         except NNTError as err:
-            log.warning("%s: its training rows cannot be read: %s", subject.name, err)
+            log.warning("%s: its training rows cannot be read: %s", loaded.name, err)
             known[origin] = None
     return known[origin]
 

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from nnt.evaluation.comparing import Comparison
-from nnt.evaluation.contenders import Contender
 from nnt.evaluation.history import experts_of
+from nnt.evaluation.judged_rows import JudgedRows
+from nnt.evaluation.loaded_run import LoadedRun
 from nnt.evaluation.markdown import table
+from nnt.evaluation.network_result import NetworkResult
 from nnt.evaluation.page import MAIN_FIGURES
 from nnt.evaluation.page_tables import run_page, shown
 from nnt.evaluation.pictures import Pictures
-from nnt.evaluation.rows import Rows
-from nnt.evaluation.subject import Subject
 from nnt.tracking import MlflowTracker, Run, StoredRun
 
 __all__ = ["store_comparison", "store_evaluation"]
@@ -29,8 +29,8 @@ CURVES = ("val/loss", "val/loss_vs_reference", "val/z_std_cm", "val/z_trimmed_st
 
 
 def store_evaluation(
-    subject: Subject,
-    rows: Rows,
+    loaded: LoadedRun,
+    rows: JudgedRows,
     pictures: Pictures,
     n_tracks: int,
     result: Mapping[str, Any],
@@ -39,14 +39,14 @@ def store_evaluation(
 
     Parameters
     ----------
-    subject : Subject
+    loaded : LoadedRun
         With a run.
-    rows : Rows
+    rows : JudgedRows
         What was judged.
     pictures : Pictures
         Plots of all experts and of each.
     n_tracks : int
-        Rows that were judged.
+        JudgedRows that were judged.
     result : mapping
         All of the evaluation, kept as JSON.
 
@@ -55,7 +55,7 @@ def store_evaluation(
     TrackingError
         The store does not answer.
     """
-    stored = subject.run
+    stored = loaded.run
     if stored is None:
         return
     tracker = MlflowTracker(stored.uri)
@@ -82,7 +82,9 @@ def store_evaluation(
         tracker.close()
 
 
-def _log(run: Run, stored: StoredRun, rows: Rows, figures: Mapping[str, float]) -> None:
+def _log(
+    run: Run, stored: StoredRun, rows: JudgedRows, figures: Mapping[str, float]
+) -> None:
     prefix = f"eval_{rows.label}" if rows.split is None else rows.split
     named = {f"{prefix}/{name}": value for name, value in figures.items()}
     if rows.split is not None:
@@ -106,7 +108,9 @@ def _log_plots(run: Run, folder: str, pictures: Pictures, scope: str) -> None:
         run.log_bytes(data, f"{folder}/plots/{name}.png")
 
 
-def _name_run_of_project(tracker: MlflowTracker, stored: StoredRun, rows: Rows) -> None:
+def _name_run_of_project(
+    tracker: MlflowTracker, stored: StoredRun, rows: JudgedRows
+) -> None:
     """Say what the run is that `mlflow run` has made for the command itself."""
     if not os.environ.get("MLFLOW_RUN_ID", "").strip():
         return
@@ -139,7 +143,7 @@ def store_comparison(
     """
     tracker = MlflowTracker()
     try:
-        first, *others = [own.name for own in comparison.contenders if own.subject]
+        first, *others = [own.name for own in comparison.networks if own.loaded]
         beside = others[0] if len(others) == 1 else f"{len(others)} others"
         run = tracker.start_run(
             f"compare {first} with {beside}",
@@ -150,7 +154,7 @@ def store_comparison(
         run.log_dataset(
             rows.label, rows.digest, rows.source, "comparison", comparison.n_tracks
         )
-        for i, own in enumerate(comparison.contenders):
+        for i, own in enumerate(comparison.networks):
             figures = own.figures.items()
             run.log_metrics({k: v for k, v in figures if k.startswith("all/")}, i)
         told = json.dumps(comparison.to_dict(), indent=2) + "\n"
@@ -165,7 +169,7 @@ def store_comparison(
 
 
 def _ids(comparison: Comparison) -> str:
-    runs = [own.subject.run for own in comparison.contenders if own.subject]
+    runs = [own.loaded.run for own in comparison.networks if own.loaded]
     return " ".join(run.run_id for run in runs if run is not None)[:MAX_TAG]
 
 
@@ -183,15 +187,15 @@ def _note(comparison: Comparison, store: str) -> str:
             _named(own, store),
             *(shown(own.figures.get(f"all/{m}", math.nan)) for m in metrics),
         ]
-        for i, own in enumerate(comparison.contenders[:MAX_NOTE_ROWS])
+        for i, own in enumerate(comparison.networks[:MAX_NOTE_ROWS])
     ]
-    left = len(comparison.contenders) - len(rows)
+    left = len(comparison.networks) - len(rows)
     parts = [head, table(["", "network", *(MAIN_FIGURES[m] for m in metrics)], rows)]
     return "\n\n".join([*parts, *([f"… and {left} more."] if left else [])])
 
 
-def _named(own: Contender, store: str) -> str:
-    run = None if own.subject is None else own.subject.run
+def _named(own: NetworkResult, store: str) -> str:
+    run = None if own.loaded is None else own.loaded.run
     if run is None:
         return own.name
     if run.uri == store:

@@ -4,19 +4,17 @@ Outputs of any value are judged, without a warning: those of a network that dive
 are infinite or NaN, and so are the figures that depend on them.
 """
 
-from nnt.metrics.bootstrap import Replicas, difference_errors
 from nnt.metrics.corefit import CoreFit, core_fit
 from nnt.metrics.decisions import (
     STT_MOMENTUM_GEV,
     Decision,
-    decision_figures,
+    all_decisions,
+    class_decision,
     decisions,
     event_decision,
     single_track_decision,
     track_decision,
 )
-from nnt.metrics.draws import EventDraws
-from nnt.metrics.figures import network_figures, summary
 from nnt.metrics.inbins import (
     AXES,
     Axis,
@@ -26,6 +24,14 @@ from nnt.metrics.inbins import (
     values_at,
 )
 from nnt.metrics.losses import LOSSES, loss, loss_of_rows
+from nnt.metrics.metric import (
+    METRICS,
+    Metric,
+    add_metric,
+    compute_metrics,
+    main_metrics,
+    network_metrics,
+)
 from nnt.metrics.momentum import (
     charge_sign,
     momentum_gev,
@@ -34,8 +40,15 @@ from nnt.metrics.momentum import (
 )
 from nnt.metrics.periods import Change, Profile, changes, profiles
 from nnt.metrics.portrait import Portrait, portrait, reconstruction_counts
-from nnt.metrics.prediction import Predictions, predictions
-from nnt.metrics.replicas import figure_replicas
+from nnt.metrics.prediction import Predictions, predictions, with_outputs
+from nnt.metrics.resampling import (
+    EventDraws,
+    Replicas,
+    difference_errors,
+    metric_errors,
+    ratio_error,
+    replicas,
+)
 from nnt.metrics.residuals import (
     BinnedResiduals,
     half_width_68,
@@ -45,10 +58,13 @@ from nnt.metrics.residuals import (
     std_with_error,
     trimmed_std,
 )
+from nnt.metrics.sample import Sample, sample_sizes
 from nnt.metrics.trigger import (
     BACKGROUND_Z_CM,
     CUT_CM,
     EFFICIENCIES,
+    FAR_Z_CM,
+    FEED_EFFICIENCY,
     FEED_Z_CM,
     SIGNAL_Z_CM,
     Shares,
@@ -59,15 +75,17 @@ from nnt.metrics.trigger import (
     roc_area,
     shares_beyond,
 )
-from nnt.metrics.uncertainty import figure_errors, sample_sizes
 
 __all__ = [
     "AXES",
     "BACKGROUND_Z_CM",
     "CUT_CM",
     "EFFICIENCIES",
+    "FAR_Z_CM",
+    "FEED_EFFICIENCY",
     "FEED_Z_CM",
     "LOSSES",
+    "METRICS",
     "SIGNAL_Z_CM",
     "STT_MOMENTUM_GEV",
     "Axis",
@@ -76,38 +94,45 @@ __all__ = [
     "CoreFit",
     "Decision",
     "EventDraws",
+    "Metric",
     "Portrait",
     "Predictions",
     "Profile",
     "Replicas",
+    "Sample",
     "Shares",
+    "add_metric",
+    "all_decisions",
     "binomial_error",
     "changes",
     "charge_sign",
+    "class_decision",
+    "compute_metrics",
     "core_fit",
     "cut_at_efficiency_cm",
-    "decision_figures",
     "decisions",
     "difference_errors",
     "efficiency_in_bins",
     "event_decision",
-    "figure_errors",
-    "figure_replicas",
     "half_width_68",
     "in_bins",
     "loss",
     "loss_of_rows",
+    "main_metrics",
+    "metric_errors",
     "momentum_gev",
-    "network_figures",
+    "network_metrics",
     "passing_share",
     "portrait",
     "predictions",
     "profiles",
     "pt_from_crossing_angles",
     "pt_gev",
+    "ratio_error",
     "ratio_of_counts",
     "reconstruction_counts",
     "rejection_at_efficiency",
+    "replicas",
     "residuals_in_bins",
     "roc_area",
     "sample_sizes",
@@ -116,8 +141,8 @@ __all__ = [
     "single_track_decision",
     "std",
     "std_with_error",
-    "summary",
     "track_decision",
     "trimmed_std",
     "values_at",
+    "with_outputs",
 ]

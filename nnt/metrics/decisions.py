@@ -14,17 +14,15 @@ from nnt.metrics.momentum import momentum_gev
 from nnt.metrics.prediction import Predictions
 from nnt.metrics.trigger import (
     BACKGROUND_Z_CM,
-    CUT_CM,
-    EFFICIENCIES,
     SIGNAL_Z_CM,
-    passing_share,
 )
 from nnt.types import I64, BoolArray, FloatArray
 
 __all__ = [
     "STT_MOMENTUM_GEV",
     "Decision",
-    "decision_figures",
+    "all_decisions",
+    "class_decision",
     "decisions",
     "event_decision",
     "single_track_decision",
@@ -147,41 +145,49 @@ def single_track_decision(
     )
 
 
-@np.errstate(all="ignore")
-def decision_figures(prefix: str, decision: Decision) -> dict[str, float]:
-    """Efficiency, rejection and working points; what cannot be told is left out.
+def class_decision(
+    predicted: Predictions, output: FloatArray, *, fast: bool
+) -> Decision:
+    """Keep tracks whose class output lies above a cut.
 
     Parameters
     ----------
-    prefix : str
-        Before every name.
-    decision : Decision
-        What the figures are of.
+    predicted : Predictions
+        N rows.
+    output : float array, shape (N,)
+        Of the class; minus it stands for a distance, so that the cut is one as well.
+    fast : bool
+        Whether signal is asked to have a momentum above 0.7 GeV.
     """
-    signal, background = decision.signal_cm, decision.background_cm
-    figures: dict[str, float] = {}
-    if len(signal):
-        figures[f"{prefix}efficiency_at_15cm"] = passing_share(signal, CUT_CM)
-    if len(background):
-        figures[f"{prefix}rejection_at_15cm"] = 1 - passing_share(background, CUT_CM)
-    if not len(signal) or not len(background):
-        return figures
-    signal, background = np.sort(signal), np.sort(background)
-    # Both in order: to look one up in the other is a walk.
-    below = np.searchsorted(signal, background, side="left").mean()
-    upto = np.searchsorted(signal, background, side="right").mean()
-    figures[f"{prefix}roc_area"] = float(below + upto) / 2 / len(signal)
-    index = np.ceil(np.multiply(EFFICIENCIES, len(signal))).astype(np.int64) - 1
-    last_kept_cm = signal[np.maximum(index, 0)]
-    passing = np.searchsorted(background, last_kept_cm, side="right")
-    for efficiency, last_cm, n_passing in zip(
-        EFFICIENCIES, last_kept_cm, passing, strict=True
-    ):
-        if np.isfinite(last_cm):
-            name = f"eff{efficiency * 100:.0f}"
-            cut_cm = np.nextafter(last_cm, np.float32(np.inf))
-            figures[f"{prefix}cut_cm_at_{name}"] = float(cut_cm)
-            figures[f"{prefix}rejection_at_{name}"] = float(
-                1 - n_passing / len(background)
-            )
-    return figures
+    size = np.abs(predicted.z_reco_cm)
+    signal, background = size < SIGNAL_Z_CM, size > BACKGROUND_Z_CM
+    if fast and predicted.pt_gev is not None:
+        momentum = momentum_gev(predicted.pt_gev, predicted.theta_reco_deg)
+        signal &= momentum > STT_MOMENTUM_GEV
+        background &= ~np.isnan(predicted.pt_gev)
+    return Decision(
+        distance_cm=-output,
+        signal=signal,
+        background=background,
+        event=predicted.event,
+    )
+
+
+def all_decisions(predicted: Predictions) -> dict[tuple[str, str], Decision]:
+    """All decisions that the outputs and the rows allow.
+
+    Returns
+    -------
+    dict
+        By prefix (``""``, ``"event_"``, ``"stt_"``) and suffix (``""`` for cuts on
+        |z|, ``"_by_class"``) of their metrics.
+    """
+    found: dict[tuple[str, str], Decision] = {}
+    if predicted.has_z:
+        by_z = decisions(predicted, predicted.z_cm, predicted.theta_deg)
+        found |= {(prefix, ""): decision for prefix, decision in by_z.items()}
+    if predicted.nnt is not None:
+        found["", "_by_class"] = class_decision(predicted, predicted.nnt, fast=False)
+    if predicted.stt is not None:
+        found["stt_", "_by_class"] = class_decision(predicted, predicted.stt, fast=True)
+    return found

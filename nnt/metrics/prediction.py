@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -9,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from nnt.detector import theta_to_deg, z_to_cm
-from nnt.metrics.momentum import pt_gev
+from nnt.metrics.momentum import charge_sign, pt_gev
 from nnt.tracks import Tracks
 from nnt.types import I64, FloatArray
 
-__all__ = ["Predictions", "predictions"]
+__all__ = ["Predictions", "predictions", "with_outputs"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -23,34 +24,44 @@ class Predictions:
     z_reco_cm: FloatArray
     theta_reco_deg: FloatArray
     z_cm: FloatArray
-    theta_deg: FloatArray | None
-    """None for a network of z only."""
-    z_reference_cm: FloatArray | None
-    theta_reference_deg: FloatArray | None
     event: I64
     """Dense number of the event."""
     expert: I64
+    theta_deg: FloatArray | None = None
+    """None for a network of z only."""
+    z_reference_cm: FloatArray | None = None
+    theta_reference_deg: FloatArray | None = None
     pt_gev: FloatArray | None = None
     """Transverse momentum of the trigger's track; None where it is not known."""
     phi_deg: FloatArray | None = None
     """Its azimuth, from 0 to 360; None where the file does not have it."""
     n_tracks: I64 | None = None
     """Tracks of its event; None where the file does not count them."""
+    charge: FloatArray | None = None
+    """-1 or 1, 0 where it is not known."""
+    has_z: bool = True
+    """Whether the network predicts z; `z_cm` is NaN where it does not."""
+    nnt: FloatArray | None = None
+    """Output of the class of tracks from the collision point, scaled; None without."""
+    stt: FloatArray | None = None
+    """Output of the class of the single-track trigger, scaled; None without."""
 
     def __len__(self) -> int:
-        return len(self.z_cm)
+        return len(self.z_reco_cm)
 
     def __getitem__(self, rows: npt.NDArray[Any] | slice) -> Predictions:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        there = {k: v[rows] for k, v in values.items() if v is not None}
+        there: dict[str, Any] = {
+            k: v[rows] for k, v in values.items() if isinstance(v, np.ndarray)
+        }
         return replace(self, **there)
 
 
 @np.errstate(all="ignore")
 def predictions(
     tracks: Tracks,
-    output_scaled: FloatArray,
-    reference_scaled: FloatArray | None = None,
+    outputs: Mapping[str, FloatArray],
+    reference: Mapping[str, FloatArray] | None = None,
 ) -> Predictions:
     """Put outputs of a network beside the rows that they belong to.
 
@@ -58,31 +69,55 @@ def predictions(
     ----------
     tracks : Tracks
         N rows.
-    output_scaled : float array, shape (N, 1) or (N, 2)
-        In network units.
-    reference_scaled : float array, shape (N, 1) or (N, 2), optional
+    outputs : mapping of str to float array, shape (N,)
+        By name (``z``, ``theta``, ``nnt``, ``stt``), in network units.
+    reference : mapping of str to float array, shape (N,), optional
         Outputs to compare with.
     """
-    reference = reference_scaled
-    return Predictions(
+    rows = Predictions(
         z_reco_cm=z_to_cm(tracks.targets[:, 0]),
         theta_reco_deg=theta_to_deg(tracks.targets[:, 1]),
-        z_cm=z_to_cm(output_scaled[:, 0]),
-        theta_deg=_theta_deg(output_scaled),
-        z_reference_cm=None if reference is None else z_to_cm(reference[:, 0]),
-        theta_reference_deg=None if reference is None else _theta_deg(reference),
+        z_cm=np.full(len(tracks), np.float32(np.nan)),
         event=tracks.event_index,
         expert=tracks.expert,
         pt_gev=pt_gev(tracks),
         phi_deg=_phi_deg(tracks),
         n_tracks=tracks.ids["nTracks"] if tracks.ids["nTracks"].any() else None,
+        charge=charge_sign(tracks.inputs),
+    )
+    named = with_outputs(rows, outputs)
+    if reference is None:
+        return named
+    beside = with_outputs(rows, reference)
+    return replace(
+        named, z_reference_cm=beside.z_cm, theta_reference_deg=beside.theta_deg
+    )
+
+
+@np.errstate(all="ignore")
+def with_outputs(rows: Predictions, outputs: Mapping[str, FloatArray]) -> Predictions:
+    """The same rows with the outputs of another network.
+
+    Parameters
+    ----------
+    rows : Predictions
+        N rows.
+    outputs : mapping of str to float array, shape (N,)
+        By name, in network units.
+    """
+    z, theta = outputs.get("z"), outputs.get("theta")
+    return replace(
+        rows,
+        z_cm=np.full(len(rows), np.float32(np.nan)) if z is None else z_to_cm(z),
+        has_z=z is not None,
+        theta_deg=None if theta is None else theta_to_deg(theta),
+        nnt=outputs.get("nnt"),
+        stt=outputs.get("stt"),
+        z_reference_cm=None,
+        theta_reference_deg=None,
     )
 
 
 def _phi_deg(tracks: Tracks) -> FloatArray | None:
     phi_rad = tracks.extras.get("2DPhi")
     return None if phi_rad is None else np.rad2deg(phi_rad) % np.float32(360)
-
-
-def _theta_deg(output_scaled: FloatArray) -> FloatArray | None:
-    return theta_to_deg(output_scaled[:, 1]) if output_scaled.shape[1] == 2 else None

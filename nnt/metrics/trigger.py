@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,14 +20,20 @@ __all__ = [
     "BACKGROUND_Z_CM",
     "CUT_CM",
     "EFFICIENCIES",
+    "FAR_Z_CM",
+    "FEED_EFFICIENCY",
     "FEED_Z_CM",
     "SIGNAL_Z_CM",
     "Shares",
+    "area_of_sorted",
     "binomial_error",
     "cut_at_efficiency_cm",
+    "first_cut",
     "passing_share",
+    "rank_at_efficiency",
     "rejection_at_efficiency",
     "roc_area",
+    "share_below",
     "shares_beyond",
 ]
 
@@ -35,6 +42,10 @@ BACKGROUND_Z_CM = 20.0
 CUT_CM = 15.0
 FEED_Z_CM = 30.0
 EFFICIENCIES = (0.95, 0.96, 0.98)
+FEED_EFFICIENCY = 0.96
+"""Working point at which feed-down, feed-up and asymmetries are looked at."""
+FAR_Z_CM = np.arange(15.0, 81.0, 5.0)
+"""Distances from which tracks are counted as fed down or up."""
 
 
 def binomial_error(share: npt.ArrayLike, n_tracks: npt.ArrayLike) -> FloatArray:
@@ -51,6 +62,37 @@ def binomial_error(share: npt.ArrayLike, n_tracks: npt.ArrayLike) -> FloatArray:
     return error
 
 
+def rank_at_efficiency(n_tracks: int, efficiency: npt.ArrayLike) -> Any:
+    """Place, from 0, of the last of n ordered tracks that an efficiency keeps."""
+    needed = np.ceil(np.asarray(efficiency) * n_tracks).astype(np.int64)
+    return np.maximum(needed - 1, 0)
+
+
+def first_cut(last_kept: npt.ArrayLike) -> FloatArray:
+    """Smallest cut that keeps a track; the cut is strict, so it lies just above."""
+    cut: FloatArray = np.nextafter(last_kept, np.float32(np.inf))
+    return cut
+
+
+def share_below(ordered: FloatArray, cut: float) -> float:
+    """Share of values in ascending order that are below a cut."""
+    return int(np.searchsorted(ordered, cut, side="left")) / len(ordered)
+
+
+def area_of_sorted(signal: FloatArray, background: FloatArray) -> float:
+    """Probability that background is further out than signal; ties count half.
+
+    Parameters
+    ----------
+    signal, background : float array, shape (N,) and (M,)
+        How far out each is, in ascending order; at least one each.
+    """
+    # Both in order: to look one up in the other is a walk.
+    below = np.searchsorted(signal, background, side="left").mean()
+    upto = np.searchsorted(signal, background, side="right").mean()
+    return float(below + upto) / 2 / len(signal)
+
+
 def passing_share(z_cm: FloatArray, cut_cm: float) -> float:
     """Share of tracks with |z| below the cut."""
     return float(np.mean(np.abs(z_cm) < cut_cm))
@@ -60,9 +102,8 @@ def passing_share(z_cm: FloatArray, cut_cm: float) -> float:
 def cut_at_efficiency_cm(z_signal_cm: FloatArray, efficiency: float) -> float:
     """Smallest cut that keeps this share of the tracks given."""
     size = np.abs(z_signal_cm)
-    index = max(int(np.ceil(efficiency * len(size))) - 1, 0)
-    # The cut is strict, so it must lie just above the last track kept.
-    return float(np.nextafter(np.partition(size, index)[index], np.float32(np.inf)))
+    index = rank_at_efficiency(len(size), efficiency)
+    return float(first_cut(np.partition(size, index)[index]))
 
 
 @np.errstate(all="ignore")
@@ -79,9 +120,9 @@ def rejection_at_efficiency(
         As is the result.
     """
     signal, background = np.sort(np.abs(z_signal_cm)), np.sort(np.abs(z_background_cm))
-    index = np.ceil(np.asarray(efficiencies) * len(signal)).astype(np.int64) - 1
+    index = rank_at_efficiency(len(signal), efficiencies)
     # Tracks up to the last signal track that is kept pass with it.
-    passing = np.searchsorted(background, signal[np.maximum(index, 0)], side="right")
+    passing = np.searchsorted(background, signal[index], side="right")
     rejection: npt.NDArray[np.float64] = 1 - passing / len(background)
     return rejection
 
@@ -93,11 +134,9 @@ def roc_area(z_signal_cm: FloatArray, z_background_cm: FloatArray) -> float:
     -----
     The Mann-Whitney statistic; ties count half.
     """
-    signal = np.sort(np.abs(z_signal_cm))
-    background = np.abs(z_background_cm)
-    below = np.searchsorted(signal, background, side="left")
-    upto = np.searchsorted(signal, background, side="right")
-    return float(np.mean((below + upto) / 2) / len(signal))
+    return area_of_sorted(
+        np.sort(np.abs(z_signal_cm)), np.sort(np.abs(z_background_cm))
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 
 from nnt.engine import FitResult
+from nnt.judging import FixedPointTable, Losses, ScoredTable, kept_rows
 from nnt.networks import ExpertWeights, Networks, write_weights
 from nnt.tracking import Run
 from nnt.training.album import Album, data_of, description_of
-from nnt.training.data import SPLITS, kept_rows, own_losses
-from nnt.training.fixed_point import JudgedFixedPoint, log_fixed_point
+from nnt.training.data import SPLITS
+from nnt.training.fixed_point import fixed_point_drawings, log_fixed_point
 from nnt.training.note import describe
 from nnt.training.prepare import Prepared
 from nnt.training.report import (
-    Judged,
     drawings_of,
     log_predictions,
     summary,
@@ -180,7 +180,12 @@ class Ending:
         )  # fmt: skip
 
     def _draw(
-        self, run: Run, split: str, judged: Judged, expert: int | None, album: Album
+        self,
+        run: Run,
+        split: str,
+        judged: ScoredTable,
+        expert: int | None,
+        album: Album,
     ) -> None:
         if self.config.plot_every:
             drawings = drawings_of(
@@ -189,17 +194,19 @@ class Ending:
             album.add(run, f"plots/{split}", drawings)
 
     def _draw_fixed_point(
-        self, album: Album, both: JudgedFixedPoint, split: str, folder: str
+        self, album: Album, both: FixedPointTable, split: str, folder: str
     ) -> None:
         if self.config.plot_every:
             description = self._description(self.parent, split, None)
-            album.add(self.parent, folder, both.drawings(None, description))
+            album.add(
+                self.parent, folder, fixed_point_drawings(both, None, description)
+            )
 
     def _description(self, run: Run, split: str, expert: int | None) -> str:
         data = data_of(self.config, split)
         return description_of(run.run_id, self.config.name, data, expert)
 
-    def _log_tables(self, judged: Mapping[str, Judged]) -> None:
+    def _log_tables(self, judged: Mapping[str, ScoredTable]) -> None:
         for split in SPLITS:
             self._check_stop()
             log_predictions(self.parent, split, judged[split])
@@ -217,16 +224,16 @@ class Ending:
         if self.stop.is_set():
             raise StoppedError
 
-    def _judge(self, split: str, networks: Networks) -> Judged:
+    def _judge(self, split: str, networks: Networks) -> ScoredTable:
         self._check_stop()
         tracks = self.prepared.splits[split]
         kept = kept_rows(self.config, tracks)
         reference = self.prepared.references[split]
-        losses = own_losses(self.config)
-        return Judged(tracks, kept, networks, self.config.loss, losses, reference)
+        losses = Losses.of(self.config)
+        return ScoredTable.of_experts(tracks, kept, networks, losses, reference)
 
     def _log_expert(
-        self, expert: int, judged: Mapping[str, Judged], album: Album
+        self, expert: int, judged: Mapping[str, ScoredTable], album: Album
     ) -> ExpertResult:
         if expert not in self.fits:
             return self._expert_result(expert, {})
@@ -240,7 +247,7 @@ class Ending:
             self._draw(child, split, judged[split], expert, album)
         return self._expert_result(expert, figures)
 
-    def _log_parent(self, judged: Mapping[str, Judged], album: Album) -> Figures:
+    def _log_parent(self, judged: Mapping[str, ScoredTable], album: Album) -> Figures:
         figures = {split: judged[split].metrics() for split in JUDGED_SPLITS}
         fits = self.fits.values()
         last = max(result.epochs for result in fits)
@@ -273,7 +280,7 @@ class Ending:
     def _log_summary(
         self,
         experts: dict[int, ExpertResult],
-        judged: Mapping[str, Judged],
+        judged: Mapping[str, ScoredTable],
         fixed_point: dict[str, Any],
     ) -> None:
         digests = {s: t.digest for s, t in self.prepared.splits.items()}

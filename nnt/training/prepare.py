@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from nnt import __version__
 from nnt.config import Config
+from nnt.judging import Outputs, reference_outputs, served_rows
 from nnt.networks import State
 from nnt.provenance import CodeState, code_state
 from nnt.tracks import Tracks
-from nnt.training.data import load_splits, reference_outputs, splits_digest
+from nnt.training.data import load_splits, splits_digest
 from nnt.training.sources import initial_states, reference_networks
-from nnt.types import F32, BoolArray
+from nnt.types import BoolArray
 
 __all__ = ["Prepared", "prepare"]
 
@@ -28,8 +29,8 @@ class Prepared:
     config: Config
     splits: dict[str, Tracks]
     """As the files hold them, whatever the networks are compared with."""
-    references: dict[str, F32 | None]
-    """Outputs to compare with, shape (N, 1) or (N, 2), for the rows of each split."""
+    references: dict[str, Outputs | None]
+    """Outputs to compare with, for the rows of each split."""
     initial: dict[int, State]
     code: CodeState
     digest: str
@@ -69,8 +70,10 @@ def prepare(config: Config) -> Prepared:
     reference = reference_networks(config)
     splits = load_splits(config)
     digest = splits_digest(splits)
-    references = {
-        split: reference_outputs(tracks, reference, config.out_size, config.experts)
+    references: dict[str, Outputs | None] = {
+        split: reference_outputs(
+            tracks, reference, config.form.outputs, served_rows(tracks, config.experts)
+        )
         for split, tracks in splits.items()
     }
     if all(output is None for output in references.values()):

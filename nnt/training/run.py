@@ -16,11 +16,12 @@ from nnt.config import Config, load_config
 from nnt.engine import BackendChoice, Epoch, FitResult, Hooks, choose_backend
 from nnt.errors import NNTError, TrainingError
 from nnt.files import is_full
+from nnt.judging import Outputs, by_name, expert_mask, rows_of
 from nnt.machine import usable_cores
 from nnt.progress import show_progress
 from nnt.tracking import MlflowTracker, Outcome, Run, Tracker, hide_passwords
 from nnt.training.counter import EpochCounter
-from nnt.training.data import SPLITS, expert_data, expert_mask, expert_splits
+from nnt.training.data import SPLITS, expert_data, expert_splits
 from nnt.training.ending import JUDGED_SPLITS, Ending, StoppedError
 from nnt.training.expert import ExpertLog, LogFile, train_expert
 from nnt.training.painter import Painter
@@ -30,7 +31,6 @@ from nnt.training.report import log_sampling
 from nnt.training.result import ExpertResult, TrainingResult
 from nnt.training.resume import Earlier, find_earlier, tell_interrupted
 from nnt.training.side_by_side import one_torch_thread, run_side_by_side
-from nnt.types import F32
 
 __all__ = ["train"]
 
@@ -306,7 +306,8 @@ class _Training:
             if output is None:
                 return
             if own.plot_every and epoch.number % own.plot_every == 0:
-                show = partial(metrics.predictions, val, output, reference)
+                named = by_name(own.form.outputs, output)
+                show = partial(metrics.predictions, val, named, reference)
                 self.painter.offer(child, epoch.number, show)
 
         with ExpertLog(path, current_thread().name):
@@ -314,7 +315,7 @@ class _Training:
                 splits = expert_splits(self.prepared.splits, self.kept[expert], expert)
                 val = splits["val"]
                 reference = self._reference_of(expert, "val")
-                data = expert_data(splits["train"], val, own.out_size, reference)
+                data = expert_data(splits["train"], val, own.form.outputs, reference)
                 if own.dist is not None:
                     log_sampling(child, data, own, expert)
                 result: FitResult | str = train_expert(
@@ -340,12 +341,12 @@ class _Training:
         child.log_file(path, "logs")
         return result
 
-    def _reference_of(self, expert: int, split: str) -> F32 | None:
+    def _reference_of(self, expert: int, split: str) -> Outputs | None:
         whole = self.prepared.references[split]
         if whole is None:
             return None
         tracks, kept = self.prepared.splits[split], self.kept[expert][split]
-        return whole[kept & expert_mask(tracks, expert)]
+        return rows_of(whole, kept & expert_mask(tracks, expert))
 
     def _finish(
         self, experts: dict[int, ExpertResult], figures: dict[str, dict[str, float]]

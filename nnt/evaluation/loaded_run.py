@@ -14,23 +14,19 @@ import numpy.typing as npt
 
 from nnt.config import Config, load_config, resolve
 from nnt.errors import ConfigError, NNTError
+from nnt.judging import Losses, Outputs, kept_rows, reference_outputs, served_rows
 from nnt.networks import Networks, read_weights
 from nnt.tracking import StoredRun, load_weights, open_run, read_run_weights
 from nnt.tracks import Tracks
-from nnt.training.data import kept_rows, own_losses, reference_outputs
 from nnt.training.sources import reference_networks
-from nnt.types import F32
 
-__all__ = ["Subject", "load_networks", "open_subject"]
+__all__ = ["LoadedRun", "load_networks", "load_run"]
 
 log = logging.getLogger(__name__)
 
-LOSS = "MSELoss"
-"""For weights that come without a configuration."""
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Subject:
+class LoadedRun:
     """Networks to be judged."""
 
     text: str
@@ -43,14 +39,9 @@ class Subject:
     """That of the training; None for a file of weights."""
 
     @property
-    def loss(self) -> str:
-        """Name of the loss of the training."""
-        return LOSS if self.config is None else self.config.loss
-
-    @property
-    def own_losses(self) -> dict[int, str]:
-        """Name of the loss of each expert."""
-        return {} if self.config is None else own_losses(self.config)
+    def losses(self) -> Losses:
+        """Losses of the training."""
+        return Losses() if self.config is None else Losses.of(self.config)
 
     def kept(self, tracks: Tracks) -> npt.NDArray[np.bool_]:
         """Rows that pass the filter of the training."""
@@ -58,25 +49,18 @@ class Subject:
             return np.ones(len(tracks), dtype=np.bool_)
         return kept_rows(self.config, tracks)
 
-    def reference(self, tracks: Tracks) -> F32 | None:
-        """Outputs to compare with: of the run of `compare_to`, or else of the data.
-
-        Returns
-        -------
-        float32 array, shape (N, 1) or (N, 2), or None
-        """
-        if self.config is None:
-            return tracks.reference
+    def reference(self, tracks: Tracks) -> Outputs | None:
+        """Outputs to compare with: of the run of `compare_to`, or else of the data."""
         try:
-            networks = reference_networks(self.config)
+            networks = None if self.config is None else reference_networks(self.config)
         except NNTError as err:
             log.warning("no reference: compare_to cannot be loaded any more: %s", err)
             return None
-        experts = self.networks.experts
-        return reference_outputs(tracks, networks, self.config.out_size, experts)
+        served = served_rows(tracks, self.networks.experts)
+        return reference_outputs(tracks, networks, self.networks.outputs, served)
 
 
-def open_subject(text: str) -> Subject:
+def load_run(text: str) -> LoadedRun:
     """Load the networks that a run, a registered model or a file stands for.
 
     Parameters
@@ -94,7 +78,7 @@ def open_subject(text: str) -> Subject:
     """
     if text.endswith(".json") and ":/" not in text:
         networks = Networks(load_weights(text))
-        return Subject(
+        return LoadedRun(
             text=text, name=Path(text).stem, networks=networks, run=None, config=None
         )
     run = open_run(text)
@@ -102,7 +86,7 @@ def open_subject(text: str) -> Subject:
     with tempfile.TemporaryDirectory() as into:
         config = _config_of(run, run.download("config.yaml", Path(into)))
     config = _with_files_of(run, config)
-    return Subject(
+    return LoadedRun(
         text=text, name=run.name, networks=Networks(weights), run=run, config=config
     )
 

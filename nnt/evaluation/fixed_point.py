@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from nnt import plots
-from nnt.evaluation.rows import Rows
-from nnt.evaluation.subject import Subject
+from nnt.evaluation.judged_rows import JudgedRows
+from nnt.evaluation.loaded_run import LoadedRun
 from nnt.fixedpoint import FixedPointNetworks
+from nnt.judging import FixedPointTable, ScoredTable
 from nnt.tracking import MlflowTracker, Run, StoredRun
 from nnt.training.album import Album, description_of
-from nnt.training.fixed_point import JudgedFixedPoint
-from nnt.training.report import Judged
+from nnt.training.fixed_point import fixed_point_drawings
 
 __all__ = ["FixedPointEvaluation", "judge_fixed_point"]
 
@@ -25,7 +25,7 @@ class FixedPointEvaluation:
     """What the firmware makes of networks on a table."""
 
     name: str
-    both: JudgedFixedPoint
+    both: FixedPointTable
     filtered: Figures
     """Figures of ``"all"`` rows that pass the filter, and of each ``"expert_k"``."""
     unfiltered: Figures
@@ -40,7 +40,7 @@ class FixedPointEvaluation:
             "unfiltered": self.unfiltered,
         }
 
-    def store(self, subject: Subject, rows: Rows) -> None:
+    def store(self, loaded: LoadedRun, rows: JudgedRows) -> None:
         """Log figures and plots to the run and its experts.
 
         Raises
@@ -48,7 +48,7 @@ class FixedPointEvaluation:
         TrackingError
             The store does not answer.
         """
-        stored = subject.run
+        stored = loaded.run
         if stored is None:
             return
         tracker = MlflowTracker(stored.uri)
@@ -60,7 +60,7 @@ class FixedPointEvaluation:
             tracker.close()
 
     def _log_all(
-        self, tracker: MlflowTracker, stored: StoredRun, rows: Rows, album: Album
+        self, tracker: MlflowTracker, stored: StoredRun, rows: JudgedRows, album: Album
     ) -> None:
         run = tracker.reopen(stored.run_id, stored.experiment_id)
         self._log(run, rows, None, album)
@@ -71,20 +71,24 @@ class FixedPointEvaluation:
                 self._log(own, rows, int(expert), album)
         album.log(lambda: None)
 
-    def _log(self, run: Run, rows: Rows, expert: int | None, album: Album) -> None:
+    def _log(
+        self, run: Run, rows: JudgedRows, expert: int | None, album: Album
+    ) -> None:
         prefix = f"eval_{rows.label}" if rows.split is None else rows.split
         figures = self.filtered["all" if expert is None else f"expert_{expert}"]
-        named = {f"{prefix}_{self.both.name}/{k}": v for k, v in figures.items()}
+        named = {
+            f"{prefix}_{self.both.networks.name}/{k}": v for k, v in figures.items()
+        }
         run.log_metrics(named, 0)
-        folder = f"evaluations/{rows.label}/plots_{self.both.name}"
+        folder = f"evaluations/{rows.label}/plots_{self.both.networks.name}"
         data = f"{rows.label} in fixed point"
         description = description_of(run.run_id, self.name, data, expert)
-        album.add(run, folder, self.both.drawings(expert, description))
+        album.add(run, folder, fixed_point_drawings(self.both, expert, description))
 
 
 def judge_fixed_point(
-    floats: Judged,
-    subject: Subject,
+    floats: ScoredTable,
+    loaded: LoadedRun,
     precision: Sequence[int] | None = None,
     *,
     saturate_13_bit: bool = False,
@@ -93,9 +97,9 @@ def judge_fixed_point(
 
     Parameters
     ----------
-    floats : Judged
+    floats : ScoredTable
         The same rows, judged in floating point.
-    subject : Subject
+    loaded : LoadedRun
         The networks.
     precision : sequence of 6 int, optional
         Fractional bits; default: those for which the networks were trained.
@@ -110,18 +114,18 @@ def judge_fixed_point(
         The precision is none.
     """
     networks = FixedPointNetworks(
-        subject.networks, precision, saturate_13_bit=saturate_13_bit
+        loaded.networks, precision, saturate_13_bit=saturate_13_bit
     )
-    both = JudgedFixedPoint(floats, networks)
+    both = FixedPointTable(floats, networks)
     return FixedPointEvaluation(
-        name=subject.name,
+        name=loaded.name,
         both=both,
         filtered=_figures(both, filtered=True),
         unfiltered=_figures(both, filtered=False),
     )
 
 
-def _figures(both: JudgedFixedPoint, *, filtered: bool) -> Figures:
+def _figures(both: FixedPointTable, *, filtered: bool) -> Figures:
     figures = {"all": both.metrics(filtered=filtered)}
     for expert in sorted(both.networks.experts):
         figures[f"expert_{expert}"] = both.metrics(expert, filtered=filtered)

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from nnt.errors import DataError
-from nnt.evaluation.contenders import short_names
 from nnt.evaluation.details import Details, details
-from nnt.evaluation.integers import FixedPointEvaluation, judge_fixed_point
+from nnt.evaluation.fixed_point import FixedPointEvaluation, judge_fixed_point
+from nnt.evaluation.judged_rows import JudgedRows, rows_for
+from nnt.evaluation.loaded_run import LoadedRun, load_run
+from nnt.evaluation.network_result import short_names
 from nnt.evaluation.pictures import Pictures
-from nnt.evaluation.rows import Rows, rows_for
 from nnt.evaluation.storing import store_evaluation
-from nnt.evaluation.subject import Subject, open_subject
-from nnt.training.report import Judged
+from nnt.judging import ScoredTable
 
-__all__ = ["Evaluation", "evaluate", "judge"]
+__all__ = ["Evaluation", "evaluate", "score"]
 
 log = logging.getLogger(__name__)
 
@@ -107,45 +107,45 @@ def evaluate(
     TrackingError
         There is no such run, or it holds no weights.
     DataError
-        Rows or weights cannot be used.
+        JudgedRows or weights cannot be used.
     ExportError
         Integers are asked for, and the firmware cannot hold the networks.
     """
-    subject = open_subject(run)
+    loaded = load_run(run)
     files = [data] if isinstance(data, str | Path) else list(data)
-    rows = rows_for(subject, files, split)
-    judged = judge(subject, rows)
+    rows = rows_for(loaded, files, split)
+    table = score(loaded, rows)
     whole = (
-        judge_fixed_point(judged, subject, precision, saturate_13_bit=saturate_13_bit)
+        judge_fixed_point(table, loaded, precision, saturate_13_bit=saturate_13_bit)
         if fixed_point
         else None
     )
-    stored = log_to_run and subject.run is not None
-    figures = _figures(subject, judged, filtered=True)
+    stored = log_to_run and loaded.run is not None
+    figures = _figures(loaded, table, filtered=True)
     result = Evaluation(
-        run_id=None if subject.run is None else subject.run.run_id,
-        name=subject.name,
+        run_id=None if loaded.run is None else loaded.run.run_id,
+        name=loaded.name,
         label=rows.label,
         source=rows.source,
         digest=rows.digest,
-        n_tracks=len(judged.tracks),
+        n_tracks=len(table.tracks),
         filtered=figures,
-        unfiltered=_figures(subject, judged, filtered=False),
-        details=details(judged, figures),
+        unfiltered=_figures(loaded, table, filtered=False),
+        details=details(table, figures),
         fixed_point=whole,
         logged=stored,
     )
-    drawn = Pictures(judged, short_names([subject])[0], rows.label, list(figures))
+    drawn = Pictures(table, short_names([loaded])[0], rows.label, list(figures))
     if plots_to is not None:
         drawn.write(Path(plots_to))
     if stored:
-        store_evaluation(subject, rows, drawn, len(judged.tracks), result.to_dict())
+        store_evaluation(loaded, rows, drawn, len(table.tracks), result.to_dict())
         if whole is not None:
-            whole.store(subject, rows)
+            whole.store(loaded, rows)
     return result
 
 
-def judge(subject: Subject, rows: Rows) -> Judged:
+def score(loaded: LoadedRun, rows: JudgedRows) -> ScoredTable:
     """Let the networks, and those that they are compared with, predict the rows.
 
     Raises
@@ -154,27 +154,26 @@ def judge(subject: Subject, rows: Rows) -> Judged:
         The networks serve none of the rows.
     """
     tracks = rows.tracks
-    judged = Judged(
+    table = ScoredTable.of_experts(
         tracks,
-        subject.kept(tracks),
-        subject.networks,
-        subject.loss,
-        subject.own_losses,
-        subject.reference(tracks),
+        loaded.kept(tracks),
+        loaded.networks,
+        loaded.losses,
+        loaded.reference(tracks),
     )
-    if not len(judged.tracks):
+    if not len(table.tracks):
         raise DataError(
-            f"{rows.source}: no row belongs to the experts of {subject.text} "
-            f"({sorted(subject.networks.experts)}); choose other files"
+            f"{rows.source}: no row belongs to the experts of {loaded.text} "
+            f"({sorted(loaded.networks.experts)}); choose other files"
         )
-    left_out = len(tracks) - len(judged.tracks)
+    left_out = len(tracks) - len(table.tracks)
     if left_out:
-        log.warning("%s rows belong to no expert of %s", f"{left_out:,}", subject.text)
-    return judged
+        log.warning("%s rows belong to no expert of %s", f"{left_out:,}", loaded.text)
+    return table
 
 
-def _figures(subject: Subject, judged: Judged, *, filtered: bool) -> Figures:
-    figures = {"all": judged.metrics(filtered=filtered)}
-    for expert in sorted(subject.networks.experts):
-        figures[f"expert_{expert}"] = judged.metrics(expert, filtered=filtered)
+def _figures(loaded: LoadedRun, table: ScoredTable, *, filtered: bool) -> Figures:
+    figures = {"all": table.metrics(filtered=filtered)}
+    for expert in sorted(loaded.networks.experts):
+        figures[f"expert_{expert}"] = table.metrics(expert, filtered=filtered)
     return figures

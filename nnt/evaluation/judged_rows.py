@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnt.errors import DataError, TrackingError
-from nnt.evaluation.subject import Subject
+from nnt.evaluation.loaded_run import LoadedRun
 from nnt.progress import show_progress
 from nnt.tracks import Tracks, read_tracks
 from nnt.training.data import load_split
 
-__all__ = ["Rows", "rows_for"]
+__all__ = ["JudgedRows", "rows_for"]
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ DEFAULT_SPLIT = "test"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Rows:
+class JudgedRows:
     """A table and where it comes from."""
 
     label: str
@@ -36,8 +36,8 @@ class Rows:
 
 
 def rows_for(
-    subject: Subject, data: Sequence[str | Path], split: str | None = None
-) -> Rows:
+    loaded: LoadedRun, data: Sequence[str | Path], split: str | None = None
+) -> JudgedRows:
     """Read the files given, or else a split of the data of the training.
 
     Raises
@@ -48,16 +48,16 @@ def rows_for(
     if data:
         return _rows_of_files(data)
     split = split or DEFAULT_SPLIT
-    if subject.config is None:
+    if loaded.config is None:
         raise DataError(
-            f"{subject.text}: a file of weights does not say on which tracks it was "
+            f"{loaded.text}: a file of weights does not say on which tracks it was "
             "trained; name track files with --data"
         )
-    tracks = load_split(subject.config, split)
+    tracks = load_split(loaded.config, split)
     digest = tracks.digest
-    trained_on = _digest_of_training(subject, split)
+    trained_on = _digest_of_training(loaded, split)
     if trained_on is None or trained_on == digest:
-        return Rows(
+        return JudgedRows(
             label=split, tracks=tracks, digest=digest, source=split, split=split
         )
     log.warning(
@@ -67,15 +67,17 @@ def rows_for(
         trained_on[:12],
     )
     label = f"{split}_{digest[:8]}"
-    return Rows(label=label, tracks=tracks, digest=digest, source=split, split=None)
+    return JudgedRows(
+        label=label, tracks=tracks, digest=digest, source=split, split=None
+    )
 
 
-def _rows_of_files(files: Sequence[str | Path]) -> Rows:
+def _rows_of_files(files: Sequence[str | Path]) -> JudgedRows:
     with show_progress("Reading", "bytes") as progress:
         tracks = read_tracks(list(files), progress=progress)
     digest = tracks.digest
     stem = re.sub(r"\W+", "_", Path(files[0]).name.split(".")[0])
-    return Rows(
+    return JudgedRows(
         label=f"{stem}_{digest[:8]}",
         tracks=tracks,
         digest=digest,
@@ -84,12 +86,12 @@ def _rows_of_files(files: Sequence[str | Path]) -> Rows:
     )
 
 
-def _digest_of_training(subject: Subject, split: str) -> str | None:
+def _digest_of_training(loaded: LoadedRun, split: str) -> str | None:
     """Digest of the rows as the training saw them, where the run tells."""
-    if subject.run is None:
+    if loaded.run is None:
         return None
     try:
-        told = json.loads(subject.run.read_text("summary.json"))["data"][split]
+        told = json.loads(loaded.run.read_text("summary.json"))["data"][split]
     except (TrackingError, ValueError, LookupError, TypeError):
         return None
     return told if isinstance(told, str) else None

@@ -10,11 +10,11 @@ from typing import Any
 
 from nnt import plots
 from nnt.errors import ConfigError, DataError
-from nnt.evaluation.comparing import Comparison, compare_subjects, open_subjects
+from nnt.evaluation.comparing import Comparison, compare_loaded_runs, load_runs
 from nnt.evaluation.history import validation_losses
+from nnt.evaluation.loaded_run import LoadedRun
 from nnt.evaluation.page import page
 from nnt.evaluation.storing import store_comparison
-from nnt.evaluation.subject import Subject
 from nnt.progress import show_progress
 
 __all__ = ["ComparisonResult", "compare"]
@@ -68,16 +68,16 @@ def compare(
     TrackingError
         There is no such run, or it holds no weights.
     DataError, ConfigError
-        Rows, weights or a configuration cannot be used.
+        JudgedRows, weights or a configuration cannot be used.
     """
     if not runs:
         raise ConfigError("compare: expected at least one run, found none")
     files = [data] if isinstance(data, str | Path) else list(data)
-    subjects = open_subjects(runs)
-    comparison = compare_subjects(subjects, files, split)
+    loaded = load_runs(runs)
+    comparison = compare_loaded_runs(loaded, files, split)
     if not log_to_store and page_to is None:
         return ComparisonResult(comparison=comparison, run_id=None, page=None)
-    pictures = _pictures(comparison, subjects)
+    pictures = _pictures(comparison, loaded)
     text = page(comparison, pictures)
     place = None if page_to is None else _write(text, Path(page_to))
     run_id = None
@@ -97,23 +97,23 @@ def _write(text: str, path: Path) -> Path:
     return path
 
 
-def _pictures(comparison: Comparison, subjects: Sequence[Subject]) -> dict[str, bytes]:
+def _pictures(comparison: Comparison, runs: Sequence[LoadedRun]) -> dict[str, bytes]:
     ranking = sorted(
-        comparison.contenders,
+        comparison.networks,
         key=lambda own: -own.figures.get("all/rejection_at_eff96", 0.0),
     )
-    names = [own.name for own in comparison.contenders]
+    names = [own.name for own in comparison.networks]
     look = plots.looks(names, [own.name for own in ranking])
-    curves = {own.name: own.curves for own in comparison.contenders}
+    curves = {own.name: own.curves for own in comparison.networks}
     description = f"{comparison.n_tracks:,} tracks of {comparison.source}"
     drawings = plots.drawings(curves, description, look)
     losses = {}
     with show_progress("Reading curves", "runs") as progress:
-        for i, own in enumerate(comparison.contenders, start=1):
-            run = None if own.subject is None else own.subject.run
+        for i, own in enumerate(comparison.networks, start=1):
+            run = None if own.loaded is None else own.loaded.run
             if run is not None:
                 losses[own.name] = validation_losses(run)
-            progress(min(i, len(subjects)), len(subjects))
+            progress(min(i, len(runs)), len(runs))
     if any(losses.values()):
         plot = partial(plots.learning_curves_of_runs, look=look)
         drawings.append(plots.Drawing("learning_curves", plot, losses))

@@ -1,0 +1,32 @@
+"""From weights and rows to outputs by name, and from those to metrics."""
+
+from nnt.judging.fixed_point import FixedPointTable
+from nnt.judging.outputs import (
+    Outputs,
+    as_array,
+    by_name,
+    outputs_in_data,
+    predicted_outputs,
+    reference_outputs,
+    rows_of,
+)
+from nnt.judging.scored_table import MAIN, REFERENCE, Losses, ScoredTable
+from nnt.judging.selection import expert_mask, kept_rows, served_rows
+
+__all__ = [
+    "MAIN",
+    "REFERENCE",
+    "FixedPointTable",
+    "Losses",
+    "Outputs",
+    "ScoredTable",
+    "as_array",
+    "by_name",
+    "expert_mask",
+    "kept_rows",
+    "outputs_in_data",
+    "predicted_outputs",
+    "reference_outputs",
+    "rows_of",
+    "served_rows",
+]

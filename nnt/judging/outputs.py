@@ -1,0 +1,130 @@
+"""Outputs of networks by name: ``z``, ``theta``, ``nnt``, ``stt``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from nnt.errors import ConfigError
+from nnt.networks import OUTPUTS
+from nnt.tracks import Tracks
+from nnt.types import F32, BoolArray
+
+__all__ = [
+    "Outputs",
+    "Predictor",
+    "as_array",
+    "by_name",
+    "outputs_in_data",
+    "predicted_outputs",
+    "reference_outputs",
+    "rows_of",
+]
+
+Outputs = Mapping[str, F32]
+"""Name of the output -> shape (N,), in network units."""
+
+MEASURED = ("z", "theta")
+"""Outputs that the reconstruction measures, too; the others are classes."""
+
+
+class Predictor(Protocol):
+    """Networks that predict tables, in floating point or in the firmware's integers."""
+
+    @property
+    def experts(self) -> Mapping[int, object]:
+        """The experts, by number."""
+        ...
+
+    @property
+    def outputs(self) -> Sequence[str]:
+        """Names of the outputs."""
+        ...
+
+    def predict(self, tracks: Tracks) -> F32:
+        """Predict every row, shape (N, outputs)."""
+        ...
+
+
+def by_name(names: Sequence[str], array: F32) -> dict[str, F32]:
+    """Name the columns of an array of shape (N, K)."""
+    return {name: array[:, i] for i, name in enumerate(names)}
+
+
+def as_array(outputs: Outputs, names: Iterable[str] = OUTPUTS) -> F32:
+    """Put the outputs of these names side by side, shape (N, K)."""
+    return np.stack([outputs[name] for name in names if name in outputs], axis=1)
+
+
+def rows_of(outputs: Outputs, rows: BoolArray) -> dict[str, F32]:
+    """Outputs of some rows."""
+    return {name: values[rows] for name, values in outputs.items()}
+
+
+def predicted_outputs(networks: Predictor, tracks: Tracks) -> dict[str, F32]:
+    """Let networks predict every row.
+
+    Raises
+    ------
+    DataError
+        Rows belong to an expert that is not there.
+    """
+    return by_name(networks.outputs, networks.predict(tracks))
+
+
+def outputs_in_data(tracks: Tracks) -> dict[str, F32] | None:
+    """Outputs that the files hold, of the network that ran; None without any."""
+    if tracks.reference is None:
+        return None
+    return by_name(OUTPUTS[: tracks.reference.shape[1]], tracks.reference)
+
+
+def reference_outputs(
+    tracks: Tracks,
+    networks: Predictor | None,
+    needed: Sequence[str],
+    served: BoolArray,
+) -> dict[str, F32] | None:
+    """Outputs of the networks to compare with, or else of those in the data.
+
+    The table itself stays as the files hold it.
+
+    Parameters
+    ----------
+    tracks : Tracks
+        N rows.
+    networks : Predictor, optional
+        Other networks to compare with.
+    needed : sequence of str
+        Outputs of the networks that are compared; of a class, the other networks need
+        none.
+    served : bool array, shape (N,)
+        Rows that are compared; others are not predicted, and become NaN.
+
+    Returns
+    -------
+    dict or None
+        None where there is nothing to compare with.
+
+    Raises
+    ------
+    ConfigError
+        The other networks predict less than the networks to be trained.
+    """
+    if networks is None:
+        return outputs_in_data(tracks)
+    missing = [n for n in needed if n in MEASURED and n not in networks.outputs]
+    if missing:
+        raise ConfigError(
+            f"compare_to: the networks there predict {', '.join(networks.outputs)}, "
+            f"not {' and '.join(missing)} as this configuration; compare with a run "
+            "that predicts them, or leave compare_to out"
+        )
+    predicted = predicted_outputs(networks, tracks[served])
+    found = {}
+    for name, values in predicted.items():
+        found[name] = np.full(len(tracks), np.nan, dtype=np.float32)
+        found[name][served] = values
+    return found

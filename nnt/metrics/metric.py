@@ -1,0 +1,358 @@
+"""Every metric of a network: one record for each, which all others go through.
+
+Figures, their errors, comparisons and pages take from here what there is, which way is
+better and how it is called; to add a metric is to add a record (`add_metric`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from nnt.metrics.prediction import Predictions
+from nnt.metrics.residuals import half_width_68, std, trimmed_std
+from nnt.metrics.sample import Sample
+from nnt.metrics.trigger import (
+    CUT_CM,
+    EFFICIENCIES,
+    FEED_EFFICIENCY,
+    area_of_sorted,
+    binomial_error,
+    first_cut,
+    rank_at_efficiency,
+    share_below,
+)
+from nnt.types import FloatArray
+
+__all__ = [
+    "METRICS",
+    "Metric",
+    "add_metric",
+    "compute_metrics",
+    "main_metrics",
+    "network_metrics",
+]
+
+Better = Literal["higher", "lower", "neither"]
+Value = Callable[[Sample], float | None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Metric:
+    """A number that says how good a network is on some rows."""
+
+    name: str
+    """As it is logged, without the split."""
+    unit: str
+    """``cm``, ``deg`` or empty."""
+    better: Better
+    """Which way is good."""
+    value: Value
+    """The number, of a sample; None where the rows do not allow it."""
+    error: Value | Literal["events", "none"]
+    """Where its standard error comes from: ``events`` that are drawn anew, a function
+    of the sample, or ``none``."""
+    share_of: str = ""
+    """Quantity whose rows it is a share of: shares of 0 and 1, which no draw changes,
+    have binomial errors."""
+    heading: str = ""
+    """Of its column in comparisons; empty: only in the list of all metrics."""
+
+    @property
+    def direction(self) -> int:
+        """1 where more is better, -1 where less is, 0 where neither."""
+        return {"higher": 1, "lower": -1, "neither": 0}[self.better]
+
+
+METRICS: dict[str, Metric] = {}
+"""By name, in the order in which they are listed."""
+
+
+def add_metric(metric: Metric) -> Metric:
+    """Add a metric to those of every training, evaluation and comparison.
+
+    Raises
+    ------
+    ValueError
+        There is one of that name.
+    """
+    if metric.name in METRICS:
+        raise ValueError(f"metric {metric.name}: there is one already")
+    METRICS[metric.name] = metric
+    return metric
+
+
+@np.errstate(all="ignore")
+def compute_metrics(sample: Sample) -> dict[str, float]:
+    """Compute all metrics that the rows allow."""
+    if not sample.n_tracks:
+        return {}
+    found = {name: metric.value(sample) for name, metric in METRICS.items()}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def network_metrics(
+    predicted: Predictions, losses: Mapping[str, FloatArray] | None = None
+) -> dict[str, float]:
+    """Compute all metrics of a network on some rows; none without rows.
+
+    Parameters
+    ----------
+    predicted : Predictions
+        N rows.
+    losses : mapping of str to float array, shape (N,), optional
+        ``loss``: that of each row.
+    """
+    return compute_metrics(Sample.of(predicted, losses))
+
+
+def main_metrics() -> dict[str, str]:
+    """Name -> heading of the metrics that comparisons show first."""
+    return {m.name: m.heading for m in METRICS.values() if m.heading}
+
+
+def _of(quantity: str, function: Callable[[FloatArray], float]) -> Value:
+    def value(sample: Sample) -> float | None:
+        values = sample.get(quantity)
+        return None if values is None else function(values)
+
+    return value
+
+
+def _mean(values: FloatArray) -> float:
+    return float(np.mean(values, dtype=np.float64))
+
+
+def _core(quantity: str, attribute: str) -> Value:
+    def value(sample: Sample) -> float | None:
+        core = sample.core(quantity)
+        return None if core is None else float(getattr(core, attribute))
+
+    return value
+
+
+def _core_share_error(quantity: str) -> Value:
+    def value(sample: Sample) -> float | None:
+        core = sample.core(quantity)
+        if core is None:
+            return None
+        return float(binomial_error(core.share, sample.size(quantity)))
+
+    return value
+
+
+def _residual_metrics(name: str, unit: str) -> Iterable[Metric]:
+    widths: dict[str, tuple[Callable[[FloatArray], float], str]] = {
+        "std": (std, ""),
+        "trimmed_std": (trimmed_std, f"{name} trimmed std ({unit})"),
+        "half_width_68": (half_width_68, ""),
+    }
+    yield Metric(
+        name=f"{name}_mean_{unit}",
+        unit=unit,
+        better="neither",
+        value=_of(name, _mean),
+        error="events",
+    )
+    for width, (function, heading) in widths.items():
+        yield Metric(
+            name=f"{name}_{width}_{unit}",
+            unit=unit,
+            better="lower",
+            value=_of(name, function),
+            error="events",
+            heading=heading,
+        )
+    directions: dict[str, Better] = {"mean": "neither", "std": "lower"}
+    for part, better in directions.items():
+        yield Metric(
+            name=f"{name}_core_{part}_{unit}",
+            unit=unit,
+            better=better,
+            value=_core(name, part),
+            error=_core(name, f"{part}_error"),
+        )
+    yield Metric(
+        name=f"{name}_core_share",
+        unit="",
+        better="neither",
+        value=_core(name, "share"),
+        error=_core_share_error(name),
+    )
+
+
+def _share_at(quantity: str, cut: float) -> Value:
+    return _of(quantity, lambda values: share_below(values, cut))
+
+
+def _rejection_at(quantity: str, cut: float) -> Value:
+    return _of(quantity, lambda values: 1 - share_below(values, cut))
+
+
+def _area(signal: str, background: str) -> Value:
+    def value(sample: Sample) -> float | None:
+        near, far = sample.get(signal), sample.get(background)
+        return None if near is None or far is None else area_of_sorted(near, far)
+
+    return value
+
+
+def _cut(signal: str, efficiency: float, needs: str = "") -> Value:
+    """Smallest cut that keeps a share of the signal; None where no cut does."""
+
+    def value(sample: Sample) -> float | None:
+        near = sample.get(signal)
+        if near is None or (needs and sample.get(needs) is None):
+            return None
+        last = near[rank_at_efficiency(len(near), efficiency)]
+        return float(first_cut(last)) if np.isfinite(last) else None
+
+    return value
+
+
+def _passing(quantity: str, cut: Value, *, rejected: bool = False) -> Value:
+    def value(sample: Sample) -> float | None:
+        values, at = sample.get(quantity), cut(sample)
+        if values is None or at is None:
+            return None
+        share = share_below(values, at)
+        return 1 - share if rejected else share
+
+    return value
+
+
+def _minus(cut: Value) -> Value:
+    """A class is kept above a cut on its output, which is minus a distance."""
+
+    def value(sample: Sample) -> float | None:
+        at = cut(sample)
+        return None if at is None else -at
+
+    return value
+
+
+def _trigger_metrics(prefix: str) -> Iterable[Metric]:
+    """Efficiency and rejection with a cut on z, and where they end up."""
+    signal, background = f"{prefix}signal", f"{prefix}background"
+    main = not prefix
+    yield Metric(
+        name=f"{prefix}efficiency_at_15cm",
+        unit="",
+        better="higher",
+        value=_share_at(signal, CUT_CM),
+        error="events",
+        share_of=signal,
+        heading=f"efficiency, |z| < {CUT_CM:g} cm" if main else "",
+    )
+    yield Metric(
+        name=f"{prefix}rejection_at_15cm",
+        unit="",
+        better="higher",
+        value=_rejection_at(background, CUT_CM),
+        error="events",
+        share_of=background,
+        heading=f"rejection, |z| < {CUT_CM:g} cm" if main else "",
+    )
+    yield from _curve_metrics(prefix, "", "cm")
+
+
+def _curve_metrics(prefix: str, suffix: str, unit: str) -> Iterable[Metric]:
+    """Area and working points of a decision, by z or by a class."""
+    signal, background = f"{prefix}signal{suffix}", f"{prefix}background{suffix}"
+    by = " by class" if suffix else ""
+    main = not prefix
+    yield Metric(
+        name=f"{prefix}roc_area{suffix}",
+        unit="",
+        better="higher",
+        value=_area(signal, background),
+        error="events",
+        heading=f"ROC area{by}" if main else "",
+    )
+    for efficiency in EFFICIENCIES:
+        percent = f"{100 * efficiency:.0f}"
+        cut = _cut(signal, efficiency, background)
+        middle = "_cm" if unit else ""
+        yield Metric(
+            name=f"{prefix}cut{middle}_at_eff{percent}{suffix}",
+            unit=unit,
+            better="neither",
+            value=_minus(cut) if suffix else cut,
+            error="events",
+        )
+        shown = main and efficiency == FEED_EFFICIENCY
+        yield Metric(
+            name=f"{prefix}rejection_at_eff{percent}{suffix}",
+            unit="",
+            better="higher",
+            value=_passing(background, cut, rejected=True),
+            error="events",
+            share_of=background,
+            heading=f"rejection at {percent} % efficiency{by}" if shown else "",
+        )
+
+
+def _feed_metrics() -> Iterable[Metric]:
+    cut = _cut("signal", FEED_EFFICIENCY, "background")
+    for name, quantity in (("feed_down", "far_down"), ("feed_up", "far_up")):
+        yield Metric(
+            name=f"{name}_at_eff96",
+            unit="",
+            better="lower",
+            value=_passing(quantity, cut),
+            error="events",
+            share_of=quantity,
+            heading=f"{name.replace('_', '-')} at 96 %",
+        )
+
+
+def _asymmetry(suffix: str) -> Metric:
+    """Efficiency of positive minus that of negative tracks."""
+    cut = _cut(f"signal{suffix}", FEED_EFFICIENCY)
+    kept = [_passing(f"{sign}{suffix}", cut) for sign in ("positive", "negative")]
+
+    def value(sample: Sample) -> float | None:
+        positive, negative = (share(sample) for share in kept)
+        return None if positive is None or negative is None else positive - negative
+
+    return Metric(
+        name=f"charge_asymmetry_at_eff96{suffix}",
+        unit="",
+        better="neither",
+        value=value,
+        error="events",
+    )
+
+
+def _all_metrics() -> Iterable[Metric]:
+    yield Metric(
+        name="n_tracks",
+        unit="",
+        better="neither",
+        value=lambda sample: float(sample.n_tracks),
+        error="none",
+    )
+    yield Metric(
+        name="loss",
+        unit="",
+        better="lower",
+        value=_of("loss", _mean),
+        error="events",
+        heading="loss",
+    )
+    yield from _residual_metrics("z", "cm")
+    yield from _residual_metrics("theta", "deg")
+    for prefix in ("", "event_", "stt_"):
+        yield from _trigger_metrics(prefix)
+    yield from _feed_metrics()
+    yield _asymmetry("")
+    for prefix in ("", "stt_"):
+        yield from _curve_metrics(prefix, "_by_class", "")
+    yield _asymmetry("_by_class")
+
+
+for _metric in _all_metrics():
+    add_metric(_metric)

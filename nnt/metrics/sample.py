@@ -1,0 +1,138 @@
+"""What metrics are functions of: the numbers of one network on some rows, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from nnt.metrics.corefit import CoreFit, core_fit
+from nnt.metrics.decisions import Decision, all_decisions
+from nnt.metrics.prediction import Predictions
+from nnt.metrics.trigger import FEED_Z_CM
+from nnt.types import I64, FloatArray
+
+__all__ = ["Quantities", "Sample", "quantities", "sample_sizes"]
+
+
+Quantities = dict[str, tuple[FloatArray, I64]]
+"""Name -> values of some rows, shape (M,), and the event of each, shape (M,)."""
+
+
+class Sample:
+    """Values of one network on some rows, each quantity in ascending order.
+
+    Parameters
+    ----------
+    n_tracks : int
+        Rows.
+    values : mapping of str to float array
+        By the names that `quantities` gives, each in ascending order.
+    """
+
+    def __init__(self, n_tracks: int, values: Mapping[str, FloatArray]) -> None:
+        self.n_tracks = n_tracks
+        self._values = values
+        self._cores: dict[str, CoreFit | None] = {}
+
+    @classmethod
+    def of(
+        cls, predicted: Predictions, losses: Mapping[str, FloatArray] | None = None
+    ) -> Sample:
+        """Sort what a network says of some rows."""
+        found = quantities(predicted, losses)
+        return cls(len(predicted), {k: np.sort(v) for k, (v, _) in found.items()})
+
+    def get(self, name: str) -> FloatArray | None:
+        """Values of a quantity in ascending order; None where there are none."""
+        values = self._values.get(name)
+        return None if values is None or not len(values) else values
+
+    def size(self, name: str) -> int:
+        """Number of values of a quantity."""
+        return len(self._values.get(name, ()))
+
+    def holds(self, name: str) -> bool:
+        """Whether a quantity exists for the network, be it without values."""
+        return name in self._values
+
+    def core(self, name: str) -> CoreFit | None:
+        """Fit of the core of a quantity, done once."""
+        if name not in self._cores:
+            values = self.get(name)
+            self._cores[name] = None if values is None else core_fit(values)
+        return self._cores[name]
+
+
+@np.errstate(all="ignore")
+def quantities(
+    predicted: Predictions, losses: Mapping[str, FloatArray] | None = None
+) -> Quantities:
+    """Take apart what a network says of some rows.
+
+    Parameters
+    ----------
+    predicted : Predictions
+        N rows.
+    losses : mapping of str to float array, shape (N,), optional
+        Losses of the rows.
+
+    Returns
+    -------
+    dict
+        ``z`` (cm) and ``theta`` (deg): residuals. For each decision, with its prefix
+        and suffix as metrics have them: ``signal``, ``background`` and, of tracks
+        alone, ``positive`` and ``negative`` (signal by charge): how far out the
+        trigger sees them. ``far_down``, ``far_up``: the same of far tracks at
+        positive and at negative z.
+    """
+    event = predicted.event
+    found: Quantities = {k: (v, event) for k, v in (losses or {}).items()}
+    if predicted.has_z:
+        found["z"] = (predicted.z_cm - predicted.z_reco_cm, event)
+    if predicted.theta_deg is not None:
+        found["theta"] = (predicted.theta_deg - predicted.theta_reco_deg, event)
+    for (prefix, suffix), decision in all_decisions(predicted).items():
+        found |= _by_kind(prefix, suffix, decision)
+        if not prefix:
+            found |= _by_charge(suffix, decision, predicted)
+    if predicted.has_z:
+        distance = np.abs(predicted.z_cm)
+        for name, far in (
+            ("far_down", predicted.z_reco_cm > FEED_Z_CM),
+            ("far_up", predicted.z_reco_cm < -FEED_Z_CM),
+        ):
+            found[name] = (distance[far], event[far])
+    return found
+
+
+def _by_kind(prefix: str, suffix: str, decision: Decision) -> Quantities:
+    return {
+        f"{prefix}{kind}{suffix}": (decision.distance_cm[rows], decision.event[rows])
+        for kind, rows in (
+            ("signal", decision.signal),
+            ("background", decision.background),
+        )
+    }
+
+
+def _by_charge(suffix: str, decision: Decision, predicted: Predictions) -> Quantities:
+    if predicted.charge is None:
+        return {}
+    found: Quantities = {}
+    for kind, sign in (("positive", 1), ("negative", -1)):
+        rows = decision.signal & (predicted.charge == sign)
+        found[f"{kind}{suffix}"] = (decision.distance_cm[rows], decision.event[rows])
+    return found
+
+
+def sample_sizes(sample: Sample) -> dict[str, int]:
+    """How many tracks and events the shares are of."""
+    sizes = {
+        f"{prefix}n_{kind}": sample.size(f"{prefix}{kind}")
+        for prefix in ("", "event_", "stt_")
+        for kind in ("signal", "background")
+        if sample.holds(f"{prefix}{kind}")
+    }
+    far = {"n_feed_down": "far_down", "n_feed_up": "far_up"}
+    return sizes | {name: sample.size(quantity) for name, quantity in far.items()}
