@@ -11,10 +11,19 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from nnt.kernel import Kernel
 from nnt.networks import Form, build_module, initial_state
-from nnt.objective import LOGISTIC, Objective, objective_of
+from nnt.objective import LOGISTIC, Objective, objective_of, value
 from nnt.types import F32
 
-__all__ = ["FORMS", "dataloader_epoch", "flop", "kernel_epoch", "kernel_of", "rows"]
+__all__ = [
+    "FORMS",
+    "dataloader_epoch",
+    "dataloader_validation",
+    "flop",
+    "kernel_epoch",
+    "kernel_of",
+    "kernel_validation",
+    "rows",
+]
 
 FORMS = {
     "27-81-2": Form(),
@@ -70,26 +79,55 @@ def kernel_epoch(form: Form, data: Rows, batch_size: int) -> Epoch:
     return lambda: kernel.train_epoch(*data, rng.permutation(n), batch_size, RATE)
 
 
+def kernel_validation(form: Form, data: Rows, batch_size: int) -> Epoch:
+    """Validate on the same rows, with the loss in numpy."""
+    kernel, objective = kernel_of(form), _objective(form)
+    x, y, w = data
+    del batch_size
+    return lambda: value(objective, kernel.predict(x), y, w)
+
+
+class _Tutorial:
+    """A network in PyTorch, its optimiser and its rows."""
+
+    def __init__(self, form: Form, data: Rows) -> None:
+        drawn = initial_state(form, np.random.default_rng(1))
+        self.network = build_module(form, drawn)
+        self.optimiser = torch.optim.Adam(self.network.parameters(), lr=RATE)
+        self.rows = TensorDataset(
+            *(torch.from_numpy(part) for part in data if part is not None)
+        )
+        self.objective = _objective(form)
+
+    def loss_of(self, x: torch.Tensor, *targets: torch.Tensor) -> torch.Tensor:
+        pre = self.network.net[:-1](x)
+        return _torch_loss(self.objective, pre, self.network.net[-1](pre), *targets)
+
+
 def dataloader_epoch(form: Form, data: Rows, batch_size: int) -> Epoch:
     """Train an epoch as the tutorials of PyTorch do."""
-    network = build_module(form, initial_state(form, np.random.default_rng(1)))
-    optimiser = torch.optim.Adam(network.parameters(), lr=RATE)
-    loader = DataLoader(
-        TensorDataset(*(torch.from_numpy(part) for part in data if part is not None)),
-        batch_size,
-        shuffle=True,
-    )
-    objective = _objective(form)
+    training = _Tutorial(form, data)
+    loader = DataLoader(training.rows, batch_size, shuffle=True)
 
     def epoch() -> None:
-        for x, *targets in loader:
-            optimiser.zero_grad()
-            pre = network.net[:-1](x)
-            loss = _torch_loss(objective, pre, network.net[-1](pre), *targets)
-            torch.autograd.backward(loss)
-            optimiser.step()
+        for batch in loader:
+            training.optimiser.zero_grad()
+            torch.autograd.backward(training.loss_of(*batch))
+            training.optimiser.step()
 
     return epoch
+
+
+def dataloader_validation(form: Form, data: Rows, batch_size: int) -> Epoch:
+    """Validate on the same rows, as they do, in batches of at least 2,048."""
+    training = _Tutorial(form, data)
+    loader = DataLoader(training.rows, max(batch_size, 2048))
+
+    def validation() -> float:
+        with torch.no_grad():
+            return sum(float(training.loss_of(*b)) * len(b[0]) for b in loader)
+
+    return validation
 
 
 def _torch_loss(

@@ -2,18 +2,25 @@
 
 ``python -m bench kernel`` prints, for each form and batch size, what a row takes in
 the compiled loops, the share of the peak of one core that its products reach, and how
-many times as long a plain DataLoader loop takes. One thread each, without validation;
-the least of several rounds, in turn.
+many times as long a plain DataLoader loop takes, without validation and with that of as
+many rows. One thread each; the least CPU time of several rounds, in turn.
 """
 
 from __future__ import annotations
 
 import argparse
-from functools import partial
 
 import torch
 
-from bench._forms import FORMS, dataloader_epoch, flop, kernel_epoch, rows
+from bench._forms import (
+    FORMS,
+    dataloader_epoch,
+    dataloader_validation,
+    flop,
+    kernel_epoch,
+    kernel_validation,
+    rows,
+)
 from bench._timing import in_turn
 from bench.limit import peak_rates
 
@@ -34,22 +41,22 @@ def main() -> None:
 def print_forms(rounds: int) -> None:
     """Print the table."""
     peak = max(peak_rates(rounds).values())
+    print(f"of the peak: {peak:.0f} GFLOP/s of one core; times over those of our loops")
     print(
-        f"peak {peak:.0f} GFLOP/s of one core; CPU time of an epoch, without validation"
+        f"{'form':>15} {'batch':>6} {'ns/row':>7} {'of peak':>8} {'DataLoader':>11} "
+        f"{'with validation':>16}"
     )
-    print(f"{'form':>15} {'batch':>6} {'ns/row':>7} {'of peak':>8} {'DataLoader':>11}")
+    makers = kernel_epoch, kernel_validation, dataloader_epoch, dataloader_validation
     for name, form in FORMS.items():
         for batch_size, n_rows in BATCHES.items():
             data = rows(form, n_rows)
-            works = {
-                make.__name__: partial(make, form, data, batch_size)()
-                for make in (kernel_epoch, dataloader_epoch)
-            }
-            ours, theirs = in_turn(works, rounds).values()
+            works = {make.__name__: make(form, data, batch_size) for make in makers}
+            ours, our_val, theirs, their_val = in_turn(works, rounds).values()
             share = flop(form)[1] * n_rows / ours / 1e9 / peak
+            whole = (theirs + their_val) / (ours + our_val)
             print(
                 f"{name:>15} {batch_size:6} {ours / n_rows * 1e9:7.0f} {share:8.0%} "
-                f"{theirs / ours:9.0f} x"
+                f"{theirs / ours:9.0f} x {whole:14.0f} x"
             )
 
 

@@ -2,7 +2,8 @@
 
 ``python -m bench train`` prints wall and CPU time of one epoch of NNT's two backends,
 of a plain DataLoader loop and of Lightning (``pip install lightning``), measured in
-turn, medians of several rounds, and what each takes to a given validation loss.
+turn, medians of several rounds, and what each takes to a given validation loss. At the
+end it prints the table of ``python -m bench kernel``: networks of five forms.
 
 NNT trains its experts in as many threads as there are cores, as ``nnt train`` does,
 the others one expert after another; torch has one thread everywhere, which is the
@@ -24,6 +25,7 @@ import torch
 
 from bench._loops import HAS_LIGHTNING, OTHERS, OURS, Loop
 from bench._rows import SIMULATED, experts_of, rows_to_train
+from bench.kernel import print_forms
 from nnt import load_config
 from nnt.config import Config
 from nnt.engine import ExpertData
@@ -73,6 +75,8 @@ def main() -> None:
     for name in options.batches:
         _print_epochs(name, _in_turn(base, name, options), options.rows)
     _print_time_to_loss(base, experts_of(SIMULATED)[LOSS_EXPERT], options.rounds)
+    print()
+    print_forms(options.rounds)
 
 
 def _options() -> argparse.Namespace:
