@@ -23,14 +23,18 @@ from nnt.types import FloatArray
 __all__ = [
     "ALPHA_SCALE",
     "AXIAL_PATTERNS",
+    "CHAINS",
+    "CLASSIC",
     "EXPERTS",
     "EXPERT_MISSING_SUPERLAYER",
     "EXPERT_PATTERNS",
+    "HOUGH3D",
     "ID_RANGES",
     "MAGNETIC_FIELD_T",
     "MIN_AXIAL_SUPERLAYERS",
     "N_HIDDEN",
     "N_INPUTS",
+    "N_PATTERN_BITS",
     "N_SUPERLAYERS",
     "N_TARGETS",
     "N_TRACK_SEGMENTS",
@@ -41,6 +45,7 @@ __all__ = [
     "TRIGGER_TICK_NS",
     "T_MAX_TICKS",
     "Z_RANGE_CM",
+    "Chain",
     "IDScaling",
     "Superlayer",
     "expert_of_pattern",
@@ -66,6 +71,47 @@ N_HIDDEN: Final = 81
 
 N_TARGETS: Final = 2
 """z and polar angle of the track at the beam line."""
+
+N_PATTERN_BITS: Final = 11
+"""Wires of a track segment that the 3D Hough chain may take as inputs."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chain:
+    """A chain of the trigger, from the track finder to the network."""
+
+    name: str
+    """As in the key `chain` of a configuration."""
+    input_sizes: tuple[int, ...]
+    """How many inputs its networks may have."""
+    outputs: tuple[str, ...]
+    """What its networks may tell, in their order."""
+    activation: str
+    """After every layer of a network in the firmware."""
+    has_experts: bool
+    """Whether one of five networks serves a track, by its stereo superlayers."""
+
+
+CLASSIC: Final = Chain(
+    name="classic",
+    input_sizes=(N_INPUTS,),
+    outputs=("z", "theta"),
+    activation="tanh/2",
+    has_experts=True,
+)
+"""On the FPGA since 2021."""
+
+HOUGH3D: Final = Chain(
+    name="3dh",
+    input_sizes=(N_INPUTS, N_SUPERLAYERS * (3 + N_PATTERN_BITS)),
+    outputs=("z", "theta", "nnt", "stt"),
+    activation="tanh",
+    has_experts=False,
+)
+"""``NeuroTrigger3DH`` of basf2, from 2025 on."""
+
+CHAINS: Final = {chain.name: chain for chain in (CLASSIC, HOUGH3D)}
+"""By their names."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -76,9 +76,9 @@ def predicted_outputs(networks: Predictor, tracks: Tracks) -> dict[str, F32]:
 
 def outputs_in_data(tracks: Tracks) -> dict[str, F32] | None:
     """Outputs that the files hold, of the network that ran; None without any."""
-    if tracks.reference is None:
+    if tracks.whole_reference is None:
         return None
-    return by_name(OUTPUTS[: tracks.reference.shape[1]], tracks.reference)
+    return by_name(OUTPUTS[: tracks.whole_reference.shape[1]], tracks.whole_reference)
 
 
 def reference_outputs(

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from nnt.detector import N_INPUTS
 from nnt.files import cache_dir
 from nnt.tracks.table import ID_DTYPE, Tracks
 
@@ -21,8 +20,10 @@ __all__ = ["cache_dir", "load", "may_hold", "store", "store_parts"]
 
 log = logging.getLogger(__name__)
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Raise it when the parsed table changes its form or meaning."""
+OPTIONAL = ("reference", "classes", "track_type")
+"""Arrays that a table may lack."""
 
 
 def _place(key: str) -> Path:
@@ -42,7 +43,7 @@ def load(key: str) -> Tracks | None:
             ids=arrays.pop("ids"),
             inputs=arrays.pop("inputs"),
             targets=arrays.pop("targets"),
-            reference=arrays.pop("reference", None),
+            **{name: arrays.pop(name, None) for name in OPTIONAL},
             extras=arrays,
         )
     except (OSError, ValueError, TypeError, KeyError, EOFError):
@@ -53,15 +54,22 @@ def load(key: str) -> Tracks | None:
 def _fits(tracks: Tracks) -> bool:
     """Whether what was found has the form of a table."""
     n_rows = tracks.ids.shape[0]
-    float_32 = np.dtype(np.float32)
-    pairs = [tracks.targets]
-    if tracks.reference is not None:
-        pairs.append(tracks.reference)
+    pairs = (tracks.targets, tracks.reference, tracks.classes)
+    flat = [*tracks.extras.values()]
+    if tracks.track_type is not None:
+        flat.append(tracks.track_type)
     return (
         tracks.ids.dtype == ID_DTYPE
-        and (tracks.inputs.shape, tracks.inputs.dtype) == ((n_rows, N_INPUTS), float_32)
-        and all((p.shape, p.dtype) == ((n_rows, 2), float_32) for p in pairs)
-        and all(values.shape == (n_rows,) for values in tracks.extras.values())
+        and tracks.inputs.ndim == 2
+        and tracks.inputs.shape[1] in tracks.chain.input_sizes
+        and tracks.inputs.dtype == np.float32
+        and len(tracks.inputs) == n_rows
+        and all(
+            (pair.shape, pair.dtype) == ((n_rows, 2), np.dtype(np.float32))
+            for pair in pairs
+            if pair is not None
+        )
+        and all(values.shape == (n_rows,) for values in flat)
     )
 
 
@@ -111,17 +119,16 @@ def store_parts(key: Callable[[], str], parts: Iterable[Tracks]) -> bool:
 
 
 def _write(draft: Path, parts: Iterable[Tracks]) -> None:
-    """Append each part to one file per column; the lengths are known at the end.
-
-    Outputs that are all zero were never computed: no reference is kept.
-    """
-    n_rows, has_reference = 0, False
+    """Append each part to one file per column; the lengths are known at the end."""
+    n_rows = 0
     names: dict[str, np.ndarray[Any, Any]] = {}
     for part in parts:
         arrays = {"ids": part.ids, "inputs": part.inputs, "targets": part.targets}
-        if part.reference is not None:
-            arrays["reference"] = part.reference
-            has_reference = has_reference or bool(part.reference.any())
+        arrays |= {
+            name: array
+            for name in OPTIONAL
+            if (array := getattr(part, name)) is not None
+        }
         arrays |= dict(part.extras)
         for name, array in arrays.items():
             with (draft / f"{name}.npy").open("ab") as out:
@@ -130,8 +137,6 @@ def _write(draft: Path, parts: Iterable[Tracks]) -> None:
                 out.write(np.ascontiguousarray(array).view(np.uint8).data)
         names = {name: array[:0] for name, array in arrays.items()}
         n_rows += len(part)
-    if not has_reference and names.pop("reference", None) is not None:
-        (draft / "reference.npy").unlink()
     for name, array in names.items():
         with (draft / f"{name}.npy").open("r+b") as out:
             out.write(_header(array, n_rows))

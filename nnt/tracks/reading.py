@@ -1,8 +1,8 @@
-"""Read the text generations of BASF2 into a checked table.
+"""Read the text files of BASF2 into a checked table.
 
-37 columns without header; 42, 45 with header; and those that NNT writes itself,
-which append ``NewZ`` and ``NewTheta``. Every row may end in a tab; the line after
-the header is blank; a gzip file may hold one member per row.
+The columns tell the chain (`nnt.tracks.classic`, `nnt.tracks.hough3d`). Every row may
+end in a tab; the line after the header is blank; a gzip file may hold one member per
+row, and be several files joined.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import hashlib
 import logging
 import os
 import stat
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from io import BufferedReader
@@ -20,19 +19,14 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from nnt.errors import DataError, shorten
 from nnt.files import expand_path
 from nnt.machine import usable_cores
 from nnt.progress import Progress, silent
 from nnt.tracks import cache
-from nnt.tracks.table import (
-    ID_COLUMNS,
-    INPUT_COLUMNS,
-    SIZE_COLUMNS,
-    TARGET_COLUMNS,
-    Tracks,
-    concatenate,
-)
+from nnt.tracks.table import Tracks, concatenate
 
 if TYPE_CHECKING:
     from nnt.tracks.text import Block
@@ -41,20 +35,11 @@ __all__ = ["read_tracks"]
 
 log = logging.getLogger(__name__)
 
-HEADLESS_COLUMNS = (
-    *(name for name in ID_COLUMNS if name != "nTracks"),
-    *SIZE_COLUMNS,
-    *INPUT_COLUMNS,
-    *TARGET_COLUMNS,
-)
-"""The 37 columns of the generation that has no header."""
-
-REQUIRED = {*HEADLESS_COLUMNS}
 MAX_THREADS = 4
 """Threads that parse; more would wait for the one that decompresses."""
 HASHED_BYTES = 1 << 20
-HEAD_BYTES = 4096
-"""Where a look tells text from other data."""
+MAX_ZEROS = 1e-3
+"""Share of rows above which outputs of 0 and 0 are none."""
 
 
 def read_tracks(
@@ -97,7 +82,8 @@ def read_tracks(
 
     for path, size in zip(paths, sizes, strict=True):
         with _opened(path) as file:
-            tables.append(_read_file(path, file, use_cache, told))
+            own = _read_file(path, file, use_cache, told)
+        tables.append(_with_reference(path, own))
         done += size
         progress(done, sum(sizes))
     return concatenate(tables)
@@ -129,7 +115,7 @@ def _read_file(
 ) -> Tracks:
     version = _version(file)
     if not use_cache:
-        return _joined(_parts(path, file, progress))
+        return concatenate(list(_parts(path, file, progress)))
     # No need to wait for the hash to know that a file of this size was never parsed.
     size = f"-{version[0]}"
     with ThreadPoolExecutor(1, "hash") as pool:
@@ -147,7 +133,9 @@ def _read_file(
         tracks = cache.load(key()) if cache.may_hold(size) else None
         if tracks is None and cache.store_parts(key, _parts(path, file, progress)):
             tracks = cache.load(key())
-    return _joined(_parts(path, file, progress)) if tracks is None else tracks
+    if tracks is None:
+        return concatenate(list(_parts(path, file, progress)))
+    return tracks
 
 
 def _digest(file: BufferedReader) -> str:
@@ -159,14 +147,6 @@ def _digest(file: BufferedReader) -> str:
     return sha.hexdigest()
 
 
-def _joined(parts: Iterator[Tracks]) -> Tracks:
-    """One table in memory; outputs that are all zero were never computed."""
-    tracks = concatenate(list(parts))
-    if tracks.reference is not None and not tracks.reference.any():
-        return dataclasses.replace(tracks, reference=None)
-    return tracks
-
-
 def _version(file: BufferedReader) -> tuple[int, int]:
     status = os.fstat(file.fileno())
     return status.st_size, status.st_mtime_ns
@@ -174,8 +154,9 @@ def _version(file: BufferedReader) -> tuple[int, int]:
 
 def _parts(path: Path, file: BufferedReader, progress: Progress) -> Iterator[Tracks]:
     """Rows of a file, a block of text at a time."""
-    # Imported here: a table from the cache needs no compiled code.
-    from nnt.tracks.rows import RowReader
+    # Imported here: a table from the cache needs no parser.
+    from nnt.tracks.header import read_header
+    from nnt.tracks.parsing import RowParser
     from nnt.tracks.text import ahead, side_by_side, text_blocks
 
     total, n_rows = _size(path), 0
@@ -183,14 +164,14 @@ def _parts(path: Path, file: BufferedReader, progress: Progress) -> Iterator[Tra
     first = next(blocks, None)
     if first is None:
         raise DataError(f"{path}: expected rows of tracks, found an empty file")
-    names, after_header = _header(path, first)
-    reader = RowReader(path, names)
+    names, layout = read_header(path, first.text)
+    parser = RowParser(path, names, layout)
 
-    def read(block: Block) -> tuple[Tracks, int]:
-        return reader.read(block, after_header if block is first else 0), block.place
+    def parse(block: Block) -> tuple[Tracks, int]:
+        return parser.parse(block), block.place
 
     n_threads = min(usable_cores(), MAX_THREADS)
-    for tracks, place in side_by_side(read, chain([first], blocks), n_threads):
+    for tracks, place in side_by_side(parse, chain([first], blocks), n_threads):
         n_rows += len(tracks)
         if len(tracks):
             yield tracks
@@ -199,37 +180,31 @@ def _parts(path: Path, file: BufferedReader, progress: Progress) -> Iterator[Tra
         raise DataError(f"{path}: expected rows after the header, found none")
 
 
-def _header(path: Path, block: Block) -> tuple[list[str], int]:
-    """Column names, and the byte after the header; 0 in a file without one."""
-    text = block.text.tobytes()
-    head = text[:HEAD_BYTES]
-    if not text.strip():
-        raise DataError(f"{path}: expected rows of tracks, found an empty file")
-    if b"\0" in head or not head.isascii():
-        raise DataError(
-            f"{path}, line 1: expected text, found binary data {shorten(head[:16])}; "
-            "give a file that BASF2's neuro trigger data module wrote"
-        )
-    line = text.split(b"\n", 1)[0]
-    first = line.decode("ascii", errors="replace").rstrip("\r\t")
-    names = first.split("\t")
-    if names[0].lstrip("-").isdigit():
-        if len(names) != len(HEADLESS_COLUMNS):
-            raise DataError(
-                f"{path}, line 1: expected {len(HEADLESS_COLUMNS)} columns in a file "
-                f"without header, found {len(names)}"
-            )
-        return list(HEADLESS_COLUMNS), 0
-    missing = sorted(REQUIRED - set(names))
-    twice = [name for name, n in Counter(names).items() if n > 1]
-    if twice and not missing:
-        raise DataError(
-            f"{path}, line 1: expected each column once, found {shorten(twice[0])} "
-            f"{names.count(twice[0])} times"
-        )
-    if missing:
-        raise DataError(
-            f"{path}, line 1: expected a header of BASF2's neuro trigger data, "
-            f"found {shorten(first)}; missing: {', '.join(missing[:4])}"
-        )
-    return names, len(line) + 1
+def _with_reference(path: Path, tracks: Tracks) -> Tracks:
+    """Take zeros for what they are, and say where rows have no reference.
+
+    BASF2 writes 0 and 0 where no network has run. A network tells that once in a
+    million rows, so that more of them are rows without one.
+    """
+    if tracks.reference is None:
+        return tracks
+    zeros = ~tracks.reference.any(axis=1)
+    absent = np.isnan(tracks.reference[:, 0])
+    if zeros.mean() > MAX_ZEROS:
+        absent |= zeros
+    n_absent = int(absent.sum())
+    if not n_absent:
+        return tracks
+    if zeros.all():
+        return dataclasses.replace(tracks, reference=None)
+    first = tracks.ids[int(np.argmax(absent))]
+    log.warning(
+        "%s: %s of %s rows hold no output of the reference network (ScaleZ and "
+        "ScaleTheta beyond [-1, 1], or both 0), first that of event %d; figures of the "
+        "reference need every row: keep those by filter: RangeFilter('ScaleZ', -1, 1)",
+        path, f"{n_absent:,}", f"{len(tracks):,}", first["Event"],
+    )  # fmt: skip
+    if n_absent == len(tracks):
+        return dataclasses.replace(tracks, reference=None)
+    reference = np.where(absent[:, None], np.float32(np.nan), tracks.reference)
+    return dataclasses.replace(tracks, reference=reference)

@@ -51,7 +51,7 @@ class Summary:
 
 def summarise(tracks: Tracks) -> Summary:
     """Count and measure a table of at least one row."""
-    missing = ~tracks.inputs.reshape(-1, N_SUPERLAYERS, 3).any(axis=2)
+    missing = ~tracks.inputs.reshape(len(tracks), N_SUPERLAYERS, -1).any(axis=2)
     pt_gev = tracks.pt_gev
     return Summary(
         rows=len(tracks),
@@ -81,7 +81,9 @@ def _spread(values: npt.NDArray[np.floating[Any]]) -> Spread:
 def _reference_z_std_cm(tracks: Tracks) -> float | None:
     if tracks.reference is None:
         return None
+    present = ~np.isnan(tracks.reference[:, 0])
     z_cm = [
-        z_to_cm(t[:, 0].astype(np.float64)) for t in (tracks.reference, tracks.targets)
+        z_to_cm(values[present, 0].astype(np.float64))
+        for values in (tracks.reference, tracks.targets)
     ]
     return float((z_cm[0] - z_cm[1]).std())

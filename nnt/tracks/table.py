@@ -11,46 +11,65 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from nnt.detector import N_INPUTS, N_SUPERLAYERS
+from nnt.detector import CLASSIC, HOUGH3D, N_INPUTS, N_SUPERLAYERS, Chain
+from nnt.errors import DataError
 from nnt.types import F32, I64
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
+    "CLASS_COLUMNS",
+    "EVENT_COLUMNS",
     "EXTRA_FLOATS",
     "EXTRA_INTS",
     "ID_COLUMNS",
     "INPUT_COLUMNS",
+    "INPUT_KINDS",
+    "NEW_CLASS_COLUMNS",
     "NEW_COLUMNS",
     "NEW_RAW_COLUMNS",
     "RAW_COLUMNS",
     "REFERENCE_COLUMNS",
     "SIZE_COLUMNS",
     "TARGET_COLUMNS",
+    "TYPE_COLUMN",
+    "UNNAMED_EVENTS",
     "Tracks",
     "concatenate",
+    "input_columns",
     "make_ids",
 ]
 
 
 ID_COLUMNS = ("Experiment", "Run", "Subrun", "Event", "Track", "nTracks", "Expert")
 SIZE_COLUMNS = ("iNodes", "oNodes")
-INPUT_COLUMNS = tuple(
-    f"SL{sl}-{kind}"
-    for sl in range(N_SUPERLAYERS)
-    for kind in ("relID", "driftT", "alpha")
-)
+
+
+def input_columns(n_inputs: int) -> tuple[str, ...]:
+    """Names of the inputs, superlayer by superlayer; 27 or 126 of them."""
+    more = n_inputs // N_SUPERLAYERS - len(INPUT_KINDS)
+    kinds = (*INPUT_KINDS, *(f"extra_input{i}" for i in range(more)))
+    return tuple(f"SL{sl}-{kind}" for sl in range(N_SUPERLAYERS) for kind in kinds)
+
+
+INPUT_KINDS = ("relID", "driftT", "alpha")
+INPUT_COLUMNS = input_columns(N_INPUTS)
 TARGET_COLUMNS = ("RecoZ", "RecoTheta")
 REFERENCE_COLUMNS = ("ScaleZ", "ScaleTheta")
 RAW_COLUMNS = ("RawZ", "RawTheta")
 NEW_COLUMNS = ("NewZ", "NewTheta")
 NEW_RAW_COLUMNS = ("NewRawZ", "NewRawTheta")
+NEW_CLASS_COLUMNS = ("NewNNT", "NewSTT")
 EXTRA_INTS = (*RAW_COLUMNS, *NEW_RAW_COLUMNS)
-EXTRA_FLOATS = ("2DPhi", "3DTheta", "2DinvPt", *NEW_COLUMNS)
+EXTRA_FLOATS = ("2DPhi", "3DTheta", "2DinvPt", *NEW_COLUMNS, *NEW_CLASS_COLUMNS)
+CLASS_COLUMNS = ("RecoNNTClassification", "RecoSTTClassification")
+TYPE_COLUMN = "TrackType"
 
 ID_DTYPE = np.dtype([(name, np.int64) for name in ID_COLUMNS])
 EVENT_COLUMNS = ("Experiment", "Run", "Subrun", "Event")
+UNNAMED_EVENTS = -1
+"""Experiment of rows whose files name no events."""
 
 
 def make_ids(columns: Mapping[str, npt.ArrayLike], n_rows: int) -> npt.NDArray[Any]:
@@ -63,18 +82,29 @@ def make_ids(columns: Mapping[str, npt.ArrayLike], n_rows: int) -> npt.NDArray[A
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tracks:
-    """One row per trigger track and expert, as BASF2 writes them."""
+    """One row per trigger track and expert, or per track, as BASF2 writes them."""
 
     ids: npt.NDArray[Any]
     """Shape (N,), structured, one int64 field per name of `ID_COLUMNS`."""
     inputs: F32
-    """Shape (N, 27), scaled; a missing superlayer is exactly 0 0 0."""
+    """Shape (N, 27) or (N, 126), scaled; a missing superlayer is exactly 0 0 0."""
     targets: F32
     """Shape (N, 2): z and theta of the reconstructed track, scaled."""
     reference: F32 | None = None
-    """Shape (N, 2): outputs of the network that ran, scaled; None without one."""
+    """Shape (N, 2): outputs of the network that ran, scaled; NaN in rows without
+    one; None if no row has one."""
     extras: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     """Further columns that the files held, shape (N,) each."""
+    classes: F32 | None = None
+    """Shape (N, 2): NNT and STT, each -1 or 1; None in the classic chain."""
+    track_type: I64 | None = None
+    """Shape (N,), from 0: real, background, fake of an event without tracks, fake
+    of one with tracks, unknown; None in the classic chain."""
+
+    @property
+    def chain(self) -> Chain:
+        """Chain of the trigger that the rows are of."""
+        return CLASSIC if self.track_type is None else HOUGH3D
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -87,6 +117,8 @@ class Tracks:
             targets=self.targets[rows],
             reference=None if self.reference is None else self.reference[rows],
             extras={name: values[rows] for name, values in self.extras.items()},
+            classes=None if self.classes is None else self.classes[rows],
+            track_type=None if self.track_type is None else self.track_type[rows],
         )
 
     @property
@@ -113,9 +145,12 @@ class Tracks:
 
     @property
     def digest(self) -> str:
-        """sha256 over ids, inputs, targets and reference."""
+        """sha256 over ids, inputs, targets, reference, classes and track types."""
         sha = hashlib.sha256(str(len(self)).encode())
-        for part in (self.ids, self.inputs, self.targets, self.reference):
+        for part in (
+            self.ids, self.inputs, self.targets, self.reference, self.classes,
+            self.track_type,
+        ):  # fmt: skip
             if part is not None:
                 sha.update(np.ascontiguousarray(part).view(np.uint8).data)
         return sha.hexdigest()
@@ -130,25 +165,56 @@ class Tracks:
             pt: F32 = (1 / np.abs(inverse)).astype(np.float32)
         return pt
 
+    @property
+    def whole_reference(self) -> F32 | None:
+        """Reference outputs, shape (N, 2); None unless every row has them."""
+        if self.reference is None or np.isnan(self.reference).any():
+            return None
+        return self.reference
+
+    @property
+    def names_events(self) -> bool:
+        """Whether the files said which rows are of one event; else each is its own."""
+        return not (self.ids["Experiment"] == UNNAMED_EVENTS).any()
+
     def columns(self) -> dict[str, npt.NDArray[Any]]:
         """All columns under their names in the files, in the files' order."""
-        n_rows, n_outputs = len(self), self.targets.shape[1]
-        named: dict[str, npt.NDArray[Any]] = {n: self.ids[n] for n in ID_COLUMNS}
-        named["iNodes"] = np.full(n_rows, N_INPUTS)
-        named["oNodes"] = np.full(n_rows, n_outputs)
-        named |= dict(zip(INPUT_COLUMNS, self.inputs.T, strict=True))
-        named |= dict(zip(TARGET_COLUMNS, self.targets.T, strict=True))
-        reference = (
-            np.zeros((n_rows, 2), np.float32)
-            if self.reference is None
-            else self.reference
+        classic = self.chain is CLASSIC
+        named = self._id_columns()
+        named |= dict(
+            zip(input_columns(self.inputs.shape[1]), self.inputs.T, strict=True)
         )
-        zero = np.zeros(n_rows, dtype=np.int64)
-        for i, raw in enumerate(RAW_COLUMNS):
-            named[REFERENCE_COLUMNS[i]] = reference[:, i]
-            named[raw] = self.extras.get(raw, zero)
+        named |= dict(zip(TARGET_COLUMNS, self.targets.T, strict=True))
+        named |= self._reference_columns() if classic else self._class_columns()
         further = (*EXTRA_FLOATS, *NEW_RAW_COLUMNS)
         return named | {n: self.extras[n] for n in further if n in self.extras}
+
+    def _id_columns(self) -> dict[str, npt.NDArray[Any]]:
+        if self.chain is CLASSIC:
+            n_rows, n_outputs = len(self), self.targets.shape[1]
+            sizes = np.full(n_rows, N_INPUTS), np.full(n_rows, n_outputs)
+            named = {name: self.ids[name] for name in ID_COLUMNS}
+            return named | dict(zip(SIZE_COLUMNS, sizes, strict=True))
+        if not self.names_events:
+            return {}
+        return {name: self.ids[name] for name in EVENT_COLUMNS}
+
+    def _reference_columns(self) -> dict[str, npt.NDArray[Any]]:
+        """Zeros are what BASF2 writes where no network has run."""
+        zeros = np.zeros((len(self), 2), np.float32)
+        reference = zeros if self.reference is None else np.nan_to_num(self.reference)
+        named: dict[str, npt.NDArray[Any]] = {}
+        for i, raw in enumerate(RAW_COLUMNS):
+            named[REFERENCE_COLUMNS[i]] = reference[:, i]
+            named[raw] = self.extras.get(raw, np.zeros(len(self), dtype=np.int64))
+        return named
+
+    def _class_columns(self) -> dict[str, npt.NDArray[Any]]:
+        named: dict[str, npt.NDArray[Any]] = {}
+        if self.classes is not None and self.track_type is not None:
+            named |= dict(zip(CLASS_COLUMNS, self.classes.T, strict=True))
+            named[TYPE_COLUMN] = self.track_type
+        return named
 
     def to_frame(self) -> pd.DataFrame:
         """As a pandas table with the column names of the files."""
@@ -158,18 +224,39 @@ class Tracks:
 
 
 def concatenate(tables: Sequence[Tracks]) -> Tracks:
-    """Put tables one after the other; extras that not all have are dropped."""
+    """Put tables one after the other; extras that not all have are dropped.
+
+    Raises
+    ------
+    DataError
+        They are of different chains, or have different numbers of inputs.
+    """
     if len(tables) == 1:
         return tables[0]
+    kinds = {_kind(table) for table in tables}
+    if len(kinds) > 1:
+        raise DataError(
+            f"tables of {' and '.join(sorted(kinds))} cannot be joined; use files of "
+            "one kind"
+        )
     # A list: the order of a set of names changes from process to process.
     shared = [n for n in tables[0].extras if all(n in t.extras for t in tables)]
-    references = [t.reference for t in tables if t.reference is not None]
     return Tracks(
         ids=np.concatenate([t.ids for t in tables]),
         inputs=np.concatenate([t.inputs for t in tables]),
         targets=np.concatenate([t.targets for t in tables]),
-        reference=(
-            np.concatenate(references) if len(references) == len(tables) else None
-        ),
+        reference=_joined([t.reference for t in tables]),
         extras={n: np.concatenate([t.extras[n] for t in tables]) for n in shared},
+        classes=_joined([t.classes for t in tables]),
+        track_type=_joined([t.track_type for t in tables]),
     )
+
+
+def _kind(tracks: Tracks) -> str:
+    return f"the {tracks.chain.name} chain with {tracks.inputs.shape[1]} inputs"
+
+
+def _joined(parts: Sequence[npt.NDArray[Any] | None]) -> npt.NDArray[Any] | None:
+    """All parts in a row; None if one is missing."""
+    there = [part for part in parts if part is not None]
+    return np.concatenate(there) if len(there) == len(parts) else None

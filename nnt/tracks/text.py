@@ -15,12 +15,9 @@ from io import BufferedIOBase, BufferedReader
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
-import numpy.typing as npt
 from zlib_ng import gzip_ng, zlib_ng
 
 from nnt.errors import DataError
-from nnt.tracks.parsing import BYTES_BEYOND
 
 __all__ = ["Block", "ahead", "side_by_side", "text_blocks"]
 
@@ -42,11 +39,10 @@ FREE_TEXT_BYTES = 64 << 20
 class Block:
     """Some lines of a file."""
 
-    text: npt.NDArray[np.uint8]
-    """Shape (bytes,); the last byte ends a line, and `BYTES_BEYOND` more follow."""
+    text: bytes
+    """Its last byte ends a line."""
     first_line: int
     """Number of its first line in the file, from 1."""
-    n_lines: int
     place: int
     """Bytes of the file that were read so far."""
 
@@ -77,7 +73,7 @@ def text_blocks(path: Path, file: BufferedReader) -> Iterator[Block]:
     limit = max(FREE_TEXT_BYTES, MAX_EXPANSION * size)
     line, done, rest = 1, 0, memoryview(b"")
     while True:
-        buffer = bytearray(BLOCK_BYTES + BYTES_BEYOND)
+        buffer = bytearray(BLOCK_BYTES + 1)
         filled = len(rest)
         buffer[:filled] = rest
         filled += _fill(path, stream, memoryview(buffer)[filled:BLOCK_BYTES])
@@ -98,10 +94,8 @@ def text_blocks(path: Path, file: BufferedReader) -> Iterator[Block]:
                 f"{BLOCK_BYTES:,} bytes"
             )
         if end:
-            text = np.frombuffer(buffer, dtype=np.uint8, count=end)
-            n_lines = int(np.count_nonzero(text == ord("\n")))
-            yield Block(text, line, n_lines, file.tell())
-            line += n_lines
+            yield Block(bytes(memoryview(buffer)[:end]), line, file.tell())
+            line += buffer.count(b"\n", 0, end)
         if at_end:
             return
         rest = memoryview(buffer)[end:filled]

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from nnt.detector import CLASSIC
 from nnt.errors import DataError
 from nnt.files import check_writable, is_replaceable, open_whole, remedy
 from nnt.progress import Progress, silent
-from nnt.tracks.table import NEW_COLUMNS, NEW_RAW_COLUMNS, Tracks
+from nnt.tracks.table import (
+    NEW_CLASS_COLUMNS,
+    NEW_COLUMNS,
+    NEW_RAW_COLUMNS,
+    Tracks,
+)
 
 __all__ = ["check_outputs", "write_in_turn", "write_tracks"]
 
@@ -91,9 +98,9 @@ def write_tracks(
     path : str or Path
         Compressed if it ends in ``.gz``. Numbers have as many digits as it takes
         to read back the same value.
-    new : float32 array, shape (N, 1) or (N, 2), optional
-        Scaled outputs of new networks, appended as ``NewZ`` and ``NewTheta`` in
-        place of those that the table holds.
+    new : float32 array, shape (N, 1) .. (N, 4), optional
+        Scaled outputs of new networks, appended as ``NewZ``, ``NewTheta``, ``NewNNT``
+        and ``NewSTT`` in place of those that the table holds.
     new_raw : int64 array, shape (N, 1) or (N, 2), optional
         The same as integers, appended as ``NewRawZ`` and ``NewRawTheta``.
     progress : Progress
@@ -106,12 +113,13 @@ def write_tracks(
     """
     columns = tracks.columns()
     if new is not None:
-        for name in (*NEW_COLUMNS, *NEW_RAW_COLUMNS):
+        names = (*NEW_COLUMNS, *NEW_CLASS_COLUMNS)
+        for name in (*names, *NEW_RAW_COLUMNS):
             columns.pop(name, None)
-        columns |= dict(zip(NEW_COLUMNS, new.T, strict=False))
+        columns |= dict(zip(names, new.T, strict=False))
     if new_raw is not None:
         columns |= dict(zip(NEW_RAW_COLUMNS, new_raw.T, strict=False))
-    _write([columns], Path(path), len(tracks), progress)
+    _Writer(tracks.chain is CLASSIC, len(tracks), progress).write([columns], Path(path))
 
 
 def write_in_turn(
@@ -153,7 +161,8 @@ def write_in_turn(
         progress(done + rows_done, len(tracks))
 
     for number, path in enumerate(paths):
-        _write(_chosen(tracks, turn == number), path, rows[number], told)
+        writer = _Writer(tracks.chain is CLASSIC, rows[number], told)
+        writer.write(_chosen(tracks, turn == number), path)
         done += rows[number]
     return rows
 
@@ -164,23 +173,30 @@ def _chosen(tracks: Tracks, mine: npt.NDArray[np.bool_]) -> Iterator[Columns]:
         yield tracks[block][mine[block]].columns()
 
 
-def _write(
-    tables: Iterable[Columns], path: Path, n_rows: int, progress: Progress
-) -> None:
-    with open_whole(path) as raw:
-        out = _compressed(raw) if path.suffix == ".gz" else raw
-        done = 0
-        for number, columns in enumerate(tables):
-            if number == 0:
-                out.write(("\t".join(columns) + "\n\n").encode())
-            length = len(next(iter(columns.values())))
-            for start in range(0, length, CHUNK):
-                part = {n: v[start : start + CHUNK] for n, v in columns.items()}
-                out.write(_text(part))
-                progress(done + min(start + CHUNK, length), n_rows)
-            done += length
-        if out is not raw:
-            out.close()
+@dataclass(frozen=True, slots=True)
+class _Writer:
+    """Writes blocks of rows to one file."""
+
+    ends_in_tab: bool
+    n_rows: int
+    progress: Progress
+
+    def write(self, tables: Iterable[Columns], path: Path) -> None:
+        """Write header, blank line and rows; a file is replaced whole."""
+        with open_whole(path) as raw:
+            out = _compressed(raw) if path.suffix == ".gz" else raw
+            done = 0
+            for number, columns in enumerate(tables):
+                if number == 0:
+                    out.write(("\t".join(columns) + "\n\n").encode())
+                length = len(next(iter(columns.values())))
+                for start in range(0, length, CHUNK):
+                    part = {n: v[start : start + CHUNK] for n, v in columns.items()}
+                    out.write(_text(part, self.ends_in_tab))
+                    self.progress(done + min(start + CHUNK, length), self.n_rows)
+                done += length
+            if out is not raw:
+                out.close()
 
 
 def _compressed(raw: IO[bytes]) -> gzip.GzipFile:
@@ -190,14 +206,15 @@ def _compressed(raw: IO[bytes]) -> gzip.GzipFile:
     )
 
 
-def _text(columns: Columns) -> memoryview:
-    """Rows as BASF2 writes them, each with a tab at its end."""
+def _text(columns: Columns, ends_in_tab: bool) -> memoryview:
+    """Rows as BASF2 writes them; those of the classic chain end in a tab."""
     import pyarrow as pa
     import pyarrow.csv as csv
 
     n_rows = len(next(iter(columns.values())))
     arrays = [pa.array(np.ascontiguousarray(v)) for v in columns.values()]
-    table = pa.table([*arrays, pa.nulls(n_rows)], names=[*columns, ""])
+    end = [pa.nulls(n_rows)] if ends_in_tab else []
+    table = pa.table([*arrays, *end], names=[*columns, ""][: len(arrays) + len(end)])
     out = pa.BufferOutputStream()
     options = csv.WriteOptions(
         include_header=False, delimiter="\t", quoting_style="none"

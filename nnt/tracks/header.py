@@ -1,0 +1,80 @@
+"""The first line of a file: which chain its rows are of, and what its columns are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from nnt.errors import DataError, shorten
+from nnt.tracks.classic import CLASSIC_LAYOUT
+from nnt.tracks.hough3d import HOUGH3D_LAYOUT
+from nnt.tracks.layout import Layout
+
+__all__ = ["LAYOUTS", "read_header"]
+
+LAYOUTS = (CLASSIC_LAYOUT, HOUGH3D_LAYOUT)
+"""All formats of text; a file is of the one whose columns it has."""
+HEAD_BYTES = 4096
+"""Where a look tells text from other data."""
+
+
+def read_header(path: Path, text: bytes) -> tuple[list[str], Layout]:
+    """Tell columns and format from the beginning of a file.
+
+    Parameters
+    ----------
+    path : Path
+        Its name, for messages.
+    text : bytes
+        At least its first line.
+
+    Raises
+    ------
+    DataError
+        It is no text, or has other columns than any format.
+    """
+    head = text[:HEAD_BYTES]
+    if not text.strip():
+        raise DataError(f"{path}: expected rows of tracks, found an empty file")
+    if b"\0" in head or not head.isascii():
+        raise DataError(
+            f"{path}, line 1: expected text, found binary data {shorten(head[:16])}; "
+            "give a file that BASF2's neuro trigger data module wrote"
+        )
+    line = text.partition(b"\n")[0].decode("ascii", errors="replace").strip("\r\t ")
+    # No name holds a blank; an earlier trainer separated them by several.
+    names = line.split()
+    if names[0].lstrip("-").isdigit():
+        return _headless(path, names)
+    layout = min(LAYOUTS, key=lambda own: len(_missing(names, own)))
+    missing = _missing(names, layout)
+    if missing:
+        raise DataError(
+            f"{path}, line 1: expected a header of BASF2's neuro trigger data, "
+            f"found {shorten(line)}; missing: {', '.join(missing[:4])}"
+        )
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise DataError(
+                f"{path}, line 1: expected each column once, found {shorten(name)} "
+                f"{count} times"
+            )
+    return names, layout
+
+
+def _headless(path: Path, cells: list[str]) -> tuple[list[str], Layout]:
+    sizes = {}
+    for layout in LAYOUTS:
+        if layout.headless is not None:
+            sizes[len(layout.headless)] = (list(layout.headless), layout)
+    if len(cells) not in sizes:
+        expected = " or ".join(str(size) for size in sizes)
+        raise DataError(
+            f"{path}, line 1: expected {expected} columns in a file without header, "
+            f"found {len(cells)}"
+        )
+    return sizes[len(cells)]
+
+
+def _missing(names: list[str], layout: Layout) -> list[str]:
+    return sorted({*layout.required(names)} - {*names})

@@ -1,0 +1,108 @@
+"""Text of the 3D Hough chain: one row per track, 32 or 131 columns.
+
+27 inputs, or 126 with eleven bits of the hit pattern of each segment; then the targets,
+two classes and the type of the track. No column names events, so that each row is an
+event of its own, unless a file has the columns of the classic chain for them. Written
+by ``CDCTrigger3DHNeuroDataModule`` of basf2.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from nnt.detector import HOUGH3D
+from nnt.tracks.layout import Check, Columns, Layout, beyond, stacked
+from nnt.tracks.table import (
+    CLASS_COLUMNS,
+    EVENT_COLUMNS,
+    EXTRA_FLOATS,
+    TARGET_COLUMNS,
+    TYPE_COLUMN,
+    UNNAMED_EVENTS,
+    Tracks,
+    input_columns,
+    make_ids,
+)
+from nnt.types import F32, I64, U64
+
+__all__ = ["HOUGH3D_LAYOUT"]
+
+MAX_ALPHA_RAD = math.pi / 2 + 1e-5
+"""The crossing angle itself is the input, with six digits."""
+TRACK_TYPES = range(5)
+MIXER = np.uint64(0x9E3779B97F4A7C15)
+
+
+def _inputs(names: Sequence[str]) -> tuple[str, ...]:
+    """Inputs of a file with these columns: with the hit patterns if it has any."""
+    fewest, most = HOUGH3D.input_sizes
+    patterns = any("-extra_input" in name for name in names)
+    return input_columns(most if patterns else fewest)
+
+
+def _required(names: Sequence[str]) -> Sequence[str]:
+    return (*_inputs(names), *TARGET_COLUMNS, *CLASS_COLUMNS, TYPE_COLUMN)
+
+
+def _checks(columns: Columns) -> Iterator[Check]:
+    for name in _inputs([*columns]):
+        kind = name.split("-")[1]
+        if kind == "relID":
+            yield name, ~np.isfinite(columns[name]), "a finite number"
+        elif kind == "driftT":
+            yield from beyond(columns, (name,), 1)
+        elif kind == "alpha":
+            yield name, ~(np.abs(columns[name]) <= MAX_ALPHA_RAD), "an angle in rad"
+        else:
+            yield name, ~np.isin(columns[name], (0, 1)), "0 or 1"
+    yield from beyond(columns, TARGET_COLUMNS, 1)
+    for name in CLASS_COLUMNS:
+        yield name, ~np.isin(columns[name], (-1, 1)), "a class -1 or 1"
+    for name in sorted(set(columns) & {*EXTRA_FLOATS}):
+        yield name, ~np.isfinite(columns[name]), "a finite number"
+    types = f"a track type {TRACK_TYPES[0]} .. {TRACK_TYPES[-1]}"
+    yield TYPE_COLUMN, ~np.isin(columns[TYPE_COLUMN], TRACK_TYPES), types
+
+
+def _table(columns: Columns) -> Tracks:
+    inputs = stacked(columns, _inputs([*columns]))
+    targets = stacked(columns, TARGET_COLUMNS)
+    track_type = columns[TYPE_COLUMN].astype(np.int64)
+    ids = {name: columns[name] for name in EVENT_COLUMNS if name in columns}
+    if len(ids) < len(EVENT_COLUMNS):
+        unnamed = np.full(len(inputs), UNNAMED_EVENTS)
+        ids = {"Experiment": unnamed, "Event": _numbers(inputs, targets)}
+    return Tracks(
+        ids=make_ids(ids, len(inputs)),
+        inputs=inputs,
+        targets=targets,
+        extras={name: columns[name] for name in EXTRA_FLOATS if name in columns},
+        classes=stacked(columns, CLASS_COLUMNS),
+        track_type=track_type,
+    )
+
+
+def _numbers(inputs: F32, targets: F32) -> I64:
+    """Number rows by their content: the same in every file, and for no other row."""
+    words = np.concatenate([inputs, targets], axis=1) + np.float32(0)  # -0 is 0
+    factors = np.random.default_rng(0).integers(
+        1, 2**63, words.shape[1], dtype=np.uint64
+    )
+    number: U64 = (words.view(np.uint32) * (2 * factors + 1)).sum(axis=1)
+    number ^= number >> np.uint64(32)
+    number *= MIXER
+    return (number >> np.uint64(1)).astype(np.int64)
+
+
+HOUGH3D_LAYOUT = Layout(
+    chain=HOUGH3D,
+    required=_required,
+    headless=None,
+    integers=frozenset({*EVENT_COLUMNS, TYPE_COLUMN}),
+    whole=frozenset(),
+    checks=_checks,
+    table=_table,
+)
