@@ -37,6 +37,15 @@ def test_metrics_that_a_full_disk_did_not_take_are_written_at_the_end(
     assert full.read_bytes() == (tmp_path / "free").read_bytes()
 
 
+def test_every_epoch_can_be_watched_as_soon_as_it_has_ended(tmp_path: Path) -> None:
+    file = MetricsFile(tmp_path / "metrics.csv")
+    for epoch in (1, 2):
+        file.add(epoch, {"val/loss": 1 / epoch})
+        last = (tmp_path / "metrics.csv").read_text().splitlines()[-1]
+        assert last == f"{epoch},{1 / epoch}"
+    file.close()
+
+
 def test_a_log_on_a_full_disk_is_silent(
     full: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

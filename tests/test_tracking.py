@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import signal
@@ -487,3 +488,24 @@ def test_a_run_in_a_server_over_http(
     assert found.tags["mlflow.parentRunId"] == parent.run_id
     assert history(child, "val/loss") == [(1, 0.25), (2, 0.5)]
     assert open_run(parent.run_id).status == "KILLED"
+
+
+def test_what_was_evaluated_before_a_training_went_on_is_replaced_at_its_end(
+    tracker: MlflowTracker,
+) -> None:
+    run = start(tracker)
+    for step in (1, 2):
+        run.log_metrics({"val/loss": 1 / step}, step)
+    run.log_metrics({"test/loss": 0.9, "test/nan": math.nan}, 0)  # by `nnt evaluate`
+    run.finish("KILLED", resumable=True)
+    assert tracker.close() == 0
+    again = MlflowTracker()
+    resumed = again.resume_run(run.run_id)
+    for step in (1, 2, 3):
+        resumed.log_metrics({"val/loss": 1 / step}, step)
+    resumed.log_metrics({"test/loss": 0.3, "test/nan": math.nan}, 0)
+    resumed.finish("FINISHED")
+    assert again.close() == 0
+    assert open_run(run.run_id).metrics["test/loss"] == 0.3
+    assert history(run, "val/loss") == [(step, 1 / step) for step in (1, 2, 3)]
+    assert len(history(run, "test/nan")) == 1

@@ -72,14 +72,7 @@ def find_experiment(
     given = None if debug or name else variable("MLFLOW_EXPERIMENT_ID")
     name = name or (None if debug else experiment_name())
     try:
-        if given is not None:
-            found = _of_id(client, uri, given, name)
-        elif name is not None:
-            found = client.get_experiment_by_name(name) or _make(
-                client, uri, base, name
-            )
-        else:
-            found = _default(client, uri, base, debug=debug)
+        found = _find(client, uri, base, name, given, debug=debug)
     except TrackingError:
         raise
     except Exception as err:
@@ -88,6 +81,23 @@ def find_experiment(
         ) from err
     _check(found, uri, base)
     return str(found.experiment_id)
+
+
+def _find(
+    client: MlflowClient,
+    uri: str,
+    base: Path,
+    name: str | None,
+    given: str | None,
+    *,
+    debug: bool,
+) -> Experiment:
+    if given is not None:
+        return _of_id(client, uri, given, name)
+    if name is not None:
+        found = client.get_experiment_by_name(name)
+        return found or _make(client, uri, base, name)
+    return _default(client, uri, base, debug=debug)
 
 
 def _of_id(client: MlflowClient, uri: str, given: str, name: str | None) -> Experiment:

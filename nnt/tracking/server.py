@@ -14,6 +14,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 from nnt.errors import TrackingError, shorten
 from nnt.tracking.environment import SETTINGS, base_directory
@@ -75,17 +76,9 @@ def serve_ui(
         Ctrl-C; the server has ended by then.
     """
     _check_address(host, port)
-    with _there(uri) as uri, tempfile.TemporaryFile() as said:
-        page = _page(uri)
-        server = subprocess.Popen(
-            _command(host, port, base_directory(debug=debug)),
-            # Other users see the arguments of a process, but not its environment.
-            env={**SETTINGS, **SAVING, **os.environ, "MLFLOW_BACKEND_STORE_URI": uri},
-            stdout=said,
-            stderr=subprocess.STDOUT,
-            # Ctrl-C comes to us alone, who end it in order.
-            start_new_session=True,
-        )
+    with _there(uri) as shown, tempfile.TemporaryFile() as output:
+        page = _page(shown)
+        server = _started(shown, host, port, base_directory(debug=debug), output)
         try:
             address = f"http://{_shown_host(host)}:{port}"
             if _comes_up(server, address):
@@ -93,13 +86,27 @@ def serve_ui(
             server.wait()
         finally:
             _end(server)
-        said.seek(0)
-        last = said.read().decode(errors="replace").strip().splitlines()[-1:]
+        output.seek(0)
+        last = output.read().decode(errors="replace").strip().splitlines()[-1:]
         reason = hide_passwords(shorten(last[0], 300)) if last else "no message"
         raise TrackingError(
             f"the MLflow UI on {hide_passwords(uri)} has ended with status "
             f"{server.returncode}: {reason}"
         )
+
+
+def _started(
+    uri: str, host: str, port: int, base: Path, output: IO[bytes]
+) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        _command(host, port, base),
+        # Other users see the arguments of a process, but not its environment.
+        env={**SETTINGS, **SAVING, **os.environ, "MLFLOW_BACKEND_STORE_URI": uri},
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        # Ctrl-C comes to us alone, who end it in order.
+        start_new_session=True,
+    )
 
 
 @contextlib.contextmanager

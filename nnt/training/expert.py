@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 class MetricsFile:
-    """``metrics.csv`` of a run: one line per epoch, every epoch.
+    """``metrics.csv`` of a run: one line per epoch, every epoch, at once.
 
     A disk that is full meanwhile costs nothing: lines that it does not take are
     written when the file is closed.
@@ -41,7 +41,8 @@ class MetricsFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = path.open("w", newline="", encoding="utf-8")
+        # Line by line, so that it can be watched.
+        self._file = path.open("w", buffering=1, newline="", encoding="utf-8")
         self._is_whole = True
         self._lines: list[str] = []
 
