@@ -317,6 +317,34 @@ def test_errors_and_files_of_a_training_hold_no_password(
     assert "without its password" in without.output
 
 
+def test_what_a_run_keeps_holds_no_password_and_its_address_works_again(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = "http://me:secret@127.0.0.1:5000"
+    tracker = MlflowTracker()
+    command = f"nnt train base -m compare_to={uri}#{'0' * 32}"
+    run = tracker.start_run("base", description=command, tags={"nnt.command": command})
+    run.log_params({"cfg.compare_to": f"{uri}#{'0' * 32}"})
+    run.set_tags({"mlflow.note.content": command})
+    run.finish("FAILED", f"no answer from {uri}")
+    assert tracker.close() == 0
+    found = open_run(run.run_id)
+    kept = f"http://***@127.0.0.1:5000#{'0' * 32}"
+    assert found.params["cfg.compare_to"] == kept
+    assert "secret" not in f"{found.tags} {found.params}"
+    assert split_store(kept) == ("http://127.0.0.1:5000", "0" * 32)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert split_store(kept) == (uri, "0" * 32)
+
+
+def test_a_place_where_no_database_can_be_made_is_named_at_once(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.access", lambda *_: False)  # whoever runs the tests
+    with pytest.raises(TrackingError, match=f"can be made in {workplace}"):
+        MlflowTracker()
+
+
 def test_a_run_is_found_by_the_beginning_of_its_id(project: Path) -> None:
     run, other = train(), train("other")
     n = next(n for n in range(6, 33) if run.run_id[:n] != other.run_id[:n])

@@ -29,9 +29,15 @@ pytestmark = pytest.mark.usefixtures("workplace")
 
 
 def test_it_shows_the_runs_of_the_project_until_ctrl_c(
-    workplace: Path, empty_store: Path, free_port: int
+    workplace: Path,
+    empty_store: Path,
+    free_port: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shutil.copy(empty_store, workplace)
+    # Those of a server that somebody runs for others.
+    monkeypatch.setenv("MLFLOW_STATIC_PREFIX", "/mlflow")
+    monkeypatch.setenv("MLFLOW_GUNICORN_OPTS", "--timeout 60")
     tracker = MlflowTracker()
     run = tracker.start_run("baseline_v2", description="", tags={})
     run.finish("FINISHED")

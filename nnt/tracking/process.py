@@ -13,6 +13,7 @@ import psutil
 
 from nnt.errors import TrackingError
 from nnt.machine import user_name
+from nnt.tracking.store_uri import hide_passwords
 
 __all__ = ["is_dead", "lock_run", "process_tags", "run_tags"]
 
@@ -33,7 +34,8 @@ def run_tags(description: str, tags: Mapping[str, str]) -> dict[str, str]:
     """Tags that MLflow itself would set on a new run, and those that are given."""
     note = {"mlflow.note.content": description} if description else {}
     source = {"mlflow.source.name": "nnt", "mlflow.source.type": "LOCAL"}
-    return {"mlflow.user": user_name(), **source, **note, **tags}
+    given = {key: hide_passwords(value) for key, value in {**note, **tags}.items()}
+    return {"mlflow.user": user_name(), **source, **given}
 
 
 def is_dead(tags: Mapping[str, str]) -> bool:

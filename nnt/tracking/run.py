@@ -19,6 +19,7 @@ from nnt.tracking.already_logged import NOTHING, AlreadyLogged
 from nnt.tracking.model import save_model
 from nnt.tracking.outbox import Outbox
 from nnt.tracking.protocol import Outcome
+from nnt.tracking.store_uri import hide_passwords
 from nnt.tracks import Tracks
 
 __all__ = ["MlflowRun"]
@@ -84,7 +85,7 @@ class MlflowRun:
     def log_params(self, params: Mapping[str, object]) -> None:
         """Set parameters, once each; longer values are cut as MLflow would."""
         values = [
-            (key, str(value)[:MAX_VALUE])
+            (key, hide_passwords(str(value))[:MAX_VALUE])
             for key, value in params.items()
             if key not in self._logged.params
         ]
@@ -93,8 +94,9 @@ class MlflowRun:
             self._outbox.add(self.run_id, "params", values=part)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Set or change tags."""
-        self._outbox.add(self.run_id, "tags", values=dict(tags))
+        """Set or change tags; addresses in them lose their passwords."""
+        values = {key: hide_passwords(value) for key, value in tags.items()}
+        self._outbox.add(self.run_id, "tags", values=values)
 
     def log_metrics(
         self, metrics: Mapping[str, float], step: int, time_ms: int | None = None

@@ -36,6 +36,15 @@ START_S = 120.0
 STOP_S = 10.0
 CHECK_EVERY_S = 0.2
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 (compared with, never bound to)
+OF_OTHER_SERVERS = (
+    "MLFLOW_ARTIFACTS_ONLY",
+    "MLFLOW_GUNICORN_OPTS",
+    "MLFLOW_READ_REPLICA_BACKEND_STORE_URI",
+    "MLFLOW_REGISTRY_STORE_URI",
+    "MLFLOW_STATIC_PREFIX",
+    "MLFLOW_UVICORN_OPTS",
+)
+"""Variables by which a server would show something else, or somewhere else."""
 SAVING = {
     # Without it, a dozen processes wait for jobs that nobody gives.
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
@@ -98,10 +107,11 @@ def serve_ui(
 def _started(
     uri: str, host: str, port: int, base: Path, output: IO[bytes]
 ) -> subprocess.Popen[bytes]:
+    inherited = {k: v for k, v in os.environ.items() if k not in OF_OTHER_SERVERS}
     return subprocess.Popen(
         _command(host, port, base),
         # Other users see the arguments of a process, but not its environment.
-        env={**SETTINGS, **SAVING, **os.environ, "MLFLOW_BACKEND_STORE_URI": uri},
+        env={**SETTINGS, **SAVING, **inherited, "MLFLOW_BACKEND_STORE_URI": uri},
         stdout=output,
         stderr=subprocess.STDOUT,
         # Ctrl-C comes to us alone, who end it in order.

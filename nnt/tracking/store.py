@@ -192,6 +192,7 @@ def _lock_of(uri: str, path: Path | None) -> Path | None:
 def _look_at(path: Path, *, is_reading: bool) -> None:
     """Hear at once what is wrong with a database: MLflow tries again for minutes."""
     if not _holds_something(path):
+        _check_place(path.absolute())
         return
     uri = f"{path.absolute().as_uri()}?mode=ro"
     with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=CONNECT_S)) as file:
@@ -199,6 +200,13 @@ def _look_at(path: Path, *, is_reading: bool) -> None:
     if is_reading and "experiments" not in tables:
         # MLflow would make its tables in it.
         raise ValueError("it is not a database of MLflow")
+
+
+def _check_place(path: Path) -> None:
+    """Refuse a directory in which no database can be made."""
+    place = next((p for p in path.parents if p.exists()), Path("/"))
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        raise PermissionError(f"no database can be made in {path.parent}")
 
 
 def reason_of(err: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
@@ -30,6 +31,7 @@ SERVERS = ("http://", "https://")
 SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://")
 PAGE_OF_RUN = re.compile(r"/experiments/\d+/runs/(?P<id>[0-9a-f]{32})(?:[/?].*)?")
 """What follows the # in the address of a run's page in the MLflow UI."""
+HIDDEN = "***@"
 USER = re.compile(r"(?<=://)[^\s/'\"]*@")
 PASSWORD = re.compile(r"(?i)([?&](?:password|passwd|pwd|token|secret)=)[^&\s'\"#]*")
 
@@ -119,6 +121,8 @@ def split_store(text: str) -> tuple[str | None, str]:
 
 
 def _uri(store: str) -> str:
+    if HIDDEN in store:
+        store = _with_credentials(store)
     if SCHEME.match(store) and not store.startswith(SQLITE_SCHEMES):
         try:
             urlsplit(store)
@@ -135,6 +139,13 @@ def _uri(store: str) -> str:
             f"a database file or a directory with {DATABASE}"
         )
     return sqlite_uri(path)
+
+
+def _with_credentials(store: str) -> str:
+    """Find the password of an address that was kept without it."""
+    known = os.environ.get("MLFLOW_TRACKING_URI", "").strip()
+    # Else a server may have them from MLFLOW_TRACKING_USERNAME and _PASSWORD.
+    return known if hide_passwords(known) == store else store.replace(HIDDEN, "")
 
 
 def _database(path: Path) -> Path | None:
@@ -156,7 +167,7 @@ def hide_passwords(text: str) -> str:
     >>> hide_passwords("no answer from postgresql://me:secret@host/runs")
     'no answer from postgresql://***@host/runs'
     """
-    return PASSWORD.sub(r"\1***", USER.sub("***@", text))
+    return PASSWORD.sub(r"\1***", USER.sub(HIDDEN, text))
 
 
 shown_store = hide_passwords

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nnt.engine import checkpoint_exists
 from nnt.errors import TrackingError, TrainingError, shorten
-from nnt.tracking import StoredRun, Tracker, open_run
+from nnt.tracking import StoredRun, Tracker, hide_passwords, open_run
 from nnt.training.prepare import Prepared
 
 __all__ = ["CHECKPOINT", "Earlier", "find_earlier", "tell_interrupted"]
@@ -118,7 +118,8 @@ class Earlier:
         }
         if not before:
             return []  # it was interrupted before it could tell
-        now = {key: str(value) for key, value in prepared.config.flat().items()}
+        flat = prepared.config.flat().items()
+        now = {key: hide_passwords(str(value)) for key, value in flat}
         return [
             Difference(key, before.get(key, "not set"), now.get(key, "not set"), fixed)
             for key in sorted(before.keys() | now.keys())

@@ -238,7 +238,7 @@ class _Training:
     def _log_inputs(self) -> None:
         parent, code = self.parent, self.prepared.code
         parent.log_params({f"cfg.{k}": v for k, v in self.config.flat().items()})
-        parent.log_text(self.config.to_yaml(), "config.yaml")
+        parent.log_text(hide_passwords(self.config.to_yaml()), "config.yaml")
         parent.log_text(code.commit + "\n", "git/commit.txt")
         parent.log_text(code.diff, "git/diff.patch")
         source = str(self.config.to_dict().get("data"))
@@ -251,7 +251,7 @@ class _Training:
             own = self.config.for_expert(expert)
             child = self._open_child(expert, _most_epochs(own))
             child.log_params(_params_of_expert(own, self.config, expert))
-            child.log_text(own.to_yaml(), "config.yaml")
+            child.log_text(hide_passwords(own.to_yaml()), "config.yaml")
             self.children[expert] = child
 
     def _open_child(self, expert: int, epochs: int) -> Run:
