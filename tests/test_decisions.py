@@ -325,3 +325,72 @@ def test_efficiency_in_bins_counts_the_signal_of_each() -> None:
             assert told.error[i] == metrics.binomial_error(told.share[i], len(chosen))
         else:
             assert np.isnan([told.share[i], told.error[i]]).all()
+
+
+@pytest.mark.parametrize("percent", [95, 96, 98])
+@pytest.mark.parametrize(("prefix", "by_class"), [("", "nnt"), ("stt_", "stt")])
+def test_the_cut_of_a_class_is_the_highest_that_keeps_the_share(
+    percent: int, prefix: str, by_class: str
+) -> None:
+    view = rows(900)
+    output = np.random.default_rng(1).normal(0, 0.4, 900).astype(np.float32)
+    output -= np.abs(view.z_reco_cm) / 60
+    outputs: dict[str, Any] = {by_class: output}
+    view = dataclasses.replace(view, **outputs)
+    assert view.pt_gev is not None
+    momentum = view.pt_gev / np.sin(np.radians(view.theta_reco_deg))
+    near = np.abs(view.z_reco_cm) < 1
+    signal = near & (momentum > 0.7) if prefix else near
+    found = metrics.network_metrics(view)
+    cut = found[f"{prefix}cut_at_eff{percent}_by_class"]
+    assert np.mean(output[signal] > cut) >= percent / 100
+    higher = min(value for value in output[signal] if value > cut)
+    assert np.mean(output[signal] > higher) < percent / 100
+    background = output[np.abs(view.z_reco_cm) > 20]
+    rejection = found[f"{prefix}rejection_at_eff{percent}_by_class"]
+    assert rejection == pytest.approx(np.mean(background <= cut))
+    pairs = np.sign(output[signal][:, None] - background[None, :])
+    area = found[f"{prefix}roc_area_by_class"]
+    assert area == pytest.approx((pairs.mean() + 1) / 2)
+
+
+def test_the_charge_asymmetry_is_positive_minus_negative_efficiency() -> None:
+    view = rows(2000)
+    charge = np.random.default_rng(2).choice([-1, 0, 1], 2000).astype(np.float32)
+    view = dataclasses.replace(view, charge=charge)
+    found = metrics.network_metrics(view)
+    kept = np.abs(view.z_cm) < found["cut_cm_at_eff96"]
+    near = np.abs(view.z_reco_cm) < 1
+    expected = kept[near & (charge == 1)].mean() - kept[near & (charge == -1)].mean()
+    assert found["charge_asymmetry_at_eff96"] == pytest.approx(expected)
+
+
+def test_tracks_of_no_particle_count_as_nothing_but_themselves() -> None:
+    view = rows(2000)
+    fake = np.random.default_rng(3).random(2000) < 0.3
+    output = np.random.default_rng(4).normal(size=2000).astype(np.float32)
+    view = dataclasses.replace(view, nnt=output)
+    alone = metrics.network_metrics(view[~fake])
+    found = metrics.network_metrics(dataclasses.replace(view, fake=fake))
+    events = {"n_tracks", *(name for name in alone if name.startswith("event_"))}
+    for name, value in alone.items():
+        if name not in events:
+            assert found[name] == pytest.approx(value), name
+    for suffix, kept in (
+        ("", np.abs(view.z_cm) < alone["cut_cm_at_eff96"]),
+        ("_by_class", output > alone["cut_at_eff96_by_class"]),
+    ):
+        rejected = found[f"fake_rejection_at_eff96{suffix}"]
+        assert rejected == pytest.approx(1 - kept[fake].mean())
+        unwanted = fake | (np.abs(view.z_reco_cm) > 20)
+        rejected = found[f"unwanted_rejection_at_eff96{suffix}"]
+        assert rejected == pytest.approx(1 - kept[unwanted].mean())
+
+
+def test_a_network_of_a_class_alone_has_no_metrics_of_z() -> None:
+    view = dataclasses.replace(
+        rows(300), has_z=False, theta_deg=None, nnt=np.linspace(-1, 1, 300)
+    )
+    found = metrics.network_metrics(view)
+    assert {name for name in found if not name.endswith("_by_class")} == {"n_tracks"}
+    assert "rejection_at_eff96_by_class" in found

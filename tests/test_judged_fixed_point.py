@@ -101,6 +101,9 @@ def test_a_training_draws_both_and_tells_of_every_expert(
 
     told = log_fixed_point(parent, children, nets, splits, draw=draw)
     assert told["precision"] == [12, 8, 8, 12, 10, 10]
+    costs = [told["hardware"][f"expert_{k}"] for k in range(5)]
+    for name, together in told["hardware"]["all"].items():
+        assert together == sum(cost[name] for cost in costs) > 0
     assert set(told["b"]) == {"all", *(f"expert_{k}" for k in range(5))}
     assert folders == ["plots/b_fixed_point"]
     assert {"z_difference", "theta_difference", "z_residual"} <= drawn

@@ -75,7 +75,6 @@ def everything_about(z_reco_cm: F32, z_cm: F32) -> None:
         n_tracks=np.full(n, 2),
     )
     metrics.network_metrics(rows, {"loss": z_cm})
-    metrics.portrait(rows)
     metrics.in_bins(rows, z_cm, z_cm)
     metrics.efficiency_in_bins(rows, z_cm)
     metrics.replicas(rows, {"loss": z_cm}, metrics.EventDraws(rows.event, 5)).errors()
@@ -309,21 +308,6 @@ def test_a_width_with_an_error_is_the_width(n: int, cut: float) -> None:
     width, error = metrics.std_with_error(values, cut)
     assert width == metrics.trimmed_std(values, cut)
     assert error >= 0
-
-
-@pytest.mark.parametrize("shared", [0.0, 0.7, 1.0])
-def test_the_ratio_of_two_histograms_knows_what_they_share(shared: float) -> None:
-    rng, edges, ratios = np.random.default_rng(1), np.linspace(-2, 2, 5), []
-    for _ in range(300):
-        first = rng.normal(size=rng.poisson(2000))
-        second = np.where(
-            rng.random(len(first)) < shared, first, rng.normal(size=len(first))
-        )
-        ratios.append(metrics.ratio_of_counts(first, second, edges))
-    values, errors = np.array(ratios).swapaxes(0, 1)
-    assert values.mean(axis=0) == pytest.approx(1, abs=0.01)
-    expected = values.std(axis=0)
-    assert errors.mean(axis=0) == pytest.approx(expected, rel=0.15, abs=1e-12)
 
 
 def test_the_binomial_error_is_the_spread_of_repeated_counts() -> None:

@@ -36,6 +36,7 @@ def table(n: int = 3000, seed: int = 0) -> Predictions:
     return Predictions(
         event=rng.integers(0, n // 3, n),
         expert=rng.integers(0, 2, n) * 3,
+        fake=rng.random(n) < 0.1,
         **{name: values.astype(np.float32) for name, values in columns.items()},
     )
 
@@ -132,7 +133,7 @@ def test_a_part_of_the_events_tells_the_errors_of_all() -> None:
     assert len(part.rows) == np.isin(view.event, chosen).sum()
     few = metrics.replicas(view, draws=part).errors()
     every = metrics.replicas(view, draws=EventDraws(view.event, 400)).errors()
-    for name in ("z_std_cm", "z_trimmed_std_cm", "rejection_at_eff96"):
+    for name in ("z_mean_cm", "z_std_cm", "z_trimmed_std_cm", "theta_std_deg"):
         assert few[name] == pytest.approx(every[name], rel=0.2)
 
 

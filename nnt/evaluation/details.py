@@ -113,6 +113,8 @@ def _differences(
 def _in_bins(predicted: Predictions) -> dict[str, Any]:
     if not predicted.has_z:
         return {}
+    if predicted.fake is not None:
+        predicted = predicted[predicted.real]
     residuals = metrics.in_bins(predicted, predicted.z_cm, predicted.theta_deg)
     efficiency = metrics.efficiency_in_bins(predicted, predicted.z_cm)
     return {

@@ -39,7 +39,6 @@ from nnt.metrics.momentum import (
     pt_gev,
 )
 from nnt.metrics.periods import Change, Profile, changes, profiles
-from nnt.metrics.portrait import Portrait, portrait, reconstruction_counts
 from nnt.metrics.prediction import Predictions, predictions, with_outputs
 from nnt.metrics.resampling import (
     EventDraws,
@@ -52,7 +51,6 @@ from nnt.metrics.resampling import (
 from nnt.metrics.residuals import (
     BinnedResiduals,
     half_width_68,
-    ratio_of_counts,
     residuals_in_bins,
     std,
     std_with_error,
@@ -95,7 +93,6 @@ __all__ = [
     "Decision",
     "EventDraws",
     "Metric",
-    "Portrait",
     "Predictions",
     "Profile",
     "Replicas",
@@ -123,14 +120,11 @@ __all__ = [
     "momentum_gev",
     "network_metrics",
     "passing_share",
-    "portrait",
     "predictions",
     "profiles",
     "pt_from_crossing_angles",
     "pt_gev",
     "ratio_error",
-    "ratio_of_counts",
-    "reconstruction_counts",
     "rejection_at_efficiency",
     "replicas",
     "residuals_in_bins",

@@ -46,6 +46,8 @@ class Decision:
     """Shape (M,)."""
     event: I64
     """Shape (M,): dense number of the event."""
+    fake: BoolArray | None = None
+    """Shape (M,): tracks of no particle, which are neither; None without any."""
 
     @property
     def signal_cm(self) -> FloatArray:
@@ -88,13 +90,20 @@ def decisions(
 
 def track_decision(predicted: Predictions, z_cm: FloatArray) -> Decision:
     """Keep or drop each track by its |z|."""
-    size = np.abs(predicted.z_reco_cm)
+    signal, background = _kinds(predicted)
     return Decision(
         distance_cm=np.abs(z_cm),
-        signal=size < SIGNAL_Z_CM,
-        background=size > BACKGROUND_Z_CM,
+        signal=signal,
+        background=background,
         event=predicted.event,
+        fake=predicted.fake,
     )
+
+
+def _kinds(predicted: Predictions) -> tuple[BoolArray, BoolArray]:
+    """Real tracks from the collision point, and those of background."""
+    size, real = np.abs(predicted.z_reco_cm), predicted.real
+    return real & (size < SIGNAL_Z_CM), real & (size > BACKGROUND_Z_CM)
 
 
 def event_decision(predicted: Predictions, z_cm: FloatArray) -> Decision:
@@ -105,15 +114,15 @@ def event_decision(predicted: Predictions, z_cm: FloatArray) -> Decision:
     """
     # Events as they come; those without a row here are dropped again.
     n_events = int(predicted.event.max(initial=-1)) + 1
-    size = np.abs(predicted.z_reco_cm)
+    signal_track, background_track = _kinds(predicted)
     nearest = np.full(n_events, np.inf, dtype=z_cm.dtype)
     # No cut keeps NaN, nor does it hide the other tracks of its event.
     np.fmin.at(nearest, predicted.event, np.abs(z_cm))
     present, signal, background = np.zeros((3, n_events), dtype=np.bool_)
     present[predicted.event] = True
-    signal[predicted.event[size < SIGNAL_Z_CM]] = True
+    signal[predicted.event[signal_track]] = True
     background[:] = present
-    background[predicted.event[~(size > BACKGROUND_Z_CM)]] = False
+    background[predicted.event[~background_track]] = False
     return Decision(
         distance_cm=nearest[present],
         signal=signal[present],
@@ -133,15 +142,16 @@ def single_track_decision(
     momentum. So the efficiency may end below 1, where theta of the network is wrong.
     Tracks whose momentum is not known (NaN) are neither.
     """
-    size = np.abs(predicted.z_reco_cm)
+    signal, background = _kinds(predicted)
     fast = momentum_gev(pt_gev, theta_deg) > STT_MOMENTUM_GEV
     truly_fast = momentum_gev(pt_gev, predicted.theta_reco_deg) > STT_MOMENTUM_GEV
     known = ~np.isnan(pt_gev)
     return Decision(
         distance_cm=np.where(fast, np.abs(z_cm), z_cm.dtype.type(np.inf)),
-        signal=(size < SIGNAL_Z_CM) & truly_fast,
-        background=(size > BACKGROUND_Z_CM) & known,
+        signal=signal & truly_fast,
+        background=background & known,
         event=predicted.event,
+        fake=predicted.fake,
     )
 
 
@@ -159,8 +169,7 @@ def class_decision(
     fast : bool
         Whether signal is asked to have a momentum above 0.7 GeV.
     """
-    size = np.abs(predicted.z_reco_cm)
-    signal, background = size < SIGNAL_Z_CM, size > BACKGROUND_Z_CM
+    signal, background = _kinds(predicted)
     if fast and predicted.pt_gev is not None:
         momentum = momentum_gev(predicted.pt_gev, predicted.theta_reco_deg)
         signal &= momentum > STT_MOMENTUM_GEV
@@ -170,6 +179,7 @@ def class_decision(
         signal=signal,
         background=background,
         event=predicted.event,
+        fake=predicted.fake,
     )
 
 

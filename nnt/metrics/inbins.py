@@ -12,6 +12,7 @@ import numpy.typing as npt
 from nnt.metrics.prediction import Predictions
 from nnt.metrics.residuals import BinnedResiduals, bin_numbers, residuals_in_bins
 from nnt.metrics.trigger import (
+    FEED_EFFICIENCY,
     SIGNAL_Z_CM,
     Shares,
     binomial_error,
@@ -159,7 +160,9 @@ def efficiency_in_bins(
     if not signal.any():
         return {}
     kept_cm = z_cm[signal]
-    cut_cm = cut_at_efficiency_cm(kept_cm, 0.96) if cut_cm is None else cut_cm
+    cut_cm = (
+        cut_at_efficiency_cm(kept_cm, FEED_EFFICIENCY) if cut_cm is None else cut_cm
+    )
     passing = np.abs(kept_cm) < cut_cm
     return {
         name: share_in_bins(passing, at[signal], AXES[name].edges)

@@ -295,6 +295,22 @@ def _curve_metrics(prefix: str, suffix: str, unit: str) -> Iterable[Metric]:
         )
 
 
+def _fake_metrics(prefix: str, suffix: str) -> Iterable[Metric]:
+    """What a decision makes of tracks of no particle, which a trigger fires on, too."""
+    signal = f"{prefix}signal{suffix}"
+    for kind, name in (("fake", "fake_rejection"), ("unwanted", "unwanted_rejection")):
+        quantity = f"{prefix}{kind}{suffix}"
+        for efficiency in EFFICIENCIES:
+            yield Metric(
+                name=f"{prefix}{name}_at_eff{100 * efficiency:.0f}{suffix}",
+                unit="",
+                better="higher",
+                value=_passing(quantity, _cut(signal, efficiency), rejected=True),
+                error="events",
+                share_of=quantity,
+            )
+
+
 def _feed_metrics() -> Iterable[Metric]:
     cut = _cut("signal", FEED_EFFICIENCY, "background")
     for name, quantity in (("feed_down", "far_down"), ("feed_up", "far_up")):
@@ -352,6 +368,9 @@ def _all_metrics() -> Iterable[Metric]:
     for prefix in ("", "stt_"):
         yield from _curve_metrics(prefix, "_by_class", "")
     yield _asymmetry("_by_class")
+    for prefix in ("", "stt_"):
+        for suffix in ("", "_by_class"):
+            yield from _fake_metrics(prefix, suffix)
 
 
 for _metric in _all_metrics():

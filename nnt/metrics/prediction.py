@@ -12,7 +12,7 @@ import numpy.typing as npt
 from nnt.detector import theta_to_deg, z_to_cm
 from nnt.metrics.momentum import charge_sign, pt_gev
 from nnt.tracks import Tracks
-from nnt.types import I64, FloatArray
+from nnt.types import I64, BoolArray, FloatArray
 
 __all__ = ["Predictions", "predictions", "with_outputs"]
 
@@ -39,6 +39,9 @@ class Predictions:
     """Tracks of its event; None where the file does not count them."""
     charge: FloatArray | None = None
     """-1 or 1, 0 where it is not known."""
+    fake: BoolArray | None = None
+    """Tracks of no particle, whose z and theta mean nothing; None where there are none
+    by the way in which the rows were found."""
     has_z: bool = True
     """Whether the network predicts z; `z_cm` is NaN where it does not."""
     nnt: FloatArray | None = None
@@ -48,6 +51,13 @@ class Predictions:
 
     def __len__(self) -> int:
         return len(self.z_reco_cm)
+
+    @property
+    def real(self) -> BoolArray:
+        """Tracks of a particle, shape (N,)."""
+        if self.fake is None:
+            return np.ones(len(self), dtype=np.bool_)
+        return ~self.fake
 
     def __getitem__(self, rows: npt.NDArray[Any] | slice) -> Predictions:
         values = {field.name: getattr(self, field.name) for field in fields(self)}

@@ -19,7 +19,6 @@ __all__ = [
     "bin_numbers",
     "half_width_68",
     "plain",
-    "ratio_of_counts",
     "residuals_in_bins",
     "std",
     "std_with_error",
@@ -182,37 +181,6 @@ def residuals_in_bins(
         slope=slope,
         slope_error=slope_error,
     )
-
-
-def ratio_of_counts(
-    values: FloatArray, of: FloatArray, edges: npt.ArrayLike
-) -> tuple[FloatArray, FloatArray]:
-    """Divide a histogram by another one of the same rows.
-
-    Parameters
-    ----------
-    values, of : float array, shape (N,)
-        What two networks say of the same N rows, say.
-    edges : float array, shape (B + 1,)
-        Increasing; a bin holds its lower edge.
-
-    Returns
-    -------
-    float64 arrays, shape (B,)
-        Ratio and standard error; NaN where either counts no row. Rows that are in
-        the same bin of both move both counts together, and drop out of the error:
-        it is 0 for a histogram over itself.
-    """
-    n_bins = len(np.asarray(edges)) - 1
-    bins = [bin_numbers(part, edges) for part in (values, of)]
-    upper, lower = (np.bincount(b, minlength=n_bins + 1)[:n_bins] for b in bins)
-    shared = np.bincount(bins[0][bins[0] == bins[1]], minlength=n_bins + 1)[:n_bins]
-    there = (upper > 0) & (lower > 0)
-    above, below = np.where(there, upper, np.nan), np.where(there, lower, np.nan)
-    variance = 1 / above + 1 / below - 2 * shared / (above * below)
-    ratio: FloatArray = above / below
-    error: FloatArray = ratio * np.sqrt(np.maximum(variance, 0))
-    return ratio, error
 
 
 def plain(values: npt.NDArray[Any]) -> list[float | None]:

@@ -80,18 +80,22 @@ def quantities(
     Returns
     -------
     dict
-        ``z`` (cm) and ``theta`` (deg): residuals. For each decision, with its prefix
-        and suffix as metrics have them: ``signal``, ``background`` and, of tracks
+        ``z`` (cm) and ``theta`` (deg): residuals of real tracks. For each decision,
+        with its prefix and suffix as metrics have them: ``signal``, ``background``,
+        where there are any ``fake`` and ``unwanted`` (both of them), and, of tracks
         alone, ``positive`` and ``negative`` (signal by charge): how far out the
         trigger sees them. ``far_down``, ``far_up``: the same of far tracks at
         positive and at negative z.
     """
     event = predicted.event
     found: Quantities = {k: (v, event) for k, v in (losses or {}).items()}
+    real = slice(None) if predicted.fake is None else predicted.real
     if predicted.has_z:
-        found["z"] = (predicted.z_cm - predicted.z_reco_cm, event)
+        residual = predicted.z_cm - predicted.z_reco_cm
+        found["z"] = (residual[real], event[real])
     if predicted.theta_deg is not None:
-        found["theta"] = (predicted.theta_deg - predicted.theta_reco_deg, event)
+        residual = predicted.theta_deg - predicted.theta_reco_deg
+        found["theta"] = (residual[real], event[real])
     for (prefix, suffix), decision in all_decisions(predicted).items():
         found |= _by_kind(prefix, suffix, decision)
         if not prefix:
@@ -99,20 +103,21 @@ def quantities(
     if predicted.has_z:
         distance = np.abs(predicted.z_cm)
         for name, far in (
-            ("far_down", predicted.z_reco_cm > FEED_Z_CM),
-            ("far_up", predicted.z_reco_cm < -FEED_Z_CM),
+            ("far_down", predicted.real & (predicted.z_reco_cm > FEED_Z_CM)),
+            ("far_up", predicted.real & (predicted.z_reco_cm < -FEED_Z_CM)),
         ):
             found[name] = (distance[far], event[far])
     return found
 
 
 def _by_kind(prefix: str, suffix: str, decision: Decision) -> Quantities:
+    kinds = {"signal": decision.signal, "background": decision.background}
+    if decision.fake is not None:
+        kinds["fake"] = decision.fake
+        kinds["unwanted"] = decision.fake | decision.background
     return {
         f"{prefix}{kind}{suffix}": (decision.distance_cm[rows], decision.event[rows])
-        for kind, rows in (
-            ("signal", decision.signal),
-            ("background", decision.background),
-        )
+        for kind, rows in kinds.items()
     }
 
 

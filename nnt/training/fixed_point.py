@@ -76,6 +76,7 @@ def log_fixed_point(
         log.info("no figures in fixed point: %s", err)
         return {"none": str(err)}
     told: dict[str, Any] = {"precision": list(fixed.precision)}
+    told["hardware"] = _log_hardware(parent, children, fixed)
     for split, floats in tables.items():
         both = FixedPointTable(floats, fixed)
         told[split] = {"all": both.metrics()}
@@ -85,6 +86,19 @@ def log_fixed_point(
             _log(children[expert], f"{split}_{both.networks.name}", figures)
     draw(both, split, f"plots/{split}_{both.networks.name}")
     return told
+
+
+def _log_hardware(
+    parent: Run, children: Mapping[int, Run], fixed: FixedPointNetworks
+) -> dict[str, dict[str, float]]:
+    """Log what the networks cost in hardware: each expert, and all of them together."""
+    costs = {k: dict(cost) for k, cost in fixed.hardware_cost().items()}
+    for expert, cost in costs.items():
+        children[expert].log_metrics(cost, 0)
+    names = next(iter(costs.values()))
+    together = {name: sum(cost[name] for cost in costs.values()) for name in names}
+    parent.log_metrics(together, 0)
+    return {"all": together} | {f"expert_{k}": cost for k, cost in costs.items()}
 
 
 def _log(run: Run, prefix: str, figures: Mapping[str, float]) -> None:
