@@ -17,7 +17,6 @@ import threading
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from nnt.config import Config
+from nnt.config import Config, load_config
 from nnt.engine import Epoch, ExpertData, Hooks
 from nnt.networks import build_module, initial_state
 from nnt.sampling import generator
@@ -56,7 +55,7 @@ def _nnt(
         if told(epoch.metrics["val/loss"]):
             stop.set()
 
-    chosen = replace(config, engine=engine)
+    chosen = load_config(config, {"engine": engine})
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(1) as pool:
         run = NullTracker(folder).start_run("bench", description="", tags={})
         train_expert(

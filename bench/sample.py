@@ -12,7 +12,6 @@ import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -123,7 +122,7 @@ def _print_epochs(rounds: int) -> None:
     plain = load_config(
         "baseline_v2", overrides={"epochs": EPOCHS, "early_stopping_patience": None}
     )
-    reweighted = replace(plain, dist=DISTRIBUTION)
+    reweighted = load_config(plain, {"dist": DISTRIBUTION})
     rows = experts_of(SIMULATED)
     train = next(loop for name, loop in OURS.items() if "compiled" in name)
 

@@ -11,7 +11,6 @@ import argparse
 import os
 import statistics
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -65,7 +64,9 @@ def _print_rows(base: Config, sizes: list[int], rounds: int) -> None:
         data = _data(n_rows)
         more = 1 + max(1, 200_000 // n_rows)
         works = {
-            (size, epochs): _epochs(data, replace(base, batch_size=size, epochs=epochs))
+            (size, epochs): _epochs(
+                data, load_config(base, {"batch_size": size, "epochs": epochs})
+            )
             for size in BATCHES
             for epochs in (1, more)
         }
@@ -81,7 +82,7 @@ def _print_rows(base: Config, sizes: list[int], rounds: int) -> None:
 def _print_experts(base: Config, rounds: int) -> None:
     """Print what more experts cost, on one core and on all."""
     data = _data(EXPERT_ROWS)
-    config = replace(base, epochs=EXPERT_EPOCHS)
+    config = load_config(base, {"epochs": EXPERT_EPOCHS})
     n_cores = os.cpu_count() or 1
     cases = [(n, n_cores) for n in range(1, 6)] + [(5, n) for n in range(1, n_cores)]
     found: dict[tuple[int, int], list[tuple[float, float]]] = {c: [] for c in cases}

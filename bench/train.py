@@ -19,7 +19,7 @@ import os
 import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
@@ -126,7 +126,7 @@ def _n_epochs(rows: Rows, guess_s: float) -> int:
 
 def _configs(base: Config, name: str, epochs: int) -> dict[int, Config]:
     return {
-        expert: replace(base, batch_size=size, epochs=epochs)
+        expert: load_config(base, {"batch_size": size, "epochs": epochs})
         for expert, size in enumerate(BATCHES[name])
     }
 
@@ -194,14 +194,14 @@ def _median(times: list[Times]) -> Times:
 
 def _print_time_to_loss(base: Config, data: ExpertData, rounds: int) -> None:
     """Print how long each loop takes to the loss that autograd reaches."""
-    config = replace(base, batch_size=LOSS_BATCH, epochs=LOSS_EPOCHS)
+    config = load_config(base, {"batch_size": LOSS_BATCH, "epochs": LOSS_EPOCHS})
     goal = _until(OTHERS["DataLoader"], data, config, 0.0)[-1][0]
     print(
         f"\nexpert {LOSS_EXPERT} ({len(data.x_train):,} rows to train), batch "
         f"{LOSS_BATCH}, to the validation loss {goal:.5f} that DataLoader reaches in "
         f"{LOSS_EPOCHS} epochs with another seed"
     )
-    config = replace(config, epochs=LOSS_MAX_EPOCHS, seed=config.seed + 1)
+    config = load_config(config, {"epochs": LOSS_MAX_EPOCHS, "seed": config.seed + 1})
     loops = {**OURS, **OTHERS}
     found: dict[str, list[list[tuple[float, Times]]]] = {name: [] for name in loops}
     for _ in range(rounds):

@@ -27,7 +27,14 @@ LAYERS = [
     {"__main__"},
 ]
 
-SOLE_IMPORTER = {"yaml": "config", "matplotlib": "plots", "mlflow": "tracking"}
+SOLE_IMPORTER = {
+    "yaml": "config",
+    "pydantic": "config",
+    "pydantic_core": "config",
+    "annotated_types": "config",
+    "matplotlib": "plots",
+    "mlflow": "tracking",
+}
 
 LAYER_OF = {module: i for i, names in enumerate(LAYERS) for module in names}
 
@@ -79,7 +86,23 @@ def test_help_loads_neither_torch_nor_mlflow() -> None:
         "from nnt.cli import main\n"
         "try: main(['--help'])\n"
         "except SystemExit: pass\n"
-        "heavy = {'torch', 'mlflow', 'numpy', 'pandas', 'numba'} & set(sys.modules)\n"
+        "heavy = {'torch', 'mlflow', 'numpy', 'pandas', 'numba', 'pydantic', 'yaml'}\n"
+        "heavy &= set(sys.modules)\n"
+        "sys.exit(str(heavy) if heavy else 0)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_configuration_loads_neither_torch_nor_mlflow() -> None:
+    code = (
+        "import sys\n"
+        "from nnt.config import load_config\n"
+        "load_config('reweight_normal').for_expert(1).form\n"
+        "heavy = {'torch', 'mlflow', 'pandas', 'numba', 'matplotlib', 'pyarrow'}\n"
+        "heavy &= set(sys.modules)\n"
         "sys.exit(str(heavy) if heavy else 0)\n"
     )
     done = subprocess.run(

@@ -1,13 +1,22 @@
-"""Configurations: YAML files, inheritance, overrides, frozen dataclasses."""
+"""Configurations: YAML files, inheritance, overrides, frozen models."""
 
 from __future__ import annotations
 
-from nnt.config.build import load_config, resolve
 from nnt.config.files import config_files
-from nnt.config.plain import flatten
-from nnt.config.schema import Config, DataConfig, LRSchedule, Quantization
+from nnt.config.load import load_config, resolve
+from nnt.config.parts import (
+    SPLITS,
+    Classes,
+    DataConfig,
+    LRSchedule,
+    Quantization,
+)
+from nnt.config.schema import Config
+from nnt.config.yaml_text import flatten
 
 __all__ = [
+    "SPLITS",
+    "Classes",
     "Config",
     "DataConfig",
     "LRSchedule",

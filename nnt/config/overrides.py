@@ -10,8 +10,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nnt.config.files import Layer
-from nnt.config.reading import NON_PRINTABLE, TEXT_KEYS, has_comment, read_yaml
+from nnt.config.merging import Layer
+from nnt.config.yaml_text import NON_PRINTABLE, TEXT_KEYS, has_comment, read_yaml
 from nnt.errors import ConfigError, shorten
 
 __all__ = ["CALL", "COMMAND_LINE", "Overrides", "override_layers", "split_pairs"]
@@ -20,7 +20,7 @@ COMMAND_LINE, CALL = "-m", "<overrides>"
 """Origins of keys that are given beside a file."""
 PAIR = re.compile(r"[A-Za-z_][\w.]{,199}=")
 NULL = ("null", "Null", "NULL", "~", "")
-NULLABLE = ("compare_to", "load_pre_trained_weights", "extends")
+NULLABLE = ("compare_to", "load_pre_trained_weights", "extends", "teach_from")
 QUOTES, OPENING, CLOSING = "\"'", "[{(", "]})"
 
 
@@ -109,9 +109,15 @@ def _end_of_pair(words: str) -> int:
 
 def _opening(key: str, value: str) -> str:
     """Name the brackets that open something in the value of a key."""
-    if _last(key) in TEXT_KEYS:
+    if _is_text(key, value):
         return ""
     return "[{" if value.startswith(("[", "{")) else OPENING
+
+
+def _is_text(key: str, value: str) -> bool:
+    """Whether a value is text as it is typed; a list of texts is YAML."""
+    is_list = _last(key) == "teach_from" and value.startswith("[")
+    return _last(key) in TEXT_KEYS and not is_list
 
 
 def _last(key: str) -> str:
@@ -125,7 +131,7 @@ def _read_pair(pair: str) -> dict[str, Any]:
             f"-m {shorten(pair)}: expected KEY=VALUE, for example -m epochs=20"
         )
     key, words = pair[: match.end() - 1], pair[match.end() :]
-    if _last(key) in TEXT_KEYS and not words.startswith(tuple(QUOTES)):
+    if _is_text(key, words) and not words.startswith(tuple(QUOTES)):
         return _nested(key, _as_typed(_last(key), words))
     source = f"-m {shorten(key)[1:-1]}"
     value = read_yaml(words, source)

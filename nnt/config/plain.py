@@ -1,4 +1,4 @@
-"""A configuration as plain values, as YAML, and as dotted keys."""
+"""Values of a configuration as text, numbers, lists and mappings."""
 
 from __future__ import annotations
 
@@ -6,39 +6,26 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
+from pydantic import BaseModel
 
-from nnt.config.parts import CHECKS
-from nnt.config.schema import Config, LRSchedule
+from nnt.config.parts import SCHEDULES, LRSchedule
 from nnt.filters import Filter
 
-__all__ = ["as_yaml", "flatten", "plain", "plain_value"]
-
-
-def plain(config: Config) -> dict[str, Any]:
-    """Give plain values that load back to an equal configuration."""
-    result = {
-        key: plain_value(getattr(config, key)) for key in CHECKS if key != "extends"
-    }
-    for expert, values in sorted(config.expert_overrides.items()):
-        result[f"expert_{expert}"] = plain_value(values)
-    return result
+__all__ = ["plain_value"]
 
 
 def plain_value(value: Any) -> Any:
-    """Give one value as text, numbers, lists and mappings."""
+    """Give one value in a form that loads back to it."""
     if isinstance(value, Filter):
         return str(value)
     if isinstance(value, LRSchedule):
-        used = {"cosine": ["final"], "step": ["every", "factor"]}
-        keys = used.get(value.name, ["patience", "factor"])
-        return {"name": value.name} | {key: getattr(value, key) for key in keys}
+        keys = ("name", *SCHEDULES[value.name])
+        return {key: getattr(value, key) for key in keys}
+    if isinstance(value, BaseModel):
+        return _present({key: getattr(value, key) for key in type(value).model_fields})
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        items = {
-            part.name: plain_value(getattr(value, part.name))
-            for part in dataclasses.fields(value)
-        }
-        return {key: item for key, item in items.items() if item is not None}
+        names = [part.name for part in dataclasses.fields(value)]
+        return _present({name: getattr(value, name) for name in names})
     if isinstance(value, Mapping):
         return {str(key): plain_value(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -46,24 +33,7 @@ def plain_value(value: Any) -> Any:
     return value
 
 
-def as_yaml(values: Mapping[str, Any]) -> str:
-    """Write plain values as YAML, keys in their order."""
-    return yaml.safe_dump(
-        dict(values), sort_keys=False, allow_unicode=True, default_flow_style=None
-    )
-
-
-def flatten(
-    values: Mapping[str, Any], prefix: str = ""
-) -> dict[str, str | int | float]:
-    """Give every value under its dotted key; lists and null as YAML text."""
-    flat: dict[str, str | int | float] = {}
-    for key, item in values.items():
-        if isinstance(item, Mapping):
-            flat |= flatten(item, f"{prefix}{key}.")
-        elif isinstance(item, str | int | float):
-            flat[f"{prefix}{key}"] = item
-        else:
-            told = yaml.safe_dump(item, default_flow_style=True, width=10_000)
-            flat[f"{prefix}{key}"] = told.removesuffix("...\n").strip()
-    return flat
+def _present(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what is absent."""
+    plain = {key: plain_value(item) for key, item in values.items()}
+    return {key: item for key, item in plain.items() if item is not None}

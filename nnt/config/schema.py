@@ -1,121 +1,261 @@
-"""The frozen form of a configuration, with the defaults in code."""
+"""The keys of a configuration: type, default, bounds and meaning of each.
+
+To add one, declare it here and in `configs/base.yaml`, and copy its meaning into the
+table of docs/configuration.md; tests compare the three.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
 
-from nnt.filters import Filter, IdentityFilter
-from nnt.networks import DEFAULT_PRECISION, OUTPUTS, Form
-from nnt.objective import Objective, objective_of
+from annotated_types import Ge, Le
+from pydantic import AfterValidator, PlainValidator, PrivateAttr
 
-if TYPE_CHECKING:
-    from nnt.sampling import Distribution
-    from nnt.simulation import Simulation
+from nnt.config.parts import (
+    AnyDistribution,
+    AnyFilter,
+    Classes,
+    DataConfig,
+    LRSchedule,
+    Quantization,
+    default_data,
+)
+from nnt.config.plain import plain_value
+from nnt.config.values import (
+    MAX_COUNT,
+    Expected,
+    Fraction,
+    OneOf,
+    OptionalText,
+    Part,
+    Positive,
+    Real,
+    Text,
+    Whole,
+    mistake,
+    setting,
+)
+from nnt.config.yaml_text import as_yaml, flatten
+from nnt.detector import N_HIDDEN
+from nnt.errors import did_you_mean, shorten
+from nnt.filters import IdentityFilter
+from nnt.networks.form import ACTIVATIONS, MAX_NODES, MODELS, OUTPUTS, Form
+from nnt.objective import CLASS_KINDS, REGRESSION_KINDS, Objective, objective_of
+from nnt.optimisers import OPTIMISERS
 
-__all__ = ["SPLITS", "Config", "DataConfig", "LRSchedule", "Quantization"]
+__all__ = ["CHAINS", "RUN_WIDE", "Config"]
 
-SPLITS = ("train", "val", "test")
+CHAINS = ("classic", "3dh")
+ENGINES = ("auto", "torch", "compiled")
+MAX_LAYERS = 32
 
-LARGEST_WEIGHT = 63.0
-"""BASF2 clips weights to it, so that a word of 7 bits before the point holds them."""
+
+def _experts(value: object) -> tuple[int, ...]:
+    numbers = value if isinstance(value, list | tuple) else ()
+    whole = all(type(item) is int for item in numbers)
+    good = whole and (
+        list(numbers) == [-1]
+        or (set(numbers) <= set(range(5)) and len(set(numbers)) == len(numbers))
+    )
+    if not numbers or not good:
+        shown = shorten(list(value) if isinstance(value, tuple) else value)
+        raise mistake(
+            f"expected [-1] or a list of different experts 0 to 4, got {shown}"
+        )
+    return tuple(sorted(numbers))
 
 
-@dataclass(frozen=True)
-class LRSchedule:
-    """How the learning rate changes: `cosine`, `step` or `plateau`.
+def _outputs(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not value:
+        known = ", ".join(OUTPUTS)
+        raise mistake(f"expected a list of names out of {known}, got {shorten(value)}")
+    for name in value:
+        if name not in OUTPUTS:
+            near = did_you_mean(name, OUTPUTS)
+            raise mistake(f"unknown output {shorten(name)}; {near}")
+    if len(set(value)) < len(value):
+        raise mistake(f"expected each output once, got {shorten(list(value))}")
+    return tuple(name for name in OUTPUTS if name in value)
 
-    `final` is the last learning rate of `cosine`; `every` the epochs between
-    the steps of `step`; `patience` the epochs without gain before `plateau`
-    multiplies by `factor`.
+
+def _teachers(value: object) -> tuple[str, ...]:
+    runs = (value,) if isinstance(value, str) else value
+    if (
+        not isinstance(runs, list | tuple)
+        or not runs
+        or not all(isinstance(run, str) and run for run in runs)
+    ):
+        raise mistake(f"expected a run, a list of runs or null, got {shorten(value)}")
+    return tuple(runs)
+
+
+def _input_size(value: int) -> int:
+    if value not in (27, 126):
+        raise mistake(f"expected 27 or 126, got {shorten(value)}")
+    return value
+
+
+def _few(widths: tuple[int, ...]) -> tuple[int, ...]:
+    if len(widths) > MAX_LAYERS:
+        raise mistake(f"expected at most {MAX_LAYERS} layers, got {len(widths)}")
+    return widths
+
+
+Layers = Annotated[
+    tuple[Annotated[Whole, Ge(1), Le(MAX_NODES)], ...],
+    AfterValidator(_few),
+    Expected(f"a list of widths from 1 to {MAX_NODES}, [] for no hidden layer"),
+]
+
+
+class Config(Part):
+    """Everything that a training is asked to do; made by `nnt.config.load_config`.
+
+    It is complete: every value is checked, and the configuration of each expert is at
+    hand.
     """
 
-    name: str
-    final: float = 0.0
-    every: int = 100
-    patience: int = 10
-    factor: float = 0.5
+    name: str = setting("custom", "that of the file", run_wide=True)
+    version: Text = setting("0.2", "text, kept with the run", run_wide=True)
+    description: str = setting(
+        "", "text, shown by `nnt config list` and in the run", run_wide=True
+    )
+    category: str = setting("", "text, a tag of the run", run_wide=True)
+    learning_rate: Positive = setting(1e-3, "above 0")
+    batch_size: Annotated[Whole, Ge(1), Le(MAX_COUNT)] = setting(2048, "rows per step")
+    weight_decay: Annotated[Real, Ge(0)] = setting(1e-6, "0 or above")
+    chain: Annotated[str, OneOf("chain", CHAINS)] = setting(
+        "classic", "classic, or 3dh for the 3D Hough chain, see below", run_wide=True
+    )
+    in_size: Annotated[Whole, AfterValidator(_input_size)] = setting(
+        27, "inputs of the networks; 126 goes with `chain: 3dh`", run_wide=True
+    )
+    hidden: Layers = setting(
+        (N_HIDDEN,), "nodes of the hidden layers of BaselineModel; `[]`: none"
+    )
+    out_size: Annotated[Whole, Ge(1), Le(len(OUTPUTS))] = setting(
+        2, "short for `outputs`; 1: `[z]`, 2: `[z, theta]`", run_wide=True
+    )
+    outputs: Annotated[tuple[str, ...], PlainValidator(_outputs)] = setting(
+        ("z", "theta"), "out of z, theta and the classes nnt and stt", run_wide=True
+    )
+    workers: Annotated[Whole, Ge(1)] | None = setting(
+        None, "experts trained side by side; null: as many as there are cores",
+        run_wide=True,
+    )  # fmt: skip
+    epochs: Annotated[Whole, Ge(0), Le(MAX_COUNT)] = setting(
+        10, "at most; 0 evaluates the initial weights"
+    )
+    model: Annotated[str, OneOf("model", MODELS)] = setting(
+        "BaselineModel", ", ".join(MODELS)
+    )
+    loss: Annotated[str, OneOf("loss", tuple(REGRESSION_KINDS))] = setting(
+        "MSELoss", f"{', '.join(REGRESSION_KINDS)} of z and theta"
+    )
+    class_loss: Annotated[str, OneOf("loss", tuple(CLASS_KINDS))] = setting(
+        "CrossEntropyLoss", f"{', '.join(CLASS_KINDS)} of nnt and stt"
+    )
+    class_weight: Positive = setting(
+        1.0, "weight of the loss of the classes beside that of z and theta"
+    )
+    classes: Classes = setting(
+        Classes, "signal and background, see below", run_wide=True
+    )
+    optim: Annotated[str, OneOf("optimiser", tuple(OPTIMISERS))] = setting(
+        "Adam", ", ".join(OPTIMISERS)
+    )
+    act: Annotated[str, OneOf("activation", ACTIVATIONS)] = setting(
+        "relu", f"{', '.join(ACTIVATIONS)}; tanh/2 is tanh(x/2)"
+    )
+    experts: Annotated[tuple[int, ...], PlainValidator(_experts)] = setting(
+        (0, 1, 2, 3, 4), "some of them, or `[-1]`: one network on all data",
+        run_wide=True,
+    )  # fmt: skip
+    compare_to: OptionalText = setting(
+        None, "a run; null: the reference network in the data", run_wide=True
+    )
+    load_pre_trained_weights: OptionalText = setting(
+        None, "a run, `runs:/ID/weights.json`, a registered model, a path"
+    )
+    teach_from: Annotated[tuple[str, ...], PlainValidator(_teachers)] | None = setting(
+        None, "a run, or a list of runs, whose outputs are targets", run_wide=True
+    )
+    filter: AnyFilter = setting(IdentityFilter, "which rows are used, see below")
+    dist: AnyDistribution | None = setting(
+        None, "distribution of z that is drawn, see below"
+    )
+    seed: Annotated[Whole, Ge(0)] = setting(1, "root of all random numbers")
+    split_seed: Annotated[Whole, Ge(0)] | None = setting(
+        None, "seed of the split alone; null: `seed`", run_wide=True
+    )
+    data: DataConfig = setting(default_data, "see below", run_wide=True)
+    early_stopping_patience: Annotated[Whole, Ge(1)] | None = setting(
+        30, "epochs without gain in `val/loss`; null: never stop early"
+    )
+    average: Fraction | None = setting(
+        None, "decay of a moving average of the weights, which is then kept"
+    )
+    gradient_clip: Positive | None = setting(None, "largest norm of the gradient")
+    lr_schedule: LRSchedule | None = setting(None, "see below")
+    restarts: Annotated[Whole, Ge(1)] = setting(
+        1, "trainings from new weights; the best is kept"
+    )
+    plot_every: Annotated[Whole, Ge(0)] = setting(
+        50, "epochs between live plots; 0: none"
+    )
+    engine: Annotated[str, OneOf("engine", ENGINES)] = setting(
+        "auto", ", ".join(ENGINES)
+    )
+    quantize: Quantization | None = setting(
+        None, "train through the firmware's rounding, see below", run_wide=True
+    )
+    extends: OptionalText = setting(None, "the parent", run_wide=True)
 
-
-@dataclass(frozen=True)
-class Quantization:
-    """The firmware's arithmetic to train through: fractional bits and range."""
-
-    phi: int = DEFAULT_PRECISION[0]
-    factor: int = DEFAULT_PRECISION[1]
-    reference_id: int = DEFAULT_PRECISION[2]
-    nodes: int = DEFAULT_PRECISION[3]
-    weights: int = DEFAULT_PRECISION[4]
-    table: int = DEFAULT_PRECISION[5]
-    largest_weight: float = LARGEST_WEIGHT
+    _expert_overrides: Mapping[int, Mapping[str, Any]] = PrivateAttr(
+        default_factory=dict
+    )
+    _of_experts: Mapping[int, Config] = PrivateAttr(default_factory=dict)
+    _overridden: Mapping[str, Any] = PrivateAttr(default_factory=dict)
 
     @property
-    def precision(self) -> tuple[int, ...]:
-        """The bits in the order of `nnt.fixedpoint.DEFAULT_PRECISION`."""
-        return (
-            self.phi, self.factor, self.reference_id,
-            self.nodes, self.weights, self.table,
-        )  # fmt: skip
+    def expert_overrides(self) -> Mapping[int, Mapping[str, Any]]:
+        """Expert -> the keys that it has for itself, with plain values."""
+        return self._expert_overrides
 
+    @property
+    def overridden(self) -> Mapping[str, Any]:
+        """Dotted keys that were given beside the file, with their values."""
+        return self._overridden
 
-@dataclass(frozen=True)
-class DataConfig:
-    """Where the tracks come from: files, files to split, or the simulation."""
+    def completed(
+        self,
+        of_experts: Mapping[int, Config],
+        expert_overrides: Mapping[int, Mapping[str, Any]],
+        overridden: Mapping[str, Any],
+    ) -> Config:
+        """Fill in, once, what follows from all sources; for whoever loads it.
 
-    files: tuple[str, ...] | Mapping[str, tuple[str, ...]] | None = None
-    split: tuple[float, float, float] | None = None
-    simulate: Simulation | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Config:
-    """Everything that a training is told; made by `load_config`."""
-
-    name: str = "custom"
-    version: str = "0.2"
-    description: str = ""
-    category: str = ""
-    learning_rate: float = 1e-3
-    batch_size: int = 2048
-    weight_decay: float = 1e-6
-    in_size: int = 27
-    out_size: int = 2
-    workers: int | None = None
-    epochs: int = 10
-    model: str = "BaselineModel"
-    loss: str = "MSELoss"
-    optim: str = "Adam"
-    act: str = "relu"
-    experts: tuple[int, ...] = (0, 1, 2, 3, 4)
-    compare_to: str | None = None
-    load_pre_trained_weights: str | None = None
-    filter: Filter = field(default_factory=IdentityFilter)
-    dist: Distribution | None = None
-    seed: int = 1
-    data: DataConfig = field(default_factory=DataConfig)
-    early_stopping_patience: int | None = 30
-    gradient_clip: float | None = None
-    lr_schedule: LRSchedule | None = None
-    restarts: int = 1
-    plot_every: int = 50
-    engine: str = "auto"
-    class_loss: str = "CrossEntropyLoss"
-    class_weight: float = 1.0
-    average: float | None = None
-    quantize: Quantization | None = None
-    extends: str | None = field(default=None, compare=False)
-    expert_overrides: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
-    overridden: Mapping[str, Any] = field(default_factory=dict, compare=False)
-    """Dotted keys that were given beside the file, with their values."""
+        Parameters
+        ----------
+        of_experts : mapping of int to Config
+            Of each expert with values of its own, and -1: of all others.
+        expert_overrides, overridden : mapping
+            What the properties of these names give.
+        """
+        self._of_experts = of_experts
+        self._expert_overrides = expert_overrides
+        self._overridden = overridden
+        return self
 
     @cached_property
     def form(self) -> Form:
         """The network that is trained."""
         return Form(
             inputs=self.in_size,
-            outputs=OUTPUTS[: self.out_size],
+            hidden=self.hidden,
+            outputs=self.outputs,
             activation=self.act,
             model=self.model,
         )
@@ -127,33 +267,45 @@ class Config:
             self.form.outputs, self.act, self.loss, self.class_loss, self.class_weight
         )
 
+    @property
+    def seed_of_split(self) -> int:
+        """Seed by which events are split into train, val and test."""
+        return self.seed if self.split_seed is None else self.split_seed
+
     def for_expert(self, expert: int) -> Config:
-        """Give the configuration of one expert, its overrides merged."""
-        if expert not in self._of_experts:
-            from nnt.config.build import config_of_expert
-
-            self._of_experts[expert] = config_of_expert(self, expert)
-        return self._of_experts[expert]
-
-    @cached_property
-    def _of_experts(self) -> dict[int, Config]:
-        """Those that were asked for; a training asks dozens of times."""
-        return {}
+        """Give the configuration of one expert, which has no overrides any more."""
+        if not self._of_experts:
+            return self
+        return self._of_experts.get(expert, self._of_experts[-1])
 
     def to_dict(self) -> dict[str, Any]:
         """Give plain values that load back to an equal configuration."""
-        from nnt.config.plain import plain
-
-        return plain(self)
+        keys = [key for key in type(self).model_fields if key != "extends"]
+        if self.model == "SimpleModel":
+            keys.remove("hidden")  # it has widths of its own
+        values = {key: plain_value(getattr(self, key)) for key in keys}
+        for expert, own in sorted(self._expert_overrides.items()):
+            values[f"expert_{expert}"] = plain_value(own)
+        return values
 
     def to_yaml(self) -> str:
         """Give the resolved configuration as YAML."""
-        from nnt.config.plain import as_yaml
-
         return as_yaml(self.to_dict())
 
     def flat(self) -> dict[str, str | int | float]:
         """Give every value under its dotted key; lists as YAML text."""
-        from nnt.config.plain import flatten
-
         return flatten(self.to_dict())
+
+    def __eq__(self, other: object) -> bool:
+        """Whether every value is the same, of every expert; not where it came from."""
+        return isinstance(other, Config) and self.to_dict() == other.to_dict()
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+RUN_WIDE = frozenset(
+    name
+    for name, field in Config.model_fields.items()
+    if isinstance(field.json_schema_extra, dict) and field.json_schema_extra["run_wide"]
+)
+"""Keys that all experts share."""

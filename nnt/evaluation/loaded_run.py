@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -131,9 +130,8 @@ def _with_files_of(run: StoredRun, config: Config) -> Config:
         if isinstance(files, Mapping)
         else found(files)
     )
-    return dataclasses.replace(
-        config, data=dataclasses.replace(config.data, files=named)
-    )
+    values = config.to_dict()
+    return load_config({**values, "data": {**values["data"], "files": named}})
 
 
 def _with_simulation_of_today(path: Path) -> Config | None:

@@ -73,7 +73,7 @@ def load_split(config: Config, split: str) -> Tracks:
 def _shared_out(config: Config, files: tuple[str, ...] | None) -> list[Tracks]:
     table = _simulate(config) if files is None else _read(files)
     fractions = config.data.split or (0.6, 0.2, 0.2)
-    return split_by_event(table, fractions, seed=config.seed)
+    return split_by_event(table, fractions, seed=config.seed_of_split)
 
 
 def _read(files: tuple[str, ...]) -> Tracks:

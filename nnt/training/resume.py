@@ -23,8 +23,9 @@ IGNORED = ("workers", "description", "category", "data")
 """Keys without influence on the result; rows are compared by their digest."""
 
 FIXED = (
-    "model", "in_size", "out_size", "act", "loss", "optim", "experts", "seed",
-    "filter", "dist", "engine",
+    "model", "chain", "in_size", "hidden", "outputs", "out_size", "act", "loss",
+    "class_loss", "class_weight", "classes", "average", "teach_from", "optim",
+    "experts", "seed", "filter", "dist", "engine",
 )  # fmt: skip
 """Keys without which a checkpoint has no meaning: not even by force."""
 

@@ -24,6 +24,7 @@ from nnt.training.counter import EpochCounter
 from nnt.training.data import SPLITS, expert_data, expert_splits
 from nnt.training.ending import JUDGED_SPLITS, Ending, StoppedError
 from nnt.training.expert import ExpertLog, LogFile, train_expert
+from nnt.training.limits import refuse_unsupported
 from nnt.training.painter import Painter
 from nnt.training.parent import MeanOverExperts
 from nnt.training.prepare import Prepared, prepare
@@ -97,6 +98,7 @@ def train(
     """
     if not isinstance(config, Config):
         config = load_config(config)
+    refuse_unsupported(config)
     backends = {k: choose_backend(config.for_expert(k), device) for k in config.experts}
     tracker = tracker or MlflowTracker()
     try:

@@ -1,4 +1,4 @@
-"""YAML text to plain values: nothing is executed, and nothing changes silently.
+"""YAML text to plain values and back: nothing is executed or changed silently.
 
 YAML 1.1 reads some words as what few people mean by them. What cannot be meant is
 refused (``0100`` is 64, ``1:30`` is 90), what can be meant is read (``1e-3`` is a
@@ -8,7 +8,7 @@ number), and the keys that hold text hold it as it is written (``version: 1.10``
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -19,6 +19,8 @@ __all__ = [
     "ABSENT_WORDS",
     "NON_PRINTABLE",
     "TEXT_KEYS",
+    "as_yaml",
+    "flatten",
     "has_comment",
     "listed",
     "read_yaml",
@@ -26,9 +28,9 @@ __all__ = [
 
 TEXT_KEYS = (
     "name", "version", "description", "category", "extends", "compare_to",
-    "load_pre_trained_weights",
+    "load_pre_trained_weights", "teach_from",
 )  # fmt: skip
-"""Keys whose value is text, whatever YAML would make of it unquoted."""
+"""Keys whose value is text, or a list of texts, whatever YAML would make of it."""
 ABSENT_WORDS = ("None", "none", "NONE", "nil", "Nil", "NIL", "")
 """What other languages write for null."""
 MAX_DIGITS = 100
@@ -105,8 +107,11 @@ class StrictLoader(yaml.SafeLoader):
             if key in seen:
                 self.problems.append((line, f"key {shorten(key)} appears twice"))
             seen.add(key)
-            if key in TEXT_KEYS and _is_word(value_node):
-                value_node.tag = TEXT
+            if key in TEXT_KEYS:
+                is_list = isinstance(value_node, yaml.SequenceNode)
+                for node_of_text in value_node.value if is_list else [value_node]:
+                    if _is_word(node_of_text):
+                        node_of_text.tag = TEXT
         if self.problems:
             return {}
         return super().construct_mapping(node, deep=True)
@@ -190,3 +195,26 @@ def listed(mistakes: Sequence[str]) -> str:
     more = len(mistakes) - MAX_LISTED
     shown = [*mistakes[:MAX_LISTED], *([f"and {more} more"] if more > 0 else [])]
     return "\n".join(shown)
+
+
+def as_yaml(values: Mapping[str, Any]) -> str:
+    """Write plain values as YAML, keys in their order."""
+    return yaml.safe_dump(
+        dict(values), sort_keys=False, allow_unicode=True, default_flow_style=None
+    )
+
+
+def flatten(
+    values: Mapping[str, Any], prefix: str = ""
+) -> dict[str, str | int | float]:
+    """Give every value under its dotted key; lists and null as YAML text."""
+    flat: dict[str, str | int | float] = {}
+    for key, item in values.items():
+        if isinstance(item, Mapping):
+            flat |= flatten(item, f"{prefix}{key}.")
+        elif isinstance(item, str | int | float):
+            flat[f"{prefix}{key}"] = item
+        else:
+            written = yaml.safe_dump(item, default_flow_style=True, width=10_000)
+            flat[f"{prefix}{key}"] = written.removesuffix("...\n").strip()
+    return flat

@@ -1,0 +1,147 @@
+"""From a file, its parents and overrides to a checked, frozen `Config`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from nnt.config.files import read_layers
+from nnt.config.merging import EXPERT_KEYS, Layer, Merged, merge, merge_overrides
+from nnt.config.overrides import CALL, COMMAND_LINE, Overrides, override_layers
+from nnt.config.plain import plain_value
+from nnt.config.problems import Problems
+from nnt.config.rules import conflicts
+from nnt.config.schema import RUN_WIDE, Config
+from nnt.config.yaml_text import flatten
+from nnt.errors import ConfigError, shorten
+from nnt.plugins import load_plugins
+
+__all__ = ["load_config", "resolve"]
+
+OUTPUTS_OF_SIZE = {1: ("z",), 2: ("z", "theta")}
+
+
+def resolve(
+    source: str | Path | Mapping[str, Any], overrides: Overrides = ()
+) -> tuple[str, Merged]:
+    """Merge a source, its parents and overrides; name and merged keys."""
+    name, layers = read_layers(source)
+    try:
+        merged = merge_overrides(layers, override_layers(overrides), RUN_WIDE)
+        merged.values = _tupled(merged.values)
+    except RecursionError as err:
+        raise ConfigError(f"{name}: keys are nested too deep") from err
+    return name, merged
+
+
+def _tupled(value: Any) -> Any:
+    """Make tuples of lists, which is what a frozen configuration holds."""
+    if isinstance(value, Mapping):
+        return {str(key): _tupled(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return tuple(map(_tupled, value))
+    return value
+
+
+def load_config(
+    source: str | Path | Mapping[str, Any] | Config, overrides: Overrides = ()
+) -> Config:
+    """Load a configuration: parents, then the file, then overrides.
+
+    Parameters
+    ----------
+    source : str, Path, mapping or Config
+        A name in ``configs/``, the path of a YAML file, the keys themselves, or a
+        configuration of which some keys shall be others.
+    overrides : mapping or sequence of str and mappings, optional
+        Dotted keys and values, or texts ``key=value`` whose values are YAML. They win
+        over the file for every expert.
+
+    Returns
+    -------
+    Config
+
+    Raises
+    ------
+    ConfigError
+        Naming every mistake: file, dotted key, what was expected and found.
+    """
+    load_plugins()
+    if isinstance(source, Config):
+        source = source.to_dict()
+    name, merged = resolve(source, overrides)
+    label = "<mapping>" if isinstance(source, Mapping) else str(source)
+    problems = Problems(label, merged.origins)
+    whole = {"name": name} | _without(merged.values, EXPERT_KEYS)
+    config = _checked(whole, [*Config.model_fields, *EXPERT_KEYS], problems)
+    of_experts = {-1: config.model_copy()}
+    expert_overrides = {}
+    for expert, key in enumerate(EXPERT_KEYS):
+        own = merged.values.get(key)
+        if own is None or own == {}:
+            continue
+        if not isinstance(own, Mapping):
+            problems.add(key, f"expected a mapping of keys, got {shorten(own)}")
+            continue
+        of_experts[expert] = _of_expert(key, whole, own, problems)
+        expert_overrides[expert] = plain_value(own)
+    problems.raise_all()
+    overridden = {
+        key: value
+        for key, value in flatten(plain_value(merged.values)).items()
+        if merged.origins.get(key) in (COMMAND_LINE, CALL)
+    }
+    return config.completed(of_experts, expert_overrides, overridden)
+
+
+def _without(values: Mapping[str, Any], keys: Collection[str]) -> dict[str, Any]:
+    return {key: item for key, item in values.items() if key not in keys}
+
+
+def _of_expert(
+    key: str, whole: Mapping[str, Any], own: Mapping[str, Any], problems: Problems
+) -> Config:
+    for name in own.keys() & RUN_WIDE:
+        problems.add(f"{key}.{name}", "belongs to the run, not to one expert")
+    allowed = _without(own, RUN_WIDE)
+    merged = merge([Layer("", whole), Layer("", allowed)]).values
+    names = [name for name in Config.model_fields if name not in RUN_WIDE]
+    return _checked(merged, names, problems, f"{key}.", allowed.keys())
+
+
+def _checked(
+    values: Mapping[str, Any],
+    names: Collection[str],
+    problems: Problems,
+    prefix: str = "",
+    only: Collection[str] | None = None,
+) -> Config:
+    """Check values and what holds between them; a mistake counts as the default."""
+    given, wrong = _with_outputs(values), set[str]()
+    try:
+        config = Config.model_validate(given)
+    except ValidationError as err:
+        wrong = problems.add_errors(err, given, names, prefix, only)
+        config = Config.model_validate(_without(given, wrong))
+    for found in conflicts(config):
+        is_new = only is None or not set(found.keys).isdisjoint(only)
+        if is_new and wrong.isdisjoint(found.keys):
+            first = found.keys[0]
+            mine = [key for key in found.keys if only is None or key in only]
+            place = first if first in mine else mine[0]
+            problems.add(prefix + place, found.words)
+    return config
+
+
+def _with_outputs(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Complete the outputs by their number, or their number by the outputs."""
+    given = dict(values)
+    size, outputs = given.get("out_size"), given.get("outputs")
+    if outputs is None and type(size) in (int, float) and size in OUTPUTS_OF_SIZE:
+        given["outputs"] = OUTPUTS_OF_SIZE[size]
+    elif size is None and outputs and isinstance(outputs, tuple):
+        given["out_size"] = len(outputs)
+    return given
