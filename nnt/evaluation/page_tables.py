@@ -1,18 +1,21 @@
-"""Tables of the page of a comparison."""
+"""Tables of the page of a comparison, as data for its template."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
+from dataclasses import dataclass
 
 from nnt.evaluation.comparing import ABSENT, Comparison, Difference, direction_of
 from nnt.evaluation.network_result import NetworkResult
 from nnt.tracking import StoredRun, shown_store
 
 __all__ = [
+    "Cell",
+    "Row",
+    "Table",
+    "all_metrics",
     "configurations",
-    "every_figure",
     "main_table",
     "run_page",
     "runs",
@@ -20,17 +23,54 @@ __all__ = [
     "shown_difference",
 ]
 
-UNTOLD_KEYS = ("name", "description", "category", "version", "extends")
+KEYS_NOT_SHOWN = ("name", "description", "category", "version", "extends")
 UNSET = (ABSENT, "null")
-MAX_TOLD = 4
+MAX_KEYS = 4
 MAX_VALUE = 24
 """Keys, and characters of a value, that stand below the name of a run."""
 MAX_SIDE_BY_SIDE = 5
 """Runs whose configurations stand side by side; more of them become rows."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cell:
+    """One cell of a table."""
+
+    text: str
+    note: str = ""
+    """Below, in small print."""
+    better: bool | None = None
+    """Of a note that is a difference which stands out."""
+    best: bool = False
+    value: str | None = None
+    """By which a click sorts."""
+    mark: str = ""
+    """``code`` or ``warn``."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One row of a table."""
+
+    name: str
+    cells: Sequence[Cell]
+    note: str = ""
+    link: str | None = None
+    is_first: bool = False
+    is_key: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Table:
+    """A table with its kind: ``sortable``, ``words`` or none."""
+
+    heads: Sequence[str]
+    rows: Sequence[Row]
+    kind: str = ""
+
+
 def shown(value: float, error: float = math.nan) -> str:
-    """Write a figure to the digits that its error leaves, or else with four."""
+    """Write a value to the digits that its error leaves, or else with four."""
     if not math.isfinite(value):
         return "–"
     if not math.isfinite(error):
@@ -51,24 +91,27 @@ def _to_error(value: float, error: float) -> str:
     return f"{value:,.{max(0, 1 - math.floor(math.log10(error)))}f}"
 
 
-def main_table(comparison: Comparison, scope: str, headings: Mapping[str, str]) -> str:
-    """Figures of every network with differences to the first; a click sorts."""
+def main_table(
+    comparison: Comparison, scope: str, headings: Mapping[str, str]
+) -> Table:
+    """Metrics of every network with differences to the first; a click sorts."""
     names = {
         f"{scope}/{metric}": heading
         for metric, heading in headings.items()
         if any(f"{scope}/{metric}" in own.figures for own in comparison.networks)
     }
     best = {name: _best(comparison, name) for name in names}
-    rows = []
-    for own in comparison.networks:
-        errors = own.errors
-        cells = [
-            _figure_cell(comparison, own, name, errors, best[name]) for name in names
-        ]
-        kind = ' class="first"' if own is comparison.first else ""
-        rows.append(f"<tr{kind}>{_name_cell(comparison, own)}{''.join(cells)}</tr>")
-    heads = ["network", *names.values()]
-    return _table(heads, rows, "sortable")
+    rows = [
+        Row(
+            name=own.name,
+            link=_link(own),
+            note=_what_differs(comparison, own.name),
+            cells=[_metric_cell(comparison, own, name, best[name]) for name in names],
+            is_first=own is comparison.first,
+        )
+        for own in comparison.networks
+    ]
+    return Table(heads=["network", *names.values()], rows=rows, kind="sortable")
 
 
 def _best(comparison: Comparison, name: str) -> float | None:
@@ -79,27 +122,18 @@ def _best(comparison: Comparison, name: str) -> float | None:
     return max(there) if direction > 0 else min(there)
 
 
-def _name_cell(comparison: Comparison, own: NetworkResult) -> str:
-    run = None if own.loaded is None else own.loaded.run
-    text = escape(own.name) if run is None else _linked(own.name, run)
-    pairs = _told_apart(comparison, own.name).items()
-    marks = [f"{key} {value}".replace(" ", "\u00a0") for key, value in pairs]
-    if marks:
-        text += f"<small>{escape(', '.join(marks))}</small>"
-    return f'<th data-value="{escape(own.name)}">{text}</th>'
-
-
-def _told_apart(comparison: Comparison, name: str) -> dict[str, str]:
-    """What a person tells this run from the others by: short values that differ."""
-    told = {
-        key: _brief(values[name])
-        for key, values in comparison.config_differences.items()
-        if name in values and key not in UNTOLD_KEYS
+def _what_differs(comparison: Comparison, name: str) -> str:
+    """What a person knows this run from the others by: short values that differ."""
+    values = {
+        key: _brief(by_run[name])
+        for key, by_run in comparison.config_differences.items()
+        if name in by_run and key not in KEYS_NOT_SHOWN
     }
-    short = {k: v for k, v in told.items() if len(v) <= MAX_VALUE and v not in UNSET}
-    # The seed tells least.
+    short = {k: v for k, v in values.items() if len(v) <= MAX_VALUE and v not in UNSET}
+    # The seed says least.
     ranked = sorted(short, key=lambda key: (key == "seed", key.count(".")))
-    return {key: short[key] for key in ranked[:MAX_TOLD]}
+    pairs = (f"{key} {short[key]}".replace(" ", "\u00a0") for key in ranked[:MAX_KEYS])
+    return ", ".join(pairs)
 
 
 def _brief(text: str) -> str:
@@ -109,11 +143,9 @@ def _brief(text: str) -> str:
         return text
 
 
-def _linked(text: str, run: StoredRun) -> str:
-    link = run_page(run)
-    if link is None:
-        return escape(text)
-    return f'<a href="{escape(link)}">{escape(text)}</a>'
+def _link(own: NetworkResult) -> str | None:
+    run = None if own.loaded is None else own.loaded.run
+    return None if run is None else run_page(run)
 
 
 def run_page(run: StoredRun) -> str | None:
@@ -124,34 +156,23 @@ def run_page(run: StoredRun) -> str | None:
     return f"{base}/#/experiments/{run.experiment_id}/runs/{run.run_id}"
 
 
-def _figure_cell(
-    comparison: Comparison,
-    own: NetworkResult,
-    name: str,
-    errors: Mapping[str, float],
-    best: float | None,
-) -> str:
+def _metric_cell(
+    comparison: Comparison, own: NetworkResult, name: str, best: float | None
+) -> Cell:
     if name not in own.figures:
-        return "<td>–</td>"
+        return Cell(text="–")
     value = own.figures[name]
-    told = shown(value, errors.get(name, math.nan))
     difference = comparison.difference(own, name)
-    if difference is not None:
-        told += _difference(difference)
-    kind = ' class="best"' if value == best else ""
-    place = f' data-value="{value!r}"' if math.isfinite(value) else ""
-    return f"<td{kind}{place}>{told}</td>"
+    return Cell(
+        text=shown(value, own.errors.get(name, math.nan)),
+        note="" if difference is None else shown_difference(difference),
+        better=None if difference is None else difference.better,
+        best=value == best,
+        value=repr(value) if math.isfinite(value) else None,
+    )
 
 
-def _difference(difference: Difference) -> str:
-    text = shown_difference(difference)
-    if difference.better is None:
-        return f"<small>{text}</small>"
-    kind, mark = ("better", "▲") if difference.better else ("worse", "▼")
-    return f'<small class="{kind}">{mark} {text}</small>'
-
-
-def runs(comparison: Comparison) -> str:
+def runs(comparison: Comparison) -> Table:
     """Which run each name stands for, and what it has seen."""
     rows = []
     for own in comparison.networks:
@@ -159,25 +180,26 @@ def runs(comparison: Comparison) -> str:
             continue
         run, config = own.loaded.run, own.loaded.config
         cells = [
-            "–" if run is None else f"<code>{run.run_id}</code>",
-            escape(own.loaded.text if run is None else shown_store(run.uri)),
-            "–" if config is None else f"<code>{escape(config.name)}</code>",
+            Cell(text="–") if run is None else Cell(text=run.run_id, mark="code"),
+            Cell(text=own.loaded.text if run is None else shown_store(run.uri)),
+            Cell(text="–") if config is None else Cell(text=config.name, mark="code"),
             _seen(comparison.trained_on.get(own.name)),
         ]
-        name = escape(own.name) if run is None else _linked(own.name, run)
-        rows.append(_row(name, cells))
-    heads = ["network", "run", "store", "configuration", "rows trained on"]
-    return _table(heads, rows, "words")
+        rows.append(Row(name=own.name, link=_link(own), cells=cells))
+    heads = ["network", "run", "store", "configuration", "share of rows trained on"]
+    return Table(heads=heads, rows=rows, kind="words")
 
 
-def _seen(share: float | None) -> str:
+def _seen(share: float | None) -> Cell:
     if share is None:
-        return "not known"
-    return f'<b class="worse">{share:.0%}</b>' if share else "none"
+        return Cell(text="not known")
+    return Cell(text=f"{share:.0%}", mark="warn") if share else Cell(text="none")
 
 
-def configurations(comparison: Comparison) -> str:
-    """Keys in which configurations differ."""
+def configurations(comparison: Comparison) -> Table | None:
+    """Keys in which configurations differ; None if they are the same."""
+    if not comparison.config_differences:
+        return None
     differences = {
         key: {name: _brief(value) for name, value in values.items()}
         for key, values in comparison.config_differences.items()
@@ -185,37 +207,33 @@ def configurations(comparison: Comparison) -> str:
     names = list(next(iter(differences.values())))
     if len(names) <= MAX_SIDE_BY_SIDE:
         rows = [
-            _row(f"<code>{escape(key)}</code>", map(escape, values.values()))
+            Row(name=key, is_key=True, cells=_texts(values.values()))
             for key, values in differences.items()
         ]
-        return _table(["key", *names], rows, "words")
+        return Table(heads=["key", *names], rows=rows, kind="words")
     rows = [
-        _row(escape(name), (escape(values[name]) for values in differences.values()))
+        Row(name=name, cells=_texts(values[name] for values in differences.values()))
         for name in names
     ]
-    return _table(["network", *differences], rows, "words")
+    return Table(heads=["network", *differences], rows=rows, kind="words")
 
 
-def every_figure(comparison: Comparison) -> str:
-    """All figures, one a row."""
-    names = list(dict.fromkeys(k for own in comparison.networks for k in own.figures))
+def all_metrics(comparison: Comparison) -> Table:
+    """All metrics, one a row."""
+    names = dict.fromkeys(k for own in comparison.networks for k in own.figures)
     rows = [
-        _row(
-            escape(name),
-            (shown(own.figures.get(name, math.nan)) for own in comparison.networks),
+        Row(
+            name=name,
+            cells=_texts(
+                shown(own.figures.get(name, math.nan)) for own in comparison.networks
+            ),
         )
         for name in names
     ]
-    return _table(["figure", *(own.name for own in comparison.networks)], rows, "")
-
-
-def _row(first: str, cells: Iterable[str]) -> str:
-    return f"<tr><th>{first}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
-
-
-def _table(heads: Sequence[str], rows: Sequence[str], kind: str) -> str:
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in heads)
-    return (
-        f'<div class="scroll"><table class="{kind}"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    return Table(
+        heads=["metric", *(own.name for own in comparison.networks)], rows=rows
     )
+
+
+def _texts(texts: Iterable[str]) -> list[Cell]:
+    return [Cell(text=text) for text in texts]

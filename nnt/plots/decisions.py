@@ -26,9 +26,8 @@ from nnt.metrics import (
 )
 from nnt.metrics.clusters import event_jackknife, share_errors
 from nnt.metrics.residuals import bin_numbers
-from nnt.plots.pieces import MIN_TRACKS, Points, plot_points
+from nnt.plots.pieces import MIN_TRACKS, Points, plot_points, set_axis
 from nnt.plots.registry import EVALUATION, EVERYWHERE, register
-from nnt.plots.residuals import set_axis
 from nnt.plots.shown import Curve
 from nnt.plots.style import (
     canvas,

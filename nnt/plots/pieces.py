@@ -8,8 +8,9 @@ from math import sqrt
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, FormatStrFormatter, NullLocator
 
-from nnt.metrics import CoreFit, std, trimmed_std
+from nnt.metrics import AXES, CoreFit, std, trimmed_std
 from nnt.metrics.clusters import paired_ratio
 from nnt.plots.shown import Look
 from nnt.types import F64, I64, FloatArray
@@ -27,12 +28,14 @@ __all__ = [
     "plot_points",
     "plot_ratio",
     "ratio_of",
+    "set_axis",
     "share_beyond",
 ]
 
 MIN_TRACKS = 5
 """Tracks below which a bin shows neither width, share nor ratio."""
 RATIO_LIMIT = 2.5
+PT_TICKS_GEV = (0.2, 0.3, 0.5, 0.7, 1, 2, 3, 5, 10)
 
 
 def bin_edges(lower: float, upper: float, most: int, n_rows: int) -> F64:
@@ -264,3 +267,15 @@ def _errorbar(
     axes.plot(
         at, values, marker, ms=3.2, color=look.colour, zorder=look.order, label=label
     )
+
+
+def set_axis(axes: Axes, name: str) -> None:
+    """Label and scale a horizontal axis, one of `AXES`."""
+    axis = AXES[name]
+    axes.set_xlabel(axis.title)
+    if name == "pt":
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(FixedLocator(PT_TICKS_GEV))
+        axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+        axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlim(axis.edges[0], axis.edges[-1])

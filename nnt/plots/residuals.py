@@ -10,7 +10,6 @@ from math import erf, sqrt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FormatStrFormatter, NullLocator
 
 from nnt.metrics import (
     AXES,
@@ -32,6 +31,7 @@ from nnt.plots.pieces import (
     outline,
     plot_points,
     plot_ratio,
+    set_axis,
     share_beyond,
 )
 from nnt.plots.registry import EVALUATION, EVERYWHERE, REFERENCE, register
@@ -45,11 +45,10 @@ from nnt.plots.style import (
 )
 from nnt.types import F64, FloatArray
 
-__all__ = ["residuals_of", "set_axis"]
+__all__: list[str] = []
 
 N_BINS = 100
 CORE = 1.5
-PT_TICKS_GEV = (0.2, 0.3, 0.5, 0.7, 1, 2, 3, 5, 10)
 MAX_SLOPE_ERROR = 0.5
 UNITS = {"z": "cm", "theta": "deg"}
 
@@ -234,18 +233,6 @@ def _draw_in_bins(
     set_axis(panels[-1], name)
     legend(panels[0])
     return figure
-
-
-def set_axis(axes: Axes, name: str) -> None:
-    """Label and scale a horizontal axis, one of `AXES`."""
-    axis = AXES[name]
-    axes.set_xlabel(axis.title)
-    if name == "pt":
-        axes.set_xscale("log")
-        axes.xaxis.set_major_locator(FixedLocator(PT_TICKS_GEV))
-        axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
-        axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xlim(axis.edges[0], axis.edges[-1])
 
 
 def _has(name: str) -> Callable[[Predictions], bool]:

@@ -1,0 +1,111 @@
+"""The page of a comparison: whatever names hold is text, and nothing is fetched."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from nnt.evaluation.comparing import Comparison, Difference
+from nnt.evaluation.judged_rows import JudgedRows
+from nnt.evaluation.network_result import NetworkResult
+from nnt.evaluation.page import page
+from nnt.evaluation.page_tables import MAX_SIDE_BY_SIDE
+from nnt.tracks import Tracks
+
+EVIL = "<script>alert(1)</script>\" onload='x' {{ 7 * 7 }} & \\ é名"
+
+
+class Reader(HTMLParser):
+    """Tags, addresses and texts of a page; complains about tags left open."""
+
+    EMPTY = ("meta", "img", "br")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+        self.texts: list[str] = []
+        self._open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        assert not any(name.startswith("on") for name, _ in attrs)
+        self.addresses += [v or "" for k, v in attrs if k in ("src", "href")]
+        if tag not in self.EMPTY:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+def comparison(make_rows: Tracks, n: int, name: str) -> Comparison:
+    figures = {"all/n_tracks": 30.0, "all/rejection_at_eff96": 0.5, "all/loss": 0.1}
+    figures |= {f"expert_1/{k[4:]}": v for k, v in figures.items()}
+    networks = [
+        NetworkResult(
+            name=f"{name} {k}", loaded=None,
+            figures=figures | {"all/rejection_at_eff96": 0.5 + k / 10},
+            errors={"all/rejection_at_eff96": 0.05}, replicas={}, curves={},
+        )
+        for k in range(n)
+    ]  # fmt: skip
+    difference = Difference(value=0.1, error=0.01, better=True)
+    return Comparison(
+        rows=JudgedRows(
+            label="x", tracks=make_rows, digest=name, source=name, split=None
+        ),
+        n_tracks=30, filter=name, networks=networks,
+        differences={
+            own.name: {"all/rejection_at_eff96": difference} for own in networks[1:]
+        },
+        config_differences={name: {own.name: name for own in networks}},
+        trained_on={own.name: 0.5 for own in networks},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("n", [1, 3, MAX_SIDE_BY_SIDE + 1])
+def test_names_are_text_wherever_they_stand(
+    make_tracks: Callable[..., Tracks], n: int
+) -> None:
+    rows = make_tracks(3)
+    found = comparison(rows, n, EVIL)
+    plain = comparison(rows, n, "name")
+    pictures = {EVIL: b"\x89PNG", "learning_curves": b"\x89PNG"}
+    evil = Reader(page(found, pictures))
+    usual = Reader(page(plain, {"name": b"\x89PNG", "learning_curves": b"\x89PNG"}))
+    # The same page but for its texts.
+    assert evil.tags == usual.tags
+    assert any(EVIL in text for text in evil.texts)
+    assert all("49" not in text for text in evil.texts)
+
+
+def test_the_page_needs_nothing_else(make_tracks: Callable[..., Tracks]) -> None:
+    rows = make_tracks(3)
+    text = page(comparison(rows, 3, "name"), {"z_residual": b"\x89PNG"})
+    read = Reader(text)
+    assert read.addresses
+    assert all(a.startswith("data:image/png;base64,") for a in read.addresses)
+    assert not re.search(r"url\(|@import|https?://", text)
+    assert "z residual of all tracks." in read.texts
+    assert "▲" in text
+    for heading in ("Metrics", "Plots", "By expert", "Runs", "All metrics"):
+        assert heading in read.texts
+
+
+def test_the_template_is_part_of_the_package() -> None:
+    template = files("nnt.evaluation") / "templates" / "comparison.html"
+    assert "<!doctype html>" in template.read_text(encoding="utf-8")
+    ignored = (Path(__file__).parent.parent / ".gitignore").read_text().splitlines()
+    # What git ignores, the wheel leaves out.
+    assert not {"*.html", "templates", "templates/"} & set(ignored)
