@@ -119,7 +119,7 @@ def test_the_settings_in_the_files_are_named(
     own = Source("s", {-1: hough3d_expert()}) if target == "3dh" else source()
     with caplog.at_level(logging.WARNING, "nnt"):
         manifest = export(own, target, tmp_path / "a")
-    holds_settings = target in ("json", "basf2", "fpga")
+    holds_settings = target in ("basf2", "fpga")
     assert ("BASF2's defaults" in manifest.get("settings", "")) == holds_settings
     assert ("without --settings, the ID ranges" in caplog.text) == holds_settings
     if holds_settings:

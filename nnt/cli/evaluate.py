@@ -17,7 +17,7 @@ from nnt.cli.common import (
     print_table,
     tell_errors,
 )
-from nnt.cli.integers import (
+from nnt.cli.fixed_point import (
     check_integer_options,
     fixed_point_option,
     precision_option,

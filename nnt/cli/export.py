@@ -15,7 +15,7 @@ from nnt.cli.common import (
     print_table,
     tell_errors,
 )
-from nnt.cli.integers import precision_option, saturate_option
+from nnt.cli.fixed_point import precision_option, saturate_option
 from nnt.export.targets import TARGETS
 
 __all__ = ["command"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from nnt.cli.common import UserPath, emit, json_option, print_table, tell_errors
-from nnt.cli.integers import (
+from nnt.cli.fixed_point import (
     check_integer_options,
     fixed_point_option,
     precision_option,

@@ -119,7 +119,7 @@ def _check_request(request: Request, name: str, target: Target) -> None:
 
 def _settings_fact(request: Request, target: Target) -> dict[str, str]:
     """Say which ID ranges, patterns and scales went into the files."""
-    if not target.takes_settings or target.computes_outputs:
+    if not target.holds_settings:
         return {}
     if request.settings is not None:
         return {"settings": request.settings.place}

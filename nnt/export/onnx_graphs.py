@@ -1,4 +1,8 @@
-"""Networks as ONNX nodes: in floating point, and in the firmware's integers."""
+"""Networks as ONNX nodes: in floating point, and in the firmware's integers.
+
+They are built here rather than by ``torch.onnx.export``: that needs onnxscript or its
+deprecated predecessor, saves fifteen lines for the floats, and has no say in integers.
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,12 @@ from nnt.export.files import export
 from nnt.export.settings import read_settings
 from nnt.export.source import Source
 from nnt.networks import read_weights
-from nnt.tracking import StoredRun, open_run, read_run_weights, untrained_experts
+from nnt.tracking import (
+    StoredRun,
+    open_run,
+    read_run_weights,
+    untrained_experts,
+)
 
 __all__ = ["export_run", "load_source"]
 

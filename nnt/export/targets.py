@@ -30,7 +30,9 @@ class Target:
     takes_precision: bool
     """Whether the bits of the classic chain can be chosen for it."""
     takes_settings: bool = True
-    """Whether its files hold anything of a configuration of BASF2."""
+    """Whether a configuration of BASF2 has a say in it, be it by the precision."""
+    holds_settings: bool = False
+    """Whether ID ranges, patterns or scales of that configuration go into its files."""
     computes_outputs: bool = False
     """Whether its files compute outputs, so that these can be kept in a word."""
 
@@ -51,11 +53,13 @@ TARGETS: Mapping[str, Target] = {
         help="the same, and the configuration that goes with it",
         writer="nnt.export.basf2_files:write_basf2",
         takes_precision=True,
+        holds_settings=True,
     ),
     "fpga": Target(
         help="integer weights as plain text",
         writer="nnt.export.fpga_files:write_fpga",
         takes_precision=True,
+        holds_settings=True,
     ),
     "3dh": Target(
         help="weights, configuration and integers of the 3D Hough chain",

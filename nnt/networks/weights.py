@@ -265,11 +265,11 @@ def _array(rows: Any, place: str) -> F32:
             f"{place}: expected 1 to {MAX_NODES} numbers in a row or column, found an "
             f"array of shape {values.shape}"
         )
-    strange = {type(value).__name__ for value in values.flat} - {"int", "float"}
+    strange = set(map(type, values.ravel().tolist())) - {int, float}
     if strange:
         raise DataError(
             f"{place}: expected numbers in rows of equal length, found "
-            f"{', '.join(sorted(strange))}"
+            f"{', '.join(sorted(kind.__name__ for kind in strange))}"
         )
     try:
         with np.errstate(over="ignore"):
