@@ -124,14 +124,22 @@ class RangeFilter(Filter):
 
     Columns: the identifiers (`Event`, `Run`, ...), `RecoZ`, `RecoTheta`,
     `ScaleZ`, `ScaleTheta` (scaled to [-1, 1]) and the extra columns of the file
-    such as `2DinvPt`.
+    such as `2DinvPt`. A ``range`` in place of the column keeps the rows with these
+    numbers in the table, from 0.
     """
 
-    column: str
+    column: str | range
     lower: float | None = None
     upper: float | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.column, range):
+            if (self.lower, self.upper) != (None, None):
+                raise ConfigError(
+                    "RangeFilter: expected a range of row numbers alone, or a column "
+                    f"with its bounds, got {self.column} and bounds"
+                )
+            return
         if not isinstance(self.column, str):
             raise ConfigError(
                 "RangeFilter: expected the name of a column, got "
@@ -152,6 +160,8 @@ class RangeFilter(Filter):
 
     def __call__(self, tracks: Tracks) -> BoolArray:
         """Mask of the rows to keep, shape (N,)."""
+        if isinstance(self.column, range):
+            return _rows_with_numbers(self.column, len(tracks))
         values = _column(tracks, self.column)
         mask = np.ones(len(tracks), dtype=np.bool_)
         if self.lower is not None:
@@ -159,6 +169,11 @@ class RangeFilter(Filter):
         if self.upper is not None:
             mask &= values <= self.upper
         return mask
+
+    def __str__(self) -> str:
+        if isinstance(self.column, range):
+            return f"{MODULE}.RangeFilter({self.column!r})"
+        return super().__str__()
 
 
 @dataclass(frozen=True)
@@ -215,6 +230,14 @@ def _is_bound(value: object) -> bool:
     )
 
 
+def _rows_with_numbers(numbers: range, n_rows: int) -> BoolArray:
+    forward = numbers if numbers.step > 0 else numbers[::-1]
+    row = np.arange(n_rows)
+    mask: BoolArray = (row >= forward.start) & (row < forward.stop)
+    mask &= (row - forward.start) % forward.step == 0
+    return mask
+
+
 def _first_of_each_track(tracks: Tracks, event: npt.NDArray[np.int64]) -> BoolArray:
     """Mark the first row of each (event, RecoZ, RecoTheta), shape (N,)."""
     mask = np.zeros(len(tracks), dtype=np.bool_)
@@ -252,6 +275,8 @@ def _column(tracks: Tracks, name: str) -> npt.NDArray[Any]:
 
 def _entry(part: Filter) -> Any:
     name = type(part).__name__
+    if isinstance(part, RangeFilter) and isinstance(part.column, range):
+        return str(part)
     if isinstance(part, ConCatFilter):
         return {name: {"filters": [_entry(inner) for inner in part.filters]}}
     parameters = {
@@ -312,6 +337,8 @@ def _read_node(node: ast.expr, depth: int) -> Any:
                 if keyword.arg is None or keyword.arg in named:
                     raise ConfigError("filter: expected each parameter once, by name")
                 named[keyword.arg] = _read_node(keyword.value, depth + 1)
+            if isinstance(func, ast.Name) and func.id == "range" and depth:
+                return _range(values, named)
             return _make(_name_of(func), values, named)
         case ast.List(elts=items) | ast.Tuple(elts=items):
             return [_read_node(item, depth + 1) for item in items]
@@ -324,6 +351,17 @@ def _read_node(node: ast.expr, depth: int) -> Any:
         f"filter: expected calls of known filters with constants, "
         f"got {type(node).__name__.lower()} at column {node.col_offset + 1}"
     )
+
+
+def _range(values: Sequence[Any], named: Mapping[str, Any]) -> range:
+    """Row numbers, as Python writes them."""
+    whole = all(type(value) is int and _is_bound(value) for value in values)
+    if named or not whole or not 1 <= len(values) <= 3 or values[2:] == [0]:
+        raise ConfigError(
+            "filter: expected range(stop), range(start, stop) or range(start, stop, "
+            f"step) of integers, got range({shorten(values)[1:-1]})"
+        )
+    return range(*values)
 
 
 def _name_of(func: ast.expr) -> str:

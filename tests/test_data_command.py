@@ -112,6 +112,18 @@ def test_simulate_writes_all_tracks_in_three_files(tmp_path: Path) -> None:
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
 
 
+def test_a_table_can_be_described_against_itself(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for options in ((), ("--json",)):
+        done = nnt("data", "describe", file, "--against", file, *options)
+        assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["against"]["changes"]
+    monkeypatch.chdir(file.parent)
+    done = nnt("data", "describe", file.name, "--against", file.name)
+    assert "Nothing has changed" in done.stdout
+
+
 def test_an_input_is_never_an_output(file: Path, tmp_path: Path) -> None:
     parts = tmp_path / "parts"
     assert nnt("data", "split", file, "--to", parts).exit_code == 0

@@ -58,6 +58,22 @@ def test_expert_and_range_and_concat(tracks: Tracks) -> None:
     assert filters.ExpertFilter(-1)(tracks).all()
 
 
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        range(10), range(5, 300), range(0, 400, 7), range(390, 999), range(9, 3),
+        range(-5, 5), range(300, -1, -9), range(0, -400, -1), range(399, 400),
+        range(10**18, 10**18 + 5),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_range_keeps_the_rows_with_these_numbers(
+    tracks: Tracks, numbers: range
+) -> None:
+    mask = filters.parse(f"dataset_filters.RangeFilter({numbers})")(tracks)
+    assert mask.tolist() == [number in numbers for number in range(len(tracks))]
+
+
 @pytest.mark.parametrize("name", ["DuplicateEventsFilter", "Max2EventsFilter"])
 def test_empty_table(tracks: Tracks, name: str) -> None:
     assert filters.parse(f"{name}()")(tracks[:0]).shape == (0,)
@@ -72,6 +88,10 @@ def test_empty_table(tracks: Tracks, name: str) -> None:
         "dataset_filters.ConCatFilter([dataset_filters.Max2EventsFilter(), "
         "dataset_filters.DuplicateEventsFilter()])",
         "dataset_filters.ConCatFilter([])",
+        "dataset_filters.RangeFilter(range(0, 100))",
+        "dataset_filters.RangeFilter(range(100, -1, -3))",
+        "dataset_filters.ConCatFilter([dataset_filters.RangeFilter(range(3, 9)), "
+        "dataset_filters.ExpertFilter(1)])",
     ],
 )
 def test_forms_come_back(text: str) -> None:
@@ -97,6 +117,19 @@ def test_forms_come_back(text: str) -> None:
         "ExpertFilter(1, 2)",
         "ConCatFilter([1])",
         "RangeFilter('RecoZ', 1, -1)",
+        "RangeFilter(range(0, 9), 1, 2)",
+        "RangeFilter(range(0, 9), upper=2)",
+        "RangeFilter(range())",
+        "RangeFilter(range(0, 9, 0))",
+        "RangeFilter(range(0, 9, 1, 1))",
+        "RangeFilter(range(0, 9.5))",
+        "RangeFilter(range(0, True))",
+        "RangeFilter(range(0, '9'))",
+        "RangeFilter(range(stop=9))",
+        "RangeFilter(range(9**99))",
+        "RangeFilter(range(0, 1" + "0" * 60 + "))",
+        "range(9)",
+        "ExpertFilter(range(3))",
         "lambda: 0",
         "'\\d'",
         "1()",

@@ -23,7 +23,7 @@ from nnt.tracks import (
     split_like_basf2,
     summarise,
     text,
-    write_in_turn,
+    write_shares,
     write_tracks,
 )
 
@@ -627,28 +627,36 @@ def test_real_sample(sample_file: Path) -> None:
     np.testing.assert_array_equal(tracks.inputs[-1], inputs)
 
 
-def test_write_in_turn_shares_events_out(
-    make_tracks: MakeTracks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("nnt.tracks.writing.CHUNK", 7)
-    tracks = make_tracks(100)
+@pytest.mark.parametrize("shares", [(0.6, 0.2, 0.2), (0.1, 0.7, 0.2), (0.3, 0.3, 0.3)])
+def test_write_shares_spreads_events_evenly(
+    make_tracks: MakeTracks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    shares: tuple[float, ...],
+) -> None:  # fmt: skip
+    monkeypatch.setattr("nnt.tracks.writing.CHUNK", 77)
+    tracks = make_tracks(1000)
     paths = [tmp_path / f"{i}.gz" for i in range(3)]
     seen: list[tuple[int, int]] = []
-    rows = write_in_turn(tracks, paths, progress=lambda *told: seen.append(told))
-    assert seen[-1] == (100, 100)
-    for number, path in enumerate(paths):
-        expected = tracks[tracks.ids["Event"] % 3 == number]
-        assert rows[number] == len(expected)
-        assert_equal(read_tracks(path), expected)
+    rows = write_shares(tracks, paths, shares, progress=lambda *told: seen.append(told))
+    assert seen[-1][0] == sum(rows)
+    parts = [read_tracks(path) for path in paths]
+    assert [len(part) for part in parts] == rows
+    sets = [set(events(part)) for part in parts]
+    n_events = len(set(events(tracks)))
+    assert sum(map(len, sets)) == len(set.union(*sets))
+    for found, share in zip(sets, shares, strict=True):
+        assert abs(len(found) / n_events - share) < 0.02
+    for part, found in zip(parts, sets, strict=True):
+        mine = [event in found for event in events(tracks)]
+        assert_equal(part, tracks[np.array(mine)])
 
 
-def test_write_in_turn_refuses_a_file_without_rows(
+def test_write_shares_refuses_a_file_without_rows(
     make_tracks: MakeTracks, tmp_path: Path
 ) -> None:
     one_event = make_tracks(10)
     one_event.ids["Event"] = 1
-    with pytest.raises(DataError, match=r"0\.gz: no event is left"):
-        write_in_turn(one_event, [tmp_path / "0.gz", tmp_path / "1.gz"])
+    with pytest.raises(DataError, match=r"\.gz: no event is left"):
+        write_shares(one_event, [tmp_path / "0.gz", tmp_path / "1.gz"], (0.5, 0.5))
     assert not list(tmp_path.glob("*.gz"))
 
 

@@ -16,9 +16,23 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+
+def _check_shares(
+    _: click.Context, __: click.Parameter, shares: tuple[float, float, float]
+) -> tuple[float, float, float]:
+    if sum(shares) > 1 + 1e-9:
+        raise click.BadParameter(f"they add up to {sum(shares):g}, more than 1")
+    return shares
+
+
 files_argument = click.argument(
     "files", nargs=-1, required=True, type=UserPath(path_type=Path)
 )
+shares_option = click.option(
+    "--shares", nargs=3, type=click.FloatRange(0, 1), default=(0.6, 0.2, 0.2),
+    show_default=True, callback=_check_shares,
+    help="Shares of the events for training, validation and test.",
+)  # fmt: skip
 overwrite_option = click.option(
     "--overwrite", is_flag=True, help="Replace files that are there already."
 )
@@ -40,12 +54,10 @@ command.add_command(describe)
 )  # fmt: skip
 @click.option(
     "--basf2", is_flag=True,
-    help="By BASF2's rule: every hundredth event to random0.gz, the others in turn.",
+    help="By BASF2's rule in place of --shares: every hundredth event to random0.gz, "
+    "the others to the three in turn.",
 )  # fmt: skip
-@click.option(
-    "--shares", nargs=3, type=click.FloatRange(0, 1), default=(0.6, 0.2, 0.2),
-    show_default=True, help="Shares of the events, without --basf2.",
-)  # fmt: skip
+@shares_option
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
 @overwrite_option
 @json_option
@@ -68,8 +80,6 @@ def split(
     from nnt.tracks import split_by_event, split_like_basf2
 
     first = 0 if basf2 else 1
-    if sum(shares) > 1 + 1e-9:
-        raise click.UsageError(f"--shares add up to {sum(shares):g}, more than 1")
     targets = _targets(folder, range(first, 4), overwrite, files)
     tracks = _read(files)
     parts = split_like_basf2(tracks) if basf2 else split_by_event(tracks, shares, seed)
@@ -79,12 +89,18 @@ def split(
 @command.command()
 @click.argument("folder", metavar="OUT_DIR", type=UserPath(path_type=Path))
 @click.option("--tracks", "n_tracks", required=True, type=click.IntRange(min=3))
+@shares_option
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
 @overwrite_option
 @json_option
 @tell_errors
 def simulate(
-    folder: Path, n_tracks: int, seed: int, overwrite: bool, as_json: bool
+    folder: Path,
+    n_tracks: int,
+    shares: tuple[float, float, float],
+    seed: int,
+    overwrite: bool,
+    as_json: bool,
 ) -> None:
     """Make tracks from the detector's geometry: random1.gz, random2.gz, random3.gz.
 
@@ -94,13 +110,13 @@ def simulate(
     """
     from nnt.progress import show_progress
     from nnt.simulation import simulate as make
-    from nnt.tracks import write_in_turn
+    from nnt.tracks import write_shares
 
     targets = _targets(folder, range(1, 4), overwrite)
     with show_progress("Simulating", "tracks") as progress:
         tracks = make(tracks=n_tracks, seed=seed, progress=progress)
     with show_progress("Writing", "rows") as progress:
-        rows = write_in_turn(tracks, targets, progress=progress)
+        rows = write_shares(tracks, targets, shares, progress=progress)
     _tell_rows(rows, targets, as_json)
 
 

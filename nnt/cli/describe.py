@@ -76,8 +76,11 @@ def command(
 
 def _name(files: Sequence[Path], others: Mapping[str, object] | None = None) -> str:
     name = files[0].name + (f" and {len(files) - 1} more" if len(files) > 1 else "")
-    # Files of two periods may have the same name in two folders.
-    return str(files[0]) if others and name in others else name
+    if not others or name not in others:
+        return name
+    # Files of two periods may have the same name in two folders, or be the same.
+    name = str(files[0])
+    return name if name not in others else f"{name} (again)"
 
 
 def _read(files: Sequence[Path]) -> Tracks:

@@ -1,11 +1,12 @@
 """The track table and the text files of BASF2; sole owner of column names."""
 
 from nnt.tracks.cache import cache_dir
+from nnt.tracks.overlap import rows_of_shared_events
 from nnt.tracks.reading import read_tracks
 from nnt.tracks.splitting import split_by_event, split_like_basf2
 from nnt.tracks.summary import Spread, Summary, summarise
 from nnt.tracks.table import ID_COLUMNS, INPUT_COLUMNS, Tracks, concatenate, make_ids
-from nnt.tracks.writing import check_outputs, write_in_turn, write_tracks
+from nnt.tracks.writing import check_outputs, write_shares, write_tracks
 
 __all__ = [
     "ID_COLUMNS",
@@ -18,9 +19,10 @@ __all__ = [
     "concatenate",
     "make_ids",
     "read_tracks",
+    "rows_of_shared_events",
     "split_by_event",
     "split_like_basf2",
     "summarise",
-    "write_in_turn",
+    "write_shares",
     "write_tracks",
 ]

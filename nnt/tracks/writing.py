@@ -22,12 +22,13 @@ from nnt.tracks.table import (
     Tracks,
 )
 
-__all__ = ["check_outputs", "write_in_turn", "write_tracks"]
+__all__ = ["check_outputs", "write_shares", "write_tracks"]
 
 Columns = Mapping[str, npt.NDArray[Any]]
 
 CHUNK = 1 << 16
 """Rows that are turned to text at once."""
+GOLDEN = (5**0.5 - 1) / 2
 COMPRESSION = 2
 """Five times faster than the default of gzip, files a fifth larger."""
 
@@ -122,10 +123,14 @@ def write_tracks(
     _Writer(tracks.chain is CLASSIC, len(tracks), progress).write([columns], Path(path))
 
 
-def write_in_turn(
-    tracks: Tracks, paths: Sequence[Path], *, progress: Progress = silent
+def write_shares(
+    tracks: Tracks,
+    paths: Sequence[Path],
+    shares: Sequence[float],
+    *,
+    progress: Progress = silent,
 ) -> list[int]:
-    """Share events out in turn, as BASF2 does between streams 1, 2 and 3.
+    """Spread the events over files by their numbers.
 
     Only a block of rows is in memory at a time.
 
@@ -134,7 +139,9 @@ def write_in_turn(
     tracks : Tracks
         Events have numbers of their own, whatever their run.
     paths : sequence of Path
-        The files; event n goes to number n modulo their count.
+        The files.
+    shares : sequence of float
+        Share of the events in each, evenly along the table; their sum is at most 1.
     progress : Progress
         Called with rows done and rows in all files.
 
@@ -150,8 +157,10 @@ def write_in_turn(
     OSError
         A file cannot be written.
     """
-    turn = tracks.ids["Event"] % len(paths)
-    rows: list[int] = np.bincount(turn, minlength=len(paths)).tolist()
+    # Multiples of the golden ratio fill the circle evenly, however many there are.
+    place = (tracks.ids["Event"] * GOLDEN) % 1
+    turn = np.searchsorted(np.cumsum(shares), place, side="right")
+    rows: list[int] = np.bincount(turn, minlength=len(paths))[: len(paths)].tolist()
     for path, n_rows in zip(paths, rows, strict=True):
         if not n_rows:
             raise DataError(f"{path}: no event is left for it; give more data")

@@ -13,7 +13,7 @@ from nnt.engine import ExpertData
 from nnt.errors import ConfigError
 from nnt.judging import Outputs, as_array, expert_mask
 from nnt.progress import show_progress
-from nnt.tracks import Tracks, read_tracks, split_by_event
+from nnt.tracks import Tracks, read_tracks, rows_of_shared_events, split_by_event
 from nnt.types import BoolArray
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "expert_splits",
     "load_split",
     "load_splits",
+    "shared_shares",
     "splits_digest",
 ]
 
@@ -88,6 +89,33 @@ def _simulate(config: Config) -> Tracks:
         raise ConfigError(f"{config.name}: data: neither files nor simulate is given")
     with show_progress("Simulating", "tracks") as progress:
         return simulate_with(config.data.simulate, progress)
+
+
+def shared_shares(config: Config, splits: Mapping[str, Tracks]) -> dict[str, float]:
+    """Tell which share of the rows of val and test is of events of earlier splits.
+
+    One table is split by event, so that only files named for each split can share
+    events. A warning names each split that does.
+
+    Returns
+    -------
+    dict
+        Split to share; empty where the files are not named for each split.
+    """
+    if not isinstance(config.data.files, Mapping):
+        return {}
+    shares = {}
+    for i, split in enumerate(SPLITS[1:], 1):
+        rows = [rows_of_shared_events(splits[split], splits[e]) for e in SPLITS[:i]]
+        shares[split] = float(np.any(rows, axis=0).mean())
+        if shares[split]:
+            log.warning(
+                "%s: %.3g %% of its rows are of events that are in %s as well, so that "
+                "its metrics are too good; name files that share no event, or one list "
+                "of files for NNT to split",
+                split, 100 * shares[split], " or ".join(SPLITS[:i]),
+            )  # fmt: skip
+    return shares
 
 
 def splits_digest(splits: Mapping[str, Tracks]) -> str:

@@ -11,7 +11,7 @@ from nnt.judging import Outputs, reference_outputs, served_rows
 from nnt.networks import State
 from nnt.provenance import CodeState, code_state
 from nnt.tracks import Tracks
-from nnt.training.data import load_splits, splits_digest
+from nnt.training.data import load_splits, shared_shares, splits_digest
 from nnt.training.sources import initial_states, reference_networks
 from nnt.types import BoolArray
 
@@ -34,6 +34,8 @@ class Prepared:
     initial: dict[int, State]
     code: CodeState
     digest: str
+    shared: dict[str, float]
+    """Share of the rows of val and test that are of events of earlier splits."""
 
     def kept(self, expert: int) -> dict[str, BoolArray]:
         """Rows of each split that pass the filter of an expert."""
@@ -54,6 +56,7 @@ class Prepared:
             "git.dirty": code.dirty_tag,
             "git.diff": code.diff_digest,
             "data.digest": self.digest,
+            **{f"data.shared.{k}": f"{v:.3g}" for k, v in self.shared.items()},
             "nnt.version": __version__,
         }
 
@@ -85,4 +88,5 @@ def prepare(config: Config) -> Prepared:
         initial=initial,
         code=code_state(),
         digest=digest,
+        shared=shared_shares(config, splits),
     )
