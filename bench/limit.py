@@ -158,7 +158,7 @@ def _parts() -> dict[str, Work]:
         "outputs": _repeated(products.last_sums, last[0], tile, p, out, TILE),
         "loss": _repeated(slopes.by_output, target, y, no_weights, index, out, err),
         "gradient of the last layer": _repeated(
-            products.add_last_gradient, last[0], tile, err, g, TILE
+            products.add_last_gradient, last[0], tile, err, g, TILE, False
         ),
         "slopes of the hidden layer": _repeated(
             products.slopes_before_last, last[0], tile, err, p, TILE
@@ -167,7 +167,7 @@ def _parts() -> dict[str, Work]:
             activations.times_slope, act, numbers(hidden), numbers(hidden)
         ),
         "gradient of the first layer": _repeated(
-            products.add_gradient, gradients[0], tile, g, TILE
+            products.add_gradient, gradients[0], tile, g, TILE, False
         ),
         "update": _repeated(
             optimisers.adam, p, g, first, second, 1000, 1e-3, 1e-6, False

@@ -97,25 +97,29 @@ def _ask_for(x, y, w, order):  # type: ignore[no-untyped-def]  # noqa: ANN001, A
 
 @njit(inline="always", **OPTIONS)
 def _forward(tables, act, tile, weights, sums, out, rows):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """Go from the inputs of a tile to its outputs, before and after activation."""
+    """Go from the inputs of a tile to its outputs.
+
+    `sums` take them before activation, if these are wanted: else it has no rows.
+    """
     forward, last = tables
     for i in range(forward.size):
         task = forward[i]
         multiply(task, tile, weights, rows)
         activate(act, tile[task.result : task.result + rows * task.width])
-    last_sums(last[0], tile, weights, sums, rows)
-    for t in range(rows):
-        for o in range(sums.shape[1]):
-            out[t, o] = sums[t, o]
+    last_sums(last[0], tile, weights, out, rows)
+    if sums.shape[0]:
+        for t in range(rows):
+            for o in range(out.shape[1]):
+                sums[t, o] = out[t, o]
     activate(act, out.reshape(-1)[: rows * out.shape[1]])
 
 
 @njit(inline="always", **OPTIONS)
-def _backward(tables, act, tile, err, flats, rows):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _backward(tables, act, tile, err, flats, rows, first):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Add the gradients of a tile, from the last layer to the first."""
     forward, backward, gradients, last = tables
     weights, turned, g = flats
-    add_last_gradient(last[0], tile, err, g, rows)
+    add_last_gradient(last[0], tile, err, g, rows, first)
     if gradients.size:
         slopes_before_last(last[0], tile, err, weights, rows)
     for i in range(gradients.size - 1, -1, -1):
@@ -123,7 +127,7 @@ def _backward(tables, act, tile, err, flats, rows):  # type: ignore[no-untyped-d
         n = rows * task.width
         output = forward[i].result
         times_slope(act, tile[output : output + n], tile[task.slopes : task.slopes + n])
-        add_gradient(task, tile, g, rows)
+        add_gradient(task, tile, g, rows, first)
         if i:
             multiply(backward[i - 1], tile, turned, rows)
 
@@ -164,12 +168,13 @@ def _train_batches(rows, order, tables, target, settings, flats):  # type: ignor
     forward, backward, gradients, turns, last = tables
     p, g, m, v, mean, turned, tile = flats
     inputs = tile[: TILE * settings.inputs_step].reshape(TILE, settings.inputs_step)
-    sums = np.zeros((TILE, last[0].outputs), np.float32)
-    out, err = np.zeros_like(sums), np.zeros_like(sums)
+    out = np.zeros((TILE, last[0].outputs), np.float32)
+    err, sums = np.zeros_like(out), np.zeros_like(out[: TILE * target.logistic])
     size, total = settings.batch_size, 0.0
     for batch in range((order.size + size - 1) // size):
         first, end = batch * size, min((batch + 1) * size, order.size)
-        g[:] = ZERO
+        if target.decision > 0.0:
+            g[target.cut], g[target.cut + 1] = ZERO, ZERO
         for i in range(turns.size):
             turn(turns[i], p, turned)
         loss = 0.0
@@ -183,7 +188,7 @@ def _train_batches(rows, order, tables, target, settings, flats):  # type: ignor
             index = (end - first, here)
             loss += slopes_of_loss(target, (y, w), index, sums, out, err, (p, g))
             places, weights = (forward, backward, gradients, last), (p, turned, g)
-            _backward(places, target.act, tile, err, weights, padded)
+            _backward(places, target.act, tile, err, weights, padded, start == first)
         if not np.isfinite(loss):
             return total, batch
         _clear_padding(gradients, last, g)
@@ -198,8 +203,8 @@ def _predict_rows(x, tables, target, inputs_step, flats, result):  # type: ignor
     forward, last = tables[0], tables[4]
     p, tile = flats
     inputs = tile[: TILE * inputs_step].reshape(TILE, inputs_step)
-    sums = np.zeros((TILE, last[0].outputs), np.float32)
-    out = np.zeros_like(sums)
+    out = np.zeros((TILE, last[0].outputs), np.float32)
+    sums = np.zeros_like(out[:0])
     order = np.arange(x.shape[0])
     for start in range(0, order.size, TILE):
         here = order[start : start + TILE]

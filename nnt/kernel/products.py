@@ -58,19 +58,24 @@ def multiply(task, tile, weights, rows):  # type: ignore[no-untyped-def]  # noqa
 
 
 @njit(**OPTIONS)
-def add_gradient(task, tile, g, rows):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
-    """Add the gradients of a hidden layer; a `GRADIENT` of `nnt.kernel.plan`."""
+def add_gradient(task, tile, g, rows, first):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    """Add the gradients of a hidden layer; a `GRADIENT` of `nnt.kernel.plan`.
+
+    The first tile of a batch begins them.
+    """
     jump = task.matrix_step
     for h in range(0, task.width, LANES):
         if task.bias >= 0:
-            s0 = load(g, task.bias + h)
+            s0 = no_lanes() if first else load(g, task.bias + h)
             for t in range(rows):
                 s0 = add_product(s0, ONE, load(tile, task.slopes + t * task.width + h))
             store(g, task.bias + h, s0)
         for i in range(0, task.blocks, BLOCK):
             g0 = task.matrix + i * jump + h
-            s0, s1 = load(g, g0), load(g, g0 + jump)
-            s2, s3 = load(g, g0 + 2 * jump), load(g, g0 + 3 * jump)
+            s0, s1, s2, s3 = no_lanes(), no_lanes(), no_lanes(), no_lanes()
+            if not first:
+                s0, s1 = load(g, g0), load(g, g0 + jump)
+                s2, s3 = load(g, g0 + 2 * jump), load(g, g0 + 3 * jump)
             a = task.source + i
             d = task.slopes + h
             for _ in range(rows):
@@ -126,17 +131,17 @@ def last_sums(last, tile, weights, sums, rows):  # type: ignore[no-untyped-def] 
 
 
 @njit(**OPTIONS)
-def add_last_gradient(last, tile, err, g, rows):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def add_last_gradient(last, tile, err, g, rows, first):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
     """Add the gradients of the last layer, given `err` (TILE, O) before activation."""
     width = last.width
     for o in range(last.outputs):
         e = ZERO
         for t in range(rows):
             e += err[t, o]
-        g[last.bias + o] += e
+        g[last.bias + o] = e if first else g[last.bias + o] + e
         at = last.matrix + o * width
         for h in range(0, width, LANES):
-            s0 = load(g, at + h)
+            s0 = no_lanes() if first else load(g, at + h)
             s1, s2, s3 = no_lanes(), no_lanes(), no_lanes()
             for t in range(0, rows, BLOCK):
                 a = last.source + t * width + h

@@ -191,8 +191,8 @@ def slopes_of_loss(target, rows, index, sums, out, err, flats):  # type: ignore[
     index : tuple
         Rows of the batch, and which rows are in the tile.
     sums, out, err : (TILE, O) float32
-        Before and after the last activation, and the slopes. Rows of the tile that
-        hold none keep a slope of 0.
+        Before and after the last activation, and the slopes. Only classes need the
+        first. Rows of the tile that hold none have a slope of 0.
     flats : tuple
         Weights and gradients, of the two learned numbers of a decision.
 
@@ -202,7 +202,8 @@ def slopes_of_loss(target, rows, index, sums, out, err, flats):  # type: ignore[
         Sum of the losses of the rows, with weights and factors.
     """
     y, w = rows
-    err[index[1].size :] = ZERO
+    for t in range(index[1].size, err.shape[0]):
+        err[t] = ZERO
     loss = by_output(target, y, w, index, out, err)
     if target.decision > 0.0:
         loss += _by_decision(target, y, w, index, out, err, flats)
