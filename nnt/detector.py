@@ -90,6 +90,8 @@ class Chain:
     """After every layer of a network in the firmware."""
     has_experts: bool
     """Whether one of five networks serves a track, by its stereo superlayers."""
+    alpha_scale: float
+    """Input of a crossing angle of 1 rad."""
 
 
 CLASSIC: Final = Chain(
@@ -98,6 +100,7 @@ CLASSIC: Final = Chain(
     outputs=("z", "theta"),
     activation="tanh/2",
     has_experts=True,
+    alpha_scale=0.5,
 )
 """On the FPGA since 2021."""
 
@@ -107,6 +110,7 @@ HOUGH3D: Final = Chain(
     outputs=("z", "theta", "nnt", "stt"),
     activation="tanh",
     has_experts=False,
+    alpha_scale=1.0,
 )
 """``NeuroTrigger3DH`` of basf2, from 2025 on."""
 
@@ -197,7 +201,7 @@ TRIGGER_TICK_NS: Final = 2 / 1.017774
 T_MAX_TICKS: Final = 256
 """Drift times are clamped to ``[0, T_MAX_TICKS]`` and scaled by its inverse."""
 
-ALPHA_SCALE: Final = 0.5
+ALPHA_SCALE: Final = CLASSIC.alpha_scale
 """Factor on the crossing angle (rad) in the inputs of the classic networks."""
 
 Z_RANGE_CM: Final = (-100.0, 100.0)

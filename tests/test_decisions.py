@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnt import metrics
-from nnt.detector import ALPHA_SCALE, OMEGA_CM_TIMES_PT_GEV, SUPERLAYERS
+from nnt.detector import ALPHA_SCALE, HOUGH3D, OMEGA_CM_TIMES_PT_GEV, SUPERLAYERS
 from nnt.metrics import Predictions
 from nnt.tracks import Tracks, read_tracks
 from nnt.tracks.table import make_ids
@@ -183,6 +183,21 @@ def test_the_stiffest_tracks_count_and_unknown_momentum_does_not() -> None:
     assert found.signal.tolist() == [True, False, True, False, False, False]
     assert found.background.tolist() == [False, False, False, True, False, True]
     assert np.isfinite(found.distance_cm[[0, 2, 3, 5]]).all()
+
+
+@pytest.mark.parametrize("width", [3, 14])
+def test_momentum_is_that_of_either_chain(width: int) -> None:
+    classic = crossing_angles(0.9, (), range(9))[None]
+    inputs = np.zeros((1, 9 * width), np.float32)
+    inputs[:, 2::width] = classic[:, 2::3] * 2
+    found = metrics.pt_from_crossing_angles(inputs, HOUGH3D.alpha_scale)
+    assert found == pytest.approx(0.9, rel=1e-5)
+
+
+def test_a_hit_pattern_alone_is_a_hit() -> None:
+    inputs = np.zeros((1, 126), np.float32)
+    inputs[0, 13] = 1
+    assert np.isinf(metrics.pt_from_crossing_angles(inputs)[0])
 
 
 def test_momentum_without_a_hit_is_not_told() -> None:

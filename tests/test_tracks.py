@@ -26,6 +26,7 @@ from nnt.tracks import (
     write_shares,
     write_tracks,
 )
+from nnt.tracks.table import NEW_COLUMNS, NEW_RAW_COLUMNS
 
 MakeTracks = Callable[..., Tracks]
 
@@ -119,16 +120,22 @@ def test_zero_reference_is_none(make_tracks: MakeTracks, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("name", ["rows.gz", "rows.txt"])
+@pytest.mark.parametrize("outputs", [("z",), ("z", "theta"), ("z", "nnt", "stt")])
 def test_written_is_read_exactly(
-    make_tracks: MakeTracks, tmp_path: Path, name: str
+    make_tracks: MakeTracks, tmp_path: Path, name: str, outputs: tuple[str, ...]
 ) -> None:
-    tracks = make_tracks(200)
-    new = np.random.default_rng(4).uniform(-1, 1, (200, 2)).astype(np.float32)
-    write_tracks(tracks, tmp_path / name, new=new)
+    tracks, rng = make_tracks(200), np.random.default_rng(4)
+    new = {n: rng.uniform(-1, 1, 200).astype(np.float32) for n in outputs}
+    whole = {n: rng.integers(-4096, 4097, 200) for n in outputs}
+    write_tracks(tracks, tmp_path / name, new=new, new_raw=whole)
     found = read_tracks(tmp_path / name)
     assert_equal(found, tracks)
-    np.testing.assert_array_equal(found.extras["NewZ"], new[:, 0])
-    np.testing.assert_array_equal(found.extras["NewTheta"], new[:, 1])
+    for output in outputs:
+        named = found.extras[NEW_COLUMNS[output]]
+        np.testing.assert_array_equal(named, new[output])
+        named = found.extras[NEW_RAW_COLUMNS[output]]
+        np.testing.assert_array_equal(named, whole[output])
+    assert len(found.extras) == len(tracks.extras) + 2 * len(outputs)
 
 
 def test_writing_is_reproducible(make_tracks: MakeTracks, tmp_path: Path) -> None:

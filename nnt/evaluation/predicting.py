@@ -10,6 +10,7 @@ import numpy as np
 from nnt.errors import DataError
 from nnt.evaluation.loaded_run import load_networks
 from nnt.fixedpoint import FixedPointNetworks
+from nnt.judging import predicted_outputs
 from nnt.networks import Networks
 from nnt.progress import show_progress
 from nnt.tracks import check_outputs, read_tracks, write_tracks
@@ -27,10 +28,11 @@ def predict(
     saturate_13_bit: bool = False,
     overwrite: bool = False,
 ) -> dict[Path, int]:
-    """Append ``NewZ`` and ``NewTheta``, in network units, to the tracks of files.
+    """Append ``NewZ``, ``NewTheta``, ``NewNNT``, ``NewSTT`` to the tracks of files.
 
-    In the firmware's integers, ``NewRawZ`` and ``NewRawTheta`` follow: the integers
-    themselves, which are ``2**precision[3]`` times the others.
+    As far as the networks have these outputs; all are in network units. In the
+    firmware's integers, ``NewRawZ`` and the like follow: the integers themselves,
+    which are ``2**precision[3]`` times the others (``2**12`` in the 3D Hough chain).
 
     Parameters
     ----------
@@ -103,10 +105,13 @@ def _predict(
 ) -> int:
     with show_progress("Reading", "bytes") as progress:
         tracks = read_tracks(sources, progress=progress)
-    output = networks.predict(tracks)
+    output = predicted_outputs(networks, tracks)
     whole = None
     if isinstance(networks, FixedPointNetworks):
-        whole = (output * 2.0 ** networks.precision[3]).astype(np.int64)
+        whole = {
+            name: (values * 2.0**networks.node_bits).astype(np.int64)
+            for name, values in output.items()
+        }
     try:
         with show_progress(f"Writing {path.name}", "rows") as progress:
             write_tracks(tracks, path, new=output, new_raw=whole, progress=progress)

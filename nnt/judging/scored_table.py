@@ -166,9 +166,11 @@ class ScoredTable:
             return None
         columns = [MEASURED.index(name) for name in names]
         targets = self.tracks.targets[rows][:, columns]
-        return metrics.loss_of_rows(
+        found = metrics.loss_of_rows(
             self.losses.name(expert), as_array(outputs, names), targets
         )
+        # z and theta of a track of no particle mean nothing.
+        return np.where(self._rows.real[rows], found, 0.0)
 
     def sample(
         self, rows: BoolArray, network: str = "", expert: int | None = None

@@ -26,23 +26,28 @@ def pt_gev(tracks: Tracks) -> F32:
         crossing angles; NaN for a row that has neither.
     """
     told = tracks.pt_gev
-    return pt_from_crossing_angles(tracks.inputs) if told is None else told
+    if told is not None:
+        return told
+    return pt_from_crossing_angles(tracks.inputs, tracks.chain.alpha_scale)
 
 
 @np.errstate(all="ignore")
-def pt_from_crossing_angles(inputs: F32) -> F32:
+def pt_from_crossing_angles(inputs: F32, alpha_scale: float = ALPHA_SCALE) -> F32:
     """Take the transverse momentum from the crossing angles among the inputs.
 
     The crossing angle in a superlayer of radius R is ``asin(R omega / 2)``, omega
-    the curvature of the track, and the input is half of it (``NeuroTrigger.cc`` of
-    basf2). So each superlayer tells the same curvature, but for those where a
-    wire of the second priority layer was hit: R is larger there by 2 to 6 %. The
-    median over the superlayers is free of them.
+    the curvature of the track, and the input is half of it in the classic chain
+    (``NeuroTrigger.cc`` of basf2) and all of it in the 3D Hough chain. So each
+    superlayer tells the same curvature, but for those where a wire of the second
+    priority layer was hit: R is larger there by 2 to 6 %. The median over the
+    superlayers is free of them.
 
     Parameters
     ----------
-    inputs : float32 array, shape (N, 27)
-        A missing superlayer is 0 0 0.
+    inputs : float32 array, shape (N, 27) or (N, 126)
+        A missing superlayer is all 0.
+    alpha_scale : float
+        Input of a crossing angle of 1 rad.
 
     Returns
     -------
@@ -53,15 +58,18 @@ def pt_from_crossing_angles(inputs: F32) -> F32:
     result = np.empty(len(inputs), dtype=np.float32)
     for start in range(0, len(inputs), ROWS_AT_ONCE):
         part = slice(start, start + ROWS_AT_ONCE)
-        result[part] = _median_pt_gev(inputs[part])
+        result[part] = _median_pt_gev(inputs[part], alpha_scale)
     return result
 
 
-def _median_pt_gev(inputs: F32) -> F32:
-    alpha_scaled = inputs[:, 2::3]
+def _median_pt_gev(inputs: F32, alpha_scale: float) -> F32:
+    width = inputs.shape[1] // N_SUPERLAYERS
+    alpha_scaled = inputs[:, 2::width]
     # A straight track through the origin crosses at an angle of 0, and is not missing.
-    missing = (inputs[:, 0::3] == 0) & (inputs[:, 1::3] == 0) & (alpha_scaled == 0)
-    omega = 2 * np.abs(np.sin(alpha_scaled / np.float32(ALPHA_SCALE))) / RADIUS_CM
+    missing = alpha_scaled == 0
+    for kind in range(width):
+        missing &= inputs[:, kind::width] == 0
+    omega = 2 * np.abs(np.sin(alpha_scaled / np.float32(alpha_scale))) / RADIUS_CM
     omega[missing] = np.inf  # sorted to the end
     omega.sort(axis=1)
     n_seen = N_SUPERLAYERS - missing.sum(axis=1)

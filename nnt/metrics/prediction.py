@@ -94,6 +94,7 @@ def predictions(
         phi_deg=_phi_deg(tracks),
         n_tracks=tracks.ids["nTracks"] if tracks.ids["nTracks"].any() else None,
         charge=charge_sign(tracks.inputs),
+        fake=tracks.fake,
     )
     named = with_outputs(rows, outputs)
     if reference is None:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from nnt.detector import CLASSIC, HOUGH3D, N_INPUTS, N_SUPERLAYERS, Chain
 from nnt.errors import DataError
-from nnt.types import F32, I64
+from nnt.types import F32, I64, BoolArray
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,10 +23,10 @@ __all__ = [
     "EVENT_COLUMNS",
     "EXTRA_FLOATS",
     "EXTRA_INTS",
+    "FAKE_TYPES",
     "ID_COLUMNS",
     "INPUT_COLUMNS",
     "INPUT_KINDS",
-    "NEW_CLASS_COLUMNS",
     "NEW_COLUMNS",
     "NEW_RAW_COLUMNS",
     "RAW_COLUMNS",
@@ -58,11 +58,16 @@ INPUT_COLUMNS = input_columns(N_INPUTS)
 TARGET_COLUMNS = ("RecoZ", "RecoTheta")
 REFERENCE_COLUMNS = ("ScaleZ", "ScaleTheta")
 RAW_COLUMNS = ("RawZ", "RawTheta")
-NEW_COLUMNS = ("NewZ", "NewTheta")
-NEW_RAW_COLUMNS = ("NewRawZ", "NewRawTheta")
-NEW_CLASS_COLUMNS = ("NewNNT", "NewSTT")
-EXTRA_INTS = (*RAW_COLUMNS, *NEW_RAW_COLUMNS)
-EXTRA_FLOATS = ("2DPhi", "3DTheta", "2DinvPt", *NEW_COLUMNS, *NEW_CLASS_COLUMNS)
+NEW_COLUMNS = {"z": "NewZ", "theta": "NewTheta", "nnt": "NewNNT", "stt": "NewSTT"}
+"""What networks predict, by the name of the output, in network units."""
+NEW_RAW_COLUMNS = {
+    "z": "NewRawZ", "theta": "NewRawTheta", "nnt": "NewRawNNT", "stt": "NewRawSTT"
+}  # fmt: skip
+"""The same as integers of the firmware."""
+FAKE_TYPES = (2, 3)
+"""Track types of tracks of no particle."""
+EXTRA_INTS = (*RAW_COLUMNS, *NEW_RAW_COLUMNS.values())
+EXTRA_FLOATS = ("2DPhi", "3DTheta", "2DinvPt", *NEW_COLUMNS.values())
 CLASS_COLUMNS = ("RecoNNTClassification", "RecoSTTClassification")
 TYPE_COLUMN = "TrackType"
 
@@ -105,6 +110,13 @@ class Tracks:
     def chain(self) -> Chain:
         """Chain of the trigger that the rows are of."""
         return CLASSIC if self.track_type is None else HOUGH3D
+
+    @property
+    def fake(self) -> BoolArray | None:
+        """Tracks of no particle, shape (N,); None in the classic chain."""
+        if self.track_type is None:
+            return None
+        return np.isin(self.track_type, FAKE_TYPES)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -186,7 +198,7 @@ class Tracks:
         )
         named |= dict(zip(TARGET_COLUMNS, self.targets.T, strict=True))
         named |= self._reference_columns() if classic else self._class_columns()
-        further = (*EXTRA_FLOATS, *NEW_RAW_COLUMNS)
+        further = (*EXTRA_FLOATS, *NEW_RAW_COLUMNS.values())
         return named | {n: self.extras[n] for n in further if n in self.extras}
 
     def _id_columns(self) -> dict[str, npt.NDArray[Any]]:

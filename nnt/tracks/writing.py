@@ -16,7 +16,6 @@ from nnt.errors import DataError
 from nnt.files import check_writable, is_replaceable, open_whole, remedy
 from nnt.progress import Progress, silent
 from nnt.tracks.table import (
-    NEW_CLASS_COLUMNS,
     NEW_COLUMNS,
     NEW_RAW_COLUMNS,
     Tracks,
@@ -86,8 +85,8 @@ def write_tracks(
     tracks: Tracks,
     path: str | Path,
     *,
-    new: npt.NDArray[np.float32] | None = None,
-    new_raw: npt.NDArray[np.int64] | None = None,
+    new: Mapping[str, npt.NDArray[np.float32]] | None = None,
+    new_raw: Mapping[str, npt.NDArray[np.int64]] | None = None,
     progress: Progress = silent,
 ) -> None:
     """Write header, blank line and rows; a file of the same name is replaced whole.
@@ -99,11 +98,11 @@ def write_tracks(
     path : str or Path
         Compressed if it ends in ``.gz``. Numbers have as many digits as it takes
         to read back the same value.
-    new : float32 array, shape (N, 1) .. (N, 4), optional
-        Scaled outputs of new networks, appended as ``NewZ``, ``NewTheta``, ``NewNNT``
-        and ``NewSTT`` in place of those that the table holds.
-    new_raw : int64 array, shape (N, 1) or (N, 2), optional
-        The same as integers, appended as ``NewRawZ`` and ``NewRawTheta``.
+    new : mapping of str to float32 array, shape (N,), optional
+        Scaled outputs of new networks by name (``z``, ``theta``, ``nnt``, ``stt``),
+        appended as ``NewZ`` and the like in place of those that the table holds.
+    new_raw : mapping of str to int64 array, shape (N,), optional
+        The same as integers, appended as ``NewRawZ`` and the like.
     progress : Progress
         Called with rows done and rows in all.
 
@@ -114,12 +113,11 @@ def write_tracks(
     """
     columns = tracks.columns()
     if new is not None:
-        names = (*NEW_COLUMNS, *NEW_CLASS_COLUMNS)
-        for name in (*names, *NEW_RAW_COLUMNS):
+        for name in (*NEW_COLUMNS.values(), *NEW_RAW_COLUMNS.values()):
             columns.pop(name, None)
-        columns |= dict(zip(names, new.T, strict=False))
+        columns |= {NEW_COLUMNS[name]: values for name, values in new.items()}
     if new_raw is not None:
-        columns |= dict(zip(NEW_RAW_COLUMNS, new_raw.T, strict=False))
+        columns |= {NEW_RAW_COLUMNS[name]: values for name, values in new_raw.items()}
     _Writer(tracks.chain is CLASSIC, len(tracks), progress).write([columns], Path(path))
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from nnt import __version__
 from nnt.config import Config
 from nnt.engine import ExpertData
-from nnt.judging import ScoredTable, as_array
+from nnt.judging import ScoredTable
 from nnt.provenance import CodeState
 from nnt.sampling import BucketSampler, generator
 from nnt.tracking import Run
@@ -61,7 +61,7 @@ def log_sampling(run: Run, data: ExpertData, config: Config, expert: int) -> Non
 def log_predictions(run: Run, split: str, table: ScoredTable) -> None:
     """Write the rows of a split with the outputs of the new networks."""
     path = run.directory / f"{split}.csv.gz"
-    write_tracks(table.tracks, path, new=as_array(table.networks[table.main]))
+    write_tracks(table.tracks, path, new=table.networks[table.main])
     run.log_file(path, "predictions")
 
 
