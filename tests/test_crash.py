@@ -24,6 +24,7 @@ from nnt.errors import TrainingError
 from nnt.progress import Progress
 from nnt.tracking import MlflowTracker, NullTracker, Run, open_run
 from nnt.tracking.null import NullRun
+from nnt.training import Caller
 from nnt.training.side_by_side import run_side_by_side
 
 SMALL = {
@@ -200,7 +201,9 @@ def test_no_run_is_left_running_whatever_fails_first(
 
     with pytest.raises(raised):
         nnt.train(
-            make_config(epochs=1, experts=[0]), tracker=Noting(), on_start=on_start
+            make_config(epochs=1, experts=[0]),
+            tracker=Noting(),
+            caller=Caller(on_start=on_start),
         )
     run = open_run(opened[0])
     assert (run.status, run.tags["nnt.outcome"]) == (status, status)
@@ -219,7 +222,7 @@ def test_the_program_that_trains_is_left_as_it_was(
             nnt.train(config, tracker=tracker)
         else:
             with pytest.raises(RuntimeError):
-                nnt.train(config, tracker=tracker, on_start=fail(error))
+                nnt.train(config, tracker=tracker, caller=Caller(on_start=fail(error)))
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(threads)
@@ -248,9 +251,13 @@ def test_all_restarts_are_expected(
             expected.append(expected_points)
             return super().start_child(parent, name, tags)
 
-    monkeypatch.setattr("nnt.training.run.show_progress", show)
+        def start_run(self, name: str, **more: Any) -> Run:
+            expected.append(more["expected_points"])
+            return super().start_run(name, **more)
+
+    monkeypatch.setattr("nnt.training.fitting.show_progress", show)
     config = make_config(epochs=2, restarts=restarts, experts=[0, 4])
     nnt.train(config, tracker=Noting(tmp_path))
     assert shown[0] == (1, 4 * restarts)
     assert all(done <= total == 4 * restarts for done, total in shown)
-    assert expected == [2 * restarts] * 2
+    assert expected == [2 * restarts] * 3

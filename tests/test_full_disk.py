@@ -10,7 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from nnt.cli.common import tell_errors
-from nnt.training.expert import LogFile, MetricsFile
+from nnt.engine import Epoch, History
+from nnt.training.logs import LogFile
+from nnt.training.metrics_file import MetricsFile
 
 
 @pytest.fixture
@@ -27,22 +29,29 @@ def test_metrics_that_a_full_disk_did_not_take_are_written_at_the_end(
     full: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "free").touch()
-    files = [MetricsFile(full), MetricsFile(tmp_path / "free")]
-    for epoch in range(1, 500):
+    history = History()
+    files = [MetricsFile(path, history) for path in (full, tmp_path / "free")]
+    for number in range(1, 500):
+        metrics = {"val/loss": 1 / number, "lr": 1e-3}
+        history.add(Epoch(number=number, metrics=metrics))
         for file in files:
-            file.add(epoch, {"val/loss": 1 / epoch, "lr": 1e-3})
+            file.write_last()
     full.unlink()  # there is room again
     for file in files:
         file.close()
     assert full.read_bytes() == (tmp_path / "free").read_bytes()
 
 
-def test_every_epoch_can_be_watched_as_soon_as_it_has_ended(tmp_path: Path) -> None:
-    file = MetricsFile(tmp_path / "metrics.csv")
-    for epoch in (1, 2):
-        file.add(epoch, {"val/loss": 1 / epoch})
-        last = (tmp_path / "metrics.csv").read_text().splitlines()[-1]
-        assert last == f"{epoch},{1 / epoch}"
+def test_every_epoch_can_be_read_as_soon_as_it_is_done(tmp_path: Path) -> None:
+    history = History()
+    file = MetricsFile(tmp_path / "metrics.csv", history)
+    for number in range(1, 4):
+        history.add(Epoch(number=number, metrics={"val/loss": 0.5**number}))
+        file.write_last()
+        lines = file.path.read_text().splitlines()
+        assert lines[0] == "epoch,val/loss"
+        assert lines[-1] == f"{number},{0.5**number}"
+        assert len(lines) == number + 1
     file.close()
 
 

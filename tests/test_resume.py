@@ -21,7 +21,7 @@ from nnt.cli import main
 from nnt.errors import TrackingError, TrainingError
 from nnt.tracking import MlflowTracker, StoredRun, open_run
 from nnt.tracking.process import is_dead, lock_run, process_tags
-from nnt.training import TrainingResult
+from nnt.training import Resume, TrainingResult
 
 SMALL = {
     "data": {"simulate": {"tracks": 1500, "seed": 1}, "split": [0.6, 0.2, 0.2]},
@@ -55,10 +55,17 @@ class StopAfter(Event):
 
 
 def train(stop_after: int | None = None, jobs: int = 1, **more: Any) -> TrainingResult:
-    named = {k: more.pop(k) for k in ("resume", "force", "description") if k in more}
+    resume, force = more.pop("resume", None), more.pop("force", False)
+    description = more.pop("description", "")
     config = nnt.load_config("baseline_v2", overrides={**SMALL, **more})
     stop = None if stop_after is None else StopAfter(stop_after)
-    return nnt.train(config, jobs=jobs, stop=stop, **named)
+    return nnt.train(
+        config,
+        jobs=jobs,
+        stop=stop,
+        description=description,
+        resume=None if resume is None else Resume(resume, force),
+    )
 
 
 def everything(run_id: str) -> dict[str, Any]:
@@ -239,7 +246,7 @@ def test_an_error_of_the_program_can_be_resumed(
         raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr("nnt.training.ending.log_predictions", fail)
+        patch.setattr("nnt.training.final_report.log_predictions", fail)
         with pytest.raises(MemoryError):
             train()
     found = MlflowTracker()._client.search_runs(["1"])
@@ -276,7 +283,7 @@ def test_other_data_are_refused_even_by_force() -> None:
 
 def test_other_code_is_refused_unless_forced(monkeypatch: pytest.MonkeyPatch) -> None:
     stopped = train(3)
-    monkeypatch.setattr("nnt.training.prepare.__version__", "99")
+    monkeypatch.setattr("nnt.training.inputs.__version__", "99")
     with pytest.raises(TrainingError, match=r"version of NNT.*'99' now"):
         train(resume=stopped.run_id)
     assert train(resume=stopped.run_id, force=True).outcome == "FINISHED"
@@ -381,7 +388,7 @@ def test_a_training_on_a_full_disk_names_the_way_on(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
     with monkeypatch.context() as patch:
-        patch.setattr("nnt.training.ending.write_weights", fail)
+        patch.setattr("nnt.training.final_report.write_weights", fail)
         with pytest.raises(TrainingError, match=r"make room.*--resume \w{32}") as err:
             train()
     run_id = str(err.value).split()[-1]

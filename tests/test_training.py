@@ -17,10 +17,11 @@ from click.testing import CliRunner
 import nnt
 from nnt.cli import main
 from nnt.config import config_files
+from nnt.engine import Epoch, History
 from nnt.errors import ConfigError, TrackingError
 from nnt.tracking import MlflowTracker, NullTracker, StoredRun, open_run
 from nnt.training import TrainingResult
-from nnt.training.parent import MeanOverExperts
+from nnt.training.mean_over_experts import MeanOverExperts
 
 SMALL = {"data": {"simulate": {"tracks": 3000, "seed": 1}, "split": [0.6, 0.2, 0.2]}}
 ARTIFACTS = [
@@ -234,11 +235,18 @@ def test_a_wrong_key_is_one_message(home: Path) -> None:
 
 def test_mean_over_experts_counts_finished_ones_with_their_last_value() -> None:
     told: list[tuple[int, float]] = []
-    mean = MeanOverExperts([0, 1], lambda metrics, n: told.append((n, metrics["x"])))
-    mean.add(0, {"x": 1.0})
+    histories = {0: History(), 1: History()}
+    mean = MeanOverExperts(histories, lambda metrics, n: told.append((n, metrics["x"])))
+
+    def add(expert: int, value: float) -> None:
+        history = histories[expert]
+        history.add(Epoch(number=len(history) + 1, metrics={"x": value}))
+        mean.update()
+
+    add(0, 1.0)
     assert told == []
     mean.finish(0)
-    mean.add(1, {"x": 3.0})
-    mean.add(1, {"x": 5.0})
+    add(1, 3.0)
+    add(1, 5.0)
     mean.finish(1)
     assert told == [(1, 2.0), (2, 3.0)]

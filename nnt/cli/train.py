@@ -95,7 +95,7 @@ def command(
       nnt train baseline_v2 -p -d "first try" -m epochs=100 --resume RUN
     """
     from nnt.config import load_config
-    from nnt.training import train
+    from nnt.training import Caller, Resume, train
 
     resume = None if resume in ABSENT else resume
     if offline and (resume is not None or not production):
@@ -123,10 +123,11 @@ def command(
         device=device,
         tracker=_tracker(production=production, offline=offline),
         stop=stopper.event,
-        resume=resume,
-        force=force,
-        command=_command(config, production, solo_expert, overrides, data, device),
-        on_start=partial(_tell_start, stopper),
+        resume=None if resume is None else Resume(resume, force),
+        caller=Caller(
+            command=_command(config, production, solo_expert, overrides, data, device),
+            on_start=partial(_tell_start, stopper),
+        ),
     )
     if as_json:
         emit(result.to_dict())

@@ -10,7 +10,8 @@ from nnt.engine.checkpoint import (
 )
 from nnt.engine.fit import fit
 from nnt.engine.history import History
-from nnt.engine.records import Epoch, ExpertData, FitResult, Hooks
+from nnt.engine.hooks import Hooks
+from nnt.engine.records import Epoch, ExpertData, FitResult
 
 __all__ = [
     "DEVICES",

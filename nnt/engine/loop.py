@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from nnt.config import Config
 from nnt.engine.attempt import Attempt, real_number, whole_number
 from nnt.engine.checkpoint import Checkpoint
-from nnt.engine.history import History
-from nnt.engine.records import Epoch, ExpertData, FitResult, Hooks, StopReason
+from nnt.engine.hooks import Hooks
+from nnt.engine.records import Epoch, ExpertData, FitResult, StopReason
 from nnt.engine.validation import Validated, Validation
 from nnt.errors import TrainingError
 from nnt.networks import State
@@ -51,7 +51,7 @@ class FitLoop:
     def __init__(self, data: ExpertData, config: Config, hooks: Hooks) -> None:
         self.config = config
         self.hooks = hooks
-        self.history = History()
+        self.history = hooks.history
         self.best_epoch = 0
         self.best_loss = math.inf
         self.best_state: State = {}

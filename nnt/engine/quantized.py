@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from nnt.config import Config
@@ -15,9 +14,6 @@ from nnt.networks import State
 from nnt.types import F32
 
 __all__ = ["QuantizedBackend"]
-
-LARGEST_OUTPUT = 1 - 2.0**-13
-"""Beyond it an output has no finite logit."""
 
 
 class QuantizedBackend(TorchBackend):
@@ -71,10 +67,7 @@ class QuantizedBackend(TorchBackend):
         self._network.clip()
 
     def _outputs_and_sums(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        # Of the table's tanh, the sums that have this output in float.
-        outputs = self._network(x)
-        halves = torch.atanh(outputs.clamp(-LARGEST_OUTPUT, LARGEST_OUTPUT))
-        return outputs, 2 / self._objective.steepness * halves
+        return self._network.outputs_and_sums(x)
 
     def averaged(self) -> State:
         """Copy of the weights as the firmware holds them; see `Backend`."""

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from nnt.networks import State
 from nnt.types import F32
 
-if TYPE_CHECKING:
-    from nnt.engine.checkpoint import Keeper
-
-__all__ = ["Epoch", "ExpertData", "FitResult", "Hooks", "StopReason"]
+__all__ = ["Epoch", "ExpertData", "FitResult", "StopReason"]
 
 StopReason = Literal["epochs", "early stopping", "stopped"]
 
@@ -52,30 +47,6 @@ class Epoch:
     val_output: F32 | None = field(compare=False, repr=False, default=None)
     """Shape (M, outputs): what the network predicts for the validation rows; None for
     an epoch that was done before the fit was interrupted."""
-
-
-def _ignore(epoch: Epoch) -> None:
-    """Report an epoch to nobody."""
-
-
-def _never() -> bool:
-    """Let a fit go on."""
-    return False
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Hooks:
-    """How a fit is watched, stopped and kept; none of it changes the result."""
-
-    on_epoch: Callable[[Epoch], None] = _ignore
-    """Called with each epoch; first with those of a checkpoint that is resumed."""
-    should_stop: Callable[[], bool] = _never
-    """Asked between batches; True ends the fit after those under way."""
-    keeper: Keeper | None = None
-    """Writes a checkpoint now and then, and at the end."""
-    validation_pool: Executor | None = None
-    """Threads that validate an epoch while the next one is trained; `on_epoch` is then
-    called for an epoch when the next one is trained."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

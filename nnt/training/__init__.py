@@ -1,6 +1,7 @@
 """A whole training: data, experts side by side, comparison, artifacts."""
 
 from nnt.training.result import ExpertResult, TrainingResult
-from nnt.training.run import train
+from nnt.training.resume import Resume
+from nnt.training.run import Caller, train
 
-__all__ = ["ExpertResult", "TrainingResult", "train"]
+__all__ = ["Caller", "ExpertResult", "Resume", "TrainingResult", "train"]

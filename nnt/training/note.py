@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from nnt.config import Config
 from nnt.training.data import SPLITS
-from nnt.training.prepare import Prepared
+from nnt.training.inputs import TrainingInputs
 from nnt.training.result import ExpertResult
 
 __all__ = ["describe"]
@@ -21,7 +21,7 @@ Figures = Mapping[str, Mapping[str, float]]
 
 
 def describe(
-    prepared: Prepared,
+    inputs: TrainingInputs,
     description: str,
     experts: Mapping[int, ExpertResult],
     figures: Figures,
@@ -33,7 +33,7 @@ def describe(
 
     Parameters
     ----------
-    prepared : Prepared
+    inputs : TrainingInputs
         Configuration and rows.
     description : str
         What the person who trains says; that of the configuration if empty.
@@ -44,11 +44,11 @@ def describe(
     run_id : str
         Of the parent.
     """
-    config = prepared.config
+    config = inputs.config
     parts = [
         description or config.description,
         _working_point(figures.get("test", {})),
-        f"{_configuration(config)}  \n{_data(prepared)}  \n{_code(prepared)}",
+        f"{_configuration(config)}  \n{_data(inputs)}  \n{_code(inputs)}",
         _table(experts, figures),
         _pictures(config, figures.get("test", {}), run_id),
         _going_on(run_id),
@@ -77,11 +77,11 @@ def _configuration(config: Config) -> str:
     return f"Configuration `{config.name}`" + (f" with {changes}" if changes else "")
 
 
-def _data(prepared: Prepared) -> str:
-    rows = " / ".join(f"{len(prepared.splits[split]):,}" for split in SPLITS)
+def _data(inputs: TrainingInputs) -> str:
+    rows = " / ".join(f"{len(inputs.splits[split]):,}" for split in SPLITS)
     return (
-        f"Data: {_source(prepared.config)}; {rows} rows to train, validate and test "
-        f"(digest `{prepared.digest[:12]}`)"
+        f"Data: {_source(inputs.config)}; {rows} rows to train, validate and test "
+        f"(digest `{inputs.digest[:12]}`)"
     )
 
 
@@ -101,8 +101,8 @@ def _source(config: Config) -> str:
     return ", ".join(names) + (f" and {more} more" if more else "")
 
 
-def _code(prepared: Prepared) -> str:
-    code = prepared.code
+def _code(inputs: TrainingInputs) -> str:
+    code = inputs.code
     dirty = " with uncommitted changes" if code.is_dirty else ""
     return f"Code: commit `{code.commit[:12]}`{dirty}"
 

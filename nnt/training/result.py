@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["ExpertResult", "TrainingResult"]
+__all__ = ["ExpertFailure", "ExpertResult", "TrainingResult"]
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertFailure:
+    """Why an expert could not be trained."""
+
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

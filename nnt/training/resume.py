@@ -10,9 +10,15 @@ from pathlib import Path
 from nnt.engine import checkpoint_exists
 from nnt.errors import TrackingError, TrainingError, shorten
 from nnt.tracking import StoredRun, Tracker, hide_passwords, open_run
-from nnt.training.prepare import Prepared
+from nnt.training.inputs import TrainingInputs
 
-__all__ = ["CHECKPOINT", "Earlier", "find_earlier", "tell_interrupted"]
+__all__ = [
+    "CHECKPOINT",
+    "InterruptedRun",
+    "Resume",
+    "find_interrupted",
+    "warn_of_interrupted",
+]
 
 log = logging.getLogger(__name__)
 
@@ -53,11 +59,23 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Earlier:
+class Resume:
+    """Which run to continue."""
+
+    run: str
+    """As `open_run` takes it."""
+    force: bool = False
+    """Although the code or parts of the configuration have changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class InterruptedRun:
     """The run to be resumed, with the runs of its experts."""
 
     run: StoredRun
     children: Mapping[int, StoredRun]
+    force: bool = False
+    """Whether what has changed since is only warned of."""
 
     @property
     def run_id(self) -> str:
@@ -69,7 +87,7 @@ class Earlier:
         """What the training was said to be for."""
         return self.run.tags.get("nnt.description", "")
 
-    def check(self, prepared: Prepared, *, force: bool) -> None:
+    def check(self, inputs: TrainingInputs) -> None:
         """Refuse a training whose end would not be that of the run.
 
         Raises
@@ -78,11 +96,11 @@ class Earlier:
             Data, configuration or code differ; with `force`, only where the
             checkpoints have no meaning for the training.
         """
-        found = self._differences(prepared)
-        if force:
+        found = self._differences(inputs)
+        if self.force:
             for difference in found:
                 log.warning("resumed by force: %s", difference)
-        refused = [d for d in found if d.is_fixed or not force]
+        refused = [d for d in found if d.is_fixed or not self.force]
         if not refused:
             return
         shown = "".join(f"\n  {difference}" for difference in refused[:MAX_SHOWN])
@@ -97,8 +115,8 @@ class Earlier:
             f"run {self.run_id} cannot be resumed by this training: {remedy}{shown}"
         )
 
-    def _differences(self, prepared: Prepared) -> list[Difference]:
-        tags, code = self.run.tags, prepared.tags
+    def _differences(self, inputs: TrainingInputs) -> list[Difference]:
+        tags, code = self.run.tags, inputs.tags
         found = [
             Difference(what, tags.get(tag, "none"), code[tag], tag == "data.digest")
             for what, tag in (
@@ -109,9 +127,9 @@ class Earlier:
             )
             if tags.get(tag, "none") != code[tag]
         ]
-        return found + self._changed_keys(prepared)
+        return found + self._changed_keys(inputs)
 
-    def _changed_keys(self, prepared: Prepared) -> list[Difference]:
+    def _changed_keys(self, inputs: TrainingInputs) -> list[Difference]:
         before = {
             key.removeprefix("cfg."): value
             for key, value in self.run.params.items()
@@ -119,7 +137,7 @@ class Earlier:
         }
         if not before:
             return []  # it was interrupted before it could tell
-        flat = prepared.config.flat().items()
+        flat = inputs.config.flat().items()
         now = {key: hide_passwords(str(value)) for key, value in flat}
         return [
             Difference(key, before.get(key, "not set"), now.get(key, "not set"), fixed)
@@ -154,13 +172,13 @@ def _is_in(key: str, names: tuple[str, ...]) -> bool:
     return parts[0] in names
 
 
-def find_earlier(text: str, tracker: Tracker) -> Earlier:
+def find_interrupted(resume: Resume, tracker: Tracker) -> InterruptedRun:
     """Find the run to be resumed.
 
     Parameters
     ----------
-    text : str
-        A run, as `open_run` takes it.
+    resume : Resume
+        Which run.
     tracker : Tracker
         Brings the run up to date with what its process has logged.
 
@@ -171,9 +189,9 @@ def find_earlier(text: str, tracker: Tracker) -> Earlier:
     TrainingError
         It has ended, or it is not that of a training.
     """
-    run = open_run(text, tracker.uri)
+    run = open_run(resume.run, tracker.uri)
     if tracker.catch_up(run):
-        run = open_run(text, tracker.uri)
+        run = open_run(resume.run, tracker.uri)
     parent = run.tags.get("mlflow.parentRunId")
     if parent is not None:
         raise TrainingError(
@@ -196,10 +214,10 @@ def find_earlier(text: str, tracker: Tracker) -> Earlier:
         for child in run.children()
         if child.tags.get("expert") in EXPERTS
     }
-    return Earlier(run, children)
+    return InterruptedRun(run, children, resume.force)
 
 
-def tell_interrupted(tracker: Tracker) -> None:
+def warn_of_interrupted(tracker: Tracker) -> None:
     """Warn of trainings whose process on this host has died, with the way on."""
     for run in tracker.interrupted():
         command = run.tags.get("nnt.command") or f"nnt train {run.name} -p"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from threading import Event
@@ -10,54 +10,51 @@ from typing import Any
 
 import numpy as np
 
-from nnt.engine import FitResult
+from nnt.engine import FitResult, History
 from nnt.judging import FixedPointTable, Losses, ScoredTable, kept_rows
 from nnt.networks import ExpertWeights, Networks, write_weights
 from nnt.tracking import Run
 from nnt.training.album import Album, data_of, description_of
 from nnt.training.data import SPLITS
 from nnt.training.fixed_point import fixed_point_drawings, log_fixed_point
+from nnt.training.inputs import TrainingInputs
 from nnt.training.note import describe
-from nnt.training.prepare import Prepared
 from nnt.training.report import (
     drawings_of,
     log_predictions,
     summary,
     write_json,
 )
-from nnt.training.result import ExpertResult
+from nnt.training.result import ExpertFailure, ExpertResult
 
-__all__ = ["JUDGED_SPLITS", "Ending", "StoppedError"]
+__all__ = ["REPORTED_SPLITS", "FinalReport", "StoppedError"]
 
-JUDGED_SPLITS = ("val", "test")
+REPORTED_SPLITS = ("val", "test")
 
 CURVES = ("loss", "loss_vs_reference", "z_std_cm", "z_trimmed_std_cm")
 """Figures of the validation rows that every epoch has, too."""
 
 Figures = dict[str, dict[str, float]]
-History = Mapping[int, Sequence[Mapping[str, float]]]
 
 
 class StoppedError(Exception):
     """The training was asked to stop before all was computed."""
 
 
-class Ending:
+class FinalReport:
     """Weights, figures, plots and predictions of the experts that were fitted.
 
     Parameters
     ----------
-    prepared : Prepared
+    inputs : TrainingInputs
         Configuration and rows.
     parent : Run
         The run of the training.
     children : mapping of int to Run
         The run of each expert.
-    fits : mapping of int to FitResult
-        Experts that did not fail.
-    errors : mapping of int to str
-        Why each of the others failed.
-    history : mapping of int to sequence of dict
+    outcomes : mapping of int to FitResult or ExpertFailure
+        How the fit of each expert ended.
+    histories : mapping of int to History
         Metrics of every epoch of each expert.
     stop : threading.Event
         Set to compute no more.
@@ -65,21 +62,20 @@ class Ending:
 
     def __init__(
         self,
-        prepared: Prepared,
+        inputs: TrainingInputs,
         parent: Run,
         children: Mapping[int, Run],
-        fits: Mapping[int, FitResult],
-        errors: Mapping[int, str],
-        history: History,
+        outcomes: Mapping[int, FitResult | ExpertFailure],
+        histories: Mapping[int, History],
         stop: Event,
     ) -> None:
-        self.prepared = prepared
-        self.config = prepared.config
+        self.inputs = inputs
+        self.config = inputs.config
         self.parent = parent
         self.children = children
-        self.fits = fits
-        self.errors = errors
-        self.history = history
+        self.outcomes = outcomes
+        self.fits = {k: v for k, v in outcomes.items() if isinstance(v, FitResult)}
+        self.histories = histories
         self.stop = stop
 
     def log_weights(self) -> None:
@@ -109,7 +105,7 @@ class Ending:
         fitted = self.fits.get(expert)
         if fitted is None or fitted.best_epoch == 0:
             return {}
-        row = self.history[expert][fitted.best_epoch - 1]
+        row = self.histories[expert][fitted.best_epoch - 1]
         val = {k.removeprefix("val/"): v for k, v in row.items() if k[:4] == "val/"}
         return {"val": val}
 
@@ -129,7 +125,7 @@ class Ending:
             `stop` was set on the way.
         """
         if not self.fits:
-            return self.unjudged(), {split: {} for split in JUDGED_SPLITS}
+            return self.unjudged(), {split: {} for split in REPORTED_SPLITS}
         # Here, as elsewhere in a training: matplotlib would delay its start.
         from nnt import plots
 
@@ -137,7 +133,7 @@ class Ending:
         networks = Networks(self._weights())
         judged = {split: self._judge(split, networks) for split in SPLITS}
         # Tables are written beside the plots: writing them needs no interpreter.
-        n_scopes = len(JUDGED_SPLITS) * (len(self.fits) + 1)
+        n_scopes = len(REPORTED_SPLITS) * (len(self.fits) + 1)
         n_plots = n_scopes * len(plots.registered(plots.TRAINING))
         n_plots = n_plots if self.config.plot_every else 0
         with (
@@ -152,15 +148,13 @@ class Ending:
             self._draw_curves(experts, album)
             fixed_point = log_fixed_point(
                 self.parent, self.children, networks,
-                {split: judged[split] for split in JUDGED_SPLITS},
+                {split: judged[split] for split in REPORTED_SPLITS},
                 draw=partial(self._draw_fixed_point, album),
             )  # fmt: skip
             album.log(self._check_stop)
             tables.result()
         self._log_summary(experts, judged, fixed_point)
-        note = describe(
-            self.prepared, description, experts, figures, self.parent.run_id
-        )
+        note = describe(self.inputs, description, experts, figures, self.parent.run_id)
         self.parent.set_tags({"mlflow.note.content": note})
         return experts, figures
 
@@ -174,9 +168,10 @@ class Ending:
         }
         plot = partial(plots.learning_curves, best=best)
         description = f"{self.config.name} {self.parent.run_id[:6]}"
+        curves = {k: list(history) for k, history in self.histories.items() if history}
         album.add(
             self.parent, "plots",
-            [plots.Drawing("learning_curves", plot, self.history, description)],
+            [plots.Drawing("learning_curves", plot, curves, description)],
         )  # fmt: skip
 
     def _draw(
@@ -213,7 +208,7 @@ class Ending:
 
     def _log_model(self) -> None:
         self._check_stop()
-        tracks, experts = self.prepared.splits["test"], list(self.fits)
+        tracks, experts = self.inputs.splits["test"], list(self.fits)
         served = np.flatnonzero(np.isin(tracks.expert, experts) | (-1 in experts))
         _, first = np.unique(tracks.expert[served], return_index=True)
         rows = served[first]
@@ -226,9 +221,9 @@ class Ending:
 
     def _judge(self, split: str, networks: Networks) -> ScoredTable:
         self._check_stop()
-        tracks = self.prepared.splits[split]
+        tracks = self.inputs.splits[split]
         kept = kept_rows(self.config, tracks)
-        reference = self.prepared.references[split]
+        reference = self.inputs.references[split]
         losses = Losses.of(self.config)
         return ScoredTable.of_experts(tracks, kept, networks, losses, reference)
 
@@ -238,35 +233,35 @@ class Ending:
         if expert not in self.fits:
             return self._expert_result(expert, {})
         child, result = self.children[expert], self.fits[expert]
-        figures = {split: judged[split].metrics(expert) for split in JUDGED_SPLITS}
+        figures = {split: judged[split].metrics(expert) for split in REPORTED_SPLITS}
         ends = {"best_epoch": float(result.best_epoch), "epochs": float(result.epochs)}
         child.log_metrics(ends, 0)
-        for split in JUDGED_SPLITS:
+        for split in REPORTED_SPLITS:
             self._check_stop()
             _log_final(child, split, figures[split], result.epochs)
             self._draw(child, split, judged[split], expert, album)
         return self._expert_result(expert, figures)
 
     def _log_parent(self, judged: Mapping[str, ScoredTable], album: Album) -> Figures:
-        figures = {split: judged[split].metrics() for split in JUDGED_SPLITS}
+        figures = {split: judged[split].metrics() for split in REPORTED_SPLITS}
         fits = self.fits.values()
         last = max(result.epochs for result in fits)
         # A mean would be no epoch at all; after this one, no expert improved.
         best = max(result.best_epoch for result in fits)
         ends = {"best_epoch": float(best), "epochs": float(last)}
         self.parent.log_metrics(ends, 0)
-        for split in JUDGED_SPLITS:
+        for split in REPORTED_SPLITS:
             self._check_stop()
             _log_final(self.parent, split, figures[split], last)
             self._draw(self.parent, split, judged[split], None, album)
         return figures
 
     def _expert_result(self, expert: int, figures: Figures) -> ExpertResult:
-        run_id, fitted = self.children[expert].run_id, self.fits.get(expert)
-        if fitted is None:
+        run_id, fitted = self.children[expert].run_id, self.outcomes[expert]
+        if isinstance(fitted, ExpertFailure):
             return ExpertResult(
                 run_id=run_id, best_epoch=0, epochs=0, stop_reason="failed",
-                error=self.errors.get(expert, "not trained"),
+                error=fitted.reason,
             )  # fmt: skip
         return ExpertResult(
             run_id=run_id,
@@ -283,8 +278,8 @@ class Ending:
         judged: Mapping[str, ScoredTable],
         fixed_point: dict[str, Any],
     ) -> None:
-        digests = {s: t.digest for s, t in self.prepared.splits.items()}
-        value = summary(self.config, self.prepared.code, digests, experts, judged)
+        digests = {s: t.digest for s, t in self.inputs.splits.items()}
+        value = summary(self.config, self.inputs.code, digests, experts, judged)
         value["fixed_point"] = fixed_point
         path = write_json(value, self.parent.directory / "summary.json")
         self.parent.log_file(path)

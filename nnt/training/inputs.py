@@ -15,7 +15,7 @@ from nnt.training.data import load_splits, shared_shares, splits_digest
 from nnt.training.sources import initial_states, reference_networks
 from nnt.types import BoolArray
 
-__all__ = ["Prepared", "prepare"]
+__all__ = ["TrainingInputs", "prepare"]
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ MAX_TAG = 500
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Prepared:
+class TrainingInputs:
     """All that is checked before the first run is opened."""
 
     config: Config
@@ -61,7 +61,7 @@ class Prepared:
         }
 
 
-def prepare(config: Config) -> Prepared:
+def prepare(config: Config) -> TrainingInputs:
     """Read earlier weights, the data and the reference, and check that they fit.
 
     Raises
@@ -81,7 +81,7 @@ def prepare(config: Config) -> Prepared:
     }
     if all(output is None for output in references.values()):
         log.info("the data hold no outputs of a reference network: none is compared")
-    return Prepared(
+    return TrainingInputs(
         config=config,
         splits=splits,
         references=references,

@@ -1,0 +1,171 @@
+"""The fits of all experts of a training, side by side."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from threading import Event, current_thread
+
+from nnt import metrics
+from nnt.config import Config
+from nnt.engine import BackendChoice, Epoch, ExpertData, FitResult, History, Hooks
+from nnt.errors import NNTError
+from nnt.judging import Outputs, by_name, expert_mask, rows_of
+from nnt.progress import show_progress
+from nnt.tracking import Run
+from nnt.tracks import Tracks
+from nnt.training.counter import EpochCounter
+from nnt.training.data import expert_data, expert_splits
+from nnt.training.expert import train_expert
+from nnt.training.inputs import TrainingInputs
+from nnt.training.logs import expert_log
+from nnt.training.mean_over_experts import MeanOverExperts
+from nnt.training.painter import Painter
+from nnt.training.report import log_sampling
+from nnt.training.result import ExpertFailure
+from nnt.training.side_by_side import run_side_by_side
+
+__all__ = ["Fitting", "most_epochs"]
+
+log = logging.getLogger(__name__)
+
+
+def most_epochs(config: Config) -> int:
+    """Epochs that an expert does at most, restarts included."""
+    return config.epochs * config.restarts
+
+
+class Fitting:
+    """Fits every expert in a thread and reports its epochs.
+
+    Parameters
+    ----------
+    inputs : TrainingInputs
+        Configuration and rows.
+    parent : Run
+        Gets the means over experts.
+    children : mapping of int to Run
+        The run of each expert.
+    backends : mapping of int to BackendChoice
+        What moves the weights of each expert.
+    jobs : int
+        Experts that are fitted at the same time.
+    stop : threading.Event
+        Set by the user to end after the batches under way.
+    """
+
+    def __init__(
+        self,
+        inputs: TrainingInputs,
+        parent: Run,
+        children: Mapping[int, Run],
+        backends: Mapping[int, BackendChoice],
+        jobs: int,
+        stop: Event,
+    ) -> None:
+        self.histories = {expert: History() for expert in children}
+        """Metrics of every epoch of each expert."""
+        self._inputs = inputs
+        self._children = children
+        self._backends = backends
+        self._jobs = jobs
+        self._stop = stop
+        self._crashed = Event()
+        self._mean = MeanOverExperts(self.histories, parent.log_metrics)
+        self._painter = Painter()
+
+    def fit_all(self) -> dict[int, FitResult | ExpertFailure]:
+        """Fit all experts; one that fails leaves the others alone.
+
+        Raises
+        ------
+        BaseException
+            What is not an error of one expert: all have then ended.
+        """
+        configs = {k: self._inputs.config.for_expert(k) for k in self._children}
+        try:
+            with (
+                show_progress("Training", "epochs") as progress,
+                ThreadPoolExecutor(self._jobs, "validation") as pool,
+            ):
+                epochs = {k: most_epochs(own) for k, own in configs.items()}
+                counter = EpochCounter(epochs, progress)
+                # With one job, what is done has an order that can be relied on.
+                own_pool = pool if self._jobs > 1 else None
+                tasks = {k: partial(self._fit, k, counter, own_pool) for k in configs}
+                return run_side_by_side(tasks, self._jobs, self._crashed)
+        finally:
+            self._painter.close(draw=not self._should_stop())
+
+    def _should_stop(self) -> bool:
+        """Whether the user has asked to stop, or an expert has crashed."""
+        return self._stop.is_set() or self._crashed.is_set()
+
+    def _fit(
+        self, expert: int, counter: EpochCounter, pool: ThreadPoolExecutor | None
+    ) -> FitResult | ExpertFailure:
+        current_thread().name = f"expert_{expert}"
+        child = self._children[expert]
+        path = child.directory / f"expert_{expert}.log"
+        with expert_log(path, current_thread().name):
+            outcome: FitResult | ExpertFailure
+            try:
+                outcome = self._train(expert, counter, pool)
+            except NNTError as err:
+                log.error("expert %d failed: %s", expert, err)  # noqa: TRY400
+                outcome = ExpertFailure(f"expert {expert}: {err}")
+            if isinstance(outcome, ExpertFailure) or outcome.stop_reason != "stopped":
+                # Of one that was stopped, more epochs may come in another process.
+                self._mean.finish(expert)
+            counter.finish(expert)
+        child.log_file(path, "logs")
+        return outcome
+
+    def _train(
+        self, expert: int, counter: EpochCounter, pool: ThreadPoolExecutor | None
+    ) -> FitResult:
+        child, own = self._children[expert], self._inputs.config.for_expert(expert)
+        data, val, reference = self._rows(expert, own)
+        if own.dist is not None:
+            log_sampling(child, data, own, expert)
+
+        def on_epoch(epoch: Epoch) -> None:
+            self._mean.update()
+            counter.add(expert)
+            output = epoch.val_output
+            if output is None or not own.plot_every or epoch.number % own.plot_every:
+                return
+            named = by_name(own.form.outputs, output)
+            show = partial(metrics.predictions, val, named, reference)
+            self._painter.offer(child, epoch.number, show)
+
+        return train_expert(
+            own,
+            expert,
+            data,
+            child,
+            hooks=Hooks(
+                on_epoch=on_epoch,
+                should_stop=self._should_stop,
+                validation_pool=pool,
+                history=self.histories[expert],
+            ),
+            backend=self._backends[expert],
+            initial=self._inputs.initial.get(expert),
+        )
+
+    def _rows(
+        self, expert: int, config: Config
+    ) -> tuple[ExpertData, Tracks, Outputs | None]:
+        """Rows of an expert; those to validate as tracks, with reference outputs."""
+        kept = self._inputs.kept(expert)
+        splits = expert_splits(self._inputs.splits, kept, expert)
+        val, reference = splits["val"], self._inputs.references["val"]
+        if reference is not None:
+            whole = self._inputs.splits["val"]
+            rows = kept["val"] & expert_mask(whole, expert)
+            reference = rows_of(reference, rows)
+        data = expert_data(splits["train"], val, config.form.outputs, reference)
+        return data, val, reference
