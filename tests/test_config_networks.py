@@ -64,7 +64,6 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"classes": {"signal_cm": 0}}, "classes.signal_cm: expected a number > 0, got 0"),
     ({"average": 1.0}, "average: expected a number > 0 and < 1 or null, got 1.0"),
     ({"teach_from": []}, "teach_from: expected a run, a list of runs or null"),
-    ({"quantize": {}, "chain": "3dh", "experts": [-1], "act": "tanh"}, "chain: exp"),
 ]  # fmt: skip
 
 
@@ -90,3 +89,12 @@ def test_a_conflict_is_reported_beside_other_mistakes() -> None:
         "in_size",
         "expert_2.optim",
     ]
+
+
+@pytest.mark.parametrize("hidden", [[], [9], [9, 8, 7]])
+def test_networks_of_any_depth_train_through_the_rounding(hidden: list[int]) -> None:
+    own = load_config(
+        {"extends": "baseline_v2", "quantize": {"weights": 6}, "hidden": hidden}
+    )
+    assert own.quantize is not None
+    assert own.form.hidden == tuple(hidden)

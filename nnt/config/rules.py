@@ -14,7 +14,6 @@ QUANTIZABLE = {
     "model": ("BaselineModel",),
     "act": ("tanh/2", "tanh"),
     "engine": ("auto", "torch"),
-    "chain": ("classic",),
 }
 """What goes with `quantize`: the compiled loops cannot hold the firmware's sums."""
 
@@ -86,11 +85,6 @@ def _quantize(config: Config) -> Iterator[Conflict]:
                 f"expected {' or '.join(names)} with quantize, got "
                 f"{getattr(config, key)!r}",
             )
-    if len(config.hidden) != 1:
-        yield Conflict(
-            ("hidden", "quantize"),
-            f"expected one hidden layer with quantize, got {list(config.hidden)}",
-        )
 
 
 RULES: tuple[Callable[[Config], Iterator[Conflict]], ...] = (

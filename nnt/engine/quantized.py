@@ -58,6 +58,7 @@ class QuantizedBackend(TorchBackend):
             config.form,
             config.quantize.precision,
             config.quantize.largest_weight,
+            chain=config.chain,
         )
 
     def _prepared(self, inputs: F32) -> F32:

@@ -94,7 +94,9 @@ class FinalReport:
         for expert, result in self.fits.items():
             own = self.config.for_expert(expert)
             bits = None if own.quantize is None else own.quantize.precision
-            weights[expert] = ExpertWeights(result.state, own.form, bits)
+            weights[expert] = ExpertWeights(
+                result.state, own.form, bits, chain=own.chain
+            )
         return weights
 
     def unjudged(self) -> dict[int, ExpertResult]:
