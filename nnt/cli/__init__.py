@@ -24,14 +24,15 @@ __all__ = ["main"]
 COMMANDS = {
     "train": ("nnt.cli.train", "Train the experts of a configuration."),
     "config": ("nnt.cli.config", "List, show and check configurations."),
-    "evaluate": ("nnt.cli.evaluate", "Judge the networks of a run on any tracks."),
+    "evaluate": ("nnt.cli.evaluate", "Measure how good the networks of a run are."),
+    "list": ("nnt.cli.listing", "List the newest trainings."),
     "compare": ("nnt.cli.compare", "Compare runs on the same rows."),
     "predict": ("nnt.cli.predict", "Append the outputs of a run to track files."),
     "export": ("nnt.cli.export", "Write the files that BASF2 and the firmware load."),
-    "register": ("nnt.cli.register", "Give the model of a run a lasting name."),
+    "register": ("nnt.cli.register", "Give the model of a run a permanent name."),
     "ui": ("nnt.cli.ui", "Open the MLflow UI on the runs of the project."),
     "tensorboard": ("nnt.cli.tensorboard", "Write a run as files for TensorBoard."),
-    "sync": ("nnt.cli.sync", "Deliver what a tracking store has not taken."),
+    "sync": ("nnt.cli.sync", "Upload results that the server missed."),
     "data": ("nnt.cli.data", "Describe, simulate and split track files."),
 }
 """Command -> module that defines it as ``command``, and its help line."""
@@ -66,7 +67,7 @@ class LazyGroup(Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="nnt")
-@click.option("-v", "--verbose", is_flag=True, help="Tell more on stderr.")
+@click.option("-v", "--verbose", is_flag=True, help="Print more detail on stderr.")
 @click.option("--debug-traceback", is_flag=True, help="Show where an error was raised.")
 @click.option(
     "--plugin", "plugins", multiple=True, metavar="MODULE",
@@ -81,7 +82,8 @@ def main(verbose: bool, debug_traceback: bool, plugins: tuple[str, ...]) -> None
     Examples:
       nnt config list
       nnt train baseline_v2                   a quick look: one expert, 10 epochs
-      nnt train baseline_v2 -p -d "run 42"    the real thing
+      nnt train baseline_v2 -p -d "run 42"    the real training
+      nnt list                                what was trained
     """
     open_streams()
     # Libraries make a million objects that stay: looking for garbage among them as

@@ -50,8 +50,8 @@ overrides_option = click.option(
     "overrides",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Override a key of the configuration, dots for nested ones; the value is "
-    "read as YAML. May be given several times.",
+    help="Override a key of the configuration for all experts; dots reach nested keys, "
+    "values are read as YAML. May be given several times.",
 )
 
 
@@ -105,7 +105,8 @@ def _files(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> lis
 
 data_option = click.option(
     "--data", multiple=True, metavar="FILE", callback=_files,
-    help="Track file to judge on. May be given several times.",
+    help="Track file to use in place of the training's data. May be given several "
+    "times.",
 )  # fmt: skip
 
 
@@ -125,7 +126,7 @@ class Group(click.Group):
 
 log_option = click.option(
     "--log/--no-log", default=True, show_default=True,
-    help="Whether to keep the result in the tracking store.",
+    help="Whether to add the result to the tracking store.",
 )  # fmt: skip
 
 

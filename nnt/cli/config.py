@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -17,6 +18,11 @@ from nnt.cli.common import (
 )
 
 __all__ = ["command"]
+
+DEFAULT = "default"
+SIMULATION = "data.simulate."
+SAME = {"outputs": "out_size", "out_size": "outputs"}
+"""Key -> another one that it follows from."""
 
 
 @click.group(name="config", cls=Group)
@@ -51,8 +57,14 @@ def list_configs(as_json: bool) -> None:
 
 @command.command()
 @click.argument("config")
-@click.option("--expert", type=click.IntRange(-1, 4), help="As this expert sees it.")
-@click.option("--origin", is_flag=True, help="Show the file each key came from.")
+@click.option(
+    "--expert", type=click.IntRange(-1, 4), help="Show the values for this expert."
+)
+@click.option(
+    "--origin",
+    is_flag=True,
+    help="Show where each value comes from: a file, -m, or the default.",
+)
 @overrides_option
 @json_option
 @tell_errors
@@ -77,19 +89,30 @@ def show(
     if as_json:
         emit(sources)
         return
-    width = max(len(key) for key in sources)
-    for key, value in flatten(values).items():
-        click.echo(f"{key:<{width}}  {value}  # {sources[key]}")
+    _show_origins(flatten(values), sources)
 
 
-def _origin(key: str, expert: int | None, origins: dict[str, str]) -> str:
-    parts = key.split(".")
-    for n in range(len(parts), 0, -1):
-        above = ".".join(parts[:n])
-        for place in (f"expert_{expert}.{above}", above):
-            if place in origins:
-                return origins[place]
-    return "default"
+def _show_origins(values: Mapping[str, object], sources: Mapping[str, str]) -> None:
+    """Print a line for each key; parameters of the simulation only where set."""
+    hidden = [
+        key
+        for key, source in sources.items()
+        if key.startswith(SIMULATION) and source == DEFAULT
+    ]
+    width = max(len(key) for key in sources if key not in hidden)
+    for key, value in values.items():
+        if key not in hidden:
+            click.echo(f"{key:<{width}}  {value}  # {sources[key]}")
+    if hidden:
+        click.echo(f"and {len(hidden)} parameters of {SIMULATION}* with their defaults")
+
+
+def _origin(key: str, expert: int | None, origins: Mapping[str, str]) -> str:
+    other = SAME.get(key, key)
+    for place in (f"expert_{expert}.{key}", key, other):
+        if place in origins:
+            return origins[place]
+    return DEFAULT
 
 
 @command.command()
@@ -97,22 +120,22 @@ def _origin(key: str, expert: int | None, origins: dict[str, str]) -> str:
 @json_option
 @tell_errors
 def check(paths: tuple[Path, ...], as_json: bool) -> None:
-    """Check configurations: these files, or all in configs/."""
+    """Check configurations: these files, or all that have a name."""
     from nnt.config import config_files, load_config
     from nnt.errors import ConfigError
 
-    told: dict[str, str | None] = {}
+    results: dict[str, str | None] = {}
     for path in paths or tuple(config_files().values()):
         try:
             load_config(path)
-            told[str(path)] = None
+            results[str(path)] = None
         except ConfigError as err:
-            told[str(path)] = str(err)
-    wrong = [message for message in told.values() if message is not None]
+            results[str(path)] = str(err)
+    wrong = [message for message in results.values() if message is not None]
     if as_json:
-        emit(told)
+        emit(results)
     elif not wrong:
-        ending = "configuration is" if len(told) == 1 else "configurations are"
-        click.echo(f"{len(told)} {ending} valid")
+        ending = "configuration is" if len(results) == 1 else "configurations are"
+        click.echo(f"{len(results)} {ending} valid")
     if wrong:
         raise ConfigError("\n".join(wrong))

@@ -147,7 +147,7 @@ def _counts(summary: Summary) -> dict[str, str]:
     counts["reference network"] = "absent"
     if summary.reference_z_std_cm is not None:
         z_std_cm = summary.reference_z_std_cm
-        counts["reference network"] = f"present, z off by {z_std_cm:.2f} cm (std)"
+        counts["reference network"] = f"present, z residual std {z_std_cm:.2f} cm"
     return counts
 
 

@@ -23,7 +23,7 @@ __all__ = ["command"]
 @click.argument("files", nargs=-1, required=True, type=UserPath(path_type=Path))
 @click.option(
     "-o", "--output", required=True, type=UserPath(path_type=Path),
-    help="File for all rows, or a directory that is there for one file each; names in "
+    help="File for all rows, or an existing directory for one file each; names in "
     ".gz are compressed.",
 )  # fmt: skip
 @fixed_point_option

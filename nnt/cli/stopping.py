@@ -62,7 +62,7 @@ class Stopper:
         self.event.set()
         if not self._has_begun:
             raise KeyboardInterrupt
-        click.echo("stopping; again to stop at once", err=True)
+        click.echo("Stopping; press Ctrl-C again to stop immediately", err=True)
 
     def _end_with(self, chain: list[psutil.Process]) -> None:
         """Ask this process to stop once one of the others has gone."""

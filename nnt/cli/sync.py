@@ -24,7 +24,10 @@ RUN_ID = re.compile(r"[0-9a-f]{6,32}")
 @click.command("sync")
 @click.argument("run_dirs", nargs=-1, metavar="[RUN_DIR]...")
 @click.option(
-    "--list", "only_list", is_flag=True, help="Show what waits, and deliver nothing."
+    "--list",
+    "only_list",
+    is_flag=True,
+    help="Show pending uploads, and upload nothing.",
 )
 @click.option("--to", "uri", metavar="URI", help="Where the tracking store is now.")
 @json_option
@@ -32,10 +35,10 @@ RUN_ID = re.compile(r"[0-9a-f]{6,32}")
 def command(
     run_dirs: tuple[str, ...], only_list: bool, uri: str | None, as_json: bool
 ) -> None:
-    """Deliver what the tracking store has not taken during a training.
+    """Upload results that the tracking store missed during a training.
 
     RUN_DIR is the local directory of a run, .nnt/runs/ID, or an ID. Without one, all
-    that waits in the working directory is delivered.
+    pending uploads of the working directory are made.
 
     \b
     Examples:
@@ -109,7 +112,7 @@ def _show_waiting(waiting: list[Waiting], as_json: bool) -> None:
         click.echo("nothing waits for delivery")
         return
     rows = [[str(s.directory), s.n_operations, hide_passwords(s.uri)] for s in waiting]
-    print_table("waiting", ["run directory", "operations", "for"], rows)
+    print_table("Pending uploads", ["run directory", "operations", "to"], rows)
 
 
 def _show(results: list[Delivered]) -> None:

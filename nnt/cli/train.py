@@ -35,9 +35,14 @@ DEBUG_OVERRIDES = ("experts=[-1]", "epochs=10")
 @click.command("train")
 @click.argument("config")
 @click.option(
-    "-p", "--production", is_flag=True, help="The real thing: all experts, kept."
+    "-p",
+    "--production",
+    is_flag=True,
+    help="The real training: all experts, kept in the tracking store.",
 )
-@click.option("-s", "--solo-expert", is_flag=True, help="One network on all data.")
+@click.option(
+    "-s", "--solo-expert", is_flag=True, help="Train one network on all data."
+)
 @click.option("-d", "--description", help="What this training is for.")
 @overrides_option
 @click.option(
@@ -45,25 +50,27 @@ DEBUG_OVERRIDES = ("experts=[-1]", "epochs=10")
     help="Track file in place of the data of the configuration, split 60 : 20 : 20 by "
     "event. May be given several times.",
 )  # fmt: skip
-@click.option("--resume", metavar="RUN", help="Go on in a run that was interrupted.")
+@click.option("--resume", metavar="RUN", help="Continue a run that was interrupted.")
 @click.option(
-    "--force", is_flag=True, help="Resume although code or configuration changed."
+    "--force",
+    is_flag=True,
+    help="Continue it although code or configuration have changed.",
 )
 @click.option(
     "--offline",
     is_flag=True,
-    help="Start without the tracking store; deliver later by nnt sync.",
+    help="Train without the tracking store; upload later with nnt sync.",
 )
 @click.option(
     "--jobs",
     type=click.IntRange(min=1),
-    help="Experts side by side; default: as many as cores, on a GPU all.",
+    help="Experts trained side by side.  [default: as many as there are cores]",
 )
 @click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto",
     show_default=True,
-    help="Where to train. auto: the CPU where the compiled loops apply, else a GPU "
-    "if there is one.",
+    help="Where to train; auto: on the CPU where the compiled loops apply, else on a "
+    "GPU if there is one.",
 )  # fmt: skip
 @json_option
 @tell_errors
@@ -100,8 +107,8 @@ def command(
     resume = None if resume in ABSENT else resume
     if offline and (resume is not None or not production):
         raise click.UsageError(
-            "--offline is for new trainings with --production; to resume one that was "
-            "started offline, bring it to the store by nnt sync first"
+            "--offline is for new trainings with --production; to continue one that "
+            "was started offline, upload it with nnt sync first"
         )
     if resume is not None:
         production = production or not _is_debug_run(resume)
@@ -126,13 +133,13 @@ def command(
         resume=None if resume is None else Resume(resume, force),
         caller=Caller(
             command=_command(config, production, solo_expert, overrides, data, device),
-            on_start=partial(_tell_start, stopper),
+            on_start=partial(_report_start, stopper),
         ),
     )
     if as_json:
         emit(result.to_dict())
     else:
-        _show(result, offline=offline)
+        _show(result, offline=offline, debug=not production)
     if result.outcome != "FINISHED":
         sys.exit(1)
 
@@ -143,9 +150,11 @@ def _tracker(*, production: bool, offline: bool) -> Tracker:
     return MlflowTracker(debug=not production, offline=offline)
 
 
-def _tell_start(stopper: Stopper, run_id: str) -> None:
+def _report_start(stopper: Stopper, run_id: str) -> None:
     stopper.begin()
-    click.echo(f"run {run_id}; Ctrl-C stops it, --resume goes on", err=True)
+    click.echo(
+        f"run {run_id}; Ctrl-C stops it; continue with --resume {run_id}", err=True
+    )
 
 
 def _is_debug_run(text: str) -> bool:
@@ -193,14 +202,14 @@ def _description(description: str | None, production: bool) -> str:
     return "" if description is None or description in ABSENT else description
 
 
-def _show(result: TrainingResult, *, offline: bool) -> None:
+def _show(result: TrainingResult, *, offline: bool, debug: bool) -> None:
     names = ("loss", "loss_vs_reference", "z_std_cm", "z_trimmed_std_cm")
     rows = [
         [
             f"expert {k}",
             f"{expert.best_epoch}/{expert.epochs}",
             *(_number(expert.val, name) for name in names),
-            expert.error or expert.stop_reason,
+            expert.ending,
         ]
         for k, expert in result.experts.items()
     ]
@@ -208,11 +217,20 @@ def _show(result: TrainingResult, *, offline: bool) -> None:
     columns = ["", "best epoch", *(f"val/{name}" for name in names), "end"]
     print_table(f"run {result.run_id} ({result.outcome})", columns, rows)
     if offline:
-        click.echo(f"to be tracked at {result.tracking_uri}, by: nnt sync")
+        click.echo(f"upload it to {result.tracking_uri} with: nnt sync")
     else:
         click.echo(f"tracked at {result.tracking_uri}")
     if result.outcome == "KILLED":
-        click.echo(f"to go on: the same command with --resume {result.run_id}")
+        click.echo(f"continue: the same command with --resume {result.run_id}")
+    elif result.outcome == "FINISHED" and not offline:
+        click.echo(_next_steps(result.run_id, debug=debug))
+
+
+def _next_steps(run_id: str, *, debug: bool) -> str:
+    """Name what people do after a training."""
+    if debug:
+        return "next: nnt ui --debug, or the real training: the same command with -p"
+    return f"next: nnt ui, nnt evaluate {run_id}, nnt export {run_id} --to basf2 -o DIR"
 
 
 def _number(figures: dict[str, float], name: str) -> str:

@@ -45,7 +45,7 @@ def command(port: int, host: str, debug: bool) -> None:
         return
     if host not in LOOPBACK:
         click.echo(
-            "warning: no password protects the UI: who reaches it can change and "
+            "warning: no password protects the UI: whoever reaches it can change and "
             "delete all runs",
             err=True,
         )
@@ -61,7 +61,7 @@ def command(port: int, host: str, debug: bool) -> None:
 
 
 def _announce(address: str) -> None:
-    click.echo(f"{address}\nCtrl-C stops it")
+    click.echo(f"{address}\nPress Ctrl-C to stop it")
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -84,7 +84,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
     """Read the keys of one file."""
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise ConfigError(f"{path}: expected at most {MAX_BYTES} bytes of YAML")
+            raise ConfigError(f"{path}: expected at most {MAX_BYTES:,} bytes of YAML")
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as err:
         raise ConfigError(f"{path}: cannot be read as text: {err}") from err
@@ -138,7 +138,7 @@ def read_layers(source: str | Path | Mapping[str, Any]) -> tuple[str, list[Layer
         trail.append(str(path.resolve()))
         if trail[-1] in trail[:-1]:
             circle = " -> ".join(Path(step).stem for step in trail)
-            raise ConfigError(f"{child}: extends: goes round in a circle: {circle}")
+            raise ConfigError(f"{child}: extends: goes in a circle: {circle}")
         beside = path.parent
         layers.insert(0, Layer(str(path), read_mapping(path)))
     return name, layers

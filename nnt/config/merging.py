@@ -71,10 +71,9 @@ def merge_overrides(
             kept[key] = merge(steps).values[key]
             if kept[key] == merged.values.get(key):
                 del kept[key]
-                for path in _dotted({expert: {key: said[key]}}):
-                    if path != expert:
-                        merged.origins.pop(path, None)
         merged.values[expert] = kept
+    present = set(_dotted(merged.values))
+    merged.origins = {k: v for k, v in merged.origins.items() if k in present}
     return merged
 
 

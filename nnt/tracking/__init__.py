@@ -1,6 +1,7 @@
 """Runs: what a training leaves behind. Sole importer of mlflow."""
 
 from nnt.tracking.environment import base_directory, default_uri
+from nnt.tracking.listing import Training, list_trainings
 from nnt.tracking.local_runs import runs_directory
 from nnt.tracking.null import NullRun, NullTracker
 from nnt.tracking.protocol import Outcome, Run, Tracker
@@ -33,12 +34,14 @@ __all__ = [
     "Run",
     "StoredRun",
     "Tracker",
+    "Training",
     "Waiting",
     "base_directory",
     "default_uri",
     "find_all_waiting",
     "find_waiting",
     "hide_passwords",
+    "list_trainings",
     "load_weights",
     "open_run",
     "read_run_weights",

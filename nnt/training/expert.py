@@ -20,6 +20,7 @@ from nnt.engine import (
 from nnt.networks import State
 from nnt.tracking import Run
 from nnt.training.metrics_file import MetricsFile
+from nnt.training.result import ENDS
 from nnt.training.resume import CHECKPOINT
 
 __all__ = ["train_expert"]
@@ -99,6 +100,6 @@ def train_expert(
         expert,
         result.best_epoch,
         result.epochs,
-        result.stop_reason,
+        ENDS.get(result.stop_reason, result.stop_reason),
     )
     return result

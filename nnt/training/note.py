@@ -115,7 +115,7 @@ def _table(experts: Mapping[int, ExpertResult], figures: Figures) -> str:
     rows = [
         _row(
             f"[{expert}](#/runs/{own.run_id})", f"{own.best_epoch}/{own.epochs}",
-            own.val, own.test, own.error or own.stop_reason,
+            own.val, own.test, own.ending,
         )
         for expert, own in experts.items()
     ]  # fmt: skip

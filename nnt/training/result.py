@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["ExpertFailure", "ExpertResult", "TrainingResult"]
+__all__ = ["ENDS", "ExpertFailure", "ExpertResult", "TrainingResult"]
+
+ENDS = {"epochs": "epoch limit reached"}
+"""Reasons to stop that need more words where people read them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,11 @@ class ExpertResult:
     """Why it failed; empty if it did not."""
     val: dict[str, float] = field(default_factory=dict)
     test: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def ending(self) -> str:
+        """How it ended, for people."""
+        return self.error or ENDS.get(self.stop_reason, self.stop_reason)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
