@@ -75,24 +75,34 @@ def details(table: ScoredTable, figures: Figures) -> Details:
         if not rows.any():
             continue
         errors, drawn = table.errors(expert)
-        found.errors[scope] = _as_logged(errors, drawn)
+        found.errors[scope] = _as_logged(table, errors, drawn)
         if REFERENCE in drawn:
             found.differences[scope], found.difference_errors[scope] = _differences(
                 named, drawn
             )
+            if not _same_loss(table, REFERENCE):
+                found.differences[scope].pop("loss", None)
+                found.difference_errors[scope].pop("loss", None)
         found.sizes[scope] = metrics.sample_sizes(table.sample(rows))
     return found
 
 
+def _same_loss(table: ScoredTable, other: str) -> bool:
+    """Whether the loss of another network is over the same outputs."""
+    return table.has_whole_loss(table.main) == table.has_whole_loss(other)
+
+
 def _as_logged(
-    errors: Mapping[str, Mapping[str, float]], drawn: Mapping[str, Replicas]
+    table: ScoredTable,
+    errors: Mapping[str, Mapping[str, float]],
+    drawn: Mapping[str, Replicas],
 ) -> dict[str, float]:
     main, *others = errors
     named = dict(errors[main])
     for other in others:
         named |= {f"{name}_{other}": error for name, error in errors[other].items()}
         ratio = metrics.ratio_error(drawn[main], drawn[other], "loss")
-        if math.isfinite(ratio):
+        if math.isfinite(ratio) and _same_loss(table, other):
             named[f"loss_vs_{other}"] = ratio
     return named
 

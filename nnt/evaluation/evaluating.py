@@ -160,6 +160,7 @@ def score(loaded: LoadedRun, rows: JudgedRows) -> ScoredTable:
         loaded.networks,
         loaded.losses,
         loaded.reference(tracks),
+        loaded.whole_loss(),
     )
     if not len(table.tracks):
         raise DataError(

@@ -13,10 +13,18 @@ import numpy.typing as npt
 
 from nnt.config import Config, load_config, resolve
 from nnt.errors import ConfigError, NNTError
-from nnt.judging import Losses, Outputs, kept_rows, reference_outputs, served_rows
+from nnt.judging import (
+    Losses,
+    Outputs,
+    WholeLoss,
+    kept_rows,
+    reference_outputs,
+    served_rows,
+)
 from nnt.networks import Networks, read_weights
 from nnt.tracking import StoredRun, load_weights, open_run, read_run_weights
 from nnt.tracks import Tracks
+from nnt.training.data import load_split
 from nnt.training.sources import reference_networks
 
 __all__ = ["LoadedRun", "load_networks", "load_run"]
@@ -57,6 +65,20 @@ class LoadedRun:
             return None
         served = served_rows(tracks, self.networks.experts)
         return reference_outputs(tracks, networks, self.networks.outputs, served)
+
+    def whole_loss(self) -> WholeLoss | None:
+        """Loss of networks with classes, balanced on the rows of their training.
+
+        None for others, and where these rows cannot be read any more.
+        """
+        if self.config is None or not WholeLoss.is_needed(self.config):
+            return None
+        try:
+            train = load_split(self.config, "train")
+        except NNTError as err:
+            log.warning("the loss is that of z and theta: no training rows: %s", err)
+            return None
+        return WholeLoss.of_training(self.config, train, self.networks.experts)
 
 
 def load_run(text: str) -> LoadedRun:

@@ -12,14 +12,17 @@ from nnt.judging.outputs import (
 )
 from nnt.judging.scored_table import MAIN, REFERENCE, Losses, ScoredTable
 from nnt.judging.selection import expert_mask, kept_rows, served_rows
+from nnt.judging.targets import Balances, WholeLoss, targets_of
 
 __all__ = [
     "MAIN",
     "REFERENCE",
+    "Balances",
     "FixedPointTable",
     "Losses",
     "Outputs",
     "ScoredTable",
+    "WholeLoss",
     "as_array",
     "by_name",
     "expert_mask",
@@ -29,4 +32,5 @@ __all__ = [
     "reference_outputs",
     "rows_of",
     "served_rows",
+    "targets_of",
 ]

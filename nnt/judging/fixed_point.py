@@ -41,6 +41,7 @@ class FixedPointTable:
             floats.kept,
             {MAIN: predicted_outputs(networks, floats.tracks), FLOAT: of_floats},
             floats.losses,
+            whole_loss=floats.whole_loss,
         )
         self._hidden_share = networks.saturated_hidden_share(floats.tracks)
 

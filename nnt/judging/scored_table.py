@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,9 +20,11 @@ from nnt.judging.outputs import (
 from nnt.judging.selection import expert_mask, served_rows
 from nnt.metrics import Predictions, Replicas, Sample
 from nnt.tracks import Tracks
-from nnt.types import BoolArray, FloatArray
+from nnt.types import F64, BoolArray, FloatArray
 
 __all__ = ["MAIN", "REFERENCE", "Losses", "ScoredTable"]
+
+LossOfRows = Callable[[Tracks, Outputs], F64]
 
 MAIN = "network"
 """Name of the network that is judged; metrics of all others have their name behind."""
@@ -68,6 +70,10 @@ class ScoredTable:
     loss_outputs : sequence of str, optional
         Measured outputs that the losses are over; default: those of the network that
         is judged.
+    whole_loss : callable, optional
+        For networks with classes: gives the part of each row in the loss that they
+        were trained with, shape (N,). Ratios to networks without classes are over the
+        measured outputs.
     """
 
     def __init__(
@@ -77,6 +83,7 @@ class ScoredTable:
         networks: Mapping[str, Outputs],
         losses: Losses | None = None,
         loss_outputs: Sequence[str] | None = None,
+        whole_loss: LossOfRows | None = None,
     ) -> None:
         self.tracks = tracks
         self.kept = kept
@@ -84,6 +91,8 @@ class ScoredTable:
         self.losses = losses or Losses()
         names = self.networks[self.main] if loss_outputs is None else loss_outputs
         self.loss_outputs = [name for name in MEASURED if name in names]
+        self.whole_loss = whole_loss
+        self._whole: dict[str, F64] = {}
         self._rows = metrics.predictions(tracks, {})
         self._metrics: dict[tuple[int | None, bool], dict[str, float]] = {}
 
@@ -95,6 +104,7 @@ class ScoredTable:
         networks: Predictor,
         losses: Losses | None = None,
         reference: Outputs | None = None,
+        whole_loss: LossOfRows | None = None,
     ) -> ScoredTable:
         """Let experts predict the rows that they serve; other rows are left out.
 
@@ -110,13 +120,15 @@ class ScoredTable:
             Of the networks.
         reference : Outputs, optional
             Of all rows, to compare with.
+        whole_loss : callable, optional
+            As of the class.
         """
         served = served_rows(tracks, networks.experts)
         mine = tracks if served.all() else tracks[served]
         named: dict[str, Outputs] = {MAIN: predicted_outputs(networks, mine)}
         if reference is not None:
             named[REFERENCE] = rows_of(reference, served)
-        return cls(mine, kept[served], named, losses)
+        return cls(mine, kept[served], named, losses, whole_loss=whole_loss)
 
     @property
     def main(self) -> str:
@@ -183,8 +195,23 @@ class ScoredTable:
     def _losses(
         self, rows: BoolArray, network: str, expert: int | None
     ) -> dict[str, FloatArray]:
+        if self.has_whole_loss(network):
+            return {"loss": self._whole_loss_of(network)[rows]}
         of_rows = self.loss_of_rows(rows, network, expert)
         return {} if of_rows is None else {"loss": of_rows}
+
+    def has_whole_loss(self, network: str) -> bool:
+        """Whether the loss of a network is over its classes, too."""
+        outputs = self.networks[network].keys()
+        return (
+            self.whole_loss is not None and self.networks[self.main].keys() <= outputs
+        )
+
+    def _whole_loss_of(self, network: str) -> F64:
+        if network not in self._whole and self.whole_loss is not None:
+            outputs = self.networks[network]
+            self._whole[network] = self.whole_loss(self.tracks, outputs)
+        return self._whole[network]
 
     def metrics_of(
         self, network: str, expert: int | None = None, *, filtered: bool = True
@@ -212,11 +239,15 @@ class ScoredTable:
 
     def _compute(self, expert: int | None, *, filtered: bool) -> dict[str, float]:
         found = self.metrics_of(self.main, expert, filtered=filtered)
-        loss = found.get("loss")
+        rows = self.rows(expert, filtered=filtered)
         for name in self.others if found else ():
             own = self.metrics_of(name, expert, filtered=filtered)
             own.pop("n_tracks", None)
             found |= {f"{metric}_{name}": value for metric, value in own.items()}
+            loss = found.get("loss")
+            if self.has_whole_loss(self.main) and not self.has_whole_loss(name):
+                measured = self.loss_of_rows(rows, self.main, expert)
+                loss = None if measured is None else float(measured.mean())
             if loss is not None and own.get("loss", 0) > 0:
                 found[f"loss_vs_{name}"] = loss / own["loss"]
         return found

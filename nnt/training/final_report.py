@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cached_property, partial
 from threading import Event
 from typing import Any
 
 import numpy as np
 
 from nnt.engine import FitResult, History
-from nnt.judging import FixedPointTable, Losses, ScoredTable, kept_rows
+from nnt.judging import FixedPointTable, Losses, ScoredTable, WholeLoss, kept_rows
 from nnt.networks import ExpertWeights, Networks, write_weights
 from nnt.tracking import Run
 from nnt.training.album import Album, data_of, description_of
@@ -227,7 +227,18 @@ class FinalReport:
         kept = kept_rows(self.config, tracks)
         reference = self.inputs.references[split]
         losses = Losses.of(self.config)
-        return ScoredTable.of_experts(tracks, kept, networks, losses, reference)
+        return ScoredTable.of_experts(
+            tracks, kept, networks, losses, reference, self._whole_loss
+        )
+
+    @cached_property
+    def _whole_loss(self) -> WholeLoss | None:
+        """Loss of networks with classes; None for others."""
+        if not WholeLoss.is_needed(self.config):
+            return None
+        return WholeLoss.of_training(
+            self.config, self.inputs.splits["train"], self.fits
+        )
 
     def _log_expert(
         self, expert: int, judged: Mapping[str, ScoredTable], album: Album

@@ -1,0 +1,232 @@
+"""What networks should predict for rows, and how much each row counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from nnt import metrics
+from nnt.classes import Balance, class_targets
+from nnt.config import Config
+from nnt.detector import theta_to_deg, z_to_cm
+from nnt.judging.outputs import MEASURED, Outputs, as_array, rows_of
+from nnt.judging.selection import expert_mask, kept_rows
+from nnt.metrics.decisions import STT_MOMENTUM_GEV
+from nnt.objective import CLASS_OUTPUTS, CUT_START, losses
+from nnt.tracks import Tracks
+from nnt.types import F32, F64, FloatArray
+
+__all__ = ["Balances", "WholeLoss", "loss_of_rows", "targets_of"]
+
+DECISION = "decision"
+"""Name of the column of a network of z that learns the decision by |z|."""
+
+
+@dataclass(frozen=True, slots=True)
+class Balances:
+    """Weights of the rows for each class, as found on the rows of a training."""
+
+    of_column: Mapping[str, Balance] = field(default_factory=dict)
+
+    @classmethod
+    def fit(cls, tracks: Tracks, config: Config) -> Balances:
+        """Find the weights on the rows to train on, those of one expert.
+
+        Parameters
+        ----------
+        tracks : Tracks
+            Rows that pass the filter of the expert and that it serves.
+        config : Config
+            Of the expert.
+        """
+        quantities = _quantities(tracks, config)
+        found = {}
+        for name in _class_columns(config):
+            targets, counts = _class(tracks, config, name)
+            found[name] = Balance.fit(targets, counts, quantities)
+        return cls(found)
+
+
+def targets_of(
+    tracks: Tracks, config: Config, balances: Balances
+) -> tuple[F32, F32 | None]:
+    """Targets of rows, and how much each row counts for each of them.
+
+    Parameters
+    ----------
+    tracks : Tracks
+        N rows.
+    config : Config
+        Of the expert.
+    balances : Balances
+        Of its training.
+
+    Returns
+    -------
+    targets : float32 array, shape (N, T)
+        A column for each output, and one more for a decision by |z|
+        (see `nnt.objective`). Classes are -1 or 1.
+    weights : float32 array, shape (N, T), or None
+        None where all rows count alike. z and theta of tracks of no particle do not
+        count, nor do classes of rows between signal and background.
+    """
+    columns, weights = [], []
+    fake = tracks.fake
+    ones = np.ones(len(tracks), dtype=np.float32)
+    real = ones if fake is None else (~fake).astype(np.float32)
+    for name in config.form.outputs:
+        if name in MEASURED:
+            columns.append(tracks.targets[:, MEASURED.index(name)])
+            weights.append(real)
+    quantities = _quantities(tracks, config)
+    for name in _class_columns(config):
+        targets, counts = _class(tracks, config, name)
+        columns.append(targets)
+        weights.append(balances.of_column[name].weights(targets, counts, quantities))
+    stacked = np.ascontiguousarray(np.stack(columns, axis=1), dtype=np.float32)
+    if fake is None and not _class_columns(config):
+        return stacked, None
+    return stacked, np.ascontiguousarray(np.stack(weights, axis=1), dtype=np.float32)
+
+
+def loss_of_rows(
+    outputs: Outputs,
+    tracks: Tracks,
+    config: Config,
+    balances: Balances,
+    cut: tuple[float, float] = CUT_START,
+) -> F64:
+    """Part of each row in the loss of a training, whose mean over rows is the loss.
+
+    Parameters
+    ----------
+    outputs : Outputs
+        Of N rows.
+    tracks : Tracks
+        These rows.
+    config : Config
+        Of the expert.
+    balances : Balances
+        Of its training.
+    cut : tuple of float
+        What a decision by |z| has learned.
+
+    Returns
+    -------
+    float64 array, shape (N,)
+    """
+    objective = config.objective
+    targets, weights = targets_of(tracks, config, balances)
+    factors = np.array(
+        [column.factor for column in objective.columns]
+        + ([] if objective.decision is None else [objective.decision])
+    )
+    array = as_array(outputs, config.form.outputs)
+    of_columns = losses(objective, array, targets, cut=cut)
+    counted = factors if weights is None else factors * weights.astype(np.float64)
+    # What does not count may be anything, even not a number.
+    parts: F64 = np.where(counted != 0, of_columns * counted, 0.0).sum(axis=1)
+    return parts
+
+
+class WholeLoss:
+    """The loss of networks with classes, for rows of all their experts.
+
+    Parameters
+    ----------
+    config : Config
+        Of the training.
+    balances : mapping of int to Balances
+        Of each expert.
+    """
+
+    def __init__(self, config: Config, balances: Mapping[int, Balances]) -> None:
+        self.config = config
+        self.balances = balances
+
+    @staticmethod
+    def is_needed(config: Config) -> bool:
+        """Whether there is more to a loss than z and theta: an output for a class.
+
+        A decision by |z| is not judged by its loss: what it has learned beside the
+        weights is not part of the network.
+        """
+        return any(name in CLASS_OUTPUTS for name in config.form.outputs)
+
+    @classmethod
+    def of_training(
+        cls, config: Config, train: Tracks, experts: Iterable[int]
+    ) -> WholeLoss:
+        """Balance the classes on the rows that each expert was trained on.
+
+        Parameters
+        ----------
+        config : Config
+            Of the training.
+        train : Tracks
+            Rows of its training split, filtered or not.
+        experts : iterable of int
+            Which.
+        """
+        kept = kept_rows(config, train)
+        return cls(
+            config,
+            {
+                k: Balances.fit(
+                    train[kept & expert_mask(train, k)], config.for_expert(k)
+                )
+                for k in experts
+            },
+        )
+
+    def __call__(self, tracks: Tracks, outputs: Outputs) -> F64:
+        """Part of each row in the loss, shape (N,); NaN for rows that nobody serves."""
+        found = np.full(len(tracks), np.nan)
+        for expert, balances in self.balances.items():
+            rows = expert_mask(tracks, expert)
+            config = self.config.for_expert(expert)
+            found[rows] = loss_of_rows(
+                rows_of(outputs, rows), tracks[rows], config, balances
+            )
+        return found
+
+
+def _class_columns(config: Config) -> list[str]:
+    found = [name for name in config.form.outputs if name in CLASS_OUTPUTS]
+    return found if config.objective.decision is None else [*found, DECISION]
+
+
+def _class(tracks: Tracks, config: Config, name: str) -> tuple[F32, F32]:
+    """Class of each row, and whether it counts; fakes are background."""
+    classes, fake = config.classes, tracks.fake
+    z_cm = z_to_cm(tracks.targets[:, 0]).astype(np.float64)
+    if fake is not None:
+        z_cm = np.where(fake, np.inf, z_cm)
+    fast: F32 | None = None
+    known = np.ones(len(tracks), dtype=np.bool_)
+    if name == "stt":
+        pt_gev = metrics.pt_gev(tracks)
+        theta_deg = theta_to_deg(tracks.targets[:, 1])
+        momentum = metrics.momentum_gev(pt_gev, theta_deg)
+        fast = (momentum >= STT_MOMENTUM_GEV).astype(np.float32)
+        known = ~np.isnan(pt_gev)
+        if fake is not None:
+            known |= fake
+    targets, counts = class_targets(
+        z_cm, classes.signal_cm, classes.background_cm, fast
+    )
+    if tracks.classes is not None and name in CLASS_OUTPUTS:
+        targets = np.ascontiguousarray(tracks.classes[:, CLASS_OUTPUTS.index(name)])
+        known = np.ones(len(tracks), dtype=np.bool_)
+    return targets, counts * known
+
+
+def _quantities(tracks: Tracks, config: Config) -> dict[str, FloatArray]:
+    makers: dict[str, Callable[[], FloatArray]] = {
+        "charge": lambda: metrics.charge_sign(tracks.inputs),
+        "pt": lambda: metrics.pt_gev(tracks),
+        "theta": lambda: theta_to_deg(tracks.targets[:, 1]),
+    }
+    return {name: makers[name]() for name in config.classes.balance}
