@@ -134,7 +134,7 @@ def test_a_training_that_is_stopped_all_the_time() -> None:
 def test_a_thinned_curve_has_no_point_of_the_stop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("nnt.tracking.run.MAX_POINTS", 2)
+    monkeypatch.setattr("nnt.tracking.curves.MAX_POINTS", 2)
     whole = everything(train(epochs=8).run_id)
     stopped = train(5, epochs=8)
     assert_same(everything(train(epochs=8, resume=stopped.run_id).run_id), whole)

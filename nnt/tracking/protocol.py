@@ -82,7 +82,7 @@ class Tracker(Protocol):
     def start_child(
         self, parent: Run, name: str, tags: Mapping[str, str], expected_points: int = 0
     ) -> Run:
-        """Open a run nested under a parent; curves are thinned to 1,000 points."""
+        """Open a run nested under a parent; curves are thinned to about 130 points."""
         ...
 
     def resume_run(self, run_id: str, expected_points: int = 0) -> Run:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import math
 import shutil
 import time
 import uuid
-from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,6 +14,7 @@ import numpy.typing as npt
 
 from nnt.errors import TrackingError
 from nnt.tracking.already_logged import NOTHING, AlreadyLogged
+from nnt.tracking.curves import Curves
 from nnt.tracking.model import save_model
 from nnt.tracking.outbox import Outbox
 from nnt.tracking.protocol import Outcome
@@ -26,13 +25,6 @@ __all__ = ["MlflowRun"]
 
 log = logging.getLogger(__name__)
 
-MAX_POINTS = 400
-"""Points of a curve that are sent, and a few; ``metrics.csv`` holds every epoch.
-
-The charts of MLflow draw 320 of them.
-"""
-N_LAST = 2
-"""Of each curve: the last epoch, and the value of the best weights after it."""
 MAX_VALUE = 6000
 MAX_PARAMS = 100
 MAX_DIGEST = 36
@@ -40,9 +32,6 @@ MODEL_FOLDER = "model"
 THUMBNAIL = (256, 256)
 LIVE_IMAGES = "live_images"
 """Folder of images that have not been delivered yet."""
-
-Point = tuple[int, int, float, bool]
-"""Step, Unix time in ms, value, and whether it has been sent."""
 
 
 class MlflowRun:
@@ -74,8 +63,7 @@ class MlflowRun:
         logged: AlreadyLogged = NOTHING,
     ) -> None:
         self._outbox = outbox
-        self._every = max(1, math.ceil(expected_points / MAX_POINTS))
-        self._last: dict[str, deque[Point]] = {}
+        self._curves = Curves(expected_points)
         self._logged = logged
         self.run_id = run_id
         self.experiment_id = experiment_id
@@ -103,20 +91,8 @@ class MlflowRun:
     ) -> None:
         """Add a point to each curve; long curves are thinned evenly."""
         when = int(time.time() * 1000) if time_ms is None else time_ms
-        is_sent = self._is_kept(step)
-        if self._every > 1 or step > MAX_POINTS:
-            for name, value in metrics.items():
-                last = self._last.setdefault(name, deque(maxlen=N_LAST))
-                last.append((step, when, value, is_sent))
-        if is_sent:
+        if self._curves.add(metrics, step, when):
             self._note(metrics, step, when)
-
-    def _is_kept(self, step: int) -> bool:
-        """Keep every n-th step, and fewer after the number that was expected."""
-        every, limit = self._every, self._every * MAX_POINTS
-        while step > limit:
-            every, limit = every * 2, limit * 2
-        return step <= 1 or step % every == 0
 
     def _note(self, metrics: Mapping[str, float], step: int, time_ms: int) -> None:
         new = {name: float(value) for name, value in metrics.items()}
@@ -205,12 +181,9 @@ class MlflowRun:
     ) -> None:
         """End the run, once all that was logged before has been delivered."""
         if not resumable:
-            # The last points of a thinned curve, if they are really the last.
-            for name, points in self._last.items():
-                for step, when, value, is_sent in points:
-                    if not is_sent:
-                        self._note({name: value}, step, when)
-        self._last = {}
+            for step, when, values in self._curves.rest():
+                self._note(values, step, when)
+            self._curves = Curves(0)
         # MLflow overwrites the status of a parent under `mlflow run`.
         because = {"nnt.reason": reason[:MAX_VALUE]} if reason else {}
         again = {"nnt.resumable": "true"} if resumable else {}
