@@ -43,6 +43,19 @@ def sample(n: int, *, theta: bool = True, reference: bool = True) -> Predictions
     )
 
 
+def with_classes(view: Predictions) -> Predictions:
+    """Classes whose probabilities are right, from z that only they see."""
+    rng = np.random.default_rng(0)
+    near = (np.abs(view.z_reco_cm) < 1).astype(float)
+    score = np.clip(rng.normal(2 * near - 1, 1), -3, 3)
+    # Two normal distributions of width 1, two widths apart, with these shares.
+    odds = near.mean() / (1 - near.mean()) if 0 < near.mean() < 1 else 1.0
+    probability = 1 / (1 + np.exp(-2 * score) / odds)
+    return dataclasses.replace(
+        view, nnt=2 * probability - 1, stt=np.tanh(score), charge=np.sign(score)
+    )
+
+
 def legend_texts(figure: Figure) -> str:
     legend = figure.axes[0].get_legend()
     if legend is None:
@@ -505,3 +518,43 @@ def test_the_docs_list_every_plot_and_where_it_is_drawn() -> None:
 def test_every_plot_has_a_caption() -> None:
     for name, caption in plots.captions().items():
         assert caption.endswith("."), name
+
+
+def test_both_decisions_are_in_one_picture() -> None:
+    view = with_classes(sample(2000))
+    for name in (
+        "rejection_against_efficiency",
+        "stt_rejection_against_efficiency",
+        "efficiency_against_charge",
+        "rejection_against_z",
+    ):
+        text = legend_texts(plots.draw(name, view))
+        assert text.count("network") == 2, name
+        assert text.count("class") == 1, name
+        assert text.count("reference") == 1, name
+    only_class = dataclasses.replace(view, has_z=False, z_cm=view.z_cm * np.nan)
+    drawn = set(plots.figures(only_class))
+    assert {"rejection_against_efficiency", "calibration", "theta_residual"} <= drawn
+    assert not {name for name in drawn if name.startswith(("z_", "feed"))}
+
+
+def test_probabilities_that_are_right_lie_on_the_diagonal() -> None:
+    view = with_classes(sample(20000, reference=False))
+    figure = plots.draw("calibration", view)
+    points = next(
+        line for line in figure.axes[0].lines if str(line.get_label()).endswith("nnt")
+    )
+    at, share = np.asarray(points.get_xdata()), np.asarray(points.get_ydata())
+    assert len(at) > 5
+    # Rows that are neither signal nor background do not count.
+    background = np.abs(view.z_reco_cm) > metrics.BACKGROUND_Z_CM
+    near = np.abs(view.z_reco_cm) < metrics.SIGNAL_Z_CM
+    odds = at / (1 - at) * (~near).sum() / background.sum()
+    np.testing.assert_allclose(share, odds / (1 + odds), atol=0.1)
+
+
+def test_tracks_of_no_particle_have_no_residuals() -> None:
+    view = sample(300, reference=False)
+    fake = np.arange(300) % 3 == 0
+    figure = plots.draw("z_residual", dataclasses.replace(view, fake=fake))
+    assert "200 tracks" in legend_texts(figure)

@@ -80,9 +80,11 @@ def command(
 
 
 def _show(comparison: Comparison) -> None:
-    from nnt.evaluation import MAIN_FIGURES
+    from nnt.metrics import main_metrics
 
-    names = [f"all/{m}" for m in MAIN_FIGURES if f"all/{m}" in comparison.first.figures]
+    names = [
+        f"all/{m}" for m in main_metrics() if f"all/{m}" in comparison.first.figures
+    ]
     title = (
         f"{comparison.n_tracks:,} rows of {comparison.source}; differences to "
         f"{comparison.first.name}; ▲ better, ▼ worse by more than twice the error"

@@ -6,12 +6,10 @@ from nnt.evaluation.details import Details
 from nnt.evaluation.evaluating import Evaluation, evaluate
 from nnt.evaluation.loaded_run import load_networks
 from nnt.evaluation.network_result import NetworkResult
-from nnt.evaluation.page import MAIN_FIGURES
 from nnt.evaluation.page_tables import shown, shown_difference
 from nnt.evaluation.predicting import predict
 
 __all__ = [
-    "MAIN_FIGURES",
     "Comparison",
     "ComparisonResult",
     "Details",

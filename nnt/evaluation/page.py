@@ -19,21 +19,9 @@ from nnt.evaluation.page_tables import (
     runs,
     shown,
 )
+from nnt.metrics import main_metrics
 
-__all__ = ["MAIN_FIGURES", "best_by_rejection", "page"]
-
-MAIN_FIGURES = {
-    "loss": "loss",
-    "z_trimmed_std_cm": "z trimmed std (cm)",
-    "theta_trimmed_std_deg": "theta trimmed std (deg)",
-    "efficiency_at_15cm": "efficiency, |z| < 15 cm",
-    "rejection_at_15cm": "rejection, |z| < 15 cm",
-    "rejection_at_eff96": "rejection at 96 % efficiency",
-    "roc_area": "ROC area",
-    "feed_down_at_eff96": "feed-down at 96 %",
-    "feed_up_at_eff96": "feed-up at 96 %",
-}
-"""Metric -> heading of its column."""
+__all__ = ["best_by_rejection", "page"]
 
 BEST_BY = "all/rejection_at_eff96"
 
@@ -71,7 +59,7 @@ def page(comparison: Comparison, pictures: Mapping[str, bytes]) -> str:
         title=f"{len(comparison.networks)} networks on the same rows",
         facts=_facts(comparison),
         warning=_warning(comparison),
-        main=main_table(comparison, "all", MAIN_FIGURES),
+        main=main_table(comparison, "all", main_metrics()),
         pictures=[_picture(name, data) for name, data in pictures.items()],
         experts=list(_experts(comparison)),
         runs=runs(comparison),
@@ -120,4 +108,4 @@ def _experts(comparison: Comparison) -> Iterator[tuple[str, Table]]:
         if scope != "all":
             n_tracks = comparison.first.figures[f"{scope}/n_tracks"]
             heading = f"{scope.replace('_', ' ')}, {n_tracks:,.0f} rows"
-            yield heading, main_table(comparison, scope, MAIN_FIGURES)
+            yield heading, main_table(comparison, scope, main_metrics())

@@ -15,9 +15,9 @@ from nnt.evaluation.judged_rows import JudgedRows
 from nnt.evaluation.loaded_run import LoadedRun
 from nnt.evaluation.markdown import table
 from nnt.evaluation.network_result import NetworkResult
-from nnt.evaluation.page import MAIN_FIGURES
 from nnt.evaluation.page_tables import run_page, shown
 from nnt.evaluation.pictures import Pictures
+from nnt.metrics import main_metrics
 from nnt.tracking import MlflowTracker, Run, StoredRun
 
 __all__ = ["store_comparison", "store_evaluation"]
@@ -174,7 +174,8 @@ def _ids(comparison: Comparison) -> str:
 
 
 def _note(comparison: Comparison, store: str) -> str:
-    metrics = [m for m in MAIN_FIGURES if f"all/{m}" in comparison.first.figures]
+    headings = main_metrics()
+    metrics = [m for m in headings if f"all/{m}" in comparison.first.figures]
     n_tracks = f"{comparison.n_tracks:,}"
     head = (
         f"The same {n_tracks} rows of {comparison.source}, predicted by every "
@@ -190,7 +191,7 @@ def _note(comparison: Comparison, store: str) -> str:
         for i, own in enumerate(comparison.networks[:MAX_NOTE_ROWS])
     ]
     left = len(comparison.networks) - len(rows)
-    parts = [head, table(["", "network", *(MAIN_FIGURES[m] for m in metrics)], rows)]
+    parts = [head, table(["", "network", *(headings[m] for m in metrics)], rows)]
     return "\n\n".join([*parts, *([f"… and {left} more."] if left else [])])
 
 

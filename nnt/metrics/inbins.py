@@ -66,6 +66,13 @@ def _n_tracks(predicted: Predictions) -> FloatArray | None:
     return np.minimum(predicted.n_tracks, 10).astype(np.float32)
 
 
+def _charge(predicted: Predictions) -> FloatArray | None:
+    if predicted.charge is None:
+        return None
+    # In no bin where it is not known.
+    return np.where(predicted.charge == 0, np.nan, predicted.charge)
+
+
 AXES = {
     "z": Axis(
         label="z of the reconstruction",
@@ -92,6 +99,12 @@ AXES = {
         unit="deg",
         edges=np.linspace(0, 360, 37),
         values=lambda predicted: predicted.phi_deg,
+    ),
+    "charge": Axis(
+        label="charge of the trigger track",
+        unit="e",
+        edges=np.array([-1.5, 0, 1.5]),
+        values=_charge,
     ),
     "n_tracks": Axis(
         label="tracks in the event (last bin: 10 or more)",

@@ -20,9 +20,11 @@ The rows have everything that `nnt.metrics.Predictions` has.
 from nnt.plots import defaults as _defaults  # noqa: F401 (first: it imports matplotlib)
 
 # isort: split
-from nnt.plots import decisions as _decisions  # noqa: F401 (fills the registry)
+from nnt.plots import classes as _classes  # noqa: F401 (fills the registry)
+from nnt.plots import cuts as _cuts  # noqa: F401
 from nnt.plots import distributions as _distributions  # noqa: F401
 from nnt.plots import residuals as _residuals  # noqa: F401
+from nnt.plots import roc as _roc  # noqa: F401
 from nnt.plots.curves import (
     learning_curves,
     learning_curves_of_runs,

@@ -94,7 +94,11 @@ def _draw_over_reconstruction(
     return figure
 
 
-def _z_curve(predicted: Predictions, _: Predictions | None) -> _OverReconstruction:
+def _z_curve(
+    predicted: Predictions, _: Predictions | None
+) -> _OverReconstruction | None:
+    if not predicted.has_z:
+        return None
     return _over_reconstruction(
         predicted.z_cm, predicted.z_reco_cm, Z_RANGE_CM, predicted, unit="cm"
     )
@@ -163,7 +167,9 @@ def _map(values: FloatArray, reco: FloatArray, limits: tuple[float, float]) -> _
     return _Map(edges=edges, counts=counts, n_tracks=len(values), beyond=beyond)
 
 
-def _z_map(predicted: Predictions, _: Predictions | None) -> _Map:
+def _z_map(predicted: Predictions, _: Predictions | None) -> _Map | None:
+    if not predicted.has_z:
+        return None
     return _map(predicted.z_cm, predicted.z_reco_cm, Z_RANGE_CM)
 
 

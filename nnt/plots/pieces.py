@@ -227,6 +227,7 @@ def plot_points(
     look: Look,
     label: str | None = None,
     highest: float = np.inf,
+    marker: str = "o",
 ) -> None:
     """Draw values in bins as points with bars: errors, and the bins they are of.
 
@@ -239,7 +240,7 @@ def plot_points(
     upper = np.minimum(error, highest - shown)
     _errorbar(
         axes, centres[there], shown, np.array([error, upper]), look,
-        half=half[there], label=label,
+        half=half[there], label=label, marker=marker,
     )  # fmt: skip
 
 
@@ -252,6 +253,7 @@ def _errorbar(
     *,
     half: FloatArray | None = None,
     label: str | None = None,
+    marker: str = "o",
 ) -> None:
     """Points with bars, in few artists: each costs more than what it draws."""
     low, high = error if error.ndim == 2 else (error, error)
@@ -263,10 +265,12 @@ def _errorbar(
         y = np.concatenate([y, np.stack([values, values, gap], axis=1)])
     if look.in_legend:
         axes.plot(x.ravel(), y.ravel(), color=look.colour, lw=0.9, zorder=look.order)
-    marker = "o" if look.in_legend else "."
+    shape = marker if look.in_legend else "."
+    # Another marker is another decision of the same network: hollow.
     axes.plot(
-        at, values, marker, ms=3.2, color=look.colour, zorder=look.order, label=label
-    )
+        at, values, shape, ms=3.2, color=look.colour, zorder=look.order, label=label,
+        mfc=look.colour if marker == "o" else "white",
+    )  # fmt: skip
 
 
 def set_axis(axes: Axes, name: str) -> None:

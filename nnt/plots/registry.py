@@ -163,8 +163,12 @@ def curves(
     dict
         Name of the plot to its curve; of plots that take rows, the rows.
     """
+    # z and theta of tracks of no particle mean nothing.
+    real = predicted.real
+    curves_of = predicted if real.all() else predicted[real]
+    others = reference if reference is None or real.all() else reference[real]
     found = {
-        own.name: attempt(own.name, partial(_curve, own, predicted, reference))
+        own.name: attempt(own.name, partial(_curve, own, curves_of, others))
         for own in registered(where)
         if role in own.of
     }

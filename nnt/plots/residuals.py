@@ -71,7 +71,7 @@ def residuals_of(predicted: Predictions | None, quantity: str) -> FloatArray | N
     if predicted is None:
         return None
     if quantity == "z":
-        return predicted.z_cm - predicted.z_reco_cm
+        return predicted.z_cm - predicted.z_reco_cm if predicted.has_z else None
     if predicted.theta_deg is None:
         return None
     return predicted.theta_deg - predicted.theta_reco_deg

@@ -73,6 +73,16 @@ class Network:
         """Shape (N,); None for a network of z only."""
         return self.predicted.theta_deg
 
+    @property
+    def nnt(self) -> npt.NDArray[np.floating] | None:
+        """Shape (N,), scaled; None for a network without this class."""
+        return self.predicted.nnt
+
+    @property
+    def stt(self) -> npt.NDArray[np.floating] | None:
+        """Shape (N,), scaled; None for a network without this class."""
+        return self.predicted.stt
+
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Shown(Predictions):
@@ -131,6 +141,8 @@ def one_by_one(
             theta_deg=predicted.theta_reference_deg,
             z_reference_cm=None,
             theta_reference_deg=None,
+            nnt=None,
+            stt=None,
         )
     return networks
 

@@ -60,6 +60,7 @@ TITLE, DESCRIPTION, TOP = 0.08, 0.31, 0.52
 """From the upper end to the title, to the line below it, and to what follows."""
 LONG_TITLE = 75
 """Characters from which a title is in smaller print."""
+MAX_TICKS = 6
 GAP = 0.09
 """Between panels that share an axis."""
 
@@ -115,6 +116,8 @@ def canvas_of_rows(
         axes.set_title("", y=1.0)
         axes.grid(visible=True, alpha=0.25)
         axes.tick_params(labelsize=9)
+        # Each tick costs as much as a histogram.
+        axes.locator_params(nbins=MAX_TICKS)
         axes.yaxis.set_label_coords(-0.68 / width, 0.5)
         axes.xaxis.set_label_coords(0.5, -0.34 / own)
         panels.append(axes)
