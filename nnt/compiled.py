@@ -2,15 +2,17 @@
 
 Numba keeps them next to the source or in the user's cache. Accounts of containers have
 neither: then NNT's own cache takes them, or they are compiled anew in every process.
+Numba itself is imported by the first call: it costs as much as all of matplotlib, and
+processes that draw, or commands that only look, never compile anything.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
+import threading
 from collections.abc import Callable
 from typing import Any
-
-import numba
 
 from nnt.files import cache_dir
 
@@ -19,12 +21,15 @@ __all__ = ["is_disabled", "njit"]
 log = logging.getLogger(__name__)
 
 Function = Callable[..., Any]
-SETTINGS: Any = numba.config
+_LOCK = threading.Lock()
 
 
 def is_disabled() -> bool:
     """Whether ``NUMBA_DISABLE_JIT`` makes plain Python of compiled functions."""
-    return bool(SETTINGS.DISABLE_JIT)
+    import numba
+
+    settings: Any = numba.config
+    return bool(settings.DISABLE_JIT)
 
 
 def njit(**options: Any) -> Callable[[Function], Function]:
@@ -37,20 +42,37 @@ def njit(**options: Any) -> Callable[[Function], Function]:
     """
 
     def compiled(function: Function) -> Function:
-        try:
-            return _njit(function, options, cache=True)
-        except RuntimeError as err:
-            if "cannot cache function" not in str(err):
-                raise
-        return _kept_by_nnt(function, options)
+        made: list[Function] = []
+
+        @functools.wraps(function)
+        def call(*arguments: Any) -> Any:
+            if not made:
+                with _LOCK:
+                    if not made:
+                        made.append(_compiled(function, options))
+            return made[0](*arguments)
+
+        return call
 
     return compiled
 
 
+def _compiled(function: Function, options: dict[str, Any]) -> Function:
+    try:
+        return _njit(function, options, cache=True)
+    except RuntimeError as err:
+        if "cannot cache function" not in str(err):
+            raise
+    return _kept_by_nnt(function, options)
+
+
 def _kept_by_nnt(function: Function, options: dict[str, Any]) -> Function:
-    before = SETTINGS.CACHE_DIR
+    import numba
+
+    settings: Any = numba.config
+    before = settings.CACHE_DIR
     # It is looked at while the function is decorated, and never again.
-    SETTINGS.CACHE_DIR = str(cache_dir() / "compiled")
+    settings.CACHE_DIR = str(cache_dir() / "compiled")
     try:
         return _njit(function, options, cache=True)
     except RuntimeError:
@@ -60,9 +82,11 @@ def _kept_by_nnt(function: Function, options: dict[str, Any]) -> Function:
         )
         return _njit(function, options, cache=False)
     finally:
-        SETTINGS.CACHE_DIR = before
+        settings.CACHE_DIR = before
 
 
 def _njit(function: Function, options: dict[str, Any], *, cache: bool) -> Function:
+    import numba
+
     made: Function = numba.njit(nogil=True, cache=cache, **options)(function)
     return made
