@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -27,6 +28,15 @@ SAMPLE = Path(__file__).parents[2] / "shared" / "data" / "belle2_exp20_sample.gz
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NNT_CACHE_DIR", str(tmp_path / "nnt-cache"))
+
+
+@pytest.fixture(autouse=True)
+def _log_as_before() -> Iterator[None]:
+    """Commands send the log of NNT to their own stderr: undo it for the next test."""
+    log = logging.getLogger("nnt")
+    before = log.handlers, log.level, log.propagate
+    yield
+    log.handlers, log.level, log.propagate = before
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -5,7 +5,14 @@ from nnt.tracks.overlap import rows_of_shared_events
 from nnt.tracks.reading import read_tracks
 from nnt.tracks.splitting import split_by_event, split_like_basf2
 from nnt.tracks.summary import Spread, Summary, summarise
-from nnt.tracks.table import ID_COLUMNS, INPUT_COLUMNS, Tracks, concatenate, make_ids
+from nnt.tracks.table import (
+    ID_COLUMNS,
+    INPUT_COLUMNS,
+    Tracks,
+    concatenate,
+    input_columns,
+    make_ids,
+)
 from nnt.tracks.writing import check_outputs, write_shares, write_tracks
 
 __all__ = [
@@ -17,6 +24,7 @@ __all__ = [
     "cache_dir",
     "check_outputs",
     "concatenate",
+    "input_columns",
     "make_ids",
     "read_tracks",
     "rows_of_shared_events",
