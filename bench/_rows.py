@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from nnt.config import load_config
 from nnt.detector import EXPERTS
 from nnt.engine import ExpertData
+from nnt.judging import Balances
 from nnt.simulation import simulate
 from nnt.tracks import Tracks, split_by_event
 from nnt.training.data import SPLITS, expert_data, expert_splits
@@ -29,11 +31,11 @@ def experts_of(n_rows: int) -> dict[int, ExpertData]:
     splits = _thirds(few)
     kept = {name: np.ones(len(own), np.bool_) for name, own in splits.items()}
     repeats = -(-n_rows // SIMULATED)
-    data = {}
+    data, config = {}, load_config("baseline_v2")
     for expert in EXPERTS:
         own = expert_splits(splits, kept, expert)
         data[expert] = _repeated(
-            expert_data(own["train"], own["val"], ("z", "theta")), repeats
+            expert_data(own["train"], own["val"], config, Balances()), repeats
         )
     return data
 

@@ -128,6 +128,8 @@ CASES = [
     {"early_stopping_patience": 3, "learning_rate": 0.05, "epochs": 40},
     {"dist": {"n_buckets": 4, "norm": {"mean": 0, "std": 0.4}}},
     {"gradient_clip": 0.01},
+    *({"engine": e, "average": 0.9} for e in ("compiled", "torch")),
+    {"model": "BaselineModelBN", "average": 0.9},
 ]  # fmt: skip
 
 

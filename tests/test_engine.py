@@ -4,6 +4,7 @@ import math
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -540,3 +541,97 @@ def test_a_history_gives_back_every_epoch(values: list[list[float]]) -> None:
     np.testing.assert_array_equal(rows, np.reshape(values, rows.shape))
     assert times_ms.tolist() == [7 * n for n in range(1, len(values) + 1)]
     assert len(history) == len(history[:]) == len(values)
+
+
+BEYOND: list[dict[str, Any]] = [
+    {"hidden": []},
+    {"hidden": [20, 10, 5], "outputs": ["theta"]},
+    {"hidden": [16, 16], "outputs": ["z", "theta", "nnt"], "act": "tanh/2"},
+    {"outputs": ["nnt", "stt"], "class_weight": 3.0},
+    {"outputs": ["z", "stt"], "class_loss": "MSELoss", "loss": "L1Loss"},
+    {"loss": "TriggerLoss", "class_weight": 0.2},
+    {"loss": "TriggerLoss", "average": 0.9, "optim": "AdamW"},
+    {"average": 0.8, "optim": "SGD"},
+    {"gradient_clip": 0.05, "loss": "TriggerLoss", "average": 0.5},
+]
+
+
+def rows_for(config: Config) -> ExpertData:
+    """Rows with targets and weights for every column of an objective."""
+    data, rng = make_data(), np.random.default_rng(1)
+    z = (data.y_train[:, :1], data.y_val[:, :1])
+    n_measured = sum(name in ("z", "theta") for name in config.form.outputs)
+    y, w = [], []
+    for of_z in z:
+        n = config.objective.n_targets - n_measured
+        classes = np.repeat(np.where(np.abs(of_z) < 0.3, 1, -1), n, axis=1)
+        columns = (np.repeat(of_z, n_measured, axis=1), classes)
+        y.append(np.concatenate(columns, axis=1).astype(np.float32))
+        counts = rng.choice([0.0, 0.5, 2.0], y[-1].shape)
+        counts[:, :n_measured] = 1
+        w.append(counts.astype(np.float32))
+    return ExpertData(
+        x_train=data.x_train, y_train=y[0], w_train=w[0],
+        x_val=data.x_val, y_val=y[1], w_val=w[1],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("values", BEYOND, ids=str)
+def test_both_backends_end_with_the_same_losses(values: dict[str, Any]) -> None:
+    config = make_config(epochs=6, **values)
+    data = rows_for(config)
+    (compiled, by_loops), (generic, by_torch) = (
+        run(data, engine=engine, epochs=6, **values) for engine in ("compiled", "torch")
+    )
+    assert list(compiled.state) == list(generic.state) == list(config.form.shapes)
+    for one, other in zip(by_loops, by_torch, strict=True):
+        assert one.metrics == pytest.approx(other.metrics, rel=2e-3)
+    assert by_loops[-1].metrics["train/loss"] < by_loops[0].metrics["train/loss"]
+
+
+@pytest.mark.parametrize("model", ["BaselineModel", "BaselineModelBN"])
+def test_a_state_holds_average_and_decision(model: str) -> None:
+    values: dict[str, Any] = {"average": 0.9, "model": model}
+    if model == "BaselineModel":
+        values["loss"] = "TriggerLoss"
+    config = make_config(**values)
+    data, order = rows_for(config), np.arange(300)
+    first, second = backend_of(data, config), backend_of(data, config)
+    first.train(order, 1e-2)
+    second.load_state(first.state())
+    assert second.cut == first.cut
+    for backend in (first, second):
+        backend.train(order[::-1].copy(), 1e-2)
+    assert_same(first.averaged(), second.averaged())
+    for name, value in first.state().items():
+        np.testing.assert_array_equal(value, second.state()[name])
+
+
+@pytest.mark.parametrize("engine", ["compiled", "torch"])
+def test_the_average_is_what_is_kept(engine: str) -> None:
+    values: dict[str, Any] = {"learning_rate": 0.02, "epochs": 8, "engine": engine}
+    data = make_data()
+    averaged, told = run(data, average=0.95, **values)
+    plain, _ = run(data, **values)
+    kept = loss("MSELoss", outputs(averaged.state, data.x_val), data.y_val)
+    assert kept == pytest.approx(told[averaged.best_epoch - 1].metrics["val/loss"])
+    assert (averaged.state["net.0.weight"] != plain.state["net.0.weight"]).any()
+
+
+def test_rows_that_do_not_count_are_not_judged() -> None:
+    data = make_data()
+    y_val, w_val = data.y_val.copy(), np.ones_like(data.y_val)
+    y_val[::2], w_val[::2] = np.nan, 0
+    half = replace(data, y_val=y_val, w_val=w_val)
+    rest = replace(
+        data,
+        x_val=np.ascontiguousarray(data.x_val[1::2]),
+        y_val=data.y_val[1::2],
+        reference_val=None,
+    )
+    _, told = run(replace(half, reference_val=None))
+    _, expected = run(rest)
+    for one, other in zip(told, expected, strict=True):
+        for name in ("val/z_std_cm", "val/z_trimmed_std_cm"):
+            assert one.metrics[name] == pytest.approx(other.metrics[name], rel=1e-5)
+        assert 2 * one.metrics["val/loss"] == pytest.approx(other.metrics["val/loss"])

@@ -14,9 +14,6 @@ from nnt.training.limits import LIMITS, refuse_unsupported
 
 BEYOND: dict[str, dict[str, Any]] = {
     "chain": {"chain": "3dh", "experts": [-1]},
-    "outputs": {"outputs": ["z", "theta", "nnt"]},
-    "loss": {"expert_2": {"loss": "TriggerLoss"}},
-    "average": {"average": 0.99},
     "teach_from": {"teach_from": "0" * 32},
 }
 
@@ -28,8 +25,8 @@ def test_each_is_refused_by_its_key(key: str) -> None:
 
 
 def test_all_are_named_together_before_a_run_is_opened(workplace: Path) -> None:
-    with pytest.raises(ConfigError, match="average") as err:
-        nnt.train({"average": 0.99, "teach_from": "x"})
+    with pytest.raises(ConfigError, match="chain") as err:
+        nnt.train({"chain": "3dh", "experts": [-1], "teach_from": "x"})
     assert "teach_from" in str(err.value)
     assert list(workplace.iterdir()) == []
 

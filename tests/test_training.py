@@ -250,3 +250,33 @@ def test_mean_over_experts_counts_finished_ones_with_their_last_value() -> None:
     add(1, 5.0)
     mean.finish(1)
     assert told == [(1, 2.0), (2, 3.0)]
+
+
+@pytest.mark.parametrize(
+    ("values", "columns"),
+    [
+        ({"outputs": ["z", "theta", "nnt", "stt"], "hidden": [20, 20]}, ["nnt", "stt"]),
+        ({"outputs": ["nnt"], "classes": {"background_cm": 5.0}}, ["nnt"]),
+        ({"loss": "TriggerLoss", "average": 0.99}, ["decision"]),
+    ],
+    ids=str,
+)
+def test_networks_of_any_form_train_with_balanced_classes(
+    home: Path, values: dict[str, Any], columns: list[str]
+) -> None:
+    result = train(experts=[0], **values)
+    assert result.outcome == "FINISHED"
+    networks = nnt.load_networks(result.run_id)
+    assert list(networks.outputs) == values.get("outputs", ["z", "theta"])
+    child = open_run(result.experts[0].run_id)
+    weights = json.loads(child.read_text("class_weights.json"))
+    assert list(weights) == columns
+    for name in columns:
+        n_signal = child.metrics[f"train/{name}_signal_rows"]
+        assert n_signal > 0
+        assert child.metrics[f"train/{name}_background_rows"] > 0
+        assert 0 < child.metrics[f"train/{name}_effective_share"] <= 1
+        assert len(weights[name]["signal"]) == len(weights[name]["background"])
+    losses = [value for _, _, value in child.history("train/loss")]
+    assert losses[-1] < losses[0]
+    assert ("val/objective" in child.metrics) == (columns == ["decision"])

@@ -32,11 +32,8 @@ class Validated:
     output: F32
     """Shape (M, outputs)."""
     metrics: Metrics
-
-    @property
-    def loss(self) -> float:
-        """By which epochs are compared."""
-        return self.metrics["val/loss"]
+    loss: float
+    """By which epochs are compared: ``val/loss``, or with a decision the whole."""
 
 
 class Validation:
@@ -55,7 +52,7 @@ class Validation:
     def __init__(self, data: ExpertData, config: Config, pool: Executor | None) -> None:
         self._data = data
         self._objective = config.objective
-        self._loss = "MSELoss" if config.loss == "TriggerLoss" else config.loss
+        self._loss = config.loss
         self._pool = pool
         # Outputs come in a fixed order, z and theta before the classes.
         outputs = config.form.outputs
@@ -66,6 +63,10 @@ class Validation:
             and self._objective.is_plain
             and self._n_measured == len(outputs)
         )
+        # Of tracks of no particle, z and theta do not count.
+        weights = data.w_val if self._n_measured else None
+        counted = None if weights is None else weights[:, 0] > 0
+        self._counted = None if counted is None or counted.all() else counted
         reference = data.reference_val if self._n_measured else None
         self._reference = {} if reference is None else self._measured(reference)
 
@@ -99,9 +100,13 @@ class Validation:
             for ratio, name in (("loss", "val/loss"), ("z_std", "val/z_std_cm"))
             if self._reference.get(name, 0) > 0
         }
-        if not self._is_plain:
-            metrics = {**metrics, "val/loss": self._whole_loss(output, cut)}
-        return Validated(output, metrics | ratios)
+        if self._is_plain:
+            return Validated(output, metrics | ratios, metrics["val/loss"])
+        whole = self._whole_loss(output, cut)
+        # A decision by z is judged by what it rejects; what it learned beside the
+        # weights is not part of the network.
+        name = "val/loss" if self._objective.decision is None else "val/objective"
+        return Validated(output, {**metrics, name: whole, **ratios}, whole)
 
     def _whole_loss(self, output: F32, cut: Cut) -> float:
         data = self._data
@@ -112,8 +117,10 @@ class Validation:
     @np.errstate(all="ignore")
     def _measured(self, output: F32) -> Metrics:
         """Figures of z and theta alone, which a reference network has, too."""
-        n = self._n_measured
         target = self._data.y_val
+        if self._counted is not None:
+            output, target = output[self._counted], target[self._counted]
+        n = self._n_measured
         metrics = {"val/loss": loss_of(self._loss, output[:, :n], target[:, :n])}
         if self._has_z:
             residual_cm = (output[:, 0] - target[:, 0]) * CM_PER_UNIT

@@ -30,8 +30,10 @@ LOSSES: dict[str, Callable[[FloatArray], FloatArray]] = {
     "L1Loss": _l1,
     "SmoothL1Loss": _huber,
     "HuberLoss": _huber,
+    "TriggerLoss": _mse,
 }
-"""By their names in PyTorch; Huber and smooth L1 agree at their default width 1."""
+"""By their names in PyTorch; Huber and smooth L1 agree at their default width 1. That
+of the trigger is squared error, but for what it learns beside the network."""
 
 
 @np.errstate(all="ignore")

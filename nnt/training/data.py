@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
 from nnt.config import Config
 from nnt.engine import ExpertData
 from nnt.errors import ConfigError
-from nnt.judging import Outputs, as_array, expert_mask
+from nnt.judging import Balances, Outputs, as_array, expert_mask, targets_of
+from nnt.judging.outputs import MEASURED
 from nnt.progress import show_progress
 from nnt.tracks import Tracks, read_tracks, rows_of_shared_events, split_by_event
 from nnt.types import BoolArray
@@ -29,8 +30,6 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 SPLITS = ("train", "val", "test")
-TARGETS = ("z", "theta")
-"""Columns of the targets of a table."""
 
 
 def load_splits(config: Config) -> dict[str, Tracks]:
@@ -145,7 +144,11 @@ def expert_splits(
 
 
 def expert_data(
-    train: Tracks, val: Tracks, outputs: Sequence[str], reference: Outputs | None = None
+    train: Tracks,
+    val: Tracks,
+    config: Config,
+    balances: Balances,
+    reference: Outputs | None = None,
 ) -> ExpertData:
     """Put the rows of one expert into the form that the engine takes.
 
@@ -153,19 +156,27 @@ def expert_data(
     ----------
     train, val : Tracks
         Rows to train on and to be judged by.
-    outputs : sequence of str
-        Names of the outputs of the network.
+    config : Config
+        Of the expert.
+    balances : Balances
+        Weights of the rows for classes, found on `train`.
     reference : Outputs, optional
         What another network predicts for the rows of `val`.
     """
-    columns = [TARGETS.index(name) for name in outputs]
-    compared = reference is not None and set(outputs) <= reference.keys()
+    y_train, w_train = targets_of(train, config, balances)
+    y_val, w_val = targets_of(val, config, balances)
+    measured = [name for name in config.form.outputs if name in MEASURED]
+    compared = reference is not None and set(measured) <= reference.keys()
     return ExpertData(
         x_train=np.ascontiguousarray(train.inputs),
-        y_train=np.ascontiguousarray(train.targets[:, columns]),
+        y_train=y_train,
         x_val=np.ascontiguousarray(val.inputs),
-        y_val=np.ascontiguousarray(val.targets[:, columns]),
+        y_val=y_val,
+        w_train=w_train,
+        w_val=w_val,
         reference_val=(
-            as_array(reference, outputs) if reference is not None and compared else None
+            as_array(reference, measured)
+            if reference is not None and measured and compared
+            else None
         ),
     )

@@ -12,10 +12,11 @@ from nnt import metrics
 from nnt.config import Config
 from nnt.engine import BackendChoice, Epoch, ExpertData, FitResult, History, Hooks
 from nnt.errors import NNTError
-from nnt.judging import Outputs, by_name, expert_mask, rows_of
+from nnt.judging import Balances, Outputs, by_name, expert_mask, rows_of
 from nnt.progress import show_progress
 from nnt.tracking import Run
 from nnt.tracks import Tracks
+from nnt.training.class_weights import log_class_weights
 from nnt.training.counter import EpochCounter
 from nnt.training.data import expert_data, expert_splits
 from nnt.training.expert import train_expert
@@ -167,5 +168,7 @@ class Fitting:
             whole = self._inputs.splits["val"]
             rows = kept["val"] & expert_mask(whole, expert)
             reference = rows_of(reference, rows)
-        data = expert_data(splits["train"], val, config.form.outputs, reference)
+        balances = Balances.fit(splits["train"], config)
+        data = expert_data(splits["train"], val, config, balances, reference)
+        log_class_weights(self._children[expert], data, balances)
         return data, val, reference

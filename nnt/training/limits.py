@@ -29,13 +29,6 @@ def _unsupported(config: Config) -> Iterator[str]:
 
 LIMITS: tuple[tuple[str, Callable[[Config], bool], str], ...] = (
     ("chain", lambda c: c.chain == "classic", "use classic"),
-    (
-        "outputs",
-        lambda c: c.outputs in (("z",), ("z", "theta")),
-        "use [z] or [z, theta]",
-    ),
-    ("loss", lambda c: c.loss != "TriggerLoss", "use MSELoss"),
-    ("average", lambda c: c.average is None, "use null"),
     ("teach_from", lambda c: c.teach_from is None, "use null"),
 )
 """Key, whether a configuration stays within what is supported, and what to do."""
