@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nnt.compiled import njit
 from nnt.types import I16, I64, FloatArray
 
 __all__ = [
@@ -81,17 +80,44 @@ def std_with_error(values: FloatArray, cut: float = 0.0) -> tuple[float, float]:
     the value at the cut (P. J. Huber and E. M. Ronchetti, "Robust Statistics", 2009,
     chapter 3). Without a cut, it is that of the fourth moment.
     """
-    n, n_cut = len(values), int(len(values) * cut)
-    inner = _inner(values, n_cut)
-    width, mean = std(inner), float(np.mean(inner, dtype=np.float64))
+    ordered = np.sort(values)
+    return _std_with_error(ordered, _power_sums(ordered), cut)
+
+
+def _power_sums(ordered: FloatArray) -> tuple[float, FloatArray]:
+    """Mean, and running sums of the powers 1 to 4 of the distance to it."""
+    mean = float(np.mean(ordered, dtype=np.float64))
+    distance = ordered.astype(np.float64) - mean
+    square = distance * distance
+    powers = np.empty((4, len(ordered) + 1))
+    powers[:, 0] = 0
+    np.cumsum(distance, out=powers[0, 1:])
+    np.cumsum(square, out=powers[1, 1:])
+    np.cumsum(square * distance, out=powers[2, 1:])
+    np.cumsum(square * square, out=powers[3, 1:])
+    return mean, powers
+
+
+def _std_with_error(
+    ordered: FloatArray, sums: tuple[float, FloatArray], cut: float
+) -> tuple[float, float]:
+    n, n_cut = len(ordered), int(len(ordered) * cut)
+    n_inner = n - 2 * n_cut
+    width = std(ordered[n_cut : n - n_cut])
     if not width > 0:
         return width, 0.0 if width == 0 else float("nan")
-    squares = (inner.astype(np.float64) - mean) ** 2
-    outer = [(float(end) - mean) ** 2 for end in (inner.min(), inner.max())]
-    first = (squares.sum() + n_cut * sum(outer)) / n
-    second = (squares @ squares + n_cut * sum(square**2 for square in outer)) / n
-    spread = np.sqrt(max(second - first**2, 0.0) / n) / (1 - 2 * n_cut / n)
-    return width, float(spread) / (2 * width)
+    origin, powers = sums
+    s1, s2, s3, s4 = powers[:, n - n_cut] - powers[:, n_cut]
+    # About the mean of what is left, in place of the mean of all.
+    m = s1 / n_inner
+    second = s2 - m * s1
+    fourth = s4 - 4 * m * s3 + 6 * m**2 * s2 - 3 * m**3 * s1
+    ends = ordered[n_cut], ordered[n - n_cut - 1]
+    outer = [(float(end) - origin - m) ** 2 for end in ends]
+    first = (second + n_cut * sum(outer)) / n
+    spread = (fourth + n_cut * sum(square**2 for square in outer)) / n - first**2
+    error = np.sqrt(max(spread, 0.0) / n) / (n_inner / n) / (2 * width)
+    return width, float(error)
 
 
 @np.errstate(all="ignore")
@@ -158,15 +184,16 @@ def residuals_in_bins(
     # Rows one bin after the other.
     n_tracks = np.bincount(bin_of, minlength=n_bins + 1)[:n_bins]
     ends = np.append(0, np.cumsum(n_tracks))
-    ordered = np.empty(int(ends[-1]), dtype=residual.dtype)
-    _scatter(residual, bin_of, ends[:-1].copy(), ordered)
+    ordered = residual[np.argsort(bin_of, kind="stable")]
     table = np.full((5, n_bins), np.nan)
     for i, (start, end) in enumerate(itertools.pairwise(ends)):
         if end > start:
             values = ordered[start:end]
-            table[0, i] = np.mean(values, dtype=np.float64)
-            table[1:3, i] = std_with_error(values)
-            table[3:, i] = std_with_error(values, TRIMMED)
+            in_order = np.sort(values)
+            sums = _power_sums(in_order)
+            table[0, i] = sums[0]
+            table[1:3, i] = _std_with_error(in_order, sums, 0.0)
+            table[3:, i] = _std_with_error(in_order, sums, TRIMMED)
     slope, slope_error = _slopes(residual, at, bin_of, edges, table[0])
     root = np.sqrt(np.where(n_tracks > 0, n_tracks, np.nan))
     return BinnedResiduals(
@@ -202,9 +229,12 @@ def bin_numbers(at: FloatArray, edges: npt.ArrayLike) -> I16:
     -------
     int16 array, shape (N,)
     """
-    number = np.empty(len(at), dtype=np.int16)
-    _find(at, np.asarray(edges, dtype=np.float64), number)
-    return number
+    edges = np.asarray(edges, dtype=np.float64)
+    n_bins = len(edges) - 1
+    # Edges up to the value: none before the first bin, all behind the last.
+    upto = np.searchsorted(edges, at, side="right").astype(np.int16)
+    inside = (upto > 0) & (upto <= n_bins)
+    return np.where(inside, upto - np.int16(1), np.int16(n_bins))
 
 
 def _slopes(
@@ -215,11 +245,16 @@ def _slopes(
     mean: FloatArray,
 ) -> tuple[FloatArray, FloatArray]:
     """Fit a straight line to the rows of each bin by least squares."""
-    centres = (edges[:-1] + edges[1:]) / 2
-    sums = np.zeros((len(centres), 6))
+    n_bins = len(edges) - 1
     # From the middle of the bin, so that no digits are lost.
-    _add_moments(residual, at, bin_of, centres, np.nan_to_num(mean), sums)
-    n, x, y, xx, xy, yy = sums.T
+    middle = np.append((edges[:-1] + edges[1:]) / 2, 0.0)
+    from_x = at - middle[bin_of]
+    from_y = residual - np.append(np.nan_to_num(mean), 0.0)[bin_of]
+    products = (from_x, from_y, from_x**2, from_x * from_y, from_y**2)
+    n = np.bincount(bin_of, minlength=n_bins + 1)[:n_bins].astype(np.float64)
+    x, y, xx, xy, yy = (
+        np.bincount(bin_of, weights, n_bins + 1)[:n_bins] for weights in products
+    )
     with np.errstate(divide="ignore", invalid="ignore"):
         spread_x, spread_y = xx - x * x / n, yy - y * y / n
         slope = (xy - x * y / n) / spread_x
@@ -229,51 +264,3 @@ def _slopes(
         error = np.sqrt(left / (n - 2) / spread_x)
     error[~(n > 2) | np.isnan(slope)] = np.nan
     return slope, error
-
-
-@njit()
-def _find(at: FloatArray, edges: FloatArray, number: I16) -> None:
-    n_bins = len(edges) - 1
-    for i in range(len(at)):
-        value = at[i]
-        lower, upper = 0, n_bins + 1  # edges up to the value: between these
-        while lower < upper:
-            middle = (lower + upper) // 2
-            if edges[middle] <= value:
-                lower = middle + 1
-            else:
-                upper = middle
-        inside = 0 < lower <= n_bins
-        number[i] = lower - 1 if inside else n_bins
-
-
-@njit()
-def _scatter(values: FloatArray, bin_of: I16, place: I64, ordered: FloatArray) -> None:
-    for i in range(len(values)):
-        number = bin_of[i]
-        if number < len(place):
-            ordered[place[number]] = values[i]
-            place[number] += 1
-
-
-@njit()
-def _add_moments(
-    residual: FloatArray,
-    at: FloatArray,
-    bin_of: I16,
-    centre: FloatArray,
-    mean: FloatArray,
-    sums: FloatArray,
-) -> None:
-    for i in range(len(residual)):
-        number = bin_of[i]
-        if number < len(centre):
-            x = float(at[i]) - centre[number]
-            y = float(residual[i]) - mean[number]
-            into = sums[number]
-            into[0] += 1
-            into[1] += x
-            into[2] += y
-            into[3] += x * x
-            into[4] += x * y
-            into[5] += y * y
