@@ -20,6 +20,7 @@ from nnt.config import config_files
 from nnt.engine import Epoch, History
 from nnt.errors import ConfigError, TrackingError
 from nnt.tracking import MlflowTracker, NullTracker, StoredRun, open_run
+from nnt.tracks import Tracks, make_ids, write_tracks
 from nnt.training import TrainingResult
 from nnt.training.mean_over_experts import MeanOverExperts
 
@@ -280,3 +281,62 @@ def test_networks_of_any_form_train_with_balanced_classes(
     losses = [value for _, _, value in child.history("train/loss")]
     assert losses[-1] < losses[0]
     assert ("val/objective" in child.metrics) == (columns == ["decision"])
+    rows = csv.DictReader(io.StringIO(child.read_text("metrics.csv")))
+    own = result.experts[0]
+    best = [float(row["val/loss"]) for row in rows][own.best_epoch - 1]
+    assert own.val["loss"] == pytest.approx(best, rel=1e-5)
+
+
+def hough3d_file(path: Path, n_inputs: int) -> Path:
+    """Rows of the 3D Hough chain, of all types, from which something can be learned."""
+    rng = np.random.default_rng(1)
+    n, per = 1500, n_inputs // 9
+    targets = rng.uniform(-1, 1, (n, 2)).astype(np.float32)
+    inputs = rng.integers(0, 2, (n, 9, per)).astype(np.float32)
+    noise = rng.normal(0, 0.1, (n, 9, 2))
+    inputs[:, :, :2] = np.clip(0.5 * targets[:, None] + noise, -1, 1)
+    inputs[:, :, 2] = rng.uniform(-0.5, 0.5, (n, 9))
+    signal = np.where(np.abs(targets[:, :1]) < 0.2, 1, -1)
+    tracks = Tracks(
+        ids=make_ids({"Event": np.arange(n)}, n),
+        inputs=inputs.reshape(n, n_inputs),
+        targets=targets,
+        classes=np.repeat(signal, 2, axis=1).astype(np.float32),
+        track_type=rng.integers(0, 5, n),
+    )
+    write_tracks(tracks, path)
+    return path
+
+
+@pytest.mark.parametrize("n_inputs", [27, 126])
+def test_networks_of_the_3d_hough_chain_train(home: Path, n_inputs: int) -> None:
+    file = hough3d_file(home / "tracks.txt.gz", n_inputs)
+    values: dict[str, Any] = {
+        "chain": "3dh", "in_size": n_inputs, "experts": [-1], "act": "tanh",
+        "hidden": [20, 20], "outputs": ["z", "theta", "nnt", "stt"], "batch_size": 64,
+        "data": {"files": [str(file)], "split": [0.6, 0.2, 0.2]},
+    }  # fmt: skip
+    result = nnt.train({**values, "epochs": 4, "plot_every": 0})
+    assert result.outcome == "FINISHED"
+    networks = nnt.load_networks(result.run_id)
+    assert networks.chain == "3dh"
+    assert networks.predict(nnt.read_tracks(file)).shape == (1500, 4)
+    child = open_run(result.experts[-1].run_id)
+    losses = [value for _, _, value in child.history("val/loss")]
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({}, "chain: .*have 3dh; set chain: 3dh"),
+        ({"chain": "3dh", "in_size": 126}, "in_size: .*have 27; set in_size: 27"),
+    ],
+)
+def test_data_of_another_chain_are_refused(
+    home: Path, values: dict[str, Any], words: str
+) -> None:
+    file = hough3d_file(home / "tracks.txt.gz", 27)
+    data = {"files": [str(file)], "split": [0.6, 0.2, 0.2]}
+    with pytest.raises(ConfigError, match=words):
+        nnt.train({"experts": [-1], "data": data, **values})

@@ -13,7 +13,7 @@ import numpy as np
 import nnt
 from nnt.errors import TrackingError
 from nnt.networks import Networks, columns_of, read_weights
-from nnt.tracks import INPUT_COLUMNS, Tracks
+from nnt.tracks import Tracks, input_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,7 +77,8 @@ def model_input(tracks: Tracks) -> pd.DataFrame:
     """Give rows in the form that the model takes."""
     import pandas as pd
 
-    columns = dict(zip(INPUT_COLUMNS, tracks.inputs.T.astype(np.float64), strict=True))
+    names = input_columns(tracks.inputs.shape[1])
+    columns = dict(zip(names, tracks.inputs.T.astype(np.float64), strict=True))
     return pd.DataFrame({**columns, "Expert": tracks.expert})
 
 
@@ -86,7 +87,7 @@ def _signature(networks: Networks) -> ModelSignature:
     from mlflow.types.schema import ColSpec, ParamSchema, ParamSpec, Schema
 
     # Doubles: MLflow refuses the numbers of a CSV file where floats are asked for.
-    inputs = [ColSpec("double", name) for name in INPUT_COLUMNS]
+    inputs = [ColSpec("double", name) for name in input_columns(networks.inputs)]
     precision = list(networks.precision)
     return ModelSignature(
         inputs=Schema([*inputs, ColSpec("long", "Expert")]),

@@ -18,7 +18,7 @@ from mlflow.pyfunc.model import PythonModel
 from nnt.errors import DataError
 from nnt.fixedpoint import FixedPointNetworks
 from nnt.networks import Networks, output_columns, read_weights
-from nnt.tracks import INPUT_COLUMNS
+from nnt.tracks import input_columns
 
 __all__ = ["ExpertsModel"]
 
@@ -43,7 +43,7 @@ class ExpertsModel(PythonModel):
         context : object
             Not used.
         model_input : pandas.DataFrame
-            The 27 inputs under their names in the track files, and ``Expert``.
+            The inputs under their names in the track files, and ``Expert``.
         params : mapping, optional
             ``fixed_point``: in the integer arithmetic of the firmware;
             ``precision``: its six counts of fractional bits; ``saturate_13_bit``:
@@ -63,7 +63,8 @@ class ExpertsModel(PythonModel):
             The firmware cannot hold the networks.
         """
         params = params or {}
-        inputs = model_input[list(INPUT_COLUMNS)].to_numpy(dtype=np.float32)
+        names = list(input_columns(self._networks.inputs))
+        inputs = model_input[names].to_numpy(dtype=np.float32)
         if not np.isfinite(inputs).all():
             raise DataError("inputs: expected finite numbers")
         expert = model_input["Expert"].to_numpy(dtype=np.int64)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nnt import __version__
 from nnt.config import Config
+from nnt.errors import ConfigError
 from nnt.judging import Outputs, reference_outputs, served_rows
 from nnt.networks import State
 from nnt.provenance import CodeState, code_state
@@ -61,6 +63,20 @@ class TrainingInputs:
         }
 
 
+def _check_chain(config: Config, splits: Mapping[str, Tracks]) -> None:
+    """Refuse rows of the other chain, or with another number of inputs."""
+    for split, tracks in splits.items():
+        expected = {"chain": config.chain, "in_size": config.in_size}
+        found = {"chain": tracks.chain.name, "in_size": tracks.inputs.shape[1]}
+        for key, value in expected.items():
+            if found[key] != value:
+                raise ConfigError(
+                    f"{config.name}: {key}: expected data of {key} {value}, but those "
+                    f"of {split} have {found[key]}; set {key}: {found[key]}, or name "
+                    "other files"
+                )
+
+
 def prepare(config: Config) -> TrainingInputs:
     """Read earlier weights, the data and the reference, and check that they fit.
 
@@ -72,6 +88,7 @@ def prepare(config: Config) -> TrainingInputs:
     initial = initial_states(config)
     reference = reference_networks(config)
     splits = load_splits(config)
+    _check_chain(config, splits)
     digest = splits_digest(splits)
     references: dict[str, Outputs | None] = {
         split: reference_outputs(

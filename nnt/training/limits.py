@@ -28,7 +28,6 @@ def _unsupported(config: Config) -> Iterator[str]:
 
 
 LIMITS: tuple[tuple[str, Callable[[Config], bool], str], ...] = (
-    ("chain", lambda c: c.chain == "classic", "use classic"),
     ("teach_from", lambda c: c.teach_from is None, "use null"),
 )
 """Key, whether a configuration stays within what is supported, and what to do."""
