@@ -34,11 +34,13 @@ def tables(draw: st.DrawFn) -> Tracks:
     }
     ids["Expert"] = draw(st.lists(EXPERT, min_size=n_rows, max_size=n_rows))
     reference = draw(floats(n_rows, 2))
+    # Rows of zeros are those that the reference network has not seen.
+    reference[~reference.any(axis=1)] = np.nan
     return Tracks(
         ids=make_ids(ids, n_rows),
         inputs=draw(floats(n_rows, 27)),
         targets=draw(floats(n_rows, 2)),
-        reference=reference if reference.any() else None,
+        reference=None if np.isnan(reference).all() else reference,
     )
 
 
