@@ -268,10 +268,8 @@ def store_of(home: Path) -> str:
 def newest_run(home: Path) -> str | None:
     """Find the training in a store, as its owner would in the list of runs."""
     client = MlflowClient(store_of(home))
-    experiment = client.get_experiment_by_name("nnt")
-    if experiment is None:
-        return None
-    found = client.search_runs([experiment.experiment_id])
+    experiments = [own.experiment_id for own in client.search_experiments()]
+    found = client.search_runs(experiments)
     parents = [run for run in found if "data.digest" in run.data.tags]
     return str(parents[0].info.run_id) if parents else None
 

@@ -213,7 +213,7 @@ def test_a_signal_ends_the_training_in_order(
 
 
 def all_runs() -> list[StoredRun]:
-    found = MlflowTracker()._client.search_runs(["1"])
+    found = MlflowTracker()._client.search_runs(["0"])
     return [open_run(run.info.run_id) for run in found]
 
 
@@ -249,7 +249,7 @@ def test_an_error_of_the_program_can_be_resumed(
         patch.setattr("nnt.training.final_report.log_predictions", fail)
         with pytest.raises(MemoryError):
             train()
-    found = MlflowTracker()._client.search_runs(["1"])
+    found = MlflowTracker()._client.search_runs(["0"])
     (failed,) = (run for run in found if "data.digest" in run.data.tags)
     assert {r.status for r in open_run(failed.info.run_id).children()} == {"FAILED"}
     again = train(resume=failed.info.run_id)
