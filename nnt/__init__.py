@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from nnt.version import __version__
+
 if TYPE_CHECKING:
     from nnt import filters as filters
     from nnt import fixedpoint as fixedpoint
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
     from nnt.simulation import simulate
     from nnt.tracks import Tracks, read_tracks
     from nnt.training import TrainingResult, train
-
-__version__ = "0.1.0"
 
 __all__ = [
     "ComparisonResult",

@@ -14,10 +14,10 @@ import os
 
 import click
 
-from nnt import __version__
 from nnt.cli.common import Group, set_up_logging, tell_errors
 from nnt.cli.streams import open_streams
 from nnt.plugins import VARIABLE, load_plugins
+from nnt.version import __version__
 
 __all__ = ["main"]
 

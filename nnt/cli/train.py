@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -113,14 +113,8 @@ def command(
     if resume is not None:
         production = production or not _is_debug_run(resume)
 
-    given: list[str | Mapping[str, object]] = [t for t in overrides if t not in ABSENT]
-    if files := track_files(data):
-        given.append(_data_override(files))
-    if solo_expert:
-        given.insert(0, "experts=[-1]")
-    if not production:
-        given = [*DEBUG_OVERRIDES, *given]
-    resolved = load_config(config, given)
+    changes = _changes(production, solo_expert, overrides, data)
+    resolved = load_config(config, changes)
     stopper = Stopper()
     stopper.watch()
     result = train(
@@ -142,6 +136,21 @@ def command(
         _show(result, offline=offline, debug=not production)
     if result.outcome != "FINISHED":
         sys.exit(1)
+
+
+def _changes(
+    production: bool, solo_expert: bool, overrides: Sequence[str], data: Sequence[str]
+) -> list[str | Mapping[str, object]]:
+    """What the command line changes in the configuration; later entries win."""
+    changes: list[str | Mapping[str, object]] = []
+    if not production:
+        changes.extend(DEBUG_OVERRIDES)
+    if solo_expert:
+        changes.append("experts=[-1]")
+    changes.extend(text for text in overrides if text not in ABSENT)
+    if files := track_files(data):
+        changes.append(_data_override(files))
+    return changes
 
 
 def _tracker(*, production: bool, offline: bool) -> Tracker:

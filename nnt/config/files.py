@@ -7,7 +7,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import nnt
 from nnt.config.merging import Layer
 from nnt.config.yaml_text import ABSENT_WORDS, read_yaml
 from nnt.errors import ConfigError, did_you_mean, shorten
@@ -20,7 +19,7 @@ MAX_BYTES = 1_000_000
 
 def directories() -> list[Path]:
     """List where names of configurations are looked up, in this order."""
-    beside_package = Path(nnt.__file__).resolve().parents[1] / "configs"
+    beside_package = Path(__file__).resolve().parents[2] / "configs"
     return [Path("configs"), beside_package]
 
 

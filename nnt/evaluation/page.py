@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from nnt import __version__, plots
+from nnt import plots
 from nnt.evaluation.comparing import Comparison
 from nnt.evaluation.network_result import NetworkResult
 from nnt.evaluation.page_tables import (
@@ -20,6 +21,7 @@ from nnt.evaluation.page_tables import (
     shown,
 )
 from nnt.metrics import main_metrics
+from nnt.version import __version__
 
 __all__ = ["best_by_rejection", "page"]
 
@@ -49,7 +51,7 @@ def page(comparison: Comparison, pictures: Mapping[str, bytes]) -> str:
     """
     # Whatever names and descriptions hold becomes text, never HTML.
     environment = Environment(
-        loader=PackageLoader("nnt.evaluation", "templates"),
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

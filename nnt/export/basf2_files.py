@@ -13,6 +13,7 @@ from nnt.errors import ExportError
 from nnt.export.settings import Settings, chosen_settings, parse_settings
 from nnt.export.source import (
     TOLERANCE,
+    Report,
     Request,
     Source,
     check_rows,
@@ -20,7 +21,6 @@ from nnt.export.source import (
     expert_report,
     float_tolerance,
 )
-from nnt.export.targets import Report
 from nnt.networks import (
     ExpertWeights,
     FirmwareNetwork,

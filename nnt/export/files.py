@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nnt import __version__
 from nnt.errors import ExportError, NNTError, did_you_mean
 from nnt.export.settings import Settings
 from nnt.export.source import Request, Source, word_cuts
 from nnt.export.targets import TARGETS, Target
 from nnt.files import write_atomically
 from nnt.networks import check_precision
+from nnt.version import __version__
 
 __all__ = ["MANIFEST", "export"]
 

@@ -11,8 +11,13 @@ import numpy as np
 from nnt.detector import EXPERTS, N_SUPERLAYERS, superlayer_inputs
 from nnt.errors import ExportError
 from nnt.export.settings import Settings, chosen_settings
-from nnt.export.source import Request, check_rows, classic_experts, expert_report
-from nnt.export.targets import Report
+from nnt.export.source import (
+    Report,
+    Request,
+    check_rows,
+    classic_experts,
+    expert_report,
+)
 from nnt.export.values import shown_number
 from nnt.fixedpoint import classic_layers
 from nnt.fixedpoint.arithmetic import round_half_away

@@ -16,8 +16,7 @@ import numpy as np
 from nnt.detector import THETA_RANGE_DEG, Z_RANGE_CM
 from nnt.errors import ExportError
 from nnt.export.settings import parse_settings
-from nnt.export.source import Request, Source, check_rows, expert_report
-from nnt.export.targets import Report
+from nnt.export.source import Report, Request, Source, check_rows, expert_report
 from nnt.export.values import shown_number
 from nnt.fixedpoint import hough3d
 from nnt.fixedpoint.arithmetic import round_half_away

@@ -19,8 +19,7 @@ from nnt.export.onnx_graphs import (
     hough3d_integers,
     routed,
 )
-from nnt.export.source import Request, Source, check_rows, float_tolerance
-from nnt.export.targets import Report
+from nnt.export.source import Report, Request, Source, check_rows, float_tolerance
 from nnt.fixedpoint import DEFAULT_PRECISION, FixedPointNetworks
 from nnt.networks import CLASSIC, HOUGH3D, Networks
 from nnt.types import F32, I64

@@ -22,6 +22,7 @@ from nnt.networks import (
 from nnt.types import F32, I64
 
 __all__ = [
+    "Report",
     "Request",
     "Source",
     "check_rows",
@@ -30,6 +31,9 @@ __all__ = [
     "float_tolerance",
     "word_cuts",
 ]
+
+Report = dict[str, Any]
+"""What a writer reports of its files, for the manifest: experts, checks, precision."""
 
 
 CHECK_ROWS = 2000

@@ -6,17 +6,14 @@ import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nnt.export.source import Request
+    from nnt.export.source import Report, Request
 
-__all__ = ["TARGETS", "Report", "Target"]
+    Write = Callable[[Request, Path], Report]
 
-Report = dict[str, Any]
-"""What a writer says of its files, for the manifest: experts, checks, precision."""
-
-Write = Callable[["Request", Path], Report]
+__all__ = ["TARGETS", "Target"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

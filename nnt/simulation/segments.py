@@ -86,6 +86,22 @@ def _places(sl: Superlayer, layer: int, h: Helices) -> tuple[F64, F64, BoolArray
     return place, cell_cm, reached
 
 
+def _wrong_and_mess(
+    index: int, s: Simulation, kind: I64, messy: F64, rng: np.random.Generator
+) -> tuple[BoolArray, F64]:
+    """Draw whose segment is not of the track, and give how disturbed all are, (N,)."""
+    wrong_shares = (
+        s.collision_wrong_share,
+        s.crowd_wrong_share,
+        s.background_wrong_share,
+    )
+    wrong = (
+        _uniform(rng, len(kind)) < messy * np.take(wrong_shares, index, axis=1)[kind]
+    )
+    mess = messy * np.take((s.collision_mess, s.crowd_mess, s.background_mess), kind)
+    return wrong, mess
+
+
 def make_hits(
     index: int, s: Simulation, h: Helices, rows: Rows, rng: np.random.Generator
 ) -> Hits:
@@ -105,12 +121,8 @@ def make_hits(
     )
     half = 0.5 * second
     wire = np.rint(place - half) + half
-    kind, messy = h.kind[rows.helix], h.mess[rows.helix]
-    wrong_shares = (
-        s.collision_wrong_share, s.crowd_wrong_share, s.background_wrong_share,
-    )  # fmt: skip
-    wrong = _uniform(rng, n) < messy * np.take(wrong_shares, index, axis=1)[kind]
-    mess = messy * np.take((s.collision_mess, s.crowd_mess, s.background_mess), kind)
+    messy = h.mess[rows.helix]
+    wrong, mess = _wrong_and_mess(index, s, h.kind[rows.helix], messy, rng)
     neighbour = ~wrong & (_uniform(rng, n) < mess * s.segment_neighbour_share[index])
     wire += np.where(neighbour, np.sign(place - wire), 0.0)
     distance_cm = (place - wire) * cell_cm

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-import nnt
 from nnt.errors import TrackingError
 from nnt.networks import Networks, columns_of, read_weights
 from nnt.tracks import Tracks, input_columns
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["model_input", "save_model"]
 
-PACKAGE = Path(nnt.__file__).parent
+PACKAGE = Path(__file__).parents[1]
 CODE_FILE = Path(__file__).parent / "pyfunc_model.py"
 
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "platformdirs", "torch")

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from nnt import __version__
 from nnt.config import Config
 from nnt.errors import ConfigError
 from nnt.judging import Outputs, reference_outputs, served_rows
@@ -16,6 +15,7 @@ from nnt.tracks import Tracks
 from nnt.training.data import load_splits, shared_shares, splits_digest
 from nnt.training.sources import initial_states, reference_networks
 from nnt.types import BoolArray
+from nnt.version import __version__
 
 __all__ = ["TrainingInputs", "prepare"]
 

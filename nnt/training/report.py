@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnt import __version__
 from nnt.config import Config
 from nnt.engine import ExpertData
 from nnt.judging import ScoredTable
@@ -16,6 +15,7 @@ from nnt.sampling import BucketSampler, generator
 from nnt.tracking import Run
 from nnt.tracks import write_tracks
 from nnt.training.result import ExpertResult
+from nnt.version import __version__
 
 if TYPE_CHECKING:  # matplotlib would delay the start of a training
     from nnt.plots import Drawing

@@ -1,18 +1,15 @@
-"""Which rows of a track table are used: named selections, and their safe reading.
+"""The filters: each gives a mask of the rows of a track table.
 
 A filter is a frozen dataclass; called with a table it gives a mask of its rows.
 To add one, write the dataclass and list it in `FILTERS`. Configurations name
-filters as text (``dataset_filters.ExpertFilter(1)``) or as a YAML list; both are
-read by a whitelist, nothing is ever evaluated.
+filters as text (``dataset_filters.ExpertFilter(1)``) or as a YAML list; see
+`nnt.filters.reading`.
 """
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import math
-import warnings
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -27,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FILTERS",
+    "MODULE",
     "ConCatFilter",
     "DuplicateEventsFilter",
     "ExpertFilter",
@@ -34,20 +32,17 @@ __all__ = [
     "IdentityFilter",
     "Max2EventsFilter",
     "RangeFilter",
-    "from_config",
-    "parse",
+    "is_bound",
 ]
 
 
-MAX_LENGTH = 4000
-MAX_DEPTH = 20
 EXPERTS = (-1, 0, 1, 2, 3, 4)
 MODULE = "dataset_filters"
 
 
 @dataclass(frozen=True)
 class Filter:
-    """Base of the filters: told as text and as YAML by its fields."""
+    """Base of the filters: written as text and as YAML by its fields."""
 
     def __call__(self, tracks: Tracks) -> BoolArray:
         """Mask of the rows to keep, shape (N,)."""
@@ -146,7 +141,7 @@ class RangeFilter(Filter):
                 + shorten(self.column)
             )
         for side in (self.lower, self.upper):
-            if side is not None and not _is_bound(side):
+            if side is not None and not is_bound(side):
                 raise ConfigError(
                     "RangeFilter: expected a finite number as bound, or none, got "
                     + shorten(side)
@@ -223,7 +218,7 @@ FILTERS: dict[str, type[Filter]] = {
 """Name -> filter that configurations may use."""
 
 
-def _is_bound(value: object) -> bool:
+def is_bound(value: object) -> bool:
     """Whether a value is a number that text and 64 bits can hold."""
     return (type(value) is float and math.isfinite(value)) or (
         type(value) is int and abs(value) < 2**63
@@ -285,166 +280,3 @@ def _entry(part: Filter) -> Any:
         if getattr(part, field.name) is not None
     }
     return {name: parameters} if parameters else name
-
-
-def parse(text: str) -> Filter:
-    """Read a filter expression by a whitelist; nothing is evaluated.
-
-    Parameters
-    ----------
-    text : str
-        Calls of known filters with constants and lists, such as
-        ``dataset_filters.ConCatFilter([dataset_filters.Max2EventsFilter()])``.
-        The prefix ``dataset_filters.`` may be left out.
-
-    Returns
-    -------
-    Filter
-
-    Raises
-    ------
-    ConfigError
-        If the text is anything else.
-    """
-    if len(text) > MAX_LENGTH:
-        raise ConfigError(
-            f"filter: expected at most {MAX_LENGTH} characters, got {len(text)}"
-        )
-    try:
-        # Only the syntax tree is made here: no name in it is looked up.
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", SyntaxWarning)
-            tree = ast.parse(text.strip(), mode="eval")
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as err:
-        raise ConfigError(
-            f"filter: expected an expression such as {MODULE}.IdentityFilter(), "
-            f"got {shorten(text)}"
-        ) from err
-    found = _read_node(tree.body, 0)
-    if not isinstance(found, Filter):
-        raise ConfigError(f"filter: expected a filter, got {shorten(text)}")
-    return found
-
-
-def _read_node(node: ast.expr, depth: int) -> Any:
-    if depth > MAX_DEPTH:
-        raise ConfigError(f"filter: nested deeper than {MAX_DEPTH} levels")
-    match node:
-        case ast.Call(func=func, args=args, keywords=keywords):
-            values = [_read_node(arg, depth + 1) for arg in args]
-            named: dict[str, Any] = {}
-            for keyword in keywords:
-                if keyword.arg is None or keyword.arg in named:
-                    raise ConfigError("filter: expected each parameter once, by name")
-                named[keyword.arg] = _read_node(keyword.value, depth + 1)
-            if isinstance(func, ast.Name) and func.id == "range" and depth:
-                return _range(values, named)
-            return _make(_name_of(func), values, named)
-        case ast.List(elts=items) | ast.Tuple(elts=items):
-            return [_read_node(item, depth + 1) for item in items]
-        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float())):
-            number: Any = node.operand
-            return -number.value
-        case ast.Constant(value=None | int() | float() | str()):
-            return node.value
-    raise ConfigError(
-        f"filter: expected calls of known filters with constants, "
-        f"got {type(node).__name__.lower()} at column {node.col_offset + 1}"
-    )
-
-
-def _range(values: Sequence[Any], named: Mapping[str, Any]) -> range:
-    """Row numbers, as Python writes them."""
-    whole = all(type(value) is int and _is_bound(value) for value in values)
-    if named or not whole or not 1 <= len(values) <= 3 or values[2:] == [0]:
-        raise ConfigError(
-            "filter: expected range(stop), range(start, stop) or range(start, stop, "
-            f"step) of integers, got range({shorten(values)[1:-1]})"
-        )
-    return range(*values)
-
-
-def _name_of(func: ast.expr) -> str:
-    match func:
-        case ast.Name(id=name):
-            return name
-        case ast.Attribute(value=ast.Name(id=module), attr=name) if module == MODULE:
-            return name
-    raise ConfigError(
-        f"filter: expected a call of {MODULE}.NAME, got something else "
-        f"at column {func.col_offset + 1}; valid: {', '.join(sorted(FILTERS))}"
-    )
-
-
-def _make(name: str, values: Sequence[Any], named: Mapping[str, Any]) -> Filter:
-    if name not in FILTERS:
-        raise ConfigError(
-            f"filter: no filter {shorten(name)}; {did_you_mean(name, FILTERS)} "
-            "(one of your own is known where NNT_PLUGINS names its module)"
-        )
-    kind = FILTERS[name]
-    known = [field.name for field in dataclasses.fields(kind)]
-    given = dict(zip(known, values, strict=False)) | dict(named)
-    unknown = [key for key in named if key not in known]
-    required = {
-        field.name
-        for field in dataclasses.fields(kind)
-        if field.default is dataclasses.MISSING
-    }
-    twice = len(given) < len(values) + len(named)
-    if unknown or twice or required - set(given):
-        raise ConfigError(
-            f"filter: expected {name}({', '.join(known)}), got "
-            f"{shorten([*values, *(f'{key}=' for key in named)])}"
-        )
-    return kind(**given)
-
-
-def from_config(value: object) -> Filter:
-    """Read a filter from the value of a configuration.
-
-    Parameters
-    ----------
-    value : str, list or None
-        The text form, a list of ``Name`` or ``{Name: {parameter: value}}``
-        (all must keep a row), or None for every row.
-
-    Returns
-    -------
-    Filter
-
-    Raises
-    ------
-    ConfigError
-        If it names no known filter or has wrong parameters.
-    """
-    if value is None:
-        return IdentityFilter()
-    if isinstance(value, Filter):
-        return value
-    if isinstance(value, str):
-        return parse(value)
-    if not isinstance(value, list | tuple):
-        raise ConfigError(
-            f"filter: expected text, a list of filters or null, got {shorten(value)}"
-        )
-    parts = [_from_entry(entry, 0) for entry in value]
-    return parts[0] if len(parts) == 1 else ConCatFilter(tuple(parts))
-
-
-def _from_entry(entry: object, depth: int) -> Filter:
-    if depth > MAX_DEPTH:
-        raise ConfigError(f"filter: nested deeper than {MAX_DEPTH} levels")
-    if isinstance(entry, str):
-        return parse(entry) if "(" in entry else _make(entry, [], {})
-    if isinstance(entry, Mapping) and len(entry) == 1:
-        name, parameters = next(iter(entry.items()))
-        if isinstance(parameters, Mapping):
-            named = {str(key): item for key, item in parameters.items()}
-            inner = named.get("filters")
-            if name == "ConCatFilter" and isinstance(inner, list | tuple):
-                named["filters"] = [_from_entry(item, depth + 1) for item in inner]
-            return _make(str(name), [], named)
-    raise ConfigError(
-        "filter: expected a name or {name: {parameter: value}}, got " + shorten(entry)
-    )
