@@ -29,9 +29,7 @@ RUN_ID = re.compile(r"[0-9a-f]{6,32}")
     is_flag=True,
     help="Show pending uploads, and upload nothing.",
 )
-@click.option(
-    "--to", "uri", metavar="URI", help="Address of the store, if it has moved."
-)
+@click.option("--to", "uri", metavar="URI", help="Where the tracking store is now.")
 @json_option
 @tell_errors
 def command(
@@ -111,7 +109,7 @@ def _show_waiting(waiting: list[Waiting], as_json: bool) -> None:
         emit({"waiting": [_public(one) for one in waiting]})
         return
     if not waiting:
-        click.echo("no pending uploads")
+        click.echo("nothing waits for delivery")
         return
     rows = [[str(s.directory), s.n_operations, hide_passwords(s.uri)] for s in waiting]
     print_table("Pending uploads", ["run directory", "operations", "to"], rows)
@@ -121,14 +119,14 @@ def _show(results: list[Delivered]) -> None:
     from nnt.tracking import hide_passwords
 
     if not results:
-        click.echo("nothing to upload")
+        click.echo("nothing has been delivered")
         return
     rows = [
         [str(r.directory), r.n_delivered, r.n_refused, r.n_left, hide_passwords(r.uri)]
         for r in results
     ]
-    columns = ["run directory", "delivered", "refused", "left", "store"]
-    print_table("uploads", columns, rows)
+    columns = ["run directory", "delivered", "refused", "left", "to"]
+    print_table("delivery", columns, rows)
     for result in results:
         for local, stored in result.created.items():
             click.echo(f"run {local} is {stored} in {hide_passwords(result.uri)}")

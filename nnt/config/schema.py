@@ -186,6 +186,11 @@ class Config(Part):
     dist: AnyDistribution | None = setting(
         None, "distribution of z that is drawn, see below"
     )
+    borrow: Annotated[Real, Ge(0)] = setting(
+        0.0,
+        "tracks that experts 1 to 4 borrow from expert 0 for training, as a multiple "
+        "of their own, without the superlayer that they lack",
+    )
     seed: Annotated[Whole, Ge(0)] = setting(1, "root of all random numbers")
     split_seed: Annotated[Whole, Ge(0)] | None = setting(
         None, "seed of the split alone; null: `seed`", run_wide=True

@@ -14,8 +14,10 @@ from nnt.engine import BackendChoice, Epoch, ExpertData, FitResult, History, Hoo
 from nnt.errors import NNTError
 from nnt.judging import Balances, Outputs, by_name, expert_mask, rows_of
 from nnt.progress import show_progress
+from nnt.sampling import generator
 from nnt.tracking import Run
 from nnt.tracks import Tracks
+from nnt.training.borrowing import with_borrowed
 from nnt.training.class_weights import log_class_weights
 from nnt.training.counter import EpochCounter
 from nnt.training.data import expert_data, expert_splits
@@ -157,6 +159,20 @@ class Fitting:
             initial=self._inputs.initial.get(expert),
         )
 
+    def _with_borrowed(self, own: Tracks, expert: int, config: Config) -> Tracks:
+        if not config.borrow:
+            return own
+        table, kept = self._inputs.splits["train"], self._inputs.kept(expert)["train"]
+        complete = table[kept & expert_mask(table, 0)]
+        chosen_by = generator(config.seed, expert, "borrow")
+        joined = with_borrowed(own, complete, expert, config.borrow, chosen_by)
+        log.info(
+            "%s of its own tracks and %s borrowed ones",
+            f"{len(own):,}",
+            f"{len(joined) - len(own):,}",
+        )
+        return joined
+
     def _rows(
         self, expert: int, config: Config
     ) -> tuple[ExpertData, Tracks, Outputs | None]:
@@ -168,7 +184,8 @@ class Fitting:
             whole = self._inputs.splits["val"]
             rows = kept["val"] & expert_mask(whole, expert)
             reference = rows_of(reference, rows)
-        balances = Balances.fit(splits["train"], config)
-        data = expert_data(splits["train"], val, config, balances, reference)
+        train = self._with_borrowed(splits["train"], expert, config)
+        balances = Balances.fit(train, config)
+        data = expert_data(train, val, config, balances, reference)
         log_class_weights(self._children[expert], data, balances)
         return data, val, reference

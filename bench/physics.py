@@ -1,0 +1,139 @@
+"""What the shipped networks reject on real rows, beside the network that ran there.
+
+``python -m bench physics`` trains the recommended configurations on simulated tracks
+alone, once for each seed, and judges all on the same real rows. Errors come from
+drawing the events of these rows anew; those of ratios and differences are paired.
+With ``--runs`` it judges trainings that are there instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+import nnt
+from nnt.evaluation.comparing import Comparison
+from nnt.evaluation.network_result import NetworkResult
+from nnt.fixedpoint import FixedPointNetworks
+from nnt.metrics import Replicas, difference_errors, ratio_error
+
+SAMPLE = Path(__file__).parents[2] / "shared" / "data" / "belle2_exp20_sample.gz"
+CONFIGURATIONS = (
+    "recommended",
+    "recommended_trigger",
+    "recommended_class",
+    "recommended_deep",
+)
+BY_CLASS = "_by_class"
+HEADER = (
+    f"{'network':34s} {'decision':8s} {'rejection at 96 %':>18s} "
+    f"{'minus reference':>18s} {'at 98 %':>15s} {'asymmetry':>16s} "
+    f"{'loss ratio':>15s}  by expert"
+)
+
+
+def main() -> None:
+    """Train what is asked for, and print one table for all."""
+    options = _options()
+    runs = options.runs or list(_trained(options.configurations, options.seeds))
+    result = nnt.compare(
+        runs, data=options.data, log_to_store=False, page_to=options.page
+    )
+    print(HEADER)
+    for line in _lines(result.comparison):
+        print(line)
+    print("loss of z and theta in the firmware's integers over that in floats:")
+    for run in runs:
+        print(f"  {run}: {_cost_of_integers(run, options.data):.5f}")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench physics")
+    parser.add_argument("--data", type=Path, default=SAMPLE, help="real rows")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
+    parser.add_argument("--configurations", nargs="+", default=list(CONFIGURATIONS))
+    parser.add_argument("--runs", nargs="+", help="trainings to judge instead")
+    parser.add_argument(
+        "--page",
+        type=Path,
+        default=Path("physics.html"),
+        help="the comparison as a page",
+    )
+    return parser.parse_args()
+
+
+def _trained(configurations: Sequence[str], seeds: Sequence[int]) -> Iterator[str]:
+    for name in configurations:
+        for seed in seeds:
+            begin = time.monotonic()
+            config = nnt.load_config(name, overrides={"seed": seed})
+            run_id = nnt.train(config, description=f"bench physics, seed {seed}").run_id
+            took_s = time.monotonic() - begin
+            print(f"{name}, seed {seed}: run {run_id}, {took_s:.0f} s", flush=True)
+            yield run_id
+
+
+def _lines(comparison: Comparison) -> Iterator[str]:
+    *networks, reference = comparison.networks
+    for network in networks:
+        for suffix in ("", BY_CLASS):
+            if f"all/rejection_at_eff96{suffix}" in network.figures:
+                yield _line(network, suffix, reference)
+    yield _line(reference, "", reference)
+
+
+def _line(network: NetworkResult, suffix: str, reference: NetworkResult) -> str:
+    """One decision of a network: by |z|, or by its class."""
+    drawn, drawn_reference = network.replicas["all"], reference.replicas["all"]
+    name = f"rejection_at_eff96{suffix}"
+    gain = network.figures[f"all/{name}"] - reference.figures["all/rejection_at_eff96"]
+    error = _paired_error(network, reference, suffix)
+    ratio = network.figures["all/loss"] / reference.figures["all/loss"]
+    experts = [
+        f"{network.figures[f'{scope}/loss'] / reference.figures[f'{scope}/loss']:.3f}"
+        for scope in network.replicas
+        if scope != "all"
+    ]
+    return (
+        f"{network.name:34s} {'class' if suffix else '|z|':8s} "
+        f"{_with_error(network, name):>18s} {f'{gain:+.3f} ± {error:.3f}':>18s} "
+        f"{_with_error(network, f'rejection_at_eff98{suffix}'):>15s} "
+        f"{_with_error(network, f'charge_asymmetry_at_eff96{suffix}', '+'):>16s} "
+        f"{ratio:7.3f} ± {ratio_error(drawn, drawn_reference, 'loss'):.3f}  "
+        + " ".join(experts)
+    )
+
+
+def _with_error(network: NetworkResult, name: str, sign: str = "") -> str:
+    value, error = (
+        part.get(f"all/{name}") for part in (network.figures, network.errors)
+    )
+    return "-" if value is None or error is None else f"{value:{sign}.3f} ± {error:.3f}"
+
+
+def _paired_error(
+    network: NetworkResult, reference: NetworkResult, suffix: str
+) -> float:
+    """Error of the gain in rejection, on the same draws of the events."""
+    name = "rejection_at_eff96"
+    drawn = network.replicas["all"]
+    renamed = dataclasses.replace(drawn, values={name: drawn.values[name + suffix]})
+    beside: Replicas = reference.replicas["all"]
+    return difference_errors(beside, renamed)[name]
+
+
+def _cost_of_integers(run: str, data: Path) -> float:
+    tracks, networks = nnt.read_tracks(data), nnt.load_networks(run)
+    losses = [
+        np.mean((predicted[:, :2] - tracks.targets) ** 2, dtype=np.float64)
+        for predicted in (
+            FixedPointNetworks(networks).predict(tracks),
+            networks.predict(tracks),
+        )
+    ]
+    return float(losses[0] / losses[1])

@@ -1,0 +1,59 @@
+"""Tracks that rare experts borrow from expert 0 for their training."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from nnt.detector import EXPERT_MISSING_SUPERLAYER, superlayer_inputs
+from nnt.tracks import Tracks, concatenate
+
+__all__ = ["with_borrowed"]
+
+
+def with_borrowed(
+    own: Tracks,
+    complete: Tracks,
+    expert: int,
+    share: float,
+    generator: np.random.Generator,
+) -> Tracks:
+    """Add tracks that hit every stereo superlayer, as if one of them had been missed.
+
+    A track of expert 0 without its segment in SL5 looks like a track of expert 2. There
+    are fifteen times as many of them, so that a rare expert sees more than a few tracks
+    again and again.
+
+    Parameters
+    ----------
+    own : Tracks
+        Rows of the expert.
+    complete : Tracks
+        Rows of expert 0.
+    expert : int
+        1 to 4; the others borrow nothing.
+    share : float
+        Borrowed rows as a multiple of its own; no row is borrowed twice.
+    generator : numpy.random.Generator
+        Chooses the rows.
+
+    Returns
+    -------
+    Tracks
+        Its own rows, then the borrowed ones in their order.
+
+    Notes
+    -----
+    BASF2's older trainers let every track teach each expert whose superlayers it hit
+    (``singleUse=false`` of ``CDCTriggerNeuroData``).
+    """
+    missing = EXPERT_MISSING_SUPERLAYER[expert] if expert > 0 else None
+    n_borrowed = min(round(share * len(own)), len(complete))
+    if missing is None or not n_borrowed:
+        return own
+    rows = np.sort(generator.choice(len(complete), n_borrowed, replace=False))
+    borrowed = complete[rows]
+    inputs = borrowed.inputs.copy()
+    inputs[:, superlayer_inputs(missing)] = 0
+    return concatenate([own, dataclasses.replace(borrowed, inputs=inputs)])
