@@ -85,7 +85,7 @@ class Chain:
     input_sizes: tuple[int, ...]
     """How many inputs its networks may have."""
     outputs: tuple[str, ...]
-    """What its networks may tell, in their order."""
+    """What its networks may predict, in their order."""
     activation: str
     """After every layer of a network in the firmware."""
     has_experts: bool

@@ -69,7 +69,7 @@ CLASS_KINDS = {"CrossEntropyLoss": LOGISTIC, "MSELoss": SQUARED}
 """Kind of nnt and stt by the name of the loss of classes."""
 
 CLASS_OUTPUTS = ("nnt", "stt")
-"""Outputs that tell a class, with targets of -1 (background) and 1 (signal)."""
+"""Outputs that predict a class, with targets of -1 (background) and 1 (signal)."""
 
 CUT_START = (3.0, 0.15)
 """First b and c: a cut at 15 cm, blurred by 1 / exp(b), which is 5 cm."""

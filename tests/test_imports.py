@@ -133,7 +133,7 @@ def test_every_public_name_can_be_imported(module: str) -> None:
 
 
 def loaded_by(code: str, heavy: set[str]) -> str:
-    """Which of some libraries a program of its own loads."""
+    """Which of some libraries a separate program loads."""
     code = f"import sys\n{code}\nprint(*sorted({heavy!r} & set(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False

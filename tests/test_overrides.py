@@ -94,8 +94,8 @@ def test_a_filter_may_hold_equal_signs() -> None:
 
 
 REFUSED = [
-    ("description='tis late epochs=3", "epochs in a -m of its own"),
-    ('description="late epochs=3', "epochs in a -m of its own"),
+    ("description='tis late epochs=3", "epochs in a separate -m"),
+    ('description="late epochs=3', "epochs in a separate -m"),
     ("data.files=[a.gz epochs=3", "[ is never closed"),
     ("filter=ExpertFilter(1 epochs=3", "( is never closed"),
     ("act=tanh # the usual", "from # on"),

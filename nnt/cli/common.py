@@ -1,4 +1,4 @@
-"""What the commands share: options, output, logs, and how errors are told.
+"""What the commands share: options, output, logs, and how errors are reported.
 
 Results go to stdout (with ``--json`` exactly one JSON object), everything else
 to stderr.

@@ -1,4 +1,4 @@
-"""What is given beside a file: ``-m KEY=VALUE`` and the `overrides` of a call.
+"""What is given in addition to a file: ``-m KEY=VALUE`` and the `overrides` of a call.
 
 One ``-m`` may hold several pairs, separated by spaces. A value arrives as it is typed,
 or is refused: a quote or a bracket opens something only where YAML lets it.
@@ -102,7 +102,7 @@ def _end_of_pair(words: str) -> int:
     if hidden and (opened or quote):
         raise ConfigError(
             f"-m {shorten(words)}: {quote or opened[-1]} is never closed, so that "
-            f"{hidden} would belong to the value; give {hidden} in a -m of its own"
+            f"{hidden} would belong to the value; give {hidden} in a separate -m"
         )
     return len(words)
 

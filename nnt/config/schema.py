@@ -158,7 +158,7 @@ class Config(Part):
         "CrossEntropyLoss", f"{', '.join(CLASS_KINDS)} of nnt and stt"
     )
     class_weight: Positive = setting(
-        1.0, "weight of the loss of the classes beside that of z and theta"
+        1.0, "weight of the loss of the classes relative to that of z and theta"
     )
     classes: Classes = setting(
         Classes, "signal and background, see below", run_wide=True
@@ -231,7 +231,7 @@ class Config(Part):
 
     @property
     def overridden(self) -> Mapping[str, Any]:
-        """Dotted keys that were given beside the file, with their values."""
+        """Dotted keys that were given in addition to the file, with their values."""
         return self._overridden
 
     def completed(

@@ -1,4 +1,4 @@
-"""Judge a run in the firmware's integers, beside its floats."""
+"""Judge a run in the firmware's integers, next to its floats."""
 
 from __future__ import annotations
 

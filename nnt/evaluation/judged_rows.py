@@ -87,7 +87,7 @@ def _rows_of_files(files: Sequence[str | Path]) -> JudgedRows:
 
 
 def _digest_of_training(loaded: LoadedRun, split: str) -> str | None:
-    """Digest of the rows as the training saw them, where the run tells."""
+    """Digest of the rows as the training saw them, where the run records it."""
     if loaded.run is None:
         return None
     try:

@@ -54,7 +54,7 @@ class NetworkResult:
 
 
 def short_names(runs: Sequence[LoadedRun]) -> list[str]:
-    """Name each run so that a person tells it from the others."""
+    """Name each run so that a person can distinguish it from the others."""
     named = [
         one.name if one.run is None else f"{one.name} {one.run.run_id[:6]}"
         for one in runs

@@ -127,7 +127,7 @@ def _name_run_of_project(
 def store_comparison(
     comparison: Comparison, text: str, pictures: Mapping[str, bytes]
 ) -> tuple[str, Path]:
-    """Keep a comparison as a run of its own, with links to what it compares.
+    """Keep a comparison as a separate run, with links to what it compares.
 
     Returns
     -------

@@ -117,7 +117,7 @@ def _make(name: str, values: Sequence[Any], named: Mapping[str, Any]) -> Filter:
     if name not in FILTERS:
         raise ConfigError(
             f"filter: no filter {shorten(name)}; {did_you_mean(name, FILTERS)} "
-            "(one of your own is known where NNT_PLUGINS names its module)"
+            "(to use your own filter, name its module in NNT_PLUGINS)"
         )
     kind = FILTERS[name]
     known = [field.name for field in dataclasses.fields(kind)]

@@ -1,7 +1,7 @@
 """Arrays in, numbers out: losses, residuals, efficiency, rejection, feed-down.
 
 Outputs of any value are judged, without a warning: those of a network that diverged
-are infinite or NaN, and so are the figures that depend on them.
+are infinite or NaN, and so are the metrics that depend on them.
 """
 
 from nnt.metrics.corefit import CoreFit, core_fit

@@ -1,6 +1,6 @@
 """Every metric of a network: one record for each, which all others go through.
 
-Figures, their errors, comparisons and pages take from here what there is, which way is
+Values, their errors, comparisons and pages take from here what there is, which way is
 better and how it is called; to add a metric is to add a record (`add_metric`).
 """
 

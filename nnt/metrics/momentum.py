@@ -1,4 +1,4 @@
-"""Momentum of the trigger's tracks, where a file tells it and where it does not."""
+"""Momentum of the trigger's tracks, where a file holds it and where it does not."""
 
 from __future__ import annotations
 

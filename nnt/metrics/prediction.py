@@ -1,4 +1,4 @@
-"""What a network says of tracks, beside the reconstruction."""
+"""Predictions of a network for tracks, with the reconstruction."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Predictions", "predictions", "with_outputs"]
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Predictions:
-    """What a network says of tracks, beside the reconstruction; shape (N,) each."""
+    """Predictions of a network for tracks, with the reconstruction; shape (N,) each."""
 
     z_reco_cm: FloatArray
     theta_reco_deg: FloatArray
@@ -73,7 +73,7 @@ def predictions(
     outputs: Mapping[str, FloatArray],
     reference: Mapping[str, FloatArray] | None = None,
 ) -> Predictions:
-    """Put outputs of a network beside the rows that they belong to.
+    """Combine outputs of a network with the rows that they belong to.
 
     Parameters
     ----------

@@ -39,7 +39,7 @@ class Sample:
     def of(
         cls, predicted: Predictions, losses: Mapping[str, FloatArray] | None = None
     ) -> Sample:
-        """Sort what a network says of some rows."""
+        """Sort the predictions of a network for some rows."""
         found = quantities(predicted, losses)
         return cls(len(predicted), {k: np.sort(v) for k, (v, _) in found.items()})
 
@@ -68,7 +68,7 @@ class Sample:
 def quantities(
     predicted: Predictions, losses: Mapping[str, FloatArray] | None = None
 ) -> Quantities:
-    """Take apart what a network says of some rows.
+    """Take apart the predictions of a network for some rows.
 
     Parameters
     ----------

@@ -144,7 +144,7 @@ class Shares:
     """Shares of tracks; shape (D,) each, NaN where there are no tracks."""
 
     at: FloatArray
-    """What they are told against."""
+    """What they are distinguished from."""
     share: FloatArray
     error: FloatArray
     n_tracks: npt.NDArray[np.int64]

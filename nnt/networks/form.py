@@ -93,7 +93,7 @@ class Form:
         Numbers that it takes: 27, or 126 in the 3D Hough chain.
     hidden : tuple of int
         Nodes of the hidden layers; empty for none. The models with batch
-        normalisation have widths of their own, which the default stands for.
+        normalisation have fixed widths, which the default stands for.
     outputs : tuple of str
         Names out of `OUTPUTS`, in that order.
     activation : str
@@ -198,7 +198,7 @@ class Form:
         activation: str = "tanh/2",
         model: str = PLAIN_MODEL,
     ) -> Form:
-        """Tell the form of a network from the shapes of its weights.
+        """Derive the form of a network from the shapes of its weights.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""What a plot shows: rows, and what one, two or many networks say of them."""
+"""What a plot shows: rows, and the predictions of one, two or many networks."""
 
 from __future__ import annotations
 

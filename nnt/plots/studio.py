@@ -32,7 +32,7 @@ main()
 
 
 class Studio:
-    """Draws plots in processes of its own; use it as a context.
+    """Draws plots in separate processes; use it as a context.
 
     Plots of users, which other processes do not know, are drawn in this one, and so
     are all where a process cannot be started or has ended.

@@ -34,7 +34,7 @@ MIN_AXIAL_IN_WINDOW = 2
 FILE_DIGITS = 6
 """Significant digits of the numbers in BASF2's files."""
 SMALLEST_DIGIT = 10
-"""Decimal places after which digits are not told from zero."""
+"""Decimal places after which digits are not distinguished from zero."""
 
 
 def make_chunk(s: Simulation, number: int, rng: np.random.Generator) -> Tracks:

@@ -1,4 +1,4 @@
-"""What a superlayer tells of each track: wire, time, side."""
+"""What a superlayer measures of each track: wire, time, side."""
 
 from __future__ import annotations
 

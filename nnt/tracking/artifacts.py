@@ -74,7 +74,7 @@ def artifacts_of(run: Run, uri: str) -> ArtifactRepository:
     if not _project(place).exists():
         raise TrackingError(
             f"run {run.info.run_id}: its artifacts are kept in {place}, which is not "
-            "there; if the project has been moved, put its mlruns beside the database "
+            "there; if the project has been moved, put its mlruns next to the database "
             f"{database}, or link its old place to the new one"
         )
     return get_artifact_repository(noted, tracking_uri=uri)
@@ -87,7 +87,7 @@ def _project(place: Path) -> Path:
 
 
 def _beside(database: Path, place: Path) -> Path | None:
-    """The same directory below ``mlruns`` beside the database."""
+    """The same directory below ``mlruns`` next to the database."""
     parts = place.parts
     if MLRUNS not in parts:
         return None

@@ -49,7 +49,7 @@ class Curves:
         self._last: dict[str, deque[tuple[int, int, float, bool]]] = {}
 
     def add(self, metrics: Mapping[str, float], step: int, time_ms: int) -> bool:
-        """Take points of one step; tell whether they are to be sent at once."""
+        """Take points of one step; return whether they are to be sent at once."""
         if self._every == 1 and step <= MAX_POINTS:
             return True
         is_sent = step <= 1 or step % max(self._every, stride(step)) == 0

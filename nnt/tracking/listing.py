@@ -29,7 +29,7 @@ class Training:
     config: str
     description: str
     overrides: str
-    """Keys that were given beside the file."""
+    """Keys that were given in addition to the file."""
     data_digest: str
     """Equal for trainings on the same rows in the same splits."""
     val_rejection: float | None

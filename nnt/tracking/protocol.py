@@ -94,7 +94,7 @@ class Tracker(Protocol):
         ...
 
     def catch_up(self, run: StoredRun) -> bool:
-        """Deliver what a dead process has left of a run; tell whether there was any."""
+        """Deliver what a dead process has left of a run; return whether it left any."""
         ...
 
     def close(self, stop: Event | None = None) -> int:

@@ -1,4 +1,4 @@
-"""The code of the MLflow model of a run; MLflow keeps it beside the weights.
+"""The code of the MLflow model of a run; MLflow keeps it next to the weights.
 
 MLflow runs this file when it loads the model. The package `nnt` lies beside it, as it
 was when the run was made.

@@ -258,7 +258,7 @@ def _id_in_store(run_id: str) -> str:
 def running_on(
     host: str, uri: str, client: MlflowClient, experiment_id: str
 ) -> list[StoredRun]:
-    """Find the trainings that were begun on a host and have not told their end."""
+    """Find the trainings that were begun on a host and have not reported their end."""
     from mlflow.exceptions import MlflowException
 
     quoted = host.replace("'", "")

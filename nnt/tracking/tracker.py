@@ -156,7 +156,7 @@ class MlflowTracker:
         if not is_new or found.info.lifecycle_stage != "active":
             log.warning(
                 "tracking: the run %s of MLFLOW_RUN_ID is in use already or has "
-                "ended; this command opens a run of its own",
+                "ended; this command opens a new run",
                 run_id,
             )
             return None
@@ -165,7 +165,7 @@ class MlflowTracker:
         return found
 
     def _begin(self, run: MlflowRun) -> MlflowRun:
-        """Take a parent run for this process, and keep an outbox beside its files."""
+        """Take a parent run for this process, and keep an outbox with its files."""
         self._locks.append(lock_run(run.directory, run.run_id))
         if self._outbox.path is None:
             about = {"uri": self.shown_uri, "run": run.run_id}

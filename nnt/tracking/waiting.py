@@ -73,7 +73,7 @@ class Delivered:
 
 
 def find_all_waiting(base: Path) -> Iterator[Waiting]:
-    """Find what waits for delivery beside a default store."""
+    """Find what waits for delivery to a default store."""
     for path in sorted(runs_directory(base).glob("*/")):
         # A run has a second name once a store has given it one.
         if path.is_symlink() or not _has_left(path):
@@ -154,7 +154,7 @@ def _whole_uri(noted: str) -> str:
 
 
 def deliver_left(run_directory: Path, client: MlflowClient, uri: str) -> bool:
-    """Deliver what a dead process has left of a run; tell whether there was any.
+    """Deliver what a dead process has left of a run; return whether there was any.
 
     Raises
     ------

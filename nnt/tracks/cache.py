@@ -1,4 +1,4 @@
-"""Parsed tables kept by a key that tells their content, such as a hash of a file."""
+"""Parsed tables kept by a key that identifies their content, such as a file hash."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ __all__ = ["LAYOUTS", "read_header"]
 LAYOUTS = (CLASSIC_LAYOUT, HOUGH3D_LAYOUT)
 """All formats of text; a file is of the one whose columns it has."""
 HEAD_BYTES = 4096
-"""Where a look tells text from other data."""
+"""Where text is distinguished from other data."""
 
 
 def read_header(path: Path, text: bytes) -> tuple[list[str], Layout]:

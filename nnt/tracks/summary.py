@@ -28,7 +28,7 @@ class Spread:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Summary:
-    """Numbers that tell at a glance whether a table is the right one."""
+    """Numbers that show at a glance whether a table is the right one."""
 
     rows: int
     events: int
@@ -36,7 +36,7 @@ class Summary:
     z_cm: Spread
     theta_deg: Spread
     pt_gev: Spread | None
-    """Of the trigger tracks; None where the files do not tell."""
+    """Of the trigger tracks; None where the files do not say."""
     missing_superlayer_share: list[float]
     """Share of rows whose three inputs of SL0 .. SL8 are exactly zero."""
     has_reference: bool

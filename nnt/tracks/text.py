@@ -127,7 +127,7 @@ def _fill(path: Path, stream: BufferedIOBase, view: memoryview) -> int:
 
 
 def ahead(items: Iterator[T]) -> Iterator[T]:
-    """Make the next item in a thread of its own while the last one is used."""
+    """Make the next item in another thread while the last one is used."""
     with ThreadPoolExecutor(max_workers=1) as pool:
         following = pool.submit(next, items, None)
         while (item := following.result()) is not None:

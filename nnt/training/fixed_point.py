@@ -1,4 +1,4 @@
-"""What the firmware's integers make of trained networks, beside the floats."""
+"""What the firmware's integers make of trained networks, next to the floats."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Live images of the training, drawn beside it and never in its way."""
+"""Live images of the training, drawn while it runs and never in its way."""
 
 from __future__ import annotations
 
