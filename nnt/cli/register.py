@@ -14,7 +14,7 @@ __all__ = ["command"]
 @click.command("register")
 @click.argument("run")
 @click.argument("name")
-@click.option("--alias", help="Let models:/NAME@ALIAS stand for this run from now on.")
+@click.option("--alias", help="Make models:/NAME@ALIAS mean this run from now on.")
 @json_option
 @tell_errors
 def command(run: str, name: str, alias: str | None, as_json: bool) -> None:

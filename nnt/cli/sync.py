@@ -29,7 +29,9 @@ RUN_ID = re.compile(r"[0-9a-f]{6,32}")
     is_flag=True,
     help="Show pending uploads, and upload nothing.",
 )
-@click.option("--to", "uri", metavar="URI", help="Where the tracking store is now.")
+@click.option(
+    "--to", "uri", metavar="URI", help="Address of the store, if it has moved."
+)
 @json_option
 @tell_errors
 def command(
@@ -109,7 +111,7 @@ def _show_waiting(waiting: list[Waiting], as_json: bool) -> None:
         emit({"waiting": [_public(one) for one in waiting]})
         return
     if not waiting:
-        click.echo("nothing waits for delivery")
+        click.echo("no pending uploads")
         return
     rows = [[str(s.directory), s.n_operations, hide_passwords(s.uri)] for s in waiting]
     print_table("Pending uploads", ["run directory", "operations", "to"], rows)
@@ -119,14 +121,14 @@ def _show(results: list[Delivered]) -> None:
     from nnt.tracking import hide_passwords
 
     if not results:
-        click.echo("nothing has been delivered")
+        click.echo("nothing to upload")
         return
     rows = [
         [str(r.directory), r.n_delivered, r.n_refused, r.n_left, hide_passwords(r.uri)]
         for r in results
     ]
-    columns = ["run directory", "delivered", "refused", "left", "to"]
-    print_table("delivery", columns, rows)
+    columns = ["run directory", "delivered", "refused", "left", "store"]
+    print_table("uploads", columns, rows)
     for result in results:
         for local, stored in result.created.items():
             click.echo(f"run {local} is {stored} in {hide_passwords(result.uri)}")

@@ -23,7 +23,9 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
     "--host", default="127.0.0.1", show_default=True,
     help="Address to listen on; 0.0.0.0 lets other machines in.",
 )  # fmt: skip
-@click.option("--debug", is_flag=True, help="Show trainings without --production.")
+@click.option(
+    "--debug", is_flag=True, help="Show trainings that ran without --production."
+)
 @tell_errors
 def command(port: int, host: str, debug: bool) -> None:
     """Open the MLflow UI on the store that trainings use, until Ctrl-C.
