@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     )
     from nnt.networks import Networks
     from nnt.simulation import simulate
+    from nnt.sweep import SweepResult, sweep
     from nnt.tracks import Tracks, read_tracks
     from nnt.training import TrainingResult, train
 
@@ -34,6 +35,7 @@ __all__ = [
     "ComparisonResult",
     "Evaluation",
     "Networks",
+    "SweepResult",
     "Tracks",
     "TrainingResult",
     "__version__",
@@ -48,6 +50,7 @@ __all__ = [
     "predict",
     "read_tracks",
     "simulate",
+    "sweep",
     "train",
 ]
 
@@ -55,6 +58,7 @@ _HOME = {
     "ComparisonResult": "nnt.evaluation",
     "Evaluation": "nnt.evaluation",
     "Networks": "nnt.networks",
+    "SweepResult": "nnt.sweep",
     "Tracks": "nnt.tracks",
     "TrainingResult": "nnt.training",
     "compare": "nnt.evaluation",
@@ -64,6 +68,7 @@ _HOME = {
     "predict": "nnt.evaluation",
     "read_tracks": "nnt.tracks",
     "simulate": "nnt.simulation",
+    "sweep": "nnt.sweep",
     "train": "nnt.training",
 }
 _MODULES = {"filters", "fixedpoint", "metrics", "plots"}

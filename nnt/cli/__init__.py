@@ -23,6 +23,7 @@ __all__ = ["main"]
 
 COMMANDS = {
     "train": ("nnt.cli.train", "Train the experts of a configuration."),
+    "sweep": ("nnt.cli.sweep", "Search for a better configuration."),
     "config": ("nnt.cli.config", "List, show and check configurations."),
     "evaluate": ("nnt.cli.evaluate", "Measure how good the networks of a run are."),
     "list": ("nnt.cli.listing", "List the newest trainings."),

@@ -13,7 +13,7 @@ from nnt.tracking.run_weights import (
     untrained_experts,
 )
 from nnt.tracking.store_uri import hide_passwords, shown_store
-from nnt.tracking.stored_run import StoredRun, open_run
+from nnt.tracking.stored_run import StoredRun, is_of_expert, open_run
 from nnt.tracking.tracker import MlflowTracker
 from nnt.tracking.waiting import (
     Delivered,
@@ -41,6 +41,7 @@ __all__ = [
     "find_all_waiting",
     "find_waiting",
     "hide_passwords",
+    "is_of_expert",
     "list_trainings",
     "load_weights",
     "open_run",

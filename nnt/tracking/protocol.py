@@ -15,7 +15,8 @@ from nnt.tracks import Tracks
 
 __all__ = ["Outcome", "Run", "Tracker"]
 
-Outcome = Literal["FINISHED", "FAILED", "KILLED"]
+Outcome = Literal["FINISHED", "FAILED", "KILLED", "PRUNED"]
+"""How a run ended. The status of a pruned one is FINISHED: it ended in order."""
 
 
 class Run(Protocol):

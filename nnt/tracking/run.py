@@ -189,4 +189,6 @@ class MlflowRun:
         again = {"nnt.resumable": "true"} if resumable else {}
         self.set_tags({"nnt.outcome": outcome, **because, **again})
         when = int(time.time() * 1000)
-        self._outbox.add(self.run_id, "end", status=outcome, time_ms=when)
+        # A store knows no such status; one that ended in order has not been killed.
+        status = "FINISHED" if outcome == "PRUNED" else outcome
+        self._outbox.add(self.run_id, "end", status=status, time_ms=when)

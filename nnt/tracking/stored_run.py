@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mlflow.entities import FileInfo
     from mlflow.entities import Run as MlflowEntity
 
-__all__ = ["StoredRun", "open_run", "running_on"]
+__all__ = ["StoredRun", "is_of_expert", "open_run", "running_on"]
 
 RUN_ID = re.compile(r"[0-9a-f]{6,32}")
 """Whole, or its beginning."""
@@ -35,6 +35,15 @@ MAX_FILE_BYTES = 1 << 30
 MAX_RUNNING = 20
 MAX_SHOWN = 10
 MAX_NAME = 500
+
+
+def is_of_expert(tags: Mapping[str, str]) -> bool:
+    """Whether a run is part of a training, by its tags.
+
+    A training may itself be nested, below the run of a sweep.
+    """
+    kind = tags.get("nnt.kind", "expert")
+    return "mlflow.parentRunId" in tags and kind not in ("training", "sweep")
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from nnt.tracking.run import MlflowRun
 from nnt.tracking.sender import Sender
 from nnt.tracking.store import connect, reason_of
 from nnt.tracking.store_uri import hide_passwords
-from nnt.tracking.stored_run import StoredRun, running_on
+from nnt.tracking.stored_run import StoredRun, is_of_expert, running_on
 from nnt.tracking.waiting import BY_DEFAULT, deliver_left
 
 if TYPE_CHECKING:
@@ -243,7 +243,8 @@ class MlflowTracker:
                 directory=self._directory_of(run_id, tags),
                 logged=logged_by(self._client, found),
             )
-            if "mlflow.parentRunId" not in tags:
+            is_expert = is_of_expert(tags)
+            if not is_expert:
                 self._begin(run)
                 self._leave_given_run(run_id)
             self._client.update_run(run_id, status="RUNNING")
@@ -254,7 +255,7 @@ class MlflowTracker:
             raise TrackingError(
                 f"run {run_id} in {self.shown_uri}: {reason_of(err)}"
             ) from err
-        if "mlflow.parentRunId" not in tags:
+        if not is_expert:
             run.set_tags(process_tags())
         return run
 

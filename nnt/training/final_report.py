@@ -58,6 +58,8 @@ class FinalReport:
         Metrics of every epoch of each expert.
     stop : threading.Event
         Set to compute no more.
+    draws : bool
+        Whether there are plots.
     """
 
     def __init__(
@@ -68,7 +70,11 @@ class FinalReport:
         outcomes: Mapping[int, FitResult | ExpertFailure],
         histories: Mapping[int, History],
         stop: Event,
+        *,
+        draws: bool = True,
     ) -> None:
+        self.draws = draws
+        self.draws_rows = draws and inputs.config.plot_every > 0
         self.inputs = inputs
         self.config = inputs.config
         self.parent = parent
@@ -137,7 +143,7 @@ class FinalReport:
         # Tables are written beside the plots: writing them needs no interpreter.
         n_scopes = len(REPORTED_SPLITS) * (len(self.fits) + 1)
         n_plots = n_scopes * len(plots.registered(plots.TRAINING))
-        n_plots = n_plots if self.config.plot_every else 0
+        n_plots = n_plots if self.draws_rows else 0
         with (
             plots.Studio(n_plots) as studio,
             ThreadPoolExecutor(1, "tables") as beside,
@@ -147,7 +153,8 @@ class FinalReport:
             # What is looked at first is drawn first.
             figures = self._log_parent(judged, album)
             experts = {k: self._log_expert(k, judged, album) for k in self.children}
-            self._draw_curves(experts, album)
+            if self.draws:
+                self._draw_curves(experts, album)
             fixed_point = log_fixed_point(
                 self.parent, self.children, networks,
                 {split: judged[split] for split in REPORTED_SPLITS},
@@ -184,7 +191,7 @@ class FinalReport:
         expert: int | None,
         album: Album,
     ) -> None:
-        if self.config.plot_every:
+        if self.draws_rows:
             drawings = drawings_of(
                 judged, expert, self._description(run, split, expert)
             )
@@ -193,7 +200,7 @@ class FinalReport:
     def _draw_fixed_point(
         self, album: Album, both: FixedPointTable, split: str, folder: str
     ) -> None:
-        if self.config.plot_every:
+        if self.draws_rows:
             description = self._description(self.parent, split, None)
             album.add(
                 self.parent, folder, fixed_point_drawings(both, None, description)

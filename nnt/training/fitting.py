@@ -26,6 +26,7 @@ from nnt.training.inputs import TrainingInputs
 from nnt.training.logs import expert_log
 from nnt.training.mean_over_experts import MeanOverExperts
 from nnt.training.painter import Painter
+from nnt.training.part import Part
 from nnt.training.report import log_sampling
 from nnt.training.result import ExpertFailure
 from nnt.training.side_by_side import run_side_by_side
@@ -57,6 +58,8 @@ class Fitting:
         Experts that are fitted at the same time.
     stop : threading.Event
         Set by the user to end after the batches under way.
+    part : Part, optional
+        What the training is one of; it hears of every epoch, and may cut it.
     """
 
     def __init__(
@@ -67,7 +70,12 @@ class Fitting:
         backends: Mapping[int, BackendChoice],
         jobs: int,
         stop: Event,
+        part: Part | None = None,
     ) -> None:
+        self.cut = ""
+        """Why the training is cut; empty while it is not."""
+        self._parent = parent
+        self._part = part
         self.histories = {expert: History() for expert in children}
         """Metrics of every epoch of each expert."""
         self._inputs = inputs
@@ -76,7 +84,7 @@ class Fitting:
         self._jobs = jobs
         self._stop = stop
         self._crashed = Event()
-        self._mean = MeanOverExperts(self.histories, parent.log_metrics)
+        self._mean = MeanOverExperts(self.histories, self._log_mean)
         self._painter = Painter()
 
     def fit_all(self) -> dict[int, FitResult | ExpertFailure]:
@@ -103,8 +111,13 @@ class Fitting:
             self._painter.close(draw=not self._should_stop())
 
     def _should_stop(self) -> bool:
-        """Whether the user has asked to stop, or an expert has crashed."""
-        return self._stop.is_set() or self._crashed.is_set()
+        """Whether the user has asked to stop, an expert has crashed, or it is cut."""
+        return self._stop.is_set() or self._crashed.is_set() or bool(self.cut)
+
+    def _log_mean(self, means: dict[str, float], epoch: int) -> None:
+        self._parent.log_metrics(means, epoch)
+        if self._part is not None and not self._should_stop():
+            self.cut = self._part.report(epoch, means)
 
     def _fit(
         self, expert: int, counter: EpochCounter, pool: ThreadPoolExecutor | None
@@ -137,7 +150,7 @@ class Fitting:
         def on_epoch(epoch: Epoch) -> None:
             self._mean.update()
             counter.add(expert)
-            output = epoch.val_output
+            output = None if self._part is not None else epoch.val_output
             if output is None or not own.plot_every or epoch.number % own.plot_every:
                 return
             named = by_name(own.form.outputs, output)

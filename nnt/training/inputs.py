@@ -77,8 +77,17 @@ def _check_chain(config: Config, splits: Mapping[str, Tracks]) -> None:
                 )
 
 
-def prepare(config: Config) -> TrainingInputs:
+def prepare(
+    config: Config, splits: Mapping[str, Tracks] | None = None
+) -> TrainingInputs:
     """Read earlier weights, the data and the reference, and check that they fit.
+
+    Parameters
+    ----------
+    config : Config
+        Of the training.
+    splits : mapping of str to Tracks, optional
+        The rows, where they have been read already.
 
     Raises
     ------
@@ -87,7 +96,7 @@ def prepare(config: Config) -> TrainingInputs:
     """
     initial = initial_states(config)
     reference = reference_networks(config)
-    splits = load_splits(config)
+    splits = load_splits(config) if splits is None else dict(splits)
     _check_chain(config, splits)
     digest = splits_digest(splits)
     references: dict[str, Outputs | None] = {

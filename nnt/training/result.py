@@ -58,7 +58,7 @@ class TrainingResult:
     experiment_id: str
     tracking_uri: str
     outcome: str
-    """``"FINISHED"``, ``"FAILED"`` or ``"KILLED"``."""
+    """``"FINISHED"``, ``"FAILED"``, ``"KILLED"`` or ``"PRUNED"``."""
     experts: dict[int, ExpertResult]
     val: dict[str, float]
     test: dict[str, float]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nnt.engine import checkpoint_exists
 from nnt.errors import TrackingError, TrainingError, shorten
-from nnt.tracking import StoredRun, Tracker, hide_passwords, open_run
+from nnt.tracking import StoredRun, Tracker, hide_passwords, is_of_expert, open_run
 from nnt.training.inputs import TrainingInputs
 
 __all__ = [
@@ -192,8 +192,8 @@ def find_interrupted(resume: Resume, tracker: Tracker) -> InterruptedRun:
     run = open_run(resume.run, tracker.uri)
     if tracker.catch_up(run):
         run = open_run(resume.run, tracker.uri)
-    parent = run.tags.get("mlflow.parentRunId")
-    if parent is not None:
+    if is_of_expert(run.tags):
+        parent = run.tags["mlflow.parentRunId"]
         raise TrainingError(
             f"run {run.run_id} is {run.name} of a training; resume that: {parent}"
         )
@@ -220,6 +220,8 @@ def find_interrupted(resume: Resume, tracker: Tracker) -> InterruptedRun:
 def warn_of_interrupted(tracker: Tracker) -> None:
     """Warn of trainings whose process on this host has died, with the way on."""
     for run in tracker.interrupted():
+        if "mlflow.parentRunId" in run.tags:
+            continue  # whatever it is part of is resumed as a whole
         command = run.tags.get("nnt.command") or f"nnt train {run.name} -p"
         # The text comes from a store; it shall not move the cursor of a terminal.
         shown = command if command.isprintable() else "the same command,"

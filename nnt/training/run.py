@@ -21,6 +21,7 @@ from nnt.training.fitting import Fitting, most_epochs
 from nnt.training.inputs import TrainingInputs, prepare
 from nnt.training.limits import refuse_unsupported
 from nnt.training.logs import training_log
+from nnt.training.part import Part
 from nnt.training.result import ExpertFailure, ExpertResult, TrainingResult
 from nnt.training.resume import (
     InterruptedRun,
@@ -47,6 +48,8 @@ class Caller:
     finds the run interrupted."""
     on_start: Callable[[str], None] | None = None
     """Called with the ID of the parent run as soon as there is one."""
+    part: Part | None = None
+    """What the training is one of; then it draws no plots."""
 
 
 def train(
@@ -102,10 +105,12 @@ def train(
     refuse_unsupported(config)
     backends = {k: choose_backend(config.for_expert(k), device) for k in config.experts}
     tracker = tracker or MlflowTracker()
+    caller = caller or Caller()
+    part = caller.part
     try:
         with one_torch_thread():
-            interrupted = _interrupted(resume, tracker)
-            inputs = prepare(config)
+            interrupted = _interrupted(resume, tracker, warns=part is None)
+            inputs = prepare(config, part.splits if part else None)
             if interrupted is not None:
                 interrupted.check(inputs)
             training = _Training(
@@ -117,16 +122,17 @@ def train(
                 stop=stop or Event(),
                 description=description,
             )
-            return training.run(caller or Caller())
+            return training.run(caller)
     finally:
         tracker.close(stop)
 
 
 def _interrupted(
-    resume: str | Resume | None, tracker: Tracker
+    resume: str | Resume | None, tracker: Tracker, *, warns: bool
 ) -> InterruptedRun | None:
     if resume is None:
-        warn_of_interrupted(tracker)
+        if warns:
+            warn_of_interrupted(tracker)
         return None
     if isinstance(resume, str):
         resume = Resume(resume)
@@ -167,6 +173,7 @@ class _Training:
 
     def run(self, caller: Caller) -> TrainingResult:
         """Leave no run RUNNING, whatever happens."""
+        self.part = caller.part
         self.parent = self._open_parent(caller.command)
         try:
             if caller.on_start is not None:
@@ -193,8 +200,10 @@ class _Training:
         if self.interrupted is not None:
             return self.tracker.resume_run(self.interrupted.run_id, longest)
         said = {"nnt.description": self.description, "nnt.command": command}
+        if self.part is not None:
+            said |= {**self.part.tags, "mlflow.parentRunId": self.part.parent}
         return self.tracker.start_run(
-            self.config.name,
+            self.part.name if self.part else self.config.name,
             description=self.description or self.config.description,
             tags=self.inputs.tags | {k: v for k, v in said.items() if v},
             expected_points=longest,
@@ -204,7 +213,13 @@ class _Training:
         self._log_inputs()
         self._open_children()
         fitting = Fitting(
-            self.inputs, self.parent, self.children, self.backends, self.jobs, self.stop
+            self.inputs,
+            self.parent,
+            self.children,
+            self.backends,
+            self.jobs,
+            self.stop,
+            self.part,
         )
         outcomes = fitting.fit_all()
         report = FinalReport(
@@ -214,8 +229,11 @@ class _Training:
             outcomes,
             fitting.histories,
             self.stop,
+            draws=self.part is None,
         )
         report.log_weights()
+        if fitting.cut and not self.stop.is_set():
+            return self._end_early("PRUNED", fitting.cut, report.unjudged())
         if not self.stop.is_set():
             try:
                 experts, figures = report.judge(self.description)
@@ -223,7 +241,7 @@ class _Training:
                 log.info("stopped before all figures were computed")
             else:
                 return self._finish(experts, figures, outcomes)
-        return self._interrupt(report.unjudged())
+        return self._end_early("KILLED", STOPPED, report.unjudged())
 
     def _log_inputs(self) -> None:
         parent, code = self.parent, self.inputs.code
@@ -280,18 +298,21 @@ class _Training:
         self.parent.finish(whole, "; ".join(reasons))
         return self._result(whole, experts, figures)
 
-    def _interrupt(self, experts: dict[int, ExpertResult]) -> TrainingResult:
-        self._abandon("KILLED", STOPPED)
-        return self._result("KILLED", experts, {split: {} for split in REPORTED_SPLITS})
+    def _end_early(
+        self, outcome: Outcome, reason: str, experts: dict[int, ExpertResult]
+    ) -> TrainingResult:
+        self._abandon(outcome, reason)
+        return self._result(outcome, experts, {split: {} for split in REPORTED_SPLITS})
 
     def _abandon(self, outcome: Outcome, reason: str) -> None:
-        """End all runs so that they can be resumed."""
+        """End all runs; unless the training was cut, they can be resumed."""
+        resumable = outcome != "PRUNED"
         for child in self.children.values():
-            child.finish(outcome, reason, resumable=True)
+            child.finish(outcome, reason, resumable=resumable)
         path = self.parent.directory / "app.log"
         if path.is_file():
             self.parent.log_file(path, "logs")
-        self.parent.finish(outcome, reason, resumable=True)
+        self.parent.finish(outcome, reason, resumable=resumable)
 
     def _result(
         self,

@@ -1,0 +1,166 @@
+"""``nnt sweep``."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nnt.cli.common import (
+    ABSENT,
+    UserPath,
+    emit,
+    json_option,
+    overrides_option,
+    print_table,
+    tell_errors,
+    track_files,
+)
+from nnt.cli.stopping import Stopper
+
+if TYPE_CHECKING:
+    from nnt.sweep import SweepResult
+
+__all__ = ["command"]
+
+DATA_SPLIT = [0.6, 0.2, 0.2]
+"""Shares of the events of files that are given by ``--data``."""
+MAX_SHOWN = 10
+
+
+@click.command("sweep")
+@click.argument("config", required=False)
+@click.option(
+    "--space", type=UserPath(path_type=Path), metavar="FILE",
+    help="YAML file with what is varied: any key of the configuration.",
+)  # fmt: skip
+@click.option("--trials", type=click.IntRange(min=1), help="How many in all.")
+@overrides_option
+@click.option(
+    "--data", multiple=True, metavar="FILE",
+    help="Track file in place of the data of the configuration, split 60 : 20 : 20 by "
+    "event. May be given several times.",
+)  # fmt: skip
+@click.option(
+    "--metric", "metrics", multiple=True, default=["val/loss"], show_default=True,
+    help="What is searched for. Several give the front of those that no other beats.",
+)  # fmt: skip
+@click.option(
+    "--direction", "directions", multiple=True,
+    type=click.Choice(["minimize", "maximize"]),
+    help="For each metric; default: what is better for it.",
+)  # fmt: skip
+@click.option(
+    "--sampler", type=click.Choice(["tpe", "random", "grid", "qmc", "nsga2"]),
+    default="tpe", show_default=True, help="How trials are chosen.",
+)  # fmt: skip
+@click.option(
+    "--pruner", type=click.Choice(["median", "hyperband", "none"]),
+    help="How bad trainings are cut; default: median where every epoch has the metric.",
+)  # fmt: skip
+@click.option(
+    "--jobs", type=click.IntRange(min=1), default=1, show_default=True,
+    help="Trainings side by side, each in one process with one thread.",
+)  # fmt: skip
+@click.option(
+    "--scheduler", default="", metavar="ADDRESS",
+    help="Dask scheduler whose workers train.",
+)  # fmt: skip
+@click.option(
+    "--timeout", type=click.FloatRange(min=0),
+    help="Seconds after which no further trial begins.",
+)  # fmt: skip
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=1, show_default=True,
+    help="Root of the random numbers of the search.",
+)  # fmt: skip
+@click.option(
+    "--resume", metavar="RUN",
+    help="Go on in a sweep; only --trials, --jobs, --scheduler and --timeout count.",
+)  # fmt: skip
+@click.option("-d", "--description", default="", help="What this sweep is for.")
+@json_option
+@tell_errors
+def command(
+    config: str | None,
+    space: Path | None,
+    trials: int | None,
+    overrides: tuple[str, ...],
+    data: tuple[str, ...],
+    resume: str | None,
+    as_json: bool,
+    **settings: Any,
+) -> None:
+    """Search for a better configuration by many trainings.
+
+    CONFIG is a name in configs/ or a path to a YAML file.
+
+    \b
+    Examples:
+      nnt sweep baseline_v2 --space space.yaml --trials 50 --jobs 4
+      nnt sweep --resume RUN --trials 100
+    """
+    from nnt.config import load_config
+    from nnt.sweep import sweep
+
+    resume = None if resume in ABSENT else resume
+    if resume is None and (config is None or space is None or trials is None):
+        raise click.UsageError("a new sweep needs CONFIG, --space and --trials")
+    given: list[str | Mapping[str, object]] = [t for t in overrides if t not in ABSENT]
+    if files := track_files(data):
+        given.append({"data": {"files": files, "split": DATA_SPLIT}})
+    resolved = load_config(config, given) if config and resume is None else None
+    stopper = Stopper()
+    stopper.watch()
+
+    def begin(run_id: str) -> None:
+        stopper.begin()
+        click.echo(f"run {run_id}; Ctrl-C stops it, --resume goes on", err=True)
+
+    result = sweep(
+        resolved,
+        space if resume is None else None,
+        trials,
+        resume=resume,
+        command=shlex.join(["nnt", "sweep"]),
+        stop=stopper.event,
+        on_start=begin,
+        **settings,
+    )
+    if as_json:
+        emit(result.to_dict())
+    else:
+        _show(result)
+    if result.outcome != "FINISHED":
+        sys.exit(1)
+
+
+def _show(result: SweepResult) -> None:
+    rows = []
+    for number in result.best[:MAX_SHOWN]:
+        trial = result.trials[number]
+        values = result.space.values(trial.suggested)
+        rows.append(
+            [
+                str(number),
+                *(f"{value:.5g}" for value in trial.values),
+                *(
+                    f"{v:.4g}" if isinstance(v, float) else str(v)
+                    for v in values.values()
+                ),
+                trial.run_id,
+            ]
+        )
+    states = [trial.state for trial in result.trials]
+    counts = ", ".join(f"{states.count(s)} {s}" for s in dict.fromkeys(states))
+    columns = ["best trial", *result.metrics, *result.space.dimensions, "run"]
+    print_table(f"sweep {result.run_id} ({result.outcome}): {counts}", columns, rows)
+    if result.is_exhausted:
+        click.echo("the space is exhausted: every point of it has been tried")
+    click.echo(f"tracked at {result.tracking_uri}; best configuration: best.yaml")
+    if result.outcome == "KILLED":
+        click.echo(f"to go on: nnt sweep --resume {result.run_id}")

@@ -1,0 +1,10 @@
+"""Many trainings under one run: Optuna searches, local processes train."""
+
+from __future__ import annotations
+
+from nnt.sweep.record import Trial
+from nnt.sweep.result import SweepResult
+from nnt.sweep.run import sweep
+from nnt.sweep.space import Dimension, Space, load_space
+
+__all__ = ["Dimension", "Space", "SweepResult", "Trial", "load_space", "sweep"]

@@ -1,0 +1,136 @@
+"""The durable record of a sweep: JSON lines that a killed sweep goes on from."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nnt.errors import TrackingError
+
+__all__ = ["RECORD", "Record", "Trial"]
+
+RECORD = "trials.jsonl"
+"""In the local directory of the run of a sweep, and among its artifacts."""
+
+
+@dataclass
+class Trial:
+    """One configuration that was tried, and what came of it.
+
+    Attributes
+    ----------
+    number : int
+        From 0.
+    suggested : dict
+        Value of each key, as the search knows it.
+    attrs : dict
+        What the sampler keeps with it.
+    run_id : str
+        Of its training; empty before there is one.
+    epochs : dict of int to float
+        Metric after each epoch that was reported.
+    state : str
+        ``"running"``, ``"complete"``, ``"pruned"`` or ``"failed"``.
+    values : list of float
+        Of each metric of the search; empty unless it is complete.
+    metrics : dict of str to float
+        All metrics of its training.
+    reason : str
+        Why it was pruned, or has failed.
+    seconds : float
+        How long it took, the last part alone if it was interrupted.
+    """
+
+    number: int
+    suggested: dict[str, Any]
+    attrs: dict[str, Any] = field(default_factory=dict)
+    run_id: str = ""
+    epochs: dict[int, float] = field(default_factory=dict)
+    state: str = "running"
+    values: list[float] = field(default_factory=list)
+    metrics: dict[str, float] = field(default_factory=dict)
+    reason: str = ""
+    seconds: float = 0.0
+
+
+class Record:
+    """Trials of a sweep; every change is written before anything follows from it.
+
+    Parameters
+    ----------
+    path : Path
+        Of the file; what it holds is read. A last line that is not whole is dropped.
+
+    Raises
+    ------
+    TrackingError
+        A line of the file is none of a record.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.settings: dict[str, Any] = {}
+        self.trials: list[Trial] = []
+        size = self._read() if path.exists() else 0
+        self._file = path.open("ab")
+        self._file.truncate(size)
+
+    def _read(self) -> int:
+        """Apply every whole line; return how many bytes they are."""
+        content = self.path.read_bytes()
+        size = content.rfind(b"\n") + 1
+        for number, line in enumerate(content[:size].splitlines(), 1):
+            try:
+                self._apply(json.loads(line))
+            except (ValueError, KeyError, IndexError, TypeError) as err:
+                raise TrackingError(
+                    f"{self.path}, line {number}: expected an event of a sweep, got "
+                    f"{line[:80]!r}; restore the file, or start a new sweep"
+                ) from err
+        return size
+
+    def write(self, event: str, **values: Any) -> None:
+        """Append an event, and let it count."""
+        line = json.dumps({"event": event, **values}) + "\n"
+        self._file.write(line.encode())
+        self._file.flush()
+        if event != "epoch":
+            os.fsync(self._file.fileno())
+        self._apply(json.loads(line))
+
+    def _apply(self, told: Mapping[str, Any]) -> None:
+        event = told["event"]
+        if event == "sweep":
+            self.settings |= told["settings"]
+            return
+        if event == "asked":
+            if told["trial"] != len(self.trials):
+                raise ValueError(f"trial {told['trial']} is out of order")
+            self.trials.append(
+                Trial(told["trial"], dict(told["suggested"]), dict(told["attrs"]))
+            )
+            return
+        trial = self.trials[told["trial"]]
+        if event == "began":
+            trial.run_id = str(told["run"])
+        elif event == "epoch":
+            trial.epochs[int(told["epoch"])] = float(told["value"])
+        elif event == "ended":
+            trial.state, trial.reason = str(told["state"]), str(told["reason"])
+            trial.values = [float(value) for value in told["values"]]
+            trial.metrics = dict(told["metrics"])
+            trial.seconds = float(told["seconds"])
+        else:
+            raise ValueError(f"unknown event {event!r}")
+
+    def running(self) -> list[Trial]:
+        """Trials that have not ended, by number."""
+        return [trial for trial in self.trials if trial.state == "running"]
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()

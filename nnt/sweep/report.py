@@ -1,0 +1,58 @@
+"""What the run of a sweep holds: table of trials, best configuration, a report."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+
+from nnt.config import load_config
+from nnt.sweep.record import Record, Trial
+from nnt.sweep.space import Space
+from nnt.sweep.study import Search
+from nnt.tracking import Run, hide_passwords
+
+__all__ = ["table", "write_report"]
+
+
+def write_report(run: Run, record: Record, search: Search, best: Sequence[int]) -> None:
+    """Log the table of trials, and the best configuration.
+
+    Parameters
+    ----------
+    run : Run
+        Of the sweep.
+    record : Record
+        Its trials.
+    search : Search
+        What Optuna knows of them.
+    best : sequence of int
+        Numbers of the best trials.
+    """
+    metrics: list[str] = record.settings["metrics"]
+    run.log_text(table(record.trials, search.space, metrics), "trials.csv")
+    config = load_config(record.settings["config"])
+    for number in best:
+        trial = record.trials[number]
+        chosen = load_config(config, search.space.values(trial.suggested))
+        name = "best.yaml" if number == best[0] else f"front/trial_{number:03d}.yaml"
+        run.log_text(hide_passwords(chosen.to_yaml()), name)
+
+
+def table(trials: Sequence[Trial], space: Space, metrics: Sequence[str]) -> str:
+    """Write one line for each trial, as CSV."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(
+        ["trial", "state", *metrics, *space.dimensions, "seconds", "run_id", "reason"]
+    )
+    for trial in trials:
+        values = [repr(value) for value in trial.values] or [""] * len(metrics)
+        writer.writerow(
+            [
+                trial.number, trial.state, *values,
+                *space.values(trial.suggested).values(),
+                f"{trial.seconds:.1f}", trial.run_id, trial.reason,
+            ]
+        )  # fmt: skip
+    return text.getvalue()

@@ -1,0 +1,229 @@
+"""A sweep with local workers, in a real store in a temporary directory."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import signal
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+import nnt
+from nnt.errors import ConfigError, TrackingError, TrainingError
+from nnt.sweep import SweepResult, load_space, sweep
+from nnt.sweep.record import RECORD, Record, Trial
+from nnt.sweep.study import SAMPLERS, Search
+from nnt.tracking import open_run, runs_directory
+
+CONFIG = nnt.load_config(
+    "baseline_v2",
+    {
+        "data": {"simulate": {"tracks": 600, "seed": 1}, "split": [0.6, 0.2, 0.2]},
+        "epochs": 3,
+        "experts": [-1],
+        "hidden": [8],
+    },
+)
+SPACE = {
+    "learning_rate": {"log_uniform": [1e-4, 1e-1]},
+    "act": {"choice": ["tanh/2", "relu"]},
+}
+
+
+@pytest.fixture
+def home(workplace: Path, empty_store: Path) -> Path:
+    (workplace / "mlflow.db").write_bytes(empty_store.read_bytes())
+    return workplace
+
+
+def search(sampler: str, **more: Any) -> Search:
+    directions = more.pop("directions", ["minimize"])
+    space = more.pop("space", {**SPACE, "batch_size": {"int": [16, 64], "log": True}})
+    if sampler == "grid":
+        space = {k: v for k, v in space.items() if "log_uniform" not in v}
+    return Search(
+        load_space(space, CONFIG), directions, sampler,
+        more.pop("pruner", "none"), more.pop("seed", 3), 9,
+    )  # fmt: skip
+
+
+def loss_of(suggested: Mapping[str, Any]) -> float:
+    rate = float(suggested.get("learning_rate", 0.01))
+    return abs(rate - 0.01) + (0.01 if suggested["act"] == '"relu"' else 0.0)
+
+
+def asked(searching: Search, trials: list[Trial], n: int) -> list[Trial]:
+    """Go on to n trials."""
+    for number in range(len(trials), n):
+        found = searching.ask(number)
+        assert found is not None
+        trial = Trial(number, *found)
+        trial.values = [loss_of(trial.suggested)] * len(searching.directions)
+        searching.tell(number, trial.values)
+        trial.state = "complete"
+        trials.append(trial)
+    return trials
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_search_goes_on_as_if_never_interrupted(sampler: str) -> None:
+    directions = ["minimize"] * (2 if sampler == "nsga2" else 1)
+    whole = asked(search(sampler, directions=directions), [], 24)
+    again = search(sampler, directions=directions)
+    for trial in whole[:15]:
+        again.restore(trial)
+    resumed = asked(again, whole[:15], 24)
+    assert [t.suggested for t in resumed] == [t.suggested for t in whole]
+    assert len({str(t.suggested) for t in whole}) > 12
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc"])
+def test_another_seed_tries_others(sampler: str) -> None:
+    first = asked(search(sampler, seed=1), [], 3)
+    second = asked(search(sampler, seed=2), [], 3)
+    assert [t.suggested for t in first] != [t.suggested for t in second]
+
+
+def test_a_grid_holds_every_point_once_and_ends() -> None:
+    space = {"act": {"choice": ["tanh/2", "relu"]}, "batch_size": {"int": [2, 4]}}
+    searching = search("grid", space=space)
+    points = [searching.ask(number) for number in range(7)]
+    assert points[6] is None
+    found = {tuple(p[0].values()) for p in points if p is not None}
+    assert found == {(a, b) for a in ('"tanh/2"', '"relu"') for b in (2, 3, 4)}
+
+
+def test_a_record_survives_a_torn_line(tmp_path: Path) -> None:
+    path = tmp_path / RECORD
+    record = Record(path)
+    record.write("sweep", settings={"trials": 3})
+    record.write("asked", trial=0, suggested={"a": 1}, attrs={})
+    record.write("epoch", trial=0, epoch=1, value=0.5)
+    record.close()
+    with path.open("ab") as file:
+        file.write(b'{"event": "ended", "tri')
+    again = Record(path)
+    assert again.trials == [Trial(0, {"a": 1}, epochs={1: 0.5})]
+    again.write("began", trial=0, run="abc")
+    again.close()
+    with closing(Record(path)) as last:
+        assert last.trials[0].run_id == "abc"
+
+
+def test_a_line_that_is_none_is_named(tmp_path: Path) -> None:
+    path = tmp_path / RECORD
+    path.write_text('{"event": "ended", "trial": 4}\n')
+    with pytest.raises(TrackingError, match="line 1"):
+        Record(path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"sampler": "grid"}, "learning_rate: a grid has no end"),
+        ({"metrics": ["vall/loss"]}, "did you mean 'val/loss'?"),
+        ({"metrics": ["test/loss"], "pruner": "median"}, "use pruner none"),
+        ({"metrics": ["val/loss"] * 2}, "each name once"),
+        ({"directions": ["maximise"]}, "did you mean 'maximize'?"),
+        ({"space": {"epoch": {"int": [1, 2]}}}, "did you mean 'epochs'?"),
+        (
+            {"metrics": ["val/loss", "test/loss"], "pruner": "median"},
+            "several metrics give no order",
+        ),
+    ],
+)
+def test_mistakes_are_named_before_anything_begins(
+    home: Path, settings: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        sweep(CONFIG, settings.pop("space", SPACE), 2, **settings)
+    assert words in str(caught.value)
+    assert not runs_directory(home).exists()
+
+
+def check_nothing_runs(result: SweepResult) -> None:
+    run = open_run(result.run_id)
+    trainings = run.children()
+    assert {t.tags["nnt.trial"] for t in trainings} == {
+        str(t.number) for t in result.trials
+    }
+    for stored in [run, *trainings, *(c for t in trainings for c in t.children())]:
+        assert stored.status != "RUNNING"
+
+
+def test_a_sweep_is_repeated_by_its_best_configuration(home: Path) -> None:
+    result = sweep(CONFIG, SPACE, 3, pruner="none", jobs=2)
+    assert [trial.state for trial in result.trials] == ["complete"] * 3
+    values = [trial.values[0] for trial in result.trials]
+    assert result.best == (values.index(min(values)),)
+    run = open_run(result.run_id)
+    rows = list(csv.DictReader(io.StringIO(run.read_text("trials.csv"))))
+    assert [float(row["val/loss"]) for row in rows] == values
+    best = open_run(result.trials[result.best[0]].run_id)
+    assert float(best.params["cfg.learning_rate"]) == float(
+        rows[result.best[0]]["learning_rate"]
+    )
+    assert not best.artifacts("plots")
+    path = run.download("best.yaml", home)
+    repeated = nnt.train(path)
+    assert open_run(repeated.run_id).read_text("weights.json") == best.read_text(
+        "weights.json"
+    )
+    check_nothing_runs(result)
+
+
+def test_a_pruned_training_ends_in_order(home: Path) -> None:
+    space = {"learning_rate": {"choice": [0.01, 0.02, 0.03, 0.04, 0.05, 1e-9]}}
+    result = sweep(CONFIG, space, 6, sampler="grid", pruner="median", seed=14)
+    cut = [trial for trial in result.trials if trial.state == "pruned"]
+    # The last one hardly learns; before there are five, there is no median.
+    assert [trial.number for trial in cut] == [5]
+    for trial in cut:
+        training = open_run(trial.run_id)
+        for run in (training, *training.children()):
+            assert run.status == "FINISHED"
+            assert run.tags["nnt.outcome"] == "PRUNED"
+            assert "median pruner" in run.tags["nnt.reason"]
+    with pytest.raises(TrainingError, match="nothing to resume"):
+        nnt.train(CONFIG, resume=cut[0].run_id)
+
+
+def kill_then_stop(home: Path, stop: threading.Event) -> threading.Thread:
+    """Kill the worker once its training has a checkpoint; stop the sweep later."""
+
+    def act() -> None:
+        while not list(home.glob(".nnt/runs/*/checkpoints/last.safetensors")):
+            time.sleep(0.005)
+        for process in psutil.Process(os.getpid()).children():
+            if "nnt.sweep.process" in process.cmdline():
+                process.send_signal(signal.SIGKILL)
+        time.sleep(1)
+        stop.set()
+
+    thread = threading.Thread(target=act)
+    thread.start()
+    return thread
+
+
+def test_a_dead_worker_and_a_stopped_sweep_lose_nothing(home: Path) -> None:
+    config = nnt.load_config(CONFIG, {"epochs": 120})
+    stop = threading.Event()
+    killer = kill_then_stop(home, stop)
+    first = sweep(config, SPACE, 2, stop=stop)
+    killer.join()
+    assert first.outcome == "KILLED"
+    check_nothing_runs(first)
+    result = sweep(resume=first.run_id)
+    assert result.run_id == first.run_id
+    assert [trial.state for trial in result.trials] == ["complete"] * 2
+    check_nothing_runs(result)
+    whole = sweep(config, SPACE, 2)
+    assert [t.values for t in whole.trials] == [t.values for t in result.trials]
