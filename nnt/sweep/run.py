@@ -23,7 +23,7 @@ from nnt.sweep.result import SweepResult
 from nnt.sweep.space import Space, load_space
 from nnt.sweep.study import Search, check_search
 from nnt.sweep.worker import Message
-from nnt.tracking import MlflowTracker, Run, hide_passwords, open_run
+from nnt.tracking import MlflowTracker, Outcome, Run, hide_passwords, open_run
 
 __all__ = ["sweep"]
 
@@ -360,10 +360,11 @@ class _Sweep:
         if progress.n_deaths < MAX_DEATHS or self._is_stopping():
             self.pending.insert(0, progress)
             return
-        self._end_runs(progress.trial, f"{reason}, {MAX_DEATHS} times")
+        self._end_runs(progress.trial, "FAILED", f"{reason}, {MAX_DEATHS} times")
+        self.search.tell(progress.trial.number, None)
         self._end(progress, "failed", reason=f"{reason}, {MAX_DEATHS} times")
 
-    def _end_runs(self, trial: Trial, reason: str) -> None:
+    def _end_runs(self, trial: Trial, outcome: Outcome, reason: str) -> None:
         """Leave no run of a trial RUNNING that no worker will end."""
         if not trial.run_id:
             return
@@ -371,7 +372,8 @@ class _Sweep:
         try:
             found = open_run(trial.run_id, self.uri)
             for left in (*found.children(), found):
-                tracker.reopen(left.run_id, left.experiment_id).finish("FAILED", reason)
+                again = tracker.reopen(left.run_id, left.experiment_id)
+                again.finish(outcome, reason, resumable=outcome == "KILLED")
         finally:
             tracker.close()
 
@@ -438,6 +440,9 @@ class _Sweep:
 
     def _finish(self) -> SweepResult:
         run, best = self.run_of_sweep, self.search.best()
+        for progress in self.pending:
+            if progress.n_deaths:
+                self._end_runs(progress.trial, "KILLED", "its worker died")
         write_report(run, self.record, self.search, best)
         run.log_file(self.record.path)
         is_stopped = self.stop.is_set() and (
