@@ -11,7 +11,6 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from nnt import __version__
 from nnt.config import Config, load_config
 from nnt.errors import TrackingError, TrainingError, did_you_mean
 from nnt.progress import show_progress
@@ -24,6 +23,7 @@ from nnt.sweep.space import Space, load_space
 from nnt.sweep.study import Search, check_search
 from nnt.sweep.worker import Message
 from nnt.tracking import MlflowTracker, Outcome, Run, hide_passwords, open_run
+from nnt.version import __version__
 
 __all__ = ["sweep"]
 
