@@ -182,7 +182,7 @@ class Keeper:
     Parameters
     ----------
     path : Path
-        The file; the one before is kept beside it.
+        The file; the version before it is kept, too.
     """
 
     def __init__(self, path: Path) -> None:

@@ -50,8 +50,8 @@ def fit(
     backend : BackendChoice, optional
         What moves the weights; default: what `choose_backend` chooses on the CPU.
     resume : Checkpoint, optional
-        Where an interrupted fit on the same rows goes on. What follows is the same
-        to the last bit.
+        From where an interrupted fit on the same rows continues. What follows is the
+        same to the last bit.
     hooks : Hooks, optional
         How the fit is watched, stopped and kept.
 

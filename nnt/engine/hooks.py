@@ -18,7 +18,7 @@ def _ignore(epoch: Epoch) -> None:
 
 
 def _never() -> bool:
-    """Let a fit go on."""
+    """Let a fit continue."""
     return False
 
 

@@ -103,8 +103,8 @@ class Validation:
         if self._is_plain:
             return Validated(output, metrics | ratios, metrics["val/loss"])
         whole = self._whole_loss(output, cut)
-        # A decision by z is judged by what it rejects; what it learned beside the
-        # weights is not part of the network.
+        # A decision by z is judged by what it rejects; what it learned besides
+        # the weights is not part of the network.
         name = "val/loss" if self._objective.decision is None else "val/objective"
         return Validated(output, {**metrics, name: whole, **ratios}, whole)
 

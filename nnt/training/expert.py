@@ -38,7 +38,7 @@ def train_expert(
     backend: BackendChoice | None = None,
     initial: State | None = None,
 ) -> FitResult:
-    """Fit one expert and track every epoch; go on from its checkpoint if it has one.
+    """Fit one expert and track every epoch; continue from its checkpoint if any.
 
     Parameters
     ----------

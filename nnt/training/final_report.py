@@ -140,16 +140,16 @@ class FinalReport:
         self._log_model()
         networks = Networks(self._weights())
         judged = {split: self._judge(split, networks) for split in SPLITS}
-        # Tables are written beside the plots: writing them needs no interpreter.
+        # Tables are written while plots are drawn: writing them needs no interpreter.
         n_scopes = len(REPORTED_SPLITS) * (len(self.fits) + 1)
         n_plots = n_scopes * len(plots.registered(plots.TRAINING))
         n_plots = n_plots if self.draws_rows else 0
         with (
             plots.Studio(n_plots) as studio,
-            ThreadPoolExecutor(1, "tables") as beside,
+            ThreadPoolExecutor(1, "tables") as pool,
         ):
             album = Album(studio)
-            tables = beside.submit(self._log_tables, judged)
+            tables = pool.submit(self._log_tables, judged)
             # What is looked at first is drawn first.
             figures = self._log_parent(judged, album)
             experts = {k: self._log_expert(k, judged, album) for k in self.children}

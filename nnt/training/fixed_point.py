@@ -75,17 +75,17 @@ def log_fixed_point(
     except ExportError as err:
         log.info("no figures in fixed point: %s", err)
         return {"none": str(err)}
-    told: dict[str, Any] = {"precision": list(fixed.precision)}
-    told["hardware"] = _log_hardware(parent, children, fixed)
+    found: dict[str, Any] = {"precision": list(fixed.precision)}
+    found["hardware"] = _log_hardware(parent, children, fixed)
     for split, floats in tables.items():
         both = FixedPointTable(floats, fixed)
-        told[split] = {"all": both.metrics()}
-        _log(parent, f"{split}_{both.networks.name}", told[split]["all"])
+        found[split] = {"all": both.metrics()}
+        _log(parent, f"{split}_{both.networks.name}", found[split]["all"])
         for expert in fixed.experts:
-            figures = told[split][f"expert_{expert}"] = both.metrics(expert)
+            figures = found[split][f"expert_{expert}"] = both.metrics(expert)
             _log(children[expert], f"{split}_{both.networks.name}", figures)
     draw(both, split, f"plots/{split}_{both.networks.name}")
-    return told
+    return found
 
 
 def _log_hardware(

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 class MetricsFile:
     """One line per epoch, every epoch, on the disk as soon as it is done.
 
-    A disk that is full meanwhile costs nothing: the file is then written anew when it
+    A disk that is full meanwhile costs nothing: the file is then rewritten when it
     is closed.
 
     Parameters

@@ -60,16 +60,16 @@ def _working_point(test: Mapping[str, float]) -> str:
     name = "rejection_at_eff96"
     if name not in test:
         return ""
-    told = (
+    text = (
         f"**Rejects {100 * test[name]:.1f} % of the background at 96 % efficiency** "
         f"(test rows, |z| < {test['cut_cm_at_eff96']:.1f} cm)"
     )
     if f"{name}_reference" in test:
-        told += f"; reference {100 * test[f'{name}_reference']:.1f} %"
-    told += f". z: trimmed std {test['z_trimmed_std_cm']:.2f} cm"
+        text += f"; reference {100 * test[f'{name}_reference']:.1f} %"
+    text += f". z: trimmed std {test['z_trimmed_std_cm']:.2f} cm"
     if "z_trimmed_std_cm_reference" in test:
-        told += f", reference {test['z_trimmed_std_cm_reference']:.2f} cm"
-    return told + "."
+        text += f", reference {test['z_trimmed_std_cm_reference']:.2f} cm"
+    return text + "."
 
 
 def _configuration(config: Config) -> str:
@@ -132,12 +132,12 @@ def _row(
     test: Mapping[str, float],
     end: str = "",
 ) -> str:
-    def told(figures: Mapping[str, float], metric: str) -> str:
+    def shown(figures: Mapping[str, float], metric: str) -> str:
         return f"{figures[metric]:.4g}" if metric in figures else "–"
 
     cells = [
-        name, epochs, told(val, "loss"), told(val, "loss_vs_reference"),
-        told(test, "z_trimmed_std_cm"), told(test, "rejection_at_eff96"),
+        name, epochs, shown(val, "loss"), shown(val, "loss_vs_reference"),
+        shown(test, "z_trimmed_std_cm"), shown(test, "rejection_at_eff96"),
         " ".join(end.replace("|", "/").split())[:MAX_END],
     ]  # fmt: skip
     return f"| {' | '.join(cells)} |"

@@ -1,4 +1,4 @@
-"""A run that was interrupted, and whether a training may go on in it."""
+"""A run that was interrupted, and whether a training may continue it."""
 
 from __future__ import annotations
 
@@ -227,7 +227,7 @@ def warn_of_interrupted(tracker: Tracker) -> None:
         shown = command if command.isprintable() else "the same command,"
         log.warning(
             "run %s (%s) was left RUNNING by process %s, which is gone; in %s, "
-            "go on by: %s --resume %s",
+            "continue with: %s --resume %s",
             run.run_id,
             run.name,
             run.tags.get("nnt.pid"),

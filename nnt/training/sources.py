@@ -18,7 +18,7 @@ def reference_networks(config: Config) -> Networks | None:
 
 
 def initial_states(config: Config) -> dict[int, State]:
-    """Weights that each expert starts from; none for those that start anew.
+    """Weights that each expert starts from; none for those that start from random ones.
 
     An expert that the source lacks starts from its network for all tracks
     (expert -1), if there is one.
@@ -48,10 +48,10 @@ def _state_for(config: Config, expert: int, experts: dict[int, ExpertWeights]) -
     )
     weights = experts.get(expert, experts.get(-1))
     if weights is None:
-        held = ", ".join(str(k) for k in sorted(experts))
+        available = ", ".join(str(k) for k in sorted(experts))
         raise ConfigError(
-            f"{place}: expected weights of expert {expert}, found those of {held}; "
-            "train that expert there, or choose `experts` accordingly"
+            f"{place}: expected weights of expert {expert}, found those of "
+            f"{available}; train that expert there, or choose `experts` accordingly"
         )
     form = weights.form
     if weights.names_activation and form.activation != config.act:
