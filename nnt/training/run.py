@@ -10,10 +10,9 @@ from threading import Event
 from typing import Any
 
 from nnt.config import Config, load_config
-from nnt.engine import BackendChoice, FitResult, choose_backend
+from nnt.engine import BackendChoice, FitResult
 from nnt.errors import TrainingError
 from nnt.files import is_full
-from nnt.machine import usable_cores
 from nnt.tracking import MlflowTracker, Outcome, Run, Tracker, hide_passwords
 from nnt.training.data import SPLITS
 from nnt.training.final_report import REPORTED_SPLITS, FinalReport, StoppedError
@@ -22,6 +21,7 @@ from nnt.training.inputs import TrainingInputs, prepare
 from nnt.training.limits import refuse_unsupported
 from nnt.training.logs import training_log
 from nnt.training.part import Part
+from nnt.training.places import Places
 from nnt.training.result import ExpertFailure, ExpertResult, TrainingResult
 from nnt.training.resume import (
     InterruptedRun,
@@ -103,7 +103,7 @@ def train(
     if not isinstance(config, Config):
         config = load_config(config)
     refuse_unsupported(config)
-    backends = {k: choose_backend(config.for_expert(k), device) for k in config.experts}
+    places = Places.of(config, device)
     tracker = tracker or MlflowTracker()
     caller = caller or Caller()
     part = caller.part
@@ -117,8 +117,8 @@ def train(
                 inputs,
                 tracker,
                 interrupted,
-                backends,
-                jobs=jobs or config.workers or usable_cores(),
+                places.backends,
+                jobs=places.jobs(jobs),
                 stop=stop or Event(),
                 description=description,
             )
