@@ -520,7 +520,7 @@ def test_a_server_that_never_ends(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     handler, run = hostile
-    monkeypatch.setattr("nnt.tracking.fetching.MAX_SECONDS", -1)
+    monkeypatch.setattr("nnt.tracking.artifacts.MAX_SECONDS", -1)
     handler.listing, handler.chunks = [file("a")], [b"0"]
     with pytest.raises(TrackingError, match="has not come within"):
         run.download("a", tmp_path)

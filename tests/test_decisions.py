@@ -308,10 +308,11 @@ def test_bins_of_one_place_have_no_slope() -> None:
 
 def test_everything_the_rows_have_is_told_against() -> None:
     view = rows()
+    view = dataclasses.replace(view, charge=np.resize([-1.0, 1.0], len(view.z_cm)))
     told = metrics.in_bins(view, view.z_cm, view.theta_deg)
     names = {f"{q}_against_{n}" for q in ("z", "theta") for n in metrics.AXES}
     assert told.keys() == names
-    less = dataclasses.replace(view, phi_deg=None, n_tracks=None)
+    less = dataclasses.replace(view, phi_deg=None, n_tracks=None, charge=None)
     assert metrics.in_bins(less, less.z_cm, None).keys() == {
         "z_against_z", "z_against_theta", "z_against_pt"
     }  # fmt: skip
