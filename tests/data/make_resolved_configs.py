@@ -11,13 +11,20 @@ from pathlib import Path
 
 from nnt.config import config_files, load_config
 
-base = load_config("base").to_dict()
-lines = [
-    f"{json.dumps(name)}: "
-    + json.dumps(
-        {k: v for k, v in load_config(path).to_dict().items() if v != base.get(k)}
-    )
-    for name, path in config_files().items()
-]
-target = Path(__file__).with_name("resolved_configs.json")
-target.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+
+def main() -> None:
+    """Write the file; not when the module is only imported."""
+    base = load_config("base").to_dict()
+    lines = [
+        f"{json.dumps(name)}: "
+        + json.dumps(
+            {k: v for k, v in load_config(path).to_dict().items() if v != base.get(k)}
+        )
+        for name, path in config_files().items()
+    ]
+    target = Path(__file__).with_name("resolved_configs.json")
+    target.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
