@@ -450,9 +450,10 @@ def test_a_comparison_draws_every_network() -> None:
         for name, own in networks.items()
     }
     drawings = plots.drawings(curves, "12 networks")
+    # These networks have no class that could be calibrated.
     assert {d.name for d in drawings} == {
         p.name for p in plots.registered("comparison")
-    }
+    } - {"calibration"}
     for drawing in drawings:
         with plots.default_style():
             figure = drawing.plot(drawing.data)

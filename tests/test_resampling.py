@@ -167,7 +167,8 @@ def test_a_share_that_no_draw_changes_has_a_binomial_error() -> None:
     found, errors = errors_of(perfect)
     assert found["efficiency_at_15cm"] == 1
     n_signal = metrics.sample_sizes(Sample.of(perfect))["n_signal"]
-    assert n_signal == (np.abs(perfect.z_reco_cm) < 1).sum()
+    assert perfect.fake is not None
+    assert n_signal == ((np.abs(perfect.z_reco_cm) < 1) & ~perfect.fake).sum()
     assert errors["efficiency_at_15cm"] == metrics.binomial_error(1, n_signal) > 0
 
 
