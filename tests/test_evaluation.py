@@ -30,7 +30,7 @@ from nnt.tracking import MlflowTracker, open_run, register, untrained_experts
 from nnt.tracks import Tracks, write_tracks
 from nnt.training import TrainingResult
 from nnt.training.data import load_split
-from nnt.training.sources import initial_states, reference_networks
+from nnt.training.inputs import initial_states, reference_networks
 
 MakeTracks = Callable[..., Tracks]
 

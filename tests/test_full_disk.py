@@ -11,8 +11,8 @@ from click.testing import CliRunner
 
 from nnt.cli.common import tell_errors
 from nnt.engine import Epoch, History
+from nnt.training.expert import MetricsFile
 from nnt.training.logs import LogFile
-from nnt.training.metrics_file import MetricsFile
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 import nnt
 from nnt.config import load_config
 from nnt.errors import ConfigError
-from nnt.training.limits import LIMITS, refuse_unsupported
+from nnt.training.inputs import LIMITS, refuse_unsupported
 
 BEYOND: dict[str, dict[str, Any]] = {
     "teach_from": {"teach_from": "0" * 32},

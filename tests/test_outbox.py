@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from nnt.errors import TrackingError
 from nnt.tracking import find_waiting, sync
+from nnt.tracking.local_runs import lock_run
 from nnt.tracking.outbox import Entry, Outbox
-from nnt.tracking.process import lock_run
 
 ABOUT = {"uri": "sqlite:///x", "run": "r"}
 

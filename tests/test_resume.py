@@ -20,7 +20,7 @@ import nnt
 from nnt.cli import main
 from nnt.errors import TrackingError, TrainingError
 from nnt.tracking import MlflowTracker, StoredRun, open_run
-from nnt.tracking.process import is_dead, lock_run, process_tags
+from nnt.tracking.local_runs import is_dead, lock_run, process_tags
 from nnt.training import Resume, TrainingResult
 
 SMALL = {

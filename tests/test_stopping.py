@@ -16,7 +16,7 @@ import nnt
 
 WAIT = """
 import time
-from nnt.cli.stopping import Stopper
+from nnt.cli.process import Stopper
 stopper = Stopper()
 stopper.watch()
 {begin}

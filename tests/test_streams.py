@@ -18,7 +18,7 @@ os.execv(sys.executable, [sys.executable, "-c", sys.argv[2], sys.argv[3]])
 """
 COMMAND = """
 import sys
-from nnt.cli.streams import open_streams
+from nnt.cli.process import open_streams
 open_streams()
 file = open(sys.argv[1], "wb")
 assert file.fileno() > 2
@@ -76,7 +76,7 @@ def test_text_is_shown_in_the_characters_that_there_are(
     encoding: str, expected: str
 ) -> None:
     code = (
-        "import sys; from nnt.cli.streams import open_streams; open_streams()\n"
+        "import sys; from nnt.cli.process import open_streams; open_streams()\n"
         "text = 'a \\u2013 \\u2026 \\xb1 \\u2264 \\xe9 \\u6f22 \\u25b2 \\u2501'\n"
         "print(text); print(text, file=sys.stderr)"
     )

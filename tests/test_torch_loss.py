@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from nnt.engine.averaging import MovingAverage
-from nnt.engine.torch_loss import TorchLoss
+from nnt.engine.torch_parts import MovingAverage, TorchLoss
 from nnt.networks import ACTIVATIONS, OUTPUTS
 from nnt.networks.module import ACTIVATION_MODULES
 from nnt.objective import (

@@ -22,7 +22,7 @@ from nnt.errors import ConfigError, TrackingError
 from nnt.tracking import MlflowTracker, NullTracker, StoredRun, open_run
 from nnt.tracks import Tracks, make_ids, write_tracks
 from nnt.training import TrainingResult
-from nnt.training.mean_over_experts import MeanOverExperts
+from nnt.training.side_by_side import MeanOverExperts
 
 SMALL = {"data": {"simulate": {"tracks": 3000, "seed": 1}, "split": [0.6, 0.2, 0.2]}}
 ARTIFACTS = [

@@ -20,8 +20,7 @@ from mlflow import MlflowClient
 
 from nnt.cli import main
 from nnt.tracking import MlflowTracker
-from nnt.tracking.experiments import newest_experiment
-from nnt.tracking.views import add_views, page_of_runs
+from nnt.tracking.experiments import add_views, newest_experiment, page_of_runs
 
 START_S = 120
 

@@ -1,8 +1,8 @@
 """The command line: parse, call, print. Commands are loaded when they are used.
 
 ``nnt --help`` must answer at once, so this file knows the commands by name and
-help line only; each lives in a module of its own that imports what it needs
-inside the command.
+help line only; each lives in a module that imports what it needs inside the
+command.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import os
 import click
 
 from nnt.cli.common import Group, set_up_logging, tell_errors
-from nnt.cli.streams import open_streams
+from nnt.cli.process import open_streams
 from nnt.plugins import VARIABLE, load_plugins
 from nnt.version import __version__
 
@@ -26,17 +26,17 @@ COMMANDS = {
     "sweep": ("nnt.cli.sweep", "Search for a better configuration."),
     "config": ("nnt.cli.config", "List, show and check configurations."),
     "evaluate": ("nnt.cli.evaluate", "Measure how good the networks of a run are."),
-    "list": ("nnt.cli.listing", "List the newest trainings."),
+    "list": ("nnt.cli.store:list_runs", "List the newest trainings."),
     "compare": ("nnt.cli.compare", "Compare runs on the same rows."),
     "predict": ("nnt.cli.predict", "Append the outputs of a run to track files."),
     "export": ("nnt.cli.export", "Write the files that BASF2 and the firmware load."),
-    "register": ("nnt.cli.register", "Give the model of a run a permanent name."),
-    "ui": ("nnt.cli.ui", "Open the MLflow UI on the runs of the project."),
-    "tensorboard": ("nnt.cli.tensorboard", "Write a run as files for TensorBoard."),
-    "sync": ("nnt.cli.sync", "Upload results that the server missed."),
+    "register": ("nnt.cli.store:register", "Give the model of a run a permanent name."),
+    "ui": ("nnt.cli.store:ui", "Open the MLflow UI on the runs of the project."),
+    "tensorboard": ("nnt.cli.store:tensorboard", "Write a run for TensorBoard."),
+    "sync": ("nnt.cli.store:sync", "Upload results that the server missed."),
     "data": ("nnt.cli.data", "Describe, simulate and split track files."),
 }
-"""Command -> module that defines it as ``command``, and its help line."""
+"""Command -> module and help line; what it is called there, if not ``command``."""
 
 
 GC_THRESHOLD = 100_000
@@ -54,8 +54,9 @@ class LazyGroup(Group):
         """Import the module of a command."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(COMMANDS[cmd_name][0])
-        command: click.Command = module.command
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        found = getattr(importlib.import_module(module), name or "command")
+        command: click.Command = found
         return command
 
     def format_commands(

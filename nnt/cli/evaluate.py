@@ -10,18 +10,16 @@ import click
 
 from nnt.cli.common import (
     UserPath,
+    check_integer_options,
     data_option,
     emit,
+    fixed_point_option,
     json_option,
     log_option,
-    print_table,
-    tell_errors,
-)
-from nnt.cli.fixed_point import (
-    check_integer_options,
-    fixed_point_option,
     precision_option,
+    print_table,
     saturate_option,
+    tell_errors,
 )
 
 if TYPE_CHECKING:

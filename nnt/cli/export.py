@@ -12,10 +12,11 @@ from nnt.cli.common import (
     UserPath,
     emit,
     json_option,
+    precision_option,
     print_table,
+    saturate_option,
     tell_errors,
 )
-from nnt.cli.fixed_point import precision_option, saturate_option
 from nnt.export.targets import TARGETS
 
 __all__ = ["command"]

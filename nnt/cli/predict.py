@@ -6,12 +6,16 @@ from pathlib import Path
 
 import click
 
-from nnt.cli.common import UserPath, emit, json_option, print_table, tell_errors
-from nnt.cli.fixed_point import (
+from nnt.cli.common import (
+    UserPath,
     check_integer_options,
+    emit,
     fixed_point_option,
+    json_option,
     precision_option,
+    print_table,
     saturate_option,
+    tell_errors,
 )
 from nnt.files import is_standard_output
 

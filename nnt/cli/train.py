@@ -19,7 +19,7 @@ from nnt.cli.common import (
     tell_errors,
     track_files,
 )
-from nnt.cli.stopping import Stopper
+from nnt.cli.process import Stopper
 
 if TYPE_CHECKING:
     from nnt.tracking import Tracker

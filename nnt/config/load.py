@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from nnt.config.files import read_layers
 from nnt.config.merging import EXPERT_KEYS, Layer, Merged, merge, merge_overrides
 from nnt.config.overrides import CALL, COMMAND_LINE, Overrides, override_layers
-from nnt.config.plain import plain_value
+from nnt.config.parts import plain_value
 from nnt.config.problems import Problems
 from nnt.config.rules import conflicts
 from nnt.config.schema import RUN_WIDE, Config

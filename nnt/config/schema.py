@@ -21,8 +21,8 @@ from nnt.config.parts import (
     LRSchedule,
     Quantization,
     default_data,
+    plain_value,
 )
-from nnt.config.plain import plain_value
 from nnt.config.values import (
     MAX_COUNT,
     Expected,

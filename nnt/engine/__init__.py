@@ -9,9 +9,8 @@ from nnt.engine.checkpoint import (
     read_checkpoint,
 )
 from nnt.engine.fit import fit
-from nnt.engine.history import History
-from nnt.engine.hooks import Hooks
-from nnt.engine.records import Epoch, ExpertData, FitResult
+from nnt.engine.loop import Hooks
+from nnt.engine.records import Epoch, ExpertData, FitResult, History
 
 __all__ = [
     "DEVICES",

@@ -10,8 +10,7 @@ from nnt.config import Config
 from nnt.engine.attempt import Attempt, whole_number
 from nnt.engine.backends import BackendChoice, choose_backend, make_backend
 from nnt.engine.checkpoint import Checkpoint
-from nnt.engine.hooks import Hooks
-from nnt.engine.loop import FitLoop
+from nnt.engine.loop import FitLoop, Hooks
 from nnt.engine.records import ExpertData, FitResult, StopReason
 from nnt.errors import TrainingError
 from nnt.networks import State, initial_state

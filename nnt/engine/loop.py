@@ -4,25 +4,51 @@ from __future__ import annotations
 
 import math
 import time
-from concurrent.futures import Future
-from dataclasses import dataclass
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
 
 from nnt.config import Config
 from nnt.engine.attempt import Attempt, real_number, whole_number
-from nnt.engine.checkpoint import Checkpoint
-from nnt.engine.hooks import Hooks
-from nnt.engine.records import Epoch, ExpertData, FitResult, StopReason
+from nnt.engine.checkpoint import Checkpoint, Keeper
+from nnt.engine.records import Epoch, ExpertData, FitResult, History, StopReason
 from nnt.engine.validation import Validated, Validation
 from nnt.errors import TrainingError
 from nnt.networks import State
 from nnt.types import I64
 
-__all__ = ["FitLoop"]
+__all__ = ["FitLoop", "Hooks"]
 
 REMEDY = "lower learning_rate or set gradient_clip"
 PART_ROWS = 1 << 17
 PART_BATCHES = 1 << 12
 """An epoch is done in parts of at most so much; between them a fit can stop."""
+
+
+def _ignore(epoch: Epoch) -> None:
+    """Report an epoch to nobody."""
+
+
+def _never() -> bool:
+    """Let a fit continue."""
+    return False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hooks:
+    """What surrounds a fit; none of it changes the result."""
+
+    on_epoch: Callable[[Epoch], None] = _ignore
+    """Called with each epoch; first with those of a checkpoint that is resumed."""
+    should_stop: Callable[[], bool] = _never
+    """Asked between batches; True ends the fit after those under way."""
+    keeper: Keeper | None = None
+    """Writes a checkpoint now and then, and at the end."""
+    validation_pool: Executor | None = None
+    """Threads that validate an epoch while the next one is trained; `on_epoch` is then
+    called for an epoch when the next one is trained."""
+    history: History = field(default_factory=History)
+    """Takes the metrics of every epoch, before `on_epoch` is called."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -13,10 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from nnt.config import Config
-from nnt.engine.averaging import MovingAverage
 from nnt.engine.backend import Arrays
 from nnt.engine.records import ExpertData
-from nnt.engine.torch_loss import TorchLoss
+from nnt.engine.torch_parts import MovingAverage, TorchLoss
 from nnt.errors import TrainingError
 from nnt.fixedpoint.quantized import QuantizedNetwork
 from nnt.networks import State, build_module, load_state

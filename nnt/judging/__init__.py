@@ -5,13 +5,15 @@ from nnt.judging.outputs import (
     Outputs,
     as_array,
     by_name,
+    expert_mask,
+    kept_rows,
     outputs_in_data,
     predicted_outputs,
     reference_outputs,
     rows_of,
+    served_rows,
 )
 from nnt.judging.scored_table import MAIN, REFERENCE, Losses, ScoredTable
-from nnt.judging.selection import expert_mask, kept_rows, served_rows
 from nnt.judging.targets import Balances, WholeLoss, targets_of
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Outputs of networks by name: ``z``, ``theta``, ``nnt``, ``stt``."""
+"""Which rows an expert serves, and outputs of networks by name."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+from nnt.config import Config
 from nnt.errors import ConfigError
 from nnt.networks import OUTPUTS
 from nnt.tracks import Tracks
@@ -17,10 +18,13 @@ __all__ = [
     "Predictor",
     "as_array",
     "by_name",
+    "expert_mask",
+    "kept_rows",
     "outputs_in_data",
     "predicted_outputs",
     "reference_outputs",
     "rows_of",
+    "served_rows",
 ]
 
 Outputs = Mapping[str, F32]
@@ -28,6 +32,39 @@ Outputs = Mapping[str, F32]
 
 MEASURED = ("z", "theta")
 """Outputs that the reconstruction measures, too; the others are classes."""
+
+
+def expert_mask(tracks: Tracks, expert: int) -> BoolArray:
+    """Rows that an expert serves; expert -1 serves all."""
+    if expert == -1:
+        return np.ones(len(tracks), dtype=np.bool_)
+    mask: BoolArray = tracks.expert == expert
+    return mask
+
+
+def served_rows(tracks: Tracks, experts: Iterable[int]) -> BoolArray:
+    """Rows that one of the experts serves."""
+    served = np.zeros(len(tracks), dtype=np.bool_)
+    for expert in experts:
+        served |= expert_mask(tracks, expert)
+    return served
+
+
+def kept_rows(config: Config, tracks: Tracks) -> BoolArray:
+    """Rows that pass the filter of the expert that serves them.
+
+    Every filter sees the whole table, as in the training.
+
+    Returns
+    -------
+    bool array, shape (N,)
+    """
+    kept = config.filter(tracks)
+    for expert, own in config.expert_overrides.items():
+        if "filter" in own and -1 not in config.experts:
+            chosen = config.for_expert(expert).filter(tracks)
+            kept = np.where(expert_mask(tracks, expert), chosen, kept)
+    return kept
 
 
 class Predictor(Protocol):

@@ -14,10 +14,11 @@ from nnt.judging.outputs import (
     Outputs,
     Predictor,
     as_array,
+    expert_mask,
     predicted_outputs,
     rows_of,
+    served_rows,
 )
-from nnt.judging.selection import expert_mask, served_rows
 from nnt.metrics import Predictions, Replicas, Sample
 from nnt.tracks import Tracks
 from nnt.types import F64, BoolArray, FloatArray

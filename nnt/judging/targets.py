@@ -11,8 +11,14 @@ from nnt import metrics
 from nnt.classes import Balance, class_targets
 from nnt.config import Config
 from nnt.detector import theta_to_deg, z_to_cm
-from nnt.judging.outputs import MEASURED, Outputs, as_array, rows_of
-from nnt.judging.selection import expert_mask, kept_rows
+from nnt.judging.outputs import (
+    MEASURED,
+    Outputs,
+    as_array,
+    expert_mask,
+    kept_rows,
+    rows_of,
+)
 from nnt.metrics.decisions import STT_MOMENTUM_GEV
 from nnt.objective import CLASS_OUTPUTS, CUT_START, losses
 from nnt.tracks import Tracks

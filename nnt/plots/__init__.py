@@ -31,8 +31,8 @@ from nnt.plots.curves import (
     sampled_distribution,
 )
 from nnt.plots.defaults import default_style
+from nnt.plots.distributions import fixed_point_difference
 from nnt.plots.inputs import input_histograms, target_histograms
-from nnt.plots.integers import fixed_point_difference
 from nnt.plots.registry import (
     COMPARISON,
     EVALUATION,

@@ -2,28 +2,126 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import logging
+import time
+import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nnt.errors import TrackingError
 from nnt.tracking.artifacts import MLRUNS, local_path
 from nnt.tracking.environment import variable
 from nnt.tracking.store import reason_of
 from nnt.tracking.store_uri import DATABASE, SPECIAL, hide_passwords, sqlite_path
-from nnt.tracking.views import add_views, experiment_tags
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment
 
-__all__ = ["experiment_name", "find_experiment", "newest_experiment"]
+__all__ = [
+    "add_views",
+    "experiment_name",
+    "experiment_tags",
+    "find_experiment",
+    "newest_experiment",
+    "page_of_runs",
+]
 
 log = logging.getLogger(__name__)
+
+PREFIX = "mlflow.sharedViewState."
+TRAININGS = "nnt-trainings"
+BEST = "metrics.`test/rejection_at_eff96`"
+NOTE = """\
+Trainings of the neural z-vertex trigger.
+
+A run per training, named after its configuration, with a nested run per expert;
+comparisons are runs, too.
+
+A list of the trainings is under **Views** (top right). To filter by hand:
+``tags.`nnt.kind` = 'training'`` (`expert`, `comparison`),
+``tags.config = 'baseline_v2'``, ``tags.category = 'baseline'``,
+``params.`cfg.learning_rate` = '0.001'``, ``metrics.`test/rejection_at_eff96` > 0.7``.
+"""
+COLUMNS = (
+    BEST,
+    "metrics.`test/z_trimmed_std_cm`",
+    "metrics.`val/loss`",
+    "params.`cfg.learning_rate`",
+    "tags.`nnt.overrides`",
+)
+WIDTHS = {"metrics": 170, "params": 130, "tags": 250}
+"""Widths of columns in pixels: a heading shall be readable."""
 
 EXPERIMENT = "nnt"
 DEFAULT_ID = "0"
 """The experiment "Default", to which `mlflow run` goes without a name."""
+
+
+def experiment_tags() -> dict[str, str]:
+    """Tags of a new experiment: its kind, its description, and a list of trainings."""
+    now_ms = int(time.time() * 1000)
+    view = {
+        "name": "Trainings, highest rejection first",
+        "createdAt": now_ms,
+        "updatedAt": now_ms,
+        "state": _state("tags.`nnt.kind` = 'training'", BEST, COLUMNS),
+    }
+    return {
+        # Without it, MLflow shows an experiment as one of language models.
+        "mlflow.experimentKind": "custom_model_development",
+        "mlflow.note.content": NOTE,
+        PREFIX + TRAININGS: json.dumps(view),
+    }
+
+
+def _state(chosen: str, order_by: str, columns: Sequence[str]) -> str:
+    state: dict[str, Any] = {
+        "searchFilter": chosen,
+        "orderByKey": order_by,
+        "orderByAsc": False,
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "datasetsFilter": [],
+        "modelVersionFilter": "All Runs",
+        "selectedColumns": list(columns),
+        "columnOrder": list(columns),
+        "columnWidths": {name: WIDTHS[name.partition(".")[0]] for name in columns},
+        "runsHiddenMode": "FIRST_10_RUNS",
+        "viewMaximized": False,
+        "runListHidden": False,
+        "isAccordionReordered": False,
+        "useGroupedValuesInCharts": True,
+        "hideEmptyCharts": True,
+        "groupBy": None,
+        "groupsExpanded": {},
+        "globalLineChartConfig": {
+            "xAxisKey": "step",
+            "lineSmoothness": 0,
+            "selectedXAxisMetricKey": "",
+        },
+    }
+    packed = zlib.compress(json.dumps(state).encode())
+    return "deflate;" + base64.b64encode(packed).decode()
+
+
+def add_views(client: MlflowClient, experiment_id: str) -> None:
+    """Give an experiment that was made otherwise what it lacks of the tags."""
+    held: Mapping[str, str] = client.get_experiment(experiment_id).tags
+    for name, value in experiment_tags().items():
+        if name not in held:
+            client.set_experiment_tag(experiment_id, name, value)
+
+
+def page_of_runs(experiment_id: str) -> str:
+    """Address of the list of trainings, after that of the server."""
+    return (
+        f"#/experiments/{experiment_id}/runs?workflowType=machine_learning"
+        f"&viewStateShareKey={TRAININGS}"
+    )
 
 
 def experiment_name() -> str | None:

@@ -18,7 +18,7 @@ from typing import IO
 
 from nnt.errors import TrackingError, shorten
 from nnt.tracking.environment import SETTINGS, base_directory
-from nnt.tracking.experiments import newest_experiment
+from nnt.tracking.experiments import add_views, newest_experiment, page_of_runs
 from nnt.tracking.store import connect, connect_to_read, reason_of
 from nnt.tracking.store_uri import (
     DATABASE,
@@ -26,7 +26,6 @@ from nnt.tracking.store_uri import (
     sqlite_path,
     sqlite_uri,
 )
-from nnt.tracking.views import add_views, page_of_runs
 
 __all__ = ["serve_ui"]
 

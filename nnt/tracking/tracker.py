@@ -14,15 +14,21 @@ from threading import Event
 from typing import IO, TYPE_CHECKING
 
 from nnt.errors import TrackingError, shorten
-from nnt.tracking.already_logged import NOTHING, AlreadyLogged, logged_by
 from nnt.tracking.delivery import Delivery
 from nnt.tracking.environment import base_directory, default_uri, variable
 from nnt.tracking.experiments import experiment_name, find_experiment
-from nnt.tracking.local_runs import SAFE_ID, outbox_of, runs_directory
+from nnt.tracking.local_runs import (
+    SAFE_ID,
+    is_dead,
+    lock_run,
+    outbox_of,
+    process_tags,
+    run_tags,
+    runs_directory,
+)
 from nnt.tracking.outbox import Outbox
-from nnt.tracking.process import is_dead, lock_run, process_tags, run_tags
 from nnt.tracking.protocol import Run
-from nnt.tracking.run import MlflowRun
+from nnt.tracking.run import NOTHING, AlreadyLogged, MlflowRun, logged_by
 from nnt.tracking.sender import Sender
 from nnt.tracking.store import connect, reason_of
 from nnt.tracking.store_uri import hide_passwords

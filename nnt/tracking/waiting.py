@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 from nnt.errors import TrackingError
 from nnt.tracking.delivery import Delivery
 from nnt.tracking.environment import default_uri
-from nnt.tracking.local_runs import OUTBOX, outbox_of, runs_directory
+from nnt.tracking.local_runs import OUTBOX, lock_run, outbox_of, runs_directory
 from nnt.tracking.outbox import Outbox, read_about
-from nnt.tracking.process import lock_run
 from nnt.tracking.sender import OfflineRuns, Sender
 from nnt.tracking.store import connect
 from nnt.tracking.store_uri import hide_passwords

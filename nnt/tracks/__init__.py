@@ -1,9 +1,8 @@
 """The track table and the text files of BASF2; sole owner of column names."""
 
 from nnt.tracks.cache import cache_dir
-from nnt.tracks.overlap import rows_of_shared_events
 from nnt.tracks.reading import read_tracks
-from nnt.tracks.splitting import split_by_event, split_like_basf2
+from nnt.tracks.splitting import rows_of_shared_events, split_by_event, split_like_basf2
 from nnt.tracks.summary import Spread, Summary, summarise
 from nnt.tracks.table import (
     ID_COLUMNS,

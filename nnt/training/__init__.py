@@ -1,7 +1,6 @@
 """A whole training: data, experts side by side, comparison, artifacts."""
 
-from nnt.training.part import Part
-from nnt.training.result import ExpertResult, TrainingResult
+from nnt.training.result import ExpertResult, Part, TrainingResult
 from nnt.training.resume import Resume
 from nnt.training.run import Caller, train
 

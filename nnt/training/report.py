@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from nnt.classes import spread_of_weights
 from nnt.config import Config
 from nnt.engine import ExpertData
-from nnt.judging import ScoredTable
+from nnt.judging import Balances, ScoredTable
 from nnt.provenance import CodeState
 from nnt.sampling import BucketSampler, generator
 from nnt.tracking import Run
@@ -17,16 +20,47 @@ from nnt.tracks import write_tracks
 from nnt.training.result import ExpertResult
 from nnt.version import __version__
 
-if TYPE_CHECKING:  # matplotlib would delay the start of a training
+if TYPE_CHECKING:
     from nnt.plots import Drawing
 
 __all__ = [
     "drawings_of",
+    "log_class_weights",
     "log_predictions",
     "log_sampling",
     "summary",
     "write_json",
 ]
+
+
+def log_class_weights(run: Run, data: ExpertData, balances: Balances) -> None:
+    """Log what balances the classes of an expert; nothing where it has none.
+
+    Metrics count the training rows of signal and background of each class, and give
+    the share of them that would do as well with equal weights. ``class_weights.json``
+    holds the weights themselves: of background and of signal, for each bin.
+    """
+    if data.w_train is None or not balances.of_column:
+        return
+    first = data.y_train.shape[1] - len(balances.of_column)
+    for column, name in enumerate(balances.of_column, first):
+        weights = data.w_train[:, column]
+        signal = data.y_train[weights > 0, column] > 0
+        counts = {
+            f"train/{name}_signal_rows": float(np.count_nonzero(signal)),
+            f"train/{name}_background_rows": float(np.count_nonzero(~signal)),
+            f"train/{name}_effective_share": spread_of_weights(weights),
+        }
+        run.log_metrics(counts, 0)
+    tables = {
+        name: {
+            "edges": {k: edges.tolist() for k, edges in balance.edges.items()},
+            "background": balance.table[0].tolist(),
+            "signal": balance.table[1].tolist(),
+        }
+        for name, balance in balances.of_column.items()
+    }
+    run.log_text(json.dumps(tables, indent=2) + "\n", "class_weights.json")
 
 
 def drawings_of(

@@ -1,16 +1,21 @@
-"""Work of several experts in threads; the first one that crashes ends the others."""
+"""What experts that train side by side share: threads, a count of epochs, a mean."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from threading import Event
+from threading import Event, Lock
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 
-__all__ = ["one_torch_thread", "run_side_by_side"]
+from nnt.engine import History
+from nnt.progress import Progress
+
+__all__ = ["EpochCounter", "MeanOverExperts", "one_torch_thread", "run_side_by_side"]
 
 WAKE_EVERY_S = 0.5
 
@@ -79,3 +84,90 @@ def one_torch_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+class EpochCounter:
+    """Count the epochs of experts that run side by side.
+
+    Parameters
+    ----------
+    epochs : dict of int to int
+        Epochs that each expert may do.
+    progress : Progress
+        Called with epochs done and epochs in all.
+    """
+
+    def __init__(self, epochs: dict[int, int], progress: Progress) -> None:
+        self._left = dict(epochs)
+        self._done = 0
+        self._progress = progress
+        self._lock = Lock()
+
+    def add(self, expert: int) -> None:
+        """Count one epoch."""
+        with self._lock:
+            self._done += 1
+            self._left[expert] -= 1
+            self._show()
+
+    def finish(self, expert: int) -> None:
+        """Expect no more of an expert."""
+        with self._lock:
+            self._left[expert] = 0
+            self._show()
+
+    def _show(self) -> None:
+        self._progress(self._done, self._done + sum(self._left.values()))
+
+
+class MeanOverExperts:
+    """Average the metrics of experts that train side by side.
+
+    An epoch is reported once every expert has reached it or has finished; one that
+    has finished or failed counts with its last value, one without any not at all.
+    So the mean depends neither on who is faster nor on who is interrupted.
+
+    Parameters
+    ----------
+    histories : mapping of int to History
+        Of each expert; others add epochs to them.
+    report : callable
+        ``report(metrics, epoch)``; called in the order of the epochs.
+    """
+
+    def __init__(
+        self,
+        histories: Mapping[int, History],
+        report: Callable[[dict[str, float], int], None],
+    ) -> None:
+        self._histories = histories
+        self._running = set(histories)
+        self._reported = 0
+        self._report = report
+        self._lock = threading.Lock()
+
+    def update(self) -> None:
+        """Report what has become complete."""
+        with self._lock:
+            self._report_complete()
+
+    def finish(self, expert: int) -> None:
+        """Expect no further epoch of an expert."""
+        with self._lock:
+            self._running.discard(expert)
+            self._report_complete()
+
+    def _report_complete(self) -> None:
+        lengths = {k: len(history) for k, history in self._histories.items()}
+        running = [lengths[k] for k in self._running]
+        last = min(running) if running else max(lengths.values(), default=0)
+        for number in range(self._reported, last):
+            rows = [
+                history[min(number, len(history) - 1)]
+                for history in self._histories.values()
+                if len(history)
+            ]
+            shared = [name for name in rows[0] if all(name in row for row in rows)]
+            means = {n: float(np.mean([row[n] for row in rows])) for n in shared}
+            self._reported = number + 1
+            self._report(means, self._reported)

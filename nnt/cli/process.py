@@ -1,11 +1,15 @@
-"""Signals, and the death of `mlflow run`: how a training is asked to stop."""
+"""The process of a command: how it is asked to stop, and streams that take any text."""
 
 from __future__ import annotations
 
+import codecs
+import io
 import os
 import signal
+import sys
 import threading
 import time
+import unicodedata
 from typing import TYPE_CHECKING
 
 import click
@@ -13,10 +17,19 @@ import click
 if TYPE_CHECKING:
     import psutil
 
-__all__ = ["Stopper"]
+__all__ = ["Stopper", "open_streams"]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 CHECK_EVERY_S = 1.0
+
+PLAIN = {
+    "–": "-", "—": "-", "−": "-", "…": "...", "±": "+-", "×": "x", "·": "*",
+    "→": "->", "≤": "<=", "≥": ">=", "•": "*", "█": "#", "━": "-", "╸": "-",
+    "“": '"', "”": '"', "‘": "'", "’": "'", "°": " deg", "▲": "^", "▼": "v",
+}  # fmt: skip
+"""What is shown where a terminal does not have a character."""
+
+STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 
 
 class Stopper:
@@ -96,3 +109,40 @@ def _lives(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False
+
+
+def open_streams() -> None:
+    """Give the process all three standard streams, and make them take any text.
+
+    A stream that is closed reads nothing and forgets what is written: otherwise the
+    next file that is opened would get its number, and error messages with it.
+    """
+    codecs.register_error("nnt", _plain)
+    for number, (name, mode) in enumerate(STREAMS):
+        _occupy(number)
+        stream = getattr(sys, name)
+        if stream is None or stream.closed:
+            setattr(sys, name, io.open(number, mode, closefd=False))  # noqa: SIM115, UP020
+        elif mode == "w" and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="nnt")
+
+
+def _occupy(number: int) -> None:
+    try:
+        os.fstat(number)
+    except OSError:
+        handle = os.open(os.devnull, os.O_RDWR)
+        if handle != number:
+            os.dup2(handle, number)
+            os.close(handle)
+        os.set_inheritable(number, True)
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    told = ""
+    for character in error.object[error.start : error.end]:
+        near = PLAIN.get(character) or unicodedata.normalize("NFKD", character)
+        told += near.encode("ascii", errors="replace").decode()
+    return told, error.end

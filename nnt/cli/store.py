@@ -1,0 +1,310 @@
+"""Commands on the store of runs: list, ui, tensorboard, sync, register."""
+
+from __future__ import annotations
+
+import re
+import signal
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nnt.cli.common import UserPath, emit, json_option, print_table, tell_errors
+from nnt.errors import NNTError, TrackingError
+
+if TYPE_CHECKING:
+    from nnt.tracking import Delivered, Training, Waiting
+
+__all__ = ["list_runs", "register", "sync", "tensorboard", "ui"]
+
+ID_DIGITS = 8
+"""Enough for every command that takes a run."""
+MAX_TEXT = 40
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+RUN_ID = re.compile(r"[0-9a-f]{6,32}")
+
+
+@click.command("list")
+@click.option(
+    "-n", "--number", "limit", type=click.IntRange(1, 1000), default=20,
+    show_default=True, help="How many trainings, the newest first.",
+)  # fmt: skip
+@click.option("--debug", is_flag=True, help="List trainings without --production.")
+@json_option
+@tell_errors
+def list_runs(limit: int, debug: bool, as_json: bool) -> None:
+    """List the newest trainings: ID, configuration, data and rejection.
+
+    Rejections are those at 96 % efficiency. Only trainings with the same data were
+    judged on the same rows; `nnt compare` judges any runs on common rows.
+
+    \b
+    Examples:
+      nnt list
+      nnt list -n 100 --json
+    """
+    from nnt.tracking import list_trainings
+
+    found = list_trainings(limit, debug=debug)
+    if as_json:
+        emit({"trainings": [training.to_dict() for training in found]})
+        return
+    columns = [
+        "ID", "started", "configuration", "description", "data", "val", "test",
+        "status",
+    ]  # fmt: skip
+    print_table(
+        "Trainings, rejection at 96 % efficiency", columns, [_row(t) for t in found]
+    )
+
+
+def _row(training: Training) -> list[str]:
+    text = training.description or training.overrides
+    return [
+        training.run_id[:ID_DIGITS],
+        f"{training.started:%Y-%m-%d %H:%M}",
+        training.config,
+        text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 3] + "...",
+        training.data_digest[:6],
+        _share(training.val_rejection),
+        _share(training.test_rejection),
+        training.status.lower(),
+    ]
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f} %"
+
+
+@click.command("ui")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), default=5000, show_default=True,
+    help="Port to listen on.",
+)  # fmt: skip
+@click.option(
+    "--host", default="127.0.0.1", show_default=True,
+    help="Address to listen on; 0.0.0.0 lets other machines in.",
+)  # fmt: skip
+@click.option(
+    "--debug", is_flag=True, help="Show trainings that ran without --production."
+)
+@tell_errors
+def ui(port: int, host: str, debug: bool) -> None:
+    """Open the MLflow UI on the store that trainings use, until Ctrl-C.
+
+    \b
+    Examples:
+      nnt ui
+      nnt ui --debug --port 5001
+    """
+    from nnt.tracking import default_uri, hide_passwords
+    from nnt.tracking.server import serve_ui
+    from nnt.tracking.store_uri import is_server
+
+    uri = default_uri(debug=debug)
+    if is_server(uri):
+        click.echo(
+            f"the store is a server, which has its own UI: {hide_passwords(uri)}"
+        )
+        return
+    if host not in LOOPBACK:
+        click.echo(
+            "warning: no password protects the UI: whoever reaches it can change and "
+            "delete all runs",
+            err=True,
+        )
+    click.echo(f"opening {hide_passwords(uri)}", err=True)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # `nohup` asks to ignore the end of the terminal.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
+    try:
+        serve_ui(uri, host=host, port=port, debug=debug, on_start=_announce)
+    except KeyboardInterrupt:
+        click.echo("stopped", err=True)
+
+
+def _announce(address: str) -> None:
+    click.echo(f"{address}\nPress Ctrl-C to stop it")
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+@click.command("tensorboard")
+@click.argument("run")
+@click.argument("folder", metavar="DIR", type=UserPath(path_type=Path))
+@json_option
+@tell_errors
+def tensorboard(run: str, folder: Path, as_json: bool) -> None:
+    """Write the curves and images of a run, and of its experts, for TensorBoard.
+
+    RUN is a run ID, runs:/ID or models:/name[@alias]. DIR gets a directory for the
+    run, so that many runs fit into one. Needs TensorBoard (the extra `tensorboard`).
+
+    \b
+    Example:
+      nnt tensorboard RUN events
+      tensorboard --logdir events
+    """
+    from nnt.tracking.event_files import write_event_files
+
+    done = write_event_files(run, folder)
+    if as_json:
+        emit(
+            {
+                "directory": str(done.directory),
+                "runs": done.n_runs,
+                "points": done.n_points,
+                "images": done.n_images,
+            }
+        )
+        return
+    click.echo(
+        f"{done.directory}: {done.n_runs} runs, {done.n_points:,} points, "
+        f"{done.n_images:,} images\ntensorboard --logdir {folder}"
+    )
+
+
+@click.command("sync")
+@click.argument("run_dirs", nargs=-1, metavar="[RUN_DIR]...")
+@click.option(
+    "--list",
+    "only_list",
+    is_flag=True,
+    help="Show pending uploads, and upload nothing.",
+)
+@click.option(
+    "--to", "uri", metavar="URI", help="Address of the store, if it has moved."
+)
+@json_option
+@tell_errors
+def sync(
+    run_dirs: tuple[str, ...], only_list: bool, uri: str | None, as_json: bool
+) -> None:
+    """Upload results that the tracking store missed during a training.
+
+    RUN_DIR is the local directory of a run, .nnt/runs/ID, or an ID. Without one, all
+    pending uploads of the working directory are made.
+
+    \b
+    Examples:
+      nnt sync
+      nnt sync --list
+      nnt sync .nnt/runs/0123456789abcdef0123456789abcdef
+    """
+    from nnt.tracking import base_directory, find_all_waiting, find_waiting
+
+    if run_dirs:
+        waiting = [find_waiting(_directory(text)) for text in run_dirs]
+    else:
+        waiting = list(find_all_waiting(base_directory()))
+    if only_list:
+        _show_waiting(waiting, as_json)
+        return
+    results, errors = _deliver(waiting, uri)
+    if as_json:
+        emit({"delivered": [_public(result) for result in results], "errors": errors})
+    else:
+        _show(results)
+        for error in errors:
+            click.echo(f"Error: {error}", err=True)
+    if errors or any(result.n_left for result in results):
+        sys.exit(1)
+
+
+def _directory(text: str) -> Path:
+    from nnt.tracking import base_directory, runs_directory
+
+    if not RUN_ID.fullmatch(text) or Path(text).exists():
+        return Path(text)
+    runs = runs_directory(base_directory())
+    found = [path for path in runs.glob(f"{text}*") if not path.is_symlink()]
+    if len(found) > 1:
+        raise TrackingError(
+            f"{text} is the beginning of the IDs of several runs in {runs}; write "
+            "more digits of the one that you mean"
+        )
+    return found[0] if found else runs / text
+
+
+def _deliver(
+    waiting: list[Waiting], uri: str | None
+) -> tuple[list[Delivered], list[str]]:
+    """Deliver one after the other; what is wrong with one is not with the next."""
+    from nnt.tracking import sync
+
+    results, errors = [], []
+    for one in waiting:
+        try:
+            results.append(sync(one, uri))
+        except NNTError as err:
+            errors.append(str(err))
+    return results, errors
+
+
+def _public(value: Waiting | Delivered) -> dict[str, Any]:
+    from nnt.tracking import hide_passwords
+
+    return {**asdict(value), "uri": hide_passwords(value.uri)}
+
+
+def _show_waiting(waiting: list[Waiting], as_json: bool) -> None:
+    from nnt.tracking import hide_passwords
+
+    if as_json:
+        emit({"waiting": [_public(one) for one in waiting]})
+        return
+    if not waiting:
+        click.echo("no pending uploads")
+        return
+    rows = [[str(s.directory), s.n_operations, hide_passwords(s.uri)] for s in waiting]
+    print_table("Pending uploads", ["run directory", "operations", "to"], rows)
+
+
+def _show(results: list[Delivered]) -> None:
+    from nnt.tracking import hide_passwords
+
+    if not results:
+        click.echo("nothing to upload")
+        return
+    rows = [
+        [str(r.directory), r.n_delivered, r.n_refused, r.n_left, hide_passwords(r.uri)]
+        for r in results
+    ]
+    columns = ["run directory", "delivered", "refused", "left", "store"]
+    print_table("uploads", columns, rows)
+    for result in results:
+        for local, stored in result.created.items():
+            click.echo(f"run {local} is {stored} in {hide_passwords(result.uri)}")
+
+
+@click.command("register")
+@click.argument("run")
+@click.argument("name")
+@click.option("--alias", help="Make models:/NAME@ALIAS mean this run from now on.")
+@json_option
+@tell_errors
+def register(run: str, name: str, alias: str | None, as_json: bool) -> None:
+    """Give the model of a run a name in MLflow's registry.
+
+    models:/NAME@ALIAS then works wherever a run does, and in MLflow.
+
+    \b
+    Example:
+      nnt register RUN nnt --alias champion
+      nnt export models:/nnt@champion --to basf2 -o for_basf2
+    """
+    from nnt.tracking import register
+
+    made = register(run, name, alias)
+    if as_json:
+        emit(asdict(made))
+    else:
+        click.echo(f"{made.uri}: version {made.version}, run {made.run_id}")
