@@ -14,7 +14,7 @@ from pathlib import Path
 
 PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
 APART = {"torch"}
-EXTRAS = ("onnx", "tensorboard", "test")
+EXTRAS = ("onnx", "sweep", "tensorboard", "test")
 BOUND = re.compile(r"(?P<name>[A-Za-z0-9_.-]+)>=(?P<version>[0-9.]+)")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import json
 import re
 from collections.abc import Callable
@@ -368,6 +369,20 @@ def test_predict_appends_the_outputs_and_keeps_the_table(
     expected = nnt.load_networks(trained.run_id).predict(before)
     np.testing.assert_array_equal(new, expected)
     assert set(after.extras) == {*before.extras, "NewZ", "NewTheta"}
+
+
+def test_predict_keeps_the_text_of_every_cell(
+    trained: TrainingResult, files: list[Path], tmp_path: Path
+) -> None:
+    header, blank, *rows = gzip.decompress(files[0].read_bytes()).decode().splitlines()
+    rows = [f"{row}1.50" for row in rows]
+    lines = "".join(f"{line}\n" for line in (f"{header}\tWeather", blank, *rows))
+    (tmp_path / "rows.txt").write_text(lines)
+    out = tmp_path / "out.txt"
+    nnt.predict(trained.run_id, tmp_path / "rows.txt", out)
+    written = [line.rstrip("\t") for line in out.read_text().splitlines()]
+    assert [line.rsplit("\t", 2)[0] for line in written[2:]] == rows
+    assert written[0] == f"{header}\tWeather\tNewZ\tNewTheta"
 
 
 def test_predict_into_a_directory_writes_a_file_each(

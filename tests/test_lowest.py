@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,6 +19,11 @@ def numbers(text: str) -> tuple[int, ...]:
 def test_every_requirement_has_a_lower_bound_that_is_met_here() -> None:
     found = dict(line.split("==") for line in lowest())
     assert {"click", "numpy", "mlflow", "matplotlib", "onnx", "pytest"} <= set(found)
+    project = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    (group,) = (r for r in extras["test"] if r.startswith("nnt["))
+    used = [r for extra in re.findall(r"\w+", group)[1:] for r in extras[extra]]
+    assert {requirement.split(">=")[0] for requirement in used} <= set(found)
     assert "torch" not in found
     for name, bound in found.items():
         assert numbers(version(name)) >= numbers(bound), name

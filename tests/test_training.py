@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import re
@@ -305,6 +306,9 @@ def hough3d_file(path: Path, n_inputs: int) -> Path:
         track_type=rng.integers(0, 5, n),
     )
     write_tracks(tracks, path)
+    header, _, *rows = gzip.decompress(path.read_bytes()).decode().splitlines()
+    text = "".join(f"{row}\t1.50\n" for row in rows)
+    path.write_bytes(gzip.compress(f"{header}\tWeather\n\n{text}".encode()))
     return path
 
 
@@ -324,6 +328,16 @@ def test_networks_of_the_3d_hough_chain_train(home: Path, n_inputs: int) -> None
     child = open_run(result.experts[-1].run_id)
     losses = [value for _, _, value in child.history("val/loss")]
     assert losses[-1] < losses[0]
+    before, after = lines_of(file), []
+    for split in ("train", "val", "test"):
+        place = f"predictions/{split}.csv.gz"
+        after += lines_of(open_run(result.run_id).download(place, home))
+    assert sorted(line.rsplit("\t", 4)[0] for line in after) == sorted(before)
+
+
+def lines_of(path: Path) -> list[str]:
+    """Rows, cell by cell as they were written."""
+    return gzip.decompress(path.read_bytes()).decode().splitlines()[2:]
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,7 @@ def _write(parts: Sequence[Tracks], targets: Sequence[Path], as_json: bool) -> N
             raise DataError(f"{path}: no event is left for it; give more data")
     for part, path in zip(parts, targets, strict=True):
         with show_progress(f"Writing {path.name}", "rows") as progress:
-            write_tracks(part, path, progress=progress)
+            write_tracks(part, path, as_read=True, progress=progress)
     _tell_rows([len(part) for part in parts], targets, as_json)
 
 

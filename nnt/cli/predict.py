@@ -48,10 +48,10 @@ def command(
 ) -> None:
     """Append what the networks of a run say to every track of FILES.
 
-    The rows come out in their order, numbers to the precision of float32, with the
-    columns NewZ and NewTheta behind, in network units. With --fixed-point these are
-    the outputs of the firmware, and NewRawZ and NewRawTheta hold its integers. RUN is
-    a run ID, runs:/ID, models:/name[@alias] or a path to a weights.json.
+    The rows come out in their order and as they are, with the columns NewZ and
+    NewTheta behind, in network units. With --fixed-point these are the outputs of the
+    firmware, and NewRawZ and NewRawTheta hold its integers. RUN is a run ID, runs:/ID,
+    models:/name[@alias] or a path to a weights.json.
 
     \b
     Examples:

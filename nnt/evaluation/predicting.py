@@ -114,7 +114,10 @@ def _predict(
         }
     try:
         with show_progress(f"Writing {path.name}", "rows") as progress:
-            write_tracks(tracks, path, new=output, new_raw=whole, progress=progress)
+            write_tracks(
+                tracks, path, new=output, new_raw=whole, as_read=True,
+                progress=progress,
+            )  # fmt: skip
     except OSError as err:
         raise DataError(f"{path}: cannot be written ({err.strerror})") from err
     return len(tracks)

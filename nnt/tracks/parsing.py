@@ -22,7 +22,7 @@ from nnt.tracks.table import Tracks, concatenate
 from nnt.tracks.text import Block
 from nnt.types import F32, F64
 
-__all__ = ["RowParser"]
+__all__ = ["RowParser", "between_headers"]
 
 END = "\t"
 """Name of the empty column behind the tab that ends a row; no other has a tab."""
@@ -68,7 +68,7 @@ class RowParser:
         DataError
             The first row that is wrong, by line and column.
         """
-        parts = [self._parse(part) for part in _between_headers(block, self._names)]
+        parts = [self._parse(part) for part in between_headers(block, self._names)]
         return concatenate(parts)
 
     def _parse(self, block: Block) -> Tracks:
@@ -215,7 +215,7 @@ def _lines(block: Block) -> Iterator[tuple[int, str]]:
             yield number, text.decode("ascii", errors="replace")
 
 
-def _between_headers(block: Block, names: Sequence[str]) -> Iterator[Block]:
+def between_headers(block: Block, names: Sequence[str]) -> Iterator[Block]:
     """Cut a block at lines that repeat the header, as in files joined by `cat`."""
     text, line = block.text, block.first_line
     start = place = 0

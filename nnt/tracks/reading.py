@@ -26,6 +26,7 @@ from nnt.files import expand_path
 from nnt.machine import usable_cores
 from nnt.progress import Progress, silent
 from nnt.tracks import cache
+from nnt.tracks.source import Source, SourceFile, version_of
 from nnt.tracks.table import Tracks, concatenate
 
 if TYPE_CHECKING:
@@ -82,7 +83,10 @@ def read_tracks(
 
     for path, size in zip(paths, sizes, strict=True):
         with _opened(path) as file:
+            version = version_of(file.fileno())
             own = _read_file(path, file, use_cache, told)
+        source = Source((SourceFile(path.absolute(), version, len(own)),))
+        own = dataclasses.replace(own, source=source)
         tables.append(_with_reference(path, own))
         done += size
         progress(done, sum(sizes))
@@ -113,7 +117,7 @@ def _opened(path: Path) -> BufferedReader:
 def _read_file(
     path: Path, file: BufferedReader, use_cache: bool, progress: Progress
 ) -> Tracks:
-    version = _version(file)
+    version = version_of(file.fileno())
     if not use_cache:
         return concatenate(list(_parts(path, file, progress)))
     # No need to wait for the hash to know that a file of this size was never parsed.
@@ -123,7 +127,7 @@ def _read_file(
 
         def key() -> str:
             found = digest.result()
-            if _version(file) != version:
+            if version_of(file.fileno()) != version:
                 raise DataError(
                     f"{path}: was written to while it was read; try again when it is "
                     "whole"
@@ -145,11 +149,6 @@ def _digest(file: BufferedReader) -> str:
         sha.update(part)
         place += len(part)
     return sha.hexdigest()
-
-
-def _version(file: BufferedReader) -> tuple[int, int]:
-    status = os.fstat(file.fileno())
-    return status.st_size, status.st_mtime_ns
 
 
 def _parts(path: Path, file: BufferedReader, progress: Progress) -> Iterator[Tracks]:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from nnt.detector import CLASSIC, HOUGH3D, N_INPUTS, N_SUPERLAYERS, Chain
 from nnt.errors import DataError
+from nnt.tracks.source import Source
 from nnt.types import F32, I64, BoolArray
 
 if TYPE_CHECKING:
@@ -105,6 +106,8 @@ class Tracks:
     track_type: I64 | None = None
     """Shape (N,), from 0: real, background, fake of an event without tracks, fake
     of one with tracks, unknown; None in the classic chain."""
+    source: Source | None = None
+    """The lines of files that the rows are from, where they are from files."""
 
     @property
     def chain(self) -> Chain:
@@ -131,6 +134,7 @@ class Tracks:
             extras={name: values[rows] for name, values in self.extras.items()},
             classes=None if self.classes is None else self.classes[rows],
             track_type=None if self.track_type is None else self.track_type[rows],
+            source=None if self.source is None else self.source[rows],
         )
 
     @property
@@ -261,6 +265,7 @@ def concatenate(tables: Sequence[Tracks]) -> Tracks:
         extras={n: np.concatenate([t.extras[n] for t in tables]) for n in shared},
         classes=_joined([t.classes for t in tables]),
         track_type=_joined([t.track_type for t in tables]),
+        source=Source.joined([t.source for t in tables]),
     )
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,16 +16,18 @@ from nnt.detector import CLASSIC
 from nnt.errors import DataError
 from nnt.files import check_writable, is_replaceable, open_whole, remedy
 from nnt.progress import Progress, silent
-from nnt.tracks.table import (
-    NEW_COLUMNS,
-    NEW_RAW_COLUMNS,
-    Tracks,
-)
+from nnt.tracks.table import NEW_COLUMNS, NEW_RAW_COLUMNS, Tracks
+
+if TYPE_CHECKING:
+    from nnt.tracks.lines import SourceLines
 
 __all__ = ["check_outputs", "write_shares", "write_tracks"]
 
+log = logging.getLogger(__name__)
+
 Columns = Mapping[str, npt.NDArray[Any]]
 
+ALL_NEW_COLUMNS = (*NEW_COLUMNS.values(), *NEW_RAW_COLUMNS.values())
 CHUNK = 1 << 16
 """Rows that are turned to text at once."""
 GOLDEN = (5**0.5 - 1) / 2
@@ -87,6 +90,7 @@ def write_tracks(
     *,
     new: Mapping[str, npt.NDArray[np.float32]] | None = None,
     new_raw: Mapping[str, npt.NDArray[np.int64]] | None = None,
+    as_read: bool = False,
     progress: Progress = silent,
 ) -> None:
     """Write header, blank line and rows; a file of the same name is replaced whole.
@@ -103,6 +107,10 @@ def write_tracks(
         appended as ``NewZ`` and the like in place of those that the table holds.
     new_raw : mapping of str to int64 array, shape (N,), optional
         The same as integers, appended as ``NewRawZ`` and the like.
+    as_read : bool
+        Take the rows from the files that the table was read from, where these are as
+        they were: every cell comes out as it went in, columns that NNT does not know
+        among them.
     progress : Progress
         Called with rows done and rows in all.
 
@@ -111,14 +119,27 @@ def write_tracks(
     OSError
         The file cannot be written.
     """
-    columns = tracks.columns()
+    more: dict[str, npt.NDArray[Any]] = {}
     if new is not None:
-        for name in (*NEW_COLUMNS.values(), *NEW_RAW_COLUMNS.values()):
-            columns.pop(name, None)
-        columns |= {NEW_COLUMNS[name]: values for name, values in new.items()}
+        more |= {NEW_COLUMNS[name]: values for name, values in new.items()}
     if new_raw is not None:
-        columns |= {NEW_RAW_COLUMNS[name]: values for name, values in new_raw.items()}
-    _Writer(tracks.chain is CLASSIC, len(tracks), progress).write([columns], Path(path))
+        more |= {NEW_RAW_COLUMNS[name]: values for name, values in new_raw.items()}
+    without = ALL_NEW_COLUMNS if new is not None else ()
+    writer = _Writer(tracks.chain is CLASSIC, len(tracks), progress)
+    if as_read and tracks.source is not None and tracks.source.is_in_order:
+        # Imported here: a simulated table has no files.
+        from nnt.tracks.lines import SourceLines
+
+        try:
+            writer.write_lines(SourceLines(tracks.source, without), more, Path(path))
+        except DataError as err:
+            log.warning(
+                "%s; %s holds the numbers to the precision of float32", err, path
+            )
+        else:
+            return
+    columns = {n: v for n, v in tracks.columns().items() if n not in without}
+    writer.write([columns | more], Path(path))
 
 
 def write_shares(
@@ -202,6 +223,26 @@ class _Writer:
                     out.write(_text(part, self.ends_in_tab))
                     self.progress(done + min(start + CHUNK, length), self.n_rows)
                 done += length
+            if out is not raw:
+                out.close()
+
+    def write_lines(self, lines: SourceLines, more: Columns, path: Path) -> None:
+        """Write rows as they were read, with further columns behind."""
+        end = b"\t\n" if self.ends_in_tab else b"\n"
+        with open_whole(path) as raw:
+            out = _compressed(raw) if path.suffix == ".gz" else raw
+            out.write(("\t".join([*lines.names, *more]) + "\n\n").encode())
+            done = 0
+            for cells in lines.blocks():
+                rows = slice(done, done + len(cells))
+                if more and cells:
+                    added = _text({n: v[rows] for n, v in more.items()}, False)
+                    pairs = zip(cells, bytes(added).splitlines(), strict=True)
+                    cells = [b"\t".join(pair) for pair in pairs]
+                if cells:
+                    out.write(end.join([*cells, b""]))
+                done += len(cells)
+                self.progress(done, self.n_rows)
             if out is not raw:
                 out.close()
 

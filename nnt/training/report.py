@@ -95,7 +95,7 @@ def log_sampling(run: Run, data: ExpertData, config: Config, expert: int) -> Non
 def log_predictions(run: Run, split: str, table: ScoredTable) -> None:
     """Write the rows of a split with the outputs of the new networks."""
     path = run.directory / f"{split}.csv.gz"
-    write_tracks(table.tracks, path, new=table.networks[table.main])
+    write_tracks(table.tracks, path, new=table.networks[table.main], as_read=True)
     run.log_file(path, "predictions")
 
 
