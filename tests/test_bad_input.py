@@ -415,7 +415,7 @@ def hostile(
 ) -> Iterator[tuple[type[Hostile], StoredRun]]:
     handler = type("Handler", (Hostile,), {})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
         uri = f"http://127.0.0.1:{server.server_port}"

@@ -14,7 +14,7 @@ from matplotlib.patches import StepPatch
 from matplotlib.text import Text
 
 from nnt import metrics, plots
-from nnt.metrics import Predictions, cut_at_efficiency_cm, passing_share
+from nnt.metrics import Predictions, cut_at_efficiency_cm
 from nnt.plots import learning_curves, registry, sampled_distribution
 from nnt.plots.pieces import bin_edges
 from nnt.plots.shown import Shown, readable
@@ -218,15 +218,13 @@ def test_plots_can_be_drawn_in_threads() -> None:
 
 
 def test_rejection_equals_that_of_cutting_by_hand() -> None:
-    rng = np.random.default_rng(0)
-    signal, background = rng.normal(0, 5, 300), rng.normal(0, 40, 200)
-    efficiencies = (0.5, 0.9, 0.95, 0.96, 0.98, 1.0)
-    by_hand = [
-        1 - passing_share(background, cut_at_efficiency_cm(signal, efficiency))
-        for efficiency in efficiencies
-    ]
-    curve = metrics.rejection_at_efficiency(signal, background, efficiencies)
-    np.testing.assert_allclose(curve, by_hand)
+    view = sample(500)
+    curve = plots.curves(view, plots.TRAINING)["rejection_against_efficiency"][""]
+    signal = view.z_cm[np.abs(view.z_reco_cm) < 1]
+    background = view.z_cm[np.abs(view.z_reco_cm) > 20]
+    cuts_cm = [cut_at_efficiency_cm(signal, own) for own in curve.efficiency]
+    by_hand = [np.mean(np.abs(background) >= cut_cm) for cut_cm in cuts_cm]
+    np.testing.assert_allclose(curve.rejection, by_hand)
 
 
 @pytest.mark.parametrize(("n", "reference"), [(1, True), (2, False), (500, True)])
@@ -240,14 +238,15 @@ def test_plots_of_the_trigger_can_be_drawn(n: int, reference: bool) -> None:
 
 
 def test_feed_down_tells_the_two_sides_apart() -> None:
-    z_reco_cm = np.concatenate([np.zeros(50), np.full(20, 60.0), np.full(20, -60.0)])
-    z_cm = np.concatenate([np.full(50, 5.0), np.full(20, 60.0), np.full(20, 1.0)])
-    down = metrics.shares_beyond(z_reco_cm, z_cm, 6.0, [15, 59, 60])
-    up = metrics.shares_beyond(-z_reco_cm, z_cm, 6.0, [15, 59, 60])
-    np.testing.assert_array_equal(down.share, [0, 0, np.nan])
-    np.testing.assert_array_equal(up.share, [1, 1, np.nan])
-    assert list(down.n_tracks) == [20, 20, 0]
-    assert np.isnan(down.error[2])
+    view = dataclasses.replace(
+        sample(90),
+        z_reco_cm=np.repeat([0.0, 60.0, -60.0], [50, 20, 20]),
+        z_cm=np.repeat([5.0, 60.0, 1.0], [50, 20, 20]),
+    )
+    feed = plots.curves(view, plots.TRAINING)["feed_down"]
+    beyond = metrics.FAR_Z_CM >= 60
+    np.testing.assert_array_equal(feed.down.values, np.where(beyond, np.nan, 0))
+    np.testing.assert_array_equal(feed.up.values, np.where(beyond, np.nan, 1))
 
 
 def test_the_sampled_distribution_tells_how_many_rows_were_used() -> None:

@@ -18,6 +18,7 @@ from nnt.metrics.decisions import (
 from nnt.metrics.inbins import (
     AXES,
     Axis,
+    Shares,
     efficiency_in_bins,
     in_bins,
     share_in_bins,
@@ -53,7 +54,6 @@ from nnt.metrics.residuals import (
     half_width_68,
     residuals_in_bins,
     std,
-    std_with_error,
     trimmed_std,
 )
 from nnt.metrics.sample import Sample, sample_sizes
@@ -65,13 +65,8 @@ from nnt.metrics.trigger import (
     FEED_EFFICIENCY,
     FEED_Z_CM,
     SIGNAL_Z_CM,
-    Shares,
     binomial_error,
     cut_at_efficiency_cm,
-    passing_share,
-    rejection_at_efficiency,
-    roc_area,
-    shares_beyond,
 )
 
 __all__ = [
@@ -119,22 +114,17 @@ __all__ = [
     "metric_errors",
     "momentum_gev",
     "network_metrics",
-    "passing_share",
     "predictions",
     "profiles",
     "pt_from_crossing_angles",
     "pt_gev",
     "ratio_error",
-    "rejection_at_efficiency",
     "replicas",
     "residuals_in_bins",
-    "roc_area",
     "sample_sizes",
     "share_in_bins",
-    "shares_beyond",
     "single_track_decision",
     "std",
-    "std_with_error",
     "track_decision",
     "trimmed_std",
     "values_at",

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from nnt.metrics.prediction import Predictions
-from nnt.metrics.residuals import BinnedResiduals, bin_numbers, residuals_in_bins
+from nnt.metrics.residuals import (
+    BinnedResiduals,
+    bin_numbers,
+    plain,
+    residuals_in_bins,
+)
 from nnt.metrics.trigger import (
     FEED_EFFICIENCY,
     SIGNAL_Z_CM,
-    Shares,
     binomial_error,
     cut_at_efficiency_cm,
 )
@@ -23,6 +27,7 @@ from nnt.types import F64, BoolArray, FloatArray
 __all__ = [
     "AXES",
     "Axis",
+    "Shares",
     "efficiency_in_bins",
     "in_bins",
     "share_in_bins",
@@ -31,9 +36,12 @@ __all__ = [
 
 ROWS_PER_BIN, FEWEST_BINS = 25, 4
 """Of the bins of an axis, on average, and at least."""
+PT_EDGES_GEV = np.array(
+    [0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.85, 1, 1.25, 1.5, 2, 2.5, 3, 4, 6, 10]
+)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class Axis:
     """A quantity that others are shown against."""
 
@@ -75,42 +83,29 @@ def _charge(predicted: Predictions) -> FloatArray | None:
 
 AXES = {
     "z": Axis(
-        label="z of the reconstruction",
-        unit="cm",
-        edges=np.linspace(-100, 100, 41),
-        values=lambda predicted: predicted.z_reco_cm,
+        "z of the reconstruction",
+        "cm",
+        np.linspace(-100, 100, 41),
+        lambda predicted: predicted.z_reco_cm,
     ),
     "theta": Axis(
-        label="theta of the reconstruction",
-        unit="deg",
-        edges=np.linspace(10, 170, 33),
-        values=lambda predicted: predicted.theta_reco_deg,
+        "theta of the reconstruction",
+        "deg",
+        np.linspace(10, 170, 33),
+        lambda predicted: predicted.theta_reco_deg,
     ),
-    "pt": Axis(
-        label="pT of the trigger track",
-        unit="GeV",
-        edges=np.array(
-            [0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.85, 1, 1.25, 1.5, 2, 2.5, 3, 4, 6, 10]
-        ),
-        values=lambda predicted: predicted.pt_gev,
-    ),
+    "pt": Axis("pT of the trigger track", "GeV", PT_EDGES_GEV, lambda p: p.pt_gev),
     "phi": Axis(
-        label="phi of the trigger track",
-        unit="deg",
-        edges=np.linspace(0, 360, 37),
-        values=lambda predicted: predicted.phi_deg,
+        "phi of the trigger track",
+        "deg",
+        np.linspace(0, 360, 37),
+        lambda predicted: predicted.phi_deg,
     ),
     "charge": Axis(
-        label="charge of the trigger track",
-        unit="e",
-        edges=np.array([-1.5, 0, 1.5]),
-        values=_charge,
+        "charge of the trigger track", "e", np.array([-1.5, 0, 1.5]), _charge
     ),
     "n_tracks": Axis(
-        label="tracks in the event (last bin: 10 or more)",
-        unit="",
-        edges=np.arange(0.5, 11),
-        values=_n_tracks,
+        "tracks in the event (last bin: 10 or more)", "", np.arange(0.5, 11), _n_tracks
     ),
 }
 """By the name of the quantity: all that is known about it, in one place."""
@@ -149,11 +144,26 @@ def in_bins(
     }
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Shares:
+    """Shares of tracks; shape (D,) each, NaN where there are no tracks."""
+
+    at: FloatArray
+    """What they are distinguished from."""
+    share: FloatArray
+    error: FloatArray
+    n_tracks: npt.NDArray[np.int64]
+
+    def to_dict(self) -> dict[str, list[float | None]]:
+        """As plain JSON values, None for NaN."""
+        return {name: plain(values) for name, values in asdict(self).items()}
+
+
 @np.errstate(all="ignore")
-def efficiency_in_bins(
-    predicted: Predictions, z_cm: FloatArray, cut_cm: float | None = None
-) -> dict[str, Shares]:
+def efficiency_in_bins(predicted: Predictions, z_cm: FloatArray) -> dict[str, Shares]:
     """Efficiency for tracks from the collision point, in bins.
+
+    The cut on |z| is that of 96 % efficiency over all rows.
 
     Parameters
     ----------
@@ -161,8 +171,6 @@ def efficiency_in_bins(
         N rows.
     z_cm : float array, shape (N,)
         What a network says of them.
-    cut_cm : float, optional
-        Cut of the trigger; if not given, that of 96 % efficiency over all rows.
 
     Returns
     -------
@@ -173,10 +181,7 @@ def efficiency_in_bins(
     if not signal.any():
         return {}
     kept_cm = z_cm[signal]
-    cut_cm = (
-        cut_at_efficiency_cm(kept_cm, FEED_EFFICIENCY) if cut_cm is None else cut_cm
-    )
-    passing = np.abs(kept_cm) < cut_cm
+    passing = np.abs(kept_cm) < cut_at_efficiency_cm(kept_cm, FEED_EFFICIENCY)
     return {
         name: share_in_bins(passing, at[signal], AXES[name].edges)
         for name, at in values_at(predicted).items()

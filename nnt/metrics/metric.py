@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import Literal
 
 import numpy as np
@@ -40,7 +41,7 @@ Better = Literal["higher", "lower", "neither"]
 Value = Callable[[Sample], float | None]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Metric:
     """A number that says how good a network is on some rows."""
 
@@ -145,43 +146,24 @@ def _core_share_error(quantity: str) -> Value:
 
 
 def _residual_metrics(name: str, unit: str) -> Iterable[Metric]:
-    widths: dict[str, tuple[Callable[[FloatArray], float], str]] = {
-        "std": (std, ""),
-        "trimmed_std": (trimmed_std, f"{name} trimmed std ({unit})"),
-        "half_width_68": (half_width_68, ""),
-    }
-    yield Metric(
-        name=f"{name}_mean_{unit}",
-        unit=unit,
-        better="neither",
-        value=_of(name, _mean),
-        error="events",
-    )
-    for width, (function, heading) in widths.items():
-        yield Metric(
-            name=f"{name}_{width}_{unit}",
-            unit=unit,
-            better="lower",
-            value=_of(name, function),
-            error="events",
-            heading=heading,
-        )
+    trimmed = f"{name} trimmed std ({unit})"
+    yield Metric(f"{name}_mean_{unit}", unit, "neither", _of(name, _mean), "events")
+    for width, function, heading in (
+        ("std", std, ""),
+        ("trimmed_std", trimmed_std, trimmed),
+        ("half_width_68", half_width_68, ""),
+    ):
+        value = _of(name, function)
+        full_name = f"{name}_{width}_{unit}"
+        yield Metric(full_name, unit, "lower", value, "events", heading=heading)
     directions: dict[str, Better] = {"mean": "neither", "std": "lower"}
     for part, better in directions.items():
+        error = _core(name, f"{part}_error")
         yield Metric(
-            name=f"{name}_core_{part}_{unit}",
-            unit=unit,
-            better=better,
-            value=_core(name, part),
-            error=_core(name, f"{part}_error"),
+            f"{name}_core_{part}_{unit}", unit, better, _core(name, part), error
         )
-    yield Metric(
-        name=f"{name}_core_share",
-        unit="",
-        better="neither",
-        value=_core(name, "share"),
-        error=_core_share_error(name),
-    )
+    share, error = _core(name, "share"), _core_share_error(name)
+    yield Metric(f"{name}_core_share", "", "neither", share, error)
 
 
 def _share_at(quantity: str, cut: float) -> Value:
@@ -234,28 +216,22 @@ def _minus(cut: Value) -> Value:
     return value
 
 
+def _share(
+    name: str, better: Better, value: Value, quantity: str, heading: str = ""
+) -> Metric:
+    """A share of the rows of a quantity."""
+    return Metric(name, "", better, value, "events", quantity, heading)
+
+
 def _trigger_metrics(prefix: str) -> Iterable[Metric]:
     """Efficiency and rejection with a cut on z, and where they end up."""
-    signal, background = f"{prefix}signal", f"{prefix}background"
-    main = not prefix
-    yield Metric(
-        name=f"{prefix}efficiency_at_15cm",
-        unit="",
-        better="higher",
-        value=_share_at(signal, CUT_CM),
-        error="events",
-        share_of=signal,
-        heading=f"efficiency, |z| < {CUT_CM:g} cm" if main else "",
-    )
-    yield Metric(
-        name=f"{prefix}rejection_at_15cm",
-        unit="",
-        better="higher",
-        value=_rejection_at(background, CUT_CM),
-        error="events",
-        share_of=background,
-        heading=f"rejection, |z| < {CUT_CM:g} cm" if main else "",
-    )
+    for name, quantity, share in (
+        ("efficiency", f"{prefix}signal", _share_at),
+        ("rejection", f"{prefix}background", _rejection_at),
+    ):
+        heading = "" if prefix else f"{name}, |z| < {CUT_CM:g} cm"
+        value = share(quantity, CUT_CM)
+        yield _share(f"{prefix}{name}_at_15cm", "higher", value, quantity, heading)
     yield from _curve_metrics(prefix, "", "cm")
 
 
@@ -263,66 +239,46 @@ def _curve_metrics(prefix: str, suffix: str, unit: str) -> Iterable[Metric]:
     """Area and working points of a decision, by z or by a class."""
     signal, background = f"{prefix}signal{suffix}", f"{prefix}background{suffix}"
     by = " by class" if suffix else ""
-    main = not prefix
+    heading = "" if prefix else f"ROC area{by}"
+    area = _area(signal, background)
     yield Metric(
-        name=f"{prefix}roc_area{suffix}",
-        unit="",
-        better="higher",
-        value=_area(signal, background),
-        error="events",
-        heading=f"ROC area{by}" if main else "",
+        f"{prefix}roc_area{suffix}", "", "higher", area, "events", heading=heading
     )
+    middle = "_cm" if unit else ""
     for efficiency in EFFICIENCIES:
         percent = f"{100 * efficiency:.0f}"
         cut = _cut(signal, efficiency, background)
-        middle = "_cm" if unit else ""
-        yield Metric(
-            name=f"{prefix}cut{middle}_at_eff{percent}{suffix}",
-            unit=unit,
-            better="neither",
-            value=_minus(cut) if suffix else cut,
-            error="events",
-        )
-        shown = main and efficiency == FEED_EFFICIENCY
-        yield Metric(
-            name=f"{prefix}rejection_at_eff{percent}{suffix}",
-            unit="",
-            better="higher",
-            value=_passing(background, cut, rejected=True),
-            error="events",
-            share_of=background,
-            heading=f"rejection at {percent} % efficiency{by}" if shown else "",
+        name = f"{prefix}cut{middle}_at_eff{percent}{suffix}"
+        yield Metric(name, unit, "neither", _minus(cut) if suffix else cut, "events")
+        is_main = not prefix and efficiency == FEED_EFFICIENCY
+        yield _share(
+            f"{prefix}rejection_at_eff{percent}{suffix}",
+            "higher",
+            _passing(background, cut, rejected=True),
+            background,
+            f"rejection at {percent} % efficiency{by}" if is_main else "",
         )
 
 
 def _fake_metrics(prefix: str, suffix: str) -> Iterable[Metric]:
     """What a decision makes of tracks of no particle, which a trigger fires on, too."""
-    signal = f"{prefix}signal{suffix}"
-    for kind, name in (("fake", "fake_rejection"), ("unwanted", "unwanted_rejection")):
+    for kind, efficiency in product(("fake", "unwanted"), EFFICIENCIES):
         quantity = f"{prefix}{kind}{suffix}"
-        for efficiency in EFFICIENCIES:
-            yield Metric(
-                name=f"{prefix}{name}_at_eff{100 * efficiency:.0f}{suffix}",
-                unit="",
-                better="higher",
-                value=_passing(quantity, _cut(signal, efficiency), rejected=True),
-                error="events",
-                share_of=quantity,
-            )
+        cut = _cut(f"{prefix}signal{suffix}", efficiency)
+        yield _share(
+            f"{prefix}{kind}_rejection_at_eff{100 * efficiency:.0f}{suffix}",
+            "higher",
+            _passing(quantity, cut, rejected=True),
+            quantity,
+        )
 
 
 def _feed_metrics() -> Iterable[Metric]:
     cut = _cut("signal", FEED_EFFICIENCY, "background")
     for name, quantity in (("feed_down", "far_down"), ("feed_up", "far_up")):
-        yield Metric(
-            name=f"{name}_at_eff96",
-            unit="",
-            better="lower",
-            value=_passing(quantity, cut),
-            error="events",
-            share_of=quantity,
-            heading=f"{name.replace('_', '-')} at 96 %",
-        )
+        heading = f"{name.replace('_', '-')} at 96 %"
+        value = _passing(quantity, cut)
+        yield _share(f"{name}_at_eff96", "lower", value, quantity, heading)
 
 
 def _asymmetry(suffix: str) -> Metric:
@@ -334,31 +290,16 @@ def _asymmetry(suffix: str) -> Metric:
         positive, negative = (share(sample) for share in kept)
         return None if positive is None or negative is None else positive - negative
 
-    return Metric(
-        name=f"charge_asymmetry_at_eff96{suffix}",
-        unit="",
-        better="neither",
-        value=value,
-        error="events",
-    )
+    return Metric(f"charge_asymmetry_at_eff96{suffix}", "", "neither", value, "events")
+
+
+def _n_tracks(sample: Sample) -> float:
+    return float(sample.n_tracks)
 
 
 def _all_metrics() -> Iterable[Metric]:
-    yield Metric(
-        name="n_tracks",
-        unit="",
-        better="neither",
-        value=lambda sample: float(sample.n_tracks),
-        error="none",
-    )
-    yield Metric(
-        name="loss",
-        unit="",
-        better="lower",
-        value=_of("loss", _mean),
-        error="events",
-        heading="loss",
-    )
+    yield Metric("n_tracks", "", "neither", _n_tracks, "none")
+    yield Metric("loss", "", "lower", _of("loss", _mean), "events", heading="loss")
     yield from _residual_metrics("z", "cm")
     yield from _residual_metrics("theta", "deg")
     for prefix in ("", "event_", "stt_"):
@@ -368,9 +309,8 @@ def _all_metrics() -> Iterable[Metric]:
     for prefix in ("", "stt_"):
         yield from _curve_metrics(prefix, "_by_class", "")
     yield _asymmetry("_by_class")
-    for prefix in ("", "stt_"):
-        for suffix in ("", "_by_class"):
-            yield from _fake_metrics(prefix, suffix)
+    for prefix, suffix in product(("", "stt_"), ("", "_by_class")):
+        yield from _fake_metrics(prefix, suffix)
 
 
 for _metric in _all_metrics():

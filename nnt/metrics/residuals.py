@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,6 @@ __all__ = [
     "plain",
     "residuals_in_bins",
     "std",
-    "std_with_error",
     "trimmed_std",
 ]
 
@@ -59,31 +57,6 @@ def _inner(values: FloatArray, n_cut: int) -> FloatArray:
     return inner[:n_inner]
 
 
-def std_with_error(values: FloatArray, cut: float = 0.0) -> tuple[float, float]:
-    """Compute a standard deviation, trimmed or not, and its standard error.
-
-    Parameters
-    ----------
-    values : float array, shape (N,)
-        At least one; of any distribution.
-    cut : float
-        Share that is cut off on each side.
-
-    Returns
-    -------
-    tuple of float
-        As of `std` or `trimmed_std`, and its error.
-
-    Notes
-    -----
-    The error is that of the influence function: what lies beyond a cut counts like
-    the value at the cut (P. J. Huber and E. M. Ronchetti, "Robust Statistics", 2009,
-    chapter 3). Without a cut, it is that of the fourth moment.
-    """
-    ordered = np.sort(values)
-    return _std_with_error(ordered, _power_sums(ordered), cut)
-
-
 def _power_sums(ordered: FloatArray) -> tuple[float, FloatArray]:
     """Mean, and running sums of the powers 1 to 4 of the distance to it."""
     mean = float(np.mean(ordered, dtype=np.float64))
@@ -101,6 +74,12 @@ def _power_sums(ordered: FloatArray) -> tuple[float, FloatArray]:
 def _std_with_error(
     ordered: FloatArray, sums: tuple[float, FloatArray], cut: float
 ) -> tuple[float, float]:
+    """Standard deviation, trimmed or not, of values of any distribution, and its error.
+
+    The error is that of the influence function: what lies beyond a cut counts like
+    the value at the cut (P. J. Huber and E. M. Ronchetti, "Robust Statistics", 2009,
+    chapter 3). Without a cut, it is that of the fourth moment.
+    """
     n, n_cut = len(ordered), int(len(ordered) * cut)
     n_inner = n - 2 * n_cut
     width = std(ordered[n_cut : n - n_cut])
@@ -157,10 +136,7 @@ class BinnedResiduals:
 
     def to_dict(self) -> dict[str, list[float | None]]:
         """As plain JSON values, None for NaN."""
-        return {
-            field.name: plain(getattr(self, field.name))
-            for field in dataclasses.fields(self)
-        }
+        return {name: plain(values) for name, values in asdict(self).items()}
 
 
 @np.errstate(all="ignore")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from matplotlib.colors import LogNorm
@@ -25,6 +26,7 @@ from nnt.plots.registry import (
     EVERYWHERE,
     NETWORK,
     REFERENCE,
+    TRAINING,
     register,
 )
 from nnt.plots.shown import Curve, Look
@@ -167,19 +169,20 @@ def _map(values: FloatArray, reco: FloatArray, limits: tuple[float, float]) -> _
     return _Map(edges=edges, counts=counts, n_tracks=len(values), beyond=beyond)
 
 
-def _z_map(predicted: Predictions, _: Predictions | None) -> _Map | None:
-    if not predicted.has_z:
-        return None
-    return _map(predicted.z_cm, predicted.z_reco_cm, Z_RANGE_CM)
+def _map_of(
+    predicted: Predictions, _: Predictions | None, *, quantity: str
+) -> _Map | None:
+    if quantity == "z":
+        values = predicted.z_cm if predicted.has_z else None
+        reco, limits = predicted.z_reco_cm, Z_RANGE_CM
+    else:
+        values = predicted.theta_deg
+        reco, limits = predicted.theta_reco_deg, THETA_RANGE_DEG
+    return None if values is None else _map(values, reco, limits)
 
 
-def _theta_map(predicted: Predictions, _: Predictions | None) -> _Map | None:
-    if predicted.theta_deg is None:
-        return None
-    return _map(predicted.theta_deg, predicted.theta_reco_deg, THETA_RANGE_DEG)
-
-
-def _against_reco(curve: Curve[_Map], quantity: str, unit: str) -> Figure:
+def _against_reco(curves: Sequence[Curve[_Map]], *, quantity: str, unit: str) -> Figure:
+    curve = curves[0]
     own = curve.data
     figure, axes = canvas(
         f"{quantity} of the {curve.name}: {own.n_tracks:,} tracks{own.beyond}"
@@ -209,41 +212,21 @@ def _against_reco(curve: Curve[_Map], quantity: str, unit: str) -> Figure:
     return figure
 
 
-@register(
-    "z_against_reco",
-    of=(NETWORK,),
-    curve=_z_map,
-    caption="z of the network against z of the reconstruction.",
-)
-@register(
-    "z_against_reco_reference",
-    where=EVALUATION,
-    of=(REFERENCE,),
-    curve=_z_map,
-    caption="z of the reference against z of the reconstruction.",
-)
-def z_against_reco(curves: Sequence[Curve[_Map]]) -> Figure:
-    """Draw z of a network against z of the reconstruction."""
-    return _against_reco(curves[0], "z", "cm")
+def _register_maps() -> None:
+    for quantity, unit in (("z", "cm"), ("theta", "deg")):
+        for of, suffix in ((NETWORK, ""), (REFERENCE, "_reference")):
+            is_main = quantity == "z" and of == NETWORK
+            register(
+                f"{quantity}_against_reco{suffix}",
+                where=(TRAINING, EVALUATION) if is_main else EVALUATION,
+                of=(of,),
+                curve=partial(_map_of, quantity=quantity),
+                caption=f"{quantity} of the {of} against {quantity} of the "
+                "reconstruction.",
+            )(partial(_against_reco, quantity=quantity, unit=unit))
 
 
-@register(
-    "theta_against_reco",
-    where=EVALUATION,
-    of=(NETWORK,),
-    curve=_theta_map,
-    caption="theta of the network against theta of the reconstruction.",
-)
-@register(
-    "theta_against_reco_reference",
-    where=EVALUATION,
-    of=(REFERENCE,),
-    curve=_theta_map,
-    caption="theta of the reference against theta of the reconstruction.",
-)
-def theta_against_reco(curves: Sequence[Curve[_Map]]) -> Figure:
-    """Draw theta of a network against theta of the reconstruction."""
-    return _against_reco(curves[0], "theta", "deg")
+_register_maps()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
