@@ -91,6 +91,14 @@ def split(
 @click.option("--tracks", "n_tracks", required=True, type=click.IntRange(min=3))
 @shares_option
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
+@click.option(
+    "--chain", type=click.Choice(["classic", "3dh"]), default="classic",
+    show_default=True, help="Classic, or 3dh for the 3D Hough chain.",
+)  # fmt: skip
+@click.option(
+    "--inputs", type=click.Choice(["27", "126"]), default="27", show_default=True,
+    help="Inputs of each track; 126, with hit patterns, goes with --chain 3dh.",
+)  # fmt: skip
 @overwrite_option
 @json_option
 @tell_errors
@@ -99,6 +107,8 @@ def simulate(
     n_tracks: int,
     shares: tuple[float, float, float],
     seed: int,
+    chain: str,
+    inputs: str,
     overwrite: bool,
     as_json: bool,
 ) -> None:
@@ -107,14 +117,19 @@ def simulate(
     \b
     Example:
       nnt data simulate tracks --tracks 100000 --seed 1
+      nnt data simulate tracks --tracks 100000 --seed 1 --chain 3dh --inputs 126
     """
     from nnt.progress import show_progress
+    from nnt.simulation import check_choice
     from nnt.simulation import simulate as make
     from nnt.tracks import write_shares
 
+    check_choice(chain, int(inputs))
     targets = _targets(folder, range(1, 4), overwrite)
     with show_progress("Simulating", "tracks") as progress:
-        tracks = make(tracks=n_tracks, seed=seed, progress=progress)
+        tracks = make(
+            n_tracks, seed=seed, progress=progress, chain=chain, inputs=int(inputs)
+        )
     with show_progress("Writing", "rows") as progress:
         rows = write_shares(tracks, targets, shares, progress=progress)
     _tell_rows(rows, targets, as_json)

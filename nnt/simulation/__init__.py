@@ -1,6 +1,6 @@
-"""A stand-alone simulation: tracks -> the 27 inputs, no BASF2 needed."""
+"""A stand-alone simulation: tracks -> the inputs of a chain, no BASF2 needed."""
 
 from nnt.simulation.parameters import Simulation
-from nnt.simulation.simulate import simulate, simulate_with
+from nnt.simulation.simulate import check_choice, simulate, simulate_with
 
-__all__ = ["Simulation", "simulate", "simulate_with"]
+__all__ = ["Simulation", "check_choice", "simulate", "simulate_with"]

@@ -269,6 +269,30 @@ class Simulation:
     reco_wrong_share: float = 0.015
     """Share of tracks whose target is that of another reconstructed track."""
 
+    finder3d_axial: int = 3
+    """Axial superlayers that a track of the 3D finder has at least: the default of
+    ``CDCTriggerNDFinder`` of basf2. The 3D Hough chain alone uses this and all that
+    follows; nothing of it was tuned, since there are no public data."""
+    finder3d_stereo: int = 2
+    """Stereo superlayers, from the same source."""
+    finder3d_reach_wires: float = 1.0
+    """How far from a track a segment still belongs to its cell, besides half of the
+    cell: half of the width of a segment. Wires; a choice."""
+    pattern_missing_share: float = 0.05
+    """Share of the wires that a track crosses which have no signal. A choice."""
+    pattern_noise_share: float = 0.02
+    """Share of all other wires of a segment which have one. A choice."""
+    noise_fakes_per_track: float = 0.25
+    """Helices, for each true track, near which random segments are looked for; a
+    track of those that are found is a fake of an event without tracks. A choice."""
+    noise_segment_share: float = 0.6
+    """Probability of such a segment in each superlayer. A choice."""
+    noise_time_ticks: float = 500.0
+    """Their times begin at 0 and end here (uniform). A choice."""
+    crossed_fakes_per_track: float = 0.15
+    """Pairs of tracks, for each true one, of which the first lies on a helix with the
+    second in the inner superlayers and the second in the outer ones. A choice."""
+
     def __post_init__(self) -> None:
         if self.tracks < 1:
             raise ConfigError(

@@ -10,7 +10,7 @@ from nnt.detector import OMEGA_CM_TIMES_PT_GEV
 from nnt.simulation.parameters import Simulation
 from nnt.types import F64, I64, BoolArray
 
-__all__ = ["Helices", "Rows", "make_helices", "make_rows"]
+__all__ = ["Helices", "Rows", "make_helices", "make_rows", "missing_axial"]
 
 
 MIN_OMEGA_PER_CM = 1e-6
@@ -160,8 +160,13 @@ def make_rows(s: Simulation, h: Helices, rng: np.random.Generator) -> Rows:
     start = np.cumsum(n_rows) - n_rows
     first = start[helix]
     n = len(helix)
-    none = 1 - sum(s.axial_missing_share)
-    missing = _choice(rng, (*s.axial_missing_share, none), n)
-    missing = np.where(missing < len(s.axial_missing_share), 2 * missing, -1)
+    missing = missing_axial(s, n, rng)
     again = np.where(rng.random(n) < s.same_missing_share, first, np.arange(n))
     return Rows(helix=helix, first=first, missing_axial=missing[again])
+
+
+def missing_axial(s: Simulation, n: int, rng: np.random.Generator) -> I64:
+    """Draw the axial superlayer that each of n rows lacks, -1 for none."""
+    none = 1 - sum(s.axial_missing_share)
+    missing = _choice(rng, (*s.axial_missing_share, none), n)
+    return np.where(missing < len(s.axial_missing_share), 2 * missing, -1)

@@ -6,12 +6,12 @@ import numpy as np
 import numpy.typing as npt
 
 from nnt.detector import (
-    ALPHA_SCALE,
+    CLASSIC,
     ID_RANGES,
     MIN_AXIAL_SUPERLAYERS,
-    N_INPUTS,
     N_SUPERLAYERS,
     T_MAX_TICKS,
+    Chain,
     expert_of_pattern,
     id_scaling,
     scale_theta,
@@ -22,9 +22,9 @@ from nnt.simulation.parameters import Simulation
 from nnt.simulation.population import Helices, make_helices, make_rows
 from nnt.simulation.segments import Segments, make_hits, make_segments
 from nnt.tracks import Tracks, make_ids
-from nnt.types import F32, F64, I64
+from nnt.types import F32, F64, I64, BoolArray
 
-__all__ = ["CHUNK_EVENTS", "make_chunk"]
+__all__ = ["CHUNK_EVENTS", "as_in_files", "make_chunk", "make_inputs", "make_targets"]
 
 
 CHUNK_EVENTS = 4_000
@@ -68,7 +68,7 @@ def make_chunk(s: Simulation, number: int, rng: np.random.Generator) -> Tracks:
     expert = expert_of_pattern(pattern)
     axial = sum(part.found.astype(np.int64) for part in axial_hits)
     in_window = sum(part.seen.astype(np.int64) for part in segments[::2])
-    targets = _targets(s, helices, rng)[rows.helix]
+    targets = make_targets(s, helices, rng)[rows.helix]
     keep = (expert >= 0) & (axial >= MIN_AXIAL_SUPERLAYERS)
     keep &= in_window >= MIN_AXIAL_IN_WINDOW
     keep &= np.all(np.abs(targets) <= 1, axis=1)
@@ -76,12 +76,13 @@ def make_chunk(s: Simulation, number: int, rng: np.random.Generator) -> Tracks:
     event = helices.event[rows.helix[keep]] + number * CHUNK_EVENTS
     return Tracks(
         ids=_ids(s, event, expert[keep], rng),
-        inputs=_inputs(segments)[keep],
-        targets=_as_in_files(targets[keep]),
+        inputs=make_inputs(segments, CLASSIC)[keep],
+        targets=as_in_files(targets[keep]),
     )
 
 
-def _targets(s: Simulation, h: Helices, rng: np.random.Generator) -> F64:
+def make_targets(s: Simulation, h: Helices, rng: np.random.Generator) -> F64:
+    """Give what the reconstruction finds of each helix, scaled, shape (N, 2)."""
     n = len(h.event)
     z_error_cm = s.reco_z_std_cm * h.is_background * rng.standard_normal(n)
     theta_deg = np.degrees(h.theta_rad) + s.reco_theta_std_deg * rng.standard_normal(n)
@@ -90,10 +91,28 @@ def _targets(s: Simulation, h: Helices, rng: np.random.Generator) -> F64:
     return np.where(wrong[:, None], np.roll(targets, 1, axis=0), targets)
 
 
-def _inputs(segments: list[Segments]) -> F32:
-    """The 27 inputs of each row; the earliest segment of a row is its event time."""
+def make_inputs(
+    segments: list[Segments], chain: Chain, patterns: list[BoolArray] | None = None
+) -> F32:
+    """Inputs of each row; the earliest segment of a row is its event time.
+
+    Parameters
+    ----------
+    segments : list of Segments, M rows each
+        Of SL0 to SL8.
+    chain : Chain
+        Whose inputs.
+    patterns : list of bool arrays, shape (M, bits) each, optional
+        Wires of the segments that have a signal, as further inputs.
+
+    Returns
+    -------
+    float32 array, shape (M, 9 * (3 + bits))
+        Zeros where a superlayer has no segment.
+    """
     n = len(segments[0].seen)
-    inputs = np.zeros((n, N_INPUTS), dtype=np.float32)
+    n_bits = patterns[0].shape[1] if patterns else 0
+    inputs = np.zeros((n, N_SUPERLAYERS, 3 + n_bits), dtype=np.float32)
     event_time = np.full(n, np.inf)
     for part in segments:
         np.minimum(event_time, part.time_ticks, out=event_time, where=part.seen)
@@ -103,15 +122,17 @@ def _inputs(segments: list[Segments]) -> F32:
         values = (
             scaling.scale * (part.rel_id - scaling.offset),
             part.side * ticks / T_MAX_TICKS,
-            ALPHA_SCALE * part.alpha_rad,
+            chain.alpha_scale * part.alpha_rad,
         )
         for kind, value in enumerate(values):
             column = np.where(part.seen, value, 0.0)
-            inputs[:, 3 * index + kind] = _as_in_files(column)
-    return inputs
+            inputs[:, index, kind] = as_in_files(column)
+        if patterns:
+            inputs[:, index, 3:] = patterns[index] & part.seen[:, None]
+    return inputs.reshape(n, -1)
 
 
-def _as_in_files(values: F64) -> F32:
+def as_in_files(values: F64) -> F32:
     """Round to six significant digits, as a number that went through a file."""
     size = np.abs(values)
     places = np.full(values.shape, FILE_DIGITS)

@@ -12,7 +12,7 @@ from nnt.simulation.parameters import Simulation
 from nnt.simulation.population import Helices, Rows
 from nnt.types import F32, F64, I64, BoolArray
 
-__all__ = ["Hits", "Segments", "make_hits", "make_segments"]
+__all__ = ["Hits", "Segments", "crossing", "make_hits", "make_segments"]
 
 SIDE_BINS = 200
 SIDE_ANGLES_RAD = np.arcsin(np.linspace(-1, 1, SIDE_BINS + 1))
@@ -38,6 +38,10 @@ class Hits:
     """Since the track passed: not the time that the trigger takes for it."""
     side: F64
     """+1 left, -1 right, 0 undecided."""
+    passed: F64
+    """Where the track crossed the layer, in wires, what it scatters included."""
+    slope: F64
+    """Wires that the track moves from the first priority layer to the second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,32 @@ class Segments:
 
 
 def _places(sl: Superlayer, layer: int, h: Helices) -> tuple[F64, F64, BoolArray]:
+    """Where helices cross a priority layer, as `crossing` gives it."""
+    return crossing(
+        sl, layer, h.z_cm, 1 / np.tan(h.theta_rad), h.phi_rad, h.omega_per_cm, h.d0_cm
+    )
+
+
+def crossing(
+    sl: Superlayer,
+    layer: int,
+    start_cm: F64 | float,
+    cotangent: F64 | float,
+    phi_rad: F64,
+    omega_per_cm: F64,
+    d0_cm: F64 | float = 0.0,
+) -> tuple[F64, F64, BoolArray]:
     """Where helices cross a priority layer.
+
+    Parameters
+    ----------
+    sl : Superlayer
+        Which.
+    layer : int
+        0 for the first priority layer, 1 for the second.
+    start_cm, cotangent, phi_rad, omega_per_cm, d0_cm : float64 array, shape (N,)
+        z at the beam axis, cotangent of the polar angle, azimuth there, signed
+        curvature (not 0), distance from the axis.
 
     Returns
     -------
@@ -69,18 +98,17 @@ def _places(sl: Superlayer, layer: int, h: Helices) -> tuple[F64, F64, BoolArray
     turn = np.pi / sl.n_wires * sl.shift_half_cells
     end_radius_cm = sl.radius_cm[layer]
     backward_cm, forward_cm = sl.z_backward_cm[layer], sl.z_forward_cm[layer]
-    cotangent = 1 / np.tan(h.theta_rad)
     radius_cm: F64 | float = end_radius_cm
     # A stereo wire is a straight line, closer to the axis in its middle.
     for _ in range(2 if sl.is_stereo else 1):
-        half_chord = np.clip(radius_cm * h.omega_per_cm / 2, -1, 1)
+        half_chord = np.clip(radius_cm * omega_per_cm / 2, -1, 1)
         alpha = np.arcsin(half_chord)
-        z_cm = h.z_cm + 2 * alpha / h.omega_per_cm * cotangent
+        z_cm = start_cm + 2 * alpha / omega_per_cm * cotangent
         fraction = (z_cm - backward_cm) / (forward_cm - backward_cm)
         across = (2 * fraction - 1) * np.tan(turn / 2)
         radius_cm = end_radius_cm * np.cos(turn / 2) * np.sqrt(1 + across**2)
     reached = (np.abs(half_chord) < 1) & (fraction > 0) & (fraction < 1)
-    azimuth = h.phi_rad - alpha + h.d0_cm / radius_cm - turn / 2 - np.arctan(across)
+    azimuth = phi_rad - alpha + d0_cm / radius_cm - turn / 2 - np.arctan(across)
     place = azimuth * (sl.n_wires / (2 * np.pi))
     cell_cm = 2 * np.pi / sl.n_wires * radius_cm * np.sqrt(1 - half_chord**2)
     return place, cell_cm, reached
@@ -151,6 +179,8 @@ def make_hits(
         second=second[chosen],
         time_ticks=time_ticks[chosen],
         side=side[chosen],
+        passed=place[chosen],
+        slope=(crossings[1][0] - crossings[0][0])[rows.helix[chosen]],
     )
 
 

@@ -87,7 +87,9 @@ def _simulate(config: Config) -> Tracks:
     if config.data.simulate is None:
         raise ConfigError(f"{config.name}: data: neither files nor simulate is given")
     with show_progress("Simulating", "tracks") as progress:
-        return simulate_with(config.data.simulate, progress)
+        return simulate_with(
+            config.data.simulate, progress, chain=config.chain, inputs=config.in_size
+        )
 
 
 def shared_shares(config: Config, splits: Mapping[str, Tracks]) -> dict[str, float]:

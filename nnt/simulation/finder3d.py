@@ -1,0 +1,206 @@
+"""The 3D finder: the cell of its Hough space that a row's segments agree on.
+
+Cells, and what makes a track of one: ``NDFinder`` and ``CDCTriggerNDFinder`` of basf2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nnt.detector import (
+    ID_RANGES,
+    N_SUPERLAYERS,
+    OMEGA_CM_TIMES_PT_GEV,
+    SUPERLAYERS,
+    Superlayer,
+)
+from nnt.simulation.finder import fit_segments
+from nnt.simulation.parameters import Simulation
+from nnt.simulation.segments import Hits, Segments, crossing
+from nnt.types import F64, I64, BoolArray
+
+__all__ = ["COT_RANGE", "MAX_INVERSE_PT", "Seeds", "Track3D", "find_tracks_3d"]
+
+
+MAX_INVERSE_PT = 4.0
+N_OMEGA, N_PHI, N_COT = 40, 384, 9
+OMEGA_CELL = 2 * MAX_INVERSE_PT / N_OMEGA * OMEGA_CM_TIMES_PT_GEV
+"""In curvature, 1/cm."""
+PHI_CELL_RAD = 2 * np.pi / N_PHI
+COT_RANGE = (-1.0061730449796316, 2.3849627654510415)
+COT_CELL = (COT_RANGE[1] - COT_RANGE[0]) / N_COT
+COT_CENTRES = np.array([COT_RANGE[0] + COT_CELL * (i + 0.5) for i in range(N_COT)])
+
+
+@dataclass(frozen=True, slots=True)
+class Seeds:
+    """Helices from the beam axis near which a row's segments lie, shape (M,) each."""
+
+    phi_rad: F64
+    omega_per_cm: F64
+
+
+@dataclass(frozen=True, slots=True)
+class Track3D:
+    """What the finder makes of each row, shape (M,) each."""
+
+    phi_rad: F64
+    omega_per_cm: F64
+    cotangent: F64
+    """Centre of its cell, as the two above."""
+    is_track: BoolArray
+    """Whether it lies in the Hough space and has segments enough."""
+    segments: list[Segments]
+    """Of SL0 to SL8; seen are those that belong to the cell."""
+
+
+def find_tracks_3d(
+    s: Simulation, seeds: Seeds, hits: Sequence[Hits], rng: np.random.Generator
+) -> Track3D:
+    """Find the cell of each row, and the segments that belong to it.
+
+    Azimuth and curvature are those of a least-squares fit to the axial segments, but
+    for the rows of a side peak. Then each stereo segment counts in each cell of the
+    cotangent for 1 at most, the less the farther it lies from where a track from the
+    collision point would pass; the cell with the largest sum is taken.
+
+    Parameters
+    ----------
+    s : Simulation
+        Settings.
+    seeds : Seeds
+        M rows; the fit is linear, so that these are to be near.
+    hits : sequence of Hits
+        Of SL0 to SL8.
+    rng : numpy.random.Generator
+        Of this chunk.
+    """
+    phi, omega = _fitted(seeds, hits[::2])
+    stray = rng.random(len(phi)) < s.stray_row_share
+    error = stray * s.omega_std_stray_per_cm * rng.standard_normal(len(phi))
+    count = np.floor((omega + error) / OMEGA_CELL)
+    inside = (count >= -N_OMEGA / 2) & (count < N_OMEGA / 2)
+    centre = (count + 0.5) * OMEGA_CELL
+    # Of the cells of a curvature, the one that the track meets in the middle.
+    phi = phi + s.pivot_radius_cm / 2 * (centre - omega)
+    phi = (np.floor(phi / PHI_CELL_RAD) + 0.5) * PHI_CELL_RAD
+    wires = _wires(hits, phi, centre)
+    cot = _best_cot(s, hits, wires, phi, centre)
+    segments = [
+        _related(s, i, part, wires[i], phi, centre, cot) for i, part in enumerate(hits)
+    ]
+    axial, stereo = (
+        np.sum([part.seen for part in segments[first::2]], axis=0) for first in (0, 1)
+    )
+    enough = (axial >= s.finder3d_axial) & (stereo >= s.finder3d_stereo)
+    return Track3D(
+        phi_rad=phi,
+        omega_per_cm=centre,
+        cotangent=cot,
+        is_track=inside & enough,
+        segments=segments,
+    )
+
+
+def _fitted(seeds: Seeds, axial: Sequence[Hits]) -> tuple[F64, F64]:
+    errors = []
+    for sl, part in zip(SUPERLAYERS[::2], axial, strict=True):
+        place = _axial_place(sl, part.second, seeds.phi_rad, seeds.omega_per_cm)
+        errors.append(_turned(sl, part.wire - place))
+    by_phi, by_omega = fit_segments(
+        seeds.omega_per_cm, errors, [part.found for part in axial]
+    )
+    return seeds.phi_rad + by_phi, seeds.omega_per_cm + by_omega
+
+
+def _alpha(sl: Superlayer, second: BoolArray, omega: F64) -> F64:
+    half_chord = np.where(second, *sl.radius_cm[::-1]) * omega / 2
+    inside = np.abs(half_chord) < 1
+    return np.where(inside, np.arcsin(np.clip(half_chord, -1, 1)), np.pi / 2)
+
+
+def _axial_place(sl: Superlayer, second: BoolArray, phi: F64, omega: F64) -> F64:
+    """Reference of the relID, in wires: where a track would cross axial wires."""
+    place: F64 = (phi - _alpha(sl, second, omega)) * (sl.n_wires / (2 * np.pi))
+    return place
+
+
+def _wires(hits: Sequence[Hits], phi: F64, omega: F64) -> list[F64]:
+    """Wires of segments; of something else in stereo layers, anywhere in the window."""
+    wires = []
+    for sl, part, limits in zip(SUPERLAYERS, hits, ID_RANGES, strict=True):
+        if not sl.is_stereo:
+            wires.append(part.wire)
+            continue
+        half, (lower, upper) = 0.5 * part.second, limits
+        strange = _axial_place(sl, part.second, phi, omega)
+        strange = strange + lower + (upper - lower) * part.anywhere
+        wires.append(np.where(part.wrong, np.rint(strange - half) + half, part.wire))
+    return wires
+
+
+def _reach(s: Simulation, sl: Superlayer) -> float:
+    """Wires from the centre of a cell within which a segment belongs to it."""
+    across = PHI_CELL_RAD / 2 + sl.radius_cm[0] / 2 * OMEGA_CELL / 2
+    reach: float = s.finder3d_reach_wires + sl.n_wires / (2 * np.pi) * across
+    if sl.is_stereo:
+        length = sl.z_forward_cm[0] - sl.z_backward_cm[0]
+        along = sl.radius_cm[0] * COT_CELL / 2 / length
+        reach += abs(sl.shift_half_cells) / 2 * along
+    return reach
+
+
+def _share(
+    s: Simulation, sl: Superlayer, part: Hits, wire: F64, track: tuple[F64, F64, F64]
+) -> F64:
+    """How much segments count in cells: 1 in the centre, 0 beyond their reach."""
+    phi, omega, cotangent = track
+    there = part.found
+    if sl.is_stereo:
+        first, second = (
+            crossing(sl, layer, 0.0, cotangent, phi, omega) for layer in (0, 1)
+        )
+        place = np.where(part.second, second[0], first[0])
+        there = there & np.where(part.second, second[2], first[2])
+    else:
+        place = _axial_place(sl, part.second, phi, omega)
+    near: F64 = np.maximum(1 - np.abs(_turned(sl, wire - place)) / _reach(s, sl), 0)
+    return near * there
+
+
+def _turned(sl: Superlayer, wires: F64) -> F64:
+    """Differences of wires, within half a turn."""
+    turned: F64 = np.remainder(wires + sl.n_wires / 2, sl.n_wires) - sl.n_wires / 2
+    return turned
+
+
+def _best_cot(
+    s: Simulation, hits: Sequence[Hits], wires: list[F64], phi: F64, omega: F64
+) -> F64:
+    sums = np.zeros((N_COT, len(phi)))
+    for cell, centre in enumerate(COT_CENTRES):
+        track = phi, omega, np.full(len(phi), centre)
+        for i in range(1, N_SUPERLAYERS, 2):
+            sums[cell] += _share(s, SUPERLAYERS[i], hits[i], wires[i], track)
+    best: I64 = np.argmax(sums, axis=0)
+    chosen: F64 = COT_CENTRES[best]
+    return chosen
+
+
+def _related(
+    s: Simulation, index: int, part: Hits, wire: F64, phi: F64, omega: F64, cot: F64
+) -> Segments:
+    sl = SUPERLAYERS[index]
+    seen = _share(s, sl, part, wire, (phi, omega, cot)) > 0
+    rel_id = _turned(sl, wire - _axial_place(sl, part.second, phi, omega))
+    return Segments(
+        seen=seen,
+        found=part.found,
+        rel_id=rel_id,
+        alpha_rad=_alpha(sl, part.second, omega),
+        time_ticks=part.time_ticks,
+        side=part.side,
+    )

@@ -1,0 +1,450 @@
+"""Simulated rows of the 3D Hough chain, against slow plain geometry."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from nnt.cli import main
+from nnt.detector import (
+    HOUGH3D,
+    ID_RANGES,
+    OMEGA_CM_TIMES_PT_GEV,
+    SUPERLAYERS,
+    T_MAX_TICKS,
+    Superlayer,
+    id_scaling,
+)
+from nnt.errors import ConfigError
+from nnt.simulation import Simulation, hough3d, simulate, simulate_with
+from nnt.simulation.finder3d import Seeds, Track3D, find_tracks_3d
+from nnt.simulation.parameters import PerSuperlayer
+from nnt.simulation.patterns import make_pattern
+from nnt.simulation.population import Helices, Rows, make_helices
+from nnt.simulation.segments import Hits, crossing, make_hits
+from nnt.tracks import Tracks, read_tracks
+from nnt.types import F32
+
+N_ROWS = 6_000
+NONE: PerSuperlayer = (0.0,) * 9
+CLEAN = Simulation(
+    collision_wrong_share=NONE,
+    crowd_wrong_share=NONE,
+    background_wrong_share=NONE,
+    background_scatter_wires=NONE,
+    segment_neighbour_share=NONE,
+    segment_shift_wires=NONE,
+    same_segment_share=0.0,
+    pattern_missing_share=0.0,
+    pattern_noise_share=0.0,
+    stray_row_share=0.0,
+)
+"""Tracks that pass where their segments are, and nothing else."""
+NEAR_THE_AXIS = dataclasses.replace(CLEAN, background_d0_std_cm=(0.3,) * 7)
+
+
+@pytest.fixture(scope="module")
+def tracks() -> Tracks:
+    return simulate(N_ROWS, seed=3, chain="3dh", inputs=126)
+
+
+def parts(tracks: Tracks) -> F32:
+    return tracks.inputs.reshape(len(tracks), 9, -1)
+
+
+# The chain
+
+
+def test_the_same_rows_have_27_and_126_inputs(tracks: Tracks) -> None:
+    fewer = simulate(N_ROWS, seed=3, chain="3dh")
+    assert fewer.chain is tracks.chain is HOUGH3D
+    assert (fewer.inputs.shape, tracks.inputs.shape) == ((N_ROWS, 27), (N_ROWS, 126))
+    np.testing.assert_array_equal(parts(fewer), parts(tracks)[:, :, :3])
+    for name in ("targets", "classes", "track_type", "ids"):
+        np.testing.assert_array_equal(getattr(fewer, name), getattr(tracks, name))
+
+
+def test_same_seed_same_bytes_and_a_longer_table_begins_alike(tracks: Tracks) -> None:
+    longer = simulate(N_ROWS + 500, seed=3, chain="3dh", inputs=126)
+    assert longer[:N_ROWS].digest == tracks.digest
+    other = simulate(N_ROWS, seed=4, chain="3dh", inputs=126)
+    assert other.digest != tracks.digest
+
+
+@pytest.mark.parametrize(
+    ("chain", "inputs", "words"),
+    [
+        ("3hd", 27, "unknown chain '3hd'; did you mean '3dh'"),
+        ("classic", 126, "inputs: expected 27 in the classic chain, found 126"),
+        ("3dh", 42, "inputs: expected 27 or 126 in the 3dh chain, found 42"),
+    ],
+)
+def test_what_is_no_chain_is_refused(chain: str, inputs: int, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        simulate(10, chain=chain, inputs=inputs)
+
+
+@pytest.mark.parametrize("inputs", [27, 126])
+def test_files_are_those_of_basf2(inputs: int, tmp_path: Path) -> None:
+    options = ["--tracks", "400", "--seed", "5", "--chain", "3dh", "--inputs", inputs]
+    done = CliRunner().invoke(
+        main, ["data", "simulate", str(tmp_path), *map(str, options)]
+    )
+    assert done.exit_code == 0, done.output
+    made = simulate(400, seed=5, chain="3dh", inputs=inputs)
+    found = [read_tracks(tmp_path / f"random{i}.gz") for i in (1, 2, 3)]
+    assert sum(len(part) for part in found) == 400
+    rows = {row.tobytes(): i for i, row in enumerate(made.inputs)}
+    for part in found:
+        assert len(part.columns()) == inputs + 5
+        own = made[np.array([rows[row.tobytes()] for row in part.inputs])]
+        for name in ("targets", "classes", "track_type"):
+            np.testing.assert_array_equal(getattr(part, name), getattr(own, name))
+
+
+# What rows hold
+
+
+def test_types_and_classes_follow_from_z(tracks: Tracks) -> None:
+    assert tracks.classes is not None
+    assert tracks.track_type is not None
+    assert set(tracks.track_type.tolist()) == {0, 1, 2, 3}
+    near = np.asarray(np.abs(tracks.targets[:, 0]) <= 0.01)
+    nnt, stt = np.asarray(tracks.classes == 1).T
+    np.testing.assert_array_equal(nnt, tracks.track_type == 0)
+    kinds = tracks.track_type
+    assert set(kinds[near & ~nnt].tolist()) == {2, 3}
+    assert set(kinds[~near].tolist()) == {1}
+    assert (stt <= nnt).all()
+    assert 0.3 < stt[nnt].mean() < 0.9
+    assert (tracks.targets[tracks.track_type >= 2, 0] == 0).all()
+
+
+def test_the_single_track_class_asks_for_momentum() -> None:
+    rng = np.random.default_rng(1)
+    settings = dataclasses.replace(
+        CLEAN, collision_event_share=1.0, reco_theta_std_deg=0.0, reco_wrong_share=0.0
+    )
+    h = make_helices(settings, 300, rng)
+    n = len(h.event)
+    found = Track3D(np.zeros(n), np.zeros(n), np.ones(n), np.ones(n, bool), [])
+    _, classes = hough3d._targets(settings, h, found, rng)
+    for i in range(n):
+        pt_gev = OMEGA_CM_TIMES_PT_GEV / abs(h.omega_per_cm[i])
+        assert (classes[i, 1] == 1) == (pt_gev / math.sin(h.theta_rad[i]) >= 0.7)
+
+
+def test_targets_beyond_the_range_are_clamped() -> None:
+    far = Simulation(tracks=500, background_z_cm=(95.0,) * 7)
+    found = simulate_with(far, chain="3dh")
+    assert found.targets.max() == 1
+
+
+def test_the_earliest_segment_of_a_row_is_its_event_time(tracks: Tracks) -> None:
+    part = parts(tracks)
+    seen = part.any(axis=2)
+    ticks = part[:, :, 1] * T_MAX_TICKS
+    assert np.abs(ticks - np.rint(ticks)).max() < 2e-4
+    assert ((ticks == 0) & seen).any(axis=1).all()
+
+
+def test_a_track_lies_in_the_centre_of_a_cell(tracks: Tracks) -> None:
+    """Crossing angles, not halved, are those of one of 40 curvatures."""
+    for index in (1, 4):
+        alpha = parts(tracks)[:, index, 2].astype(np.float64)
+        alpha = alpha[(alpha != 0) & (np.abs(alpha) < 1)]
+        radii = SUPERLAYERS[index].radius_cm
+        cells = [2 * np.sin(alpha) / r / OMEGA_CM_TIMES_PT_GEV / 0.2 for r in radii]
+        off = [np.abs(c - np.floor(c) - 0.5) for c in cells]
+        assert np.minimum(*off).max() < 1e-4
+
+
+def test_a_track_has_segments_enough(tracks: Tracks) -> None:
+    seen = np.asarray(parts(tracks).any(axis=2))
+    assert seen[:, ::2].sum(axis=1).min() == Simulation().finder3d_axial
+    assert seen[:, 1::2].sum(axis=1).min() == Simulation().finder3d_stereo
+
+
+def test_patterns_are_there_where_segments_are(tracks: Tracks) -> None:
+    part = parts(tracks)
+    bits = part[:, :, 3:]
+    assert set(np.unique(bits)) == {0, 1}
+    np.testing.assert_array_equal(bits.any(axis=2), part[:, :, :3].any(axis=2))
+
+
+# Patterns
+
+
+def hits_of(h: Helices, index: int, settings: Simulation = CLEAN) -> Hits:
+    own = np.arange(len(h.event))
+    rows = Rows(helix=own, first=own, missing_axial=np.full(len(own), -1))
+    return make_hits(index, settings, h, rows, np.random.default_rng(7))
+
+
+def place_at(sl: Superlayer, radius_layer: float, h: Helices, i: int) -> float:
+    """Where helix i crosses a layer, in wires: by bisection, wire by straight wire.
+
+    Layers are counted in pitches from the first priority one, halves included.
+    """
+    pitch = sl.radius_cm[1] - sl.radius_cm[0]
+    end_radius = sl.radius_cm[0] + radius_layer * pitch
+    ends = [
+        z[0] + radius_layer * (z[1] - z[0]) for z in (sl.z_backward_cm, sl.z_forward_cm)
+    ]
+    turn = math.pi / sl.n_wires * sl.shift_half_cells
+    cot = 1 / math.tan(h.theta_rad[i])
+
+    def wire_point(fraction: float) -> tuple[float, float]:
+        """Radius and azimuth on the wire whose backward end is at azimuth 0."""
+        x = (1 - fraction) + fraction * math.cos(turn)
+        y = fraction * math.sin(turn)
+        return end_radius * math.hypot(x, y), math.atan2(y, x)
+
+    def helix_at(radius: float) -> tuple[float, float]:
+        alpha = math.asin(radius * h.omega_per_cm[i] / 2)
+        z = h.z_cm[i] + 2 * alpha / h.omega_per_cm[i] * cot
+        return z, h.phi_rad[i] - alpha + h.d0_cm[i] / radius
+
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        z, _ = helix_at(wire_point(middle)[0])
+        behind = (z - ends[0]) / (ends[1] - ends[0]) > middle
+        low, high = (middle, high) if behind else (low, middle)
+    radius, azimuth = wire_point(low)
+    return (helix_at(radius)[1] - azimuth) * sl.n_wires / (2 * math.pi)
+
+
+def bits_of_a_walk(
+    sl: Superlayer, h: Helices, i: int, wire: float, second: bool
+) -> tuple[list[bool], list[float]]:
+    """Wires whose cells a helix passes; and how near the walk came to their edges."""
+    first = place_at(sl, 0, h, i)
+    centre = wire + ((0.5 if first >= wire else -0.5) if second else 0)
+    layers: list[tuple[int, list[float]]] = [
+        (-2, [-1, 0, 1]), (-1, [-0.5, 0.5]), (0, [0]), (1, [-0.5, 0.5]), (2, [-1, 0, 1])
+    ]  # fmt: skip
+    if sl.index == 0:
+        layers = [(k, [j - k / 2 for j in range(k + 1)]) for k in range(5)]
+    found, nearest = [], []
+    for layer, wires in layers:
+        enters, leaves = sorted(place_at(sl, layer + d, h, i) for d in (-0.5, 0.5))
+        for offset in wires:
+            lower, upper = centre + offset - 0.5, centre + offset + 0.5
+            found.append(leaves > lower and enters < upper)
+            nearest.append(min(abs(leaves - lower), abs(enters - upper)))
+    middle = 0 if sl.index == 0 else 5
+    found[middle] = not second
+    if second:
+        found[middle + (2 if wire > centre else 1)] = True
+    return found[:11], nearest[:11]
+
+
+@pytest.mark.parametrize("index", [0, 1, 4, 7])
+def test_patterns_are_those_of_a_walk_through_the_cells(index: int) -> None:
+    rng = np.random.default_rng(index)
+    h = make_helices(NEAR_THE_AXIS, 400, rng)
+    hits = hits_of(h, index)
+    fired = make_pattern(index, CLEAN, hits, rng)
+    sl, compared = SUPERLAYERS[index], 0
+    # Away from the ends of the wires, and of the circles.
+    z_cm = h.z_cm + sl.radius_cm[0] / np.tan(h.theta_rad)
+    inside = (z_cm > sl.z_backward_cm[0] + 15) & (z_cm < sl.z_forward_cm[0] - 15)
+    inside &= np.abs(h.omega_per_cm) * (sl.radius_cm[1] + 5) / 2 < 0.6
+    for i in map(int, np.flatnonzero(hits.found & inside)[:50]):
+        bits, nearest = bits_of_a_walk(
+            sl, h, i, float(hits.wire[i]), bool(hits.second[i])
+        )
+        # The straight line of the simulation is right to a fifth of a wire, and
+        # a walk along the edge of a cell may go either way.
+        for bit in range(11):
+            if nearest[bit] > 0.2:
+                assert fired[i, bit] == bits[bit], (i, bit)
+                compared += 1
+    assert compared > 250
+
+
+def test_at_most_two_wires_of_a_layer_without_noise() -> None:
+    h = make_helices(CLEAN, 2000, np.random.default_rng(1))
+    for index, layers in ((0, [0, 1, 1, 2, 2, 2, 3, 3, 3, 3]), (5, [0, 0, 0, 1, 1])):
+        fired = make_pattern(index, CLEAN, hits_of(h, index), np.random.default_rng(2))
+        counts = [
+            fired[:, : len(layers)][:, np.array(layers) == k].sum(1) for k in (0, 2)
+        ]
+        assert max(int(count.max()) for count in counts if len(count)) <= 2
+
+
+def shares_of_wires(changed: Simulation) -> list[float]:
+    h = make_helices(CLEAN, 4000, np.random.default_rng(1))
+    hits = hits_of(h, 4)
+    clean = make_pattern(4, CLEAN, hits, np.random.default_rng(2))
+    fired = make_pattern(4, changed, hits, np.random.default_rng(2))
+    free = [0, 1, 2, 3, 4, 8, 9, 10]  # no priority wires
+    lost = (clean & ~fired)[:, free].sum() / clean[:, free].sum()
+    new = (fired & ~clean)[:, free].sum() / (~clean)[:, free].sum()
+    return [float(lost), float(new)]
+
+
+def test_wires_are_lost_and_found_as_often_as_asked() -> None:
+    lossy = dataclasses.replace(CLEAN, pattern_missing_share=0.2)
+    assert shares_of_wires(lossy) == pytest.approx([0.2, 0], abs=0.01)
+    noisy = dataclasses.replace(CLEAN, pattern_noise_share=0.1)
+    assert shares_of_wires(noisy) == pytest.approx([0, 0.1], abs=0.01)
+
+
+# The finder
+
+
+def slow_track(
+    settings: Simulation, phi: float, omega: float, hits: list[Hits], i: int
+) -> tuple[float, float, float, set[int]]:
+    """Cell of one row and its superlayers, from where its segments lie."""
+    sums = np.zeros(5)
+    for sl in SUPERLAYERS[::2]:
+        if hits[sl.index].found[i]:
+            half = sl.radius_cm[0] / 2
+            radius = sl.radius_cm[int(hits[sl.index].second[i])]
+            scale = sl.n_wires / (2 * math.pi)
+            alpha = math.asin(max(-1, min(1, radius / 2 * omega)))
+            if abs(radius / 2 * omega) >= 1:
+                alpha = math.pi / 2
+            error = hits[sl.index].wire[i] - (phi - alpha) * scale
+            error = math.remainder(error, sl.n_wires) / scale
+            slope = -half / math.sqrt(max(1 - (half * omega) ** 2, 0.04))
+            sums += scale**2 * np.array([1, slope, slope**2, error, slope * error])
+    n, x, xx, y, xy = sums
+    fit = np.linalg.lstsq([[n, x], [x, xx]], [y, xy], rcond=None)[0]
+    phi, omega = phi + fit[0], omega + fit[1]
+    cell = 0.2 * OMEGA_CM_TIMES_PT_GEV
+    centre = (math.floor(omega / cell) + 0.5) * cell
+    phi += settings.pivot_radius_cm / 2 * (centre - omega)
+    step = 2 * math.pi / 384
+    phi = (math.floor(phi / step) + 0.5) * step
+    best, found = -1.0, (0.0, set[int]())
+    for k in range(9):
+        cot = -1.0061730449796316 + (k + 0.5) * 3.391136 / 9
+        near = {
+            sl.index: share
+            for sl in SUPERLAYERS
+            if (share := slow_share(settings, sl, hits[sl.index], i, phi, centre, cot))
+            > 0
+        }
+        total = sum(share for sl, share in near.items() if sl % 2)
+        if total > best + 1e-9:
+            best, found = total, (cot, set(near))
+    return phi, centre, *found
+
+
+def slow_share(
+    settings: Simulation, sl: Superlayer, hits: Hits, i: int, phi: float, omega: float,
+    cot: float,
+) -> float:  # fmt: skip
+    second = int(hits.second[i])
+    width = 1.0 + sl.n_wires / (2 * math.pi) * (
+        math.pi / 384 + sl.radius_cm[0] / 2 * 0.1 * OMEGA_CM_TIMES_PT_GEV
+    )
+    if sl.is_stereo:
+        length = sl.z_forward_cm[0] - sl.z_backward_cm[0]
+        slide = 3.391136 / 18 * sl.radius_cm[0] / length
+        width += abs(sl.shift_half_cells) / 2 * slide
+        one = np.array([omega])
+        place, _, there = crossing(sl, second, 0.0, cot, np.array([phi]), one)
+        if not there[0]:
+            return 0
+        wire = float(place[0])
+    else:
+        if abs(sl.radius_cm[second] * omega / 2) >= 1:
+            alpha = math.pi / 2
+        else:
+            alpha = math.asin(sl.radius_cm[second] * omega / 2)
+        wire = (phi - alpha) * sl.n_wires / (2 * math.pi)
+    away = abs(math.remainder(hits.wire[i] - wire, sl.n_wires)) / width
+    return max(0.0, 1 - away) if hits.found[i] else 0.0
+
+
+def test_the_finder_is_that_of_a_loop() -> None:
+    h = make_helices(CLEAN, 200, np.random.default_rng(5))
+    hits = [hits_of(h, index) for index in range(9)]
+    seeds = Seeds(h.phi_rad, h.omega_per_cm)
+    found = find_tracks_3d(CLEAN, seeds, hits, np.random.default_rng(1))
+    for i in range(len(h.event)):
+        if sum(part.found[i] for part in hits[::2]) < 3:
+            assert not found.is_track[i]
+            continue
+        phi, omega, cot, seen = slow_track(
+            CLEAN, h.phi_rad[i], h.omega_per_cm[i], hits, i
+        )
+        assert found.phi_rad[i] == pytest.approx(phi)
+        assert found.omega_per_cm[i] == pytest.approx(omega)
+        assert found.cotangent[i] == pytest.approx(cot, abs=1e-5)
+        assert {k for k in range(9) if found.segments[k].seen[i]} == seen
+        enough = len([k for k in seen if k % 2 == 0]) >= 3
+        enough &= len([k for k in seen if k % 2]) >= 2
+        inside = abs(omega) < 4 * OMEGA_CM_TIMES_PT_GEV
+        assert found.is_track[i] == (enough and inside)
+
+
+def test_tracks_from_the_collision_point_are_found_where_they_are() -> None:
+    settings = dataclasses.replace(CLEAN, collision_event_share=1.0)
+    h = make_helices(settings, 500, np.random.default_rng(6))
+    hits = [hits_of(h, index, settings) for index in range(9)]
+    seeds = Seeds(h.phi_rad, h.omega_per_cm)
+    found = find_tracks_3d(settings, seeds, hits, np.random.default_rng(1))
+    good = found.is_track & (np.abs(h.omega_per_cm) < 0.01)
+    assert good.mean() > 0.8
+    cot = 1 / np.tan(h.theta_rad)
+    # A cell is 0.38 wide, and its neighbours are as good where the wires are coarse.
+    assert np.median(np.abs(found.cotangent - cot)[good]) < 0.25
+    assert np.median(np.abs(found.omega_per_cm - h.omega_per_cm)[good]) < 5e-4
+
+
+# Fakes
+
+
+def test_a_crossed_fake_lies_on_both_of_its_tracks() -> None:
+    rng = np.random.default_rng(2)
+    h = make_helices(CLEAN, 400, rng)
+    crossed = hough3d._cross(CLEAN, h, rng)
+    assert len(crossed.first) > 30
+    for i, first in enumerate(crossed.first):
+        for index, phi, omega in (
+            (2, h.phi_rad[first], h.omega_per_cm[first]),
+            (6, crossed.second.phi_rad[i], crossed.second.omega_per_cm[i]),
+        ):
+            half = SUPERLAYERS[index].radius_cm[0] / 2
+            seem = crossed.seeds.phi_rad[i] - math.asin(
+                max(-1, min(1, half * crossed.seeds.omega_per_cm[i]))
+            )
+            there = phi - math.asin(max(-1, min(1, half * omega)))
+            assert seem == pytest.approx(there)
+
+
+@pytest.mark.parametrize(
+    ("settings", "kinds"),
+    [
+        (Simulation(tracks=2000), {0, 1, 2, 3}),
+        (Simulation(tracks=2000, noise_fakes_per_track=0), {0, 1, 3}),
+        (Simulation(tracks=2000, crossed_fakes_per_track=0), {0, 1, 2}),
+    ],
+)
+def test_fakes_of_each_kind_can_be_left_out(
+    settings: Simulation, kinds: set[int]
+) -> None:
+    found = simulate_with(settings, chain="3dh")
+    assert found.track_type is not None
+    assert set(found.track_type.tolist()) == kinds
+
+
+def test_segments_of_a_row_lie_near_its_track(tracks: Tracks) -> None:
+    """No cut on the ranges of the relID, but the cell of the finder limits it."""
+    for index, limits in enumerate(ID_RANGES):
+        part = parts(tracks)[:, index]
+        scaling = id_scaling(*limits)
+        rel_id = part[part.any(axis=1), 0] / scaling.scale + scaling.offset
+        reach = 4.5 + SUPERLAYERS[index].is_stereo * 10
+        assert np.abs(rel_id).max() < reach
