@@ -29,7 +29,7 @@ from nnt.config import Config, load_config
 from nnt.engine import Epoch, ExpertData, Hooks
 from nnt.networks import build_module, initial_state
 from nnt.sampling import generator
-from nnt.tracking import NullTracker
+from nnt.tracking import Tracker
 from nnt.training.expert import train_expert
 
 __all__ = ["HAS_LIGHTNING", "OTHERS", "OURS", "Loop"]
@@ -57,7 +57,7 @@ def _nnt(
 
     chosen = load_config(config, {"engine": engine})
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(1) as pool:
-        run = NullTracker(folder).start_run("bench", description="", tags={})
+        run = Tracker(folder).start_run("bench", description="", tags={})
         train_expert(
             chosen, expert, data, run,
             hooks=Hooks(

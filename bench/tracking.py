@@ -28,7 +28,7 @@ from unittest import mock
 from nnt import load_config, train
 from nnt.cli import GC_THRESHOLD
 from nnt.config import Config
-from nnt.tracking import MlflowTracker, NullTracker, Tracker
+from nnt.tracking import MlflowTracker, Tracker
 from nnt.tracking.delivery import Delivery
 from nnt.tracking.outbox import Outbox, Points
 from nnt.tracking.sender import Sender
@@ -141,7 +141,7 @@ def _measure(config: Config, place: Path, rounds: int) -> dict[str, list[Cost]]:
     for number in range(-1, rounds):
         for name, found in costs.items():
             is_null = name == "no store"
-            tracker = NullTracker(place / "null") if is_null else MlflowTracker()
+            tracker = Tracker(place / "null") if is_null else MlflowTracker()
             # The first round loads libraries and makes the tables of the store.
             cost = _one(short if number < 0 else config, tracker)
             if number >= 0:

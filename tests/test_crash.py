@@ -22,8 +22,7 @@ import nnt
 from nnt.config import Config
 from nnt.errors import TrainingError
 from nnt.progress import Progress
-from nnt.tracking import MlflowTracker, NullTracker, Run, open_run
-from nnt.tracking.null import NullRun
+from nnt.tracking import MlflowTracker, Run, Tracker, open_run
 from nnt.training import Caller
 from nnt.training.side_by_side import run_side_by_side
 
@@ -108,7 +107,7 @@ def _nothing() -> Iterator[None]:
     yield
 
 
-class Failing(NullRun):
+class Failing(Run):
     """A run of an expert that meets an error in its third epoch."""
 
     error: type[BaseException]
@@ -120,7 +119,7 @@ class Failing(NullRun):
             raise self.error("of expert 3")
 
 
-class FailingTracker(NullTracker):
+class FailingTracker(Tracker):
     """Gives such a run to expert 3."""
 
     def __init__(self, directory: Path, error: type[BaseException]) -> None:
@@ -131,7 +130,7 @@ class FailingTracker(NullTracker):
         self, parent: Run, name: str, tags: Mapping[str, str], expected_points: int = 0
     ) -> Run:
         if name != "expert_3":
-            return NullRun(parent.directory)
+            return Run(parent.directory)
         run = Failing(parent.directory)
         run.error = self.error
         return run
@@ -216,7 +215,7 @@ def test_the_program_that_trains_is_left_as_it_was(
     logger, threads = logging.getLogger("nnt"), torch.get_num_threads()
     before = (logger.level, list(logger.handlers))
     torch.set_num_threads(3)
-    config, tracker = make_config(epochs=1, experts=[0]), NullTracker(tmp_path)
+    config, tracker = make_config(epochs=1, experts=[0]), Tracker(tmp_path)
     try:
         if error is None:
             nnt.train(config, tracker=tracker)
@@ -240,7 +239,7 @@ def test_all_restarts_are_expected(
     def show(description: str, unit: str) -> Iterator[Progress]:
         yield lambda done, total: shown.append((done, total))
 
-    class Noting(NullTracker):
+    class Noting(Tracker):
         def start_child(
             self,
             parent: Run,

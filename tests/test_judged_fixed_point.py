@@ -16,7 +16,7 @@ from nnt.cli import main
 from nnt.fixedpoint import FixedPointNetworks
 from nnt.judging import FixedPointTable, ScoredTable
 from nnt.networks import ExpertWeights, Form, Networks, initial_state
-from nnt.tracking import NullTracker, open_run
+from nnt.tracking import Tracker, open_run
 from nnt.tracks import Tracks, write_tracks
 from nnt.training.fixed_point import fixed_point_drawings, log_fixed_point
 
@@ -88,7 +88,7 @@ def test_the_name_tells_the_arithmetic() -> None:
 def test_a_training_draws_both_and_tells_of_every_expert(
     make_tracks: MakeTracks, tmp_path: Path
 ) -> None:
-    nets, tracker = networks(), NullTracker(tmp_path)
+    nets, tracker = networks(), Tracker(tmp_path)
     parent = tracker.start_run("run", description="", tags={})
     children = {k: tracker.start_child(parent, str(k), {}) for k in range(5)}
     splits = {s: judged(make_tracks(300, seed=i), nets) for i, s in enumerate("ab")}
@@ -112,7 +112,7 @@ def test_a_training_draws_both_and_tells_of_every_expert(
 def test_a_network_that_the_firmware_cannot_hold_is_told(
     make_tracks: MakeTracks, tmp_path: Path
 ) -> None:
-    parent = NullTracker(tmp_path).start_run("run", description="", tags={})
+    parent = Tracker(tmp_path).start_run("run", description="", tags={})
     told = log_fixed_point(parent, {}, networks("SimpleModel"), {}, draw=print)
     assert "SimpleModel" in told["none"]
 

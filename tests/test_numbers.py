@@ -16,7 +16,7 @@ from nnt.config import load_config
 from nnt.engine import ExpertData, Hooks, fit
 from nnt.errors import TrainingError
 from nnt.networks import read_weights
-from nnt.tracking import NullTracker
+from nnt.tracking import Tracker
 from nnt.tracks import Tracks, write_tracks
 from nnt.training import TrainingResult
 
@@ -121,7 +121,7 @@ def train(tmp_path: Path) -> Train:
             files[name] = [str(tmp_path / f"{name}.txt")]
         chosen = {"extends": "baseline_v2", "epochs": 3, "plot_every": 0, **values}
         config = load_config({**chosen, "data": {"files": files}})
-        return nnt.train(config, tracker=NullTracker(tmp_path), jobs=2)
+        return nnt.train(config, tracker=Tracker(tmp_path), jobs=2)
 
     return run
 

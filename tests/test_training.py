@@ -20,7 +20,7 @@ from nnt.cli import main
 from nnt.config import config_files
 from nnt.engine import Epoch, History
 from nnt.errors import ConfigError, TrackingError
-from nnt.tracking import MlflowTracker, NullTracker, StoredRun, open_run
+from nnt.tracking import MlflowTracker, StoredRun, Tracker, open_run
 from nnt.tracks import Tracks, make_ids, write_tracks
 from nnt.training import TrainingResult
 from nnt.training.side_by_side import MeanOverExperts
@@ -169,7 +169,7 @@ def test_an_expert_is_judged_by_its_own_rows_and_loss(home: Path) -> None:
 
 def test_a_training_without_a_store(tmp_path: Path) -> None:
     config = nnt.load_config("baseline_v2", {**SMALL, "epochs": 1, "experts": [0]})
-    result = nnt.train(config, tracker=NullTracker(tmp_path))
+    result = nnt.train(config, tracker=Tracker(tmp_path))
     parent = tmp_path / result.run_id
     assert (parent / "weights.json").is_file()
     assert (parent / result.experts[0].run_id / "metrics.csv").is_file()

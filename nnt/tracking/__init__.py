@@ -1,10 +1,9 @@
 """Runs: what a training leaves behind. Sole importer of mlflow."""
 
+from nnt.tracking.base import Outcome, Run, Tracker
 from nnt.tracking.environment import base_directory, default_uri
 from nnt.tracking.listing import Training, list_trainings
 from nnt.tracking.local_runs import runs_directory
-from nnt.tracking.null import NullRun, NullTracker
-from nnt.tracking.protocol import Outcome, Run, Tracker
 from nnt.tracking.registry import Registered, register
 from nnt.tracking.run import MlflowRun
 from nnt.tracking.run_weights import (
@@ -27,8 +26,6 @@ __all__ = [
     "Delivered",
     "MlflowRun",
     "MlflowTracker",
-    "NullRun",
-    "NullTracker",
     "Outcome",
     "Registered",
     "Run",

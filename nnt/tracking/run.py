@@ -17,16 +17,16 @@ import numpy as np
 import numpy.typing as npt
 
 from nnt.errors import TrackingError
+from nnt.tracking.base import Outcome, Run
 from nnt.tracking.curves import Curves
 from nnt.tracking.model import save_model
 from nnt.tracking.outbox import Outbox
-from nnt.tracking.protocol import Outcome
 from nnt.tracking.store_uri import hide_passwords
 from nnt.tracks import Tracks
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import Run as MlflowEntity
 
 __all__ = ["NOTHING", "AlreadyLogged", "MlflowRun", "logged_by"]
 
@@ -70,7 +70,7 @@ NOTHING = AlreadyLogged()
 """Of a new run."""
 
 
-def logged_by(client: MlflowClient, run: Run) -> AlreadyLogged:
+def logged_by(client: MlflowClient, run: MlflowEntity) -> AlreadyLogged:
     """Ask the store what a run holds.
 
     Raises
@@ -92,7 +92,7 @@ def logged_by(client: MlflowClient, run: Run) -> AlreadyLogged:
     return AlreadyLogged(points, frozenset(run.data.params), frozenset(images))
 
 
-class MlflowRun:
+class MlflowRun(Run):
     """A run; every call leaves an entry in the outbox and returns at once.
 
     Parameters
@@ -181,17 +181,11 @@ class MlflowRun:
             shutil.copyfile(path, place)
         return place
 
-    def log_text(self, text: str, path: str) -> None:
-        """Keep text as an artifact."""
-        self.log_bytes(text.encode(), path)
-
     def log_bytes(self, data: bytes, path: str) -> None:
-        """Keep bytes as an artifact, and beside the local files of the run."""
-        place = self.directory / path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(data)
+        """Keep bytes as an artifact, and among the local files of the run."""
+        super().log_bytes(data, path)
         folder = str(Path(path).parent)
-        self._file(place, "" if folder == "." else folder)
+        self._file(self.directory / path, "" if folder == "." else folder)
 
     def log_image(self, image: npt.NDArray[np.uint8], key: str, step: int) -> None:
         """Add an image, shape (height, width, 3), to the live images of a run."""

@@ -14,6 +14,7 @@ from threading import Event
 from typing import IO, TYPE_CHECKING
 
 from nnt.errors import TrackingError, shorten
+from nnt.tracking.base import Run, Tracker
 from nnt.tracking.delivery import Delivery
 from nnt.tracking.environment import base_directory, default_uri, variable
 from nnt.tracking.experiments import experiment_name, find_experiment
@@ -27,7 +28,6 @@ from nnt.tracking.local_runs import (
     runs_directory,
 )
 from nnt.tracking.outbox import Outbox
-from nnt.tracking.protocol import Run
 from nnt.tracking.run import NOTHING, AlreadyLogged, MlflowRun, logged_by
 from nnt.tracking.sender import Sender
 from nnt.tracking.store import connect, reason_of
@@ -47,7 +47,7 @@ ENDING_TAGS = ("nnt.outcome", "nnt.reason", "nnt.resumable")
 OFFLINE_EXPERIMENT = "offline"
 
 
-class MlflowTracker:
+class MlflowTracker(Tracker):
     """Runs in an MLflow store.
 
     Parameters

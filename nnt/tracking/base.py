@@ -1,15 +1,17 @@
-"""What a training needs from a tracker."""
+"""What a training needs from a tracker; as it stands, for trainings without a store."""
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from threading import Event
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from nnt.errors import TrackingError
 from nnt.tracking.stored_run import StoredRun
 from nnt.tracks import Tracks
 
@@ -19,13 +21,28 @@ Outcome = Literal["FINISHED", "FAILED", "KILLED", "PRUNED"]
 """How a run ended. The status of a pruned one is FINISHED: it ended in order."""
 
 
-class Run(Protocol):
-    """One run, parent or child. No call waits for the store, and none fails."""
+class Run:
+    """One run, parent or child, that keeps artifacts as local files and no more.
+
+    Runs in a store (`MlflowRun`) do all that the methods say. No call waits for the
+    store, and none fails.
+
+    Parameters
+    ----------
+    directory : Path
+        The run gets a directory of its own in it.
+    """
 
     run_id: str
     experiment_id: str
     directory: Path
     """Local files of the run; they stay when the process ends."""
+
+    def __init__(self, directory: Path) -> None:
+        self.run_id = uuid.uuid4().hex
+        self.experiment_id = "0"
+        self.directory = directory / self.run_id
+        self.directory.mkdir(parents=True)
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """Set parameters, once each."""
@@ -43,9 +60,13 @@ class Run(Protocol):
 
     def log_text(self, text: str, path: str) -> None:
         """Keep text as an artifact."""
+        self.log_bytes(text.encode(), path)
 
     def log_bytes(self, data: bytes, path: str) -> None:
-        """Keep bytes as an artifact."""
+        """Keep bytes as an artifact, and among the local files of the run."""
+        place = self.directory / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(data)
 
     def log_image(self, image: npt.NDArray[np.uint8], key: str, step: int) -> None:
         """Add an image, shape (height, width, 3), to the live images of a run."""
@@ -64,10 +85,17 @@ class Run(Protocol):
         """End the run, once all that was logged before has been delivered."""
 
 
-class Tracker(Protocol):
-    """Opens runs and delivers what they log."""
+class Tracker:
+    """Opens runs that no store hears of, for trainings inside other programs.
 
-    uri: str
+    Parameters
+    ----------
+    directory : str or Path
+        Runs get directories of their own in it.
+    """
+
+    def __init__(self, directory: str | Path) -> None:
+        self.uri = str(directory)
 
     def start_run(
         self,
@@ -78,26 +106,34 @@ class Tracker(Protocol):
         expected_points: int = 0,
     ) -> Run:
         """Open a parent run; curves are thinned as those of a child."""
-        ...
+        return Run(Path(self.uri))
 
     def start_child(
         self, parent: Run, name: str, tags: Mapping[str, str], expected_points: int = 0
     ) -> Run:
         """Open a run nested under a parent; curves are thinned to about 130 points."""
-        ...
+        return Run(parent.directory)
 
     def resume_run(self, run_id: str, expected_points: int = 0) -> Run:
-        """Go on in a run, parent or child, that was interrupted."""
-        ...
+        """Go on in a run, parent or child, that was interrupted.
+
+        Raises
+        ------
+        TrackingError
+            The run is not there, or nothing is known of runs that ended.
+        """
+        raise TrackingError(
+            f"run {run_id} cannot be resumed without a store; train with MlflowTracker"
+        )
 
     def interrupted(self) -> list[StoredRun]:
         """Trainings in the store whose process on this host has died."""
-        ...
+        return []
 
     def catch_up(self, run: StoredRun) -> bool:
         """Deliver what a dead process has left of a run; return whether it left any."""
-        ...
+        return False
 
     def close(self, stop: Event | None = None) -> int:
         """Deliver what is left, in seconds if `stop` is set; return how much stays."""
-        ...
+        return 0
