@@ -287,7 +287,9 @@ def losses(
     float64 array, shape (N, T)
     """
     y, t = np.asarray(outputs, np.float64), np.asarray(targets, np.float64)
-    told = logits_of(objective, y) if logits is None else np.asarray(logits, np.float64)
+    found = (
+        logits_of(objective, y) if logits is None else np.asarray(logits, np.float64)
+    )
     result = np.empty(t.shape)
     for c, column in enumerate(objective.columns):
         size = np.abs(y[:, c] - t[:, c])
@@ -298,7 +300,7 @@ def losses(
         elif column.kind == HUBER:
             result[:, c] = np.where(size < 1, size**2 / 2, size - 0.5)
         else:
-            result[:, c] = _cross_entropy(told[:, c], t[:, c])
+            result[:, c] = _cross_entropy(found[:, c], t[:, c])
     if objective.decision is not None:
         by_distance = _decision_logits(objective, y, cut)
         result[:, -1] = _cross_entropy(by_distance, t[:, -1])
@@ -378,11 +380,11 @@ def gradient(
     slopes = _counted(slopes, factors[:, : a.shape[1]])
     by_cut = np.zeros(2)
     if objective.decision is not None:
-        told = _decision_logits(objective, y, cut)
-        d = _counted(_cross_entropy_slope(told, t[:, -1]), factors[:, -1])
+        found = _decision_logits(objective, y, cut)
+        d = _counted(_cross_entropy_slope(found, t[:, -1]), factors[:, -1])
         z, steepness = objective.z_column, np.exp(cut[0])
         slopes[:, z] -= d * steepness * np.sign(y[:, z]) * by_output[:, z]
-        by_cut[:] = np.sum(d * told), np.sum(d) * steepness
+        by_cut[:] = np.sum(d * found), np.sum(d) * steepness
     return slopes, by_cut
 
 

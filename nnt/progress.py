@@ -65,7 +65,7 @@ def _bar(description: str, unit: str) -> Iterator[Progress]:
         TimeRemainingColumn(),
     )
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        # The total is told with the first step only; until then there is no number.
+        # The total comes with the first step only; until then there is no number.
         task = bar.add_task(description, total=None, count="", rate="")
         start = time.monotonic()
 

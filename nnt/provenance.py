@@ -131,11 +131,11 @@ def _environment() -> dict[str, str]:
     return {**kept, "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
 
 
-def _reason(checkout: Path, told: str) -> str:
-    if "dubious ownership" in told or "safe.directory" in told:
+def _reason(checkout: Path, message: str) -> str:
+    if "dubious ownership" in message or "safe.directory" in message:
         return (
             f"{checkout} belongs to another user; allow git to read it by "
             f"`git config --global --add safe.directory {checkout}`"
         )
-    first = told.strip().partition("\n")[0] or "no message"
+    first = message.strip().partition("\n")[0] or "no message"
     return f"{checkout}: git says {first!r}; try `git status` there"

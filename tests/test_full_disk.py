@@ -9,7 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from nnt.cli.common import tell_errors
+from nnt.cli.common import report_errors
 from nnt.engine import Epoch, History
 from nnt.training.expert import MetricsFile
 from nnt.training.logs import LogFile
@@ -66,7 +66,7 @@ def test_a_log_on_a_full_disk_is_silent(
 
 def test_a_full_disk_is_one_message(full: Path) -> None:
     @click.command()
-    @tell_errors
+    @report_errors
     def command() -> None:
         full.write_text("x")
 

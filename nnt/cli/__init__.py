@@ -14,7 +14,7 @@ import os
 
 import click
 
-from nnt.cli.common import Group, set_up_logging, tell_errors
+from nnt.cli.common import Group, report_errors, set_up_logging
 from nnt.cli.process import open_streams
 from nnt.plugins import VARIABLE, load_plugins
 from nnt.version import __version__
@@ -76,7 +76,7 @@ class LazyGroup(Group):
     help=f"Import a module of yours that adds filters, plots or metrics; also by the "
     f"environment variable {VARIABLE}.",
 )  # fmt: skip
-@tell_errors
+@report_errors
 def main(verbose: bool, debug_traceback: bool, plugins: tuple[str, ...]) -> None:
     """Train the neural z-vertex trigger of Belle II and track every training.
 

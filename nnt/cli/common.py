@@ -35,9 +35,9 @@ __all__ = [
     "overrides_option",
     "precision_option",
     "print_table",
+    "report_errors",
     "saturate_option",
     "set_up_logging",
-    "tell_errors",
     "track_files",
 ]
 
@@ -144,14 +144,14 @@ def set_up_logging(verbose: bool = False) -> None:
     logger.propagate = False
 
 
-def tell_errors(command: Callable[P, R]) -> Callable[P, R]:
+def report_errors(command: Callable[P, R]) -> Callable[P, R]:
     """Turn an `NNTError`, or an error of the system, into one message.
 
     It goes to stderr, and the exit status is 1.
     """
 
     @functools.wraps(command)
-    def told(*args: P.args, **kwargs: P.kwargs) -> R:
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return command(*args, **kwargs)
         except NNTError as err:
@@ -166,7 +166,7 @@ def tell_errors(command: Callable[P, R]) -> Callable[P, R]:
             reason = err.strerror or str(err)
             raise click.ClickException(f"{place}{reason}; {remedy(err)}") from err
 
-    return told
+    return guarded
 
 
 def _wants_traceback() -> bool:

@@ -14,7 +14,7 @@ from nnt.cli.common import (
     json_option,
     log_option,
     print_table,
-    tell_errors,
+    report_errors,
 )
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ MAX_COLUMNS = 4
     help="Write the HTML page to this file as well.",
 )  # fmt: skip
 @json_option
-@tell_errors
+@report_errors
 def command(
     runs: tuple[str, ...],
     data: list[str],

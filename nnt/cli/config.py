@@ -14,7 +14,7 @@ from nnt.cli.common import (
     json_option,
     overrides_option,
     print_table,
-    tell_errors,
+    report_errors,
 )
 
 __all__ = ["command"]
@@ -32,7 +32,7 @@ def command() -> None:
 
 @command.command(name="list")
 @json_option
-@tell_errors
+@report_errors
 def list_configs(as_json: bool) -> None:
     """List the configurations that have a name."""
     from nnt.config import config_files, load_config
@@ -67,7 +67,7 @@ def list_configs(as_json: bool) -> None:
 )
 @overrides_option
 @json_option
-@tell_errors
+@report_errors
 def show(
     config: str,
     expert: int | None,
@@ -118,7 +118,7 @@ def _origin(key: str, expert: int | None, origins: Mapping[str, str]) -> str:
 @command.command()
 @click.argument("paths", nargs=-1, type=UserPath(path_type=Path))
 @json_option
-@tell_errors
+@report_errors
 def check(paths: tuple[Path, ...], as_json: bool) -> None:
     """Check configurations: these files, or all that have a name."""
     from nnt.config import config_files, load_config

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nnt.cli.common import Group, UserPath, emit, json_option, print_table, tell_errors
+from nnt.cli.common import (
+    Group,
+    UserPath,
+    emit,
+    json_option,
+    print_table,
+    report_errors,
+)
 
 if TYPE_CHECKING:
     from nnt.metrics import Change, Profile
@@ -61,7 +68,7 @@ def command() -> None:
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
 @overwrite_option
 @json_option
-@tell_errors
+@report_errors
 def split(
     files: tuple[Path, ...],
     folder: Path,
@@ -101,7 +108,7 @@ def split(
 )  # fmt: skip
 @overwrite_option
 @json_option
-@tell_errors
+@report_errors
 def simulate(
     folder: Path,
     n_tracks: int,
@@ -132,7 +139,7 @@ def simulate(
         )
     with show_progress("Writing", "rows") as progress:
         rows = write_shares(tracks, targets, shares, progress=progress)
-    _tell_rows(rows, targets, as_json)
+    _show_rows(rows, targets, as_json)
 
 
 def _read(files: Sequence[Path]) -> Tracks:
@@ -170,10 +177,10 @@ def _write(parts: Sequence[Tracks], targets: Sequence[Path], as_json: bool) -> N
     for part, path in zip(parts, targets, strict=True):
         with show_progress(f"Writing {path.name}", "rows") as progress:
             write_tracks(part, path, as_read=True, progress=progress)
-    _tell_rows([len(part) for part in parts], targets, as_json)
+    _show_rows([len(part) for part in parts], targets, as_json)
 
 
-def _tell_rows(rows: Sequence[int], targets: Sequence[Path], as_json: bool) -> None:
+def _show_rows(rows: Sequence[int], targets: Sequence[Path], as_json: bool) -> None:
     told = {str(path): n for path, n in zip(targets, rows, strict=True)}
     if as_json:
         emit({"rows": told})
@@ -192,7 +199,7 @@ def _tell_rows(rows: Sequence[int], targets: Sequence[Path], as_json: bool) -> N
     help="Draw inputs, z, theta and momentum, of all experts and of each.",
 )  # fmt: skip
 @json_option
-@tell_errors
+@report_errors
 def describe(
     files: tuple[Path, ...], against: tuple[Path, ...], folder: Path | None,
     as_json: bool,
@@ -211,28 +218,31 @@ def describe(
     if against:
         tables[_name(against, tables)] = _read(against)
     summaries = [summarise(table) for table in tables.values()]
-    told: dict[str, Any] = {"files": [str(f) for f in files], **summaries[0].to_dict()}
+    result: dict[str, Any] = {
+        "files": [str(f) for f in files],
+        **summaries[0].to_dict(),
+    }
     found: list[Change] = []
     counted: dict[str, dict[str, Profile]] = {}
     if against or folder is not None:
         counted = {name: profiles(table) for name, table in tables.items()}
     if against:
         found = changes(*counted.values())
-        told["against"] = {
+        result["against"] = {
             "files": [str(f) for f in against],
             **summaries[1].to_dict(),
             "changes": [change.to_dict() for change in found],
         }
     if folder is not None:
-        told["plots"] = [str(path) for path in _draw(folder, counted, found)]
+        result["plots"] = [str(path) for path in _draw(folder, counted, found)]
     if as_json:
-        emit(told)
+        emit(result)
         return
     _show(dict(zip(tables, summaries, strict=True)))
     if against:
         _show_changes(found)
     if folder is not None:
-        click.echo(f"{len(told['plots'])} plots written to {folder}")
+        click.echo(f"{len(result['plots'])} plots written to {folder}")
 
 
 def _name(files: Sequence[Path], others: Mapping[str, object] | None = None) -> str:

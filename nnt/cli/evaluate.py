@@ -18,8 +18,8 @@ from nnt.cli.common import (
     log_option,
     precision_option,
     print_table,
+    report_errors,
     saturate_option,
-    tell_errors,
 )
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ PER_EXPERT = (
 )  # fmt: skip
 @log_option
 @json_option
-@tell_errors
+@report_errors
 def command(
     run: str,
     data: list[str],
@@ -126,14 +126,14 @@ def _table_of_all(result: Evaluation) -> tuple[list[str], list[list[str]]]:
     from nnt.evaluation import shown
 
     kept, every = result.filtered["all"], result.unfiltered["all"]
-    told = result.details
-    errors = told.errors.get("all", {})
-    differences = told.differences.get("all", {})
+    details = result.details
+    errors = details.errors.get("all", {})
+    differences = details.differences.get("all", {})
     columns, cells = ["", "network"], [(kept, errors, "")]
     if any(name.endswith("_reference") for name in kept):
         columns += ["reference", "difference"]
         cells.append((kept, errors, "_reference"))
-        cells.append((differences, told.difference_errors.get("all", {}), ""))
+        cells.append((differences, details.difference_errors.get("all", {}), ""))
     if every != kept:
         columns.append("network, unfiltered")
         cells.append((every, {}, ""))
@@ -141,13 +141,13 @@ def _table_of_all(result: Evaluation) -> tuple[list[str], list[list[str]]]:
     for name in every:
         if not name.endswith("_reference"):
             row = [
-                shown(own[name + end], known.get(name + end, math.nan))
-                if name + end in own and name != "n_tracks"
-                else _cell(own, name + end)
-                for own, known, end in cells
+                shown(figures[name + end], known.get(name + end, math.nan))
+                if name + end in figures and name != "n_tracks"
+                else _cell(figures, name + end)
+                for figures, known, end in cells
             ]
             rows.append([name, *row])
-    sizes = told.sizes.get("all", {}).items()
+    sizes = details.sizes.get("all", {}).items()
     rows += [[name, f"{n:,}", *[""] * (len(columns) - 2)] for name, n in sizes]
     return columns, rows
 
@@ -160,15 +160,17 @@ def _table_of_experts(
     experts = [name for name in figures if name != "all"]
     rows = []
     for name in PER_EXPERT:
-        for told in (name, f"{name}_reference"):
+        for shown_name in (name, f"{name}_reference"):
             cells = [
-                shown(figures[k][told], errors.get(k, {}).get(told, math.nan))
-                if told in figures[k] and name != "n_tracks"
-                else _cell(figures[k], told)
+                shown(
+                    figures[k][shown_name], errors.get(k, {}).get(shown_name, math.nan)
+                )
+                if shown_name in figures[k] and name != "n_tracks"
+                else _cell(figures[k], shown_name)
                 for k in experts
             ]
             if any(cell != "–" for cell in cells):
-                rows.append([told, *cells])
+                rows.append([shown_name, *cells])
     return ["", *(name.replace("_", " ") for name in experts)], rows
 
 

@@ -14,8 +14,8 @@ from nnt.cli.common import (
     json_option,
     precision_option,
     print_table,
+    report_errors,
     saturate_option,
-    tell_errors,
 )
 from nnt.export.targets import TARGETS
 
@@ -72,7 +72,7 @@ def _described() -> str:
 @click.option("--outputs", metavar="NAMES", callback=_names, help=OUTPUTS_HELP)
 @click.option("--overwrite", is_flag=True, help="Replace files that are there already.")
 @json_option
-@tell_errors
+@report_errors
 def command(
     run: str,
     target: str,

@@ -14,8 +14,8 @@ from nnt.cli.common import (
     json_option,
     precision_option,
     print_table,
+    report_errors,
     saturate_option,
-    tell_errors,
 )
 from nnt.files import is_standard_output
 
@@ -35,7 +35,7 @@ __all__ = ["command"]
 @saturate_option
 @click.option("--overwrite", is_flag=True, help="Replace files that are there already.")
 @json_option
-@tell_errors
+@report_errors
 def command(
     run: str,
     files: tuple[Path, ...],

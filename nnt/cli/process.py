@@ -141,8 +141,8 @@ def _occupy(number: int) -> None:
 def _plain(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    told = ""
+    text = ""
     for character in error.object[error.start : error.end]:
         near = PLAIN.get(character) or unicodedata.normalize("NFKD", character)
-        told += near.encode("ascii", errors="replace").decode()
-    return told, error.end
+        text += near.encode("ascii", errors="replace").decode()
+    return text, error.end

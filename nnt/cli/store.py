@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nnt.cli.common import UserPath, emit, json_option, print_table, tell_errors
+from nnt.cli.common import UserPath, emit, json_option, print_table, report_errors
 from nnt.errors import NNTError, TrackingError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ RUN_ID = re.compile(r"[0-9a-f]{6,32}")
 )  # fmt: skip
 @click.option("--debug", is_flag=True, help="List trainings without --production.")
 @json_option
-@tell_errors
+@report_errors
 def list_runs(limit: int, debug: bool, as_json: bool) -> None:
     """List the newest trainings: ID, configuration, data and rejection.
 
@@ -93,7 +93,7 @@ def _share(value: float | None) -> str:
 @click.option(
     "--debug", is_flag=True, help="Show trainings that ran without --production."
 )
-@tell_errors
+@report_errors
 def ui(port: int, host: str, debug: bool) -> None:
     """Open the MLflow UI on the store that trainings use, until Ctrl-C.
 
@@ -141,7 +141,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 @click.argument("run")
 @click.argument("folder", metavar="DIR", type=UserPath(path_type=Path))
 @json_option
-@tell_errors
+@report_errors
 def tensorboard(run: str, folder: Path, as_json: bool) -> None:
     """Write the curves and images of a run, and of its experts, for TensorBoard.
 
@@ -184,7 +184,7 @@ def tensorboard(run: str, folder: Path, as_json: bool) -> None:
     "--to", "uri", metavar="URI", help="Address of the store, if it has moved."
 )
 @json_option
-@tell_errors
+@report_errors
 def sync(
     run_dirs: tuple[str, ...], only_list: bool, uri: str | None, as_json: bool
 ) -> None:
@@ -290,7 +290,7 @@ def _show(results: list[Delivered]) -> None:
 @click.argument("name")
 @click.option("--alias", help="Make models:/NAME@ALIAS mean this run from now on.")
 @json_option
-@tell_errors
+@report_errors
 def register(run: str, name: str, alias: str | None, as_json: bool) -> None:
     """Give the model of a run a name in MLflow's registry.
 

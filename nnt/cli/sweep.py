@@ -17,7 +17,7 @@ from nnt.cli.common import (
     json_option,
     overrides_option,
     print_table,
-    tell_errors,
+    report_errors,
     track_files,
 )
 from nnt.cli.process import Stopper
@@ -84,7 +84,7 @@ MAX_SHOWN = 10
 )  # fmt: skip
 @click.option("-d", "--description", default="", help="What this sweep is for.")
 @json_option
-@tell_errors
+@report_errors
 def command(
     config: str | None,
     space: Path | None,

@@ -16,7 +16,7 @@ from nnt.cli.common import (
     json_option,
     overrides_option,
     print_table,
-    tell_errors,
+    report_errors,
     track_files,
 )
 from nnt.cli.process import Stopper
@@ -73,7 +73,7 @@ DEBUG_OVERRIDES = ("experts=[-1]", "epochs=10")
     "GPU if there is one.",
 )  # fmt: skip
 @json_option
-@tell_errors
+@report_errors
 def command(
     config: str,
     production: bool,

@@ -80,14 +80,14 @@ def load_config(
     of_experts = {-1: config.model_copy()}
     expert_overrides = {}
     for expert, key in enumerate(EXPERT_KEYS):
-        own = merged.values.get(key)
-        if own is None or own == {}:
+        of_expert = merged.values.get(key)
+        if of_expert is None or of_expert == {}:
             continue
-        if not isinstance(own, Mapping):
-            problems.add(key, f"expected a mapping of keys, got {shorten(own)}")
+        if not isinstance(of_expert, Mapping):
+            problems.add(key, f"expected a mapping of keys, got {shorten(of_expert)}")
             continue
-        of_experts[expert] = _of_expert(key, whole, own, problems)
-        expert_overrides[expert] = plain_value(own)
+        of_experts[expert] = _of_expert(key, whole, of_expert, problems)
+        expert_overrides[expert] = plain_value(of_expert)
     problems.raise_all()
     overridden = {
         key: value
@@ -102,11 +102,11 @@ def _without(values: Mapping[str, Any], keys: Collection[str]) -> dict[str, Any]
 
 
 def _of_expert(
-    key: str, whole: Mapping[str, Any], own: Mapping[str, Any], problems: Problems
+    key: str, whole: Mapping[str, Any], of_expert: Mapping[str, Any], problems: Problems
 ) -> Config:
-    for name in own.keys() & RUN_WIDE:
+    for name in of_expert.keys() & RUN_WIDE:
         problems.add(f"{key}.{name}", "belongs to the run, not to one expert")
-    allowed = _without(own, RUN_WIDE)
+    allowed = _without(of_expert, RUN_WIDE)
     merged = merge([Layer("", whole), Layer("", allowed)]).values
     names = [name for name in Config.model_fields if name not in RUN_WIDE]
     return _checked(merged, names, problems, f"{key}.", allowed.keys())

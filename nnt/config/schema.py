@@ -289,8 +289,8 @@ class Config(Part):
         if self.model == "SimpleModel":
             keys.remove("hidden")  # it has widths of its own
         values = {key: plain_value(getattr(self, key)) for key in keys}
-        for expert, own in sorted(self._expert_overrides.items()):
-            values[f"expert_{expert}"] = plain_value(own)
+        for expert, values_of_expert in sorted(self._expert_overrides.items()):
+            values[f"expert_{expert}"] = plain_value(values_of_expert)
         return values
 
     def to_yaml(self) -> str:

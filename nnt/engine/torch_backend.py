@@ -242,11 +242,11 @@ class TorchBackend:
         """Refuse what fused optimisers would read beyond its end."""
         if not 0 <= index < len(self._parameters):
             raise ValueError(f"the optimiser has no parameter {index}")
-        own = self._parameters[index]
-        if value.dtype != own.dtype or value.shape not in (own.shape, ()):
+        parameter = self._parameters[index]
+        if value.dtype != parameter.dtype or value.shape not in (parameter.shape, ()):
             raise ValueError(
-                f"optimiser, parameter {index}: expected {own.dtype} of shape "
-                f"{tuple(own.shape)}, found {value.dtype} of {tuple(value.shape)}"
+                f"optimiser, parameter {index}: expected {parameter.dtype} of shape "
+                f"{tuple(parameter.shape)}, found {value.dtype} of {tuple(value.shape)}"
             )
 
 

@@ -80,7 +80,7 @@ def hardware_cost(
     word = max(int(_bits(part).max(initial=0)) for pair in whole for part in pair)
     operations = sum(int(w.sum()) * n for w, n in zip(digits, nodes, strict=True))
     return {
-        "hardware/multiplications": float(sum(len(own) for own in digits)),
+        "hardware/multiplications": float(sum(len(of_layer) for of_layer in digits)),
         "hardware/weight_bits": float(word * sum(w.size + b.size for w, b in whole)),
         "hardware/bit_operations": float(operations),
         "hardware/table_entries": float(kind.table_entries),

@@ -68,7 +68,9 @@ class FixedPointNetworks:
         self.saturate_13_bit = saturate_13_bit
         self.experts = networks.experts
         self.outputs = networks.outputs
-        self.forms = {k: firmware_network(k, own) for k, own in self.experts.items()}
+        self.forms = {
+            k: firmware_network(k, weights) for k, weights in self.experts.items()
+        }
         self._networks = networks
 
     @property
@@ -168,8 +170,8 @@ class FixedPointNetworks:
         0 in the firmware, and so they are here.
         """
         return {
-            k: hardware_cost(own.form, self._read_weights(k), self.precision)
-            for k, own in self.forms.items()
+            k: hardware_cost(network.form, self._read_weights(k), self.precision)
+            for k, network in self.forms.items()
         }
 
     def _read_weights(self, k: int) -> Layers:

@@ -191,8 +191,8 @@ def _of_layer_hit(values: I64, segments: Segments) -> I64:
 
 def _scaled(rel_ids: F64, id_ranges: Sequence[tuple[float, float]]) -> F64:
     scalings = [id_scaling(lower, upper) for lower, upper in id_ranges]
-    scale = np.array([own.scale for own in scalings])
-    offset = np.array([own.offset for own in scalings])
+    scale = np.array([s.scale for s in scalings])
+    offset = np.array([s.offset for s in scalings])
     scaled: F64 = scale * (rel_ids - offset)
     return scaled
 

@@ -85,8 +85,8 @@ class FixedPointTable:
                 continue
             target = table.tracks.targets[rows, i].astype(np.float64)
             of_integers, of_floats = (
-                float(np.mean((table.networks[own][name][rows] - target) ** 2))
-                for own in (MAIN, FLOAT)
+                float(np.mean((table.networks[network][name][rows] - target) ** 2))
+                for network in (MAIN, FLOAT)
             )
             if of_floats > 0:
                 ratios[f"{name}_mse_vs_float"] = of_integers / of_floats

@@ -60,8 +60,8 @@ def kept_rows(config: Config, tracks: Tracks) -> BoolArray:
     bool array, shape (N,)
     """
     kept = config.filter(tracks)
-    for expert, own in config.expert_overrides.items():
-        if "filter" in own and -1 not in config.experts:
+    for expert, overrides in config.expert_overrides.items():
+        if "filter" in overrides and -1 not in config.experts:
             chosen = config.for_expert(expert).filter(tracks)
             kept = np.where(expert_mask(tracks, expert), chosen, kept)
     return kept

@@ -44,8 +44,10 @@ class Losses:
     @classmethod
     def of(cls, config: Config) -> Losses:
         """Those that a configuration trains with."""
-        own = {expert: config.for_expert(expert).loss for expert in config.experts}
-        return cls(config.loss, own)
+        of_expert = {
+            expert: config.for_expert(expert).loss for expert in config.experts
+        }
+        return cls(config.loss, of_expert)
 
     def name(self, expert: int | None) -> str:
         """That of an expert, or (None) of all."""
@@ -242,15 +244,15 @@ class ScoredTable:
         found = self.metrics_of(self.main, expert, filtered=filtered)
         rows = self.rows(expert, filtered=filtered)
         for name in self.others if found else ():
-            own = self.metrics_of(name, expert, filtered=filtered)
-            own.pop("n_tracks", None)
-            found |= {f"{metric}_{name}": value for metric, value in own.items()}
+            of_other = self.metrics_of(name, expert, filtered=filtered)
+            of_other.pop("n_tracks", None)
+            found |= {f"{metric}_{name}": value for metric, value in of_other.items()}
             loss = found.get("loss")
             if self.has_whole_loss(self.main) and not self.has_whole_loss(name):
                 measured = self.loss_of_rows(rows, self.main, expert)
                 loss = None if measured is None else float(measured.mean())
-            if loss is not None and own.get("loss", 0) > 0:
-                found[f"loss_vs_{name}"] = loss / own["loss"]
+            if loss is not None and of_other.get("loss", 0) > 0:
+                found[f"loss_vs_{name}"] = loss / of_other["loss"]
         return found
 
     def errors(

@@ -77,15 +77,15 @@ def decisions(
     dict
         ``""`` for tracks, ``"event_"``, and ``"stt_"`` for the single-track trigger.
     """
-    told = {
+    found = {
         "": track_decision(predicted, z_cm),
         "event_": event_decision(predicted, z_cm),
     }
     if theta_deg is not None and predicted.pt_gev is not None:
-        told["stt_"] = single_track_decision(
+        found["stt_"] = single_track_decision(
             predicted, z_cm, theta_deg, predicted.pt_gev
         )
-    return told
+    return found
 
 
 def track_decision(predicted: Predictions, z_cm: FloatArray) -> Decision:

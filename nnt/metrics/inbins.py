@@ -204,7 +204,7 @@ def share_in_bins(passing: BoolArray, at: FloatArray, edges: npt.ArrayLike) -> S
     Returns
     -------
     Shares
-        Shape (B,), told at the middle of the bins, with binomial errors.
+        Shape (B,), at the middle of the bins, with binomial errors.
     """
     edges = np.asarray(edges, dtype=np.float64)
     n_bins = len(edges) - 1

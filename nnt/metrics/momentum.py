@@ -25,9 +25,9 @@ def pt_gev(tracks: Tracks) -> F32:
         In GeV: from the column ``2DinvPt`` where there is one, or else from the
         crossing angles; NaN for a row that has neither.
     """
-    told = tracks.pt_gev
-    if told is not None:
-        return told
+    given = tracks.pt_gev
+    if given is not None:
+        return given
     return pt_from_crossing_angles(tracks.inputs, tracks.chain.alpha_scale)
 
 

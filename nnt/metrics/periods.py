@@ -68,39 +68,39 @@ def profiles(tracks: Tracks) -> dict[str, Profile]:
         for name, values in _others(tracks).items()
     }
     event = tracks.event_index
-    told = {
+    found = {
         "all": Profile(
             n_rows=len(tracks),
             n_events=int(event.max(initial=-1)) + 1,
             n_hits=hits.sum(axis=0),
             inputs=counts.sum(axis=0),
-            others={name: own.sum(axis=0) for name, own in others.items()},
+            others={name: by_expert.sum(axis=0) for name, by_expert in others.items()},
         )
     }
     for k in EXPERTS:
         mine = event[expert == k]
         if len(mine):
-            told[f"expert_{k}"] = Profile(
+            found[f"expert_{k}"] = Profile(
                 n_rows=len(mine),
                 n_events=int(np.count_nonzero(np.bincount(mine))),
                 n_hits=hits[k],
                 inputs=counts[k],
-                others={name: own[k] for name, own in others.items()},
+                others={name: by_expert[k] for name, by_expert in others.items()},
             )
-    return told
+    return found
 
 
 def _others(tracks: Tracks) -> dict[str, F32]:
     with np.errstate(divide="ignore"):
-        told = [
+        values = [
             z_to_cm(tracks.targets[:, 0]),
             theta_to_deg(tracks.targets[:, 1]),
             1 / pt_gev(tracks),
         ]
     if tracks.reference is not None:
-        told.append(z_to_cm(tracks.reference[:, 0]))
-        told.append(theta_to_deg(tracks.reference[:, 1]))
-    return dict(zip(RANGES, told, strict=False))
+        values.append(z_to_cm(tracks.reference[:, 0]))
+        values.append(theta_to_deg(tracks.reference[:, 1]))
+    return dict(zip(RANGES, values, strict=False))
 
 
 def _counts_by_expert(values: F32, expert: I64, limits: tuple[float, float]) -> I64:
@@ -166,16 +166,16 @@ def changes(first: dict[str, Profile], second: dict[str, Profile]) -> list[Chang
     distance of at least 0.02 that would come with a chance of 1 % in any of the
     quantities, had nothing changed (after C. E. Bonferroni).
     """
-    told = [_share_of_rows(first, second, scope) for scope in first if scope != "all"]
+    found = [_share_of_rows(first, second, scope) for scope in first if scope != "all"]
     for scope in first:
         if scope in second:
-            told += _changes_of(scope, first[scope], second[scope])
-    limit = MAX_CHANCE / max(len(told), 1)
+            found += _changes_of(scope, first[scope], second[scope])
+    limit = MAX_CHANCE / max(len(found), 1)
     flagged = [
         dataclasses.replace(
             change, flagged=change.p_value < limit and change.distance >= MIN_DISTANCE
         )
-        for change in told
+        for change in found
     ]
     return sorted(flagged, key=lambda c: (not c.flagged, c.p_value, -c.distance))
 
@@ -193,11 +193,11 @@ def _share_of_rows(
 
 
 def _changes_of(scope: str, first: Profile, second: Profile) -> list[Change]:
-    told = []
+    found = []
     sizes = first.n_events, second.n_events
     for sl in range(N_SUPERLAYERS):
         shares = first.n_hits[sl] / first.n_rows, second.n_hits[sl] / second.n_rows
-        told.append(_change_of_share(scope, f"hits in SL{sl}", shares, sizes))
+        found.append(_change_of_share(scope, f"hits in SL{sl}", shares, sizes))
     for column, name in enumerate(INPUT_COLUMNS):
         a, b = first.inputs[column], second.inputs[column]
         # Of the events, those where the superlayer has a hit.
@@ -206,13 +206,13 @@ def _changes_of(scope: str, first: Profile, second: Profile) -> list[Change]:
             for p in (first, second)
         ]
         if a.any() and b.any():
-            told.append(_change(scope, name, a, b, (seen[0], seen[1]), (-1.0, 1.0)))
+            found.append(_change(scope, name, a, b, (seen[0], seen[1]), (-1.0, 1.0)))
     for name in first.others:
         if name in second.others:
             a, b = first.others[name], second.others[name]
             if a.any() and b.any():
-                told.append(_change(scope, name, a, b, sizes, RANGES[name]))
-    return told
+                found.append(_change(scope, name, a, b, sizes, RANGES[name]))
+    return found
 
 
 def _change(

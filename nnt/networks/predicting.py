@@ -53,9 +53,9 @@ class Networks:
         if not experts:
             raise DataError("expected at least one expert, found none")
         self.experts = dict(experts)
-        forms = {k: own.form for k, own in self.experts.items()}
+        forms = {k: weights.form for k, weights in self.experts.items()}
         kinds = {k: (form.inputs, form.outputs) for k, form in forms.items()}
-        chains = {own.chain for own in self.experts.values()}
+        chains = {weights.chain for weights in self.experts.values()}
         if len(set(kinds.values())) > 1 or len(chains) > 1:
             shown = "; ".join(
                 f"expert {k}: {n_inputs} inputs, outputs {', '.join(outputs)}"
@@ -65,8 +65,8 @@ class Networks:
         self.inputs, self.outputs = next(iter(kinds.values()))
         self.chain = chains.pop()
         self._modules = {
-            k: build_module(own.form, own.state).eval()
-            for k, own in self.experts.items()
+            k: build_module(weights.form, weights.state).eval()
+            for k, weights in self.experts.items()
         }
 
     @property
@@ -78,7 +78,9 @@ class Networks:
         DataError
             The experts were trained for different ones.
         """
-        found = {own.precision or DEFAULT_PRECISION for own in self.experts.values()}
+        found = {
+            weights.precision or DEFAULT_PRECISION for weights in self.experts.values()
+        }
         if len(found) > 1:
             shown = " and ".join(str(list(bits)) for bits in sorted(found))
             raise DataError(

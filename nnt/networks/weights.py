@@ -93,9 +93,9 @@ def write_weights(path: str | Path, experts: Mapping[int, ExpertWeights]) -> Non
         A number is not finite, or an array is not float32.
     """
     path = Path(path)
-    for k, own in experts.items():
-        _check_writable(own.state, f"{path}: expert_{k}")
-    value = {f"expert_{k}": _plain(own) for k, own in sorted(experts.items())}
+    for k, expert in experts.items():
+        _check_writable(expert.state, f"{path}: expert_{k}")
+    value = {f"expert_{k}": _plain(expert) for k, expert in sorted(experts.items())}
     text = json.dumps(value, allow_nan=False) + "\n"
     write_atomically(path, text.encode())
 
@@ -152,8 +152,8 @@ def read_weights(source: str | Path | bytes) -> dict[int, ExpertWeights]:
     if not isinstance(value, dict) or not value:
         raise DataError(f"{place}: expected an object with keys expert_0 .. expert_4")
     return {
-        _expert_number(key, place): _expert(own, f"{place}: {key}")
-        for key, own in value.items()
+        _expert_number(key, place): _expert(expert, f"{place}: {key}")
+        for key, expert in value.items()
     }
 
 

@@ -93,8 +93,8 @@ def _draw_kept(
         else f"efficiency for {n_tracks} tracks from the collision point, {at}"
     )
     for curve in curves:
-        for suffix, own in curve.data.items():
-            _plot_kept(axes, curve, suffix, own)
+        for suffix, data in curve.data.items():
+            _plot_kept(axes, curve, suffix, data)
     below.stairs(first.n_tracks, first.points.edges, color="0.75", fill=True)
     if not rejected:
         axes.axhline(FEED_EFFICIENCY, color="0.5", lw=0.8)
@@ -107,14 +107,14 @@ def _draw_kept(
 
 
 def _plot_kept(
-    axes: Axes, curve: Curve[dict[str, _Kept]], suffix: str, own: _Kept
+    axes: Axes, curve: Curve[dict[str, _Kept]], suffix: str, data: _Kept
 ) -> None:
     label = curve.label
     if label is not None:
-        cut = f"> {-own.cut:.3f}" if suffix else f"< {own.cut:.1f} cm"
+        cut = f"> {-data.cut:.3f}" if suffix else f"< {data.cut:.1f} cm"
         label += f", {DECISIONS[suffix]} {cut}"
     plot_points(
-        axes, own.points, curve.look, label, highest=1.0, marker=MARKERS[suffix]
+        axes, data.points, curve.look, label, highest=1.0, marker=MARKERS[suffix]
     )
 
 
@@ -192,12 +192,12 @@ def calibration(curves: Sequence[Curve[dict[str, _Calibration]]]) -> Figure:
         "predicted and observed share of signal among signal and background"
     )
     for curve in curves:
-        for name, own in curve.data.items():
+        for name, data in curve.data.items():
             label = curve.label and f"{curve.label}, {name}"
             marker = "o" if name == "nnt" else "s"
-            plot_points(axes, own.points, curve.look, label, highest=1, marker=marker)
+            plot_points(axes, data.points, curve.look, label, highest=1, marker=marker)
             below.stairs(
-                own.n_tracks, own.points.edges, color=curve.look.colour,
+                data.n_tracks, data.points.edges, color=curve.look.colour,
                 ls="-" if name == "nnt" else "--", baseline=None,
             )  # fmt: skip
     axes.plot([0, 1], [0, 1], color="0.5", lw=0.8, ls="--")

@@ -120,13 +120,13 @@ def learning_curves_of_runs(
     look : mapping
         How each run is drawn.
     """
-    experts = sorted({expert for own in losses.values() for expert in own})
+    experts = sorted({expert for of_run in losses.values() for expert in of_run})
     figure, panels = canvas_of_panels(len(experts), "validation loss (network units)")
     for axes, expert in zip(panels, experts, strict=True):
         axes.set_title(f"expert {expert}", fontsize=9)
-        for name, own in losses.items():
-            if expert in own:
-                _curve(axes, own[expert], look[name])
+        for name, of_run in losses.items():
+            if expert in of_run:
+                _curve(axes, of_run[expert], look[name])
         axes.set_xlabel("epoch", fontsize=8)
         if axes.lines:
             plain_log_scale(axes)

@@ -53,7 +53,9 @@ def _kept_and_rejected(
             predicted, predicted.real & (size > BACKGROUND_Z_CM)
         ),
     }
-    return {kind: own for kind, own in found.items() if own is not None} or None
+    return {
+        kind: shares for kind, shares in found.items() if shares is not None
+    } or None
 
 
 def _shares_below(predicted: Predictions, kind: BoolArray) -> _Shares | None:
@@ -85,14 +87,14 @@ def efficiency_and_rejection(curves: Sequence[Curve[dict[str, _Shares]]]) -> Fig
     """Draw what the trigger keeps and throws away as its cut moves."""
     figure, axes = canvas("efficiency and rejection against the cut |z| < d")
     for curve in curves:
-        for kind, own in curve.data.items():
-            share = own.share if kind == "efficiency" else 1 - own.share
+        for kind, shares in curve.data.items():
+            share = shares.share if kind == "efficiency" else 1 - shares.share
             line = "-" if kind == "efficiency" else "--"
             axes.plot(
                 CUTS_CM, share, line, color=curve.look.colour,
-                label=f"{kind}, {curve.label} ({own.n_tracks:,} tracks)",
+                label=f"{kind}, {curve.label} ({shares.n_tracks:,} tracks)",
             )  # fmt: skip
-            low, high = share - own.error, share + own.error
+            low, high = share - shares.error, share + shares.error
             axes.fill_between(
                 CUTS_CM, np.maximum(low, 0), np.minimum(high, 1),
                 color=curve.look.colour, alpha=0.2, lw=0,

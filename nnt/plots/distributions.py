@@ -84,10 +84,10 @@ def _draw_over_reconstruction(
     label = f"reconstruction: {reco.numbers}"
     outline(axes, reco.edges, reco.counts, LINE_OF_RECONSTRUCTION, label)
     for curve in curves:
-        own = curve.data.network
-        name = curve.label and f"{curve.label}: {own.numbers}"
-        outline(axes, own.edges, own.counts, curve.look, name)
-        plot_ratio(ratio, own, curve.look)
+        data = curve.data.network
+        name = curve.label and f"{curve.label}: {data.numbers}"
+        outline(axes, data.edges, data.counts, curve.look, name)
+        plot_ratio(ratio, data, curve.look)
     axes.set_ylim(bottom=0)
     axes.set_ylabel(y_label)
     label_in_two_lines(ratio, "over\nreconstruction")
@@ -131,11 +131,11 @@ def _theta_curve(
 ) -> _OverReconstruction | None:
     if predicted.theta_deg is None:
         return None
-    own, reco = (
+    cosine, reco = (
         np.cos(np.deg2rad(angle))
         for angle in (predicted.theta_deg, predicted.theta_reco_deg)
     )
-    return _over_reconstruction(own, reco, COSINE_RANGE, predicted, unit="")
+    return _over_reconstruction(cosine, reco, COSINE_RANGE, predicted, unit="")
 
 
 @register(
@@ -183,14 +183,14 @@ def _map_of(
 
 def _against_reco(curves: Sequence[Curve[_Map]], *, quantity: str, unit: str) -> Figure:
     curve = curves[0]
-    own = curve.data
+    data = curve.data
     figure, axes = canvas(
-        f"{quantity} of the {curve.name}: {own.n_tracks:,} tracks{own.beyond}"
+        f"{quantity} of the {curve.name}: {data.n_tracks:,} tracks{data.beyond}"
     )
-    limits = (own.edges[0], own.edges[-1])
+    limits = (data.edges[0], data.edges[-1])
     image = axes.imshow(
-        np.ma.masked_equal(own.counts.T, 0),
-        norm=LogNorm(vmin=1, vmax=max(float(own.counts.max()), 2.0)),
+        np.ma.masked_equal(data.counts.T, 0),
+        norm=LogNorm(vmin=1, vmax=max(float(data.counts.max()), 2.0)),
         cmap="viridis",
         origin="lower",
         extent=(*limits, *limits),
@@ -202,7 +202,7 @@ def _against_reco(curves: Sequence[Curve[_Map]], *, quantity: str, unit: str) ->
     bar = figure.colorbar(
         image, cax=figure.add_axes((left + 0.9 * width, bottom, 0.03 * width, height))
     )
-    step = f"{own.edges[1] - own.edges[0]:g} {unit}"
+    step = f"{data.edges[1] - data.edges[0]:g} {unit}"
     bar.set_label(f"tracks per {step} × {step}", fontsize=9)
     bar.ax.tick_params(labelsize=8)
     tick_powers(bar.ax.yaxis)
@@ -268,18 +268,18 @@ def _inverse_pt(predicted: Predictions, _: Predictions | None) -> _Spectra | Non
 )
 def inverse_pt_histogram(curves: Sequence[Curve[_Spectra]]) -> Figure:
     """Draw 1/pT of all tracks, of those from the collision point and of background."""
-    own = curves[0].data
-    n_tracks = own.counts["all"].sum()
-    without = f" ({own.n_without:,} without a momentum)" if own.n_without else ""
+    data = curves[0].data
+    n_tracks = data.counts["all"].sum()
+    without = f" ({data.n_without:,} without a momentum)" if data.n_without else ""
     figure, axes = canvas(f"1/pT of trigger tracks: {n_tracks:,.0f} tracks{without}")
     colours = (RECONSTRUCTION, *COLOURS)
-    for (name, counts), colour in zip(own.counts.items(), colours, strict=False):
+    for (name, counts), colour in zip(data.counts.items(), colours, strict=False):
         label = f"{name}: {counts.sum():,.0f} tracks"
-        outline(axes, own.edges, counts, Look(colour), label)
+        outline(axes, data.edges, counts, Look(colour), label)
     log_counts(axes)
-    axes.set_xlim(own.edges[0], own.edges[-1])
+    axes.set_xlim(data.edges[0], data.edges[-1])
     axes.set_xlabel("1/pT (GeV$^{-1}$)")
-    step = own.edges[1] - own.edges[0]
+    step = data.edges[1] - data.edges[0]
     axes.set_ylabel(f"tracks per {step:g} GeV$^{{-1}}$ (last: and beyond)")
     legend(axes)
     return figure

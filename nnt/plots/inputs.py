@@ -89,7 +89,7 @@ def _panel(
     sl, kind = divmod(column, 3)
     middle, floor = kind * PANEL_WIDTH, (N_SUPERLAYERS - 1 - sl) * PANEL_HEIGHT
     edges = middle + np.linspace(-1, 1, _n_bins(INPUT_BINS, tables) + 1)
-    told, drawn, first = [], [], None
+    notes, drawn, first = [], [], None
     for table in tables.values():
         fine, n_hits = table.inputs[column], int(table.n_hits[sl])
         note = f"hit in {n_hits / max(table.n_rows, 1):.0%}"
@@ -98,7 +98,7 @@ def _panel(
             fine = fine.copy()
             fine[UNSIDED_BIN] = 0
             note += f", side known {fine.sum() / max(n_hits, 1):.0%}"
-        told.append(note)
+        notes.append(note)
         counts = _coarser(fine, len(edges) - 1)
         first = counts if first is None else first
         drawn.append((counts, _scale(counts, first)))
@@ -126,10 +126,10 @@ def _panel(
         weight="bold" if is_marked else "normal",
         color="#B00020" if is_marked else "black",
     )  # fmt: skip
-    told.append(f"highest bin {peak:,.0f} tracks")
+    notes.append(f"highest bin {peak:,.0f} tracks")
     axes.text(
-        right - 0.03, floor + 0.96, "\n".join(told), va="top", ha="right", fontsize=6.5,
-        color="0.35",
+        right - 0.03, floor + 0.96, "\n".join(notes), va="top", ha="right",
+        fontsize=6.5, color="0.35",
     )  # fmt: skip
 
 

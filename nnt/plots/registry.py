@@ -131,12 +131,15 @@ def register(
 
 def registered(where: str | None = None) -> list[RegisteredPlot]:
     """All plots, or those that are drawn somewhere."""
-    return [own for own in _PLOTS.values() if where is None or where in own.where]
+    return [entry for entry in _PLOTS.values() if where is None or where in entry.where]
 
 
 def captions() -> dict[str, str]:
     """Name of each plot to the sentence below it."""
-    return {own.name: own.caption or own.name.replace("_", " ") for own in registered()}
+    return {
+        entry.name: entry.caption or entry.name.replace("_", " ")
+        for entry in registered()
+    }
 
 
 def curves(
@@ -168,18 +171,18 @@ def curves(
     curves_of = predicted if real.all() else predicted[real]
     others = reference if reference is None or real.all() else reference[real]
     found = {
-        own.name: attempt(own.name, partial(_curve, own, curves_of, others))
-        for own in registered(where)
-        if role in own.of
+        entry.name: attempt(entry.name, partial(_curve, entry, curves_of, others))
+        for entry in registered(where)
+        if role in entry.of
     }
     return {name: curve for name, curve in found.items() if curve is not None}
 
 
 def _curve(
-    own: RegisteredPlot, predicted: Predictions, reference: Predictions | None
+    entry: RegisteredPlot, predicted: Predictions, reference: Predictions | None
 ) -> Any | None:
-    if own.curve is not None:
-        return own.curve(predicted, reference) if own.when(predicted) else None
+    if entry.curve is not None:
+        return entry.curve(predicted, reference) if entry.when(predicted) else None
     # A plot of rows decides for all networks at once.
     return predicted
 
@@ -202,28 +205,28 @@ def drawings(
     """
     look = look or looks(list(networks))
     found = []
-    for own in registered():
-        data = attempt(own.name, partial(_data, own, networks, look))
+    for entry in registered():
+        data = attempt(entry.name, partial(_data, entry, networks, look))
         if data is not None:
-            found.append(Drawing(own.name, own.plot, data, description))
+            found.append(Drawing(entry.name, entry.plot, data, description))
     return found
 
 
 def _data(
-    own: RegisteredPlot,
+    entry: RegisteredPlot,
     networks: Mapping[str, Mapping[str, Any]],
     look: Mapping[str, Look],
 ) -> Any | None:
     """What the plot takes; None where there is nothing to draw."""
     found = {
-        k: curves[own.name] for k, curves in networks.items() if own.name in curves
+        k: curves[entry.name] for k, curves in networks.items() if entry.name in curves
     }
     if not found:
         return None
-    if own.curve is not None:
+    if entry.curve is not None:
         return [Curve(name, look[name], curve) for name, curve in found.items()]
     rows = shown(found, look)
-    return rows if own.when(rows) else None
+    return rows if entry.when(rows) else None
 
 
 def drawings_of_rows(
@@ -252,7 +255,7 @@ def _curves_of_all(
     reference = networks[others[0]] if others else None
     found = {first: curves(networks[first], where, NETWORK, reference)}
     # What the network itself lacks is of no interest.
-    drawn = {own.name for own in registered() if NETWORK not in own.of} | set(
+    drawn = {entry.name for entry in registered() if NETWORK not in entry.of} | set(
         found[first]
     )
     for name in others:
@@ -263,11 +266,11 @@ def _curves_of_all(
 
 def draw(name: str, predicted: Networks, description: str = "") -> Figure:
     """Draw one registered plot."""
-    own, networks = _PLOTS[name], one_by_one(predicted)
-    place = next(iter(own.where))
+    entry, networks = _PLOTS[name], one_by_one(predicted)
+    place = next(iter(entry.where))
     found = _curves_of_all(networks, place)
     with default_style():
-        figure = own.plot(_data(own, found, looks(list(networks))))
+        figure = entry.plot(_data(entry, found, looks(list(networks))))
         if description:
             describe(figure, description)
         return figure

@@ -92,21 +92,22 @@ def _residual(
     limit: float,
     signal: bool = False,
 ) -> _Residual | None:
-    own, other = residuals_of(predicted, quantity), residuals_of(reference, quantity)
-    if own is None:
+    residual = residuals_of(predicted, quantity)
+    other = residuals_of(reference, quantity)
+    if residual is None:
         return None
     event = predicted.event
     if signal:
         rows = np.abs(predicted.z_reco_cm) < SIGNAL_Z_CM
-        own, event = own[rows], event[rows]
+        residual, event = residual[rows], event[rows]
         other = None if other is None else other[rows]
-    edges = bin_edges(-limit, limit, N_BINS, len(own))
-    fit = core_fit(own)
-    text = numbers(own, UNITS[quantity], fit)
-    if len(own):
-        text += share_beyond(own, edges)
-    counted = histogram(own, edges, text, other, event)
-    return _Residual(histogram=counted, fit=fit, n_tracks=len(own))
+    edges = bin_edges(-limit, limit, N_BINS, len(residual))
+    fit = core_fit(residual)
+    text = numbers(residual, UNITS[quantity], fit)
+    if len(residual):
+        text += share_beyond(residual, edges)
+    counted = histogram(residual, edges, text, other, event)
+    return _Residual(histogram=counted, fit=fit, n_tracks=len(residual))
 
 
 def _draw_residual(
@@ -120,13 +121,13 @@ def _draw_residual(
     else:
         figure, axes = canvas(title)
     for curve in curves:
-        own = curve.data.histogram
-        label = curve.label and f"{curve.label}: {own.numbers}"
-        outline(axes, edges, own.counts, curve.look, label)
+        data = curve.data.histogram
+        label = curve.label and f"{curve.label}: {data.numbers}"
+        outline(axes, edges, data.counts, curve.look, label)
         if curve.data.fit is not None and curve.look.in_legend:
             _draw_core(axes, curve.data.fit, curve.data.n_tracks, edges, curve)
         if ratio is not None:
-            plot_ratio(ratio, own, curve.look)
+            plot_ratio(ratio, data, curve.look)
     # A network that puts all tracks in one place must not hide the others.
     named = [c.data.histogram.counts.max() for c in curves if c.look.in_legend]
     highest = max(*named, 1.0)
@@ -205,8 +206,8 @@ def _in_bins(
         values["std"] = (bins.std, bins.std_error)
     values["mean"] = (bins.mean, bins.mean_error)
     panels = {
-        panel: Points(edges=edges, values=own * enough, errors=errors)
-        for panel, (own, errors) in values.items()
+        panel: Points(edges=edges, values=shown * enough, errors=errors)
+        for panel, (shown, errors) in values.items()
     }
     return _InBins(panels=panels, n_tracks=len(predicted))
 

@@ -100,10 +100,10 @@ def _rejected(signal: FloatArray, background: FloatArray, at: F64) -> F64:
 
 
 def _draw(curves: Sequence[Curve[dict[str, _Rejection]]], *, what: str) -> Figure:
-    own = next(iter(curves[0].data.values()))
+    data = next(iter(curves[0].data.values()))
     figure, axes = canvas(
-        f"{own.n_signal:,} signal {what}, |z| < {SIGNAL_Z_CM:g} cm, and "
-        f"{own.n_background:,} background, |z| > {BACKGROUND_Z_CM:g} cm"
+        f"{data.n_signal:,} signal {what}, |z| < {SIGNAL_Z_CM:g} cm, and "
+        f"{data.n_background:,} background, |z| > {BACKGROUND_Z_CM:g} cm"
     )
     drawn = [(curve, *item) for curve in curves for item in curve.data.items()]
     by_class = any(suffix for _, suffix, _ in drawn)
@@ -116,7 +116,7 @@ def _draw(curves: Sequence[Curve[dict[str, _Rejection]]], *, what: str) -> Figur
     axes.set_ylim(0, 1.02)
     axes.set_xlabel("efficiency for signal from the collision point")
     axes.set_ylabel("rejection of background")
-    legend(axes, title=_points({p for _, _, own in drawn for p in own.marked}))
+    legend(axes, title=_points({p for _, _, data in drawn for p in data.marked}))
     return figure
 
 
@@ -138,28 +138,28 @@ def _points(marked: set[float]) -> str:
 def _draw_one(
     axes: Axes,
     curve: Curve[dict[str, _Rejection]],
-    own: _Rejection,
+    data: _Rejection,
     line: str,
     name: str | None,
 ) -> None:
     look, label = curve.look, name
     if label is not None:
-        label += f": area {own.area:.4f}"
-        if FEED_EFFICIENCY in own.marked:
-            share = own.at_marked[own.marked.index(FEED_EFFICIENCY)]
+        label += f": area {data.area:.4f}"
+        if FEED_EFFICIENCY in data.marked:
+            share = data.at_marked[data.marked.index(FEED_EFFICIENCY)]
             label += f", {share:.1%} at {FEED_EFFICIENCY * 100:.0f} %"
     axes.plot(
-        own.efficiency, own.rejection, line, color=look.colour, lw=look.width,
+        data.efficiency, data.rejection, line, color=look.colour, lw=look.width,
         zorder=look.order, label=label,
     )  # fmt: skip
     if not look.in_legend:
         return
-    low, high = own.rejection - own.error, own.rejection + own.error
+    low, high = data.rejection - data.error, data.rejection + data.error
     axes.fill_between(
-        own.efficiency, np.maximum(low, 0), np.minimum(high, 1), color=look.colour,
+        data.efficiency, np.maximum(low, 0), np.minimum(high, 1), color=look.colour,
         alpha=0.2, lw=0,
     )  # fmt: skip
-    axes.plot(own.marked, own.at_marked, "o", color=look.colour, ms=4)
+    axes.plot(data.marked, data.at_marked, "o", color=look.colour, ms=4)
 
 
 def _register() -> None:

@@ -98,7 +98,7 @@ def canvas_of_rows(
     heights : sequence of float
         Of the axes, from above.
     shared : bool
-        One horizontal axis for all, told below the last.
+        One horizontal axis for all, named below the last.
     """
     gap = GAP if shared else 0.6
     height = TOP + sum(heights) + gap * (len(heights) - 1) + BOTTOM
@@ -107,9 +107,9 @@ def canvas_of_rows(
     _set_title(figure, title)
     panels: list[Axes] = []
     top, width = height - TOP, WIDTH - LEFT - RIGHT
-    for own in heights:
+    for inner in heights:
         axes = figure.add_axes(
-            (LEFT / WIDTH, (top - own) / height, width / WIDTH, own / height),
+            (LEFT / WIDTH, (top - inner) / height, width / WIDTH, inner / height),
             sharex=panels[0] if panels and shared else None,
         )
         # A title in a fixed place: else, ticks are measured to find it one.
@@ -119,9 +119,9 @@ def canvas_of_rows(
         # Each tick costs as much as a histogram.
         axes.locator_params(nbins=MAX_TICKS)
         axes.yaxis.set_label_coords(-0.68 / width, 0.5)
-        axes.xaxis.set_label_coords(0.5, -0.34 / own)
+        axes.xaxis.set_label_coords(0.5, -0.34 / inner)
         panels.append(axes)
-        top -= own + gap
+        top -= inner + gap
     if shared:
         for axes in panels[:-1]:
             axes.tick_params(labelbottom=False)

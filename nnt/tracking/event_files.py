@@ -81,8 +81,8 @@ def write_event_files(text: str, into: Path) -> EventFiles:
     family = list(_family(run, directory, MAX_DEPTH))
     n_points = n_images = 0
     with show_progress("Writing", "runs") as progress:
-        for i, (own, place) in enumerate(family, start=1):
-            points, images = _write(own, place)
+        for i, (member, place) in enumerate(family, start=1):
+            points, images = _write(member, place)
             n_points, n_images = n_points + points, n_images + images
             progress(i, len(family))
     return EventFiles(directory, len(family), n_points, n_images)

@@ -284,6 +284,6 @@ def _check(found: Experiment, uri: str, base: Path) -> None:
 
 def newest_experiment(client: MlflowClient) -> str | None:
     """Find the experiment of the newest run; under `mlflow run`, MLflow chooses it."""
-    ids = [own.experiment_id for own in client.search_experiments()]
+    ids = [e.experiment_id for e in client.search_experiments()]
     newest = client.search_runs(ids, order_by=["start_time DESC"], max_results=1)
     return str(newest[0].info.experiment_id) if newest else None

@@ -60,7 +60,7 @@ def list_trainings(limit: int, *, debug: bool = False) -> list[Training]:
     uri = default_uri(debug=debug)
     client = connect_to_read(uri)
     try:
-        experiments = [own.experiment_id for own in client.search_experiments()]
+        experiments = [e.experiment_id for e in client.search_experiments()]
         found = client.search_runs(
             experiments,
             "tags.`nnt.kind` = 'training'",

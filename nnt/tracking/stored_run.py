@@ -221,7 +221,7 @@ def open_run(text: str, uri: str | None = None) -> StoredRun:
 
 def _whole_id(client: MlflowClient, uri: str, beginning: str) -> str:
     """Find the one run whose ID begins like this."""
-    experiments = [own.experiment_id for own in client.search_experiments()]
+    experiments = [e.experiment_id for e in client.search_experiments()]
     # Not every store compares in the way of LIKE; the digits are checked again.
     found = client.search_runs(
         experiments, f"attributes.run_id LIKE '{beginning}%'", max_results=MAX_SHOWN

@@ -321,12 +321,12 @@ class MlflowTracker(Tracker):
         self._outbox.close()
         n_left = len(self._outbox.waiting())
         if n_left:
-            self._tell_left(n_left)
+            self._report_left(n_left)
         for lock in self._locks:
             lock.close()
         return n_left + (0 if self._delivery is None else self._delivery.n_refused)
 
-    def _tell_left(self, n_left: int) -> None:
+    def _report_left(self, n_left: int) -> None:
         """Say what has not been delivered, where it is and how it gets to the store."""
         path = self._outbox.path
         if path is None or not path.is_file():

@@ -46,7 +46,7 @@ def read_header(path: Path, text: bytes) -> tuple[list[str], Layout]:
     names = line.split()
     if names[0].lstrip("-").isdigit():
         return _headless(path, names)
-    layout = min(LAYOUTS, key=lambda own: len(_missing(names, own)))
+    layout = min(LAYOUTS, key=lambda layout: len(_missing(names, layout)))
     missing = _missing(names, layout)
     if missing:
         raise DataError(

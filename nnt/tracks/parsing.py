@@ -96,11 +96,11 @@ class RowParser:
         except pa.ArrowInvalid:
             return None
         cells = [table.column(i) for i in range(len(self._names))]
-        if any(own.null_count for own in cells):
+        if any(cell.null_count for cell in cells):
             return None
         columns: dict[str, npt.NDArray[Any]] = {}
-        for name, own in zip(self._names, cells, strict=True):
-            values = own.to_numpy()
+        for name, cell in zip(self._names, cells, strict=True):
+            values = cell.to_numpy()
             if name in self._layout.whole:
                 if not _are_whole(values):
                     return None
@@ -119,13 +119,13 @@ class RowParser:
             if isinstance(values, DataError):
                 problem = values
                 break
-            for own, value in zip(cells, values, strict=True):
-                own.append(value)
+            for column, value in zip(cells, values, strict=True):
+                column.append(value)
         columns: dict[str, npt.NDArray[Any]] = {
-            name: np.array(own, dtype=np.int64)
+            name: np.array(column, dtype=np.int64)
             if name in self._layout.integers
-            else _as_float32(np.array(own, dtype=np.float64))
-            for name, own in zip(self._names, cells, strict=True)
+            else _as_float32(np.array(column, dtype=np.float64))
+            for name, column in zip(self._names, cells, strict=True)
         }
         if problem is not None:
             # A row before it may be wrong in another way.

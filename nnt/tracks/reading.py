@@ -78,16 +78,16 @@ def read_tracks(
     done, tables = 0, []
     sizes = [_size(path) for path in paths]
 
-    def told(place: int, _: int) -> None:
+    def report(place: int, _: int) -> None:
         progress(done + place, sum(sizes))
 
     for path, size in zip(paths, sizes, strict=True):
         with _opened(path) as file:
             version = version_of(file.fileno())
-            own = _read_file(path, file, use_cache, told)
-        source = Source((SourceFile(path.absolute(), version, len(own)),))
-        own = dataclasses.replace(own, source=source)
-        tables.append(_with_reference(path, own))
+            table = _read_file(path, file, use_cache, report)
+        source = Source((SourceFile(path.absolute(), version, len(table)),))
+        table = dataclasses.replace(table, source=source)
+        tables.append(_with_reference(path, table))
         done += size
         progress(done, sum(sizes))
     return concatenate(tables)
@@ -110,8 +110,8 @@ def _opened(path: Path) -> BufferedReader:
     except (OSError, ValueError) as err:
         reason = getattr(err, "strerror", None) or str(err)
         place = "" if path.is_absolute() else f", looked for in {Path.cwd()}"
-        told = f"cannot be read ({reason}){place}; check the path"
-        raise DataError(f"{shorten(str(path), 300)[1:-1]}: {told}") from err
+        words = f"cannot be read ({reason}){place}; check the path"
+        raise DataError(f"{shorten(str(path), 300)[1:-1]}: {words}") from err
 
 
 def _read_file(

@@ -76,14 +76,14 @@ def rows_of_shared_events(tracks: Tracks, other: Tracks) -> BoolArray:
     are taken for the same only if nearly all of them have as many tracks in either,
     or row by row where a row is the same in both.
     """
-    own, theirs = _event_keys(tracks), _event_keys(other)
-    named, first = np.unique(theirs, return_index=True)
-    shared: BoolArray = np.isin(own, named)
+    keys, other_keys = _event_keys(tracks), _event_keys(other)
+    named, first = np.unique(other_keys, return_index=True)
+    shared: BoolArray = np.isin(keys, named)
     if not shared.any():
         return shared
     n_tracks, other_n_tracks = tracks.ids["nTracks"], other.ids["nTracks"]
     if n_tracks.any() and other_n_tracks.any():
-        place = first[np.searchsorted(named, own[shared])]
+        place = first[np.searchsorted(named, keys[shared])]
         agree = other_n_tracks[place] == n_tracks[shared]
         if agree.mean() >= SAME_SHARE:
             return shared

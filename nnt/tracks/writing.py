@@ -185,11 +185,11 @@ def write_shares(
             raise DataError(f"{path}: no event is left for it; give more data")
     done = 0
 
-    def told(rows_done: int, _: int) -> None:
+    def report(rows_done: int, _: int) -> None:
         progress(done + rows_done, len(tracks))
 
     for number, path in enumerate(paths):
-        writer = _Writer(tracks.chain is CLASSIC, rows[number], told)
+        writer = _Writer(tracks.chain is CLASSIC, rows[number], report)
         writer.write(_chosen(tracks, turn == number), path)
         done += rows[number]
     return rows

@@ -87,9 +87,9 @@ class FinalReport:
     def log_weights(self) -> None:
         """Write ``weights.json`` of each expert, and of all for the parent."""
         weights = self._weights()
-        for expert, own in weights.items():
+        for expert, weights_of_expert in weights.items():
             child = self.children[expert]
-            write_weights(child.directory / "weights.json", {expert: own})
+            write_weights(child.directory / "weights.json", {expert: weights_of_expert})
             child.log_file(child.directory / "weights.json")
         if weights:
             write_weights(self.parent.directory / "weights.json", weights)
@@ -98,10 +98,10 @@ class FinalReport:
     def _weights(self) -> dict[int, ExpertWeights]:
         weights = {}
         for expert, result in self.fits.items():
-            own = self.config.for_expert(expert)
-            bits = None if own.quantize is None else own.quantize.precision
+            of_expert = self.config.for_expert(expert)
+            bits = None if of_expert.quantize is None else of_expert.quantize.precision
             weights[expert] = ExpertWeights(
-                result.state, own.form, bits, chain=own.chain
+                result.state, of_expert.form, bits, chain=of_expert.chain
             )
         return weights
 

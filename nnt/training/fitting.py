@@ -70,7 +70,9 @@ class Places:
             An engine or a device does not go with the configuration or the machine.
         """
         experts = {k: config.for_expert(k) for k in config.experts}
-        backends = {k: choose_backend(own, device) for k, own in experts.items()}
+        backends = {
+            k: choose_backend(of_expert, device) for k, of_expert in experts.items()
+        }
         return cls(backends, workers or config.workers)
 
     def jobs(self, asked: int | None) -> int:
@@ -143,7 +145,7 @@ class Fitting:
                 show_progress("Training", "epochs") as progress,
                 ThreadPoolExecutor(self._jobs, "validation") as pool,
             ):
-                epochs = {k: most_epochs(own) for k, own in configs.items()}
+                epochs = {k: most_epochs(of_expert) for k, of_expert in configs.items()}
                 counter = EpochCounter(epochs, progress)
                 # With one job, what is done has an order that can be relied on.
                 own_pool = pool if self._jobs > 1 else None
@@ -184,23 +186,24 @@ class Fitting:
     def _train(
         self, expert: int, counter: EpochCounter, pool: ThreadPoolExecutor | None
     ) -> FitResult:
-        child, own = self._children[expert], self._inputs.config.for_expert(expert)
-        data, val, reference = self._rows(expert, own)
-        if own.dist is not None:
-            log_sampling(child, data, own, expert)
+        child, config = self._children[expert], self._inputs.config.for_expert(expert)
+        data, val, reference = self._rows(expert, config)
+        if config.dist is not None:
+            log_sampling(child, data, config, expert)
 
         def on_epoch(epoch: Epoch) -> None:
             self._mean.update()
             counter.add(expert)
             output = None if self._part is not None else epoch.val_output
-            if output is None or not own.plot_every or epoch.number % own.plot_every:
+            every = config.plot_every
+            if output is None or not every or epoch.number % every:
                 return
-            named = by_name(own.form.outputs, output)
+            named = by_name(config.form.outputs, output)
             show = partial(metrics.predictions, val, named, reference)
             self._painter.offer(child, epoch.number, show)
 
         return train_expert(
-            own,
+            config,
             expert,
             data,
             child,

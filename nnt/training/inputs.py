@@ -75,13 +75,13 @@ def initial_states(config: Config) -> dict[int, State]:
     loaded: dict[str, dict[int, ExpertWeights]] = {}
     states = {}
     for expert in config.experts:
-        own = config.for_expert(expert)
-        source = own.load_pre_trained_weights
+        of_expert = config.for_expert(expert)
+        source = of_expert.load_pre_trained_weights
         if source is None:
             continue
         if source not in loaded:
             loaded[source] = load_weights(source)
-        states[expert] = _state_for(own, expert, loaded[source])
+        states[expert] = _state_for(of_expert, expert, loaded[source])
     return states
 
 

@@ -114,11 +114,14 @@ def _table(experts: Mapping[int, ExpertResult], figures: Figures) -> str:
     )  # fmt: skip
     rows = [
         _row(
-            f"[{expert}](#/runs/{own.run_id})", f"{own.best_epoch}/{own.epochs}",
-            own.val, own.test, own.ending,
+            f"[{expert}](#/runs/{result.run_id})",
+            f"{result.best_epoch}/{result.epochs}",
+            result.val,
+            result.test,
+            result.ending,
         )
-        for expert, own in experts.items()
-    ]  # fmt: skip
+        for expert, result in experts.items()
+    ]
     if len(experts) > 1:
         rows.append(_row("all", "", figures.get("val", {}), figures.get("test", {})))
     head = "".join(f"| {name}{WIDE} " for name in heads)

@@ -136,10 +136,12 @@ def _interrupted(
     return find_interrupted(resume, tracker)
 
 
-def _params_of_expert(own: Config, whole: Config, expert: int) -> dict[str, object]:
+def _params_of_expert(
+    of_expert: Config, whole: Config, expert: int
+) -> dict[str, object]:
     """Few parameters: MLflow writes all of them over each live image of a run."""
     shown = {*PARAMS_OF_EXPERT, *whole.expert_overrides.get(expert, {})}
-    flat = own.flat().items()
+    flat = of_expert.flat().items()
     return {f"cfg.{k}": v for k, v in flat if k.partition(".")[0] in shown}
 
 
@@ -253,10 +255,10 @@ class _Training:
 
     def _open_children(self) -> None:
         for expert in self.config.experts:
-            own = self.config.for_expert(expert)
-            child = self._open_child(expert, most_epochs(own))
-            child.log_params(_params_of_expert(own, self.config, expert))
-            child.log_text(hide_passwords(own.to_yaml()), "config.yaml")
+            of_expert = self.config.for_expert(expert)
+            child = self._open_child(expert, most_epochs(of_expert))
+            child.log_params(_params_of_expert(of_expert, self.config, expert))
+            child.log_text(hide_passwords(of_expert.to_yaml()), "config.yaml")
             self.children[expert] = child
 
     def _open_child(self, expert: int, epochs: int) -> Run:
