@@ -6,7 +6,7 @@ import dataclasses
 import gzip
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
+from mlflow import MlflowClient
 
 import nnt
 from nnt.cli import main
@@ -34,6 +35,8 @@ from nnt.training.data import load_split
 from nnt.training.inputs import initial_states, reference_networks
 
 MakeTracks = Callable[..., Tracks]
+
+REJECTIONS = ("rejection_at_eff96", "rejection_at_eff98")
 
 SMALL = {
     "data": {"simulate": {"tracks": 1500, "seed": 1}, "split": [0.6, 0.2, 0.2]},
@@ -108,6 +111,31 @@ def test_files_give_figures_plots_and_metrics_in_the_run(
     assert kept == told
     assert run.status == "FINISHED"
     assert run.tags["nnt.outcome"] == "FINISHED"
+    assert_bound(trained, told)
+
+
+def assert_bound(trained: TrainingResult, evaluated: Mapping[str, Any]) -> None:
+    """The model of the run has the main metrics, each bound to its rows."""
+    client = MlflowClient(open_run(trained.run_id).uri)
+    [model] = client.search_logged_models(
+        [trained.experiment_id], f"source_run_id = '{trained.run_id}'"
+    )
+    assert model.params is not None
+    assert model.params["form"] == "27-81-2 with tanh/2"
+    label = f"eval_{evaluated['label']}"
+    figures = {
+        "val": (trained.val, "val", model.params["data.val"]),
+        "test": (trained.test, "test", model.params["data.test"]),
+        label: (evaluated["filtered"]["all"], evaluated["label"], evaluated["digest"]),
+    }
+    expected = [
+        (f"{prefix}/{name}", own[name], dataset, digest[:36])
+        for prefix, (own, dataset, digest) in figures.items()
+        for name in ("loss", "z_trimmed_std_cm", *REJECTIONS)
+    ]
+    assert sorted(expected) == sorted(
+        (m.key, m.value, m.dataset_name, m.dataset_digest) for m in model.metrics or []
+    )
 
 
 @pytest.fixture

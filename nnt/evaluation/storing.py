@@ -17,7 +17,7 @@ from nnt.evaluation.markdown import table
 from nnt.evaluation.network_result import NetworkResult
 from nnt.evaluation.page_tables import run_page, shown
 from nnt.evaluation.pictures import Pictures
-from nnt.metrics import main_metrics
+from nnt.metrics import MODEL_METRICS, main_metrics
 from nnt.tracking import MlflowTracker, Run, StoredRun
 
 __all__ = ["store_comparison", "store_evaluation"]
@@ -69,7 +69,7 @@ def store_evaluation(
                 rows.label, rows.digest, rows.source, "evaluation", n_tracks
             )
         figures = result["filtered"]
-        _log(run, stored, rows, figures["all"])
+        _log(run, stored, rows, figures["all"], with_model=True)
         _log_plots(run, folder, pictures, "all")
         for expert, child in experts_of(stored).items():
             if child.run_id == stored.run_id:
@@ -83,7 +83,12 @@ def store_evaluation(
 
 
 def _log(
-    run: Run, stored: StoredRun, rows: JudgedRows, figures: Mapping[str, float]
+    run: Run,
+    stored: StoredRun,
+    rows: JudgedRows,
+    figures: Mapping[str, float],
+    *,
+    with_model: bool = False,
 ) -> None:
     prefix = f"eval_{rows.label}" if rows.split is None else rows.split
     named = {f"{prefix}/{name}": value for name, value in figures.items()}
@@ -95,7 +100,11 @@ def _log(
             for name, value in named.items()
             if stored.metrics.get(name) != value and not _is_curve(name, stored)
         }
-    run.log_metrics(named, 0)
+    ours = {f"{prefix}/{name}" for name in MODEL_METRICS} if with_model else set()
+    of_model = {name: value for name, value in named.items() if name in ours}
+    if of_model:
+        run.log_model_metrics(of_model, 0, rows.label, rows.digest)
+    run.log_metrics({k: v for k, v in named.items() if k not in of_model}, 0)
 
 
 def _is_curve(name: str, stored: StoredRun) -> bool:

@@ -27,6 +27,7 @@ from nnt.metrics.inbins import (
 from nnt.metrics.losses import LOSSES, loss, loss_of_rows
 from nnt.metrics.metric import (
     METRICS,
+    MODEL_METRICS,
     Metric,
     add_metric,
     compute_metrics,
@@ -79,6 +80,7 @@ __all__ = [
     "FEED_Z_CM",
     "LOSSES",
     "METRICS",
+    "MODEL_METRICS",
     "SIGNAL_Z_CM",
     "STT_MOMENTUM_GEV",
     "Axis",

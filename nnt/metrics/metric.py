@@ -30,6 +30,7 @@ from nnt.types import FloatArray
 
 __all__ = [
     "METRICS",
+    "MODEL_METRICS",
     "Metric",
     "add_metric",
     "compute_metrics",
@@ -70,6 +71,16 @@ class Metric:
 
 METRICS: dict[str, Metric] = {}
 """By name, in the order in which they are listed."""
+
+MODEL_METRICS = (
+    "loss",
+    "z_trimmed_std_cm",
+    "rejection_at_eff96",
+    "rejection_at_eff98",
+    "rejection_at_eff96_by_class",
+    "rejection_at_eff98_by_class",
+)
+"""Metrics that the model of a run has in MLflow, whose pages ask for all of them."""
 
 
 def add_metric(metric: Metric) -> Metric:

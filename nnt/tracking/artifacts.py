@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
     from mlflow.store.artifact.http_artifact_repo import HttpArtifactRepository
 
-__all__ = ["MLRUNS", "artifacts_of", "fetch", "local_path"]
+__all__ = ["MLRUNS", "artifacts_at", "artifacts_of", "fetch", "local_path"]
 
 MLRUNS = "mlruns"
 CHUNK_BYTES = 1 << 20
@@ -42,18 +42,31 @@ def local_path(uri: str) -> Path | None:
 
 
 def artifacts_of(run: Run, uri: str) -> ArtifactRepository:
-    """Open the artifacts of a run.
+    """Open the artifacts of a run; arguments are those of `artifacts_at`.
 
-    The store keeps where they were when the run was made. If they are not there any
-    more, they are looked for beside the database, as they are after a project has been
-    moved.
+    Raises
+    ------
+    TrackingError
+        Their place is not there any more.
+    """
+    return artifacts_at(str(run.info.artifact_uri), uri, f"run {run.info.run_id}")
+
+
+def artifacts_at(noted: str, uri: str, owner: str) -> ArtifactRepository:
+    """Open the artifacts at a place that a store names.
+
+    The store keeps where they were when their owner was made. If they are not there
+    any more, they are looked for beside the database, as they are after a project has
+    been moved.
 
     Parameters
     ----------
-    run : Run
-        As MLflow tells it.
+    noted : str
+        Their address in the store.
     uri : str
         Of the store.
+    owner : str
+        The run, or the model, for messages.
 
     Raises
     ------
@@ -64,7 +77,6 @@ def artifacts_of(run: Run, uri: str) -> ArtifactRepository:
         get_artifact_repository,
     )
 
-    noted = str(run.info.artifact_uri)
     database, place = sqlite_path(uri), local_path(noted)
     if database is None or place is None or place.exists():
         return get_artifact_repository(noted, tracking_uri=uri)
@@ -73,7 +85,7 @@ def artifacts_of(run: Run, uri: str) -> ArtifactRepository:
         return get_artifact_repository(moved.as_uri(), tracking_uri=uri)
     if not _project(place).exists():
         raise TrackingError(
-            f"run {run.info.run_id}: its artifacts are kept in {place}, which is not "
+            f"{owner}: its artifacts are kept in {place}, which is not "
             "there; if the project has been moved, put its mlruns next to the database "
             f"{database}, or link its old place to the new one"
         )

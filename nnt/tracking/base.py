@@ -55,6 +55,11 @@ class Run:
     ) -> None:
         """Add a point to each curve, unless it has one at this step."""
 
+    def log_model_metrics(
+        self, metrics: Mapping[str, float], step: int, name: str, digest: str
+    ) -> None:
+        """Log metrics of the networks on a dataset, to the run and to its model."""
+
     def log_file(self, path: Path, folder: str = "") -> None:
         """Keep a file as an artifact, as it is when the writer reaches it."""
 
@@ -76,8 +81,13 @@ class Run:
     ) -> None:
         """Name a table as input of the run."""
 
-    def log_model(self, weights: Path, example: Tracks) -> None:
-        """Keep networks as the artifact ``model``, which others can serve."""
+    def log_model(
+        self,
+        weights: Path,
+        example: Tracks,
+        params: Mapping[str, object] | None = None,
+    ) -> None:
+        """Keep networks as an MLflow model, which others can find and serve."""
 
     def finish(
         self, outcome: Outcome, reason: str = "", *, resumable: bool = False

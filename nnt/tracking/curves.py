@@ -48,11 +48,19 @@ class Curves:
         self._pruned_at = 1
         self._last: dict[str, deque[tuple[int, int, float, bool]]] = {}
 
-    def add(self, metrics: Mapping[str, float], step: int, time_ms: int) -> bool:
+    def add(
+        self,
+        metrics: Mapping[str, float],
+        step: int,
+        time_ms: int,
+        *,
+        is_sent: bool = False,
+    ) -> bool:
         """Take points of one step; return whether they are to be sent at once."""
         if self._every == 1 and step <= MAX_POINTS:
             return True
-        is_sent = step <= 1 or step % max(self._every, stride(step)) == 0
+        every = max(self._every, stride(step))
+        is_sent = is_sent or step <= 1 or step % every == 0
         for name, value in metrics.items():
             last = self._last.setdefault(name, deque(maxlen=N_LAST))
             last.append((step, time_ms, value, is_sent))

@@ -50,6 +50,14 @@ FIELDS: dict[str, dict[str, type]] = {
     },
     "file": {"path": str, "folder": str},
     "folder": {"path": str, "folder": str},
+    "model": {"values": dict},
+    "model_metrics": {
+        "metrics": dict,
+        "step": int,
+        "time_ms": int,
+        "name": str,
+        "digest": str,
+    },
     "end": {"status": str, "time_ms": int},
 }
 """Kinds of entries, and what each must hold."""
@@ -359,7 +367,9 @@ def _decode(number: Any, run_id: Any, kind: Any, content: Any) -> Entry | None:
         entry.n_points = sum(len(point[2]) for point in points if point)
         return entry if all(points) else None
     texts = values.get("values", {}).values()
-    return entry if all(isinstance(text, str) for text in texts) else None
+    numbers = values.get("metrics", {}).values()
+    is_whole = all(isinstance(text, str) for text in texts)
+    return entry if is_whole and all(type(v) is float for v in numbers) else None
 
 
 def _points(found: Any) -> Points | None:

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from nnt.errors import TrackingError, shorten
+from nnt.tracking.logged_models import ready_model
 from nnt.tracking.store import connect, reason_of
 from nnt.tracking.stored_run import StoredRun, open_run
 
@@ -72,7 +73,9 @@ def _register(run: StoredRun, name: str, alias: str | None) -> Registered:
 
     client = connect(run.uri)
     try:
-        made = mlflow.register_model(f"runs:/{run.run_id}/model", name)
+        model_id = ready_model(client, run.run_id)
+        source = f"models:/{model_id}" if model_id else f"runs:/{run.run_id}/model"
+        made = mlflow.register_model(source, name)
         version = str(made.version)
         if alias is not None:
             client.set_registered_model_alias(name, alias, version)

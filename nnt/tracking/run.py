@@ -159,6 +159,23 @@ class MlflowRun(Run):
         if new:
             self._outbox.add_points(self.run_id, new, step, time_ms)
 
+    def log_model_metrics(
+        self, metrics: Mapping[str, float], step: int, name: str, digest: str
+    ) -> None:
+        """Log metrics of the networks on a dataset, to the run and to its model."""
+        when = int(time.time() * 1000)
+        self._curves.add(metrics, step, when, is_sent=True)
+        new = {
+            key: float(value)
+            for key, value in metrics.items()
+            if not self._logged.has(key, step, value)
+        }
+        if new:
+            self._outbox.add(
+                self.run_id, "model_metrics", metrics=new, step=step, time_ms=when,
+                name=name, digest=digest[:MAX_DIGEST],
+            )  # fmt: skip
+
     def log_file(self, path: Path, folder: str = "") -> None:
         """Keep a file as an artifact."""
         self._file(self._at_hand(path), folder)
@@ -216,7 +233,12 @@ class MlflowRun(Run):
             source=source[:MAX_VALUE], context=context, n_rows=n_rows,
         )  # fmt: skip
 
-    def log_model(self, weights: Path, example: Tracks) -> None:
+    def log_model(
+        self,
+        weights: Path,
+        example: Tracks,
+        params: Mapping[str, object] | None = None,
+    ) -> None:
         """Keep networks as an MLflow model; it is written here and now, sent later."""
         folder = self.directory / MODEL_FOLDER
         try:
@@ -224,9 +246,12 @@ class MlflowRun(Run):
         except TrackingError as err:
             log.warning("tracking: %s", err)
             return
+        values = {k: hide_passwords(str(v)) for k, v in (params or {}).items()}
+        self._outbox.add(self.run_id, "model", values=values)
         self._outbox.add(
-            self.run_id, "folder", path=self._relative(folder), folder=MODEL_FOLDER
-        )
+            self.run_id, "folder", path=self._relative(folder), folder=MODEL_FOLDER,
+            is_model=True,
+        )  # fmt: skip
 
     def finish(
         self, outcome: Outcome, reason: str = "", *, resumable: bool = False

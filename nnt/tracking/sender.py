@@ -10,6 +10,7 @@ from nnt.errors import TrackingError, shorten
 from nnt.tracking.artifacts import artifacts_of
 from nnt.tracking.experiments import find_experiment
 from nnt.tracking.local_runs import keep_ids, project_of, read_ids
+from nnt.tracking.logged_models import LoggedModels
 from nnt.tracking.outbox import MAX_POINTS, Entry, Points
 
 if TYPE_CHECKING:
@@ -136,6 +137,7 @@ class Sender:
         self._offline = offline
         self._ids = {} if offline is None else offline.ids
         self._artifacts: dict[str, Any] = {}
+        self._models = LoggedModels(client)
         self._held: dict[tuple[str, str], set[tuple[int, int]]] = {}
 
     def forget(self) -> None:
@@ -163,6 +165,8 @@ class Sender:
             "dataset": self._dataset,
             "file": self._file,
             "folder": self._folder,
+            "model": self._model,
+            "model_metrics": self._model_metrics,
             "end": self._end,
         }
         actions[first.kind](run_id, first)
@@ -282,6 +286,32 @@ class Sender:
         place = _present(self._local(entry.values["path"]))
         repository = self._repository(run_id)
         repository.log_artifacts(str(place), entry.values["folder"])
+        if entry.values.get("is_model") is True:
+            self._models.log_files(run_id, place)
+
+    def _model(self, run_id: str, entry: Entry) -> None:
+        self._models.make(run_id, entry.values["values"])
+
+    def _model_metrics(self, run_id: str, entry: Entry) -> None:
+        """Log metrics of a dataset, to the run and to its model at once."""
+        from mlflow.entities import Metric
+
+        values = entry.values
+        points: Iterable[Points]
+        points = [(values["step"], values["time_ms"], values["metrics"])]
+        if entry.is_doubtful:
+            points = self._missing(run_id, points)
+        entry.is_doubtful = True
+        model_id = self._models.id_of(run_id)
+        dataset = {"dataset_name": values["name"], "dataset_digest": values["digest"]}
+        bound = {} if model_id is None else {"model_id": model_id, **dataset}
+        metrics = [
+            Metric(name, value, time_ms, step, **bound)
+            for step, time_ms, new in points
+            for name, value in new.items()
+        ]
+        if metrics:
+            self._client.log_batch(run_id, metrics, synchronous=True)
 
     def _log_artifact(self, run_id: str, place: Path, folder: str | None) -> None:
         self._repository(run_id).log_artifact(str(place), folder)

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from nnt import metrics
 from nnt.engine import FitResult, History
 from nnt.judging import FixedPointTable, Losses, ScoredTable, WholeLoss, kept_rows
-from nnt.networks import ExpertWeights, Networks, write_weights
+from nnt.networks import DEFAULT_PRECISION, ExpertWeights, Networks, write_weights
 from nnt.tracking import Run
 from nnt.training.album import Album, data_of, description_of
 from nnt.training.data import SPLITS
@@ -222,7 +223,22 @@ class FinalReport:
         _, first = np.unique(tracks.expert[served], return_index=True)
         rows = served[first]
         path = self.parent.directory / "weights.json"
-        self.parent.log_model(path, tracks[rows])
+        self.parent.log_model(path, tracks[rows], self._model_params())
+
+    def _model_params(self) -> dict[str, object]:
+        """What tells the model of one training from those of others."""
+        weights = self._weights().values()
+        forms = {str(own.form): None for own in weights}
+        precisions = {own.precision or DEFAULT_PRECISION: None for own in weights}
+        digests = self.inputs.splits.items()
+        return {
+            "config": self.config.name,
+            "form": ", ".join(forms),
+            "outputs": ", ".join(self.config.form.outputs),
+            "experts": ", ".join(map(str, self.fits)),
+            "precision": "; ".join(", ".join(map(str, p)) for p in precisions),
+            **{f"data.{split}": tracks.digest for split, tracks in digests},
+        }
 
     def _check_stop(self) -> None:
         if self.stop.is_set():
@@ -272,7 +288,8 @@ class FinalReport:
         self.parent.log_metrics(ends, 0)
         for split in REPORTED_SPLITS:
             self._check_stop()
-            _log_final(self.parent, split, figures[split], last)
+            digest = self.inputs.splits[split].digest
+            _log_final(self.parent, split, figures[split], last, digest)
             self._draw(self.parent, split, judged[split], None, album)
         return figures
 
@@ -305,12 +322,24 @@ class FinalReport:
         self.parent.log_file(path)
 
 
-def _log_final(run: Run, split: str, figures: Mapping[str, float], epochs: int) -> None:
+def _log_final(
+    run: Run, split: str, figures: Mapping[str, float], epochs: int, digest: str = ""
+) -> None:
     """Log the figures of the best weights.
 
     Those that have a curve get one point more, after its end; the others are at
-    step 0, where MLflow draws bars to compare runs by.
+    step 0, where MLflow draws bars to compare runs by. With the digest of the rows,
+    the most important ones belong to the model of the run, too.
     """
-    for name, value in figures.items():
-        has_curve = split == "val" and name in CURVES
-        run.log_metrics({f"{split}/{name}": value}, epochs + 1 if has_curve else 0)
+    curves = CURVES if split == "val" else ()
+    for step, names in (
+        (epochs + 1, [name for name in figures if name in curves]),
+        (0, [name for name in figures if name not in curves]),
+    ):
+        ours = {n for n in names if digest and n in metrics.MODEL_METRICS}
+        of_model = {f"{split}/{n}": figures[n] for n in names if n in ours}
+        if of_model:
+            run.log_model_metrics(of_model, step, split, digest)
+        run.log_metrics(
+            {f"{split}/{n}": figures[n] for n in names if n not in ours}, step
+        )
