@@ -31,7 +31,7 @@ TRAIN = [
 STEPS = {
     "rows are read": r"train: .* rows",
     "run is open": r"run [0-9a-f]{32}; ",
-    "training begins": r"engine: ",
+    "training begins": r"backend: ",
     "first epoch is done": r"best epoch",
 }
 SHORT = {
