@@ -27,6 +27,9 @@ GOOD: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"seed": 3}, {"seed_of_split": 3, "split_seed": None}),
     ({"teach_from": "12e7"}, {"teach_from": ("12e7",)}),
     ({"teach_from": ["a", "b"]}, {"teach_from": ("a", "b")}),
+    ({"whiten": 2, "expert_1": {"whiten": None}}, {"whiten": 2.0}),
+    ({"predictions": ["test", "val"]}, {"predictions": ("val", "test")}),
+    ({"predictions": []}, {"predictions": ()}),
 ]  # fmt: skip
 
 
@@ -39,6 +42,11 @@ def test_what_goes_together(keys: dict[str, Any], values: dict[str, Any]) -> Non
 
 
 BAD: list[tuple[dict[str, Any], str]] = [
+    ({"whiten": 0}, "whiten: expected a number > 0 or null, got 0"),
+    ({"whiten": 2, "quantize": {}, "act": "tanh"}, "whiten: expected null with quant"),
+    ({"predictions": "val"}, "predictions: expected a list of names out of train, val"),
+    ({"predictions": ["vel"]}, "predictions: expected a list of names out of train"),
+    ({"expert_1": {"predictions": []}}, "expert_1.predictions: "),
     ({"outputs": ["z", "thet"]}, "unknown output 'thet'; did you mean 'theta'?"),
     ({"outputs": []}, "outputs: expected a list of names out of z, theta, nnt, stt"),
     ({"outputs": "z"}, "outputs: expected a list of names"),

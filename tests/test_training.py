@@ -143,12 +143,14 @@ def test_zero_epochs_after_a_run_equal_that_run(home: Path) -> None:
 
 
 def test_loaded_networks_predict_what_was_written(home: Path) -> None:
-    result = train()
+    result = train(predictions=["test"])
     place = open_run(result.run_id).download("predictions/test.csv.gz", home)
     table = nnt.read_tracks(place)
     written = np.stack([table.extras["NewZ"], table.extras["NewTheta"]], axis=1)
     predicted = nnt.load_networks(result.run_id).predict(table)
     assert predicted == pytest.approx(written, abs=1e-6)
+    with pytest.raises(TrackingError, match=r"train\.csv\.gz"):
+        open_run(result.run_id).download("predictions/train.csv.gz", home)
 
 
 def test_a_run_uri_names_the_file_that_is_read(home: Path) -> None:

@@ -85,6 +85,12 @@ def _quantize(config: Config) -> Iterator[Conflict]:
                 f"expected {' or '.join(names)} with quantize, got "
                 f"{getattr(config, key)!r}",
             )
+    if config.whiten is not None:
+        yield Conflict(
+            ("whiten", "quantize"),
+            "expected null with quantize, whose integers are those of the usual "
+            f"inputs, got {config.whiten:g}",
+        )
 
 
 RULES: tuple[Callable[[Config], Iterator[Conflict]], ...] = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from nnt.engine.backends import BackendChoice, choose_backend, make_backend
 from nnt.engine.checkpoint import Checkpoint
 from nnt.engine.loop import FitLoop, Hooks
 from nnt.engine.records import ExpertData, FitResult, StopReason
+from nnt.engine.whitening import Whitening
 from nnt.errors import TrainingError
 from nnt.networks import State, initial_state
 from nnt.sampling import BucketSampler, EpochSampler, Sampler, generator
@@ -72,7 +74,25 @@ def fit(
             raise TrainingError(
                 f"there are no rows to {name} with; check data, filter and experts"
             )
-    hooks = hooks or Hooks()
+    if config.whiten is None:
+        return _fit(data, config, expert, initial, backend, resume, hooks or Hooks())
+    whitening = Whitening.of(data.x_train, config.whiten)
+    if initial is not None:
+        initial = whitening.taken_out(initial, config.form)
+    data = whitening.data(data)
+    result = _fit(data, config, expert, initial, backend, resume, hooks or Hooks())
+    return replace(result, state=whitening.taken_in(result.state, config.form))
+
+
+def _fit(
+    data: ExpertData,
+    config: Config,
+    expert: int,
+    initial: State | None,
+    backend: BackendChoice | None,
+    resume: Checkpoint | None,
+    hooks: Hooks,
+) -> FitResult:
     choice = backend or choose_backend(config, "cpu")
     log.info("backend: %s", choice)
     loop = FitLoop(data, config, hooks)

@@ -212,7 +212,7 @@ class FinalReport:
         return description_of(run.run_id, self.config.name, data, expert)
 
     def _log_tables(self, judged: Mapping[str, ScoredTable]) -> None:
-        for split in SPLITS:
+        for split in self.config.predictions:
             self._check_stop()
             log_predictions(self.parent, split, judged[split])
 

@@ -25,13 +25,13 @@ log = logging.getLogger(__name__)
 CHECKPOINT = Path("checkpoints") / "last.safetensors"
 """In the local directory of an expert's run, and among its artifacts."""
 
-IGNORED = ("workers", "description", "category", "data")
+IGNORED = ("workers", "description", "category", "data", "predictions")
 """Keys without influence on the result; rows are compared by their digest."""
 
 FIXED = (
     "model", "chain", "in_size", "hidden", "outputs", "out_size", "act", "loss",
     "class_loss", "class_weight", "classes", "average", "teach_from", "optim",
-    "experts", "seed", "filter", "dist", "engine",
+    "experts", "seed", "filter", "dist", "engine", "whiten",
 )  # fmt: skip
 """Keys without which a checkpoint has no meaning: not even by force."""
 

@@ -1,0 +1,126 @@
+"""Inputs in which a network is trained, and the way back to those that it is given.
+
+The inputs of a track depend on each other: what tells z is by how little the wires that
+were hit differ from those of the 2D track, a hundredth of the range of an input.
+Steps of equal size in all weights, as optimisers take them, are far too small in such
+directions. So a network can be trained on combinations of its inputs that do not depend
+on each other and vary all alike. The first layer takes the combination in at the end:
+what comes out is a network of the usual inputs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from nnt.engine.records import ExpertData
+from nnt.networks import Form, State
+from nnt.types import F32, F64
+
+__all__ = ["Whitening"]
+
+MAX_ROWS = 1 << 17
+"""As many tell how inputs depend on each other."""
+STEPS = 1 << 12
+"""Of one unit of an input, in whole numbers of which sums are exact."""
+FLOOR = 1e-3
+"""Added to the variance in every direction, (0.03)**2 of the range of an input.
+Directions that vary by less are taken for noise."""
+DIGITS = 4
+"""Significant digits that are kept: those in which all machines agree."""
+BLOCK = 1 << 12
+"""Rows whose inputs fit a cache."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Whitening:
+    """``u = (x - mean) @ matrix`` in place of the inputs x.
+
+    Examples
+    --------
+    >>> x = np.array([[0, 0], [1, 1], [0, 1], [1, 0]], dtype=np.float32)
+    >>> Whitening.of(x, width=2.0).inputs(x)[0]
+    array([-2., -2.], dtype=float32)
+    """
+
+    mean: F64
+    """Shape (inputs,)."""
+    matrix: F64
+    """Shape (inputs, inputs), symmetric."""
+
+    @classmethod
+    def of(cls, x: F32, width: float) -> Whitening:
+        """Find it for rows to train on.
+
+        Parameters
+        ----------
+        x : float32 array, shape (N, inputs)
+            N is at least 1.
+        width : float
+            Standard deviation that each combination of inputs gets.
+        """
+        some = x[:: -(-len(x) // MAX_ROWS)]
+        # Sums of whole numbers are exact, in whatever order they are taken.
+        whole = np.rint(some.astype(np.float64) * STEPS)
+        mean = whole.mean(axis=0)
+        covariance = whole.T @ whole / len(whole) - np.outer(mean, mean)
+        variance, axes = np.linalg.eigh(covariance / STEPS**2)
+        scales = width / np.sqrt(np.maximum(variance, 0) + FLOOR)
+        # An input that never varies is left alone: there is nothing to learn from it.
+        varies = covariance.diagonal() > 0
+        matrix = np.where(np.outer(varies, varies), (axes * scales) @ axes.T, 0.0)
+        matrix[~varies, ~varies] = width
+        return cls(_rounded(mean / STEPS), _rounded(matrix))
+
+    def inputs(self, x: F32) -> F32:
+        """Combine the inputs of rows, shape (N, inputs)."""
+        result = np.empty_like(x, order="C")
+        matrix, mean = self.matrix.astype(np.float32), self.mean.astype(np.float32)
+        for start in range(0, len(x), BLOCK):
+            columns = np.ascontiguousarray((x[start : start + BLOCK] - mean).T)
+            total = np.zeros_like(columns)
+            # Term by term: libraries add in another order on every machine.
+            for column, factors in zip(columns, matrix, strict=True):
+                total += factors[:, None] * column
+            result[start : start + BLOCK] = total.T
+        return result
+
+    def data(self, data: ExpertData) -> ExpertData:
+        """Combine the inputs of all rows of an expert."""
+        return replace(
+            data, x_train=self.inputs(data.x_train), x_val=self.inputs(data.x_val)
+        )
+
+    def taken_in(self, state: State, form: Form) -> State:
+        """Weights for the usual inputs, from those for the combined ones."""
+        weight, bias = _first_layer(form)
+        matrix = state[weight].astype(np.float64) @ self.matrix.T
+        shifted = state[bias].astype(np.float64) - matrix @ self.mean
+        return _with(state, {weight: matrix, bias: shifted})
+
+    def taken_out(self, state: State, form: Form) -> State:
+        """The inverse of `taken_in`, but for rounding."""
+        weight, bias = _first_layer(form)
+        usual = state[weight].astype(np.float64)
+        shifted = state[bias].astype(np.float64) + usual @ self.mean
+        combined = np.linalg.solve(self.matrix, usual.T).T.astype(np.float64)
+        return _with(state, {weight: combined, bias: shifted})
+
+
+def _first_layer(form: Form) -> tuple[str, str]:
+    weight, bias = [*form.layers[0].shapes]
+    return weight, bias
+
+
+def _with(state: State, changed: dict[str, F64]) -> State:
+    rounded = {name: value.astype(np.float32) for name, value in changed.items()}
+    return {name: rounded.get(name, value) for name, value in state.items()}
+
+
+def _rounded(values: F64) -> F64:
+    """Keep the first digits of every number."""
+    size = np.maximum(np.abs(values), np.abs(values).max(initial=1e-30) * 1e-6)
+    unit = 10.0 ** (np.floor(np.log10(size)) - DIGITS + 1)
+    result: F64 = np.rint(values / unit) * unit
+    return result
