@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import socket
 import sqlite3
@@ -81,6 +82,27 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
         # Each test copies it: artifacts shall lie where the copy is used.
         database.execute("UPDATE experiments SET artifact_location = 'mlruns/0'")
     return path
+
+
+@pytest.fixture
+def project(workplace: Path, empty_store: Path) -> Path:
+    """Work in a directory that holds an empty store."""
+    shutil.copy(empty_store, workplace)
+    return workplace
+
+
+@pytest.fixture(scope="module")
+def shared_project(
+    tmp_path_factory: pytest.TempPathFactory, empty_store: Path
+) -> Iterator[Path]:
+    """Work in a directory with a store that all tests of a module share."""
+    place = tmp_path_factory.mktemp("project")
+    shutil.copy(empty_store, place)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
+            patch.delenv(name)
+        patch.chdir(place)
+        yield place
 
 
 @pytest.fixture

@@ -70,8 +70,7 @@ def test_the_list_of_trainings_makes_nothing_where_there_are_none(
     assert list(workplace.iterdir()) == []
 
 
-def test_the_list_of_trainings(workplace: Path, empty_store: Path) -> None:
-    (workplace / "mlflow.db").write_bytes(empty_store.read_bytes())
+def test_the_list_of_trainings(project: Path) -> None:
     tracker = MlflowTracker()
     for number in range(3):
         tags = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import shutil
 import signal
 import threading
 import time
@@ -182,14 +181,12 @@ def fail(error: BaseException) -> Callable[[str], None]:
     ],
 )
 def test_no_run_is_left_running_whatever_fails_first(
-    workplace: Path,
-    empty_store: Path,
+    project: Path,
     tracker: type[MlflowTracker],
     on_start: Callable[[str], None] | None,
     raised: type[BaseException],
     status: str,
 ) -> None:
-    shutil.copy(empty_store, workplace)
     opened: list[str] = []
 
     class Noting(tracker):  # type: ignore[valid-type, misc]

@@ -6,6 +6,7 @@ import dataclasses
 import gzip
 import json
 import re
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -47,8 +48,10 @@ SMALL = {
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("project")
+def place(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path:
+    place = tmp_path_factory.mktemp("project")
+    shutil.copy(empty_store, place)
+    return place
 
 
 @pytest.fixture(scope="module")

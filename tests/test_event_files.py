@@ -19,7 +19,7 @@ from nnt.tracking import MlflowTracker, open_run
 EVERYTHING = {"scalars": 0, "images": 0, "tensors": 0}
 
 
-pytestmark = pytest.mark.usefixtures("workplace")
+pytestmark = pytest.mark.usefixtures("project")
 
 
 def write(run_id: str, folder: str = "events") -> Result:
@@ -32,14 +32,14 @@ def read(directory: Path) -> EventAccumulator:
     return events
 
 
-def test_a_training_is_read_back_with_all_points_and_images(workplace: Path) -> None:
+def test_a_training_is_read_back_with_all_points_and_images(project: Path) -> None:
     data = {"simulate": {"tracks": 1500, "seed": 1}, "split": [0.6, 0.2, 0.2]}
     small = {"data": data, "experts": [0], "epochs": 3, "plot_every": 3}
     trained = nnt.train(nnt.load_config("baseline_v2", overrides=small))
     done = write(trained.run_id)
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout)
-    place = workplace / "events" / f"baseline_v2_{trained.run_id[:8]}"
+    place = project / "events" / f"baseline_v2_{trained.run_id[:8]}"
     assert (told["directory"], told["runs"]) == (f"events/{place.name}", 2)
 
     parent = open_run(trained.run_id)
@@ -64,7 +64,7 @@ def test_a_training_is_read_back_with_all_points_and_images(workplace: Path) -> 
     (path,) = [
         p for p in child.artifacts("images") if "z_residual" in p and p[-4:] == ".png"
     ]
-    original, shown = child.download(path, workplace), live.encoded_image_string
+    original, shown = child.download(path, project), live.encoded_image_string
     with Image.open(original) as image, Image.open(BytesIO(shown)) as again:
         assert np.array_equal(np.asarray(image.convert("RGB")), np.asarray(again))
 
@@ -73,7 +73,7 @@ def test_a_training_is_read_back_with_all_points_and_images(workplace: Path) -> 
     assert "already" in repeated.output
 
 
-def test_names_stay_inside_the_directory_and_apart(workplace: Path) -> None:
+def test_names_stay_inside_the_directory_and_apart(project: Path) -> None:
     tracker = MlflowTracker()
     parent = tracker.start_run("../../outside", description="", tags={})
     for _ in range(2):
@@ -86,9 +86,9 @@ def test_names_stay_inside_the_directory_and_apart(workplace: Path) -> None:
     done = write(parent.run_id)
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["images"] == 0
-    files = list(workplace.rglob("events.out.tfevents.*"))
+    files = list(project.rglob("events.out.tfevents.*"))
     assert len({file.parent for file in files}) == 3
-    assert all(file.is_relative_to(workplace / "events") for file in files)
+    assert all(file.is_relative_to(project / "events") for file in files)
 
 
 def test_without_tensorboard_the_remedy_is_told(

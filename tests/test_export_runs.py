@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,16 +14,6 @@ from nnt.errors import ExportError
 from nnt.export import export_run, load_source
 from nnt.networks import Form, write_weights
 from nnt.tracking import MlflowTracker
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """One store for all: to make its tables takes seconds."""
-    folder = tmp_path_factory.mktemp("store")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        yield folder
 
 
 def stored_run() -> str:
@@ -41,7 +30,7 @@ def stored_run() -> str:
     return run.run_id
 
 
-@pytest.mark.usefixtures("store")
+@pytest.mark.usefixtures("shared_project")
 def test_a_run_is_exported_with_what_made_it(
     tmp_path: Path,
 ) -> None:
@@ -74,7 +63,7 @@ def child_of(parent: str, tracker: MlflowTracker, expert: int, epochs: int) -> s
     return run.run_id
 
 
-@pytest.mark.usefixtures("store")
+@pytest.mark.usefixtures("shared_project")
 def test_networks_without_an_epoch_are_not_exported(tmp_path: Path) -> None:
     parent = stored_run()
     tracker = MlflowTracker()
@@ -94,7 +83,7 @@ def test_networks_without_an_epoch_are_not_exported(tmp_path: Path) -> None:
         export_run(trained, "basf2", tmp_path / "out")
 
 
-@pytest.mark.usefixtures("store")
+@pytest.mark.usefixtures("shared_project")
 @pytest.mark.parametrize(
     ("tags", "named"),
     [
@@ -113,7 +102,7 @@ def test_a_run_without_networks_names_those_that_have_them(
         load_source(run.run_id)
 
 
-@pytest.mark.usefixtures("store")
+@pytest.mark.usefixtures("shared_project")
 def test_the_manifest_holds_the_cuts_on_the_class(tmp_path: Path) -> None:
     own = of_form(Form(outputs=("z", "theta", "nnt")))
     tracker = MlflowTracker()

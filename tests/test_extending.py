@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,10 @@ PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"(?ms)^```python\n(.*?)^```$", PAGE)
 
 
-def test_all_examples_run_one_after_the_other(tmp_path: Path) -> None:
+def test_all_examples_run_one_after_the_other(
+    tmp_path: Path, empty_store: Path
+) -> None:
+    shutil.copy(empty_store, tmp_path)
     steps = []
     for example in EXAMPLES:
         if module := re.match(r"# (\w+\.py)\n", example):

@@ -118,12 +118,10 @@ def test_a_network_that_the_firmware_cannot_hold_is_told(
 
 
 def test_an_evaluation_tells_of_integers_and_keeps_them_in_the_run(
-    make_tracks: MakeTracks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_tracks: MakeTracks, project: Path
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     tracks = make_tracks(300, experts=(0, 3))
-    write_tracks(tracks, tmp_path / "rows.gz")
+    write_tracks(tracks, project / "rows.gz")
     trained = nnt.train(
         {
             "name": "small",
@@ -147,7 +145,7 @@ def test_an_evaluation_tells_of_integers_and_keeps_them_in_the_run(
     stored = child.metrics[f"eval_{told['label']}_{name}/loss"]
     assert stored == pytest.approx(figures["loss"])
     place = f"evaluations/{told['label']}/plots_{name}/z_difference.png"
-    assert run.download(place, tmp_path).is_file()
+    assert run.download(place, project).is_file()
 
 
 def test_precision_without_integers_is_wrong_usage() -> None:

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,20 +31,11 @@ from nnt.tracking import MlflowTracker, open_run, register
 from nnt.tracking.model import model_input, save_model
 from nnt.tracks import Tracks
 
+pytestmark = pytest.mark.usefixtures("shared_project")
+
 
 def experts(out_size: int = 2) -> dict[int, ExpertWeights]:
     return {k: expert(k, out_size=out_size) for k in range(5)}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """One store for all: to make its tables takes seconds."""
-    folder = tmp_path_factory.mktemp("store")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        patch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-        yield folder
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +44,7 @@ def tracks(make_tracks: Callable[..., Tracks]) -> Tracks:
 
 
 @pytest.fixture(scope="module")
-def run(home: Path, tracks: Tracks) -> tuple[str, str]:
+def run(shared_project: Path, tracks: Tracks) -> tuple[str, str]:
     return stored_run(tracks)
 
 
@@ -163,11 +154,11 @@ def test_a_table_has_columns_for_every_output(
 
 
 def test_rows_of_a_csv_file_are_taken_in_any_order_of_columns(
-    tracks: Tracks, run: tuple[str, str], home: Path
+    tracks: Tracks, run: tuple[str, str], shared_project: Path
 ) -> None:
     model = load(run[0])
-    tracks.to_frame().iloc[:, ::-1].to_csv(home / "rows.csv", index=False)
-    found = model.predict(pd.read_csv(home / "rows.csv"))
+    tracks.to_frame().iloc[:, ::-1].to_csv(shared_project / "rows.csv", index=False)
+    found = model.predict(pd.read_csv(shared_project / "rows.csv"))
     expected = Networks(experts()).predict(tracks)
     np.testing.assert_allclose(found["z_scaled"], expected[:, 0], atol=1e-6)
 

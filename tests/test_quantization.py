@@ -229,11 +229,9 @@ def test_a_state_that_comes_back_goes_on_with_the_same_bits(
 
 
 def test_a_training_tells_of_its_own_bits(
-    make_tracks: MakeTracks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_tracks: MakeTracks, project: Path
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    write_tracks(make_tracks(400), tmp_path / "rows.gz")
+    write_tracks(make_tracks(400), project / "rows.gz")
     done = nnt.train(
         FILES
         | {"name": "few_bits", "act": "tanh/2", "epochs": 1, "plot_every": 0}
@@ -248,7 +246,7 @@ def test_a_training_tells_of_its_own_bits(
         told = child.metrics["val_fixed_point_12_8_8_9_6_10/loss"]
         assert told == pytest.approx(float(epoch["val/loss"]), rel=1e-6)
         assert told != child.metrics["val/loss"]
-    manifest = export_run(done.run_id, "fpga", tmp_path / "files")
+    manifest = export_run(done.run_id, "fpga", project / "files")
     assert manifest["precision"] == list(precision)
     model = yaml.safe_load(run.read_text("model/MLmodel"))
     params = json.loads(model["signature"]["params"])

@@ -32,14 +32,7 @@ SMALL = {
 }
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in list(os.environ):
-        if name.startswith("MLFLOW_"):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    shutil.copy(empty_store, tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("project")
 
 
 class StopAfter(Event):
@@ -98,15 +91,9 @@ def assert_same(first: dict[str, Any], second: dict[str, Any]) -> None:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(
-    tmp_path_factory: pytest.TempPathFactory, empty_store: Path
-) -> dict[str, Any]:
+def uninterrupted(shared_project: Path) -> dict[str, Any]:
     """What the small training is when it is left alone."""
-    place = tmp_path_factory.mktemp("uninterrupted")
-    shutil.copy(empty_store, place)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(place)
-        return everything(train().run_id)
+    return everything(train().run_id)
 
 
 @pytest.mark.parametrize("stop_after", [0, 3, 9, 17])
@@ -148,7 +135,7 @@ LONG: dict[str, Any] = {
 }
 
 
-def start_process(home: Path, **values: Any) -> subprocess.Popen[bytes]:
+def start_process(project: Path, **values: Any) -> subprocess.Popen[bytes]:
     """Train in a process of its own, in the store of the test."""
     command = [sys.executable, "-m", "nnt", "train", "baseline_v2", "-p"]
     for key, value in {**SMALL, **values}.items():
@@ -156,7 +143,7 @@ def start_process(home: Path, **values: Any) -> subprocess.Popen[bytes]:
     paths = [str(Path(nnt.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     return subprocess.Popen(
         command,
-        cwd=home,
+        cwd=project,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -164,30 +151,30 @@ def start_process(home: Path, **values: Any) -> subprocess.Popen[bytes]:
     )
 
 
-def wait_for_checkpoint(process: subprocess.Popen[bytes], home: Path) -> None:
+def wait_for_checkpoint(process: subprocess.Popen[bytes], project: Path) -> None:
     end = time.monotonic() + 100
     while process.poll() is None and time.monotonic() < end:
-        if list(home.rglob("checkpoints/last.safetensors")):
+        if list(project.rglob("checkpoints/last.safetensors")):
             return
         time.sleep(0.02)
     pytest.fail("no checkpoint")
 
 
-def kill_at_checkpoint(process: subprocess.Popen[bytes], home: Path) -> str:
+def kill_at_checkpoint(process: subprocess.Popen[bytes], project: Path) -> str:
     """Kill it without warning as soon as it has one; return the run's ID."""
-    wait_for_checkpoint(process, home)
+    wait_for_checkpoint(process, project)
     process.kill()
     assert process.wait() == -signal.SIGKILL
     (config,) = (
         path
-        for path in home.glob(".nnt/runs/*/config.yaml")
+        for path in project.glob(".nnt/runs/*/config.yaml")
         if (path.parent / "git").is_dir()
     )
     return config.parent.name
 
 
-def test_a_killed_process_loses_nothing(home: Path) -> None:
-    run_id = kill_at_checkpoint(start_process(home, **LONG), home)
+def test_a_killed_process_loses_nothing(project: Path) -> None:
+    run_id = kill_at_checkpoint(start_process(project, **LONG), project)
     killed = open_run(run_id)
     assert killed.status == "RUNNING"
     assert is_dead(killed.tags)
@@ -198,10 +185,10 @@ def test_a_killed_process_loses_nothing(home: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_the_training_in_order(
-    home: Path, number: signal.Signals
+    project: Path, number: signal.Signals
 ) -> None:
-    process = start_process(home, **LONG)
-    wait_for_checkpoint(process, home)
+    process = start_process(project, **LONG)
+    wait_for_checkpoint(process, project)
     begin = time.monotonic()
     process.send_signal(number)
     assert process.wait(30) == 1
@@ -218,9 +205,9 @@ def all_runs() -> list[StoredRun]:
 
 
 def test_a_training_tells_of_one_that_was_killed(
-    home: Path, caplog: pytest.LogCaptureFixture
+    project: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run_id = kill_at_checkpoint(start_process(home, **LONG), home)
+    run_id = kill_at_checkpoint(start_process(project, **LONG), project)
     train(epochs=1)
     assert f"--resume {run_id}" in caplog.text
     assert "-m epochs=600" in caplog.text
@@ -308,21 +295,21 @@ def test_a_run_of_another_program_is_not_resumed() -> None:
 
 
 def test_checkpoints_come_from_the_store_where_no_file_is_left(
-    home: Path, uninterrupted: dict[str, Any]
+    project: Path, uninterrupted: dict[str, Any]
 ) -> None:
     stopped = train(9)
-    shutil.rmtree(home / ".nnt")
+    shutil.rmtree(project / ".nnt")
     again = train(resume=stopped.run_id)
     assert "resumed after epoch" in open_run(again.run_id).read_text("logs/app.log")
     assert_same(everything(again.run_id), uninterrupted)
 
 
 def test_a_training_without_any_checkpoint_starts_again(
-    home: Path, uninterrupted: dict[str, Any]
+    project: Path, uninterrupted: dict[str, Any]
 ) -> None:
     stopped = train(0)
-    shutil.rmtree(home / ".nnt")
-    shutil.rmtree(home / "mlruns")
+    shutil.rmtree(project / ".nnt")
+    shutil.rmtree(project / "mlruns")
     again = train(resume=stopped.run_id)
     assert_same(everything(again.run_id), uninterrupted)
 
@@ -333,10 +320,10 @@ def test_the_description_is_kept() -> None:
     assert "for the thesis" in open_run(stopped.run_id).tags["mlflow.note.content"]
 
 
-def test_a_run_that_is_trained_now_is_not_resumed(home: Path) -> None:
+def test_a_run_that_is_trained_now_is_not_resumed(project: Path) -> None:
     stopped = train(3)
     with (
-        lock_run(home / ".nnt" / "runs" / stopped.run_id, stopped.run_id),
+        lock_run(project / ".nnt" / "runs" / stopped.run_id, stopped.run_id),
         pytest.raises(TrackingError, match=f"process {os.getpid()}"),
     ):
         train(resume=stopped.run_id)
@@ -382,7 +369,7 @@ def test_the_command_line_resumes_and_tells_how() -> None:
 
 
 def test_a_training_on_a_full_disk_names_the_way_on(
-    home: Path, monkeypatch: pytest.MonkeyPatch, uninterrupted: dict[str, Any]
+    project: Path, monkeypatch: pytest.MonkeyPatch, uninterrupted: dict[str, Any]
 ) -> None:
     def fail(path: Path, *_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))

@@ -29,13 +29,6 @@ VARIABLES = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME")
 
 
 @pytest.fixture
-def project(workplace: Path, empty_store: Path) -> Path:
-    """A directory with an empty store, in which one works."""
-    shutil.copy(empty_store, workplace)
-    return workplace
-
-
-@pytest.fixture
 def client(project: Path) -> MlflowClient:
     return MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
 

@@ -16,7 +16,9 @@ MIN_CORE_ROWS = 30
 CORE = 1.5
 """Half the width of the core in standard deviations of the fit."""
 REACH, BINS_PER_WIDTH = 4.0, 10
-MAX_ROUNDS = 12
+MAX_ROUNDS, MAX_STEPS, MAX_HALVINGS = 12, 60, 30
+CONVERGED = 1e-10
+"""Gain in likelihood, to first order, that another step is not worth."""
 QUARTERS = (0.30854, 0.5, 0.69146)
 """A normal distribution has one standard deviation between the outer two."""
 
@@ -56,9 +58,9 @@ def core_fit(values: FloatArray) -> CoreFit | None:
 
     Notes
     -----
-    The fit maximises the Poisson likelihood of the counts, as least squares of
-    the signed roots of their deviance: S. Baker and R. D. Cousins, Nucl. Instrum.
-    Meth. 221 (1984) 437. Errors come from its curvature.
+    The fit maximises the Poisson likelihood of the counts (S. Baker and R. D.
+    Cousins, Nucl. Instrum. Meth. 221 (1984) 437) by Fisher's scoring. Errors come
+    from its curvature.
     """
     if len(values) < MIN_CORE_ROWS:
         return None
@@ -107,35 +109,67 @@ def _fit(
     counts: F64, edges: F64, mean: float, std: float, n_all: int
 ) -> CoreFit | None:
     # Imported here: scipy would delay the start of a training.
-    from scipy.optimize import least_squares
-    from scipy.special import ndtr, xlogy
+    from scipy.special import ndtr
 
-    def expected(parameters: F64) -> F64:
-        scaled = (edges - parameters[1]) / np.exp(parameters[2])
-        model: F64 = np.exp(parameters[0]) * np.diff(ndtr(scaled))
-        return np.maximum(model, 1e-9)
-
-    def signed_roots(parameters: F64) -> F64:
-        model = expected(parameters)
-        deviance = 2 * (model - counts + xlogy(counts, counts / model))
-        roots: F64 = np.sign(model - counts) * np.sqrt(np.maximum(deviance, 0))
-        return roots
-
-    start = np.array([np.log(counts.sum() / (2 * ndtr(CORE) - 1)), mean, np.log(std)])
-    found = least_squares(signed_roots, start, x_scale=(0.1, std, 0.1), max_nfev=60)
-    if not found.success:
-        return None
-    try:
-        covariance = np.linalg.inv(found.jac.T @ found.jac)
-    except np.linalg.LinAlgError:
+    values = np.array([np.log(counts.sum() / (2 * ndtr(CORE) - 1)), mean, np.log(std)])
+    model, slopes, deviance = _expected(values, edges, counts)
+    for _ in range(MAX_STEPS):
+        # Fisher's scoring: the curvature is that of the expected counts.
+        pulls = slopes / model
+        curvature, gradient = pulls @ slopes.T, pulls @ (counts - model)
+        try:
+            covariance = np.linalg.inv(curvature)
+        except np.linalg.LinAlgError:
+            return None
+        step = covariance @ gradient
+        if abs(step @ gradient) < CONVERGED:
+            break
+        for _ in range(MAX_HALVINGS):
+            tried = _expected(values + step, edges, counts)
+            if tried[2] < deviance:
+                break
+            step /= 2
+        else:
+            break  # no better but for rounding
+        values = values + step
+        model, slopes, deviance = tried
+    else:
         return None
     errors = np.sqrt(np.maximum(np.diag(covariance), 0))
-    fitted = float(np.exp(found.x[2]))
+    fitted = float(np.exp(values[2]))
     return CoreFit(
-        mean=float(found.x[1]),
+        mean=float(values[1]),
         mean_error=float(errors[1]),
         std=fitted,
         std_error=float(errors[2]) * fitted,
-        share=min(float(np.exp(found.x[0])) / n_all, 1.0),
+        share=min(float(np.exp(values[0])) / n_all, 1.0),
         n_rows=int(counts.sum()),
     )
+
+
+def _expected(values: F64, edges: F64, counts: F64) -> tuple[F64, F64, float]:
+    """Counts that are expected, their slopes by the parameters, and the deviance.
+
+    Parameters
+    ----------
+    values : float64 array, shape (3,)
+        Logarithm of the rows, mean, logarithm of the standard deviation.
+    edges, counts : float64 array, shape (B + 1,) and (B,)
+        Of the bins.
+
+    Returns
+    -------
+    model : float64 array, shape (B,)
+    slopes : float64 array, shape (3, B)
+    deviance : float
+        Of Poisson's distribution; half of it is what the likelihood lacks.
+    """
+    from scipy.special import ndtr, xlogy
+
+    n_rows, width = np.exp(values[0]), np.exp(values[2])
+    scaled = (edges - values[1]) / width
+    density = n_rows / np.sqrt(2 * np.pi) * np.exp(-(scaled**2) / 2)
+    model = np.maximum(n_rows * np.diff(ndtr(scaled)), 1e-9)
+    by_mean, by_width = -np.diff(density) / width, -np.diff(density * scaled)
+    deviance = 2 * np.sum(model - counts + xlogy(counts, counts / model))
+    return model, np.array([model, by_mean, by_width]), float(deviance)
