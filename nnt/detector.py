@@ -39,7 +39,9 @@ __all__ = [
     "N_TARGETS",
     "N_TRACK_SEGMENTS",
     "OMEGA_CM_TIMES_PT_GEV",
+    "REAL_Z_CM",
     "STEREO_PATTERN_MASK",
+    "STT_MOMENTUM_GEV",
     "SUPERLAYERS",
     "THETA_RANGE_DEG",
     "TRIGGER_TICK_NS",
@@ -209,6 +211,13 @@ Z_RANGE_CM: Final = (-100.0, 100.0)
 
 THETA_RANGE_DEG: Final = (10.0, 170.0)
 """Range of the polar angle that the network output [-1, 1] stands for."""
+
+REAL_Z_CM: Final = 1.0
+"""Largest |z| of the tracks that files of the 3D Hough chain call real, the class NNT
+(``CDCTrigger3DHNeuroDataModule`` of basf2)."""
+
+STT_MOMENTUM_GEV: Final = 0.7
+"""Least momentum of the single-track trigger (S. Baehr et al., arXiv:2402.14962)."""
 
 ID_RANGES: Final[tuple[tuple[float, float], ...]] = (
     (-1.5, 1.5),

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nnt.cli import main
 from nnt.detector import CLASSIC, HOUGH3D, N_SUPERLAYERS
 from nnt.errors import DataError
+from nnt.filters import parse
+from nnt.simulation import simulate
 from nnt.tracks import (
     Tracks,
+    class_conflicts,
     concatenate,
+    empty_patterns,
     input_columns,
     make_ids,
     read_tracks,
@@ -196,3 +203,105 @@ def test_chains_are_not_mixed(make_tracks: MakeTracks, tmp_path: Path) -> None:
     for pair in (("classic", "27"), ("27", "126"), ("126", "classic")):
         with pytest.raises(DataError, match="cannot be joined; use files of one kind"):
             read_tracks([tmp_path / f"{name}.gz" for name in pair])
+
+
+def test_classes_are_held_against_z() -> None:
+    """Each row: |z| in cm, track type, NNT, STT; and whether they fit together."""
+    cases = [
+        (0.5, 0, 1, 1, True), (0.5, 0, 1, -1, True), (0.5, 0, -1, -1, False),
+        (0.5, 0, -1, 1, False), (1.5, 1, -1, -1, True), (1.5, 1, 1, -1, False),
+        (-1.5, 1, 1, 1, False), (1.0, 0, 1, 1, True), (1.0001, 1, -1, -1, True),
+        (0.0, 2, -1, -1, True), (0.0, 3, 1, -1, False), (0.0, 4, 1, 1, True),
+    ]  # fmt: skip
+    z_cm, types, nnt, stt, fits = map(np.array, zip(*cases, strict=True))
+    tracks = dataclasses.replace(
+        make(len(cases), 27),
+        targets=np.stack([z_cm / 100, z_cm], axis=1).astype(np.float32),
+        classes=np.stack([nnt, stt], axis=1).astype(np.float32),
+        track_type=types,
+    )
+    np.testing.assert_array_equal(class_conflicts(tracks), ~fits)
+    wider = class_conflicts(tracks, signal_cm=2.0)
+    assert wider[4]
+    assert not wider[5]
+
+
+def test_a_summary_counts_types_classes_and_patterns() -> None:
+    tracks = make(300, 126)
+    bits = tracks.inputs.reshape(300, N_SUPERLAYERS, 14)
+    bits[:, :, 3] = 1
+    bits[7:9, 4, 1:] = [0.5, *[0] * 12]
+    bits[20, 2] = 0  # no segment, no pattern
+    found = summarise(tracks)
+    assert tracks.track_type is not None
+    assert tracks.classes is not None
+    assert [*found.rows_per_type] == [
+        "real", "background", "fake_of_empty_event", "fake", "unknown"
+    ]  # fmt: skip
+    assert [*found.rows_per_type.values()] == np.bincount(tracks.track_type).tolist()
+    assert found.rows_per_class["stt"] == (tracks.classes[:, 1] == 1).sum()
+    assert (found.inputs, found.rows_per_expert) == (126, {})
+    np.testing.assert_array_equal(np.flatnonzero(empty_patterns(tracks)), [7, 8])
+    assert found.empty_patterns == 2
+    assert not empty_patterns(make(5, 27)).any()
+
+
+def test_types_and_classes_can_be_filtered() -> None:
+    tracks = make(200, 27)
+    assert tracks.track_type is not None
+    kept = parse("RangeFilter('TrackType', 0, 1)")(tracks)
+    np.testing.assert_array_equal(kept, tracks.track_type <= 1)
+    assert tracks.classes is not None
+    kept = parse("RangeFilter('RecoNNTClassification', 0, 1)")(tracks)
+    np.testing.assert_array_equal(kept, tracks.classes[:, 0] == 1)
+
+
+def test_files_are_described_compared_and_split(tmp_path: Path) -> None:
+    files = []
+    for seed in (1, 2):
+        tracks = simulate(900, seed=seed, chain="3dh", inputs=126)
+        assert tracks.track_type is not None
+        kept = (tracks.track_type != 2) | (seed == 1)
+        files.append(str(tmp_path / f"{seed}.gz"))
+        write_tracks(tracks[kept], files[-1])
+    plots = ["--plots", str(tmp_path / "plots")]
+    options = [files[0], "--against", files[1], *plots, "--json"]
+    done = CliRunner().invoke(main, ["data", "describe", *options])
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    assert told["rows_per_type"]["fake_of_empty_event"] > 0
+    assert told["class_conflicts"] == told["empty_patterns"] == 0
+    changed = {c["quantity"] for c in told["against"]["changes"] if c["flagged"]}
+    assert "rows of fake" in changed
+    assert {Path(path).name for path in told["plots"]} >= {
+        "inputs_all.png", "inputs_real.png", "inputs_fake.png", "z_background.png"
+    }  # fmt: skip
+    done = CliRunner().invoke(
+        main, ["data", "split", files[0], "--to", str(tmp_path / "parts")]
+    )
+    assert done.exit_code == 0, done.output
+    parts = [read_tracks(tmp_path / "parts" / f"random{i}.gz") for i in (1, 2, 3)]
+    assert sum(len(part) for part in parts) == 900
+    assert all(part.inputs.shape[1] == 126 for part in parts)
+
+
+def test_only_files_of_one_kind_are_compared(tmp_path: Path) -> None:
+    for n_inputs in SIZES:
+        write_tracks(make(20, n_inputs), tmp_path / f"{n_inputs}.gz")
+    files = [str(tmp_path / f"{n}.gz") for n in SIZES]
+    done = CliRunner().invoke(
+        main, ["data", "describe", files[0], "--against", files[1]]
+    )
+    assert done.exit_code == 1
+    assert "tables of different chains or numbers of inputs" in done.stderr
+
+
+def test_thirty_columns_are_no_file(tmp_path: Path) -> None:
+    header, blank, *lines = plain_text(make(20, 27)).split("\n")
+    rows = ["\t".join(line.split("\t")[:30]) for line in (header, *lines[:-1])]
+    (tmp_path / "rows.txt").write_text("\n".join([rows[0], blank, *rows[1:]]))
+    with pytest.raises(DataError, match="missing: RecoSTTClassification, TrackType"):
+        read_tracks(tmp_path / "rows.txt")
+    (tmp_path / "rows.txt").write_text("\n".join([header, blank, *rows[1:]]))
+    with pytest.raises(DataError, match=r"line 3: expected 32 .* found 30"):
+        read_tracks(tmp_path / "rows.txt")

@@ -14,6 +14,7 @@ from scipy.stats import ks_2samp
 
 from nnt.cli import main
 from nnt.metrics import Change, changes, profiles
+from nnt.simulation import Simulation, simulate, simulate_with
 from nnt.tracks import INPUT_COLUMNS, Tracks, write_tracks
 
 MakeTracks = Callable[..., Tracks]
@@ -46,6 +47,43 @@ def test_profiles_count_every_value_where_there_is_a_hit(
         z_cm = 100 * mine.targets[:, 0]
         slow = np.histogram(z_cm, 4096, (-100, 100))[0]
         assert np.abs(profile.others["z (cm)"] - slow).sum() <= 2  # at edges
+
+
+@pytest.mark.parametrize("n_inputs", [27, 126])
+def test_profiles_of_the_3d_hough_chain(n_inputs: int) -> None:
+    tracks = simulate(400, seed=2, chain="3dh", inputs=n_inputs)
+    assert tracks.track_type is not None
+    told = profiles(tracks)
+    assert told.keys() == {"all", "real", "background", "fake"}
+    kinds = {"all": (0, 1, 2, 3), "real": (0,), "background": (1,), "fake": (2, 3)}
+    width = n_inputs // 9
+    for scope, profile in told.items():
+        mine = tracks[np.isin(tracks.track_type, kinds[scope])]
+        assert profile.n_rows == len(mine)
+        for sl in (0, 5):
+            parts = mine.inputs[:, width * sl : width * (sl + 1)]
+            hits = [part for part in parts if any(part[:3] != 0)]
+            assert profile.n_hits[sl] == len(hits)
+            for kind in range(3):
+                slow = np.zeros(4096, dtype=int)
+                for part in hits:
+                    slow[int((float(part[kind]) / 2 + 1) * 2048)] += 1
+                assert (profile.inputs[3 * sl + kind] == slow).all()
+            if n_inputs == 27:
+                assert profile.bits is None
+            else:
+                assert profile.bits is not None
+                assert profile.bits[sl].tolist() == sum(hits)[3:].tolist()
+
+
+def test_a_changed_pattern_is_seen() -> None:
+    first, second = (
+        simulate_with(Simulation(tracks=3000, seed=seed), chain="3dh", inputs=126)
+        for seed in (1, 2)
+    )
+    second.inputs[::3, 14 * 4 + 3 + 7] = 0
+    flagged = {name for (_, name), c in found(first, second).items() if c.flagged}
+    assert flagged == {"SL4-extra_input7"}
 
 
 def test_a_distance_is_that_of_the_rows(make_tracks: MakeTracks) -> None:

@@ -19,6 +19,7 @@ from nnt.plots import learning_curves, registry, sampled_distribution
 from nnt.plots.pieces import bin_edges
 from nnt.plots.shown import Shown, readable
 from nnt.plots.style import COLOURS
+from nnt.simulation import simulate
 from nnt.tracks import Tracks
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
@@ -161,6 +162,24 @@ def test_inputs_and_targets_of_one_or_two_tables_can_be_drawn(
     # The second is scaled to the first: the same height above the same floor.
     heights = [patch.get_data()[0].sum() for patch in steps[:2]]
     assert heights[0] == pytest.approx(heights[1])
+
+
+def test_hit_patterns_are_drawn_in_a_column_of_their_own() -> None:
+    tables = {
+        name: metrics.profiles(simulate(60, seed=seed, chain="3dh", inputs=126))["all"]
+        for seed, name in enumerate(("one", "two"))
+    }
+    figure = plots.input_histograms(tables, "inputs", marked=["SL3-extra_input2"])
+    (axes,) = figure.axes
+    steps = [patch for patch in axes.patches if isinstance(patch, StepPatch)]
+    assert len(steps) == 2 * 9 * 4
+    bits = tables["one"].bits
+    assert bits is not None
+    heights = steps[2 * 27].get_data()[0] - 8 * 1.06
+    np.testing.assert_allclose(heights, 0.8 * bits[0] / tables["one"].n_hits[0])
+    bold = [text.get_text() for text in axes.texts if text.get_fontweight() == "bold"]
+    assert bold == ["SL3 wires with a signal, 0 to 1"]
+    assert "crossing angle, rad" in {text.get_text() for text in axes.texts}
 
 
 def test_a_plot_of_ones_own_is_one_function(monkeypatch: pytest.MonkeyPatch) -> None:

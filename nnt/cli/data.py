@@ -196,7 +196,7 @@ def _show_rows(rows: Sequence[int], targets: Sequence[Path], as_json: bool) -> N
 )  # fmt: skip
 @click.option(
     "--plots", "folder", type=UserPath(path_type=Path), metavar="DIR",
-    help="Draw inputs, z, theta and momentum, of all experts and of each.",
+    help="Draw inputs, z, theta and momentum, of all rows, and of each expert or type.",
 )  # fmt: skip
 @json_option
 @report_errors
@@ -266,13 +266,11 @@ def _draw(
     written = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with show_progress("Drawing", "experts") as progress:
+        with show_progress("Drawing", "groups of rows") as progress:
             for i, scope in enumerate(scopes, start=1):
                 shown = {name: table[scope] for name, table in counted.items()}
                 marked = [c.quantity for c in found if c.flagged and c.scope == scope]
-                title = "inputs, " + (
-                    "all experts" if scope == "all" else scope.replace("_", " ")
-                )
+                title = f"inputs, {_who(scope, scopes)}"
                 drawn = {"inputs": plots.input_histograms(shown, title, marked)}
                 drawn |= plots.target_histograms(shown)
                 for name, figure in drawn.items():
@@ -285,6 +283,13 @@ def _draw(
             f"{folder}: plots cannot be written ({err.strerror}); choose another folder"
         ) from err
     return written
+
+
+def _who(scope: str, scopes: Sequence[str]) -> str:
+    if scope.startswith("expert_"):
+        return scope.replace("_", " ")
+    has_experts = any(other.startswith("expert_") for other in scopes)
+    return "all experts" if has_experts else f"{scope} tracks"
 
 
 def _show(summaries: Mapping[str, Summary]) -> None:
@@ -303,8 +308,18 @@ def _show(summaries: Mapping[str, Summary]) -> None:
 
 
 def _counts(summary: Summary) -> dict[str, str]:
+    from nnt.detector import N_INPUTS
+
     counts = {"rows": f"{summary.rows:,}", "events": f"{summary.events:,}"}
     counts |= {f"expert {k}": f"{n:,}" for k, n in summary.rows_per_expert.items()}
+    for name, n in summary.rows_per_type.items():
+        counts[f"type {name.replace('_', ' ')}"] = f"{n:,}"
+    for name, n in summary.rows_per_class.items():
+        counts[f"class {name.upper()}"] = f"{n:,}"
+    if summary.rows_per_class:
+        counts["classes against z"] = f"{summary.class_conflicts:,}"
+    if summary.inputs > N_INPUTS:
+        counts["without a hit pattern"] = f"{summary.empty_patterns:,}"
     for i, share in enumerate(summary.missing_superlayer_share):
         counts[f"without SL{i}"] = f"{share:.1%}"
     counts["reference network"] = "absent"

@@ -73,7 +73,7 @@ class Pictures:
         drawings = plots.drawings_of_rows(shown, where, description)
         if every:
             tables = {self.label: metrics.profiles(self.table.tracks[rows])["all"]}
-            plot = partial(plots.input_histograms, title="inputs of all experts")
+            plot = partial(plots.input_histograms, title="inputs of all tracks")
             drawings.append(plots.Drawing("inputs", plot, tables))
         return drawings
 

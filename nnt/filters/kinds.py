@@ -21,6 +21,7 @@ from nnt.types import BoolArray
 
 if TYPE_CHECKING:
     from nnt.tracks import Tracks
+from nnt.tracks.table import CLASS_COLUMNS, TYPE_COLUMN
 
 __all__ = [
     "FILTERS",
@@ -259,6 +260,10 @@ def _column(tracks: Tracks, name: str) -> npt.NDArray[Any]:
     if tracks.reference is not None:
         columns["ScaleZ"] = tracks.reference[:, 0]
         columns["ScaleTheta"] = tracks.reference[:, 1]
+    if tracks.classes is not None:
+        columns |= dict(zip(CLASS_COLUMNS, tracks.classes.T, strict=True))
+    if tracks.track_type is not None:
+        columns[TYPE_COLUMN] = tracks.track_type
     columns |= tracks.extras
     if name not in columns:
         raise DataError(

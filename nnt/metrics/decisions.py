@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nnt.detector import STT_MOMENTUM_GEV
 from nnt.metrics.momentum import momentum_gev
 from nnt.metrics.prediction import Predictions
 from nnt.metrics.trigger import (
@@ -28,10 +29,6 @@ __all__ = [
     "single_track_decision",
     "track_decision",
 ]
-
-
-STT_MOMENTUM_GEV = 0.7
-"""Least momentum of the single-track trigger (S. Baehr et al., arXiv:2402.14962)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 
 from nnt.compiled import njit
-from nnt.detector import EXPERTS, N_INPUTS, N_SUPERLAYERS, theta_to_deg, z_to_cm
+from nnt.detector import (
+    CLASSIC,
+    EXPERTS,
+    N_INPUTS,
+    N_SUPERLAYERS,
+    theta_to_deg,
+    z_to_cm,
+)
+from nnt.errors import DataError
 from nnt.metrics.momentum import pt_gev
 from nnt.tracks import INPUT_COLUMNS, Tracks
 from nnt.types import F32, I64
@@ -20,6 +28,8 @@ __all__ = ["Change", "Profile", "changes", "profiles"]
 
 N_BINS = 4096
 """Fine enough that a distance between distributions does not see them."""
+TYPE_GROUPS = ("real", "background", "fake", "unknown")
+"""By which rows of the 3D Hough chain are separated."""
 UNSIDED_BIN = N_BINS // 2
 """Where a drift time without a side lies: exactly 0."""
 MIN_DISTANCE = 0.02
@@ -39,14 +49,19 @@ RANGES = {
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Profile:
-    """Rows of one expert, or of all, as counts."""
+    """Rows of one expert or type of tracks, or of all, as counts."""
 
     n_rows: int
     n_events: int
     n_hits: I64
     """Shape (9,): rows with a hit in each superlayer."""
     inputs: I64
-    """Shape (27, 4096): rows in bins from -1 to 1, where there is a hit."""
+    """Shape (27, 4096): rows in bins from -`limit` to `limit`, where there is a hit."""
+    limit: float
+    """1, or 2 in the 3D Hough chain, whose crossing angles are in rad."""
+    bits: I64 | None
+    """Shape (9, 11): rows in which each wire of a segment has a signal; None without
+    hit patterns."""
     others: dict[str, I64]
     """Shape (4096,) each, by the names of `RANGES`, those that the table has."""
 
@@ -57,37 +72,48 @@ def profiles(tracks: Tracks) -> dict[str, Profile]:
     Returns
     -------
     dict
-        ``all`` and each ``expert_k`` that has rows.
+        ``all``, and each ``expert_k`` that has rows; in the 3D Hough chain each of
+        ``real``, ``background``, ``fake`` and ``unknown`` that has.
     """
-    counts = np.zeros((len(EXPERTS), N_INPUTS, N_BINS), dtype=np.int64)
-    hits = np.zeros((len(EXPERTS), N_SUPERLAYERS), dtype=np.int64)
-    expert = np.ascontiguousarray(tracks.expert)
-    _count_inputs(np.ascontiguousarray(tracks.inputs), expert, counts, hits)
+    names, group = _groups(tracks)
+    limit = 1.0 if tracks.chain is CLASSIC else 2.0
+    counts = np.zeros((len(names), N_INPUTS, N_BINS), dtype=np.int64)
+    n_bits = tracks.inputs.shape[1] // N_SUPERLAYERS - 3
+    bits = np.zeros((len(names), N_SUPERLAYERS, n_bits), dtype=np.int64)
+    hits = np.zeros((len(names), N_SUPERLAYERS), dtype=np.int64)
+    inputs = np.ascontiguousarray(tracks.inputs)
+    _count_inputs(inputs, group, limit, counts, bits, hits)
     others = {
-        name: _counts_by_expert(values, expert, RANGES[name])
+        name: _counts_by_group(values, group, RANGES[name], len(names))
         for name, values in _others(tracks).items()
     }
     event = tracks.event_index
-    found = {
-        "all": Profile(
-            n_rows=len(tracks),
-            n_events=int(event.max(initial=-1)) + 1,
-            n_hits=hits.sum(axis=0),
-            inputs=counts.sum(axis=0),
-            others={name: by_expert.sum(axis=0) for name, by_expert in others.items()},
+
+    def profile(rows: slice | int, events: I64) -> Profile:
+        mine = slice(rows, rows + 1) if isinstance(rows, int) else rows
+        return Profile(
+            n_rows=len(events),
+            n_events=int(np.count_nonzero(np.bincount(events))),
+            n_hits=hits[mine].sum(axis=0),
+            inputs=counts[mine].sum(axis=0),
+            limit=limit,
+            bits=bits[mine].sum(axis=0) if n_bits else None,
+            others={name: own[mine].sum(axis=0) for name, own in others.items()},
         )
-    }
-    for k in EXPERTS:
-        mine = event[expert == k]
-        if len(mine):
-            found[f"expert_{k}"] = Profile(
-                n_rows=len(mine),
-                n_events=int(np.count_nonzero(np.bincount(mine))),
-                n_hits=hits[k],
-                inputs=counts[k],
-                others={name: by_expert[k] for name, by_expert in others.items()},
-            )
+
+    found = {"all": profile(slice(None), event)}
+    for k, name in enumerate(names):
+        if (group == k).any():
+            found[name] = profile(k, event[group == k])
     return found
+
+
+def _groups(tracks: Tracks) -> tuple[tuple[str, ...], I64]:
+    """Names of the groups that rows are separated by, and the number of each row's."""
+    if tracks.track_type is None:
+        names = tuple(f"expert_{k}" for k in EXPERTS)
+        return names, np.ascontiguousarray(tracks.expert)
+    return TYPE_GROUPS, np.array([0, 1, 2, 2, 3])[tracks.track_type]
 
 
 def _others(tracks: Tracks) -> dict[str, F32]:
@@ -103,28 +129,35 @@ def _others(tracks: Tracks) -> dict[str, F32]:
     return dict(zip(RANGES, values, strict=False))
 
 
-def _counts_by_expert(values: F32, expert: I64, limits: tuple[float, float]) -> I64:
+def _counts_by_group(
+    values: F32, group: I64, limits: tuple[float, float], n_groups: int
+) -> I64:
     lower, upper = limits
     # NaN, where a row has no momentum, is left out.
     there = np.isfinite(values)
     scaled = (values[there] - lower) * (N_BINS / (upper - lower))
-    number = np.clip(scaled, 0, N_BINS - 1).astype(np.int64) + expert[there] * N_BINS
-    found = np.bincount(number, minlength=len(EXPERTS) * N_BINS)
-    return found.reshape(len(EXPERTS), N_BINS)
+    number = np.clip(scaled, 0, N_BINS - 1).astype(np.int64) + group[there] * N_BINS
+    found = np.bincount(number, minlength=n_groups * N_BINS)
+    return found.reshape(n_groups, N_BINS)
 
 
 @njit()
-def _count_inputs(inputs: F32, expert: I64, counts: I64, hits: I64) -> None:
-    n_bins = counts.shape[2]
+def _count_inputs(
+    inputs: F32, group: I64, limit: float, counts: I64, bits: I64, hits: I64
+) -> None:
+    n_bins, n_bits = counts.shape[2], bits.shape[2]
     for i in range(len(inputs)):
-        row, into = inputs[i], counts[expert[i]]
+        row, into = inputs[i], counts[group[i]]
         for sl in range(hits.shape[1]):
-            if row[3 * sl] == 0 and row[3 * sl + 1] == 0 and row[3 * sl + 2] == 0:
+            first = (3 + n_bits) * sl
+            if row[first] == 0 and row[first + 1] == 0 and row[first + 2] == 0:
                 continue
-            hits[expert[i], sl] += 1
-            for column in range(3 * sl, 3 * sl + 3):
-                number = int((row[column] + 1) * (n_bins / 2))
-                into[column, min(max(number, 0), n_bins - 1)] += 1
+            hits[group[i], sl] += 1
+            for kind in range(3):
+                number = int((row[first + kind] / limit + 1) * (n_bins / 2))
+                into[3 * sl + kind, min(max(number, 0), n_bins - 1)] += 1
+            for bit in range(n_bits):
+                bits[group[i], sl, bit] += int(row[first + 3 + bit])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,7 +165,7 @@ class Change:
     """One quantity of one expert in two tables."""
 
     scope: str
-    """``all`` or ``expert_k``."""
+    """``all``, ``expert_k`` or a type of tracks."""
     quantity: str
     """Name of an input, ``hits in SLk``, ``rows`` or a name of `RANGES`."""
     distance: float
@@ -156,7 +189,12 @@ def changes(first: dict[str, Profile], second: dict[str, Profile]) -> list[Chang
     Parameters
     ----------
     first, second : dict
-        As `profiles` gives them; experts that either lacks are left out.
+        As `profiles` gives them; groups that either lacks are left out.
+
+    Raises
+    ------
+    DataError
+        They are of different chains, or have different inputs.
 
     Notes
     -----
@@ -166,6 +204,11 @@ def changes(first: dict[str, Profile], second: dict[str, Profile]) -> list[Chang
     distance of at least 0.02 that would come with a chance of 1 % in any of the
     quantities, had nothing changed (after C. E. Bonferroni).
     """
+    if _kind(first["all"]) != _kind(second["all"]):
+        raise DataError(
+            "tables of different chains or numbers of inputs cannot be compared; use "
+            "files of one kind"
+        )
     found = [_share_of_rows(first, second, scope) for scope in first if scope != "all"]
     for scope in first:
         if scope in second:
@@ -178,6 +221,10 @@ def changes(first: dict[str, Profile], second: dict[str, Profile]) -> list[Chang
         for change in found
     ]
     return sorted(flagged, key=lambda c: (not c.flagged, c.p_value, -c.distance))
+
+
+def _kind(profile: Profile) -> tuple[float, bool]:
+    return profile.limit, profile.bits is None
 
 
 def _share_of_rows(
@@ -206,12 +253,26 @@ def _changes_of(scope: str, first: Profile, second: Profile) -> list[Change]:
             for p in (first, second)
         ]
         if a.any() and b.any():
-            found.append(_change(scope, name, a, b, (seen[0], seen[1]), (-1.0, 1.0)))
+            limits = -first.limit, first.limit
+            found.append(_change(scope, name, a, b, (seen[0], seen[1]), limits))
+    found += _changes_of_bits(scope, first, second)
     for name in first.others:
         if name in second.others:
             a, b = first.others[name], second.others[name]
             if a.any() and b.any():
                 found.append(_change(scope, name, a, b, sizes, RANGES[name]))
+    return found
+
+
+def _changes_of_bits(scope: str, first: Profile, second: Profile) -> list[Change]:
+    if first.bits is None or second.bits is None:
+        return []
+    found = []
+    for sl, bit in np.ndindex(first.bits.shape):
+        n, m = max(int(first.n_hits[sl]), 1), max(int(second.n_hits[sl]), 1)
+        shares = int(first.bits[sl, bit]) / n, int(second.bits[sl, bit]) / m
+        name = f"SL{sl}-extra_input{bit}"
+        found.append(_change_of_share(scope, name, shares, (n, m)))
     return found
 
 

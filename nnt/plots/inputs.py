@@ -1,15 +1,15 @@
-"""The 27 inputs and the targets of track tables, one over the other."""
+"""The inputs and the targets of track tables, one over the other."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from nnt.detector import N_SUPERLAYERS
+from nnt.detector import N_PATTERN_BITS, N_SUPERLAYERS
 from nnt.metrics import Profile
 from nnt.metrics.periods import RANGES, UNSIDED_BIN
 from nnt.plots.pieces import MIN_TRACKS, band, bin_edges, outline
@@ -60,12 +60,20 @@ def input_histograms(
     axes = figure.add_axes((0.02, 0.045, 0.96, 0.895))
     for column, name in enumerate(INPUT_COLUMNS):
         _panel(axes, tables, column, is_marked=name in marked)
+    first = next(iter(tables.values()))
+    with_bits = all(table.bits is not None for table in tables.values())
+    for sl in range(N_SUPERLAYERS if with_bits else 0):
+        changed = any(name.startswith(f"SL{sl}-extra_input") for name in marked)
+        _bits_panel(axes, tables, sl, is_marked=changed)
     for kind, name in enumerate(KINDS):
-        middle = kind * PANEL_WIDTH
-        axes.text(middle, -0.25, f"{name}, scaled", ha="center", fontsize=9)
-        for value in (-1, -0.5, 0, 0.5, 1):
-            axes.text(middle + value, -0.115, f"{value:g}", ha="center", fontsize=7)
-    axes.set_xlim(-1.1, 2 * PANEL_WIDTH + 1.1)
+        # Crossing angles of the 3D Hough chain are not scaled.
+        unit = "scaled" if first.limit == 1 or kind < 2 else "rad"
+        values = {v: f"{v * first.limit:g}" for v in (-1, -0.5, 0, 0.5, 1)}
+        _label(axes, kind, f"{name}, {unit}", values)
+    if with_bits:
+        places = {v: f"{bit}" for bit, v in enumerate(_centres(N_PATTERN_BITS))}
+        _label(axes, len(KINDS), "wire of the hit pattern", places)
+    axes.set_xlim(-1.1, (2 + with_bits) * PANEL_WIDTH + 1.1)
     axes.set_ylim(-0.27, N_SUPERLAYERS * PANEL_HEIGHT)
     axes.set_axis_off()
     labels = [
@@ -112,6 +120,45 @@ def _panel(
             color=colour, alpha=0.25, lw=0,
         )  # fmt: skip
         axes.stairs(floor + heights, edges, color=colour, lw=1, baseline=None)
+    notes.append(f"highest bin {peak:,.0f} tracks")
+    _frame(axes, middle, floor, f"SL{sl} {KINDS[kind]}", notes, is_marked=is_marked)
+
+
+def _bits_panel(
+    axes: Axes, tables: Mapping[str, Profile], sl: int, *, is_marked: bool
+) -> None:
+    """Draw the share of the segments that have a signal on each of their wires."""
+    middle, floor = len(KINDS) * PANEL_WIDTH, (N_SUPERLAYERS - 1 - sl) * PANEL_HEIGHT
+    edges = middle + np.linspace(-1, 1, N_PATTERN_BITS + 1)
+    for table, colour in zip(tables.values(), COLOURS, strict=False):
+        if table.bits is not None:
+            shares = table.bits[sl] / max(int(table.n_hits[sl]), 1)
+            # A fifth of the panel is left for its name.
+            heights = floor + 0.8 * shares
+            axes.stairs(heights, edges, color=colour, lw=1, baseline=None)
+    name = f"SL{sl} wires with a signal, 0 to 1"
+    axes.plot(
+        [middle - 1, middle + 1], [floor + 0.8] * 2, color="0.9", lw=0.6, zorder=0
+    )
+    _frame(axes, middle, floor, name, [], is_marked=is_marked)
+
+
+def _centres(n: int) -> list[float]:
+    return [(2 * i + 1) / n - 1 for i in range(n)]
+
+
+def _label(axes: Axes, kind: int, name: str, values: Mapping[float, str]) -> None:
+    """Write below a column of panels what it shows, and values at their places."""
+    middle = kind * PANEL_WIDTH
+    axes.text(middle, -0.25, name, ha="center", fontsize=9)
+    for place, value in values.items():
+        axes.text(middle + place, -0.115, value, ha="center", fontsize=7)
+
+
+def _frame(
+    axes: Axes, middle: float, floor: float, name: str, notes: Sequence[str], *,
+    is_marked: bool,
+) -> None:  # fmt: skip
     left, right = middle - 1, middle + 1
     axes.plot(
         [left, right, right, left, left], [floor, floor, floor + 1, floor + 1, floor],
@@ -122,11 +169,10 @@ def _panel(
             [middle + value] * 2, [floor, floor + 1], color="0.9", lw=0.6, zorder=0
         )
     axes.text(
-        left + 0.04, floor + 0.96, f"SL{sl} {KINDS[kind]}", va="top", fontsize=8,
+        left + 0.04, floor + 0.96, name, va="top", fontsize=8,
         weight="bold" if is_marked else "normal",
         color="#B00020" if is_marked else "black",
     )  # fmt: skip
-    notes.append(f"highest bin {peak:,.0f} tracks")
     axes.text(
         right - 0.03, floor + 0.96, "\n".join(notes), va="top", ha="right",
         fontsize=6.5, color="0.35",

@@ -12,6 +12,8 @@ from nnt.detector import (
     N_PATTERN_BITS,
     N_SUPERLAYERS,
     OMEGA_CM_TIMES_PT_GEV,
+    REAL_Z_CM,
+    STT_MOMENTUM_GEV,
     SUPERLAYERS,
     scale_theta,
     theta_to_deg,
@@ -39,8 +41,6 @@ EVENTS_PER_CHUNK = 100 * CHUNK_EVENTS
 """Numbers kept free for each chunk: fakes of noise are events of their own."""
 REAL, BACKGROUND, NOISE, CROSSED = range(4)
 """Track types of the files; a fake in an event of tracks is `CROSSED`."""
-CLASS_CM, CLASS_GEV = 1.0, 0.7
-"""Where the classes of ``CDCTrigger3DHNeuroDataModule`` end, in |z| and momentum."""
 INNER_SL, OUTER_SL = 2, 6
 """Where a fake meets its two tracks."""
 
@@ -97,7 +97,7 @@ def make_chunk_3d(
         ]
     )
     targets, classes = _targets(s, helices, found, rng)
-    track_type[:n_real][np.abs(z_to_cm(targets[:n_real, 0])) > CLASS_CM] = BACKGROUND
+    track_type[:n_real][np.abs(z_to_cm(targets[:n_real, 0])) > REAL_Z_CM] = BACKGROUND
     patterns = None
     if n_inputs == N_SUPERLAYERS * (3 + N_PATTERN_BITS):
         patterns = [
@@ -215,8 +215,8 @@ def _targets(
     np.clip(targets, -1, 1, out=targets)
     pt_gev = OMEGA_CM_TIMES_PT_GEV / np.abs(h.omega_per_cm)
     momentum = pt_gev / np.sin(np.radians(theta_to_deg(targets[:n, 1])))
-    signal = np.abs(z_to_cm(targets[:n, 0])) <= CLASS_CM
+    signal = np.abs(z_to_cm(targets[:n, 0])) <= REAL_Z_CM
     classes = np.full((len(theta), 2), -1, dtype=np.float32)
     classes[:n, 0][signal] = 1
-    classes[:n, 1][signal & (momentum >= CLASS_GEV)] = 1
+    classes[:n, 1][signal & (momentum >= STT_MOMENTUM_GEV)] = 1
     return targets, classes

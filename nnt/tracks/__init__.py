@@ -3,7 +3,13 @@
 from nnt.tracks.cache import cache_dir
 from nnt.tracks.reading import read_tracks
 from nnt.tracks.splitting import rows_of_shared_events, split_by_event, split_like_basf2
-from nnt.tracks.summary import Spread, Summary, summarise
+from nnt.tracks.summary import (
+    Spread,
+    Summary,
+    class_conflicts,
+    empty_patterns,
+    summarise,
+)
 from nnt.tracks.table import (
     ID_COLUMNS,
     INPUT_COLUMNS,
@@ -22,7 +28,9 @@ __all__ = [
     "Tracks",
     "cache_dir",
     "check_outputs",
+    "class_conflicts",
     "concatenate",
+    "empty_patterns",
     "input_columns",
     "make_ids",
     "read_tracks",

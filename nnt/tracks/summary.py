@@ -9,10 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nnt.detector import EXPERTS, N_SUPERLAYERS, theta_to_deg, z_to_cm
-from nnt.tracks.table import Tracks
+from nnt.detector import EXPERTS, N_SUPERLAYERS, REAL_Z_CM, theta_to_deg, z_to_cm
+from nnt.tracks.table import INPUT_KINDS, TYPE_NAMES, Tracks
+from nnt.types import BoolArray
 
-__all__ = ["Spread", "Summary", "summarise"]
+__all__ = ["Spread", "Summary", "class_conflicts", "empty_patterns", "summarise"]
+
+ROUNDING_CM = 1e-3
+"""Files hold six digits of the scaled z."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +37,18 @@ class Summary:
     rows: int
     events: int
     rows_per_expert: dict[int, int]
+    """Empty in the 3D Hough chain, which has no experts."""
+    inputs: int
+    """Of each row."""
+    rows_per_type: dict[str, int]
+    """By the names of `TYPE_NAMES`; empty in the classic chain."""
+    rows_per_class: dict[str, int]
+    """Rows of class 1, by the names of the outputs ``nnt`` and ``stt``; empty without
+    classes."""
+    class_conflicts: int
+    """Rows whose classes do not agree with z (`class_conflicts`)."""
+    empty_patterns: int
+    """Rows that lack a hit pattern (`empty_patterns`)."""
     z_cm: Spread
     theta_deg: Spread
     pt_gev: Spread | None
@@ -56,7 +72,12 @@ def summarise(tracks: Tracks) -> Summary:
     return Summary(
         rows=len(tracks),
         events=int(tracks.event_index.max()) + 1,
-        rows_per_expert={k: int((tracks.expert == k).sum()) for k in EXPERTS},
+        rows_per_expert=_per_expert(tracks),
+        inputs=tracks.inputs.shape[1],
+        rows_per_type=_per_type(tracks),
+        rows_per_class=_per_class(tracks),
+        class_conflicts=int(class_conflicts(tracks).sum()),
+        empty_patterns=int(empty_patterns(tracks).sum()),
         z_cm=_spread(z_to_cm(tracks.targets[:, 0].astype(np.float64))),
         theta_deg=_spread(theta_to_deg(tracks.targets[:, 1].astype(np.float64))),
         pt_gev=None if pt_gev is None else _spread(pt_gev[np.isfinite(pt_gev)]),
@@ -64,6 +85,58 @@ def summarise(tracks: Tracks) -> Summary:
         has_reference=tracks.reference is not None,
         reference_z_std_cm=_reference_z_std_cm(tracks),
     )
+
+
+def class_conflicts(tracks: Tracks, signal_cm: float = REAL_Z_CM) -> BoolArray:
+    """Mark the rows whose classes in the file do not agree with z, shape (N,).
+
+    NNT is to be 1 for tracks with a |z| of at most `signal_cm`, -1 for others and for
+    fakes; STT is never 1 where NNT is -1. Rows within `ROUNDING_CM` of the limit agree.
+    """
+    if tracks.classes is None or tracks.fake is None:
+        return np.zeros(len(tracks), dtype=np.bool_)
+    beyond = np.abs(z_to_cm(tracks.targets[:, 0].astype(np.float64))) - signal_cm
+    beyond[tracks.fake] = np.inf
+    nnt, stt = (tracks.classes > 0).T
+    wrong: BoolArray = (nnt != (beyond <= 0)) & (np.abs(beyond) > ROUNDING_CM)
+    wrong |= stt & ~nnt
+    return wrong
+
+
+def empty_patterns(tracks: Tracks) -> BoolArray:
+    """Mark the rows with a drift time that no wire of its segment gave, shape (N,).
+
+    Nothing is marked where the inputs hold no hit patterns.
+    """
+    inputs = tracks.inputs.reshape(len(tracks), N_SUPERLAYERS, -1)
+    marked = np.zeros(len(tracks), dtype=np.bool_)
+    if inputs.shape[2] > len(INPUT_KINDS):
+        for sl in range(N_SUPERLAYERS):
+            fired = inputs[:, sl, len(INPUT_KINDS) :].any(axis=1)
+            marked |= (inputs[:, sl, 1] != 0) & ~fired
+    return marked
+
+
+def _per_expert(tracks: Tracks) -> dict[int, int]:
+    if not tracks.chain.has_experts:
+        return {}
+    return {k: int((tracks.expert == k).sum()) for k in EXPERTS}
+
+
+def _per_type(tracks: Tracks) -> dict[str, int]:
+    if tracks.track_type is None:
+        return {}
+    return {
+        name: int((tracks.track_type == number).sum())
+        for number, name in enumerate(TYPE_NAMES)
+    }
+
+
+def _per_class(tracks: Tracks) -> dict[str, int]:
+    if tracks.classes is None:
+        return {}
+    counts = (tracks.classes > 0).sum(axis=0).tolist()
+    return dict(zip(("nnt", "stt"), counts, strict=True))
 
 
 def _spread(values: npt.NDArray[np.floating[Any]]) -> Spread:

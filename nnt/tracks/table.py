@@ -35,6 +35,7 @@ __all__ = [
     "SIZE_COLUMNS",
     "TARGET_COLUMNS",
     "TYPE_COLUMN",
+    "TYPE_NAMES",
     "UNNAMED_EVENTS",
     "Tracks",
     "concatenate",
@@ -65,6 +66,8 @@ NEW_RAW_COLUMNS = {
     "z": "NewRawZ", "theta": "NewRawTheta", "nnt": "NewRawNNT", "stt": "NewRawSTT"
 }  # fmt: skip
 """The same as integers of the firmware."""
+TYPE_NAMES = ("real", "background", "fake_of_empty_event", "fake", "unknown")
+"""By track type."""
 FAKE_TYPES = (2, 3)
 """Track types of tracks of no particle."""
 EXTRA_INTS = (*RAW_COLUMNS, *NEW_RAW_COLUMNS.values())

@@ -13,8 +13,16 @@ from nnt.engine import ExpertData
 from nnt.errors import ConfigError
 from nnt.judging import Balances, Outputs, as_array, expert_mask, targets_of
 from nnt.judging.outputs import MEASURED
+from nnt.objective import CLASS_OUTPUTS
 from nnt.progress import show_progress
-from nnt.tracks import Tracks, read_tracks, rows_of_shared_events, split_by_event
+from nnt.tracks import (
+    Tracks,
+    class_conflicts,
+    empty_patterns,
+    read_tracks,
+    rows_of_shared_events,
+    split_by_event,
+)
 from nnt.types import BoolArray
 
 __all__ = [
@@ -53,7 +61,33 @@ def load_splits(config: Config) -> dict[str, Tracks]:
     splits = dict(zip(SPLITS, tables, strict=True))
     for name, tracks in splits.items():
         log.info("%s: %s rows", name, f"{len(tracks):,}")
+        _warn_of_rows(config, name, tracks)
     return splits
+
+
+def _warn_of_rows(config: Config, name: str, tracks: Tracks) -> None:
+    """Report rows of the 3D Hough chain that do not fit together."""
+    if any(output in CLASS_OUTPUTS for output in config.form.outputs):
+        signal_cm = config.classes.signal_cm
+        wrong = class_conflicts(tracks, signal_cm)
+        if wrong.any():
+            log.warning(
+                "%s: the classes of %s of %s rows do not agree with z, first those of "
+                "row %d: RecoNNTClassification is to be 1 for tracks with a |z| of at "
+                "most %g cm (classes.signal_cm) and -1 for others and fakes, "
+                "RecoSTTClassification never 1 where that is -1; those of the file are "
+                "trained on",
+                name, f"{int(wrong.sum()):,}", f"{len(tracks):,}",
+                int(np.argmax(wrong)) + 1, signal_cm,
+            )  # fmt: skip
+    empty = empty_patterns(tracks)
+    if empty.any():
+        log.warning(
+            "%s: %s of %s rows, first row %d, have a segment with a drift time and no "
+            "wire in its hit pattern (extra_input0 to 10); check how they were written",
+            name, f"{int(empty.sum()):,}", f"{len(tracks):,}",
+            int(np.argmax(empty)) + 1,
+        )  # fmt: skip
 
 
 def load_split(config: Config, split: str) -> Tracks:
