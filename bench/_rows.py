@@ -7,10 +7,10 @@ import numpy as np
 from nnt.config import load_config
 from nnt.detector import EXPERTS
 from nnt.engine import ExpertData
-from nnt.judging import Balances
+from nnt.judging import Balances, expert_mask
 from nnt.simulation import simulate
 from nnt.tracks import Tracks, split_by_event
-from nnt.training.data import SPLITS, expert_data, expert_splits
+from nnt.training.data import SPLITS, expert_data
 
 __all__ = ["SIMULATED", "experts_of", "rows_to_train"]
 
@@ -29,11 +29,10 @@ def experts_of(n_rows: int) -> dict[int, ExpertData]:
     tracks = simulate(SIMULATED, seed=1)
     few = tracks[np.arange(min(n_rows, SIMULATED))]
     splits = _thirds(few)
-    kept = {name: np.ones(len(own), np.bool_) for name, own in splits.items()}
     repeats = -(-n_rows // SIMULATED)
     data, config = {}, load_config("baseline_v2")
     for expert in EXPERTS:
-        own = expert_splits(splits, kept, expert)
+        own = {k: table[expert_mask(table, expert)] for k, table in splits.items()}
         data[expert] = _repeated(
             expert_data(own["train"], own["val"], config, Balances()), repeats
         )

@@ -21,13 +21,13 @@ from nnt.errors import ConfigError, TrackingError, TrainingError
 from nnt.sweep import SweepResult, load_space, sweep
 from nnt.sweep.record import RECORD, Record, Trial
 from nnt.sweep.study import SAMPLERS, Search
-from nnt.tracking import open_run, runs_directory
+from nnt.tracking import StoredRun, open_run, runs_directory
 
 CONFIG = nnt.load_config(
-    "baseline_v2",
+    "reweight_normal",
     {
-        "data": {"simulate": {"tracks": 600, "seed": 1}, "split": [0.6, 0.2, 0.2]},
-        "epochs": 3,
+        "data": {"simulate": {"tracks": 200, "seed": 1}, "split": [0.6, 0.2, 0.2]},
+        "epochs": 2,
         "experts": [-1],
         "hidden": [8],
     },
@@ -159,6 +159,11 @@ def check_nothing_runs(result: SweepResult) -> None:
         assert stored.status != "RUNNING"
 
 
+def plots_of(training: StoredRun) -> set[tuple[str, str]]:
+    runs = (training, *training.children())
+    return {(r.tags.get("expert", ""), p) for r in runs for p in r.artifacts("plots")}
+
+
 def test_a_sweep_is_repeated_by_its_best_configuration(home: Path) -> None:
     result = sweep(CONFIG, SPACE, 3, pruner="none", jobs=2)
     assert [trial.state for trial in result.trials] == ["complete"] * 3
@@ -167,16 +172,19 @@ def test_a_sweep_is_repeated_by_its_best_configuration(home: Path) -> None:
     run = open_run(result.run_id)
     rows = list(csv.DictReader(io.StringIO(run.read_text("trials.csv"))))
     assert [float(row["val/loss"]) for row in rows] == values
-    best = open_run(result.trials[result.best[0]].run_id)
-    assert float(best.params["cfg.learning_rate"]) == float(
-        rows[result.best[0]]["learning_rate"]
+    best, *others = sorted(result.trials, key=lambda trial: trial.values)
+    stored = open_run(best.run_id)
+    assert float(stored.params["cfg.learning_rate"]) == float(
+        rows[best.number]["learning_rate"]
     )
-    assert not best.artifacts("plots")
     path = run.download("best.yaml", home)
-    repeated = nnt.train(path)
-    assert open_run(repeated.run_id).read_text("weights.json") == best.read_text(
-        "weights.json"
-    )
+    repeated = open_run(nnt.train(path).run_id)
+    assert repeated.read_text("weights.json") == stored.read_text("weights.json")
+    # Of all trials the best one alone has plots, all of those of a training.
+    assert plots_of(stored) == plots_of(repeated)
+    assert not any(plots_of(open_run(trial.run_id)) for trial in others)
+    assert run.artifacts("plots")
+    assert f"Best: trial [{best.number}]" in run.tags["mlflow.note.content"]
     check_nothing_runs(result)
 
 

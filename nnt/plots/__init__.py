@@ -54,6 +54,14 @@ from nnt.plots.rendering import Drawing, picture
 from nnt.plots.shown import looks, one_by_one
 from nnt.plots.studio import Studio
 from nnt.plots.style import canvas, legend, pixels, png
+from nnt.plots.sweeps import (
+    Coordinate,
+    SweptMetric,
+    front,
+    importances,
+    parallel_coordinates,
+    sweep_history,
+)
 
 __all__ = [
     "COMPARISON",
@@ -62,8 +70,10 @@ __all__ = [
     "NETWORK",
     "REFERENCE",
     "TRAINING",
+    "Coordinate",
     "Drawing",
     "Studio",
+    "SweptMetric",
     "canvas",
     "captions",
     "curves",
@@ -73,12 +83,15 @@ __all__ = [
     "drawings_of_rows",
     "figures",
     "fixed_point_difference",
+    "front",
+    "importances",
     "input_histograms",
     "learning_curves",
     "learning_curves_of_runs",
     "legend",
     "looks",
     "one_by_one",
+    "parallel_coordinates",
     "picture",
     "pictures",
     "pixels",
@@ -86,5 +99,6 @@ __all__ = [
     "register",
     "registered",
     "sampled_distribution",
+    "sweep_history",
     "target_histograms",
 ]

@@ -15,31 +15,47 @@ from nnt.sweep.study import check_search
 from nnt.tracking import MlflowTracker, Run, hide_passwords, open_run
 from nnt.version import __version__
 
-__all__ = ["new_settings", "open_sweep_run"]
+__all__ = ["checked", "new_settings", "open_sweep_run"]
+
+UNSHOWN = ("config", "space", "description")
+"""Settings that are no parameters of the run, or parameters of their own."""
 
 
-def new_settings(
+def checked(
     config: Config | str | Path | Mapping[str, Any] | None,
     space: Space | str | Path | Mapping[str, Any] | None,
-    trials: int | None,
-    metrics: Sequence[str],
-    directions: Sequence[str],
-    sampler: str,
-    pruner: str | None,
-    seed: int,
-    device: str,
-) -> dict[str, Any]:
-    """Check what a new sweep is asked to do; plain values that describe it."""
-    if config is None or space is None or trials is None:
-        raise TrainingError(
-            "a new sweep needs a configuration, a space and a number of trials"
-        )
+) -> tuple[Config, Space]:
+    """Load what is varied, and how.
+
+    Raises
+    ------
+    ConfigError
+        Naming every mistake in them.
+    """
+    if config is None or space is None:
+        raise TrainingError("a new sweep needs a configuration and a space")
     config = config if isinstance(config, Config) else load_config(config)
     if not isinstance(space, Space):
         space = load_space(space, config)
     if "seed" in space.dimensions and config.split_seed is None:
         # All trials are judged by the same rows.
         config = load_config(config, {"split_seed": config.seed})
+    return config, space
+
+
+def new_settings(
+    config: Config,
+    space: Space,
+    trials: int | None,
+    metrics: Sequence[str],
+    directions: Sequence[str],
+    sampler: str,
+    pruner: str | None,
+    seed: int,
+) -> dict[str, Any]:
+    """Check what a new sweep is asked to do; plain values that describe it."""
+    if trials is None:
+        raise TrainingError("a new sweep needs a number of trials")
     check_metrics(metrics)
     directions = directions_of(metrics, directions)
     pruner = choose_pruner(pruner, metrics)
@@ -47,7 +63,7 @@ def new_settings(
     return {
         "config": config.to_dict(), "space": space.to_dict(), "trials": trials,
         "metrics": list(metrics), "directions": directions, "sampler": sampler,
-        "pruner": pruner, "seed": seed, "device": device,
+        "pruner": pruner, "seed": seed,
     }  # fmt: skip
 
 
@@ -55,12 +71,11 @@ def open_sweep_run(
     tracker: MlflowTracker,
     settings: Mapping[str, Any],
     resume: str | None,
-    description: str,
     command: str,
 ) -> Run:
     """Open the run of a new sweep, or continue that of one that was interrupted."""
     if resume is None:
-        name = str(settings["config"]["name"])
+        name, description = settings["config"]["name"], settings["description"]
         tags = {
             "nnt.kind": "sweep", "config": name, "nnt.version": __version__,
             "nnt.description": description, "nnt.command": command,
@@ -71,7 +86,7 @@ def open_sweep_run(
         )  # fmt: skip
         config = load_config(settings["config"])
         run.log_text(hide_passwords(config.to_yaml()), "config.yaml")
-        shown = {k: v for k, v in settings.items() if k not in ("config", "space")}
+        shown = {k: v for k, v in settings.items() if k not in UNSHOWN}
         run.log_params({f"sweep.{k}": v for k, v in shown.items()})
         run.log_params({f"space.{k}": v for k, v in settings["space"].items()})
         return run

@@ -43,6 +43,8 @@ class Trial:
         Why it was pruned, or has failed.
     seconds : float
         How long it took, the last part alone if it was interrupted.
+    has_plots : bool
+        Whether its plots were drawn.
     """
 
     number: int
@@ -55,6 +57,7 @@ class Trial:
     metrics: dict[str, float] = field(default_factory=dict)
     reason: str = ""
     seconds: float = 0.0
+    has_plots: bool = False
 
 
 class Record:
@@ -124,6 +127,8 @@ class Record:
             trial.values = [float(value) for value in told["values"]]
             trial.metrics = dict(told["metrics"])
             trial.seconds = float(told["seconds"])
+        elif event == "drawn":
+            trial.has_plots = True
         else:
             raise ValueError(f"unknown event {event!r}")
 

@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 
 from nnt.config import load_config
+from nnt.sweep.note import describe_sweep
 from nnt.sweep.record import Record, Trial
 from nnt.sweep.space import Space
 from nnt.sweep.study import Search
@@ -16,7 +17,7 @@ __all__ = ["table", "write_report"]
 
 
 def write_report(run: Run, record: Record, search: Search, best: Sequence[int]) -> None:
-    """Log the table of trials, and the best configuration.
+    """Log the table of trials, the best configuration, pictures and the description.
 
     Parameters
     ----------
@@ -30,13 +31,28 @@ def write_report(run: Run, record: Record, search: Search, best: Sequence[int]) 
         Numbers of the best trials.
     """
     metrics: list[str] = record.settings["metrics"]
-    run.log_text(table(record.trials, search.space, metrics), "trials.csv")
+    space = search.space
+    run.log_text(table(record.trials, space, metrics), "trials.csv")
     config = load_config(record.settings["config"])
     for number in best:
         trial = record.trials[number]
-        chosen = load_config(config, search.space.values(trial.suggested))
+        chosen = load_config(config, space.values(trial.suggested))
         name = "best.yaml" if number == best[0] else f"front/trial_{number:03d}.yaml"
         run.log_text(hide_passwords(chosen.to_yaml()), name)
+    shares, pictures = {}, {}
+    if best:
+        # Here, as elsewhere: matplotlib would delay the first trial.
+        from nnt.sweep.pictures import draw_sweep
+
+        found = {name: search.importances(i) for i, name in enumerate(metrics)}
+        shares = {name: own for name, own in found.items() if own}
+        directions = dict(zip(metrics, search.directions, strict=True))
+        title = f"sweep of {config.name} {run.run_id[:6]}"
+        pictures = draw_sweep(record.trials, space, directions, shares, best, title)
+    for name, data in pictures.items():
+        run.log_bytes(data, f"plots/{name}.png")
+    note = describe_sweep(record, space, best, shares, run.run_id, pictures)
+    run.set_tags({"mlflow.note.content": hide_passwords(note)})
 
 
 def table(trials: Sequence[Trial], space: Space, metrics: Sequence[str]) -> str:

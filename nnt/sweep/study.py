@@ -22,6 +22,8 @@ __all__ = ["PRUNERS", "SAMPLERS", "Search", "check_search"]
 SAMPLERS = ("tpe", "random", "grid", "qmc", "nsga2")
 PRUNERS = ("median", "hyperband", "none")
 MAX_GRID = 1_000_000
+MIN_FOR_IMPORTANCES = 5
+"""Complete trials; a few are as good as none."""
 
 
 def check_search(space: Space, sampler: str, pruner: str, n_metrics: int) -> None:
@@ -122,11 +124,11 @@ class Search:
             grid = self._points_of_grid()
             if number >= len(grid):
                 return None
-            self._add(grid[number], {})
+            self.add(grid[number], {})
             return grid[number], {}
         if self.sampler == "qmc":
             point = self._point_of_qmc(number)
-            self._add(point, {})
+            self.add(point, {})
             return point, {}
         self._study.sampler = self._sampler(number)
         trial = self._study.ask(self._distributions)
@@ -136,9 +138,9 @@ class Search:
     def restore(self, trial: Trial) -> None:
         """Take a trial from the record, as far as it came."""
         optuna = _optuna()
-        self._add(trial.suggested, trial.attrs)
+        self.add(trial.suggested, trial.attrs)
         for epoch, value in trial.epochs.items():
-            self._handle(trial.number).report(value, epoch)
+            self.report(trial.number, epoch, value)
         if trial.state == "complete":
             self.tell(trial.number, trial.values)
         elif trial.state != "running":
@@ -148,11 +150,13 @@ class Search:
                 trial.number, state=state.PRUNED if is_pruned else state.FAIL
             )
 
-    def should_prune(self, number: int, epoch: int, value: float) -> bool:
-        """Take the metric after an epoch; tell whether the trial shall be cut."""
-        handle = self._handle(number)
-        handle.report(value, epoch)
-        return handle.should_prune()
+    def report(self, number: int, epoch: int, value: float) -> None:
+        """Take the metric of a trial after an epoch."""
+        self._handle(number).report(value, epoch)
+
+    def should_prune(self, number: int) -> bool:
+        """Whether a trial shall be cut after the last epoch that was reported."""
+        return bool(self._handle(number).should_prune())
 
     def tell(self, number: int, values: Sequence[float] | None) -> None:
         """Take the metrics of a trial that is complete; None if it has failed."""
@@ -175,7 +179,27 @@ class Search:
             return [trial.number for trial in self._study.best_trials]
         return [self._study.best_trial.number]
 
-    def _add(self, suggested: Mapping[str, Any], attrs: Mapping[str, Any]) -> None:
+    def importances(self, metric: int) -> dict[str, float]:
+        """Share of the variance of a metric that each key explains, largest first.
+
+        By a forest of trees over the complete trials (functional ANOVA); empty where
+        these are too few, or have one value.
+        """
+        trials = self._study.get_trials(deepcopy=False)
+        done = [t for t in trials if t.state.name == "COMPLETE"]
+        values = {trial.values[metric] for trial in done}
+        if len(done) < MIN_FOR_IMPORTANCES or len(values) < 2:
+            return {}
+        importance = _optuna().importance
+        found = importance.get_param_importances(
+            self._study,
+            evaluator=importance.FanovaImportanceEvaluator(seed=self.seed),
+            target=lambda trial: trial.values[metric],
+        )
+        return {key: float(share) for key, share in found.items()}
+
+    def add(self, suggested: Mapping[str, Any], attrs: Mapping[str, Any]) -> None:
+        """Take a trial that was chosen elsewhere."""
         optuna = _optuna()
         self._study.add_trial(
             optuna.trial.create_trial(

@@ -19,6 +19,8 @@ from nnt.tracking import MlflowTracker, StoredRun, open_run, runs_directory
 from nnt.tracks import Tracks
 from nnt.training import Caller, Part, TrainingResult, train
 from nnt.training.data import load_splits
+from nnt.training.final_report import StoppedError
+from nnt.training.late_plots import draw_plots
 
 __all__ = ["TRIAL_TAG", "Data", "Message", "run_trial"]
 
@@ -74,7 +76,10 @@ def run_trial(
         Of this worker.
     """
     try:
-        message = _train(task, send, wait_for_answer, stop, data)
+        if "plots" in task:
+            message = _draw(task, stop, data)
+        else:
+            message = _train(task, send, wait_for_answer, stop, data)
     except NNTError as err:
         outcome = "AWAY" if isinstance(err, TrackingError) else "FAILED"
         message = {"outcome": outcome, "reason": str(err)}
@@ -84,6 +89,16 @@ def run_trial(
         log.exception("trial %d", task["trial"])
         message = {"outcome": "FAILED", "reason": f"{type(err).__name__}: {err}"}
     send({"kind": "ended", "run": "", "metrics": {}, **message})
+
+
+def _draw(task: Mapping[str, Any], stop: Event, data: Data) -> Message:
+    """Draw the plots of a trial that is complete."""
+    config = load_config(task["config"], task["overrides"])
+    try:
+        draw_plots(config, task["plots"], task["uri"], stop, data.of(config))
+    except StoppedError:
+        return {"outcome": "KILLED", "reason": "stopped on request"}
+    return {"outcome": "FINISHED", "reason": ""}
 
 
 def _train(
@@ -97,6 +112,8 @@ def _train(
     known = set(task["known"])
 
     def report(epoch: int, metrics: Mapping[str, float]) -> str:
+        if task["cut"]:
+            return str(task["cut"])
         if not task["prunes"] or epoch in known or task["metric"] not in metrics:
             return ""
         send({"kind": "epoch", "epoch": epoch, "value": metrics[task["metric"]]})

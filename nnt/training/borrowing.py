@@ -3,13 +3,37 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 
 import numpy as np
 
 from nnt.detector import EXPERT_MISSING_SUPERLAYER, superlayer_inputs
+from nnt.judging import expert_mask
+from nnt.sampling import generator
 from nnt.tracks import Tracks, concatenate
+from nnt.training.inputs import TrainingInputs
 
-__all__ = ["with_borrowed"]
+__all__ = ["rows_to_train", "with_borrowed"]
+
+log = logging.getLogger(__name__)
+
+
+def rows_to_train(inputs: TrainingInputs, expert: int) -> Tracks:
+    """Rows that an expert is trained on: its own, and those that it borrows."""
+    config = inputs.config.for_expert(expert)
+    table, kept = inputs.splits["train"], config.filter(inputs.splits["train"])
+    own = table[kept & expert_mask(table, expert)]
+    if not config.borrow:
+        return own
+    complete = table[kept & expert_mask(table, 0)]
+    chosen_by = generator(config.seed, expert, "borrow")
+    joined = with_borrowed(own, complete, expert, config.borrow, chosen_by)
+    log.info(
+        "%s of its own tracks and %s borrowed ones",
+        f"{len(own):,}",
+        f"{len(joined) - len(own):,}",
+    )
+    return joined
 
 
 def with_borrowed(

@@ -11,7 +11,7 @@ import numpy as np
 from nnt.config import Config
 from nnt.engine import ExpertData
 from nnt.errors import ConfigError
-from nnt.judging import Balances, Outputs, as_array, expert_mask, targets_of
+from nnt.judging import Balances, Outputs, as_array, targets_of
 from nnt.judging.outputs import MEASURED
 from nnt.objective import CLASS_OUTPUTS
 from nnt.progress import show_progress
@@ -23,12 +23,10 @@ from nnt.tracks import (
     rows_of_shared_events,
     split_by_event,
 )
-from nnt.types import BoolArray
 
 __all__ = [
     "SPLITS",
     "expert_data",
-    "expert_splits",
     "load_split",
     "load_splits",
     "shared_shares",
@@ -157,26 +155,6 @@ def splits_digest(splits: Mapping[str, Tracks]) -> str:
     """One sha256 for the rows of all splits."""
     joined = ":".join(f"{name}={splits[name].digest}" for name in sorted(splits))
     return hashlib.sha256(joined.encode()).hexdigest()
-
-
-def expert_splits(
-    splits: Mapping[str, Tracks], kept: Mapping[str, BoolArray], expert: int
-) -> dict[str, Tracks]:
-    """Rows of each split that pass the filter and that an expert serves.
-
-    Parameters
-    ----------
-    splits : mapping of str to Tracks
-        All rows.
-    kept : mapping of str to bool array
-        Rows of each split that pass the filter.
-    expert : int
-        -1 for all rows.
-    """
-    return {
-        name: tracks[kept[name] & expert_mask(tracks, expert)]
-        for name, tracks in splits.items()
-    }
 
 
 def expert_data(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cached_property, partial
 from threading import Event
 from typing import Any
@@ -11,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from nnt import metrics
-from nnt.engine import FitResult, History
+from nnt.engine import FitResult
+from nnt.errors import ExportError
+from nnt.fixedpoint import FixedPointNetworks
 from nnt.judging import FixedPointTable, Losses, ScoredTable, WholeLoss, kept_rows
 from nnt.networks import DEFAULT_PRECISION, ExpertWeights, Networks, write_weights
 from nnt.tracking import Run
@@ -55,7 +58,7 @@ class FinalReport:
         The run of each expert.
     outcomes : mapping of int to FitResult or ExpertFailure
         How the fit of each expert ended.
-    histories : mapping of int to History
+    histories : mapping of int to sequence of mapping
         Metrics of every epoch of each expert.
     stop : threading.Event
         Set to compute no more.
@@ -69,7 +72,7 @@ class FinalReport:
         parent: Run,
         children: Mapping[int, Run],
         outcomes: Mapping[int, FitResult | ExpertFailure],
-        histories: Mapping[int, History],
+        histories: Mapping[int, Sequence[Mapping[str, float]]],
         stop: Event,
         *,
         draws: bool = True,
@@ -142,11 +145,8 @@ class FinalReport:
         networks = Networks(self._weights())
         judged = {split: self._judge(split, networks) for split in SPLITS}
         # Tables are written while plots are drawn: writing them needs no interpreter.
-        n_scopes = len(REPORTED_SPLITS) * (len(self.fits) + 1)
-        n_plots = n_scopes * len(plots.registered(plots.TRAINING))
-        n_plots = n_plots if self.draws_rows else 0
         with (
-            plots.Studio(n_plots) as studio,
+            plots.Studio(self._n_plots) as studio,
             ThreadPoolExecutor(1, "tables") as pool,
         ):
             album = Album(studio)
@@ -167,6 +167,40 @@ class FinalReport:
         note = describe(self.inputs, description, experts, figures, self.parent.run_id)
         self.parent.set_tags({"mlflow.note.content": note})
         return experts, figures
+
+    def draw(self, experts: Mapping[int, ExpertResult]) -> None:
+        """Draw the plots of a training that has logged everything else before.
+
+        Raises
+        ------
+        StoppedError
+            `stop` was set on the way.
+        """
+        from nnt import plots
+
+        networks = Networks(self._weights())
+        judged = {split: self._judge(split, networks) for split in REPORTED_SPLITS}
+        with plots.Studio(self._n_plots) as studio:
+            album = Album(studio)
+            for split, table in judged.items():
+                self._draw(self.parent, split, table, None, album)
+                for expert in self.fits:
+                    self._draw(self.children[expert], split, table, expert, album)
+            self._draw_curves(experts, album)
+            with suppress(ExportError):  # the firmware cannot hold every network
+                both = FixedPointTable(judged["test"], FixedPointNetworks(networks))
+                folder = f"plots/test_{both.networks.name}"
+                self._draw_fixed_point(album, both, "test", folder)
+            album.log(self._check_stop)
+
+    @property
+    def _n_plots(self) -> int:
+        """About how many plots of rows there are."""
+        from nnt import plots
+
+        n_scopes = len(REPORTED_SPLITS) * (len(self.fits) + 1)
+        n_plots = n_scopes * len(plots.registered(plots.TRAINING))
+        return n_plots if self.draws_rows else 0
 
     def _draw_curves(self, experts: Mapping[int, ExpertResult], album: Album) -> None:
         from nnt import plots

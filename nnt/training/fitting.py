@@ -24,12 +24,11 @@ from nnt.errors import NNTError
 from nnt.judging import Balances, Outputs, by_name, expert_mask, rows_of
 from nnt.machine import usable_cores
 from nnt.progress import show_progress
-from nnt.sampling import generator
 from nnt.tracking import Run
 from nnt.tracks import Tracks
 from nnt.training.album import Painter
-from nnt.training.borrowing import with_borrowed
-from nnt.training.data import expert_data, expert_splits
+from nnt.training.borrowing import rows_to_train
+from nnt.training.data import expert_data
 from nnt.training.expert import train_expert
 from nnt.training.inputs import TrainingInputs
 from nnt.training.logs import expert_log
@@ -188,8 +187,8 @@ class Fitting:
     ) -> FitResult:
         child, config = self._children[expert], self._inputs.config.for_expert(expert)
         data, val, reference = self._rows(expert, config)
-        if config.dist is not None:
-            log_sampling(child, data, config, expert)
+        if config.dist is not None and self._part is None:
+            log_sampling(child, data.y_train[:, 0], config, expert)
 
         def on_epoch(epoch: Epoch) -> None:
             self._mean.update()
@@ -217,32 +216,16 @@ class Fitting:
             initial=self._inputs.initial.get(expert),
         )
 
-    def _with_borrowed(self, own: Tracks, expert: int, config: Config) -> Tracks:
-        if not config.borrow:
-            return own
-        table, kept = self._inputs.splits["train"], self._inputs.kept(expert)["train"]
-        complete = table[kept & expert_mask(table, 0)]
-        chosen_by = generator(config.seed, expert, "borrow")
-        joined = with_borrowed(own, complete, expert, config.borrow, chosen_by)
-        log.info(
-            "%s of its own tracks and %s borrowed ones",
-            f"{len(own):,}",
-            f"{len(joined) - len(own):,}",
-        )
-        return joined
-
     def _rows(
         self, expert: int, config: Config
     ) -> tuple[ExpertData, Tracks, Outputs | None]:
         """Rows of an expert; those to validate as tracks, with reference outputs."""
-        kept = self._inputs.kept(expert)
-        splits = expert_splits(self._inputs.splits, kept, expert)
-        val, reference = splits["val"], self._inputs.references["val"]
+        whole, reference = self._inputs.splits["val"], self._inputs.references["val"]
+        rows = config.filter(whole) & expert_mask(whole, expert)
+        val = whole[rows]
         if reference is not None:
-            whole = self._inputs.splits["val"]
-            rows = kept["val"] & expert_mask(whole, expert)
             reference = rows_of(reference, rows)
-        train = self._with_borrowed(splits["train"], expert, config)
+        train = rows_to_train(self._inputs, expert)
         balances = Balances.fit(train, config)
         data = expert_data(train, val, config, balances, reference)
         log_class_weights(self._children[expert], data, balances)

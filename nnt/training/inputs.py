@@ -14,7 +14,6 @@ from nnt.provenance import CodeState, code_state
 from nnt.tracking import load_weights
 from nnt.tracks import Tracks
 from nnt.training.data import load_splits, shared_shares, splits_digest
-from nnt.types import BoolArray
 from nnt.version import __version__
 
 __all__ = [
@@ -129,11 +128,6 @@ class TrainingInputs:
     digest: str
     shared: dict[str, float]
     """Share of the rows of val and test that are of events of earlier splits."""
-
-    def kept(self, expert: int) -> dict[str, BoolArray]:
-        """Rows of each split that pass the filter of an expert."""
-        chosen = self.config.for_expert(expert).filter
-        return {split: chosen(tracks) for split, tracks in self.splits.items()}
 
     @property
     def tags(self) -> dict[str, str]:

@@ -18,6 +18,7 @@ from nnt.sampling import BucketSampler, generator
 from nnt.tracking import Run
 from nnt.tracks import write_tracks
 from nnt.training.result import ExpertResult
+from nnt.types import F32
 from nnt.version import __version__
 
 if TYPE_CHECKING:
@@ -76,13 +77,12 @@ def drawings_of(
     return plots.drawings_of_rows(shown, plots.TRAINING, description)
 
 
-def log_sampling(run: Run, data: ExpertData, config: Config, expert: int) -> None:
-    """Draw what reweighting makes of the distribution of z."""
+def log_sampling(run: Run, z_scaled: F32, config: Config, expert: int) -> None:
+    """Draw what reweighting makes of the distribution of z, shape (N,)."""
     if config.dist is None:
         return
     from nnt import plots
 
-    z_scaled = data.y_train[:, 0]
     rng = generator(config.seed, expert, "plot of the sampling")
     rows = BucketSampler(z_scaled, config.dist).epoch(rng)
     drawn = plots.picture(

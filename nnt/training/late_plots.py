@@ -1,0 +1,99 @@
+"""The plots of a training that has ended and drew none, such as one of a sweep."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from threading import Event
+
+from nnt.config import Config
+from nnt.engine import FitResult
+from nnt.judging import Balances, targets_of
+from nnt.networks import read_weights
+from nnt.tracking import MlflowTracker, StoredRun, open_run, read_run_weights
+from nnt.tracks import Tracks
+from nnt.training.borrowing import rows_to_train
+from nnt.training.final_report import FinalReport
+from nnt.training.inputs import prepare
+from nnt.training.report import log_sampling
+from nnt.training.result import ExpertResult
+
+__all__ = ["draw_plots"]
+
+
+def draw_plots(
+    config: Config,
+    run_id: str,
+    uri: str,
+    stop: Event,
+    splits: Mapping[str, Tracks] | None = None,
+) -> None:
+    """Draw all plots of a training; its run gets nothing else, and its end stays.
+
+    Parameters
+    ----------
+    config : Config
+        Of the training.
+    run_id : str
+        Of its parent run.
+    uri : str
+        Store that the run is in.
+    stop : threading.Event
+        Set to draw no more.
+    splits : mapping of str to Tracks, optional
+        Rows of the training, where they have been read already.
+
+    Raises
+    ------
+    DataError, TrackingError
+        The rows or the run cannot be read.
+    StoppedError
+        `stop` was set on the way.
+    """
+    stored = open_run(run_id, uri)
+    nested = {int(c.tags["expert"]): c for c in stored.children() if "expert" in c.tags}
+    fits = _fits(stored, nested)
+    inputs = prepare(config, splits)
+    tracker = MlflowTracker(uri)
+    try:
+        children = {
+            k: tracker.reopen(nested[k].run_id, nested[k].experiment_id) for k in fits
+        }
+        for expert, child in children.items():
+            own, rows = config.for_expert(expert), rows_to_train(inputs, expert)
+            y_train, _ = targets_of(rows, own, Balances.fit(rows, own))
+            log_sampling(child, y_train[:, 0], own, expert)
+        parent = tracker.reopen(stored.run_id, stored.experiment_id)
+        histories = {k: _history(nested[k]) for k in fits}
+        report = FinalReport(inputs, parent, children, fits, histories, stop)
+        report.draw({k: _result(nested[k], fits[k]) for k in fits})
+    finally:
+        tracker.close(stop)
+
+
+def _fits(stored: StoredRun, nested: Mapping[int, StoredRun]) -> dict[int, FitResult]:
+    return {
+        expert: FitResult(
+            state=weights.state,
+            best_epoch=int(nested[expert].metrics["best_epoch"]),
+            epochs=int(nested[expert].metrics["epochs"]),
+            stop_reason="epochs",
+        )
+        for expert, weights in read_weights(read_run_weights(stored)).items()
+    }
+
+
+def _history(child: StoredRun) -> list[dict[str, float]]:
+    rows = csv.DictReader(io.StringIO(child.read_text("metrics.csv")))
+    return [{k: float(v) for k, v in row.items() if k != "epoch"} for row in rows]
+
+
+def _result(child: StoredRun, fit: FitResult) -> ExpertResult:
+    return ExpertResult(
+        run_id=child.run_id,
+        best_epoch=fit.best_epoch,
+        epochs=fit.epochs,
+        stop_reason=fit.stop_reason,
+        val={"loss": child.metrics["val/loss"]},
+    )

@@ -1,0 +1,177 @@
+"""The loop of a sweep, with an executor that computes its metric by a formula."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Event
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import nnt
+from nnt.sweep import Trial
+from nnt.sweep.loop import SweepLoop
+from nnt.sweep.opening import checked, new_settings
+from nnt.sweep.record import RECORD, Record
+from nnt.sweep.worker import Message
+from nnt.tracking import NullTracker
+
+CONFIG = nnt.load_config("baseline_v2", {"experts": [-1], "hidden": [4]})
+SPACE = {
+    "learning_rate": {"log_uniform": [1e-4, 1e-1]},
+    "seed": {"choice": [1, 2, 3, 4, 5, 6]},
+}
+N_EPOCHS = 3
+
+
+class Formula:
+    """Trials that take no time: each reports its epochs, and ends."""
+
+    n_slots = 1
+
+    def __init__(self) -> None:
+        self.started: list[int] = []
+        self.tasks: list[Mapping[str, Any]] = []
+        self._waiting: deque[tuple[int, Message]] = deque()
+        self._cut: dict[int, str] = {}
+
+    def start(self, number: int, task: Mapping[str, Any]) -> None:
+        """Queue all that the trial will say."""
+        end: Message = {"kind": "ended", "run": f"{number:032x}", "reason": ""}
+        if "plots" in task:
+            self._waiting.append((number, end | {"outcome": "FINISHED"}))
+            return
+        self.started.append(number)
+        self.tasks.append(task)
+        values = task["overrides"]
+        loss = abs(values.get("learning_rate", 0.01) - 0.01)
+        loss += 1e-4 * values.get("seed", 0)
+        if task["cut"]:
+            self._cut[number] = task["cut"]
+        elif task["prunes"]:
+            for epoch in set(range(1, N_EPOCHS + 1)) - set(task["known"]):
+                message = {"kind": "epoch", "epoch": epoch, "value": loss / epoch}
+                self._waiting.append((number, message))
+        result = {"outcome": "FINISHED", "metrics": {"val/loss": loss}}
+        self._waiting.append((number, end | result))
+
+    def messages(self, timeout: float) -> list[tuple[int, Message]]:
+        """Give one message at a time."""
+        number, message = self._waiting.popleft()
+        if number in self._cut and message["kind"] == "ended":
+            message |= {"outcome": "PRUNED", "reason": self._cut.pop(number)}
+        return [(number, message)]
+
+    def answer(self, number: int, reason: str) -> None:
+        """Cut a trial: it says no more but its end."""
+        if reason:
+            self._cut[number] = reason
+            kept = [m for m in self._waiting if m[1]["kind"] == "ended"]
+            self._waiting = deque(kept)
+
+    def stop(self) -> None:
+        """Nothing is under way."""
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+def settings_of(trials: int, space: Any = SPACE, **more: Any) -> dict[str, Any]:
+    found = new_settings(
+        *checked(CONFIG, space), trials, more.get("metrics", ["val/loss"]), (),
+        more.get("sampler", "tpe"), more.get("pruner", "median"), 5,
+    )  # fmt: skip
+    return found | {"device": "cpu", "description": ""}
+
+
+def swept(path: Path, settings: Mapping[str, Any]) -> tuple[SweepLoop, Formula]:
+    """Go on in the record of a path to the end."""
+    run = NullTracker(path.parent).start_run("sweep", description="", tags={})
+    record, executor = Record(path), Formula()
+    record.write("sweep", settings=settings)
+    loop = SweepLoop(run, record, executor, "sqlite://", Event())
+    loop.train_all(math.inf)
+    record.close()
+    return loop, executor
+
+
+@contextmanager
+def place() -> Iterator[Path]:
+    with TemporaryDirectory() as folder:
+        yield Path(folder) / RECORD
+
+
+def told(trials: list[Trial]) -> list[Any]:
+    return [(t.number, t.suggested, t.state, t.values, t.epochs) for t in trials]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Trial], bytes]:
+    path = tmp_path_factory.mktemp("whole") / RECORD
+    loop, _ = swept(path, settings_of(22))
+    return loop.record.trials, path.read_bytes()
+
+
+@settings(max_examples=12)
+@given(share=st.floats(0, 1))
+def test_a_sweep_that_was_killed_anywhere_ends_as_if_never(
+    whole: tuple[list[Trial], bytes], share: float
+) -> None:
+    trials, content = whole
+    with place() as path:
+        path.write_bytes(content[: int(share * len(content))])
+        resumed, executor = swept(path, settings_of(22))
+    assert told(resumed.record.trials) == told(trials)
+    ended = content[: int(share * len(content))].count(b'"ended"')
+    # None of those that had ended is trained again, and none twice.
+    assert len(executor.started) == len(set(executor.started)) >= 22 - ended - 1
+    assert {trial.state for trial in trials} == {"complete", "pruned"}
+
+
+def test_the_last_trials_repeat_the_best_with_other_seeds(
+    whole: tuple[list[Trial], bytes],
+) -> None:
+    *others, one, two = whole[0]
+    best = min((t for t in others if t.values), key=lambda trial: trial.values)
+    for trial in (one, two):
+        assert trial.suggested["learning_rate"] == best.suggested["learning_rate"]
+        assert trial.state == "complete"
+        assert not trial.epochs, "a repeat is not pruned"
+    assert len({t.suggested["seed"] for t in (best, one, two)}) == 3
+
+
+def test_no_trial_is_a_repeat_where_no_seed_is_varied(tmp_path: Path) -> None:
+    space = {"learning_rate": SPACE["learning_rate"]}
+    loop, _ = swept(tmp_path / RECORD, settings_of(12, space))
+    rates = {trial.suggested["learning_rate"] for trial in loop.record.trials}
+    assert len(rates) == 12
+
+
+def test_an_exhausted_sweep_says_so_and_more_trials_find_nothing(
+    tmp_path: Path,
+) -> None:
+    space = {"act": {"choice": ["tanh/2", "relu"]}, "seed": {"choice": [1, 2]}}
+    settings = settings_of(9, space, sampler="grid", pruner="none")
+    loop, _ = swept(tmp_path / RECORD, settings)
+    assert loop.is_exhausted
+    assert len(loop.record.trials) == 4
+    again, executor = swept(tmp_path / RECORD, settings | {"trials": 20})
+    assert again.is_exhausted
+    assert not executor.started
+
+
+def test_a_larger_number_adds_trials(
+    tmp_path: Path, whole: tuple[list[Trial], bytes]
+) -> None:
+    path = tmp_path / RECORD
+    path.write_bytes(whole[1])
+    more, executor = swept(path, settings_of(25))
+    assert told(more.record.trials)[:22] == told(whole[0])
+    assert executor.started == [22, 23, 24]
