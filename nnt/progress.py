@@ -76,7 +76,7 @@ def _bar(description: str, unit: str) -> Iterator[Progress]:
                 completed=done,
                 total=total,
                 count=f"{done:,}/{total:,} {unit}",
-                rate=f"{rate:,.0f} {unit}/s",
+                rate=_rate(rate, unit),
             )
 
         yield report
@@ -94,13 +94,21 @@ def _log_lines(description: str, unit: str) -> Progress:
         rate = done / (now - start)
         left_s = (total - done) / rate if rate else float("inf")
         log.info(
-            "%s: %s of %s %s, %s/s, %.0f s left",
+            "%s: %s of %s %s, %s, %.0f s left",
             description,
             f"{done:,}",
             f"{total:,}",
             unit,
-            f"{rate:,.0f}",
+            _rate(rate),
             left_s,
         )
 
     return report
+
+
+def _rate(per_s: float, unit: str = "") -> str:
+    """How fast, in numbers that say something for slow work, too."""
+    gap = " " if unit else ""
+    if per_s < 1:
+        return f"{60 * per_s:.1f}{gap}{unit}/min"
+    return f"{per_s:,.0f}{gap}{unit}/s"

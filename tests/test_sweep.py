@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-import os
+import json
 import signal
-import threading
+import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from contextlib import closing
@@ -17,7 +18,7 @@ import psutil
 import pytest
 
 import nnt
-from nnt.errors import ConfigError, TrackingError, TrainingError
+from nnt.errors import ConfigError, TrackingError
 from nnt.sweep import SweepResult, load_space, sweep
 from nnt.sweep.record import RECORD, Record, Trial
 from nnt.sweep.study import SAMPLERS, Search
@@ -150,11 +151,16 @@ def test_mistakes_are_named_before_anything_begins(
 
 
 def check_nothing_runs(result: SweepResult) -> None:
-    run = open_run(result.run_id)
-    trainings = run.children()
+    trainings = open_run(result.run_id).children()
     assert {t.tags["nnt.trial"] for t in trainings} == {
         str(t.number) for t in result.trials
     }
+    assert_nothing_runs(result.run_id)
+
+
+def assert_nothing_runs(run_id: str) -> None:
+    run = open_run(run_id)
+    trainings = run.children()
     for stored in [run, *trainings, *(c for t in trainings for c in t.children())]:
         assert stored.status != "RUNNING"
 
@@ -188,50 +194,48 @@ def test_a_sweep_is_repeated_by_its_best_configuration(home: Path) -> None:
     check_nothing_runs(result)
 
 
-def test_a_pruned_training_ends_in_order(home: Path) -> None:
-    space = {"learning_rate": {"choice": [0.01, 0.02, 0.03, 0.04, 0.05, 1e-9]}}
-    result = sweep(CONFIG, space, 6, sampler="grid", pruner="median", seed=14)
-    cut = [trial for trial in result.trials if trial.state == "pruned"]
-    # The last one hardly learns; before there are five, there is no median.
-    assert [trial.number for trial in cut] == [5]
-    for trial in cut:
-        training = open_run(trial.run_id)
-        for run in (training, *training.children()):
-            assert run.status == "FINISHED"
-            assert run.tags["nnt.outcome"] == "PRUNED"
-            assert "median pruner" in run.tags["nnt.reason"]
-    with pytest.raises(TrainingError, match="nothing to resume"):
-        nnt.train(CONFIG, resume=cut[0].run_id)
+def started(*words: str) -> subprocess.Popen[str]:
+    """``nnt sweep`` in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "nnt", "sweep", *words],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
 
 
-def kill_then_stop(home: Path, stop: threading.Event) -> threading.Thread:
-    """Kill the worker once its training has a checkpoint; stop the sweep later."""
+def wait_for_checkpoint(home: Path, after_s: float = 0.0) -> None:
+    """Wait until a training has kept one since a time."""
+    end = time.monotonic() + 120
+    while not any(
+        path.stat().st_mtime > after_s
+        for path in home.glob(".nnt/runs/*/checkpoints/last.safetensors")
+    ):
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
-    def act() -> None:
-        while not list(home.glob(".nnt/runs/*/checkpoints/last.safetensors")):
-            time.sleep(0.005)
-        for process in psutil.Process(os.getpid()).children():
+
+def test_workers_and_the_sweep_are_killed_and_nothing_is_lost(home: Path) -> None:
+    config = nnt.load_config(CONFIG, {"epochs": 150, "batch_size": 16})
+    (home / "config.yaml").write_text(config.to_yaml())
+    (home / "space.yaml").write_text(json.dumps(SPACE))
+    with started("config.yaml", "--space", "space.yaml", "--trials", "2") as sweeping:
+        wait_for_checkpoint(home)
+        for process in psutil.Process(sweeping.pid).children():
             if "nnt.sweep.process" in process.cmdline():
-                process.send_signal(signal.SIGKILL)
-        time.sleep(1)
-        stop.set()
-
-    thread = threading.Thread(target=act)
-    thread.start()
-    return thread
-
-
-def test_a_dead_worker_and_a_stopped_sweep_lose_nothing(home: Path) -> None:
-    config = nnt.load_config(CONFIG, {"epochs": 120})
-    stop = threading.Event()
-    killer = kill_then_stop(home, stop)
-    first = sweep(config, SPACE, 2, stop=stop)
-    killer.join()
-    assert first.outcome == "KILLED"
-    check_nothing_runs(first)
-    result = sweep(resume=first.run_id)
-    assert result.run_id == first.run_id
+                process.kill()
+        # The trial goes on in another process; Ctrl-C ends that in order.
+        wait_for_checkpoint(home, time.time())
+        sweeping.send_signal(signal.SIGINT)
+        out, err = sweeping.communicate(timeout=120)
+    assert sweeping.returncode == 1, err
+    assert "to go on: nnt sweep --resume" in out
+    run_id = out.rsplit(maxsplit=1)[-1]
+    assert_nothing_runs(run_id)
+    with started("--resume", run_id) as sweeping:
+        wait_for_checkpoint(home, time.time())
+        sweeping.kill()
+    result = sweep(resume=run_id)
     assert [trial.state for trial in result.trials] == ["complete"] * 2
     check_nothing_runs(result)
+    assert len(open_run(run_id).children()) == 2, "no trial was trained twice"
     whole = sweep(config, SPACE, 2)
     assert [t.values for t in whole.trials] == [t.values for t in result.trials]

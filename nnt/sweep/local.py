@@ -7,23 +7,29 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import wait
+from pathlib import Path
 from typing import Any, Protocol
 
 from nnt.sweep.worker import Message
 
-__all__ = ["Executor", "LocalExecutor"]
+__all__ = ["ENDS", "Executor", "LocalExecutor", "TrainingProcess"]
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 CLOSE_S = 60.0
+ENDS = ("ended", "died")
+"""Messages after which a trial sends no more."""
 
 
 class Executor(Protocol):
     """Something that trains trials."""
 
-    n_slots: int
-    """How many at the same time."""
+    @property
+    def n_slots(self) -> int:
+        """How many at the same time; workers may come and go."""
+        ...
 
     def start(self, number: int, task: Mapping[str, Any]) -> None:
         """Begin a trial; there is a free slot."""
@@ -42,8 +48,17 @@ class Executor(Protocol):
         """End the workers."""
 
 
-class _Worker:
-    def __init__(self) -> None:
+class TrainingProcess:
+    """A process that trains one trial after the other, and a pipe to it.
+
+    Parameters
+    ----------
+    directory : Path, optional
+        Where it works; default: here.
+    """
+
+    def __init__(self, directory: Path | None = None) -> None:
+        self.directory = directory
         self.pipe, theirs = Pipe()
         environment = dict.fromkeys(THREADS, "1")
         environment |= {k: v for k, v in os.environ.items() if k != "MLFLOW_RUN_ID"}
@@ -52,25 +67,44 @@ class _Worker:
             [sys.executable, "-m", "nnt.sweep.process", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             env=environment,
+            cwd=directory,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
         theirs.close()
-        self.trial: int | None = None
 
     def send(self, message: Mapping[str, Any]) -> None:
-        try:
+        """Send a message; one that has died is noticed when it is listened to."""
+        with suppress(OSError):
             self.pipe.send_bytes(json.dumps(message).encode())
-        except OSError:
-            return  # it has died, which its pipe tells the next time
+
+    def receive(self) -> Message:
+        """Take a message; the end of the pipe is that of the process."""
+        try:
+            message: Message = json.loads(self.pipe.recv_bytes())
+        except (EOFError, OSError):
+            self.end()
+            status = self.process.returncode
+            how = f"by signal {-status}" if status < 0 else f"with status {status}"
+            return {"kind": "died", "reason": f"its process ended {how}"}
+        return message
 
     def end(self) -> None:
+        """Close the pipe, which ends the training in order, and wait."""
         self.pipe.close()
         try:
             self.process.wait(CLOSE_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+
+class _Worker:
+    """A process and the trial that it trains."""
+
+    def __init__(self) -> None:
+        self.process = TrainingProcess()
+        self.trial: int | None = None
 
 
 class LocalExecutor:
@@ -83,8 +117,13 @@ class LocalExecutor:
     """
 
     def __init__(self, n_slots: int) -> None:
-        self.n_slots = n_slots
+        self._n_slots = n_slots
         self._workers: list[_Worker] = []
+
+    @property
+    def n_slots(self) -> int:
+        """As many as there are processes."""
+        return self._n_slots
 
     def start(self, number: int, task: Mapping[str, Any]) -> None:
         """Give a trial to a worker that is idle, or to a new one."""
@@ -93,23 +132,20 @@ class LocalExecutor:
             idle = [_Worker()]
             self._workers += idle
         idle[0].trial = number
-        idle[0].send({"task": dict(task)})
+        idle[0].process.send({"task": dict(task)})
 
     def messages(self, timeout: float) -> list[tuple[int, Message]]:
-        """Wait for messages; the end of a pipe is that of its worker."""
+        """Wait for messages."""
         found: list[tuple[int, Message]] = []
-        ready = wait([worker.pipe for worker in self._workers], timeout)
-        for worker in [w for w in self._workers if w.pipe in ready]:
-            try:
-                message = json.loads(worker.pipe.recv_bytes())
-            except (EOFError, OSError):
+        ready = wait([worker.process.pipe for worker in self._workers], timeout)
+        for worker in [w for w in self._workers if w.process.pipe in ready]:
+            message = worker.process.receive()
+            if message["kind"] == "died":
                 self._workers.remove(worker)
-                worker.end()
-                message = {"kind": "died", "reason": _death(worker.process.returncode)}
             if worker.trial is None:
                 continue
             found.append((worker.trial, message))
-            if message["kind"] in ("ended", "died"):
+            if message["kind"] in ENDS:
                 worker.trial = None
         return found
 
@@ -117,20 +153,15 @@ class LocalExecutor:
         """Answer the worker of a trial."""
         for worker in self._workers:
             if worker.trial == number:
-                worker.send({"answer": reason})
+                worker.process.send({"answer": reason})
 
     def stop(self) -> None:
         """Ask all workers to end their trials in order."""
         for worker in self._workers:
-            worker.send({"stop": True})
+            worker.process.send({"stop": True})
 
     def close(self) -> None:
         """Close the pipes, and wait for the processes."""
         for worker in self._workers:
-            worker.end()
+            worker.process.end()
         self._workers = []
-
-
-def _death(status: int) -> str:
-    how = f"by signal {-status}" if status < 0 else f"with status {status}"
-    return f"its worker ended {how}"

@@ -114,16 +114,19 @@ class SweepLoop:
                 elif not is_told:
                     self.executor.stop()
                     is_told = True
-                if not self.running and not self._may_wait():
+                if not self.running and not self._has_more(end):
                     return
                 for number, message in self.executor.messages(WAKE_EVERY_S):
                     self._take(number, message)
                 done = len(self.record.trials) - len(self.record.running())
-                progress(done, self._n_trials)
+                if done:
+                    progress(done, self._n_trials)
 
-    def _may_wait(self) -> bool:
-        """Whether a trial waits until the store answers again."""
-        return bool(self.pending) and not self._is_stopping()
+    def _has_more(self, end: float) -> bool:
+        """Whether a trial waits for the store to answer, or for a worker to come."""
+        is_left = len(self.record.trials) < self._n_trials and not self.is_exhausted
+        is_time = time.monotonic() < end
+        return not self._is_stopping() and bool(self.pending or (is_left and is_time))
 
     def _fill(self, end: float) -> None:
         while len(self.running) < self.executor.n_slots:
@@ -168,7 +171,6 @@ class SweepLoop:
         # The spread over seeds is that of whole trainings.
         prunes = self.record.settings["pruner"] != "none" and REPEATS not in trial.attrs
         task = self._task(trial) | {
-            "parent": self.run_of_sweep.run_id,
             "resume": trial.run_id,
             "is_repeated": progress.is_repeated,
             "prunes": prunes,
@@ -185,6 +187,7 @@ class SweepLoop:
             "trial": trial.number,
             "config": self.record.settings["config"],
             "overrides": self.space.values(trial.suggested),
+            "parent": self.run_of_sweep.run_id,
             "uri": self.uri,
         }
 

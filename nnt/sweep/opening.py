@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from nnt.sweep.study import check_search
 from nnt.tracking import MlflowTracker, Run, hide_passwords, open_run
 from nnt.version import __version__
 
-__all__ = ["checked", "new_settings", "open_sweep_run"]
+__all__ = ["checked", "config_of", "new_settings", "open_sweep_run"]
 
 UNSHOWN = ("config", "space", "description")
 """Settings that are no parameters of the run, or parameters of their own."""
@@ -65,6 +66,14 @@ def new_settings(
         "metrics": list(metrics), "directions": directions, "sampler": sampler,
         "pruner": pruner, "seed": seed,
     }  # fmt: skip
+
+
+def config_of(settings: Mapping[str, Any], resume: str | None, uri: str) -> Config:
+    """Give the configuration that a new sweep varies, or one that goes on."""
+    if resume is None:
+        return load_config(settings["config"])
+    with tempfile.TemporaryDirectory() as into:
+        return load_config(open_run(resume, uri).download("config.yaml", Path(into)))
 
 
 def open_sweep_run(

@@ -8,9 +8,10 @@ from threading import Event
 from typing import Any
 
 from nnt.config import Config
+from nnt.sweep.cluster import DaskExecutor
 from nnt.sweep.local import Executor, LocalExecutor
 from nnt.sweep.loop import SweepLoop
-from nnt.sweep.opening import checked, new_settings, open_sweep_run
+from nnt.sweep.opening import checked, config_of, new_settings, open_sweep_run
 from nnt.sweep.record import RECORD, Record
 from nnt.sweep.result import SweepResult
 from nnt.sweep.space import Space
@@ -94,9 +95,14 @@ def sweep(
             *checked(config, space), trials, metrics, directions, sampler, pruner, seed
         )
         settings |= {"device": device, "description": description}
-    executor: Executor = LocalExecutor(jobs)
     tracker = MlflowTracker()
+    executor: Executor | None = None
     try:
+        if scheduler:
+            varied = config_of(settings, resume, tracker.uri)
+            executor = DaskExecutor(scheduler, varied, tracker.uri)
+        else:
+            executor = LocalExecutor(jobs)
         run = open_sweep_run(tracker, settings, resume, command)
         record = Record(run.directory / RECORD)
         if resume is None:
@@ -106,5 +112,6 @@ def sweep(
         loop = SweepLoop(run, record, executor, tracker.uri, stop or Event())
         return loop.run(timeout, on_start)
     finally:
-        executor.close()
+        if executor is not None:
+            executor.close()
         tracker.close(stop)

@@ -145,7 +145,9 @@ def _train(
     if earlier is not None:
         if (ended := _ended(earlier)) is not None:
             return ended
-        result = _go_on(earlier, attempt)
+        # Elsewhere, its process may still be about to end, and nobody here can see it.
+        is_here = earlier.status != "RUNNING" or _directory_is_here(earlier)
+        result = _go_on(earlier, attempt) if is_here else None
         if result is not None:
             return _message(result, task["uri"])
         _abandon(earlier, task["uri"])
@@ -164,6 +166,10 @@ def _find(task: Mapping[str, Any]) -> StoredRun | None:
         if run.tags.get(TRIAL_TAG) == str(task["trial"])
     ]
     return named[0] if named else None
+
+
+def _directory_is_here(run: StoredRun) -> bool:
+    return (Path(run.tags.get("nnt.directory", "")) / run.run_id).is_dir()
 
 
 def _ended(run: StoredRun) -> Message | None:

@@ -1,0 +1,74 @@
+"""One trial as a worker trains it, in this process and a real store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+
+import nnt
+from nnt.errors import TrainingError
+from nnt.sweep.worker import TRIAL_TAG, Data, Message, run_trial
+from nnt.tracking import MlflowTracker, open_run
+
+CONFIG = nnt.load_config(
+    "baseline_v2",
+    {
+        "data": {"simulate": {"tracks": 200, "seed": 1}, "split": [0.6, 0.2, 0.2]},
+        "epochs": 2,
+        "experts": [-1],
+        "hidden": [4],
+    },
+)
+
+
+@pytest.fixture
+def tracker(workplace: Path, empty_store: Path) -> MlflowTracker:
+    (workplace / "mlflow.db").write_bytes(empty_store.read_bytes())
+    return MlflowTracker()
+
+
+def trained(tracker: MlflowTracker, reason: str = "", **more: Any) -> list[Message]:
+    """Train a trial below a new run; cut it after its first epoch for a reason."""
+    parent = tracker.start_run("sweep", description="", tags={"nnt.kind": "sweep"})
+    task = {
+        "trial": 0, "config": CONFIG.to_dict(), "overrides": {}, "uri": tracker.uri,
+        "parent": parent.run_id, "resume": "", "is_repeated": False, "prunes": True,
+        "known": [], "cut": "", "metric": "val/loss", "device": "cpu",
+    }  # fmt: skip
+    messages: list[Message] = []
+    run_trial(task | more, messages.append, lambda: reason, Event(), Data())
+    parent.finish("FINISHED")
+    tracker.close()
+    return messages
+
+
+def test_a_training_that_is_cut_ends_in_order(tracker: MlflowTracker) -> None:
+    began, epoch, ended = trained(tracker, "median pruner: too bad")
+    assert (began["kind"], epoch["epoch"]) == ("began", 1)
+    assert (ended["outcome"], ended["run"]) == ("PRUNED", began["run"])
+    training = open_run(ended["run"])
+    for run in (training, *training.children()):
+        assert run.status == "FINISHED"
+        assert run.tags["nnt.outcome"] == "PRUNED"
+        assert run.tags["nnt.reason"] == "median pruner: too bad"
+    with pytest.raises(TrainingError, match="nothing to resume"):
+        nnt.train(CONFIG, resume=ended["run"])
+
+
+def test_a_trial_whose_files_are_elsewhere_starts_again(
+    tracker: MlflowTracker,
+) -> None:
+    tags = {TRIAL_TAG: "0", "nnt.kind": "training"}
+    earlier = tracker.start_run("trial_000", description="", tags=tags)
+    expert = tracker.start_child(earlier, "expert_-1", {"nnt.kind": "expert"})
+    earlier.set_tags({"nnt.directory": "/of/another/machine"})
+    messages = trained(tracker, resume=earlier.run_id, is_repeated=True)
+    assert [m["kind"] for m in messages] == ["began", "epoch", "epoch", "ended"]
+    assert messages[-1]["outcome"] == "FINISHED"
+    assert messages[-1]["run"] != earlier.run_id
+    for run_id in (earlier.run_id, expert.run_id):
+        assert open_run(run_id).status == "KILLED"
+        assert "started again" in open_run(run_id).tags["nnt.reason"]
