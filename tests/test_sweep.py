@@ -39,12 +39,6 @@ SPACE = {
 }
 
 
-@pytest.fixture
-def home(workplace: Path, empty_store: Path) -> Path:
-    (workplace / "mlflow.db").write_bytes(empty_store.read_bytes())
-    return workplace
-
-
 def search(sampler: str, **more: Any) -> Search:
     directions = more.pop("directions", ["minimize"])
     space = more.pop("space", {**SPACE, "batch_size": {"int": [16, 64], "log": True}})
@@ -142,12 +136,12 @@ def test_a_line_that_is_none_is_named(tmp_path: Path) -> None:
     ],
 )
 def test_mistakes_are_named_before_anything_begins(
-    home: Path, settings: dict[str, Any], words: str
+    project: Path, settings: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
         sweep(CONFIG, settings.pop("space", SPACE), 2, **settings)
     assert words in str(caught.value)
-    assert not runs_directory(home).exists()
+    assert not runs_directory(project).exists()
 
 
 def check_nothing_runs(result: SweepResult) -> None:
@@ -170,7 +164,7 @@ def plots_of(training: StoredRun) -> set[tuple[str, str]]:
     return {(r.tags.get("expert", ""), p) for r in runs for p in r.artifacts("plots")}
 
 
-def test_a_sweep_is_repeated_by_its_best_configuration(home: Path) -> None:
+def test_a_sweep_is_repeated_by_its_best_configuration(project: Path) -> None:
     result = sweep(CONFIG, SPACE, 3, pruner="none", jobs=2)
     assert [trial.state for trial in result.trials] == ["complete"] * 3
     values = [trial.values[0] for trial in result.trials]
@@ -183,7 +177,7 @@ def test_a_sweep_is_repeated_by_its_best_configuration(home: Path) -> None:
     assert float(stored.params["cfg.learning_rate"]) == float(
         rows[best.number]["learning_rate"]
     )
-    path = run.download("best.yaml", home)
+    path = run.download("best.yaml", project)
     repeated = open_run(nnt.train(path).run_id)
     assert repeated.read_text("weights.json") == stored.read_text("weights.json")
     # Of all trials the best one alone has plots, all of those of a training.
@@ -202,28 +196,28 @@ def started(*words: str) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def wait_for_checkpoint(home: Path, after_s: float = 0.0) -> None:
+def wait_for_checkpoint(project: Path, after_s: float = 0.0) -> None:
     """Wait until a training has kept one since a time."""
     end = time.monotonic() + 120
     while not any(
         path.stat().st_mtime > after_s
-        for path in home.glob(".nnt/runs/*/checkpoints/last.safetensors")
+        for path in project.glob(".nnt/runs/*/checkpoints/last.safetensors")
     ):
         assert time.monotonic() < end
         time.sleep(0.01)
 
 
-def test_workers_and_the_sweep_are_killed_and_nothing_is_lost(home: Path) -> None:
+def test_workers_and_the_sweep_are_killed_and_nothing_is_lost(project: Path) -> None:
     config = nnt.load_config(CONFIG, {"epochs": 150, "batch_size": 16})
-    (home / "config.yaml").write_text(config.to_yaml())
-    (home / "space.yaml").write_text(json.dumps(SPACE))
+    (project / "config.yaml").write_text(config.to_yaml())
+    (project / "space.yaml").write_text(json.dumps(SPACE))
     with started("config.yaml", "--space", "space.yaml", "--trials", "2") as sweeping:
-        wait_for_checkpoint(home)
+        wait_for_checkpoint(project)
         for process in psutil.Process(sweeping.pid).children():
             if "nnt.sweep.process" in process.cmdline():
                 process.kill()
         # The trial goes on in another process; Ctrl-C ends that in order.
-        wait_for_checkpoint(home, time.time())
+        wait_for_checkpoint(project, time.time())
         sweeping.send_signal(signal.SIGINT)
         out, err = sweeping.communicate(timeout=120)
     assert sweeping.returncode == 1, err
@@ -231,7 +225,7 @@ def test_workers_and_the_sweep_are_killed_and_nothing_is_lost(home: Path) -> Non
     run_id = out.rsplit(maxsplit=1)[-1]
     assert_nothing_runs(run_id)
     with started("--resume", run_id) as sweeping:
-        wait_for_checkpoint(home, time.time())
+        wait_for_checkpoint(project, time.time())
         sweeping.kill()
     result = sweep(resume=run_id)
     assert [trial.state for trial in result.trials] == ["complete"] * 2

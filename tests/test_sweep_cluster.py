@@ -37,12 +37,6 @@ CONFIG = nnt.load_config(
 SPACE = {"learning_rate": {"choice": [0.01, 0.02]}}
 
 
-@pytest.fixture
-def home(workplace: Path, empty_store: Path) -> Path:
-    (workplace / "mlflow.db").write_bytes(empty_store.read_bytes())
-    return workplace
-
-
 @contextmanager
 def process(*words: str) -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-m", "dask", *words]
@@ -70,9 +64,9 @@ def wait_for_workers(address: str, n: int) -> None:
         own.wait_for_workers(n, timeout=60)
 
 
-def kill_once_it_trains(home: Path, workers: list[subprocess.Popen[bytes]]) -> None:
+def kill_once_it_trains(project: Path, workers: list[subprocess.Popen[bytes]]) -> None:
     def act() -> None:
-        while not list(home.glob(".nnt/runs/*/checkpoints/last.safetensors")):
+        while not list(project.glob(".nnt/runs/*/checkpoints/last.safetensors")):
             time.sleep(0.01)
         workers[0].send_signal(signal.SIGKILL)
 
@@ -80,7 +74,7 @@ def kill_once_it_trains(home: Path, workers: list[subprocess.Popen[bytes]]) -> N
 
 
 def test_a_trial_goes_on_elsewhere_when_its_worker_is_killed(
-    home: Path, scheduler: str
+    project: Path, scheduler: str
 ) -> None:
     config = nnt.load_config(CONFIG, {"epochs": 400, "batch_size": 16})
     elsewhere = nnt.load_config(CONFIG, {"data": {"files": ["/nowhere/tracks.gz"]}})
@@ -89,8 +83,8 @@ def test_a_trial_goes_on_elsewhere_when_its_worker_is_killed(
         wait_for_workers(scheduler, 2)
         with pytest.raises(TrainingError, match="cannot see /nowhere"):
             sweep(elsewhere, SPACE, 2, sampler="grid", scheduler=scheduler)
-        assert not runs_directory(home).exists()
-        kill_once_it_trains(home, workers)
+        assert not runs_directory(project).exists()
+        kill_once_it_trains(project, workers)
         result = sweep(config, SPACE, 2, sampler="grid", scheduler=scheduler)
     assert workers[0].returncode == -signal.SIGKILL
     assert [trial.state for trial in result.trials] == ["complete"] * 2
@@ -108,7 +102,7 @@ def test_a_trial_goes_on_elsewhere_when_its_worker_is_killed(
 # The local queue of dask-jobqueue leaves the pipes of its jobs open.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-def test_a_sweep_through_a_job_queue(home: Path) -> None:
+def test_a_sweep_through_a_job_queue(project: Path) -> None:
     options = {"dashboard_address": ":0", "host": "127.0.0.1"}
     with LocalCluster(
         cores=1, memory="2GB", processes=1, scheduler_options=options
@@ -163,12 +157,12 @@ def test_submission_scripts_of_the_page_start_workers(
     ],
 )
 def test_what_a_worker_lacks_is_named(
-    home: Path, needs: dict[str, Any], words: str
+    project: Path, needs: dict[str, Any], words: str
 ) -> None:
-    (home / "short.gz").write_bytes(b"12")
+    (project / "short.gz").write_bytes(b"12")
     whole = {
-        "version": nnt.__version__, "files": {"short.gz": 2}, "directory": str(home),
-        "uri": f"sqlite:///{home / 'mlflow.db'}",
+        "version": nnt.__version__, "files": {"short.gz": 2}, "directory": str(project),
+        "uri": f"sqlite:///{project / 'mlflow.db'}",
     }  # fmt: skip
     found = what_is_missing(whole | needs)
     assert words in found

@@ -21,7 +21,7 @@ from nnt.sweep.loop import SweepLoop
 from nnt.sweep.opening import checked, new_settings
 from nnt.sweep.record import RECORD, Record
 from nnt.sweep.worker import Message
-from nnt.tracking import NullTracker
+from nnt.tracking import Run
 
 CONFIG = nnt.load_config("baseline_v2", {"experts": [-1], "hidden": [4]})
 SPACE = {
@@ -93,7 +93,7 @@ def settings_of(trials: int, space: Any = SPACE, **more: Any) -> dict[str, Any]:
 
 def swept(path: Path, settings: Mapping[str, Any]) -> tuple[SweepLoop, Formula]:
     """Go on in the record of a path to the end."""
-    run = NullTracker(path.parent).start_run("sweep", description="", tags={})
+    run = Run(path.parent)
     record, executor = Record(path), Formula()
     record.write("sweep", settings=settings)
     loop = SweepLoop(run, record, executor, "sqlite://", Event())

@@ -25,8 +25,7 @@ CONFIG = nnt.load_config(
 
 
 @pytest.fixture
-def tracker(workplace: Path, empty_store: Path) -> MlflowTracker:
-    (workplace / "mlflow.db").write_bytes(empty_store.read_bytes())
+def tracker(project: Path) -> MlflowTracker:
     return MlflowTracker()
 
 
