@@ -41,6 +41,25 @@ def test_what_goes_together(keys: dict[str, Any], values: dict[str, Any]) -> Non
     assert config.form.outputs == config.outputs
 
 
+@pytest.mark.parametrize(
+    ("chain", "quantize", "largest"),
+    [
+        ("classic", {}, 63), ("3dh", {}, 4), ("3dh", {"largest_weight": 8}, 8),
+        ("3dh", None, None),
+    ],
+)  # fmt: skip
+def test_the_largest_weight_follows_from_the_chain(
+    chain: str, quantize: dict[str, Any] | None, largest: float | None
+) -> None:
+    experts = [-1] if chain == "3dh" else [0]
+    config = load_config(
+        {"chain": chain, "experts": experts, "act": "tanh", "quantize": quantize}
+    )
+    own = config.for_expert(experts[0]).quantize
+    assert (None if own is None else own.largest_weight) == largest
+    assert load_config(config.to_dict()) == config
+
+
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"whiten": 0}, "whiten: expected a number > 0 or null, got 0"),
     ({"whiten": 2, "quantize": {}, "act": "tanh"}, "whiten: expected null with quant"),

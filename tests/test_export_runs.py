@@ -12,6 +12,8 @@ from some_networks import expert, of_form, source
 from nnt.cli import main
 from nnt.errors import ExportError
 from nnt.export import export_run, load_source
+from nnt.export.files import _check_cuts
+from nnt.export.source import Source
 from nnt.networks import Form, write_weights
 from nnt.tracking import MlflowTracker
 
@@ -104,15 +106,19 @@ def test_a_run_without_networks_names_those_that_have_them(
 
 @pytest.mark.usefixtures("shared_project")
 def test_the_manifest_holds_the_cuts_on_the_class(tmp_path: Path) -> None:
-    own = of_form(Form(outputs=("z", "theta", "nnt")))
+    own = of_form(Form(outputs=("z", "theta", "nnt", "stt")))
     tracker = MlflowTracker()
     run = tracker.start_run("classes", description="", tags={})
     write_weights(run.directory / "weights.json", own.experts)
     run.log_file(run.directory / "weights.json")
     cuts = {"95": 0.5, "96": 0.25001, "98": -0.25}
     for prefix, shift in (("val", 1.0), ("test", 0.0)):
-        named = {f"{prefix}/cut_at_eff{n}_by_class": c + shift for n, c in cuts.items()}
-        run.log_metrics(named, 0)
+        for of, more in (("", 0), ("stt_", 0.125)):
+            named = {
+                f"{prefix}/{of}cut_at_eff{n}_by_class": c + shift + more
+                for n, c in cuts.items()
+            }
+            run.log_metrics(named, 0)
     run.finish("FINISHED")
     tracker.close()
     bits = (12, 8, 8, 10, 10, 10)
@@ -120,8 +126,24 @@ def test_the_manifest_holds_the_cuts_on_the_class(tmp_path: Path) -> None:
     assert {n: own["integer"] for n, own in manifest["class_cuts"].items()} == {
         "95": 512, "96": 256, "98": -256
     }  # fmt: skip
-    without = export_run(run.run_id, "fpga", tmp_path / "b", outputs=("z", "theta"))
-    assert "class_cuts" not in without
+    assert {n: own["integer"] for n, own in manifest["stt_class_cuts"].items()} == {
+        "95": 640, "96": 384, "98": -128
+    }  # fmt: skip
+    only = export_run(run.run_id, "fpga", tmp_path / "b", outputs=("z", "stt"))
+    assert "class_cuts" not in only
+    assert "stt_class_cuts" in only
+
+
+def test_cuts_are_read_back(tmp_path: Path) -> None:
+    own = Source("s", {0: expert(0)}, class_cuts={"stt": {"96": 0.25001}})
+    path = tmp_path / "MANIFEST.json"
+    for integer, fits in ((1024, True), (1023, False), (1025, False)):
+        path.write_text(json.dumps({"stt_class_cuts": {"96": {"integer": integer}}}))
+        if fits:
+            _check_cuts(path, own, 12)
+        else:
+            with pytest.raises(ExportError, match="cut on stt for 96 % came back"):
+                _check_cuts(path, own, 12)
 
 
 def test_a_file_is_exported_too(tmp_path: Path) -> None:

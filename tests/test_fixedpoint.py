@@ -22,6 +22,7 @@ from nnt.fixedpoint.arithmetic import checked_layers
 from nnt.fixedpoint.classic_network import tanh_half_table
 from nnt.fixedpoint.hough3d_network import (
     hough3d_hidden,
+    hough3d_wrapped,
     tanh_table,
     weight_fraction_bits,
 )
@@ -300,6 +301,35 @@ def test_classic_table_holds_the_known_values() -> None:
     known |= {8192: 4093, 8811: 4094, 8812: 4095, 9936: 4095, 9937: 4096}
     assert {i: int(table[i]) for i in known} == known
     assert len(table) == 9938
+
+
+@pytest.mark.parametrize("width", [0.1, 10.0])
+def test_sums_that_wrap_are_counted(width: float) -> None:
+    rng = np.random.default_rng(4)
+    layers = random_layers(rng, (27, 9, 5, 4), width)
+    x = rng.uniform(-1, 1, (40, 27)).astype(np.float32)
+    expected = []
+    for row in x:
+        wraps = list[bool]()
+        fraction = weight_fraction_bits(checked_layers(layers))
+        whole = [c_round(float(v) * 4096) for v in row]
+        for weight, bias in layers:
+            following = []
+            for weights, b in zip(weight, bias, strict=True):
+                total = c_round(float(b) * 2**fraction) * 4096
+                for w, node in zip(weights, whole, strict=True):
+                    total += c_round(float(w) * 2**fraction) * node
+                window = (total >> fraction) % 2**18
+                window -= 2**18 if window >= 2**17 else 0
+                wraps.append(window != total >> fraction)
+                size = math.tanh((abs(window) >> 2) / 1024) * 4096
+                size = 4095 if abs(window) >= 2**14 else min(c_round(size), 4095)
+                following.append(-size if total < 0 else size)
+            whole = following
+        expected.append(np.mean(wraps))
+    found = hough3d_wrapped(x, layers)
+    np.testing.assert_allclose(found, expected)
+    assert (found.max() > 0) == (width > 1)
 
 
 def test_hough3d_table_holds_the_known_values() -> None:

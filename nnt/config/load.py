@@ -11,11 +11,12 @@ from pydantic import ValidationError
 from nnt.config.files import read_layers
 from nnt.config.merging import EXPERT_KEYS, Layer, Merged, merge, merge_overrides
 from nnt.config.overrides import CALL, COMMAND_LINE, Overrides, override_layers
-from nnt.config.parts import plain_value
+from nnt.config.parts import HOUGH3D_LARGEST_WEIGHT, plain_value
 from nnt.config.problems import Problems
 from nnt.config.rules import conflicts
 from nnt.config.schema import RUN_WIDE, Config
 from nnt.config.yaml_text import flatten
+from nnt.detector import HOUGH3D
 from nnt.errors import ConfigError, shorten
 from nnt.plugins import load_plugins
 
@@ -120,7 +121,7 @@ def _checked(
     only: Collection[str] | None = None,
 ) -> Config:
     """Check values and what holds between them; a mistake counts as the default."""
-    given, wrong = _with_outputs(values), set[str]()
+    given, wrong = _completed(values), set[str]()
     try:
         config = Config.model_validate(given)
     except ValidationError as err:
@@ -136,12 +137,19 @@ def _checked(
     return config
 
 
-def _with_outputs(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Complete the outputs by their number, or their number by the outputs."""
+def _completed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Complete what follows from other keys.
+
+    The outputs from their number, or their number from the outputs; the largest weight
+    of `quantize` from the chain.
+    """
     given = dict(values)
     size, outputs = given.get("out_size"), given.get("outputs")
     if outputs is None and type(size) in (int, float) and size in OUTPUTS_OF_SIZE:
         given["outputs"] = OUTPUTS_OF_SIZE[size]
     elif size is None and outputs and isinstance(outputs, tuple):
         given["out_size"] = len(outputs)
+    quantize = given.get("quantize")
+    if given.get("chain") == HOUGH3D.name and isinstance(quantize, Mapping):
+        given["quantize"] = {"largest_weight": HOUGH3D_LARGEST_WEIGHT, **quantize}
     return given

@@ -36,6 +36,7 @@ from nnt.sampling import Distribution, Normal, Uniform, bucket_probabilities
 from nnt.simulation import Simulation
 
 __all__ = [
+    "HOUGH3D_LARGEST_WEIGHT",
     "SPLITS",
     "AnyDistribution",
     "AnyFilter",
@@ -61,6 +62,8 @@ WORD_END = 64
 """Weights of the firmware are below it."""
 LARGEST_WEIGHT = 63.0
 """BASF2 clips weights to it, so that a word of 7 bits before the point holds them."""
+HOUGH3D_LARGEST_WEIGHT = 4.0
+"""The same in the 3D Hough chain: weights up to it keep 15 fractional bits."""
 
 
 # data

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from nnt.errors import ExportError, NNTError, did_you_mean
 from nnt.export.settings import Settings
 from nnt.export.source import Request, Source, word_cuts
@@ -24,6 +26,7 @@ log = logging.getLogger(__name__)
 
 MANIFEST = "MANIFEST.json"
 NODE_BITS = 12
+CUTS_IN_MANIFEST = {"nnt": "class_cuts", "stt": "stt_class_cuts"}
 """Fractional bits of the nodes where the precision cannot be chosen."""
 
 
@@ -92,6 +95,7 @@ def _write(request: Request, target: str, work: Path) -> dict[str, Any]:
     }
     text = json.dumps(manifest, indent=2, allow_nan=False) + "\n"
     (work / MANIFEST).write_text(text, encoding="utf-8")
+    _check_cuts(work / MANIFEST, request.source, _node_bits(report))
     return manifest
 
 
@@ -132,11 +136,30 @@ def _settings_fact(request: Request, target: Target) -> dict[str, str]:
 
 
 def _cuts(source: Source, report: Mapping[str, Any]) -> dict[str, Any]:
-    if not source.class_cuts:
-        return {}
+    bits = _node_bits(report)
+    return {
+        CUTS_IN_MANIFEST[name]: word_cuts(cuts, bits)
+        for name, cuts in source.class_cuts.items()
+    }
+
+
+def _node_bits(report: Mapping[str, Any]) -> int:
     precision = report.get("precision")
-    bits = precision[3] if isinstance(precision, list) else NODE_BITS
-    return {"class_cuts": word_cuts(source.class_cuts, bits)}
+    return int(precision[3]) if isinstance(precision, list) else NODE_BITS
+
+
+def _check_cuts(path: Path, source: Source, bits: int) -> None:
+    """Read the cuts back: of all words, those beyond are the outputs that are kept."""
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    words = np.arange(-(2**bits), 2**bits + 1)
+    for name, cuts in source.class_cuts.items():
+        for percent, cut in cuts.items():
+            integer = manifest[CUTS_IN_MANIFEST[name]][percent]["integer"]
+            if not np.array_equal(words > integer, words / 2**bits > cut):
+                raise ExportError(
+                    f"{path}: the cut on {name} for {percent} % came back as "
+                    f"{integer}, which does not keep the outputs above {cut:.9g}"
+                )
 
 
 def _entry(path: Path) -> Mapping[str, Any]:

@@ -33,6 +33,8 @@ FACTS = {
 
 
 CUT_EFFICIENCIES = ("95", "96", "98")
+CUT_PREFIXES = {"nnt": "", "stt": "stt_"}
+"""Class -> beginning of the names of its metrics."""
 CUT_SOURCES = ("test_fixed_point", "test", "val_fixed_point", "val")
 """Where the cuts on the class are read from, the best first."""
 
@@ -138,13 +140,17 @@ def _check_kind(run: StoredRun) -> None:
         )
 
 
-def _class_cuts(metrics: Mapping[str, float]) -> dict[str, float]:
-    for prefix in CUT_SOURCES:
-        names = {n: f"{prefix}/cut_at_eff{n}_by_class" for n in CUT_EFFICIENCIES}
-        cuts = {n: metrics[name] for n, name in names.items() if name in metrics}
-        if cuts:
-            return cuts
-    return {}
+def _class_cuts(metrics: Mapping[str, float]) -> dict[str, dict[str, float]]:
+    found = {}
+    for own, prefix in CUT_PREFIXES.items():
+        for split in CUT_SOURCES:
+            start = f"{split}/{prefix}cut_at_eff"
+            places = {n: f"{start}{n}_by_class" for n in CUT_EFFICIENCIES}
+            cuts = {n: metrics[name] for n, name in places.items() if name in metrics}
+            if cuts:
+                found[own] = cuts
+                break
+    return found
 
 
 def _facts(run: StoredRun) -> dict[str, str]:

@@ -54,8 +54,9 @@ class Source:
     experts: Mapping[int, ExpertWeights]
     facts: Mapping[str, str] = field(default_factory=dict)
     """Run ID, commit, data digest and the like; goes into the manifest."""
-    class_cuts: Mapping[str, float] = field(default_factory=dict)
-    """Efficiency in percent -> output of the class above which tracks are kept."""
+    class_cuts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Class (``nnt``, ``stt``) -> efficiency in percent -> output above which tracks
+    are kept."""
 
     def trained_precision(self) -> tuple[int, ...] | None:
         """Fractional bits for which the experts were trained, if they were.
@@ -82,7 +83,7 @@ class Source:
         }
         left = next(iter(kept.values())).form.outputs
         facts = {**self.facts, "outputs": ",".join(left)}
-        cuts = self.class_cuts if "nnt" in names else {}
+        cuts = {name: own for name, own in self.class_cuts.items() if name in names}
         return replace(self, experts=kept, facts=facts, class_cuts=cuts)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -19,7 +19,7 @@ from nnt.fixedpoint.arithmetic import (
     round_half_away,
     run_layers,
 )
-from nnt.types import F64, I64
+from nnt.types import F64, I64, BoolArray
 
 __all__ = [
     "LARGEST",
@@ -31,6 +31,7 @@ __all__ = [
     "fraction_bits_for",
     "hough3d",
     "hough3d_hidden",
+    "hough3d_wrapped",
     "tanh_table",
     "weight_fraction_bits",
 ]
@@ -94,7 +95,37 @@ def hough3d_hidden(inputs: npt.ArrayLike, layers: Layers) -> I64:
     return _run(inputs, layers, hidden=True)
 
 
-def _run(inputs: npt.ArrayLike, layers: Layers, *, hidden: bool = False) -> I64:
+def hough3d_wrapped(inputs: npt.ArrayLike, layers: Layers) -> F64:
+    """Find the sums that do not fit into the window of `hough3d`, and so wrap.
+
+    Returns
+    -------
+    float64 array, shape (N,)
+        Share of the sums of all layers of each row: of magnitudes of 32 and more.
+
+    Raises
+    ------
+    DataError
+        As of `hough3d`.
+    """
+    parts: list[BoolArray] = []
+    n_rows = len(_run(inputs, layers, wraps=parts.append))
+    share = np.zeros(n_rows)
+    n_layers, start = len(layers), 0
+    for first in range(0, len(parts), n_layers):
+        wraps = np.concatenate(parts[first : first + n_layers], axis=1)
+        share[start : start + len(wraps)] = wraps.mean(axis=1)
+        start += len(wraps)
+    return share
+
+
+def _run(
+    inputs: npt.ArrayLike,
+    layers: Layers,
+    *,
+    hidden: bool = False,
+    wraps: Callable[[BoolArray], None] | None = None,
+) -> I64:
     floats = checked_layers(layers)
     x = checked_inputs(inputs, floats[0][0].shape[1])
     fraction = weight_fraction_bits(floats)
@@ -110,9 +141,11 @@ def _run(inputs: npt.ArrayLike, layers: Layers, *, hidden: bool = False) -> I64:
         return round_half_away(value * 2.0**NODE_BITS)
 
     def activate(sums: F64) -> F64:
-        window = np.floor(sums * 2.0**-fraction).astype(np.int64)
+        whole_sum = np.floor(sums * 2.0**-fraction).astype(np.int64)
         half = 1 << (WINDOW_BITS - 1)
-        window = ((window + half) & (2 * half - 1)) - half
+        window = ((whole_sum + half) & (2 * half - 1)) - half
+        if wraps is not None:
+            wraps(window != whole_sum)
         index = np.abs(window) >> TABLE_SHIFT
         magnitude: F64 = tanh_table().take(index, mode="clip")
         return np.copysign(magnitude, sums, out=magnitude)

@@ -11,7 +11,13 @@ from nnt.errors import DataError
 from nnt.fixedpoint.arithmetic import Layers, snap_text_inputs
 from nnt.fixedpoint.classic_network import classic_hidden, classic_layers
 from nnt.fixedpoint.cost import HardwareCost, hardware_cost
-from nnt.fixedpoint.hough3d_network import LARGEST, NODE_BITS, hough3d, hough3d_hidden
+from nnt.fixedpoint.hough3d_network import (
+    LARGEST,
+    NODE_BITS,
+    hough3d,
+    hough3d_hidden,
+    hough3d_wrapped,
+)
 from nnt.networks import (
     DEFAULT_PRECISION,
     HOUGH3D,
@@ -20,7 +26,7 @@ from nnt.networks import (
     firmware_network,
 )
 from nnt.tracks import Tracks
-from nnt.types import F32, I64
+from nnt.types import F32, F64, I64
 
 __all__ = ["FixedPointNetworks"]
 
@@ -152,6 +158,22 @@ class FixedPointNetworks:
             inputs = snap_text_inputs(tracks.inputs[rows])
             if len(layers) > 1:
                 share[rows] = self._at_end(inputs, layers)
+        return share
+
+    def wrapped_share(self, tracks: Tracks) -> F64 | None:
+        """Share of the sums of each row that wrap in the 3D Hough chain.
+
+        Returns
+        -------
+        float64 array, shape (N,), or None
+            None in the classic chain, whose words hold every sum.
+        """
+        if self.chain != HOUGH3D:
+            return None
+        share = np.zeros(len(tracks))
+        for k, rows in self._networks.rows_of_experts(tracks.expert):
+            inputs = snap_text_inputs(tracks.inputs[rows])
+            share[rows] = hough3d_wrapped(inputs, self.forms[k].layers)
         return share
 
     def _at_end(self, inputs: F32, layers: Layers) -> F32:

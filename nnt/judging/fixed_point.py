@@ -6,6 +6,7 @@ import numpy as np
 
 from nnt.detector import THETA_RANGE_DEG, Z_RANGE_CM
 from nnt.fixedpoint import FixedPointNetworks
+from nnt.fixedpoint.hough3d_network import fraction_bits_for
 from nnt.judging.outputs import as_array, predicted_outputs
 from nnt.judging.scored_table import MAIN, ScoredTable
 from nnt.types import F64, BoolArray
@@ -44,6 +45,7 @@ class FixedPointTable:
             whole_loss=floats.whole_loss,
         )
         self._hidden_share = networks.saturated_hidden_share(floats.tracks)
+        self._wrapped_share = networks.wrapped_share(floats.tracks)
 
     def metrics(
         self, expert: int | None = None, *, filtered: bool = True
@@ -57,7 +59,9 @@ class FixedPointTable:
             the float network and ratios to them. ``z_difference_std_cm`` and the
             like tell by how much outputs differ. ``saturated_hidden_share`` and
             ``saturated_output_share`` count nodes at the end of their word.
-            ``largest_weight`` is to be below 64.
+            ``largest_weight`` is to be below 64. In the 3D Hough chain
+            ``wrapped_share`` counts sums that wrap, and ``weight_fraction_bits`` are
+            those that all weights share.
         """
         rows = self.table.rows(expert, filtered=filtered)
         if not rows.any():
@@ -72,6 +76,11 @@ class FixedPointTable:
         at_end = np.abs(whole) >= 1 - 2.0**-self.networks.node_bits
         forms = self.networks.forms
         chosen = forms.values() if expert is None else [forms[expert]]
+        if self._wrapped_share is not None:
+            found["wrapped_share"] = float(self._wrapped_share[rows].mean())
+            found["weight_fraction_bits"] = float(
+                min(fraction_bits_for(form.largest_weight) for form in chosen)
+            )
         return found | {
             "saturated_hidden_share": float(self._hidden_share[rows].mean()),
             "saturated_output_share": float(at_end.mean()),
