@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from some_networks import expert, of_form, source
 
 from nnt.cli import main
+from nnt.config import load_config
 from nnt.errors import ExportError
 from nnt.export import export_run, load_source
 from nnt.export.files import _check_cuts
@@ -24,6 +25,7 @@ def stored_run() -> str:
     run = tracker.start_run(
         "baseline_v2", description="", tags={"git.commit": "c" * 40, "data.digest": "d"}
     )
+    run.log_params({f"cfg.{k}": v for k, v in load_config({}).flat().items()})
     path = run.directory / "weights.json"
     write_weights(path, source().experts)
     run.log_file(path)

@@ -19,6 +19,8 @@ WEIGHTS_FILE = "weights.json"
 EVERY_EPOCH = "train/loss"
 """A metric that each epoch logs, so that a run without it has seen no epoch."""
 START = "cfg.load_pre_trained_weights"
+UNSET = ("null", "None")
+"""How a parameter without a value was logged: now and formerly."""
 EXPERTS = {str(k): k for k in range(-1, 5)}
 
 
@@ -88,5 +90,5 @@ def untrained_experts(run: StoredRun) -> list[int]:
         EXPERTS[child.tags["expert"]]
         for child in candidates
         if EVERY_EPOCH not in child.metrics
-        and child.params.get(START, run.params.get(START, "None")) == "None"
+        and child.params.get(START, run.params.get(START, UNSET[0])) in UNSET
     )
