@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 import shutil
@@ -259,6 +260,26 @@ def test_another_configuration_is_refused_with_its_difference(
     else:
         again = train(resume=stopped.run_id, force=True, **{key: value})
         assert again.outcome == "FINISHED"
+
+
+def test_a_run_of_a_version_with_fewer_keys_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    defaults = nnt.load_config({}).flat()
+
+    def opened(*args: Any) -> StoredRun:
+        run = open_run(*args)
+        kept = {
+            key: value
+            for key, value in run.params.items()
+            if value != str(defaults.get(key.removeprefix("cfg.")))
+        }
+        assert 3 < len(kept) < len(run.params) - 9
+        return dataclasses.replace(run, params=kept)
+
+    stopped = train(3)
+    monkeypatch.setattr("nnt.training.resume.open_run", opened)
+    assert train(resume=stopped.run_id).outcome == "FINISHED"
 
 
 def test_other_data_are_refused_even_by_force() -> None:

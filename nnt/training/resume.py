@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from nnt.config import Config, load_config
 from nnt.engine import checkpoint_exists
 from nnt.errors import TrackingError, TrainingError, shorten
 from nnt.tracking import StoredRun, Tracker, hide_passwords, is_of_expert, open_run
@@ -137,8 +138,11 @@ class InterruptedRun:
         }
         if not before:
             return []  # it was interrupted before it could tell
-        flat = inputs.config.flat().items()
-        now = {key: hide_passwords(str(value)) for key, value in flat}
+        now = _as_logged(inputs.config)
+        # An earlier version of NNT may have lacked a key: that meant its default.
+        defaults = _as_logged(load_config({}))
+        lacking = (now.keys() & defaults.keys()) - before.keys()
+        before |= {key: defaults[key] for key in lacking}
         return [
             Difference(key, before.get(key, "not set"), now.get(key, "not set"), fixed)
             for key in sorted(before.keys() | now.keys())
@@ -163,6 +167,10 @@ class InterruptedRun:
                 expert,
                 directory,
             )
+
+
+def _as_logged(config: Config) -> dict[str, str]:
+    return {key: hide_passwords(str(value)) for key, value in config.flat().items()}
 
 
 def _is_in(key: str, names: tuple[str, ...]) -> bool:
