@@ -11,13 +11,19 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from hypothesis import settings
+from some_trainings import SMALL
 
 from nnt.detector import EXPERT_MISSING_SUPERLAYER, superlayer_inputs
-from nnt.tracks import Tracks, make_ids
+from nnt.tracks import Tracks, make_ids, write_tracks
+
+if TYPE_CHECKING:
+    from nnt.tracking import MlflowTracker
+    from nnt.training import TrainingResult
 
 # The first example of a test may wait for loops to be compiled.
 settings.register_profile("nnt", deadline=None)
@@ -91,6 +97,16 @@ def project(workplace: Path, empty_store: Path) -> Path:
     return workplace
 
 
+@pytest.fixture
+def tracker(project: Path) -> Iterator[MlflowTracker]:
+    """A tracker on such a store."""
+    from nnt.tracking import MlflowTracker
+
+    made = MlflowTracker()
+    yield made
+    made.close()
+
+
 @pytest.fixture(scope="module")
 def shared_project(
     tmp_path_factory: pytest.TempPathFactory, empty_store: Path
@@ -161,3 +177,64 @@ def synthetic_tracks(
             "RawTheta": np.round(reference[:, 1] * 4096).astype(np.int64),
         },
     )
+
+
+@pytest.fixture(scope="session")
+def _place_of_trained(
+    tmp_path_factory: pytest.TempPathFactory, empty_store: Path
+) -> Path:
+    place = tmp_path_factory.mktemp("trained")
+    shutil.copy(empty_store, place)
+    return place
+
+
+@pytest.fixture
+def trained_project(_place_of_trained: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work where `trained` was trained."""
+    monkeypatch.chdir(_place_of_trained)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return _place_of_trained
+
+
+@pytest.fixture(scope="session")
+def train_small(_place_of_trained: Path) -> Callable[..., TrainingResult]:
+    """Train a configuration with few rows and epochs, where `trained` was trained."""
+    import nnt
+
+    def train(name: str, **overrides: object) -> TrainingResult:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(_place_of_trained)
+            patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+            patch.setenv("NNT_CACHE_DIR", str(_place_of_trained / "cache"))
+            return nnt.train(nnt.load_config(name, overrides={**SMALL, **overrides}))
+
+    return train
+
+
+@pytest.fixture(scope="session")
+def trained(train_small: Callable[..., TrainingResult]) -> TrainingResult:
+    """A small training, which all tests of evaluations share."""
+    return train_small("baseline_v2")
+
+
+@pytest.fixture(scope="session")
+def only_z(train_small: Callable[..., TrainingResult]) -> TrainingResult:
+    """A small training of a network of z only."""
+    return train_small("baseline_v1_only_z", experts=[3], epochs=1)
+
+
+@pytest.fixture
+def files(tmp_path: Path, make_tracks: Callable[..., Tracks]) -> list[Path]:
+    paths = [tmp_path / "period1.gz", tmp_path / "period2.gz"]
+    for seed, path in enumerate(paths):
+        write_tracks(make_tracks(200, seed=seed, experts=(0, 3)), path)
+    return paths
+
+
+@pytest.fixture
+def few_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    from nnt.plots import registry
+
+    names = ("z_residual", "z_resolution_against_pt")
+    few = {name: registry._PLOTS[name] for name in names}
+    monkeypatch.setattr(registry, "_PLOTS", few)

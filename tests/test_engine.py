@@ -20,11 +20,10 @@ from nnt.engine import (
     FitResult,
     History,
     Hooks,
-    choose_backend,
     fit,
 )
 from nnt.engine.torch_backend import TorchBackend
-from nnt.errors import ConfigError, TrainingError
+from nnt.errors import TrainingError
 from nnt.metrics import loss
 from nnt.networks import ACTIVATIONS, MODELS, Form, State, build_module, initial_state
 from nnt.optimisers import OPTIMISERS
@@ -244,52 +243,6 @@ def test_fresh_weights_of_a_restart_are_those_of_no_epoch() -> None:
     assert_same(result.state, run(epochs=0, act="tanh/2")[0].state)
 
 
-def rates(told: list[Epoch]) -> list[float]:
-    return [epoch.metrics["lr"] for epoch in told]
-
-
-@pytest.mark.parametrize("final", [0.0, 0.002])
-def test_cosine_schedule_goes_from_the_first_rate_to_the_final(final: float) -> None:
-    schedule = {"name": "cosine", "final": final}
-    _, told = run(epochs=5, learning_rate=0.01, lr_schedule=schedule)
-    turn = np.cos(np.pi * np.arange(5) / 4)
-    expected = (0.01 + final) / 2 + (0.01 - final) / 2 * turn
-    np.testing.assert_allclose(rates(told), expected, atol=1e-12)
-
-
-def test_step_schedule_multiplies_every_so_many_epochs() -> None:
-    schedule = {"name": "step", "every": 2, "factor": 0.1}
-    _, told = run(epochs=5, learning_rate=0.01, lr_schedule=schedule)
-    np.testing.assert_allclose(rates(told), [1e-2, 1e-2, 1e-3, 1e-3, 1e-4])
-
-
-def test_plateau_schedule_lowers_only_without_gain() -> None:
-    schedule = {"name": "plateau", "patience": 1, "factor": 0.5}
-    _, told = run(
-        epochs=40,
-        learning_rate=0.3,
-        lr_schedule=schedule,
-        early_stopping_patience=None,
-    )
-    best, since, rate = math.inf, 0, 0.3
-    for epoch in told:
-        assert epoch.metrics["lr"] == pytest.approx(rate)
-        since = 0 if epoch.metrics["val/loss"] < best else since + 1
-        best = min(best, epoch.metrics["val/loss"])
-        if since > 1:
-            rate, since = rate * 0.5, 0
-    assert rate < 0.3
-
-
-def test_rate_of_a_schedule_reaches_the_optimiser() -> None:
-    schedule = {"name": "step", "every": 1, "factor": 1e-12}
-    first, _ = run(epochs=1)
-    second, _ = run(epochs=3, lr_schedule=schedule)
-    np.testing.assert_allclose(
-        first.state["net.0.weight"], second.state["net.0.weight"], atol=1e-8
-    )
-
-
 def backend_of(data: ExpertData, config: Config) -> TorchBackend:
     state = initial_state(config.form, generator(1, 0, "weights 0"))
     return TorchBackend(state, config, data, "cpu")
@@ -388,146 +341,6 @@ def test_no_rows_is_an_error(split: str) -> None:
         run(make_data(**sizes))
 
 
-def test_compiled_says_why_it_does_not_apply() -> None:
-    with pytest.raises(ConfigError, match="compiled"):
-        run(engine="compiled", model="SimpleModel")
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        *({"optim": optim} for optim in OPTIMISERS),
-        *({"loss": name} for name in ("L1Loss", "SmoothL1Loss", "HuberLoss")),
-    ],
-    ids=str,
-)
-def test_both_backends_follow_the_same_path(values: dict[str, Any]) -> None:
-    compiled, _ = run(engine="compiled", **values)
-    generic, _ = run(engine="torch", **values)
-    for name, value in generic.state.items():
-        np.testing.assert_allclose(compiled.state[name], value, atol=1e-3)
-
-
-@pytest.mark.parametrize("engine", ["torch", "compiled"])
-@pytest.mark.parametrize(
-    "values",
-    [
-        {"epochs": 7},
-        {"epochs": 300, "early_stopping_patience": 2, "learning_rate": 0.05},
-        {"epochs": 300, "early_stopping_patience": 1},
-        {"epochs": 4, "restarts": 2, "early_stopping_patience": 1},
-        {
-            "epochs": 12,
-            "learning_rate": 0.3,
-            "lr_schedule": {"name": "plateau", "patience": 1, "factor": 0.5},
-        },
-    ],
-)
-def test_validation_in_another_thread_changes_nothing(
-    engine: str, values: dict[str, Any]
-) -> None:
-    alone, told_alone = run(engine=engine, **values)
-    with ThreadPoolExecutor(2) as pool:
-        beside, told_beside = run(engine=engine, validation_pool=pool, **values)
-    assert told_alone == told_beside
-    assert_same(alone.state, beside.state)
-    ends = ("best_epoch", "epochs", "stop_reason")
-    assert [getattr(alone, e) for e in ends] == [getattr(beside, e) for e in ends]
-
-
-def test_outputs_reported_late_are_those_of_their_epoch() -> None:
-    data = make_data()
-    with ThreadPoolExecutor(1) as pool:
-        _, told = run(
-            data, validation_pool=pool, epochs=5, early_stopping_patience=None
-        )
-    for epoch in told:
-        assert epoch.val_output is not None
-        again = loss("MSELoss", epoch.val_output, data.y_val)
-        assert again == pytest.approx(epoch.metrics["val/loss"], rel=1e-6)
-
-
-def test_the_epoch_that_went_wrong_is_named_although_the_next_one_fails_too() -> None:
-    values: dict[str, Any] = {
-        "act": "relu",
-        "optim": "SGD",
-        "learning_rate": 1e30,
-        "batch_size": 300,
-    }
-    with (
-        ThreadPoolExecutor(1) as pool,
-        pytest.raises(TrainingError, match=r"epoch 1: .* val/loss is not finite"),
-    ):
-        run(validation_pool=pool, engine="torch", **values)
-
-
-def test_a_stop_reports_the_epoch_that_was_being_validated() -> None:
-    stop = threading.Event()
-    with ThreadPoolExecutor(1) as pool:
-        result, told = run(
-            stop=stop, on_epoch=lambda _: stop.set(), epochs=50, validation_pool=pool
-        )
-    assert (result.epochs, result.stop_reason) == (len(told), "stopped")
-    assert [epoch.number for epoch in told] == [1, 2]
-
-
-def test_both_backends_end_with_the_same_loss_within_the_spread_over_seeds() -> None:
-    data = make_data()
-
-    def ends(engine: str) -> np.ndarray:
-        values: dict[str, Any] = {
-            "engine": engine,
-            "act": "tanh/2",
-            "batch_size": 16,
-            "epochs": 15,
-        }
-        told = [run(data, seed=seed, **values)[1] for seed in range(5)]
-        return np.array([epochs[-1].metrics["val/loss"] for epochs in told])
-
-    compiled, generic = ends("compiled"), ends("torch")
-    spread = generic.std(ddof=1)
-    assert abs(compiled.mean() - generic.mean()) < 0.2 * spread
-    assert np.abs(compiled - generic).max() < spread
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        {"lr_schedule": {"name": "cosine"}},
-        {"lr_schedule": {"name": "step", "every": 1, "factor": 0.3}},
-        {"lr_schedule": {"name": "plateau", "patience": 1, "factor": 0.1}},
-        {"gradient_clip": 0.01},
-        {"dist": {"n_buckets": 4, "norm": {"mean": 0, "std": 0.4}}},
-        {"weight_decay": 0.1},
-    ],
-    ids=str,
-)
-def test_both_backends_follow_the_same_settings(values: dict[str, Any]) -> None:
-    compiled, told = run(engine="compiled", epochs=4, **values)
-    generic, also_told = run(engine="torch", epochs=4, **values)
-    assert rates(told) == pytest.approx(rates(also_told))
-    for name, value in generic.state.items():
-        np.testing.assert_allclose(compiled.state[name], value, atol=1e-3)
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
-@pytest.mark.parametrize("model", MODELS)
-def test_a_gpu_follows_the_path_of_the_cpu(model: str) -> None:
-    values: dict[str, Any] = {"engine": "torch", "model": model, "epochs": 5}
-    config = make_config(**values)
-    found: list[Epoch] = []
-    fit(
-        make_data(),
-        config,
-        0,
-        backend=choose_backend(config, "cuda"),
-        hooks=Hooks(on_epoch=found.append),
-    )
-    _, expected = run(**values)
-    for on_gpu, on_cpu in zip(found, expected, strict=True):
-        assert on_gpu.metrics == pytest.approx(on_cpu.metrics, rel=1e-3)
-
-
 @given(
     values=st.lists(st.lists(st.floats(width=32), min_size=2, max_size=2), max_size=9)
 )
@@ -541,81 +354,6 @@ def test_a_history_gives_back_every_epoch(values: list[list[float]]) -> None:
     np.testing.assert_array_equal(rows, np.reshape(values, rows.shape))
     assert times_ms.tolist() == [7 * n for n in range(1, len(values) + 1)]
     assert len(history) == len(history[:]) == len(values)
-
-
-BEYOND: list[dict[str, Any]] = [
-    {"hidden": []},
-    {"hidden": [20, 10, 5], "outputs": ["theta"]},
-    {"hidden": [16, 16], "outputs": ["z", "theta", "nnt"], "act": "tanh/2"},
-    {"outputs": ["nnt", "stt"], "class_weight": 3.0},
-    {"outputs": ["z", "stt"], "class_loss": "MSELoss", "loss": "L1Loss"},
-    {"loss": "TriggerLoss", "class_weight": 0.2},
-    {"loss": "TriggerLoss", "average": 0.9, "optim": "AdamW"},
-    {"average": 0.8, "optim": "SGD"},
-    {"gradient_clip": 0.05, "loss": "TriggerLoss", "average": 0.5},
-]
-
-
-def rows_for(config: Config) -> ExpertData:
-    """Rows with targets and weights for every column of an objective."""
-    data, rng = make_data(), np.random.default_rng(1)
-    z = (data.y_train[:, :1], data.y_val[:, :1])
-    n_measured = sum(name in ("z", "theta") for name in config.form.outputs)
-    y, w = [], []
-    for of_z in z:
-        n = config.objective.n_targets - n_measured
-        classes = np.repeat(np.where(np.abs(of_z) < 0.3, 1, -1), n, axis=1)
-        columns = (np.repeat(of_z, n_measured, axis=1), classes)
-        y.append(np.concatenate(columns, axis=1).astype(np.float32))
-        counts = rng.choice([0.0, 0.5, 2.0], y[-1].shape)
-        counts[:, :n_measured] = 1
-        w.append(counts.astype(np.float32))
-    return ExpertData(
-        x_train=data.x_train, y_train=y[0], w_train=w[0],
-        x_val=data.x_val, y_val=y[1], w_val=w[1],
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize("values", BEYOND, ids=str)
-def test_both_backends_end_with_the_same_losses(values: dict[str, Any]) -> None:
-    config = make_config(epochs=6, **values)
-    data = rows_for(config)
-    (compiled, by_loops), (generic, by_torch) = (
-        run(data, engine=engine, epochs=6, **values) for engine in ("compiled", "torch")
-    )
-    assert list(compiled.state) == list(generic.state) == list(config.form.shapes)
-    for one, other in zip(by_loops, by_torch, strict=True):
-        assert one.metrics == pytest.approx(other.metrics, rel=2e-3)
-    assert by_loops[-1].metrics["train/loss"] < by_loops[0].metrics["train/loss"]
-
-
-@pytest.mark.parametrize("model", ["BaselineModel", "BaselineModelBN"])
-def test_a_state_holds_average_and_decision(model: str) -> None:
-    values: dict[str, Any] = {"average": 0.9, "model": model}
-    if model == "BaselineModel":
-        values["loss"] = "TriggerLoss"
-    config = make_config(**values)
-    data, order = rows_for(config), np.arange(300)
-    first, second = backend_of(data, config), backend_of(data, config)
-    first.train(order, 1e-2)
-    second.load_state(first.state())
-    assert second.cut == first.cut
-    for backend in (first, second):
-        backend.train(order[::-1].copy(), 1e-2)
-    assert_same(first.averaged(), second.averaged())
-    for name, value in first.state().items():
-        np.testing.assert_array_equal(value, second.state()[name])
-
-
-@pytest.mark.parametrize("engine", ["compiled", "torch"])
-def test_the_average_is_what_is_kept(engine: str) -> None:
-    values: dict[str, Any] = {"learning_rate": 0.02, "epochs": 8, "engine": engine}
-    data = make_data()
-    averaged, told = run(data, average=0.95, **values)
-    plain, _ = run(data, **values)
-    kept = loss("MSELoss", outputs(averaged.state, data.x_val), data.y_val)
-    assert kept == pytest.approx(told[averaged.best_epoch - 1].metrics["val/loss"])
-    assert (averaged.state["net.0.weight"] != plain.state["net.0.weight"]).any()
 
 
 def test_rows_that_do_not_count_are_not_judged() -> None:

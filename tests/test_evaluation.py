@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import gzip
 import json
 import re
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from mlflow import MlflowClient
+from some_trainings import SMALL, invoke
 
 import nnt
 from nnt.cli import main
@@ -27,62 +26,15 @@ from nnt.evaluation.loaded_run import load_run
 from nnt.evaluation.markdown import table
 from nnt.evaluation.seen import shares_trained_on
 from nnt.export import load_source
-from nnt.fixedpoint import FixedPointNetworks
-from nnt.plots import registry
-from nnt.tracking import MlflowTracker, open_run, register, untrained_experts
+from nnt.tracking import MlflowTracker, open_run, untrained_experts
 from nnt.tracks import Tracks, write_tracks
 from nnt.training import TrainingResult
-from nnt.training.data import load_split
-from nnt.training.inputs import initial_states, reference_networks
 
 MakeTracks = Callable[..., Tracks]
 
+pytestmark = pytest.mark.usefixtures("trained_project")
+
 REJECTIONS = ("rejection_at_eff96", "rejection_at_eff98")
-
-SMALL = {
-    "data": {"simulate": {"tracks": 1500, "seed": 1}, "split": [0.6, 0.2, 0.2]},
-    "experts": [0, 3],
-    "epochs": 2,
-    "plot_every": 0,
-}
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path:
-    place = tmp_path_factory.mktemp("project")
-    shutil.copy(empty_store, place)
-    return place
-
-
-@pytest.fixture(scope="module")
-def trained(place: Path) -> TrainingResult:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(place)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        patch.setenv("NNT_CACHE_DIR", str(place / "cache"))
-        return nnt.train(nnt.load_config("baseline_v2", overrides=SMALL))
-
-
-@pytest.fixture(autouse=True)
-def project(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(place)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return place
-
-
-@pytest.fixture
-def files(tmp_path: Path, make_tracks: MakeTracks) -> list[Path]:
-    paths = [tmp_path / "period1.gz", tmp_path / "period2.gz"]
-    for seed, path in enumerate(paths):
-        write_tracks(make_tracks(200, seed=seed, experts=(0, 3)), path)
-    return paths
-
-
-def invoke(*words: str) -> dict[str, Any]:
-    done = CliRunner().invoke(main, [*words, "--json"])
-    assert done.exit_code == 0, done.output
-    told: dict[str, Any] = json.loads(done.stdout)
-    return told
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
@@ -139,13 +91,6 @@ def assert_bound(trained: TrainingResult, evaluated: Mapping[str, Any]) -> None:
     assert sorted(expected) == sorted(
         (m.key, m.value, m.dataset_name, m.dataset_digest) for m in model.metrics or []
     )
-
-
-@pytest.fixture
-def few_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    names = ("z_residual", "z_resolution_against_pt")
-    few = {name: registry._PLOTS[name] for name in names}
-    monkeypatch.setattr(registry, "_PLOTS", few)
 
 
 @pytest.mark.usefixtures("few_plots")
@@ -273,317 +218,6 @@ def test_no_text_breaks_a_table_of_markdown(rows: list[list[str]]) -> None:
     assert len(lines) == len(rows) + 1
     for line in lines:
         assert len(cells_of(line)) == 3
-
-
-@pytest.fixture(scope="module")
-def only_z(place: Path, trained: TrainingResult) -> TrainingResult:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(place)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        patch.setenv("NNT_CACHE_DIR", str(place / "cache"))
-        overrides = {**SMALL, "experts": [3], "epochs": 1}
-        return nnt.train(nnt.load_config("baseline_v1_only_z", overrides=overrides))
-
-
-def test_a_run_against_itself_differs_by_exactly_nothing(
-    trained: TrainingResult, files: list[Path]
-) -> None:
-    told = invoke(
-        "compare", trained.run_id, trained.run_id, "--data", str(files[0]), "--no-log"
-    )
-    differences = told["runs"][1]["differences"]
-    assert set(differences) == {"all", "expert_0", "expert_3"}
-    for scope in differences.values():
-        assert {d["value"] for d in scope.values()} == {0}
-        # The number of rows and the fits of the core have no error of draws.
-        drawn = [d for k, d in scope.items() if k != "n_tracks" and "_core_" not in k]
-        assert {d["error"] for d in drawn} == {0}
-        assert not any(d["stands_out"] for d in scope.values())
-    assert told["config_differences"] == {}
-    assert told["run_id"] is None
-    assert told["page"] is None
-
-
-def test_figures_and_reference_are_those_of_evaluate(
-    trained: TrainingResult, files: list[Path]
-) -> None:
-    alone = nnt.evaluate(trained.run_id, data=files, log_to_run=False).filtered
-    result = nnt.compare([trained.run_id], data=files, log_to_store=False)
-    network, data_taking = result.to_dict()["runs"]
-    for scope, figures in network["figures"].items():
-        for name, value in figures.items():
-            assert value == pytest.approx(alone[scope][name])
-    assert data_taking["name"] == "data taking"
-    for name, value in data_taking["figures"]["all"].items():
-        if name not in ("loss", "n_tracks"):
-            assert value == pytest.approx(alone["all"][f"{name}_reference"])
-    better = data_taking["differences"]["all"]["z_std_cm"]
-    assert better["value"] < 0
-    assert better["better"]
-
-
-def test_runs_of_other_outputs_and_experts_share_what_they_have(
-    trained: TrainingResult, only_z: TrainingResult, tmp_path: Path
-) -> None:
-    page = tmp_path / "page.html"
-    told = invoke("compare", trained.run_id, only_z.run_id, "-o", str(page))
-    first, second, *_ = told["runs"]
-    assert told["n_tracks"] == trained.experts[3].test["n_tracks"]
-    assert first["figures"]["all"]["z_std_cm"] == pytest.approx(
-        trained.experts[3].test["z_std_cm"]
-    )
-    assert "theta_std_deg" in first["figures"]["all"]
-    assert "theta_std_deg" not in second["figures"]["all"]
-    assert told["config_differences"]["out_size"] == {
-        first["name"]: "2", second["name"]: "1",
-    }  # fmt: skip
-    text = page.read_text()
-    assert text.count("data:image/png;base64,") >= 8
-    # Nothing is fetched: every picture, style and script is in the page.
-    assert not re.search(r"""(src|href)=["'](?!data:image/png;base64,)""", text)
-    assert not re.search(r"url\(|@import|\bimport\b|fetch\(", text)
-    kept = open_run(told["run_id"])
-    assert kept.tags["nnt.compared"] == f"{trained.run_id} {only_z.run_id}"
-    assert kept.status == "FINISHED"
-    assert f"runs/{only_z.run_id}" in kept.tags["mlflow.note.content"]
-    lines = kept.tags["mlflow.note.content"].splitlines()
-    widths = {len(cells_of(line)) for line in lines if line.startswith("|")}
-    assert len(widths) == 1
-    assert kept.read_text("comparison.html") == text
-    assert kept.download("plots/learning_curves.png", tmp_path).is_file()
-    told_again = json.loads(kept.read_text("comparison.json"))
-    assert told_again["runs"] == told["runs"]
-
-
-def test_rows_that_a_run_was_trained_on_are_told(
-    trained: TrainingResult, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    # The same tracks, shared out by another seed.
-    other = nnt.load_config("baseline_v2", overrides={**SMALL, "seed": 2, "epochs": 1})
-    again = nnt.train(other)
-    caplog.clear()
-    result = nnt.compare([trained.run_id, again.run_id], log_to_store=False)
-    seen = {row.tobytes() for row in load_split(other, "train").inputs}
-    test = load_split(nnt.load_config("baseline_v2", overrides=SMALL), "test")
-    rows = test[np.isin(test.expert, [0, 3])].inputs
-    share = np.mean([row.tobytes() in seen for row in rows])
-    assert 0.3 < share < 0.9
-    assert list(result.comparison.trained_on.values()) == [0, pytest.approx(share)]
-    told = result.to_dict()["runs"]
-    assert told[1]["share_trained_on"] == pytest.approx(share)
-    assert "1 of 2 runs were trained on some of these rows" in caplog.text
-
-
-def test_names_from_outside_are_escaped_in_the_page(
-    trained: TrainingResult, files: list[Path], tmp_path: Path
-) -> None:
-    weights = open_run(trained.run_id).download("weights.json", tmp_path)
-    named = weights.rename(tmp_path / "<b>x.json")
-    page = tmp_path / "page.html"
-    words = ["compare", f"{named}", "--data", str(files[0]), "--no-log"]
-    done = CliRunner().invoke(main, [*words, "-o", str(page)])
-    assert done.exit_code == 0, done.output
-    assert "&lt;b&gt;x" in page.read_text()
-    assert "<b>x" not in page.read_text()
-    assert f"page: {page}" in done.stdout
-
-
-def test_predict_appends_the_outputs_and_keeps_the_table(
-    trained: TrainingResult, files: list[Path], tmp_path: Path
-) -> None:
-    out = tmp_path / "all.gz"
-    words = [trained.run_id, *map(str, files), "-o", str(out)]
-    assert invoke("predict", *words)["rows"] == {str(out): 400}
-    before, after = nnt.read_tracks(files), nnt.read_tracks(out)
-    assert after.digest == before.digest
-    new = np.stack([after.extras["NewZ"], after.extras["NewTheta"]], axis=1)
-    expected = nnt.load_networks(trained.run_id).predict(before)
-    np.testing.assert_array_equal(new, expected)
-    assert set(after.extras) == {*before.extras, "NewZ", "NewTheta"}
-
-
-def test_predict_keeps_the_text_of_every_cell(
-    trained: TrainingResult, files: list[Path], tmp_path: Path
-) -> None:
-    header, blank, *rows = gzip.decompress(files[0].read_bytes()).decode().splitlines()
-    rows = [f"{row}1.50" for row in rows]
-    lines = "".join(f"{line}\n" for line in (f"{header}\tWeather", blank, *rows))
-    (tmp_path / "rows.txt").write_text(lines)
-    out = tmp_path / "out.txt"
-    nnt.predict(trained.run_id, tmp_path / "rows.txt", out)
-    written = [line.rstrip("\t") for line in out.read_text().splitlines()]
-    assert [line.rsplit("\t", 2)[0] for line in written[2:]] == rows
-    assert written[0] == f"{header}\tWeather\tNewZ\tNewTheta"
-
-
-def test_predict_into_a_directory_writes_a_file_each(
-    trained: TrainingResult, files: list[Path], tmp_path: Path
-) -> None:
-    out = tmp_path / "out"
-    out.mkdir()
-    assert nnt.predict(trained.run_id, files, out) == {
-        out / file.name: 200 for file in files
-    }
-    # What was predicted before gives way to what is predicted now.
-    again = nnt.predict(trained.run_id, out / files[0].name, tmp_path / "again.gz")
-    assert again == {tmp_path / "again.gz": 200}
-    once, twice = nnt.read_tracks(out / files[0].name), nnt.read_tracks(*again)
-    np.testing.assert_array_equal(once.extras["NewZ"], twice.extras["NewZ"])
-
-
-def test_predict_appends_the_integers_of_the_firmware(
-    trained: TrainingResult, files: list[Path], tmp_path: Path
-) -> None:
-    out, again = tmp_path / "integers.gz", tmp_path / "floats.gz"
-    words = [trained.run_id, *map(str, files), "-o", str(out), "--fixed-point"]
-    invoke("predict", *words, "--precision", "12,8,8,9,6,8", "--saturate-13-bit")
-    after, nets = nnt.read_tracks(out), nnt.load_networks(trained.run_id)
-    fixed = FixedPointNetworks(nets, (12, 8, 8, 9, 6, 8), saturate_13_bit=True)
-    expected = fixed.predict(nnt.read_tracks(files))
-    for i, name in enumerate(("Z", "Theta")):
-        np.testing.assert_array_equal(after.extras[f"New{name}"], expected[:, i])
-        raw = after.extras[f"NewRaw{name}"]
-        assert raw.dtype == np.int64
-        np.testing.assert_array_equal(raw, expected[:, i] * 512)
-    # Integers of an earlier prediction do not stay beside floats of a later one.
-    nnt.predict(trained.run_id, out, again)
-    assert set(nnt.read_tracks(again).extras) == {*after.extras} - {
-        "NewRawZ", "NewRawTheta"
-    }  # fmt: skip
-
-
-def test_predict_never_replaces_unasked(
-    trained: TrainingResult, files: list[Path], tmp_path: Path
-) -> None:
-    taken = tmp_path / "taken.gz"
-    taken.write_text("mine")
-    with pytest.raises(DataError, match="--overwrite"):
-        nnt.predict(trained.run_id, files, taken)
-    with pytest.raises(DataError, match="is read from"):
-        nnt.predict(trained.run_id, files, files[0], overwrite=True)
-    with pytest.raises(DataError, match="no such directory"):
-        nnt.predict(trained.run_id, files, tmp_path / "no" / "x.gz")
-    assert taken.read_text() == "mine"
-    nnt.predict(trained.run_id, files, taken, overwrite=True)
-    assert len(nnt.read_tracks(taken)) == 400
-
-
-def test_predict_tells_of_rows_that_nobody_serves(
-    trained: TrainingResult, tmp_path: Path, make_tracks: MakeTracks
-) -> None:
-    write_tracks(make_tracks(50), tmp_path / "five.gz")
-    with pytest.raises(DataError, match="expert 1 cannot be predicted"):
-        nnt.predict(trained.run_id, tmp_path / "five.gz", tmp_path / "out.gz")
-    assert not (tmp_path / "out.gz").exists()
-
-
-def test_a_registered_name_stands_for_the_run_everywhere(
-    trained: TrainingResult, files: list[Path], tmp_path: Path
-) -> None:
-    name, data = register(trained.run_id, "everywhere", "champion").uri, str(files[0])
-    assert name == "models:/everywhere@champion"
-    told = invoke("evaluate", name, "--data", data, "--fixed-point", "--no-log")
-    assert told["run_id"] == trained.run_id
-    told = invoke("compare", name, trained.run_id, "--data", data, "--no-log")
-    # None: the network that ran when the data were taken.
-    assert {row["run_id"] for row in told["runs"]} - {None} == {trained.run_id}
-    invoke("predict", name, data, "-o", str(tmp_path / "predicted.gz"))
-    predicted = nnt.read_tracks(tmp_path / "predicted.gz")
-    nets = nnt.load_networks(name)
-    np.testing.assert_array_equal(
-        predicted.extras["NewZ"], nets.predict(predicted)[:, 0]
-    )
-    manifest = invoke("export", name, "--to", "onnx", "-o", str(tmp_path / "onnx"))
-    assert manifest["run_id"] == trained.run_id
-    keys = {"load_pre_trained_weights": name, "compare_to": name}
-    config = nnt.load_config("finetune_quantized", overrides=SMALL | keys)
-    for expert, state in initial_states(config).items():
-        for key, value in nets.experts[expert].state.items():
-            np.testing.assert_array_equal(state[key], value)
-    reference = reference_networks(config)
-    assert reference is not None
-    np.testing.assert_array_equal(reference.predict(predicted), nets.predict(predicted))
-    assert register(name, "again").run_id == trained.run_id
-
-
-def test_a_run_of_another_version_is_named_with_the_remedy(
-    trained: TrainingResult, files: list[Path], tmp_path: Path
-) -> None:
-    weights = open_run(trained.run_id).download("weights.json", tmp_path)
-    tracker = MlflowTracker()
-    run = tracker.start_run("old", description="", tags={})
-    run.log_file(weights)
-    run.log_text("epocs: 3\n", "config.yaml")
-    run.finish("FINISHED")
-    assert tracker.close() == 0
-    with pytest.raises(ConfigError, match=r"weights\.json") as told:
-        nnt.compare([trained.run_id, run.run_id], log_to_store=False)
-    assert f"run {run.run_id} (old)" in str(told.value)
-    assert "\nconfig.yaml: epocs: unknown key" in str(told.value)
-
-
-@pytest.fixture(scope="module")
-def compared(
-    place: Path, trained: TrainingResult, only_z: TrainingResult
-) -> dict[str, TrainingResult]:
-    """Trainings that compare with networks of both outputs, and of z only."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(place)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        patch.setenv("NNT_CACHE_DIR", str(place / "cache"))
-        small = {**SMALL, "experts": [3], "epochs": 1}
-        return {
-            name: nnt.train(
-                nnt.load_config(name, overrides={**small, "compare_to": other.run_id})
-            )
-            for name, other in (
-                ("baseline_v2", trained),
-                ("baseline_v1_only_z", only_z),
-            )
-        }
-
-
-BOTH = pytest.mark.parametrize("name", ["baseline_v2", "baseline_v1_only_z"])
-
-
-@BOTH
-def test_a_reference_of_another_run_leaves_the_rows_as_they_are(
-    compared: dict[str, TrainingResult], trained: TrainingResult, name: str
-) -> None:
-    run, plain = open_run(compared[name].run_id), open_run(trained.run_id)
-    assert run.tags["data.digest"] == plain.tags["data.digest"]
-    found = json.loads(run.read_text("summary.json"))["data"]
-    assert found == json.loads(plain.read_text("summary.json"))["data"]
-    again = nnt.evaluate(run.run_id, log_to_run=False)
-    assert again.label == "test"
-    assert again.filtered["all"] == compared[name].test
-
-
-@BOTH
-def test_predictions_keep_the_columns_of_the_input(
-    compared: dict[str, TrainingResult], tmp_path: Path, name: str
-) -> None:
-    path = open_run(compared[name].run_id).download("predictions/test.csv.gz", tmp_path)
-    test = load_split(nnt.load_config("baseline_v2", overrides=SMALL), "test")
-    expected = test[test.expert == 3].columns()
-    found = nnt.read_tracks(path).columns()
-    for column, values in expected.items():
-        np.testing.assert_array_equal(found[column], values)
-
-
-@BOTH
-def test_figures_of_theta_are_those_of_networks_that_have_it(
-    compared: dict[str, TrainingResult], name: str
-) -> None:
-    run = compared[name].run_id
-    result = nnt.evaluate(run, fixed_point=True, log_to_run=False)
-    assert result.fixed_point is not None
-    figures = {**result.filtered["all"], **result.fixed_point.filtered["all"]}
-    theta = {f for f in figures if f.startswith(("theta_", "stt_"))}
-    has_theta = name == "baseline_v2"
-    assert bool(theta) == has_theta
-    kinds = {f.rpartition("_")[2] for f in theta}
-    assert ({"reference", "float"} <= kinds) == has_theta
 
 
 @pytest.mark.parametrize(

@@ -8,17 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import StepPatch
-from matplotlib.text import Text
 
 from nnt import metrics, plots
-from nnt.metrics import Predictions, cut_at_efficiency_cm
-from nnt.plots import learning_curves, registry, sampled_distribution
-from nnt.plots.pieces import bin_edges
-from nnt.plots.shown import Shown, readable
-from nnt.plots.style import COLOURS
+from nnt.metrics import Predictions
+from nnt.plots import registry, sampled_distribution
+from nnt.plots.shown import Shown
 from nnt.simulation import simulate
 from nnt.tracks import Tracks
 
@@ -41,19 +37,6 @@ def sample(n: int, *, theta: bool = True, reference: bool = True) -> Predictions
         pt_gev=rng.uniform(0.2, 5, n) if theta else None,
         phi_deg=rng.uniform(0, 360, n) if theta else None,
         n_tracks=rng.integers(1, 12, n) if theta else None,
-    )
-
-
-def with_classes(view: Predictions) -> Predictions:
-    """Classes whose probabilities are right, from z that only they see."""
-    rng = np.random.default_rng(0)
-    near = (np.abs(view.z_reco_cm) < 1).astype(float)
-    score = np.clip(rng.normal(2 * near - 1, 1), -3, 3)
-    # Two normal distributions of width 1, two widths apart, with these shares.
-    odds = near.mean() / (1 - near.mean()) if 0 < near.mean() < 1 else 1.0
-    probability = 1 / (1 + np.exp(-2 * score) / odds)
-    return dataclasses.replace(
-        view, nnt=2 * probability - 1, stt=np.tanh(score), charge=np.sign(score)
     )
 
 
@@ -236,137 +219,12 @@ def test_plots_can_be_drawn_in_threads() -> None:
     assert len(set(drawn)) == 1
 
 
-def test_rejection_equals_that_of_cutting_by_hand() -> None:
-    view = sample(500)
-    curve = plots.curves(view, plots.TRAINING)["rejection_against_efficiency"][""]
-    signal = view.z_cm[np.abs(view.z_reco_cm) < 1]
-    background = view.z_cm[np.abs(view.z_reco_cm) > 20]
-    cuts_cm = [cut_at_efficiency_cm(signal, own) for own in curve.efficiency]
-    by_hand = [np.mean(np.abs(background) >= cut_cm) for cut_cm in cuts_cm]
-    np.testing.assert_allclose(curve.rejection, by_hand)
-
-
-@pytest.mark.parametrize(("n", "reference"), [(1, True), (2, False), (500, True)])
-def test_plots_of_the_trigger_can_be_drawn(n: int, reference: bool) -> None:
-    view = sample(n, reference=reference)
-    view.z_reco_cm[0] = 0.0
-    view.z_reco_cm[-1] = 50.0 if n > 1 else 0.0
-    drawn = plots.pictures(view)
-    assert ("rejection_against_efficiency" in drawn) == (n > 1)
-    assert ("feed_down" in drawn) == (n == 500)
-
-
-def test_feed_down_tells_the_two_sides_apart() -> None:
-    view = dataclasses.replace(
-        sample(90),
-        z_reco_cm=np.repeat([0.0, 60.0, -60.0], [50, 20, 20]),
-        z_cm=np.repeat([5.0, 60.0, 1.0], [50, 20, 20]),
-    )
-    feed = plots.curves(view, plots.TRAINING)["feed_down"]
-    beyond = metrics.FAR_Z_CM >= 60
-    np.testing.assert_array_equal(feed.down.values, np.where(beyond, np.nan, 0))
-    np.testing.assert_array_equal(feed.up.values, np.where(beyond, np.nan, 1))
-
-
 def test_the_sampled_distribution_tells_how_many_rows_were_used() -> None:
     z_scaled = np.linspace(-1, 1, 100, dtype=np.float32)
     figure = sampled_distribution(z_scaled, np.zeros(100, dtype=np.int64))
     assert "1%" in figure.get_suptitle()
     assert "mean -100.00," in legend_texts(figure)
     assert plots.png(figure).startswith(PNG_MAGIC)
-
-
-def test_learning_curves_mark_the_best_epoch_of_every_expert() -> None:
-    history = {
-        expert: [
-            {"train/loss": 1 / epoch, "val/loss": 0.1 + (epoch - 5 - expert) ** 2}
-            for epoch in range(1, 20)
-        ]
-        for expert in range(5)
-    }
-    figure = learning_curves(history)
-    for expert in range(5):
-        assert f"expert {expert}: 0.1 at epoch {expert + 5}" in legend_texts(figure)
-    plots.png(figure)
-
-
-@pytest.mark.parametrize(
-    "history",
-    [
-        {},
-        {0: []},
-        {0: [{"val/loss": 0.5}]},
-        {0: [{"lr": 0.1}]},
-        {0: [{"val/loss": float("nan")}, {"val/loss": 0.0}]},
-        {-1: [{"val/loss": 0.5, "train/loss": 0.5}]},
-    ],
-)
-def test_learning_curves_of_little_are_drawn_without_warning(
-    history: dict[int, list[dict[str, float]]],
-) -> None:
-    assert plots.png(learning_curves(history)).startswith(PNG_MAGIC)
-
-
-def test_the_epoch_whose_weights_are_kept_is_marked_even_before_the_first() -> None:
-    epochs = [{"val/loss": 0.5 + k} for k in range(5)]
-    figure = learning_curves({0: epochs, 1: epochs}, {0: (0, 0.25)})
-    assert "expert 0: 0.25 at epoch 0" in legend_texts(figure)
-    assert "expert 1: 0.5 at epoch 1" in legend_texts(figure)
-
-
-def all_figures(view: Predictions) -> dict[str, Figure]:
-    return plots.figures(view) | plots.figures(view, detail=True)
-
-
-@pytest.mark.parametrize("n", [1, 40, 3000])
-def test_texts_cover_neither_data_nor_each_other_nor_the_edge(n: int) -> None:
-    for name, figure in all_figures(sample(n)).items():
-        plots.png(figure)
-        width, height = figure.canvas.get_width_height()
-        axes = figure.axes[0]
-        legend = axes.get_legend()
-        top = axes.get_window_extent().y1
-        title = figure.get_suptitle()
-        (title_text,) = [
-            t
-            for t in figure.findobj(Text)
-            if isinstance(t, Text) and t.get_text() == title
-        ]
-        above = title_text.get_window_extent().y0 - 0.2 * figure.dpi
-        if legend is not None:
-            box = legend.get_window_extent()
-            assert top - 1 <= box.y0, name
-            assert box.y1 <= above + 1, name
-            assert box.x1 <= width, name
-        else:
-            assert top <= above, name
-        for panel in figure.axes:
-            label = panel.yaxis.label.get_window_extent()
-            ticks = [
-                t.get_window_extent()
-                for t in panel.yaxis.get_ticklabels()
-                if t.get_text()
-            ]
-            assert label.x0 >= 0, name
-            if panel is axes:
-                assert all(tick.x0 >= label.x1 for tick in ticks), name
-            assert label.y0 >= -1, name
-            assert label.y1 <= height, name
-
-
-def test_few_rows_have_few_bins() -> None:
-    for most in (100, 128, 64, 50):
-        for n in (0, 1, 10, 132, 3049, 10**6):
-            n_bins = len(bin_edges(-1, 1, most, n)) - 1
-            assert most % n_bins == 0
-            assert 8 <= n_bins <= max(2 * np.sqrt(n), 16)
-    assert len(bin_edges(-1, 1, 100, 10**6)) == 101
-    axis = metrics.AXES["z"]
-    assert len(axis.edges_for(10**6)) == 41
-    assert len(axis.edges_for(132)) == 6
-    for name, axis in metrics.AXES.items():
-        for n in (0, 1, 132, 3049):
-            assert set(axis.edges_for(n)) <= set(axis.edges), name
 
 
 def test_slopes_are_shown_for_few_rows_and_many() -> None:
@@ -389,25 +247,6 @@ def test_slopes_are_shown_for_few_rows_and_many() -> None:
         np.testing.assert_allclose(shown.mean(), -0.5, atol=0.2)
 
 
-def test_points_that_no_cut_reaches_are_not_announced() -> None:
-    view = sample(600, reference=False)
-    assert view.theta_deg is not None
-    slow = dataclasses.replace(
-        view,
-        pt_gev=np.full(600, 0.69, dtype=np.float32),
-        theta_reco_deg=np.full(600, 60.0),
-    )
-    # At 90 degrees, 0.69 GeV are too little.
-    lost = dataclasses.replace(
-        slow, theta_deg=np.where(np.arange(600) % 20, 60.0, 90.0)
-    )
-    text = legend_texts(plots.draw("stt_rejection_against_efficiency", lost))
-    assert "96, 98 % efficiency is out of reach" in text
-    found = legend_texts(plots.draw("rejection_against_efficiency", view))
-    assert "points: 95, 96, 98 % efficiency" in found
-    assert "out of reach" not in found
-
-
 def test_momenta_are_counted_as_they_are_drawn() -> None:
     view = sample(500)
     assert view.pt_gev is not None
@@ -416,41 +255,6 @@ def test_momenta_are_counted_as_they_are_drawn() -> None:
     assert "490 tracks" not in figure.get_suptitle()
     assert "480 tracks (20 without a momentum)" in figure.get_suptitle()
     assert "all: 480 tracks" in legend_texts(figure)
-
-
-def test_the_cut_of_15_cm_is_named() -> None:
-    assert "d = 15 cm" in legend_texts(
-        plots.draw("efficiency_and_rejection", sample(99))
-    )
-
-
-def test_the_description_is_on_the_figure() -> None:
-    drawings = plots.drawings_of_rows(sample(50), description="run · data · expert 3")
-    assert all(d.description == "run · data · expert 3" for d in drawings)
-    figure = plots.draw("z_residual", sample(50), "run · data · expert 3")
-    assert "run · data · expert 3" in [text.get_text() for text in figure.texts]
-
-
-@pytest.mark.parametrize(
-    "name", ["a$b$c", "$x", "_hidden", "名前", "\\frac", "a\nb", "x" * 300, "", " "]
-)
-def test_any_name_can_stand_in_a_legend(name: str) -> None:
-    view = sample(60)
-    networks = {name: view, "other": sample(60)}
-    figure = plots.figures(networks)["z_residual"]
-    assert len(legend_texts(figure).split("\n")) == 7
-    assert plots.png(figure).startswith(PNG_MAGIC)
-    assert len(readable(name)) <= 42
-
-
-def test_of_many_networks_the_important_ones_have_colours() -> None:
-    names = [f"n{k}" for k in range(100)]
-    shown = plots.looks(names, important=["n99", "n50"])
-    assert shown["n0"].colour == COLOURS[0]
-    in_legend = [name for name in names if shown[name].in_legend]
-    assert {"n0", "n50", "n99"} <= set(in_legend)
-    assert len(in_legend) == len(COLOURS)
-    assert len({shown[name].colour for name in in_legend}) == len(COLOURS)
 
 
 def test_a_comparison_draws_every_network() -> None:
@@ -480,30 +284,6 @@ def test_a_comparison_draws_every_network() -> None:
         assert "network 8" in text, drawing.name
         assert "network 9" not in text, drawing.name
         assert plots.png(figure)
-
-
-def test_a_network_that_puts_all_tracks_in_one_place_hides_no_other() -> None:
-    view = sample(3000, reference=False)
-    networks = {f"n{k}": view for k in range(10)}
-    networks["n9"] = dataclasses.replace(view, z_cm=view.z_reco_cm)
-    look = plots.looks(list(networks))
-    curves = {k: plots.curves(own, plots.COMPARISON) for k, own in networks.items()}
-    (drawing,) = [
-        d for d in plots.drawings(curves, look=look) if d.name == "z_residual"
-    ]
-    assert drawing.plot(drawing.data).axes[0].get_ylim()[1] < 600
-
-
-@pytest.mark.parametrize(("n", "epochs"), [(1, 1), (3, 2000), (12, 30)])
-def test_learning_curves_of_runs_have_a_panel_per_expert(n: int, epochs: int) -> None:
-    curve = np.stack([np.arange(1, epochs + 1), 1 / np.arange(1, epochs + 1)], axis=1)
-    losses = {f"r{k}": {0: curve, 3: curve * (1, k + 1)} for k in range(n)}
-    figure = plots.learning_curves_of_runs(losses, plots.looks(list(losses)))
-    panels: list[Axes] = figure.axes
-    assert [axes.get_title() for axes in panels] == ["expert 0", "expert 3"]
-    assert all(len(axes.lines) == n for axes in panels)
-    assert max(len(np.asarray(line.get_xdata())) for line in panels[0].lines) <= 1000
-    assert plots.png(figure)
 
 
 def test_the_docs_list_every_plot_and_where_it_is_drawn() -> None:
@@ -537,39 +317,6 @@ def test_the_docs_list_every_plot_and_where_it_is_drawn() -> None:
 def test_every_plot_has_a_caption() -> None:
     for name, caption in plots.captions().items():
         assert caption.endswith("."), name
-
-
-def test_both_decisions_are_in_one_picture() -> None:
-    view = with_classes(sample(2000))
-    for name in (
-        "rejection_against_efficiency",
-        "stt_rejection_against_efficiency",
-        "efficiency_against_charge",
-        "rejection_against_z",
-    ):
-        text = legend_texts(plots.draw(name, view))
-        assert text.count("network") == 2, name
-        assert text.count("class") == 1, name
-        assert text.count("reference") == 1, name
-    only_class = dataclasses.replace(view, has_z=False, z_cm=view.z_cm * np.nan)
-    drawn = set(plots.figures(only_class))
-    assert {"rejection_against_efficiency", "calibration", "theta_residual"} <= drawn
-    assert not {name for name in drawn if name.startswith(("z_", "feed"))}
-
-
-def test_probabilities_that_are_right_lie_on_the_diagonal() -> None:
-    view = with_classes(sample(20000, reference=False))
-    figure = plots.draw("calibration", view)
-    points = next(
-        line for line in figure.axes[0].lines if str(line.get_label()).endswith("nnt")
-    )
-    at, share = np.asarray(points.get_xdata()), np.asarray(points.get_ydata())
-    assert len(at) > 5
-    # Rows that are neither signal nor background do not count.
-    background = np.abs(view.z_reco_cm) > metrics.BACKGROUND_Z_CM
-    near = np.abs(view.z_reco_cm) < metrics.SIGNAL_Z_CM
-    odds = at / (1 - at) * (~near).sum() / background.sum()
-    np.testing.assert_allclose(share, odds / (1 + odds), atol=0.1)
 
 
 def test_tracks_of_no_particle_have_no_residuals() -> None:

@@ -1,0 +1,216 @@
+"""Whatever a server answers, or a name of a run stands for, it ends in one message."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_bad_input import WEIGHTS, told
+
+from nnt.errors import (
+    DataError,
+    TrackingError,
+)
+from nnt.networks import read_weights
+from nnt.tracking import StoredRun, open_run
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a\0b#", "http://[#", "a" * 5000 + "#", "/dev/zero#", "~nobody-there#", "//#"],
+    ids=lambda text: text[:20],
+)
+def test_a_store_before_a_run(text: str) -> None:
+    with pytest.raises(TrackingError, match="is not a") as error:
+        open_run(text + "0" * 32)
+    told(error.value)
+
+
+@pytest.mark.parametrize("text", ["runs:/" + "0" * 32 + "/", "models:/"])
+def test_a_long_name_of_a_run(text: str) -> None:
+    with pytest.raises(TrackingError, match="is not a run") as error:
+        open_run(text + "a" * 5000)
+    told(error.value)
+
+
+RUN_ID = "0" * 32
+
+
+class Hostile(BaseHTTPRequestHandler):
+    """Answers as a tracking server; what it serves is up to the test."""
+
+    listing: list[dict[str, Any]] = []  # noqa: RUF012
+    chunks: list[bytes] = []  # noqa: RUF012
+    headers_sent: dict[str, str] = {}  # noqa: RUF012
+    tags: dict[str, str] = {}  # noqa: RUF012
+    body: bytes | None = None
+
+    def do_GET(self) -> None:
+        if "/runs/get" in self.path:
+            self.answer({"run": self.run()}, self.body)
+        elif "artifacts?" in self.path:
+            self.answer({"files": self.listing})
+        elif "mlflow-artifacts/artifacts/" in self.path:
+            self.send_response(200)
+            for name, value in self.headers_sent.items():
+                self.send_header(name, value)
+            self.end_headers()
+            try:
+                for chunk in self.chunks:
+                    self.wfile.write(chunk)
+            except OSError:
+                pass  # whoever had enough has hung up
+        else:
+            self.answer({})
+
+    do_POST = do_GET  # noqa: N815
+
+    def run(self) -> dict[str, Any]:
+        info = {
+            "run_id": RUN_ID, "run_uuid": RUN_ID, "run_name": "x", "status": "RUNNING",
+            "experiment_id": "0", "start_time": 1, "lifecycle_stage": "active",
+            "artifact_uri": f"mlflow-artifacts:/0/{RUN_ID}/artifacts", "user_id": "x",
+        }  # fmt: skip
+        tags = [{"key": k, "value": v} for k, v in self.tags.items()]
+        return {"info": info, "data": {"tags": tags}}
+
+    def answer(self, value: dict[str, Any], body: bytes | None = None) -> None:
+        body = json.dumps(value).encode() if body is None else body
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def hostile(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[type[Hostile], StoredRun]]:
+    handler = type("Handler", (Hostile,), {})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        uri = f"http://127.0.0.1:{server.server_port}"
+        yield handler, open_run(RUN_ID, uri)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", b"{}", b"[]", b"1", b"<html>", b"\x80", b'{"run": 1}', b'{"run": {}}',
+        b'{"run": {"info": {"run_id": "../../x"}}}', b'{"run": {"data": 1}}',
+        b'{"run": {"info": {"status": "ODD", "start_time": 1e400}}}',
+        b"[" * 100_000,
+    ],
+    ids=lambda body: body[:30],
+)  # fmt: skip
+def test_a_run_that_is_none(
+    hostile: tuple[type[Hostile], StoredRun], body: bytes
+) -> None:
+    handler, run = hostile
+    handler.body = body
+    with pytest.raises(TrackingError) as error:
+        open_run(RUN_ID, run.uri).read_text("config.yaml")
+    told(error.value)
+
+
+def file(name: str, size: int = 3, *, is_dir: bool = False) -> dict[str, Any]:
+    return {"path": name, "is_dir": is_dir, "file_size": size}
+
+
+def test_an_honest_server_is_read(hostile: tuple[type[Hostile], StoredRun]) -> None:
+    handler, run = hostile
+    handler.listing, handler.chunks = [file("config.yaml")], [b"a: 1"]
+    assert run.read_text("config.yaml") == "a: 1"
+
+
+@pytest.mark.parametrize(
+    ("listing", "message"),
+    [
+        ([], "holds no artifact"),
+        ([file("../config.yaml")], "holds no artifact"),
+        ([file("/etc/passwd")], "holds no artifact"),
+        ([file("..%2fconfig.yaml")], "holds no artifact"),
+        ([file("config.yaml", is_dir=True)], "is a folder"),
+        ([file("config.yaml", 10**30)], "larger than 67 MB"),
+        ([{"path": 1}], "holds no artifact"),
+        ([{"path": "config.yaml"}], "holds no artifact"),
+        (["config.yaml"], "holds no artifact"),
+    ],
+)
+def test_a_listing_of_a_server(
+    hostile: tuple[type[Hostile], StoredRun],
+    workplace: Path,
+    listing: list[Any],
+    message: str,
+) -> None:
+    handler, run = hostile
+    handler.listing = listing
+    before = sorted(workplace.parent.rglob("*"))
+    with pytest.raises(TrackingError, match=message) as error:
+        run.read_text("config.yaml")
+    told(error.value)
+    assert sorted(workplace.parent.rglob("*")) == before
+
+
+def test_folders_in_folders_without_end(
+    hostile: tuple[type[Hostile], StoredRun],
+) -> None:
+    handler, run = hostile
+    handler.listing = [file("x", is_dir=True)]
+    with pytest.raises(TrackingError, match="without an end"):
+        run.artifacts("images")
+
+
+def test_a_server_that_sends_more_than_it_said(
+    hostile: tuple[type[Hostile], StoredRun], tmp_path: Path
+) -> None:
+    handler, run = hostile
+    handler.listing, handler.chunks = [file("a")], [b"0" * (1 << 20)] * 64
+    with pytest.raises(TrackingError, match="larger than 2 MB"):
+        run.download("a", tmp_path, max_bytes=2 << 20)
+    assert (tmp_path / "a").stat().st_size <= 2 << 20
+
+
+def test_a_server_that_sends_a_bomb(
+    hostile: tuple[type[Hostile], StoredRun], tmp_path: Path
+) -> None:
+    handler, run = hostile
+    handler.listing, handler.chunks = [file("a")], [gzip.compress(b"0" * (9 << 20))]
+    handler.headers_sent = {"Content-Encoding": "gzip"}
+    with pytest.raises(TrackingError, match="compressed it, unasked"):
+        run.download("a", tmp_path)
+
+
+def test_a_server_that_never_ends(
+    hostile: tuple[type[Hostile], StoredRun],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    handler, run = hostile
+    monkeypatch.setattr("nnt.tracking.artifacts.MAX_SECONDS", -1)
+    handler.listing, handler.chunks = [file("a")], [b"0"]
+    with pytest.raises(TrackingError, match="has not come within"):
+        run.download("a", tmp_path)
+
+
+def test_a_pickle_is_not_opened(hostile: tuple[type[Hostile], StoredRun]) -> None:
+    handler, run = hostile
+    handler.listing, handler.chunks = [file("weights.json")], [WEIGHTS["a pickle"]]
+    with pytest.raises(DataError, match="expected JSON"):
+        read_weights(run.read_text("weights.json").encode())
