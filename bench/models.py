@@ -134,6 +134,10 @@ def _time_lists(folders: dict[str, Path], rounds: int) -> None:
                 ask()
                 if number >= 0:
                     spent[name].append(1000 * (time.perf_counter() - begin))
+        without_models, with_models, _ = spent.values()
+        pairs = zip(with_models, without_models, strict=True)
+        ratio = statistics.median(after / before for after, before in pairs)
+        print(f"list of trainings, with models over without: {ratio:.2f}")
         for name, times in spent.items():
             low, high = min(times), max(times)
             middle = statistics.median(times)

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from nnt.evaluation import (
         ComparisonResult,
         Evaluation,
+        Promotion,
         compare,
         evaluate,
         load_networks,
         predict,
+        promote,
     )
     from nnt.networks import Networks
     from nnt.simulation import simulate
@@ -35,6 +37,7 @@ __all__ = [
     "ComparisonResult",
     "Evaluation",
     "Networks",
+    "Promotion",
     "SweepResult",
     "Tracks",
     "TrainingResult",
@@ -48,6 +51,7 @@ __all__ = [
     "metrics",
     "plots",
     "predict",
+    "promote",
     "read_tracks",
     "simulate",
     "sweep",
@@ -58,6 +62,7 @@ _HOME = {
     "ComparisonResult": "nnt.evaluation",
     "Evaluation": "nnt.evaluation",
     "Networks": "nnt.networks",
+    "Promotion": "nnt.evaluation",
     "SweepResult": "nnt.sweep",
     "Tracks": "nnt.tracks",
     "TrainingResult": "nnt.training",
@@ -66,6 +71,7 @@ _HOME = {
     "load_config": "nnt.config",
     "load_networks": "nnt.evaluation",
     "predict": "nnt.evaluation",
+    "promote": "nnt.evaluation",
     "read_tracks": "nnt.tracks",
     "simulate": "nnt.simulation",
     "sweep": "nnt.sweep",

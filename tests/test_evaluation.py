@@ -24,7 +24,7 @@ from nnt.evaluation import evaluate
 from nnt.evaluation.judged_rows import rows_for
 from nnt.evaluation.loaded_run import load_run
 from nnt.evaluation.markdown import table
-from nnt.evaluation.seen import shares_trained_on
+from nnt.evaluation.seen import rows_trained_on
 from nnt.export import load_source
 from nnt.tracking import MlflowTracker, open_run, untrained_experts
 from nnt.tracks import Tracks, write_tracks
@@ -241,7 +241,8 @@ def test_rows_of_files_that_two_splits_name_are_found(
     config = nnt.load_config("baseline_v2", overrides={**SMALL, "data": data})
     own = dataclasses.replace(load_run(trained.run_id), config=config, run=None)
     rows = rows_for(own, [], "test")
-    assert shares_trained_on([own], rows, rows.tracks) == [pytest.approx(share)]
+    [seen] = rows_trained_on([own], rows, rows.tracks, own.config)
+    assert seen.share == pytest.approx(share)
 
 
 @pytest.fixture

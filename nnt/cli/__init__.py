@@ -29,6 +29,7 @@ COMMANDS = {
     "list": ("nnt.cli.store:list_runs", "List the newest trainings."),
     "compare": ("nnt.cli.compare", "Compare runs on the same rows."),
     "predict": ("nnt.cli.predict", "Append the outputs of a run to track files."),
+    "promote": ("nnt.cli.promote", "Let a run replace the present network."),
     "export": ("nnt.cli.export", "Write the files that BASF2 and the firmware load."),
     "register": ("nnt.cli.store:register", "Give the model of a run a permanent name."),
     "ui": ("nnt.cli.store:ui", "Open the MLflow UI on the runs of the project."),

@@ -6,20 +6,27 @@ from nnt.evaluation.details import Details
 from nnt.evaluation.evaluating import Evaluation, evaluate
 from nnt.evaluation.loaded_run import load_networks
 from nnt.evaluation.network_result import NetworkResult
-from nnt.evaluation.page_tables import shown, shown_difference
+from nnt.evaluation.page_tables import shown, shown_check, shown_difference
 from nnt.evaluation.predicting import predict
+from nnt.evaluation.promoting import Promotion, promote
+from nnt.evaluation.verdict import Check, Verdict
 
 __all__ = [
+    "Check",
     "Comparison",
     "ComparisonResult",
     "Details",
     "Difference",
     "Evaluation",
     "NetworkResult",
+    "Promotion",
+    "Verdict",
     "compare",
     "evaluate",
     "load_networks",
     "predict",
+    "promote",
     "shown",
+    "shown_check",
     "shown_difference",
 ]

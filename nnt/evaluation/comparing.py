@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,17 +21,21 @@ from nnt.evaluation.network_result import (
     results,
     short_names,
 )
-from nnt.evaluation.seen import shares_trained_on
+from nnt.evaluation.seen import rows_trained_on
+from nnt.judging import Outputs, predicted_outputs
 from nnt.progress import show_progress
 from nnt.tracking import shown_store
 from nnt.tracks import Tracks
+from nnt.training.data import SPLITS
 
 __all__ = [
     "Comparison",
     "Difference",
     "compare_loaded_runs",
+    "compare_on",
     "direction_of",
     "load_runs",
+    "shared_rows",
 ]
 
 log = logging.getLogger(__name__)
@@ -198,20 +202,50 @@ def compare_loaded_runs(
     DataError
         The rows cannot be used, or there are none that all networks serve.
     """
+    rows = rows_for(runs[0], data, split)
+    tracks = shared_rows(runs, rows)
+    seen = rows_trained_on(runs, rows, tracks, runs[0].config)
+    return compare_on(runs, rows, tracks, [one.share for one in seen], in_floats)
+
+
+def in_floats(loaded: LoadedRun, tracks: Tracks) -> Outputs:
+    """What networks predict as they were trained."""
+    return predicted_outputs(loaded.networks, tracks)
+
+
+def compare_on(
+    runs: Sequence[LoadedRun],
+    rows: JudgedRows,
+    tracks: Tracks,
+    shares: Sequence[float | None],
+    predict: Callable[[LoadedRun, Tracks], Outputs],
+) -> Comparison:
+    """Judge all networks on the same rows.
+
+    Parameters
+    ----------
+    runs : sequence of LoadedRun
+        The first is what the others are compared with.
+    rows : JudgedRows
+        Where the rows come from.
+    tracks : Tracks
+        Those that all networks serve, as `shared_rows` gives them.
+    shares : sequence of float or None
+        Share of them that each run was trained on.
+    predict : callable
+        Gives the outputs of the networks of a run for the rows.
+    """
     first = runs[0]
-    rows = rows_for(first, data, split)
-    tracks = _shared_rows(runs, rows)
     outputs = set.intersection(*(set(one.networks.outputs) for one in runs))
     shared = SharedRows(tracks, first.losses.default, sorted(outputs))
     names, judged = short_names(runs), []
     simulated = (
-        not data
+        rows.source in SPLITS
         and first.config is not None
-        and (first.config.data.simulate is not None)
+        and first.config.data.simulate is not None
     )
-    shares = shares_trained_on(runs, rows, tracks)
     with show_progress("Judging", "networks") as progress:
-        for result in results(shared, runs, names, simulated=simulated):
+        for result in results(shared, runs, names, predict, simulated=simulated):
             judged.append(result)
             progress(min(len(judged), len(runs)), len(runs))
     return Comparison(
@@ -225,7 +259,14 @@ def compare_loaded_runs(
     )
 
 
-def _shared_rows(runs: Sequence[LoadedRun], rows: JudgedRows) -> Tracks:
+def shared_rows(runs: Sequence[LoadedRun], rows: JudgedRows) -> Tracks:
+    """Choose the rows that the first run's filter keeps and that all runs serve.
+
+    Raises
+    ------
+    DataError
+        There are none.
+    """
     served = runs[0].kept(rows.tracks)
     n_kept = int(served.sum())
     for loaded in runs:

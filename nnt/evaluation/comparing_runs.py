@@ -17,7 +17,7 @@ from nnt.evaluation.page import page
 from nnt.evaluation.storing import store_comparison
 from nnt.progress import show_progress
 
-__all__ = ["ComparisonResult", "compare"]
+__all__ = ["ComparisonResult", "compare", "draw_comparison", "write_page"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,9 +77,9 @@ def compare(
     comparison = compare_loaded_runs(loaded, files, split)
     if not log_to_store and page_to is None:
         return ComparisonResult(comparison=comparison, run_id=None, page=None)
-    pictures = _pictures(comparison, loaded)
+    pictures = draw_comparison(comparison, loaded)
     text = page(comparison, pictures)
-    place = None if page_to is None else _write(text, Path(page_to))
+    place = None if page_to is None else write_page(text, Path(page_to))
     run_id = None
     if log_to_store:
         run_id, kept = store_comparison(comparison, text, pictures)
@@ -87,7 +87,14 @@ def compare(
     return ComparisonResult(comparison=comparison, run_id=run_id, page=place)
 
 
-def _write(text: str, path: Path) -> Path:
+def write_page(text: str, path: Path) -> Path:
+    """Write the page of a comparison.
+
+    Raises
+    ------
+    DataError
+        It cannot be written there.
+    """
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as err:
@@ -97,7 +104,10 @@ def _write(text: str, path: Path) -> Path:
     return path
 
 
-def _pictures(comparison: Comparison, runs: Sequence[LoadedRun]) -> dict[str, bytes]:
+def draw_comparison(
+    comparison: Comparison, runs: Sequence[LoadedRun]
+) -> dict[str, bytes]:
+    """Draw what networks differ in, and their learning curves; name to PNG."""
     ranking = sorted(
         comparison.networks,
         key=lambda own: -own.figures.get("all/rejection_at_eff96", 0.0),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,6 @@ from nnt.judging import (
     Outputs,
     ScoredTable,
     outputs_in_data,
-    predicted_outputs,
 )
 from nnt.metrics import Predictions, Replicas
 from nnt.tracks import Tracks
@@ -138,6 +137,7 @@ def results(
     rows: SharedRows,
     runs: Sequence[LoadedRun],
     names: Sequence[str],
+    predict: Callable[[LoadedRun, Tracks], Outputs],
     *,
     simulated: bool = False,
 ) -> Iterator[NetworkResult]:
@@ -151,12 +151,14 @@ def results(
         The networks.
     names : sequence of str
         Of each.
+    predict : callable
+        Gives the outputs of the networks of a run for the rows.
     simulated : bool
         Whether the rows are simulated, and not of a data taking.
     """
     tracks = rows.tracks
     for name, loaded in zip(names, runs, strict=True):
-        yield rows.judge(name, loaded, predicted_outputs(loaded.networks, tracks))
+        yield rows.judge(name, loaded, predict(loaded, tracks))
     in_data = outputs_in_data(tracks)
     if in_data is not None:
         yield rows.judge(STAND_IN if simulated else DATA_TAKING, None, in_data)

@@ -16,10 +16,13 @@ from nnt.evaluation.page_tables import (
     Table,
     all_metrics,
     configurations,
+    described,
     main_table,
     runs,
     shown,
+    verdict_table,
 )
+from nnt.evaluation.verdict import Verdict
 from nnt.metrics import main_metrics
 from nnt.version import __version__
 
@@ -39,7 +42,11 @@ def best_by_rejection(comparison: Comparison) -> NetworkResult | None:
     return max(there, key=lambda own: own.figures[BEST_BY], default=None)
 
 
-def page(comparison: Comparison, pictures: Mapping[str, bytes]) -> str:
+def page(
+    comparison: Comparison,
+    pictures: Mapping[str, bytes],
+    verdict: Verdict | None = None,
+) -> str:
     """Write the page.
 
     Parameters
@@ -48,6 +55,8 @@ def page(comparison: Comparison, pictures: Mapping[str, bytes]) -> str:
         What it shows.
     pictures : mapping of str to bytes
         Name to PNG; they become part of the page.
+    verdict : Verdict, optional
+        Whether the last run may take the place of the first.
     """
     # Whatever names and descriptions hold becomes text, never HTML.
     environment = Environment(
@@ -58,7 +67,8 @@ def page(comparison: Comparison, pictures: Mapping[str, bytes]) -> str:
         lstrip_blocks=True,
     )
     return environment.get_template(TEMPLATE).render(
-        title=f"{len(comparison.networks)} networks on the same rows",
+        title=_title(comparison, verdict),
+        verdict=None if verdict is None else _verdict(verdict),
         facts=_facts(comparison),
         warning=_warning(comparison),
         main=main_table(comparison, "all", main_metrics()),
@@ -68,6 +78,22 @@ def page(comparison: Comparison, pictures: Mapping[str, bytes]) -> str:
         configurations=configurations(comparison),
         all_metrics=all_metrics(comparison),
     )
+
+
+def _title(comparison: Comparison, verdict: Verdict | None) -> str:
+    if verdict is None:
+        return f"{len(comparison.networks)} networks on the same rows"
+    challenger = [own.name for own in comparison.networks if own.loaded][-1]
+    return f"{challenger} over {verdict.over}"
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "passes": verdict.passes,
+        "words": described(verdict),
+        "reasons": verdict.reasons,
+        "table": verdict_table(verdict) if verdict.checks else None,
+    }
 
 
 def _facts(comparison: Comparison) -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from nnt.evaluation.comparing import ABSENT, Comparison, Difference, direction_of
 from nnt.evaluation.network_result import NetworkResult
+from nnt.evaluation.verdict import Check, Verdict
 from nnt.tracking import StoredRun, shown_store
 
 __all__ = [
@@ -16,11 +17,14 @@ __all__ = [
     "Table",
     "all_metrics",
     "configurations",
+    "described",
     "main_table",
     "run_page",
     "runs",
     "shown",
+    "shown_check",
     "shown_difference",
+    "verdict_table",
 ]
 
 KEYS_NOT_SHOWN = ("name", "description", "category", "version", "extends")
@@ -112,6 +116,55 @@ def main_table(
         for own in comparison.networks
     ]
     return Table(heads=["network", *names.values()], rows=rows, kind="sortable")
+
+
+def described(verdict: Verdict) -> str:
+    """Say in words what a verdict is, and why."""
+    if verdict.passes:
+        return (
+            f"May become {verdict.over}: in the firmware's integers nowhere worse by "
+            f"more than {verdict.sigma:g} standard errors."
+        )
+    return f"Must not become {verdict.over}: " + "; ".join(verdict.reasons)
+
+
+def verdict_table(verdict: Verdict) -> Table:
+    """Every figure of both networks, with the difference and what it means."""
+    heads = ["figure", "champion", "challenger", "difference", "standard errors"]
+    rows = [
+        Row(name=own.name, cells=[*_texts(shown_check(own)[:3]), _sigmas(own)])
+        for own in verdict.checks
+    ]
+    return Table(heads=heads, rows=rows)
+
+
+def shown_check(check: Check) -> list[str]:
+    """Write champion, challenger, difference, and standard errors of a figure."""
+    is_share = check.sigmas is not None or "efficiency" in check.name
+    is_share = is_share or "outputs" in check.name
+
+    def written(value: float | None) -> str:
+        if value is None:
+            return ABSENT
+        return f"{100 * value:.2f} %" if is_share else f"{value:,.4g}"
+
+    difference = check.difference
+    text = ABSENT if difference is None else f"{difference:+,.4g}"
+    if is_share and difference is not None:
+        text = f"{100 * difference:+.2f}"
+        if check.error is not None:
+            text += f" ± {100 * check.error:.2f} %"
+    sigmas = ABSENT if check.sigmas is None else f"{check.sigmas:+.1f}"
+    return [written(check.champion), written(check.challenger), text, sigmas]
+
+
+def _sigmas(check: Check) -> Cell:
+    stands_out = check.is_worse or check.is_better
+    text = shown_check(check)[3]
+    if not stands_out:
+        return Cell(text=text)
+    word = "better" if check.is_better else "worse"
+    return Cell(text=text, note=word, better=check.is_better)
 
 
 def _best(comparison: Comparison, name: str) -> float | None:

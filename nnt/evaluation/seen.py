@@ -4,81 +4,127 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from nnt.config import Config
-from nnt.errors import NNTError
+from nnt.errors import DataError, NNTError
 from nnt.evaluation.judged_rows import JudgedRows
-from nnt.evaluation.loaded_run import LoadedRun
+from nnt.evaluation.loaded_run import LoadedRun, load_run
 from nnt.progress import show_progress
+from nnt.tracking import UNKNOWN_RUN
 from nnt.tracks import Tracks
 from nnt.training.data import load_split
-from nnt.types import U64
+from nnt.types import U64, BoolArray
 
-__all__ = ["shares_trained_on"]
+__all__ = ["Seen", "rows_trained_on"]
 
 log = logging.getLogger(__name__)
 
 
 SEED = 27
+STARTED_FROM = "nnt.started_from"
+MAX_ANCESTORS = 20
 
 
-def shares_trained_on(
-    runs: Sequence[LoadedRun], rows: JudgedRows, tracks: Tracks
-) -> list[float | None]:
-    """Tell which share of the rows is in the training split of each run.
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """What is known of the rows that a network was trained on."""
 
-    Runs of the same data, seed and split share their training rows, which are read
-    once. Where one table is split by event, no row of it is in two splits; files that
-    are named for each split may share rows, and are looked into.
+    rows: BoolArray | None
+    """Which of the rows that judge it, shape (N,); None if it is not known."""
+    reason: str = ""
+    """Why it is not known."""
+
+    @property
+    def share(self) -> float | None:
+        """Share of the rows that it was trained on."""
+        return None if self.rows is None else float(self.rows.mean())
+
+
+def rows_trained_on(
+    runs: Sequence[LoadedRun], rows: JudgedRows, tracks: Tracks, owner: Config | None
+) -> list[Seen]:
+    """Find the rows that are in the training split of each run, or of its ancestors.
+
+    An ancestor is a run whose weights a training started from, and so on. Runs of the
+    same data and split share their training rows, which are read once. Where one table
+    is split by event, no row of it is in two splits; files that are named for each
+    split may share rows, and are looked into.
 
     Parameters
     ----------
     runs : sequence of LoadedRun
-        Runs; the rows may be a split of the first.
+        Runs.
     rows : JudgedRows
         Where the rows come from.
     tracks : Tracks
         Those that judge.
-
-    Returns
-    -------
-    list of float or None
-        None where the training rows are not known, or cannot be read any more.
+    owner : Config, optional
+        The training whose split they are, if they are one.
     """
-    known: dict[str, float | None] = {}
-    first = runs[0].config
-    if rows.split in ("val", "test") and first is not None and _is_one_table(first):
-        known[_origin(first)] = 0.0
+    known: dict[str, BoolArray] = {}
+    if rows.split in ("val", "test") and owner is not None and _is_one_table(owner):
+        known[_origin(owner)] = np.zeros(len(tracks), dtype=np.bool_)
     own = _fingerprints(tracks)
-    told: list[float | None] = []
+    found: list[Seen] = []
     with show_progress("Comparing with training rows", "runs") as progress:
         for i, loaded in enumerate(runs, start=1):
-            told.append(_share(loaded, own, known))
+            found.append(_seen(loaded, own, known))
             progress(i, len(runs))
-    _warn(told)
-    return told
+    _warn([one.share for one in found])
+    return found
 
 
-def _share(loaded: LoadedRun, own: U64, known: dict[str, float | None]) -> float | None:
-    config = loaded.config
-    if config is None:
-        return None
-    origin = _origin(config)
-    if origin not in known:
-        try:
-            known[origin] = _share_of(config, own)
-        except NNTError as err:
-            log.warning("%s: its training rows cannot be read: %s", loaded.name, err)
-            known[origin] = None
-    return known[origin]
+def _seen(loaded: LoadedRun, own: U64, known: dict[str, BoolArray]) -> Seen:
+    rows = np.zeros(len(own), dtype=np.bool_)
+    try:
+        for config in _ancestry(loaded):
+            origin = _origin(config)
+            if origin not in known:
+                used = _fingerprints(load_split(config, "train"))
+                known[origin] = np.isin(own, used)
+            rows |= known[origin]
+    except NNTError as err:
+        log.warning("%s: its training rows cannot be read: %s", loaded.name, err)
+        return Seen(None, str(err))
+    return Seen(rows)
 
 
-def _share_of(config: Config, own: U64) -> float:
-    used = _fingerprints(load_split(config, "train"))
-    return float(np.isin(own, used).mean())
+def _ancestry(loaded: LoadedRun) -> Iterator[Config]:
+    """Configurations of a run and of all runs that it came from."""
+    waiting, done = [loaded], 0
+    while waiting:
+        one = waiting.pop()
+        if one.config is None:
+            raise DataError(
+                f"{one.text}: a file of weights does not say on which rows it was "
+                "trained; name the run instead"
+            )
+        yield one.config
+        done += 1
+        if done > MAX_ANCESTORS:
+            raise DataError(f"{loaded.text}: more than {MAX_ANCESTORS} ancestors")
+        waiting += [load_run(source) for source in _sources(one, one.config)]
+
+
+def _sources(loaded: LoadedRun, config: Config) -> list[str]:
+    """Runs that a training took weights from, by names that stay."""
+    noted = "" if loaded.run is None else loaded.run.tags.get(STARTED_FROM, "")
+    named = noted.split()
+    if not noted:
+        own = [config.for_expert(k).load_pre_trained_weights for k in config.experts]
+        named = [source for source in dict.fromkeys(own) if source is not None]
+    for source in named:
+        if source == UNKNOWN_RUN or source.endswith(".json") or "@" in source:
+            raise DataError(
+                f"{loaded.text} started from "
+                f"{'a file of weights' if source == UNKNOWN_RUN else source}, which "
+                "does not say on which rows they were trained"
+            )
+    return named
 
 
 def _is_one_table(config: Config) -> bool:
@@ -87,8 +133,7 @@ def _is_one_table(config: Config) -> bool:
 
 def _origin(config: Config) -> str:
     """What the split of the rows follows from."""
-    told = config.to_dict()
-    parts = {key: told.get(key) for key in ("data", "seed")}
+    parts = {"data": config.to_dict().get("data"), "seed": config.seed_of_split}
     return json.dumps(parts, sort_keys=True, default=str)
 
 
@@ -105,13 +150,13 @@ def _fingerprints(tracks: Tracks) -> U64:
     return mixed
 
 
-def _warn(told: Sequence[float | None]) -> None:
-    seen = [share for share in told if share]
+def _warn(shares: Sequence[float | None]) -> None:
+    seen = [share for share in shares if share]
     if seen:
         log.warning(
             "%d of %d runs were trained on some of these rows (up to %.0f %%), so that "
             "their figures are too good; judge on rows that none has seen, with --data",
             len(seen),
-            len(told),
+            len(shares),
             100 * max(seen),
         )

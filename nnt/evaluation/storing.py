@@ -15,16 +15,18 @@ from nnt.evaluation.judged_rows import JudgedRows
 from nnt.evaluation.loaded_run import LoadedRun
 from nnt.evaluation.markdown import table
 from nnt.evaluation.network_result import NetworkResult
-from nnt.evaluation.page_tables import run_page, shown
+from nnt.evaluation.page_tables import described, run_page, shown
 from nnt.evaluation.pictures import Pictures
+from nnt.evaluation.verdict import Verdict
 from nnt.metrics import MODEL_METRICS, main_metrics
 from nnt.tracking import MlflowTracker, Run, StoredRun
 
-__all__ = ["store_comparison", "store_evaluation"]
+__all__ = ["note_verdict", "store_comparison", "store_evaluation"]
 
 MAX_NOTE_ROWS = 20
 """Runs in the table of a note; MLflow cuts notes at 8,000 characters."""
 MAX_TAG = 5000
+VERDICT = "nnt.verdict"
 CURVES = ("val/loss", "val/loss_vs_reference", "val/z_std_cm", "val/z_trimmed_std_cm")
 
 
@@ -134,9 +136,23 @@ def _name_run_of_project(
 
 
 def store_comparison(
-    comparison: Comparison, text: str, pictures: Mapping[str, bytes]
+    comparison: Comparison,
+    text: str,
+    pictures: Mapping[str, bytes],
+    verdict: Verdict | None = None,
 ) -> tuple[str, Path]:
     """Keep a comparison as a separate run, with links to what it compares.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        What is kept.
+    text : str
+        Its page.
+    pictures : mapping of str to bytes
+        Its plots.
+    verdict : Verdict, optional
+        Whether the last run may take the place of the first.
 
     Returns
     -------
@@ -152,12 +168,10 @@ def store_comparison(
     """
     tracker = MlflowTracker()
     try:
-        first, *others = [own.name for own in comparison.networks if own.loaded]
-        beside = others[0] if len(others) == 1 else f"{len(others)} others"
         run = tracker.start_run(
-            f"compare {first} with {beside}",
-            description=_note(comparison, tracker.uri),
-            tags={"nnt.kind": "comparison", "nnt.compared": _ids(comparison)},
+            _title(comparison, verdict),
+            description=_note(comparison, tracker.uri, verdict),
+            tags=_tags(comparison, verdict),
         )
         rows = comparison.rows
         run.log_dataset(
@@ -169,6 +183,9 @@ def store_comparison(
         told = json.dumps(comparison.to_dict(), indent=2) + "\n"
         run.log_text(told, "comparison.json")
         run.log_text(text, "comparison.html")
+        if verdict is not None:
+            found = json.dumps(verdict.to_dict(), indent=2, default=str) + "\n"
+            run.log_text(found, "verdict.json")
         for name, data in pictures.items():
             run.log_bytes(data, f"plots/{name}.png")
         run.finish("FINISHED")
@@ -177,17 +194,49 @@ def store_comparison(
         tracker.close()
 
 
+def note_verdict(run_id: str, outcome: str) -> None:
+    """Say in the run of a judgement what became of it.
+
+    Raises
+    ------
+    TrackingError
+        The store does not answer.
+    """
+    tracker = MlflowTracker()
+    try:
+        tracker.reopen(run_id, "").set_tags({VERDICT: outcome})
+    finally:
+        tracker.close()
+
+
+def _title(comparison: Comparison, verdict: Verdict | None) -> str:
+    first, *others = [own.name for own in comparison.networks if own.loaded]
+    if verdict is not None:
+        return f"promote {others[0] if others else first} over {verdict.over}"
+    beside = others[0] if len(others) == 1 else f"{len(others)} others"
+    return f"compare {first} with {beside}"
+
+
+def _tags(comparison: Comparison, verdict: Verdict | None) -> dict[str, str]:
+    compared = {"nnt.compared": _ids(comparison)}
+    if verdict is None:
+        return {"nnt.kind": "comparison", **compared}
+    outcome = "passed" if verdict.passes else "refused"
+    return {"nnt.kind": "promotion", **compared, VERDICT: outcome}
+
+
 def _ids(comparison: Comparison) -> str:
     runs = [own.loaded.run for own in comparison.networks if own.loaded]
     return " ".join(run.run_id for run in runs if run is not None)[:MAX_TAG]
 
 
-def _note(comparison: Comparison, store: str) -> str:
+def _note(comparison: Comparison, store: str, verdict: Verdict | None) -> str:
     headings = main_metrics()
     metrics = [m for m in headings if f"all/{m}" in comparison.first.figures]
     n_tracks = f"{comparison.n_tracks:,}"
+    judged = "" if verdict is None else f"{described(verdict)}\n\n"
     head = (
-        f"The same {n_tracks} rows of {comparison.source}, predicted by every "
+        f"{judged}The same {n_tracks} rows of {comparison.source}, predicted by every "
         "network. `comparison.html` under Artifacts shows plots, differences and "
         "their errors. Step k of the curves is row k of this table."
     )

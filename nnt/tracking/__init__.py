@@ -4,11 +4,20 @@ from nnt.tracking.base import Outcome, Run, Tracker
 from nnt.tracking.environment import base_directory, default_uri
 from nnt.tracking.listing import Training, list_trainings
 from nnt.tracking.local_runs import runs_directory
-from nnt.tracking.registry import Registered, register
+from nnt.tracking.registry import (
+    Alias,
+    Registered,
+    check_can_be_registered,
+    move_alias,
+    read_alias,
+    register,
+)
 from nnt.tracking.run import MlflowRun
 from nnt.tracking.run_weights import (
+    UNKNOWN_RUN,
     load_weights,
     read_run_weights,
+    run_of_weights,
     untrained_experts,
 )
 from nnt.tracking.store_uri import hide_passwords, shown_store
@@ -23,6 +32,8 @@ from nnt.tracking.waiting import (
 )
 
 __all__ = [
+    "UNKNOWN_RUN",
+    "Alias",
     "Delivered",
     "MlflowRun",
     "MlflowTracker",
@@ -34,6 +45,7 @@ __all__ = [
     "Training",
     "Waiting",
     "base_directory",
+    "check_can_be_registered",
     "default_uri",
     "find_all_waiting",
     "find_waiting",
@@ -41,9 +53,12 @@ __all__ = [
     "is_of_expert",
     "list_trainings",
     "load_weights",
+    "move_alias",
     "open_run",
+    "read_alias",
     "read_run_weights",
     "register",
+    "run_of_weights",
     "runs_directory",
     "shown_store",
     "sync",

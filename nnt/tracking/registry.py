@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from nnt.errors import TrackingError, shorten
+from nnt.tracking.environment import default_uri
 from nnt.tracking.logged_models import ready_model
-from nnt.tracking.store import connect, reason_of
+from nnt.tracking.store import connect, connect_to_read, reason_of
+from nnt.tracking.store_uri import hide_passwords
 from nnt.tracking.stored_run import StoredRun, open_run
 
-__all__ = ["Registered", "register"]
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+__all__ = [
+    "Alias",
+    "Registered",
+    "check_can_be_registered",
+    "move_alias",
+    "read_alias",
+    "register",
+]
 
 NAME = re.compile(r"[\w.-]+")
 """Names that ``models:/name@alias`` can hold."""
+ALIAS = re.compile(rf"models:/(?P<name>{NAME.pattern})@(?P<alias>{NAME.pattern})")
+CLAIM = "nnt.claim"
+"""Tag of a version: the alias that it is made for, and the version before it."""
+JUDGEMENT = "nnt.promotion"
+CLAIM_MS = 300_000
+"""How long a claim counts: a process that has died moves nothing any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +88,149 @@ def _check_model(run: StoredRun) -> None:
 
 
 def _register(run: StoredRun, name: str, alias: str | None) -> Registered:
-    import mlflow
     from mlflow.exceptions import MlflowException
 
     client = connect(run.uri)
     try:
-        model_id = ready_model(client, run.run_id)
-        source = f"models:/{model_id}" if model_id else f"runs:/{run.run_id}/model"
-        made = mlflow.register_model(source, name)
-        version = str(made.version)
+        version = _new_version(client, run, name, {})
         if alias is not None:
-            client.set_registered_model_alias(name, alias, version)
+            client.set_registered_model_alias(name, alias, str(version))
     except MlflowException as err:
-        raise TrackingError(
-            f"{run.shown_uri} refuses to register {name}: {reason_of(err)}"
-        ) from err
+        raise _refused(run, name, err) from err
     uri = f"models:/{name}@{alias}" if alias else f"models:/{name}/{version}"
-    return Registered(name, int(version), run.run_id, alias, uri)
+    return Registered(name, version, run.run_id, alias, uri)
+
+
+def _refused(run: StoredRun, name: str, err: Exception) -> TrackingError:
+    return TrackingError(
+        f"{run.shown_uri} refuses to register {name}: {reason_of(err)}"
+    )
+
+
+def _new_version(
+    client: MlflowClient, run: StoredRun, name: str, tags: Mapping[str, str]
+) -> int:
+    import mlflow
+
+    model_id = ready_model(client, run.run_id)
+    source = f"models:/{model_id}" if model_id else f"runs:/{run.run_id}/model"
+    return int(mlflow.register_model(source, name, tags=dict(tags)).version)
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """An alias of a registered model, and the version that it meant when read."""
+
+    name: str
+    alias: str
+    version: int | None
+    """None: there is no such model yet, or no such alias."""
+
+    @property
+    def uri(self) -> str:
+        """What to write for the run that it means."""
+        return f"models:/{self.name}@{self.alias}"
+
+
+def read_alias(text: str) -> Alias:
+    """Read what ``models:/NAME@ALIAS`` means in the store of trainings.
+
+    Raises
+    ------
+    TrackingError
+        It is not of this form, or the store does not answer.
+    """
+    found = ALIAS.fullmatch(text)
+    if found is None:
+        raise TrackingError(
+            f"{shorten(text)} is no alias of a registered model: expected "
+            "models:/NAME@ALIAS, such as models:/nnt@champion"
+        )
+    client = connect_to_read(default_uri())
+    version = _version_of(client, found["name"], found["alias"])
+    return Alias(found["name"], found["alias"], version)
+
+
+def _version_of(client: MlflowClient, name: str, alias: str) -> int | None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        version = client.get_registered_model(name).aliases.get(alias)
+    except MlflowException as err:
+        if err.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        raise TrackingError(
+            f"{hide_passwords(client.tracking_uri)} does not answer: {reason_of(err)}"
+        ) from err
+    return None if version is None else int(version)
+
+
+def check_can_be_registered(run: StoredRun) -> None:
+    """Raise `TrackingError` unless a run holds a model, in the store of trainings."""
+    _check_model(run)
+    if run.uri != default_uri():
+        raise TrackingError(
+            f"run {run.run_id} is in {run.shown_uri}, the registry in "
+            f"{hide_passwords(default_uri())}; set MLFLOW_TRACKING_URI to the store of "
+            "the run"
+        )
+
+
+def move_alias(run: StoredRun, to: Alias, judgement: str) -> Registered:
+    """Let an alias mean a run, unless it has moved since it was read.
+
+    Of several processes that move the same alias at the same time, one does. A store
+    has no call that compares and moves. But it numbers versions one after the other:
+    each process adds a version that names the one that it replaces, and the lowest
+    such number wins.
+
+    Parameters
+    ----------
+    run : StoredRun
+        Which the alias shall mean.
+    to : Alias
+        As it was when the run was judged.
+    judgement : str
+        ID of the run that holds the judgement; kept with the version and the alias.
+
+    Raises
+    ------
+    TrackingError
+        Another one was faster, or the store refuses.
+    """
+    from mlflow.exceptions import MlflowException
+
+    client = connect(run.uri)
+    claim = {CLAIM: f"{to.alias} after {to.version or 0}", JUDGEMENT: judgement}
+    try:
+        version = _new_version(client, run, to.name, claim)
+        rival = _rival(client, to, version, claim[CLAIM])
+        if rival:
+            client.delete_model_version(to.name, str(version))
+            raise TrackingError(
+                f"{to.uri}: {rival}; run {run.run_id} was judged against what it was "
+                "before: judge it again, with the same command"
+            )
+        client.set_registered_model_alias(to.name, to.alias, str(version))
+        client.set_registered_model_tag(to.name, f"{JUDGEMENT}.{to.alias}", judgement)
+    except MlflowException as err:
+        raise _refused(run, to.name, err) from err
+    return Registered(to.name, version, run.run_id, to.alias, to.uri)
+
+
+def _rival(client: MlflowClient, to: Alias, version: int, claim: str) -> str:
+    """Say who was faster; empty if nobody was."""
+    now = _version_of(client, to.name, to.alias)
+    if now != to.version:
+        return f"has been moved to version {now} meanwhile"
+    every = {int(v.version): v for v in client.search_model_versions(_named(to.name))}
+    own_ms = every[version].creation_timestamp
+    for number, other in sorted(every.items()):
+        is_alive = own_ms - other.creation_timestamp < CLAIM_MS
+        if number < version and other.tags.get(CLAIM) == claim and is_alive:
+            return f"version {number}, run {other.run_id}, is just being promoted"
+    return ""
+
+
+def _named(name: str) -> str:
+    return f"name='{name}'"

@@ -9,9 +9,17 @@ from pathlib import Path
 from nnt.files import expand_path
 from nnt.networks import ExpertWeights, read_weights
 from nnt.networks.weights import MAX_BYTES
+from nnt.tracking.environment import default_uri
 from nnt.tracking.stored_run import StoredRun, open_run
 
-__all__ = ["WEIGHTS_FILE", "load_weights", "read_run_weights", "untrained_experts"]
+__all__ = [
+    "UNKNOWN_RUN",
+    "WEIGHTS_FILE",
+    "load_weights",
+    "read_run_weights",
+    "run_of_weights",
+    "untrained_experts",
+]
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +29,8 @@ EVERY_EPOCH = "train/loss"
 START = "cfg.load_pre_trained_weights"
 UNSET = ("null", "None")
 """How a parameter without a value was logged: now and formerly."""
+UNKNOWN_RUN = "unknown"
+"""Stands for the run of weights that came from a file."""
 EXPERTS = {str(k): k for k in range(-1, 5)}
 
 
@@ -40,11 +50,28 @@ def load_weights(source: str) -> dict[int, ExpertWeights]:
     DataError
         The file is not a ``weights.json``.
     """
-    path = Path(expand_path(source))
-    if path.suffix == ".json" and ":/" not in source:
-        return read_weights(path)
+    if _is_file(source):
+        return read_weights(Path(expand_path(source)))
+    return read_weights(read_run_weights(open_run(source)))
+
+
+def _is_file(source: str) -> bool:
+    return source.endswith(".json") and ":/" not in source
+
+
+def run_of_weights(source: str) -> str | None:
+    """Name the run that `load_weights` reads, for good; None for a file.
+
+    Raises
+    ------
+    TrackingError
+        There is no such run.
+    """
+    if _is_file(source):
+        return None
     run = open_run(source)
-    return read_weights(read_run_weights(run))
+    is_elsewhere = run.uri != default_uri()
+    return f"{run.shown_uri}#{run.run_id}" if is_elsewhere else run.run_id
 
 
 def read_run_weights(run: StoredRun) -> bytes:

@@ -11,7 +11,7 @@ from nnt.errors import ConfigError
 from nnt.judging import Outputs, reference_outputs, served_rows
 from nnt.networks import ExpertWeights, Form, Networks, State
 from nnt.provenance import CodeState, code_state
-from nnt.tracking import load_weights
+from nnt.tracking import UNKNOWN_RUN, load_weights, run_of_weights
 from nnt.tracks import Tracks
 from nnt.training.data import load_splits, shared_shares, splits_digest
 from nnt.version import __version__
@@ -84,6 +84,13 @@ def initial_states(config: Config) -> dict[int, State]:
     return states
 
 
+def _sources_of_weights(config: Config) -> str:
+    """Name the runs that the experts start from: an alias may move on."""
+    named = [config.for_expert(k).load_pre_trained_weights for k in config.experts]
+    sources = dict.fromkeys(source for source in named if source is not None)
+    return " ".join(run_of_weights(source) or UNKNOWN_RUN for source in sources)
+
+
 def _state_for(config: Config, expert: int, experts: dict[int, ExpertWeights]) -> State:
     place = (
         f"{config.name}: load_pre_trained_weights: {config.load_pre_trained_weights}"
@@ -124,6 +131,8 @@ class TrainingInputs:
     references: dict[str, Outputs | None]
     """Outputs to compare with, for the rows of each split."""
     initial: dict[int, State]
+    started_from: str
+    """Runs whose weights the experts start from; ``unknown`` where no run held them."""
     code: CodeState
     digest: str
     shared: dict[str, float]
@@ -143,6 +152,7 @@ class TrainingInputs:
             "git.dirty": code.dirty_tag,
             "git.diff": code.diff_digest,
             "data.digest": self.digest,
+            **({"nnt.started_from": self.started_from} if self.started_from else {}),
             **{f"data.shared.{k}": f"{v:.3g}" for k, v in self.shared.items()},
             "nnt.version": __version__,
         }
@@ -197,6 +207,7 @@ def prepare(
         splits=splits,
         references=references,
         initial=initial,
+        started_from=_sources_of_weights(config),
         code=code_state(),
         digest=digest,
         shared=shared_shares(config, splits),

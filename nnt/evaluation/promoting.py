@@ -1,0 +1,290 @@
+"""Let a run take over an alias of the registry, if it is nowhere worse."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from nnt.errors import DataError, ExportError
+from nnt.evaluation.comparing import Comparison, compare_on, shared_rows
+from nnt.evaluation.comparing_runs import draw_comparison, write_page
+from nnt.evaluation.judged_rows import JudgedRows, rows_for
+from nnt.evaluation.loaded_run import LoadedRun, load_run
+from nnt.evaluation.page import page
+from nnt.evaluation.seen import Seen, rows_trained_on
+from nnt.evaluation.storing import note_verdict, store_comparison
+from nnt.evaluation.verdict import Contestant, Verdict, judge
+from nnt.export import export_run
+from nnt.fixedpoint import FixedPointNetworks
+from nnt.judging import Outputs, predicted_outputs
+from nnt.networks import HOUGH3D
+from nnt.tracking import (
+    Alias,
+    Registered,
+    check_can_be_registered,
+    move_alias,
+    read_alias,
+)
+from nnt.tracks import Tracks
+from nnt.types import BoolArray
+
+__all__ = ["Promotion", "promote"]
+
+log = logging.getLogger(__name__)
+
+MAX_SHOWN = 5
+"""Rows that a message names."""
+PROMOTED, PASSED, REFUSED = "promoted", "passed", "refused"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Promotion:
+    """How a run was judged, and whether the alias means it now."""
+
+    run_id: str
+    """Of the run that was to be promoted."""
+    champion: str | None
+    """ID of the run that the alias meant; None if it meant none."""
+    verdict: Verdict
+    comparison: Comparison
+    registered: Registered | None
+    """The version that the alias means now; None if it has not moved."""
+    judgement: str | None
+    """ID of the run that holds the judgement; None after a dry run."""
+    page: Path | None
+
+    @property
+    def outcome(self) -> str:
+        """``promoted``, ``passed`` (a dry run) or ``refused``."""
+        if self.registered is not None:
+            return PROMOTED
+        return PASSED if self.verdict.passes else REFUSED
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        version = None if self.registered is None else self.registered.version
+        return {
+            "outcome": self.outcome,
+            "promoted": version is not None,
+            "run_id": self.run_id,
+            "champion": self.champion,
+            "version": version,
+            "judgement": self.judgement,
+            "page": None if self.page is None else str(self.page),
+            **self.verdict.to_dict(),
+            "comparison": self.comparison.to_dict(),
+        }
+
+
+def promote(
+    run: str,
+    *,
+    over: str,
+    data: str | Path | Sequence[str | Path] = (),
+    sigma: float = 2.0,
+    dry_run: bool = False,
+    page_to: str | Path | None = None,
+) -> Promotion:
+    """Let an alias mean a run, if it is no worse than the run that it means now.
+
+    Both are judged in the integers of the firmware, on rows that neither was trained
+    on. The alias moves if the run is in no figure worse by more than `sigma` standard
+    errors, the firmware can hold it, and its files pass the checks of an export.
+
+    Parameters
+    ----------
+    run : str
+        A training: ID, ``runs:/ID`` or ``models:/name[@alias]``.
+    over : str
+        ``models:/NAME@ALIAS``; it need not be there yet.
+    data : path or sequence of paths
+        Track files; default: the test split of the training.
+    sigma : float
+        Standard errors by which the run may seem worse in any figure.
+    dry_run : bool
+        Judge, and leave the store as it is.
+    page_to : path, optional
+        Where to write the HTML page as well.
+
+    Returns
+    -------
+    Promotion
+        The verdict; a refusal is no error.
+
+    Raises
+    ------
+    TrackingError
+        There is no such run, it holds no model, or another run was promoted meanwhile.
+    DataError
+        The rows cannot be used; one of the networks was trained on some of them, or
+        it is not known whether it was.
+    ExportError
+        The firmware cannot hold the network of the champion.
+    """
+    files = [data] if isinstance(data, str | Path) else list(data)
+    alias = read_alias(over)
+    challenger = load_run(run)
+    if challenger.run is None:
+        raise DataError(f"{run}: a file of weights cannot be promoted; name its run")
+    check_can_be_registered(challenger.run)
+    champion = None if alias.version is None else load_run(alias.uri)
+    runs = _contest(challenger, champion, alias)
+    rows = rows_for(challenger, files)
+    tracks = shared_rows(runs, rows)
+    _refuse_seen(runs, rows_trained_on(runs, rows, tracks, challenger.config), tracks)
+    comparison, verdict = _judge(runs, rows, tracks, alias, sigma)
+    before = None if champion is None else champion.run
+    return _conclude(
+        Promotion(
+            run_id=challenger.run.run_id,
+            champion=None if before is None else before.run_id,
+            verdict=verdict,
+            comparison=comparison,
+            registered=None,
+            judgement=None,
+            page=None,
+        ),
+        runs,
+        alias,
+        None if page_to is None else Path(page_to),
+        dry_run=dry_run,
+    )
+
+
+def _contest(
+    challenger: LoadedRun, champion: LoadedRun | None, alias: Alias
+) -> list[LoadedRun]:
+    """The champion first, with which the other one is compared."""
+    if champion is None:
+        log.warning("%s: no champion yet; the run is judged alone", alias.uri)
+        return [challenger]
+    if champion.run is not None and challenger.run is not None:
+        run_id = challenger.run.run_id
+        if champion.run.run_id == run_id:
+            raise DataError(f"run {run_id} is what {alias.uri} means already")
+    new, old = challenger.networks, champion.networks
+    if (new.chain, new.inputs) != (old.chain, old.inputs):
+        raise DataError(
+            f"{challenger.text} serves the chain {new.chain} with {new.inputs} inputs, "
+            f"{alias.uri} the chain {old.chain} with {old.inputs}; give each chain a "
+            "registered model of its own"
+        )
+    return [champion, challenger]
+
+
+def _refuse_seen(
+    runs: Sequence[LoadedRun], seen: Sequence[Seen], tracks: Tracks
+) -> None:
+    """Raise `DataError` unless no network can have been trained on any row."""
+    problems = []
+    for loaded, one in zip(runs, seen, strict=True):
+        if one.rows is None:
+            problems.append(
+                f"{loaded.text}: it is not known on which rows it was trained "
+                f"({one.reason})"
+            )
+        elif one.rows.any():
+            problems.append(
+                f"{loaded.text}: it, or a run that it came from, was trained on "
+                f"{one.rows.sum():,} of {len(tracks):,} rows{_named(tracks, one.rows)}"
+            )
+    if problems:
+        raise DataError(
+            "the rows cannot judge, because networks do better on rows that they were "
+            "trained on:\n  " + "\n  ".join(problems) + "\nname track files that "
+            "neither was trained on with --data"
+        )
+
+
+def _named(tracks: Tracks, rows: BoolArray) -> str:
+    """The first of the rows, by their names in the files."""
+    names = ("Experiment", "Run", "Event", "Track")
+    first = tracks.ids[rows][:MAX_SHOWN]
+    listed = "; ".join(
+        ", ".join(f"{name.lower()} {one[name]}" for name in names) for one in first
+    )
+    more = "; ..." if rows.sum() > MAX_SHOWN else ""
+    return f" ({listed}{more})"
+
+
+def _judge(
+    runs: Sequence[LoadedRun],
+    rows: JudgedRows,
+    tracks: Tracks,
+    alias: Alias,
+    sigma: float,
+) -> tuple[Comparison, Verdict]:
+    contestants: dict[int, Contestant] = {}
+    reasons = []
+    for loaded in runs:
+        try:
+            integers = FixedPointNetworks(loaded.networks)
+        except ExportError as err:
+            if loaded is not runs[-1]:
+                raise
+            reasons.append(f"the firmware cannot hold it: {err}")
+            continue
+        outputs = predicted_outputs(integers, tracks)
+        contestants[id(loaded)] = Contestant(
+            name=loaded.name, networks=integers, outputs=outputs
+        )
+
+    def predict(loaded: LoadedRun, tracks: Tracks) -> Outputs:
+        if id(loaded) in contestants:
+            return contestants[id(loaded)].outputs
+        return predicted_outputs(loaded.networks, tracks)
+
+    comparison = compare_on(runs, rows, tracks, [0.0] * len(runs), predict)
+    if reasons:
+        refused = Verdict(over=alias.uri, sigma=sigma, checks=(), reasons=reasons)
+        return comparison, refused
+    found = judge(comparison, tracks, list(contestants.values()), alias.uri, sigma)
+    failed = _failed_checks(runs[-1])
+    return comparison, replace(found, reasons=[*failed, *found.reasons])
+
+
+def _failed_checks(loaded: LoadedRun) -> list[str]:
+    """Write the files of the firmware, and see whether they pass their checks."""
+    target = "3dh" if loaded.networks.chain == HOUGH3D else "fpga"
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            export_run(loaded.text, target, folder)
+        except ExportError as err:
+            return [f"nnt export --to {target}: {err}"]
+    return []
+
+
+def _conclude(
+    judged: Promotion,
+    runs: Sequence[LoadedRun],
+    alias: Alias,
+    page_to: Path | None,
+    *,
+    dry_run: bool,
+) -> Promotion:
+    """Keep the judgement, and move the alias if it may."""
+    if dry_run and page_to is None:
+        return judged
+    pictures = draw_comparison(judged.comparison, runs)
+    text = page(judged.comparison, pictures, judged.verdict)
+    place = None if page_to is None else write_page(text, page_to)
+    if dry_run:
+        return replace(judged, page=place)
+    judgement, kept = store_comparison(
+        judged.comparison, text, pictures, judged.verdict
+    )
+    place = place or kept
+    run = runs[-1].run
+    registered = None
+    if judged.verdict.passes and run is not None:
+        try:
+            registered = move_alias(run, alias, judgement)
+        except Exception:
+            note_verdict(judgement, "overtaken")
+            raise
+        note_verdict(judgement, PROMOTED)
+    return replace(judged, page=place, judgement=judgement, registered=registered)
