@@ -1,0 +1,296 @@
+"""Kill workers and sweeps at random and count what is lost; measure what sweeps cost.
+
+``python -m bench sweep`` runs small sweeps through ``nnt sweep``, sends SIGKILL to a
+worker or to the sweep itself at random moments, goes on by ``--resume``, and compares
+every trial with that of a sweep that was left alone. ``--only overhead jobs many``
+measures instead: what 20 trials of 5 s cost beside their trainings, what two jobs gain
+over one, and how long 200 trials of baseline_v2 on 20,000 rows take.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from bench._trainings import environment
+from nnt.sweep.record import RECORD, Record
+from nnt.tracking import StoredRun, open_run
+
+SPACE = {
+    "learning_rate": {"log_uniform": [1e-3, 1e-1]},
+    "seed": {"choice": [1, 2, 3, 4]},
+}
+SMALL = {
+    "data": {"simulate": {"tracks": 1000, "seed": 1}, "split": [0.6, 0.2, 0.2]},
+    "experts": [-1], "hidden": [8], "epochs": 150, "batch_size": 16,
+    "early_stopping_patience": None,
+}  # fmt: skip
+KILLS_OF_ONE = 10
+"""After so many kills a sweep may come to its end."""
+WAIT_S = 600.0
+
+
+@dataclass
+class Sweeping:
+    """``nnt sweep`` in a directory; its log goes to a file there."""
+
+    home: Path
+    options: list[str]
+    run_id: str = ""
+    starts: int = 0
+    process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+
+    def start(self, *more: str) -> None:
+        """Start it, or go on in it."""
+        self.starts += 1
+        words = ["--resume", self.run_id] if self.run_id else self.options
+        command = [sys.executable, "-m", "nnt", "sweep", *words, *more]
+        with self.log.open("wb") as out:
+            self.process = subprocess.Popen(
+                command, cwd=self.home, env=environment(None), stdout=out,
+                stderr=out, stdin=subprocess.DEVNULL, start_new_session=True,
+            )  # fmt: skip
+
+    @property
+    def log(self) -> Path:
+        """What its last start has said."""
+        return self.home / f"log-{self.starts}.txt"
+
+    def wait(self, seconds: float = WAIT_S) -> int | None:
+        """Exit status; None if it has not ended in time."""
+        assert self.process is not None
+        with suppress(subprocess.TimeoutExpired):
+            return self.process.wait(seconds)
+        return None
+
+    def workers(self) -> list[psutil.Process]:
+        """Its processes that train."""
+        assert self.process is not None
+        with suppress(psutil.Error):
+            found = psutil.Process(self.process.pid).children()
+            return [p for p in found if "nnt.sweep.process" in p.cmdline()]
+        return []
+
+    def find_run(self) -> str:
+        """Run of the sweep, once it has one."""
+        for place in self.home.glob(f".nnt/runs/*/{RECORD}"):
+            self.run_id = place.parent.name
+        return self.run_id
+
+
+class Bench:
+    """Sweeps in directories of their own, below one that is new."""
+
+    def __init__(self, work: Path, arguments: argparse.Namespace) -> None:
+        self.work = work
+        self.arguments = arguments
+        self.random = random.Random(arguments.seed)
+
+    def sweeping(self, name: str, config: dict[str, Any], *options: str) -> Sweeping:
+        """Prepare a sweep in a directory with an empty store."""
+        home = self.work / name
+        home.mkdir()
+        empty = self.work / "empty.db"
+        if empty.exists():
+            shutil.copy(empty, home / "mlflow.db")
+        (home / "space.yaml").write_text(json.dumps(SPACE))
+        (home / "config.yaml").write_text(
+            json.dumps({"extends": "baseline_v2"} | config)
+        )
+        words = ["config.yaml", "--space", "space.yaml", *options]
+        return Sweeping(home, words)
+
+    def make_store(self) -> None:
+        """Make the tables of a database once; it takes seconds."""
+        uri = f"sqlite:///{self.work / 'empty.db'}"
+        code = f"from nnt.tracking import MlflowTracker; MlflowTracker({uri!r}).close()"
+        subprocess.run([sys.executable, "-c", code], cwd=self.work, check=True)
+
+    def kills(self) -> bool:
+        """Kill workers and sweeps; print what was lost."""
+        options = ["--trials", "6", "--sampler", "random", "--pruner", "none"]
+        alone = self.sweeping("alone", SMALL, *options, "--jobs", "2")
+        begin = time.monotonic()
+        alone.start()
+        if alone.wait() != 0:
+            sys.exit(f"the sweep fails by itself:\n{alone.log.read_text()}")
+        length_s = time.monotonic() - begin
+        whole = trials_of(alone)
+        print(f"left alone: {length_s:.1f} s", file=sys.stderr)
+        killed, lost, number = Counter[str](), list[str](), 0
+        while killed.total() < self.arguments.kills:
+            number += 1
+            own = self.sweeping(f"killed-{number}", SMALL, *options, "--jobs", "2")
+            self._kill_one(own, killed, length_s)
+            found = problems(own, whole)
+            lost += found
+            print(f"{dict(killed)}: {found or 'nothing lost'}", file=sys.stderr)
+        print(
+            f"SIGKILL to {killed['worker']} workers and {killed['sweep']} sweeps, "
+            f"{number} sweeps of {len(whole)} trials: {len(lost)} lost"
+        )
+        print("\n".join(lost))
+        return not lost
+
+    def _kill_one(self, own: Sweeping, killed: Counter[str], length_s: float) -> None:
+        """Kill one sweep and its workers again and again, then let it end."""
+        own.start()
+        most = min(self.arguments.kills, killed.total() + KILLS_OF_ONE)
+        while killed.total() < most:
+            if own.wait(self.random.uniform(0.1, 0.5) * length_s) is not None:
+                break
+            workers = own.workers()
+            if workers and self.random.random() < 0.5:
+                with suppress(psutil.Error):
+                    self.random.choice(workers).kill()
+                    killed["worker"] += 1
+                continue
+            assert own.process is not None
+            os.killpg(own.process.pid, signal.SIGKILL)
+            own.process.wait()
+            killed["sweep"] += 1
+            own.find_run()
+            own.start()
+        if own.wait() is None:
+            os.killpg(own.process.pid, signal.SIGKILL)  # type: ignore[union-attr]
+
+    def overhead(self) -> bool:
+        """Twenty trials of 5 s, beside the time of their trainings."""
+        config = SMALL | {"data": data_of(20_000), "batch_size": 64, "epochs": 100}
+        wall_s, own = self._timed("overhead", config, 20)
+        in_runs_s = sum(seconds_of(run) for run in trainings_of(own))
+        print(
+            f"20 trials: {wall_s:.1f} s, of which their trainings took "
+            f"{in_runs_s:.1f} s ({in_runs_s / 20:.1f} s each): overhead "
+            f"{wall_s / in_runs_s - 1:.1%}"
+        )
+        return True
+
+    def jobs(self) -> bool:
+        """The same trials by one job and by two, twice in turns."""
+        config = SMALL | {"data": data_of(20_000), "batch_size": 64, "epochs": 100}
+        for turn in range(2):
+            one, _ = self._timed(f"one-{turn}", config, 8, "--jobs", "1")
+            two, _ = self._timed(f"two-{turn}", config, 8, "--jobs", "2")
+            print(
+                f"8 trials: {one:.1f} s by one job, {two:.1f} s by two: {one / two:.2f}"
+            )
+        return True
+
+    def many(self) -> bool:
+        """Two hundred trials of baseline_v2 on 20,000 rows."""
+        config = {"data": data_of(20_000)}
+        n = self.arguments.trials
+        wall_s, own = self._timed("many", config, n, "--jobs", "2", pruner="median")
+        states = Counter(trial["state"] for trial in trials_of(own).values())
+        print(f"{n} trials of baseline_v2: {wall_s / 60:.1f} minutes, {dict(states)}")
+        return True
+
+    def _timed(
+        self,
+        name: str,
+        config: dict[str, Any],
+        n: int,
+        *more: str,
+        pruner: str = "none",
+    ) -> tuple[float, Sweeping]:
+        options = ["--trials", str(n), "--pruner", pruner, *more]
+        own = self.sweeping(name, config, *options)
+        begin = time.monotonic()
+        own.start()
+        if own.wait(3600) != 0:
+            sys.exit(f"the sweep fails:\n{own.log.read_text()}")
+        return time.monotonic() - begin, own
+
+
+def data_of(n_tracks: int) -> dict[str, Any]:
+    """About so many simulated rows."""
+    return {"simulate": {"tracks": n_tracks, "seed": 1}, "split": [0.6, 0.2, 0.2]}
+
+
+def sweep_run(own: Sweeping) -> StoredRun:
+    """The run of a sweep, in its own store."""
+    return open_run(own.find_run(), f"sqlite:///{own.home / 'mlflow.db'}")
+
+
+def trainings_of(own: Sweeping) -> list[StoredRun]:
+    """All trainings below a sweep."""
+    return sweep_run(own).children()
+
+
+def seconds_of(run: StoredRun) -> float:
+    """How long a run took."""
+    info = run._client.get_run(run.run_id).info
+    return float(info.end_time - info.start_time) / 1000
+
+
+def trials_of(own: Sweeping) -> dict[int, dict[str, Any]]:
+    """What the record says of each trial."""
+    record = Record(own.home / ".nnt" / "runs" / own.find_run() / RECORD)
+    record.close()
+    return {
+        t.number: {"state": t.state, "values": t.values, "suggested": t.suggested}
+        for t in record.trials
+    }
+
+
+def problems(own: Sweeping, whole: dict[int, dict[str, Any]]) -> list[str]:
+    """What a sweep lacks, has twice, or has otherwise than one left alone."""
+    found = trials_of(own)
+    lost = [
+        f"{own.home}: trial {number}: {found.get(number)} instead of {trial}"
+        for number, trial in whole.items()
+        if found.get(number) != trial
+    ]
+    lost += [f"{own.home}: trial {n} too many" for n in found.keys() - whole.keys()]
+    trainings = trainings_of(own)
+    ended = Counter(
+        run.tags["nnt.trial"] for run in trainings if run.status == "FINISHED"
+    )
+    for number in whole:
+        if ended[str(number)] != 1:
+            lost.append(f"{own.home}: {ended[str(number)]} trainings of {number}")
+    everything = [sweep_run(own), *trainings]
+    everything += [child for run in trainings for child in run.children()]
+    lost += [
+        f"{own.home}: run {run.run_id} ({run.name}) is still {run.status}"
+        for run in everything
+        if run.status == "RUNNING"
+    ]
+    return lost
+
+
+def main() -> None:
+    """Run what is asked for; exit with status 1 if anything was lost."""
+    parser = argparse.ArgumentParser(prog="bench sweep", description=__doc__)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--trials", type=int, default=200, help="of many")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", nargs="*", default=["kills"])
+    arguments = parser.parse_args()
+    work = Path(tempfile.mkdtemp(prefix="nnt-sweep-"))
+    bench = Bench(work, arguments)
+    bench.make_store()
+    results = [getattr(bench, name)() for name in arguments.only]
+    if not all(results):
+        sys.exit(f"what was lost is in {work}")
+    shutil.rmtree(work)
+
+
+if __name__ == "__main__":
+    main()
