@@ -135,9 +135,9 @@ class Bench:
         killed, lost, number = Counter[str](), list[str](), 0
         while killed.total() < self.arguments.kills:
             number += 1
-            own = self.sweeping(f"killed-{number}", SMALL, *options, "--jobs", "2")
-            self._kill_one(own, killed, length_s)
-            found = problems(own, whole)
+            sweeping = self.sweeping(f"killed-{number}", SMALL, *options, "--jobs", "2")
+            self._kill_one(sweeping, killed, length_s)
+            found = problems(sweeping, whole)
             lost += found
             print(f"{dict(killed)}: {found or 'nothing lost'}", file=sys.stderr)
         print(
@@ -147,33 +147,35 @@ class Bench:
         print("\n".join(lost))
         return not lost
 
-    def _kill_one(self, own: Sweeping, killed: Counter[str], length_s: float) -> None:
+    def _kill_one(
+        self, sweeping: Sweeping, killed: Counter[str], length_s: float
+    ) -> None:
         """Kill one sweep and its workers again and again, then let it end."""
-        own.start()
+        sweeping.start()
         most = min(self.arguments.kills, killed.total() + KILLS_OF_ONE)
         while killed.total() < most:
-            if own.wait(self.random.uniform(0.1, 0.5) * length_s) is not None:
+            if sweeping.wait(self.random.uniform(0.1, 0.5) * length_s) is not None:
                 break
-            workers = own.workers()
+            workers = sweeping.workers()
             if workers and self.random.random() < 0.5:
                 with suppress(psutil.Error):
                     self.random.choice(workers).kill()
                     killed["worker"] += 1
                 continue
-            assert own.process is not None
-            os.killpg(own.process.pid, signal.SIGKILL)
-            own.process.wait()
+            assert sweeping.process is not None
+            os.killpg(sweeping.process.pid, signal.SIGKILL)
+            sweeping.process.wait()
             killed["sweep"] += 1
-            own.find_run()
-            own.start()
-        if own.wait() is None:
-            os.killpg(own.process.pid, signal.SIGKILL)  # type: ignore[union-attr]
+            sweeping.find_run()
+            sweeping.start()
+        if sweeping.wait() is None:
+            os.killpg(sweeping.process.pid, signal.SIGKILL)  # type: ignore[union-attr]
 
     def overhead(self) -> bool:
         """Twenty trials of 5 s, beside the time of their trainings."""
         config = SMALL | {"data": data_of(20_000), "batch_size": 64, "epochs": 100}
-        wall_s, own = self._timed("overhead", config, 20)
-        in_runs_s = sum(seconds_of(run) for run in trainings_of(own))
+        wall_s, sweeping = self._timed("overhead", config, 20)
+        in_runs_s = sum(seconds_of(run) for run in trainings_of(sweeping))
         print(
             f"20 trials: {wall_s:.1f} s, of which their trainings took "
             f"{in_runs_s:.1f} s ({in_runs_s / 20:.1f} s each): overhead "
@@ -196,8 +198,10 @@ class Bench:
         """Two hundred trials of baseline_v2 on 20,000 rows."""
         config = {"data": data_of(20_000)}
         n = self.arguments.trials
-        wall_s, own = self._timed("many", config, n, "--jobs", "2", pruner="median")
-        states = Counter(trial["state"] for trial in trials_of(own).values())
+        wall_s, sweeping = self._timed(
+            "many", config, n, "--jobs", "2", pruner="median"
+        )
+        states = Counter(trial["state"] for trial in trials_of(sweeping).values())
         print(f"{n} trials of baseline_v2: {wall_s / 60:.1f} minutes, {dict(states)}")
         return True
 
@@ -210,12 +214,12 @@ class Bench:
         pruner: str = "none",
     ) -> tuple[float, Sweeping]:
         options = ["--trials", str(n), "--pruner", pruner, *more]
-        own = self.sweeping(name, config, *options)
+        sweeping = self.sweeping(name, config, *options)
         begin = time.monotonic()
-        own.start()
-        if own.wait(3600) != 0:
-            sys.exit(f"the sweep fails:\n{own.log.read_text()}")
-        return time.monotonic() - begin, own
+        sweeping.start()
+        if sweeping.wait(3600) != 0:
+            sys.exit(f"the sweep fails:\n{sweeping.log.read_text()}")
+        return time.monotonic() - begin, sweeping
 
 
 def data_of(n_tracks: int) -> dict[str, Any]:
@@ -223,14 +227,14 @@ def data_of(n_tracks: int) -> dict[str, Any]:
     return {"simulate": {"tracks": n_tracks, "seed": 1}, "split": [0.6, 0.2, 0.2]}
 
 
-def sweep_run(own: Sweeping) -> StoredRun:
+def sweep_run(sweeping: Sweeping) -> StoredRun:
     """The run of a sweep, in its own store."""
-    return open_run(own.find_run(), f"sqlite:///{own.home / 'mlflow.db'}")
+    return open_run(sweeping.find_run(), f"sqlite:///{sweeping.home / 'mlflow.db'}")
 
 
-def trainings_of(own: Sweeping) -> list[StoredRun]:
+def trainings_of(sweeping: Sweeping) -> list[StoredRun]:
     """All trainings below a sweep."""
-    return sweep_run(own).children()
+    return sweep_run(sweeping).children()
 
 
 def seconds_of(run: StoredRun) -> float:
@@ -239,9 +243,9 @@ def seconds_of(run: StoredRun) -> float:
     return float(info.end_time - info.start_time) / 1000
 
 
-def trials_of(own: Sweeping) -> dict[int, dict[str, Any]]:
+def trials_of(sweeping: Sweeping) -> dict[int, dict[str, Any]]:
     """What the record says of each trial."""
-    record = Record(own.home / ".nnt" / "runs" / own.find_run() / RECORD)
+    record = Record(sweeping.home / ".nnt" / "runs" / sweeping.find_run() / RECORD)
     record.close()
     return {
         t.number: {"state": t.state, "values": t.values, "suggested": t.suggested}
@@ -249,26 +253,28 @@ def trials_of(own: Sweeping) -> dict[int, dict[str, Any]]:
     }
 
 
-def problems(own: Sweeping, whole: dict[int, dict[str, Any]]) -> list[str]:
+def problems(sweeping: Sweeping, whole: dict[int, dict[str, Any]]) -> list[str]:
     """What a sweep lacks, has twice, or has otherwise than one left alone."""
-    found = trials_of(own)
+    found = trials_of(sweeping)
     lost = [
-        f"{own.home}: trial {number}: {found.get(number)} instead of {trial}"
+        f"{sweeping.home}: trial {number}: {found.get(number)} instead of {trial}"
         for number, trial in whole.items()
         if found.get(number) != trial
     ]
-    lost += [f"{own.home}: trial {n} too many" for n in found.keys() - whole.keys()]
-    trainings = trainings_of(own)
+    lost += [
+        f"{sweeping.home}: trial {n} too many" for n in found.keys() - whole.keys()
+    ]
+    trainings = trainings_of(sweeping)
     ended = Counter(
         run.tags["nnt.trial"] for run in trainings if run.status == "FINISHED"
     )
     for number in whole:
         if ended[str(number)] != 1:
-            lost.append(f"{own.home}: {ended[str(number)]} trainings of {number}")
-    everything = [sweep_run(own), *trainings]
+            lost.append(f"{sweeping.home}: {ended[str(number)]} trainings of {number}")
+    everything = [sweep_run(sweeping), *trainings]
     everything += [child for run in trainings for child in run.children()]
     lost += [
-        f"{own.home}: run {run.run_id} ({run.name}) is still {run.status}"
+        f"{sweeping.home}: run {run.run_id} ({run.name}) is still {run.status}"
         for run in everything
         if run.status == "RUNNING"
     ]

@@ -60,8 +60,8 @@ def scheduler(free_port: int) -> Iterator[str]:
 
 def wait_for_workers(address: str, n: int) -> None:
     client: Any = distributed.Client
-    with client(address, timeout=60, set_as_default=False) as own:
-        own.wait_for_workers(n, timeout=60)
+    with client(address, timeout=60, set_as_default=False) as asking:
+        asking.wait_for_workers(n, timeout=60)
 
 
 def kill_once_it_trains(project: Path, workers: list[subprocess.Popen[bytes]]) -> None:

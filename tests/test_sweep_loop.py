@@ -108,7 +108,7 @@ def place() -> Iterator[Path]:
         yield Path(folder) / RECORD
 
 
-def told(trials: list[Trial]) -> list[Any]:
+def facts(trials: list[Trial]) -> list[Any]:
     return [(t.number, t.suggested, t.state, t.values, t.epochs) for t in trials]
 
 
@@ -128,7 +128,7 @@ def test_a_sweep_that_was_killed_anywhere_ends_as_if_never(
     with place() as path:
         path.write_bytes(content[: int(share * len(content))])
         resumed, executor = swept(path, settings_of(22))
-    assert told(resumed.record.trials) == told(trials)
+    assert facts(resumed.record.trials) == facts(trials)
     ended = content[: int(share * len(content))].count(b'"ended"')
     # None of those that had ended is trained again, and none twice.
     assert len(executor.started) == len(set(executor.started)) >= 22 - ended - 1
@@ -173,5 +173,5 @@ def test_a_larger_number_adds_trials(
     path = tmp_path / RECORD
     path.write_bytes(whole[1])
     more, executor = swept(path, settings_of(25))
-    assert told(more.record.trials)[:22] == told(whole[0])
+    assert facts(more.record.trials)[:22] == facts(whole[0])
     assert executor.started == [22, 23, 24]

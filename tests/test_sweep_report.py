@@ -31,12 +31,12 @@ def trial(
     number: int, loss: float | None, rate: float = 0.01, seed: int = 1, n: int = 1
 ) -> Trial:
     suggested = {"learning_rate": rate, "act": '"relu"', "seed": str(seed)}
-    own = Trial(number, suggested, run_id=f"{number:032x}")
+    made = Trial(number, suggested, run_id=f"{number:032x}")
     if loss is None:
-        own.state, own.epochs = "pruned", {1: 0.5, 2: 0.4}
+        made.state, made.epochs = "pruned", {1: 0.5, 2: 0.4}
     else:
-        own.state, own.values = "complete", [loss, *range(number, number + n - 1)]
-    return own
+        made.state, made.values = "complete", [loss, *range(number, number + n - 1)]
+    return made
 
 
 def note_of(trials: list[Trial], **settings: object) -> str:

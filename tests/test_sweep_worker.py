@@ -71,3 +71,12 @@ def test_a_trial_whose_files_are_elsewhere_starts_again(
     for run_id in (earlier.run_id, expert.run_id):
         assert open_run(run_id).status == "KILLED"
         assert "started again" in open_run(run_id).tags["nnt.reason"]
+
+
+def test_tables_are_read_once_by_a_worker(workplace: Path) -> None:
+    data = Data()
+    first = data.of(CONFIG)
+    changed = nnt.load_config(CONFIG, {"learning_rate": 0.5, "epochs": 7})
+    assert data.of(changed) is first
+    # The split follows the seed.
+    assert data.of(nnt.load_config(CONFIG, {"seed": 9})) is not first

@@ -92,6 +92,7 @@ def command(
     overrides: tuple[str, ...],
     data: tuple[str, ...],
     resume: str | None,
+    scheduler: str,
     as_json: bool,
     **settings: Any,
 ) -> None:
@@ -126,6 +127,7 @@ def command(
         space if resume is None else None,
         trials,
         resume=resume,
+        scheduler="" if scheduler in ABSENT else scheduler,
         command=shlex.join(["nnt", "sweep"]),
         stop=stopper.event,
         on_start=begin,

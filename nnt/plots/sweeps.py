@@ -115,9 +115,9 @@ def importances(shares: Mapping[str, Mapping[str, float]], n_trials: int) -> Fig
     title = f"importance of each key, from {n_trials} complete trials"
     figure, (axes,) = canvas_of_rows(title, (height,))
     places = np.arange(len(keys)) * (BAR * len(shares) + ROOM)
-    for i, (metric, own) in enumerate(shares.items()):
+    for i, (metric, by_key) in enumerate(shares.items()):
         at = places + BAR * (len(shares) - 1 - i)
-        found = np.array([own[key] for key in keys])
+        found = np.array([by_key[key] for key in keys])
         axes.barh(at, found, 0.85 * BAR, color=COLOURS[i], label=readable(metric))
         for y, share in zip(at, found, strict=True):
             axes.text(share + 0.01, y, f"{share:.0%}", va="center", fontsize=8)

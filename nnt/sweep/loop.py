@@ -106,14 +106,14 @@ class SweepLoop:
         end : float
             Monotonic time after which no further trial begins.
         """
-        is_told = False
+        was_asked = False
         with show_progress("Trials", "trials") as progress:
             while True:
                 if not self._is_stopping():
                     self._fill(end)
-                elif not is_told:
+                elif not was_asked:
                     self.executor.stop()
-                    is_told = True
+                    was_asked = True
                 if not self.running and not self._has_more(end):
                     return
                 for number, message in self.executor.messages(WAKE_EVERY_S):

@@ -195,7 +195,9 @@ def _importances(shares: Shares, trials: Sequence[Trial]) -> str:
     if not shares:
         return ""
     keys = list(next(iter(shares.values())))
-    rows = [[f"`{k}`", *(f"{own[k]:.0%}" for own in shares.values())] for k in keys]
+    rows = [
+        [f"`{k}`", *(f"{by_key[k]:.0%}" for by_key in shares.values())] for k in keys
+    ]
     headings = ["key", *(f"share of the variance of {name}" for name in shares)]
     return table(headings, rows)
 

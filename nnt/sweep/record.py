@@ -105,32 +105,32 @@ class Record:
             os.fsync(self._file.fileno())
         self._apply(json.loads(line))
 
-    def _apply(self, told: Mapping[str, Any]) -> None:
-        event = told["event"]
-        if event == "sweep":
-            self.settings |= told["settings"]
+    def _apply(self, event: Mapping[str, Any]) -> None:
+        kind = event["event"]
+        if kind == "sweep":
+            self.settings |= event["settings"]
             return
-        if event == "asked":
-            if told["trial"] != len(self.trials):
-                raise ValueError(f"trial {told['trial']} is out of order")
+        if kind == "asked":
+            if event["trial"] != len(self.trials):
+                raise ValueError(f"trial {event['trial']} is out of order")
             self.trials.append(
-                Trial(told["trial"], dict(told["suggested"]), dict(told["attrs"]))
+                Trial(event["trial"], dict(event["suggested"]), dict(event["attrs"]))
             )
             return
-        trial = self.trials[told["trial"]]
-        if event == "began":
-            trial.run_id = str(told["run"])
-        elif event == "epoch":
-            trial.epochs[int(told["epoch"])] = float(told["value"])
-        elif event == "ended":
-            trial.state, trial.reason = str(told["state"]), str(told["reason"])
-            trial.values = [float(value) for value in told["values"]]
-            trial.metrics = dict(told["metrics"])
-            trial.seconds = float(told["seconds"])
-        elif event == "drawn":
+        trial = self.trials[event["trial"]]
+        if kind == "began":
+            trial.run_id = str(event["run"])
+        elif kind == "epoch":
+            trial.epochs[int(event["epoch"])] = float(event["value"])
+        elif kind == "ended":
+            trial.state, trial.reason = str(event["state"]), str(event["reason"])
+            trial.values = [float(value) for value in event["values"]]
+            trial.metrics = dict(event["metrics"])
+            trial.seconds = float(event["seconds"])
+        elif kind == "drawn":
             trial.has_plots = True
         else:
-            raise ValueError(f"unknown event {event!r}")
+            raise ValueError(f"unknown event {kind!r}")
 
     def running(self) -> list[Trial]:
         """Trials that have not ended, by number."""

@@ -45,7 +45,7 @@ def write_report(run: Run, record: Record, search: Search, best: Sequence[int]) 
         from nnt.sweep.pictures import draw_sweep
 
         found = {name: search.importances(i) for i, name in enumerate(metrics)}
-        shares = {name: own for name, own in found.items() if own}
+        shares = {name: by_key for name, by_key in found.items() if by_key}
         directions = dict(zip(metrics, search.directions, strict=True))
         title = f"sweep of {config.name} {run.run_id[:6]}"
         pictures = draw_sweep(record.trials, space, directions, shares, best, title)

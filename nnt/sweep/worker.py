@@ -27,7 +27,7 @@ __all__ = ["TRIAL_TAG", "Data", "Message", "run_trial"]
 log = logging.getLogger(__name__)
 
 TRIAL_TAG = "nnt.trial"
-RETRIES, WAIT_S = 5, 2.0
+RETRIES, WAIT_S = 15, 2.0
 """Until the process of a worker that is about to end has let go of a run."""
 
 Message = dict[str, Any]

@@ -61,9 +61,9 @@ def draw_plots(
             k: tracker.reopen(nested[k].run_id, nested[k].experiment_id) for k in fits
         }
         for expert, child in children.items():
-            own, rows = config.for_expert(expert), rows_to_train(inputs, expert)
-            y_train, _ = targets_of(rows, own, Balances.fit(rows, own))
-            log_sampling(child, y_train[:, 0], own, expert)
+            of_expert, rows = config.for_expert(expert), rows_to_train(inputs, expert)
+            y_train, _ = targets_of(rows, of_expert, Balances.fit(rows, of_expert))
+            log_sampling(child, y_train[:, 0], of_expert, expert)
         parent = tracker.reopen(stored.run_id, stored.experiment_id)
         histories = {k: _history(nested[k]) for k in fits}
         report = FinalReport(inputs, parent, children, fits, histories, stop)
