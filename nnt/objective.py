@@ -44,6 +44,7 @@ __all__ = [
     "logits_of",
     "losses",
     "objective_of",
+    "residual_loss",
     "slope_of",
     "value",
 ]
@@ -242,6 +243,14 @@ def logits_of(objective: Objective, outputs: FloatArray) -> F64:
     return np.asarray(by_name[objective.activation](), np.float64)
 
 
+def residual_loss(kind: str, residual: FloatArray) -> F64:
+    """Loss of residuals of any shape, of one of `REGRESSION_KINDS`."""
+    if kind == SQUARED:
+        return np.square(residual, dtype=np.float64)
+    size = np.abs(residual).astype(np.float64)
+    return size if kind == ABSOLUTE else np.where(size < 1, size**2 / 2, size - 0.5)
+
+
 def _cross_entropy(logits: F64, targets: F64) -> F64:
     """Of targets from -1 to 1, ``2 p - 1``; free of overflow."""
     share = (targets + 1) / 2
@@ -292,15 +301,10 @@ def losses(
     )
     result = np.empty(t.shape)
     for c, column in enumerate(objective.columns):
-        size = np.abs(y[:, c] - t[:, c])
-        if column.kind == SQUARED:
-            result[:, c] = size**2
-        elif column.kind == ABSOLUTE:
-            result[:, c] = size
-        elif column.kind == HUBER:
-            result[:, c] = np.where(size < 1, size**2 / 2, size - 0.5)
-        else:
+        if column.kind == LOGISTIC:
             result[:, c] = _cross_entropy(found[:, c], t[:, c])
+        else:
+            result[:, c] = residual_loss(column.kind, y[:, c] - t[:, c])
     if objective.decision is not None:
         by_distance = _decision_logits(objective, y, cut)
         result[:, -1] = _cross_entropy(by_distance, t[:, -1])

@@ -20,6 +20,7 @@ from nnt.detector import scale_theta, scale_z, theta_to_deg, z_to_cm
 from nnt.errors import ConfigError
 from nnt.metrics import Predictions
 from nnt.metrics.trigger import area_of_sorted
+from nnt.objective import REGRESSION_KINDS
 from nnt.tracks import Tracks, read_tracks
 from nnt.tracks.table import make_ids
 
@@ -87,7 +88,7 @@ def everything_about(z_reco_cm: F32, z_cm: F32) -> None:
     metrics.cut_at_efficiency_cm(z_cm, 0.96)
     metrics.pt_from_crossing_angles(np.repeat(z_cm[:, None], 27, axis=1))
     scaled = np.stack([z_cm, z_cm], axis=1)
-    for name in metrics.LOSSES:
+    for name in REGRESSION_KINDS:
         metrics.loss_of_rows(name, scaled, np.zeros_like(scaled))
     for convert in (scale_z, scale_theta, z_to_cm, theta_to_deg):
         convert(z_cm)
@@ -133,7 +134,7 @@ def test_an_output_that_is_not_a_number_does_not_hide_the_event() -> None:
     assert metrics.event_decision(rows, rows.z_cm).distance_cm == [3.0]
 
 
-@pytest.mark.parametrize("name", sorted(metrics.LOSSES))
+@pytest.mark.parametrize("name", sorted(REGRESSION_KINDS))
 def test_losses_are_those_of_torch(name: str) -> None:
     rng = np.random.default_rng(0)
     output, target = rng.normal(0, 2, (2, 50, 2)).astype(np.float32)

@@ -24,7 +24,7 @@ from nnt.metrics.inbins import (
     share_in_bins,
     values_at,
 )
-from nnt.metrics.losses import LOSSES, loss, loss_of_rows
+from nnt.metrics.losses import loss, loss_of_rows
 from nnt.metrics.metric import (
     METRICS,
     MODEL_METRICS,
@@ -78,7 +78,6 @@ __all__ = [
     "FAR_Z_CM",
     "FEED_EFFICIENCY",
     "FEED_Z_CM",
-    "LOSSES",
     "METRICS",
     "MODEL_METRICS",
     "SIGNAL_Z_CM",

@@ -2,38 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from nnt.errors import ConfigError, did_you_mean
-from nnt.types import FloatArray
+from nnt.objective import REGRESSION_KINDS, residual_loss
+from nnt.types import F64, FloatArray
 
-__all__ = ["LOSSES", "loss", "loss_of_rows"]
-
-
-def _mse(difference: FloatArray) -> FloatArray:
-    return np.square(difference, dtype=np.float64)
-
-
-def _l1(difference: FloatArray) -> FloatArray:
-    return np.abs(difference).astype(np.float64)
-
-
-def _huber(difference: FloatArray) -> FloatArray:
-    size = np.abs(difference).astype(np.float64)
-    return np.where(size < 1, size**2 / 2, size - 0.5)
-
-
-LOSSES: dict[str, Callable[[FloatArray], FloatArray]] = {
-    "MSELoss": _mse,
-    "L1Loss": _l1,
-    "SmoothL1Loss": _huber,
-    "HuberLoss": _huber,
-    "TriggerLoss": _mse,
-}
-"""By their names in PyTorch; Huber and smooth L1 agree at their default width 1. That
-of the trigger is squared error, but for what it learns beside the network."""
+__all__ = ["loss", "loss_of_rows"]
 
 
 @np.errstate(all="ignore")
@@ -45,11 +20,11 @@ def loss(name: str, output: FloatArray, target: FloatArray) -> float:
     ConfigError
         There is no such loss.
     """
-    return float(np.mean(_function(name)(output - target)))
+    return float(np.mean(_losses(name, output, target)))
 
 
 @np.errstate(all="ignore")
-def loss_of_rows(name: str, output: FloatArray, target: FloatArray) -> FloatArray:
+def loss_of_rows(name: str, output: FloatArray, target: FloatArray) -> F64:
     """Mean loss over the outputs of each row, in network units.
 
     Parameters
@@ -67,11 +42,12 @@ def loss_of_rows(name: str, output: FloatArray, target: FloatArray) -> FloatArra
     ConfigError
         There is no such loss.
     """
-    mean: FloatArray = _function(name)(output - target).mean(axis=1)
+    mean: F64 = _losses(name, output, target).mean(axis=1)
     return mean
 
 
-def _function(name: str) -> Callable[[FloatArray], FloatArray]:
-    if name not in LOSSES:
-        raise ConfigError(f"loss: unknown {name!r}; {did_you_mean(name, LOSSES)}")
-    return LOSSES[name]
+def _losses(name: str, output: FloatArray, target: FloatArray) -> F64:
+    if name not in REGRESSION_KINDS:
+        near = did_you_mean(name, REGRESSION_KINDS)
+        raise ConfigError(f"loss: unknown {name!r}; {near}")
+    return residual_loss(REGRESSION_KINDS[name], output - target)
