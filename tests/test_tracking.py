@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-import signal
 import subprocess
 import sys
 import time
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +16,6 @@ from nnt.errors import TrackingError
 from nnt.tracking import MlflowTracker, Outcome, Run, default_uri, open_run
 from nnt.tracking.curves import stride
 from nnt.tracking.sender import Sender
-
-SERVER_START_S = 120
 
 pytestmark = pytest.mark.usefixtures("workplace")
 
@@ -311,63 +306,6 @@ def test_an_absent_server_is_told_within_30_s(
     with pytest.raises(TrackingError, match="does not answer"):
         MlflowTracker()
     assert time.monotonic() - begin < 30
-
-
-@pytest.fixture
-def server(workplace: Path, free_port: int) -> Iterator[str]:
-    """Serve an empty store by `mlflow server`; yield its URI."""
-    command = [
-        sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1",
-        "--port", str(free_port), "--workers", "1",
-        "--backend-store-uri", f"sqlite:///{workplace / 'server.db'}",
-        "--artifacts-destination", str(workplace / "kept"),
-    ]  # fmt: skip
-    settings = {
-        **os.environ,
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-    }
-    with (workplace / "server.log").open("wb") as log:
-        process = subprocess.Popen(
-            command, env=settings, stdout=log, stderr=log, start_new_session=True
-        )
-        try:
-            wait_for(f"http://127.0.0.1:{free_port}/health", process)
-            yield f"http://127.0.0.1:{free_port}"
-        finally:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait(30)
-
-
-def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + SERVER_START_S
-    while time.monotonic() < end and process.poll() is None:
-        try:
-            with urllib.request.urlopen(url, timeout=2):
-                return
-        except OSError:
-            time.sleep(0.3)
-    pytest.fail("mlflow server did not start")
-
-
-def test_a_run_in_a_server_over_http(
-    server: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
-    tracker = MlflowTracker()
-    parent = start(tracker)
-    child = tracker.start_child(parent, "expert_0", {}, expected_points=2)
-    for step in (1, 2):
-        child.log_metrics({"val/loss": step / 4}, step)
-    child.log_text("epochs: 2\n", "config.yaml")
-    child.finish("FINISHED")
-    parent.finish("KILLED", "stopped")
-    assert tracker.close() == 0
-    found = open_run(f"runs:/{child.run_id}")
-    assert found.read_text("config.yaml") == "epochs: 2\n"
-    assert found.tags["mlflow.parentRunId"] == parent.run_id
-    assert history(child, "val/loss") == [(1, 0.25), (2, 0.5)]
-    assert open_run(parent.run_id).status == "KILLED"
 
 
 def test_what_was_evaluated_before_a_training_went_on_is_replaced_at_its_end(

@@ -209,6 +209,7 @@ def test_a_server_that_goes_away_and_comes_back(
     for run in runs:
         assert_whole(run.run_id, 40)
         assert len(images(run.run_id)) == 4
+    assert open_run(runs[1].run_id).tags["mlflow.parentRunId"] == runs[0].run_id
     warnings = [r for r in caplog.records if "does not take" in r.getMessage()]
     assert len(warnings) == 2  # one for each tracker, however often it has failed
 

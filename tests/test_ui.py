@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-import shutil
 import signal
 import socket
 import subprocess
@@ -19,8 +18,9 @@ from click.testing import CliRunner
 from mlflow import MlflowClient
 
 from nnt.cli import main
-from nnt.tracking import MlflowTracker
+from nnt.tracking import MlflowTracker, default_uri
 from nnt.tracking.experiments import add_views, newest_experiment, page_of_runs
+from nnt.tracking.server import _page, _there
 
 START_S = 120
 
@@ -28,12 +28,10 @@ pytestmark = pytest.mark.usefixtures("workplace")
 
 
 def test_it_shows_the_runs_of_the_project_until_ctrl_c(
-    workplace: Path,
-    empty_store: Path,
+    project: Path,
     free_port: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    shutil.copy(empty_store, workplace)
     # Those of a server that somebody runs for others.
     monkeypatch.setenv("MLFLOW_STATIC_PREFIX", "/mlflow")
     monkeypatch.setenv("MLFLOW_GUNICORN_OPTS", "--timeout 60")
@@ -63,10 +61,7 @@ def test_it_shows_the_runs_of_the_project_until_ctrl_c(
         assert probe.connect_ex(("127.0.0.1", port)) != 0
 
 
-def test_its_list_shows_the_best_training_first(
-    workplace: Path, empty_store: Path
-) -> None:
-    shutil.copy(empty_store, workplace)
+def test_its_list_shows_the_best_training_first(project: Path) -> None:
     tracker = MlflowTracker()
     for rejection, name in ((0.5, "worse"), (0.7, "best"), (0.6, "good")):
         run = tracker.start_run(name, description="", tags={"nnt.kind": "training"})
@@ -89,28 +84,15 @@ def test_its_list_shows_the_best_training_first(
 
 
 def test_a_directory_without_trainings_shows_an_empty_page_and_stays_empty(
-    workplace: Path, free_port: int
+    workplace: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    server = subprocess.Popen(
-        [sys.executable, "-m", "nnt", "ui", "--port", str(free_port)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    try:
-        assert server.stdout is not None
-        page = server.stdout.readline().strip()
-        made = {path.name for path in workplace.iterdir()} - {"nnt-cache"}
-    finally:
-        server.send_signal(signal.SIGTERM)
-        _, said = server.communicate(timeout=START_S)
-    assert page == f"http://127.0.0.1:{free_port}/"
-    assert "there are no trainings" in said
-    assert not made
+    with _there(default_uri()) as shown:
+        assert _page(shown) == ""
+    assert "there are no trainings" in caplog.text
+    assert not list(workplace.iterdir())
 
 
-def test_it_opens_the_experiment_of_the_newest_run(
-    workplace: Path, empty_store: Path
-) -> None:
-    shutil.copy(empty_store, workplace)
+def test_it_opens_the_experiment_of_the_newest_run(project: Path) -> None:
     tracker = MlflowTracker()
     tracker.start_run("older", description="", tags={})
     assert tracker.close() == 0
