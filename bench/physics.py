@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 import nnt
+from bench._pictures import write_pictures
 from nnt.evaluation.comparing import Comparison
 from nnt.evaluation.network_result import NetworkResult
 from nnt.fixedpoint import FixedPointNetworks
@@ -47,6 +48,8 @@ def main() -> None:
     print(HEADER)
     for line in _lines(result.comparison):
         print(line)
+    if options.pictures:
+        write_pictures(runs, options.data, options.pictures)
     print("loss of z and theta in the firmware's integers over that in floats:")
     for run in runs:
         print(f"  {run}: {_cost_of_integers(run, options.data):.5f}")
@@ -64,6 +67,7 @@ def _options() -> argparse.Namespace:
         default=Path("physics.html"),
         help="the comparison as a page",
     )
+    parser.add_argument("--pictures", type=Path, help="folder for pictures")
     return parser.parse_args()
 
 

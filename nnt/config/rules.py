@@ -93,6 +93,15 @@ def _quantize(config: Config) -> Iterator[Conflict]:
         )
 
 
+def _teachers(config: Config) -> Iterator[Conflict]:
+    if config.teach_from is not None and config.dist is not None:
+        yield Conflict(
+            ("dist", "teach_from"),
+            "expected null with teach_from, whose z is not the one to be drawn by; "
+            "leave one of them out",
+        )
+
+
 RULES: tuple[Callable[[Config], Iterator[Conflict]], ...] = (
-    _outputs, _form, _chain, _loss, _quantize,
+    _outputs, _form, _chain, _loss, _quantize, _teachers,
 )  # fmt: skip

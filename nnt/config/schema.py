@@ -189,7 +189,9 @@ class Config(Part):
         None, "a run, `runs:/ID/weights.json`, a registered model, a path"
     )
     teach_from: Annotated[tuple[str, ...], PlainValidator(_teachers)] | None = setting(
-        None, "a run, or a list of runs, whose outputs are targets", run_wide=True
+        None,
+        "a run, or a list of runs, whose mean outputs are the targets to train with",
+        run_wide=True,
     )
     filter: AnyFilter = setting(IdentityFilter, "which rows are used, see below")
     dist: AnyDistribution | None = setting(

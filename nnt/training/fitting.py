@@ -229,4 +229,6 @@ class Fitting:
         balances = Balances.fit(train, config)
         data = expert_data(train, val, config, balances, reference)
         log_class_weights(self._children[expert], data, balances)
+        if self._inputs.teachers is not None:
+            data = self._inputs.teachers.teach(data, config, expert)
         return data, val, reference

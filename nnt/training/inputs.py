@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nnt.config import Config
@@ -14,6 +14,7 @@ from nnt.provenance import CodeState, code_state
 from nnt.tracking import UNKNOWN_RUN, load_weights, run_of_weights
 from nnt.tracks import Tracks
 from nnt.training.data import load_splits, shared_shares, splits_digest
+from nnt.training.teachers import Teachers
 from nnt.version import __version__
 
 __all__ = [
@@ -21,35 +22,11 @@ __all__ = [
     "initial_states",
     "prepare",
     "reference_networks",
-    "refuse_unsupported",
 ]
 
 log = logging.getLogger(__name__)
 
 MAX_TAG = 500
-
-
-def refuse_unsupported(config: Config) -> None:
-    """Raise `ConfigError` that names every key, before anything is read or opened."""
-    found = {
-        f"{config.name}: {words}"
-        for expert in config.experts
-        for words in _unsupported(config.for_expert(expert))
-    }
-    if found:
-        raise ConfigError("\n".join(sorted(found)))
-
-
-def _unsupported(config: Config) -> Iterator[str]:
-    for key, is_supported, remedy in LIMITS:
-        if not is_supported(config):
-            yield f"{key}: trainings do not support it yet; {remedy}"
-
-
-LIMITS: tuple[tuple[str, Callable[[Config], bool], str], ...] = (
-    ("teach_from", lambda c: c.teach_from is None, "use null"),
-)
-"""Key, whether a configuration stays within what is supported, and what to do."""
 
 
 def reference_networks(config: Config) -> Networks | None:
@@ -137,6 +114,8 @@ class TrainingInputs:
     digest: str
     shared: dict[str, float]
     """Share of the rows of val and test that are of events of earlier splits."""
+    teachers: Teachers | None = None
+    """Whose outputs the rows to train on have for targets."""
 
     @property
     def tags(self) -> dict[str, str]:
@@ -153,6 +132,7 @@ class TrainingInputs:
             "git.diff": code.diff_digest,
             "data.digest": self.digest,
             **({"nnt.started_from": self.started_from} if self.started_from else {}),
+            **({"teachers.digest": self.teachers.digest} if self.teachers else {}),
             **{f"data.shared.{k}": f"{v:.3g}" for k, v in self.shared.items()},
             "nnt.version": __version__,
         }
@@ -189,7 +169,7 @@ def prepare(
     ConfigError, DataError, TrackingError
         Something cannot be used; nothing has been started.
     """
-    initial = initial_states(config)
+    initial, teachers = initial_states(config), Teachers.of(config)
     reference = reference_networks(config)
     splits = load_splits(config) if splits is None else dict(splits)
     _check_chain(config, splits)
@@ -211,4 +191,5 @@ def prepare(
         code=code_state(),
         digest=digest,
         shared=shared_shares(config, splits),
+        teachers=teachers,
     )

@@ -17,7 +17,7 @@ from nnt.tracking import MlflowTracker, Outcome, Run, Tracker, hide_passwords
 from nnt.training.data import SPLITS
 from nnt.training.final_report import REPORTED_SPLITS, FinalReport, StoppedError
 from nnt.training.fitting import Fitting, Places, most_epochs
-from nnt.training.inputs import TrainingInputs, prepare, refuse_unsupported
+from nnt.training.inputs import TrainingInputs, prepare
 from nnt.training.logs import training_log
 from nnt.training.result import ExpertFailure, ExpertResult, Part, TrainingResult
 from nnt.training.resume import (
@@ -99,7 +99,6 @@ def train(
     """
     if not isinstance(config, Config):
         config = load_config(config)
-    refuse_unsupported(config)
     places = Places.of(config, device)
     tracker = tracker or MlflowTracker()
     caller = caller or Caller()
