@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnt import metrics
+from nnt import metrics, plots
 from nnt.metrics import Predictions
 
 
@@ -294,6 +294,39 @@ def test_tracks_of_no_particle_count_as_nothing_but_themselves() -> None:
         unwanted = fake | (np.abs(view.z_reco_cm) > 20)
         rejected = found[f"unwanted_rejection_at_eff96{suffix}"]
         assert rejected == pytest.approx(1 - kept[unwanted].mean())
+
+
+def test_an_event_of_background_and_fakes_is_background() -> None:
+    view = rows(600)
+    fake = np.random.default_rng(5).random(600) < 0.4
+    view = dataclasses.replace(view, fake=fake)
+    decision = metrics.event_decision(view, view.z_cm)
+    for i, event in enumerate(decision.event):
+        mine = view.event == event
+        size = np.abs(view.z_reco_cm[mine])
+        real = ~fake[mine]
+        assert decision.signal[i] == (real & (size < 1)).any()
+        assert decision.background[i] == (~real | (size > 20)).all()
+    assert 0 < decision.background.mean() < 1
+
+
+def test_fakes_are_counted_and_drawn() -> None:
+    view = rows(2000)
+    assert "n_fake" not in metrics.sample_sizes(metrics.Sample.of(view))
+    assert "fake_rejection_against_efficiency" not in plots.figures(view)
+    fake = np.random.default_rng(3).random(2000) < 0.3
+    view = dataclasses.replace(view, fake=fake)
+    assert metrics.sample_sizes(metrics.Sample.of(view))["n_fake"] == fake.sum()
+    figure = plots.figures(view)["fake_rejection_against_efficiency"]
+    (axes,) = figure.axes
+    assert axes.get_ylabel() == "rejection of fakes"
+    kept = np.abs(view.z_cm) <= np.quantile(
+        np.abs(view.z_cm[~fake & (np.abs(view.z_reco_cm) < 1)]), 0.9, method="higher"
+    )
+    curve = axes.lines[0]
+    place = list(np.round(np.asarray(curve.get_xdata()), 3)).index(0.9)
+    drawn = np.asarray(curve.get_ydata())[place]
+    assert drawn == pytest.approx(1 - kept[fake].mean(), abs=0.02)
 
 
 def test_a_network_of_a_class_alone_has_no_metrics_of_z() -> None:

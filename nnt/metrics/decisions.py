@@ -107,11 +107,13 @@ def event_decision(predicted: Predictions, z_cm: FloatArray) -> Decision:
     """Keep an event if at least one of its tracks passes.
 
     An event is signal if at least one of its tracks comes from the collision
-    point, and background if all of them are background; others count as neither.
+    point, and background if all of them are background or of no particle; others
+    count as neither.
     """
     # Events as they come; those without a row here are dropped again.
     n_events = int(predicted.event.max(initial=-1)) + 1
     signal_track, background_track = _kinds(predicted)
+    unwanted = background_track | ~predicted.real
     nearest = np.full(n_events, np.inf, dtype=z_cm.dtype)
     # No cut keeps NaN, nor does it hide the other tracks of its event.
     np.fmin.at(nearest, predicted.event, np.abs(z_cm))
@@ -119,7 +121,7 @@ def event_decision(predicted: Predictions, z_cm: FloatArray) -> Decision:
     present[predicted.event] = True
     signal[predicted.event[signal_track]] = True
     background[:] = present
-    background[predicted.event[~background_track]] = False
+    background[predicted.event[~unwanted]] = False
     return Decision(
         distance_cm=nearest[present],
         signal=signal[present],

@@ -136,7 +136,7 @@ def sample_sizes(sample: Sample) -> dict[str, int]:
     sizes = {
         f"{prefix}n_{kind}": sample.size(f"{prefix}{kind}")
         for prefix in ("", "event_", "stt_")
-        for kind in ("signal", "background")
+        for kind in ("signal", "background", "fake")
         if sample.holds(f"{prefix}{kind}")
     }
     far = {"n_feed_down": "far_down", "n_feed_up": "far_up"}

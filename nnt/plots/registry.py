@@ -62,6 +62,8 @@ class RegisteredPlot:
     """``network``, ``reference`` or both: whose curve it draws."""
     curve: ToCurve | None
     """What it draws of one network; None: the plot takes all rows itself."""
+    fakes: bool
+    """Whether its rows are tracks of no particle as well."""
 
 
 _PLOTS: dict[str, RegisteredPlot] = {}
@@ -80,6 +82,7 @@ def register(
     of: Collection[str] = (NETWORK, REFERENCE),
     curve: ToCurve | None = None,
     detail: bool = False,
+    fakes: bool = False,
 ) -> Callable[[Plot], Plot]:
     """Add a plot under a name.
 
@@ -105,6 +108,9 @@ def register(
         network that has any, so that many networks and rows fit into memory.
     detail : bool
         Short for ``where="evaluation"``.
+    fakes : bool
+        Whether it gets the rows of tracks of no particle, too, whose z and theta mean
+        nothing.
     """
     places = {where} if isinstance(where, str) else set(where)
     unknown = places - set(EVERYWHERE)
@@ -123,6 +129,7 @@ def register(
             caption=caption,
             of=frozenset(of),
             curve=curve,
+            fakes=fakes,
         )
         return plot
 
@@ -166,12 +173,15 @@ def curves(
     dict
         Name of the plot to its curve; of plots that take rows, the rows.
     """
-    # z and theta of tracks of no particle mean nothing.
     real = predicted.real
-    curves_of = predicted if real.all() else predicted[real]
-    others = reference if reference is None or real.all() else reference[real]
+    every = predicted, reference
+    few = every
+    if not real.all():
+        few = predicted[real], None if reference is None else reference[real]
     found = {
-        entry.name: attempt(entry.name, partial(_curve, entry, curves_of, others))
+        entry.name: attempt(
+            entry.name, partial(_curve, entry, *(every if entry.fakes else few))
+        )
         for entry in registered(where)
         if role in entry.of
     }

@@ -49,20 +49,22 @@ class _Rejection:
 
 
 def _rejections(
-    predicted: Predictions, _: Predictions | None, *, prefix: str
+    predicted: Predictions, _: Predictions | None, *, prefix: str, fakes: bool = False
 ) -> dict[str, _Rejection] | None:
     """Curves of the decisions by |z| and by class, by their suffixes."""
-    found = {
-        suffix: _rejection(decision)
-        for (of, suffix), decision in all_decisions(predicted).items()
-        if of == prefix and decision.signal.any() and decision.background.any()
-    }
+    found = {}
+    for (of, suffix), decision in all_decisions(predicted).items():
+        rejected = decision.fake if fakes else decision.background
+        if of != prefix or rejected is None or not decision.signal.any():
+            continue
+        if rejected.any():
+            found[suffix] = _rejection(decision, rejected)
     return found or None
 
 
-def _rejection(decision: Decision) -> _Rejection:
+def _rejection(decision: Decision, rejected: BoolArray) -> _Rejection:
     near, near_cm = _in_order(decision, decision.signal)
-    far, far_cm = _in_order(decision, decision.background)
+    far, far_cm = _in_order(decision, rejected)
     # Beyond lies what no cut keeps.
     reached = float(np.isfinite(near_cm).mean())
     at = CURVE_EFFICIENCIES[reached >= CURVE_EFFICIENCIES]
@@ -99,11 +101,15 @@ def _rejected(signal: FloatArray, background: FloatArray, at: F64) -> F64:
     return np.where(np.isfinite(last), 1 - passing / len(background), np.nan)
 
 
-def _draw(curves: Sequence[Curve[dict[str, _Rejection]]], *, what: str) -> Figure:
+def _draw(
+    curves: Sequence[Curve[dict[str, _Rejection]]], *, what: str, fakes: bool = False
+) -> Figure:
     data = next(iter(curves[0].data.values()))
+    rejected = f"{data.n_background:,} " + (
+        "of no particle" if fakes else f"background, |z| > {BACKGROUND_Z_CM:g} cm"
+    )
     figure, axes = canvas(
-        f"{data.n_signal:,} signal {what}, |z| < {SIGNAL_Z_CM:g} cm, and "
-        f"{data.n_background:,} background, |z| > {BACKGROUND_Z_CM:g} cm"
+        f"{data.n_signal:,} signal {what}, |z| < {SIGNAL_Z_CM:g} cm, and {rejected}"
     )
     drawn = [(curve, *item) for curve in curves for item in curve.data.items()]
     by_class = any(suffix for _, suffix, _ in drawn)
@@ -115,7 +121,7 @@ def _draw(curves: Sequence[Curve[dict[str, _Rejection]]], *, what: str) -> Figur
     axes.set_xlim(CURVE_EFFICIENCIES[0], 1)
     axes.set_ylim(0, 1.02)
     axes.set_xlabel("efficiency for signal from the collision point")
-    axes.set_ylabel("rejection of background")
+    axes.set_ylabel(f"rejection of {'fakes' if fakes else 'background'}")
     legend(axes, title=_points({p for _, _, data in drawn for p in data.marked}))
     return figure
 
@@ -177,7 +183,16 @@ def _register() -> None:
             where=where,
             curve=partial(_rejections, prefix=prefix),
             caption=f"{caption}{of}.",
+            fakes=True,
         )(partial(_draw, what=what))
+    register(
+        "fake_rejection_against_efficiency",
+        where=EVERYWHERE,
+        curve=partial(_rejections, prefix="", fakes=True),
+        caption="Rejection of tracks of no particle against signal efficiency as the "
+        "cut moves.",
+        fakes=True,
+    )(partial(_draw, what="tracks", fakes=True))
 
 
 _register()
