@@ -27,8 +27,6 @@ def table(n: int, seed: int = 1) -> Predictions:
         "theta_reco_deg": theta,
         "z_cm": np.clip(z + rng.normal(0, 1, n) * width, -100, 100),
         "theta_deg": theta + rng.normal(0, 6, n),
-        "z_reference_cm": z,
-        "theta_reference_deg": theta,
         "pt_gev": 0.3 / rng.uniform(0.05, 1, n),
         "phi_deg": rng.uniform(0, 360, n),
     }

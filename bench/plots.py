@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--to", type=Path, help="folder for the pictures")
     options = parser.parse_args()
-    for figure in plots.figures(table(1000), detail=True).values():
+    for figure in plots.figures(table(1000), plots.EVALUATION).values():
         plots.png(figure)  # compiles, and loads fonts
     profiles(tracks(10))
     view, rows = table(options.rows), tracks(options.rows)

@@ -24,8 +24,6 @@ def rows(n: int = 400, seed: int = 0, events: int | None = None) -> Predictions:
         "theta_reco_deg": theta,
         "z_cm": z + rng.normal(0, 6, n),
         "theta_deg": theta + rng.normal(0, 10, n),
-        "z_reference_cm": z + rng.normal(0, 9, n),
-        "theta_reference_deg": theta,
         "pt_gev": rng.uniform(0.2, 1.5, n),
         "phi_deg": rng.uniform(0, 360, n),
     }

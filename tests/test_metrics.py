@@ -38,7 +38,6 @@ LENGTHS_CM = arrays(
 def predicted(
     z_reco_cm: npt.ArrayLike,
     z_cm: npt.ArrayLike,
-    z_reference_cm: npt.ArrayLike | None = None,
     theta_deg: npt.ArrayLike | None = None,
 ) -> Predictions:
     z_reco = np.asarray(z_reco_cm, dtype=np.float32)
@@ -48,10 +47,6 @@ def predicted(
         theta_reco_deg=np.full(n, 90, dtype=np.float32),
         z_cm=np.asarray(z_cm, dtype=np.float32),
         theta_deg=None if theta_deg is None else np.asarray(theta_deg, np.float32),
-        z_reference_cm=(
-            None if z_reference_cm is None else np.asarray(z_reference_cm, np.float32)
-        ),
-        theta_reference_deg=None,
         event=np.arange(n),
         expert=np.zeros(n, dtype=np.int64),
     )
@@ -72,8 +67,7 @@ def everything_about(z_reco_cm: F32, z_cm: F32) -> None:
     n = len(z_cm)
     theta_deg = np.full(n, 90, dtype=np.float32)
     rows = dataclasses.replace(
-        predicted(z_reco_cm, z_cm, z_cm, z_cm),
-        theta_reference_deg=z_cm,
+        predicted(z_reco_cm, z_cm, z_cm),
         event=np.arange(n) // 2,
         expert=np.arange(n) % 2,
         pt_gev=np.ones(n, dtype=np.float32),
@@ -167,8 +161,10 @@ def test_trimmed_std_ignores_a_few_far_values() -> None:
 
 
 def test_half_width_of_a_normal_distribution_is_its_sigma() -> None:
-    values = np.random.default_rng(0).normal(3, 2, 200_000)
+    values = np.sort(np.random.default_rng(0).normal(3, 2, 200_000))
     assert metrics.half_width_68(values) == pytest.approx(2, rel=0.01)
+    lower, upper = np.quantile(values, [0.15865, 0.84135])
+    assert metrics.half_width_68(values) == pytest.approx((upper - lower) / 2)
 
 
 @given(LENGTHS_CM, st.sampled_from(metrics.EFFICIENCIES))
@@ -244,9 +240,7 @@ def test_working_points_keep_what_they_promise() -> None:
 
 @pytest.mark.parametrize("z_reco", [[], [0.0], [50.0], [-50.0], [10.0]])
 def test_what_cannot_be_computed_is_left_out(z_reco: list[float]) -> None:
-    figures = metrics.network_metrics(
-        predicted(z_reco, z_reco, z_reco, theta_deg=z_reco)
-    )
+    figures = metrics.network_metrics(predicted(z_reco, z_reco, theta_deg=z_reco))
     assert all(math.isfinite(value) for value in figures.values())
     assert "roc_area" not in figures
 
@@ -260,11 +254,10 @@ def test_predictions_are_in_cm_and_degrees(width: int) -> None:
     targets = np.array([[scale_z(10.0), scale_theta(60.0)]], dtype=np.float32)
     tracks = Tracks(make_ids({"Event": [7]}, 1), np.zeros((1, 27), np.float32), targets)
     outputs = dict.fromkeys(("z", "theta")[:width], targets[:, 0] * 0)
-    view = metrics.predictions(tracks, outputs, None)
+    view = metrics.predictions(tracks, outputs)
     assert view.z_reco_cm == pytest.approx(10, abs=1e-4)
     assert view.theta_reco_deg == pytest.approx(60, abs=1e-4)
     assert view.z_cm == pytest.approx(0)
-    assert view.z_reference_cm is None
     assert (view.theta_deg is None) == (width == 1)
 
 
@@ -313,14 +306,3 @@ def test_the_binomial_error_is_the_spread_of_repeated_counts() -> None:
     share = np.random.default_rng(0).binomial(500, 0.9, 20_000) / 500
     assert metrics.binomial_error(0.9, 500) == pytest.approx(np.std(share), rel=0.03)
     assert metrics.binomial_error([0, 1], 10).min() > 0
-
-
-def test_another_reference_takes_the_place_of_the_one_in_the_file() -> None:
-    targets = np.zeros((3, 2), dtype=np.float32)
-    tracks = Tracks(
-        make_ids({}, 3), np.zeros((3, 27), np.float32), targets, reference=targets
-    )
-    z = targets[:, 0]
-    view = metrics.predictions(tracks, {"z": z}, {"z": z + np.float32(0.1)})
-    assert view.z_reference_cm == pytest.approx(10, abs=1e-4)
-    assert view.theta_reference_deg is None

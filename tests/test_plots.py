@@ -21,7 +21,7 @@ from nnt.tracks import Tracks
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 
 
-def sample(n: int, *, theta: bool = True, reference: bool = True) -> Predictions:
+def sample(n: int, *, theta: bool = True) -> Predictions:
     rng = np.random.default_rng(n)
     z_reco_cm = rng.choice([0.4, 30.0], n) * rng.normal(size=n)
     theta_reco_deg = rng.uniform(30, 130, n)
@@ -30,14 +30,22 @@ def sample(n: int, *, theta: bool = True, reference: bool = True) -> Predictions
         theta_reco_deg=theta_reco_deg,
         z_cm=z_reco_cm + rng.normal(0, 3, n),
         theta_deg=theta_reco_deg + rng.normal(0, 5, n) if theta else None,
-        z_reference_cm=z_reco_cm + rng.normal(0, 5, n) if reference else None,
-        theta_reference_deg=theta_reco_deg * 1 if reference else None,
         event=np.arange(n),
         expert=np.zeros(n, dtype=np.int64),
         pt_gev=rng.uniform(0.2, 5, n) if theta else None,
         phi_deg=rng.uniform(0, 360, n) if theta else None,
         n_tracks=rng.integers(1, 12, n) if theta else None,
     )
+
+
+def pair(network: Predictions) -> dict[str, Predictions]:
+    """A network and a reference on the same rows."""
+    noise = np.random.default_rng(len(network)).normal(0, 5, len(network))
+    z_cm, theta_deg = network.z_reco_cm + noise, network.theta_reco_deg * 1
+    reference = dataclasses.replace(
+        network, z_cm=z_cm, theta_deg=theta_deg, has_z=True, nnt=None, stt=None
+    )
+    return {"network": network, "reference": reference}
 
 
 def legend_texts(figure: Figure) -> str:
@@ -49,7 +57,7 @@ def legend_texts(figure: Figure) -> str:
 
 
 def test_the_plots_of_the_contract_are_there() -> None:
-    assert set(plots.figures(sample(500))) >= {
+    assert set(plots.figures(pair(sample(500)))) >= {
         "z_against_reco",
         "z_histogram",
         "z_residual",
@@ -68,8 +76,9 @@ def test_the_plots_of_the_contract_are_there() -> None:
 def test_any_number_of_tracks_can_be_drawn(
     n: int, theta: bool, reference: bool
 ) -> None:
-    view = sample(n, theta=theta, reference=reference)
-    drawn = plots.figures(view, detail=n == 1)
+    view = sample(n, theta=theta)
+    where = plots.EVALUATION if n == 1 else plots.TRAINING
+    drawn = plots.figures(pair(view) if reference else view, where)
     assert ("theta_residual" in drawn) == theta
     assert ("z_width_against_z_reference" in drawn) == reference
     for figure in drawn.values():
@@ -85,11 +94,11 @@ def test_tracks_far_outside_do_not_disturb() -> None:
 
 
 def test_no_tracks_no_plots() -> None:
-    assert plots.figures(sample(0), detail=True) == {}
+    assert plots.figures(sample(0), plots.EVALUATION) == {}
 
 
 def test_axes_have_titles_and_units() -> None:
-    for name, figure in plots.figures(sample(500), detail=True).items():
+    for name, figure in plots.figures(pair(sample(500)), plots.EVALUATION).items():
         assert figure.get_suptitle(), name
         assert any(axes.get_xlabel() for axes in figure.axes), name
         assert all(axes.get_ylabel() for axes in figure.axes), name
@@ -102,15 +111,15 @@ def test_the_legend_tells_count_mean_and_both_widths() -> None:
 
 
 def test_the_z_histogram_holds_every_track() -> None:
-    figure = plots.figures(sample(500))["z_histogram"]
+    figure = plots.figures(pair(sample(500)))["z_histogram"]
     steps = [patch for patch in figure.axes[0].patches if isinstance(patch, StepPatch)]
     # Filled and in outline, the reconstruction is there twice.
     assert [patch.get_data()[0].sum() for patch in steps] == [500] * 4
 
 
 def test_details_are_drawn_when_asked_for() -> None:
-    view = sample(800)
-    few, all_ = plots.figures(view), plots.figures(view, detail=True)
+    view = pair(sample(800))
+    few, all_ = plots.figures(view), plots.figures(view, plots.EVALUATION)
     assert few.keys() < all_.keys()
     assert {
         "z_resolution_against_pt", "theta_resolution_against_phi", "z_slope_against_z",
@@ -120,7 +129,7 @@ def test_details_are_drawn_when_asked_for() -> None:
 
 
 def test_what_the_rows_lack_is_not_drawn() -> None:
-    names = plots.figures(sample(800, theta=False), detail=True).keys()
+    names = plots.figures(sample(800, theta=False), plots.EVALUATION).keys()
     assert not any("pt" in n or "phi" in n or n.startswith("stt") for n in names)
     assert "z_resolution_against_theta" in names
 
@@ -232,7 +241,7 @@ def test_slopes_are_shown_for_few_rows_and_many() -> None:
         rng = np.random.default_rng(n)
         z_cm = rng.uniform(-60, 60, n)
         view = dataclasses.replace(
-            sample(n, reference=False),
+            sample(n),
             z_reco_cm=z_cm,
             z_cm=0.5 * z_cm + rng.normal(0, 10, n),
         )
@@ -258,7 +267,7 @@ def test_momenta_are_counted_as_they_are_drawn() -> None:
 
 
 def test_a_comparison_draws_every_network() -> None:
-    view = sample(2000, reference=False)
+    view = sample(2000)
     rng = np.random.default_rng(0)
     networks = {
         f"network {k}": dataclasses.replace(
@@ -320,7 +329,7 @@ def test_every_plot_has_a_caption() -> None:
 
 
 def test_tracks_of_no_particle_have_no_residuals() -> None:
-    view = sample(300, reference=False)
+    view = sample(300)
     fake = np.arange(300) % 3 == 0
     figure = plots.draw("z_residual", dataclasses.replace(view, fake=fake))
     assert "200 tracks" in legend_texts(figure)

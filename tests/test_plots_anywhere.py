@@ -25,7 +25,6 @@ from nnt import metrics, plots
 z_cm = np.linspace(-50, 50, 60)
 rows = metrics.Predictions(
     z_reco_cm=z_cm, theta_reco_deg=z_cm + 90, z_cm=z_cm + 1, theta_deg=None,
-    z_reference_cm=None, theta_reference_deg=None,
     event=np.arange(60), expert=np.zeros(60, dtype=np.int64),
 )
 pictures = plots.pictures(rows)
@@ -111,7 +110,6 @@ def rows(n: int) -> Predictions:
     z_cm = np.linspace(-50, 50, n)
     return Predictions(
         z_reco_cm=z_cm, theta_reco_deg=z_cm + 90, z_cm=z_cm, theta_deg=None,
-        z_reference_cm=None, theta_reference_deg=None,
         event=np.arange(n), expert=np.zeros(n, dtype=np.int64),
     )  # fmt: skip
 

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from test_plots import PNG_MAGIC, legend_texts, sample
+from test_plots import PNG_MAGIC, legend_texts, pair, sample
 
 from nnt import metrics, plots
 from nnt.metrics import Predictions
@@ -58,7 +58,8 @@ def test_the_epoch_whose_weights_are_kept_is_marked_even_before_the_first() -> N
 
 
 def all_figures(view: Predictions) -> dict[str, Figure]:
-    return plots.figures(view) | plots.figures(view, detail=True)
+    networks = pair(view)
+    return plots.figures(networks) | plots.figures(networks, plots.EVALUATION)
 
 
 @pytest.mark.parametrize("n", [1, 40, 3000])
@@ -148,7 +149,7 @@ def test_of_many_networks_the_important_ones_have_colours() -> None:
 
 
 def test_a_network_that_puts_all_tracks_in_one_place_hides_no_other() -> None:
-    view = sample(3000, reference=False)
+    view = sample(3000)
     networks = {f"n{k}": view for k in range(10)}
     networks["n9"] = dataclasses.replace(view, z_cm=view.z_reco_cm)
     look = plots.looks(list(networks))

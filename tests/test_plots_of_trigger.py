@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from test_plots import legend_texts, sample
+from test_plots import legend_texts, pair, sample
 
 from nnt import metrics, plots
 from nnt.metrics import Predictions, cut_at_efficiency_cm
@@ -37,10 +37,10 @@ def test_rejection_equals_that_of_cutting_by_hand() -> None:
 
 @pytest.mark.parametrize(("n", "reference"), [(1, True), (2, False), (500, True)])
 def test_plots_of_the_trigger_can_be_drawn(n: int, reference: bool) -> None:
-    view = sample(n, reference=reference)
+    view = sample(n)
     view.z_reco_cm[0] = 0.0
     view.z_reco_cm[-1] = 50.0 if n > 1 else 0.0
-    drawn = plots.pictures(view)
+    drawn = plots.pictures(pair(view) if reference else view)
     assert ("rejection_against_efficiency" in drawn) == (n > 1)
     assert ("feed_down" in drawn) == (n == 500)
 
@@ -58,7 +58,7 @@ def test_feed_down_tells_the_two_sides_apart() -> None:
 
 
 def test_points_that_no_cut_reaches_are_not_announced() -> None:
-    view = sample(600, reference=False)
+    view = sample(600)
     assert view.theta_deg is not None
     slow = dataclasses.replace(
         view,
@@ -78,13 +78,14 @@ def test_points_that_no_cut_reaches_are_not_announced() -> None:
 
 def test_both_decisions_are_in_one_picture() -> None:
     view = with_classes(sample(2000))
+    networks = pair(view)
     for name in (
         "rejection_against_efficiency",
         "stt_rejection_against_efficiency",
         "efficiency_against_charge",
         "rejection_against_z",
     ):
-        text = legend_texts(plots.draw(name, view))
+        text = legend_texts(plots.draw(name, networks))
         assert text.count("network") == 2, name
         assert text.count("class") == 1, name
         assert text.count("reference") == 1, name
@@ -95,7 +96,7 @@ def test_both_decisions_are_in_one_picture() -> None:
 
 
 def test_probabilities_that_are_right_lie_on_the_diagonal() -> None:
-    view = with_classes(sample(20000, reference=False))
+    view = with_classes(sample(20000))
     figure = plots.draw("calibration", view)
     points = next(
         line for line in figure.axes[0].lines if str(line.get_label()).endswith("nnt")

@@ -22,8 +22,7 @@ def rows(n: int) -> Predictions:
     z_cm = rng.choice([0.4, 40], n) * rng.normal(size=n)
     return Predictions(
         z_reco_cm=z_cm, theta_reco_deg=z_cm + 90, z_cm=z_cm + rng.normal(0, 3, n),
-        theta_deg=z_cm + 88, z_reference_cm=z_cm + 1, theta_reference_deg=z_cm + 90,
-        event=np.arange(n), expert=np.zeros(n, dtype=np.int64),
+        theta_deg=z_cm + 88, event=np.arange(n), expert=np.zeros(n, dtype=np.int64),
     )  # fmt: skip
 
 

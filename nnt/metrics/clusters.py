@@ -4,7 +4,7 @@ Tracks of an event share its background and its event time, so that they are not
 independent: what counts is how much the sum over an event varies. To first order
 every figure here is a mean of contributions of rows (its influence function), whose
 sums over events add up in squares. That agrees with drawing whole events anew
-(`nnt.metrics.bootstrap`), and costs a pass over the rows.
+(`nnt.metrics.resampling`), and costs a pass over the rows.
 """
 
 from __future__ import annotations

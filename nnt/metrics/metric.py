@@ -22,8 +22,6 @@ from nnt.metrics.trigger import (
     FEED_EFFICIENCY,
     area_of_sorted,
     binomial_error,
-    first_cut,
-    rank_at_efficiency,
     share_below,
 )
 from nnt.types import FloatArray
@@ -197,11 +195,9 @@ def _cut(signal: str, efficiency: float, needs: str = "") -> Value:
     """Smallest cut that keeps a share of the signal; None where no cut does."""
 
     def value(sample: Sample) -> float | None:
-        near = sample.get(signal)
-        if near is None or (needs and sample.get(needs) is None):
+        if needs and sample.get(needs) is None:
             return None
-        last = near[rank_at_efficiency(len(near), efficiency)]
-        return float(first_cut(last)) if np.isfinite(last) else None
+        return sample.cut(signal, efficiency)
 
     return value
 

@@ -29,8 +29,6 @@ class Predictions:
     expert: I64
     theta_deg: FloatArray | None = None
     """None for a network of z only."""
-    z_reference_cm: FloatArray | None = None
-    theta_reference_deg: FloatArray | None = None
     pt_gev: FloatArray | None = None
     """Transverse momentum of the trigger's track; None where it is not known."""
     phi_deg: FloatArray | None = None
@@ -68,11 +66,7 @@ class Predictions:
 
 
 @np.errstate(all="ignore")
-def predictions(
-    tracks: Tracks,
-    outputs: Mapping[str, FloatArray],
-    reference: Mapping[str, FloatArray] | None = None,
-) -> Predictions:
+def predictions(tracks: Tracks, outputs: Mapping[str, FloatArray]) -> Predictions:
     """Combine outputs of a network with the rows that they belong to.
 
     Parameters
@@ -81,8 +75,6 @@ def predictions(
         N rows.
     outputs : mapping of str to float array, shape (N,)
         By name (``z``, ``theta``, ``nnt``, ``stt``), in network units.
-    reference : mapping of str to float array, shape (N,), optional
-        Outputs to compare with.
     """
     rows = Predictions(
         z_reco_cm=z_to_cm(tracks.targets[:, 0]),
@@ -96,13 +88,7 @@ def predictions(
         charge=charge_sign(tracks.inputs),
         fake=tracks.fake,
     )
-    named = with_outputs(rows, outputs)
-    if reference is None:
-        return named
-    beside = with_outputs(rows, reference)
-    return replace(
-        named, z_reference_cm=beside.z_cm, theta_reference_deg=beside.theta_deg
-    )
+    return with_outputs(rows, outputs)
 
 
 @np.errstate(all="ignore")
@@ -124,8 +110,6 @@ def with_outputs(rows: Predictions, outputs: Mapping[str, FloatArray]) -> Predic
         theta_deg=None if theta is None else theta_to_deg(theta),
         nnt=outputs.get("nnt"),
         stt=outputs.get("stt"),
-        z_reference_cm=None,
-        theta_reference_deg=None,
     )
 
 

@@ -101,9 +101,21 @@ def _std_with_error(
 
 @np.errstate(all="ignore")
 def half_width_68(values: FloatArray) -> float:
-    """Half the distance that holds the central 68.27 % of the values."""
-    lower, upper = np.quantile(values, [0.15865, 0.84135])
-    return float(upper - lower) / 2
+    """Half the distance that holds the central 68.27 % of values in ascending order."""
+    if np.isnan(values[-1]):
+        return math.nan
+    lower, upper = (_quantile(values, share) for share in (0.15865, 0.84135))
+    return (upper - lower) / 2
+
+
+def _quantile(ordered: FloatArray, share: float) -> float:
+    place = share * (len(ordered) - 1)
+    below = int(place)
+    left, right = (
+        float(ordered[below]),
+        float(ordered[min(below + 1, len(ordered) - 1)]),
+    )
+    return left + (right - left) * (place - below)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

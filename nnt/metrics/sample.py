@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from nnt.metrics.corefit import CoreFit, core_fit
 from nnt.metrics.decisions import Decision, all_decisions
 from nnt.metrics.prediction import Predictions
-from nnt.metrics.trigger import FEED_Z_CM
+from nnt.metrics.trigger import FEED_Z_CM, first_cut
 from nnt.types import I64, FloatArray
 
 __all__ = ["Quantities", "Sample", "quantities", "sample_sizes"]
@@ -34,6 +35,7 @@ class Sample:
         self.n_tracks = n_tracks
         self._values = values
         self._cores: dict[str, CoreFit | None] = {}
+        self._cuts: dict[tuple[str, float], float | None] = {}
 
     @classmethod
     def of(
@@ -62,6 +64,16 @@ class Sample:
             values = self.get(name)
             self._cores[name] = None if values is None else core_fit(values)
         return self._cores[name]
+
+    def cut(self, name: str, efficiency: float) -> float | None:
+        """Smallest cut that keeps a share of a quantity, found once; None without."""
+        place = name, efficiency
+        if place not in self._cuts:
+            values, last = self.get(name), math.nan
+            if values is not None:
+                last = values[max(math.ceil(efficiency * len(values)) - 1, 0)]
+            self._cuts[place] = float(first_cut(last)) if np.isfinite(last) else None
+        return self._cuts[place]
 
 
 @np.errstate(all="ignore")

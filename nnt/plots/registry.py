@@ -286,23 +286,18 @@ def draw(name: str, predicted: Networks, description: str = "") -> Figure:
         return figure
 
 
-def figures(
-    predicted: Networks, *, detail: bool = False, where: str | None = None
-) -> dict[str, Figure]:
+def figures(predicted: Networks, where: str = TRAINING) -> dict[str, Figure]:
     """Draw every registered plot that makes sense.
 
     Parameters
     ----------
     predicted : Predictions, or mapping of str to Predictions
         As `drawings_of_rows` takes it.
-    detail : bool
-        Those of an evaluation instead of those of a training.
-    where : str, optional
-        Those that are drawn there.
+    where : str
+        Where the plots are drawn.
     """
-    place = where or (EVALUATION if detail else TRAINING)
     with default_style():
-        return {d.name: d.plot(d.data) for d in drawings_of_rows(predicted, place)}
+        return {d.name: d.plot(d.data) for d in drawings_of_rows(predicted, where)}
 
 
 def pictures(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -86,7 +86,7 @@ class Network:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Shown(Predictions):
-    """Rows with the first network and its reference, and all networks by name."""
+    """Rows with the outputs of the first network, and all networks by name."""
 
     networks: tuple[Network, ...] = ()
 
@@ -108,11 +108,8 @@ def shown(
         How each is drawn.
     """
     look = look or looks(list(networks))
-    first, *others = networks.values()
+    first = next(iter(networks.values()))
     values = {field.name: getattr(first, field.name) for field in fields(Predictions)}
-    if others:
-        values["z_reference_cm"] = others[0].z_cm
-        values["theta_reference_deg"] = others[0].theta_deg
     return Shown(
         **values,
         networks=tuple(
@@ -129,22 +126,9 @@ def one_by_one(
     Parameters
     ----------
     predicted : Predictions, or mapping of str to Predictions
-        One network with or without a reference in it, or several by name.
+        One network, or several by name.
     """
-    if not isinstance(predicted, Predictions):
-        return predicted
-    networks = {"network": predicted}
-    if predicted.z_reference_cm is not None:
-        networks["reference"] = replace(
-            predicted,
-            z_cm=predicted.z_reference_cm,
-            theta_deg=predicted.theta_reference_deg,
-            z_reference_cm=None,
-            theta_reference_deg=None,
-            nnt=None,
-            stt=None,
-        )
-    return networks
+    return {"network": predicted} if isinstance(predicted, Predictions) else predicted
 
 
 def looks(names: Sequence[str], important: Sequence[str] = ()) -> dict[str, Look]:

@@ -29,7 +29,9 @@ LIVE_PLOTS = ("z_against_reco", "z_residual")
 REST_FACTOR = 9
 """Rest after each drawing, in units of its time: a tenth of one core at most."""
 
-Picture = tuple[Run, int, Callable[[], metrics.Predictions]]
+Predicted = Mapping[str, metrics.Predictions]
+"""Rows with the outputs of each network, by its name."""
+Picture = tuple[Run, int, Callable[[], Predicted]]
 
 
 class Album:
@@ -104,9 +106,7 @@ class Painter:
         self._thread = threading.Thread(target=self._work, name="painter", daemon=True)
         self._thread.start()
 
-    def offer(
-        self, run: Run, epoch: int, predicted: Callable[[], metrics.Predictions]
-    ) -> None:
+    def offer(self, run: Run, epoch: int, predicted: Callable[[], Predicted]) -> None:
         """Ask for the images of an epoch; returns at once.
 
         Parameters
@@ -145,9 +145,7 @@ class Painter:
             with self._changed:
                 self._changed.wait_for(lambda: self._closed, timeout=rest_s)
 
-    def _draw(
-        self, run: Run, epoch: int, predicted: Callable[[], metrics.Predictions]
-    ) -> None:
+    def _draw(self, run: Run, epoch: int, predicted: Callable[[], Predicted]) -> None:
         try:
             from nnt import plots
 

@@ -21,7 +21,15 @@ from nnt.engine import (
     choose_backend,
 )
 from nnt.errors import NNTError
-from nnt.judging import Balances, Outputs, by_name, expert_mask, rows_of
+from nnt.judging import (
+    MAIN,
+    REFERENCE,
+    Balances,
+    Outputs,
+    by_name,
+    expert_mask,
+    rows_of,
+)
 from nnt.machine import usable_cores
 from nnt.progress import show_progress
 from nnt.tracking import Run
@@ -82,6 +90,12 @@ class Places:
 def most_epochs(config: Config) -> int:
     """Epochs that an expert does at most, restarts included."""
     return config.epochs * config.restarts
+
+
+def _named(
+    tracks: Tracks, networks: Mapping[str, Outputs]
+) -> dict[str, metrics.Predictions]:
+    return {k: metrics.predictions(tracks, outputs) for k, outputs in networks.items()}
 
 
 class Fitting:
@@ -197,9 +211,10 @@ class Fitting:
             every = config.plot_every
             if output is None or not every or epoch.number % every:
                 return
-            named = by_name(config.form.outputs, output)
-            show = partial(metrics.predictions, val, named, reference)
-            self._painter.offer(child, epoch.number, show)
+            networks: dict[str, Outputs] = {MAIN: by_name(config.form.outputs, output)}
+            if reference is not None:
+                networks[REFERENCE] = reference
+            self._painter.offer(child, epoch.number, partial(_named, val, networks))
 
         return train_expert(
             config,
