@@ -23,7 +23,7 @@ from nnt.sweep.record import RECORD, Record
 from nnt.sweep.worker import Message
 from nnt.tracking import Run
 
-CONFIG = nnt.load_config("baseline_v2", {"experts": [-1], "hidden": [4]})
+CONFIG = nnt.load_config("baseline_v2", {"epochs": 3, "experts": [-1]})
 SPACE = {
     "learning_rate": {"log_uniform": [1e-4, 1e-1]},
     "seed": {"choice": [1, 2, 3, 4, 5, 6]},
@@ -66,7 +66,8 @@ class Formula:
         """Give one message at a time."""
         number, message = self._waiting.popleft()
         if number in self._cut and message["kind"] == "ended":
-            message |= {"outcome": "PRUNED", "reason": self._cut.pop(number)}
+            self._cut.pop(number)
+            message |= {"outcome": "PRUNED"}
         return [(number, message)]
 
     def answer(self, number: int, reason: str) -> None:
@@ -133,6 +134,14 @@ def test_a_sweep_that_was_killed_anywhere_ends_as_if_never(
     # None of those that had ended is trained again, and none twice.
     assert len(executor.started) == len(set(executor.started)) >= 22 - ended - 1
     assert {trial.state for trial in trials} == {"complete", "pruned"}
+
+
+def test_the_record_says_why_a_trial_was_cut(
+    whole: tuple[list[Trial], bytes],
+) -> None:
+    for trial in whole[0]:
+        last = f"after epoch {max(trial.epochs, default=0)}"
+        assert trial.reason.endswith(last) == (trial.state == "pruned")
 
 
 def test_the_last_trials_repeat_the_best_with_other_seeds(

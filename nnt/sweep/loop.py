@@ -43,6 +43,8 @@ class Progress:
     begun: float = field(default_factory=time.monotonic)
     is_repeated: bool = False
     """Whether an earlier worker may have begun it."""
+    cut: str = ""
+    """Why it is cut; empty if it goes on."""
     n_deaths: int = 0
     n_away: int = 0
     not_before: float = 0.0
@@ -167,6 +169,8 @@ class SweepLoop:
     def _start(self, progress: Progress) -> None:
         trial = progress.trial
         progress.begun = time.monotonic()
+        # The process that took its last epoch may have died before it answered.
+        progress.cut = self._reason_to_cut(trial)
         self.running[trial.number] = progress
         # The spread over seeds is that of whole trainings.
         prunes = self.record.settings["pruner"] != "none" and REPEATS not in trial.attrs
@@ -175,8 +179,7 @@ class SweepLoop:
             "is_repeated": progress.is_repeated,
             "prunes": prunes,
             "known": list(trial.epochs),
-            # The process that took its last epoch may have died before it answered.
-            "cut": self._reason_to_cut(trial),
+            "cut": progress.cut,
             "metric": self.metrics[0],
             "device": self.record.settings["device"],
         }
@@ -198,7 +201,7 @@ class SweepLoop:
             if message["run"] != trial.run_id:
                 self.record.write("began", trial=number, run=message["run"])
         elif kind == "epoch":
-            self._take_epoch(trial, message)
+            self._take_epoch(progress, message)
         elif kind == "died":
             del self.running[number]
             self._take_death(progress, message["reason"])
@@ -206,11 +209,13 @@ class SweepLoop:
             del self.running[number]
             self._take_end(progress, message)
 
-    def _take_epoch(self, trial: Trial, message: Message) -> None:
+    def _take_epoch(self, progress: Progress, message: Message) -> None:
+        trial = progress.trial
         epoch, value = int(message["epoch"]), float(message["value"])
         self.record.write("epoch", trial=trial.number, epoch=epoch, value=value)
         self.search.report(trial.number, epoch, value)
-        self.executor.answer(trial.number, self._reason_to_cut(trial))
+        progress.cut = self._reason_to_cut(trial)
+        self.executor.answer(trial.number, progress.cut)
 
     def _reason_to_cut(self, trial: Trial) -> str:
         """Why a trial is cut after its last epoch; empty if it goes on."""
@@ -253,7 +258,7 @@ class SweepLoop:
             self._take_result(progress, message["metrics"])
         elif outcome == "PRUNED":
             self.search.tell_pruned(trial.number)
-            self._end(progress, "pruned", reason=reason)
+            self._end(progress, "pruned", reason=progress.cut or reason)
         elif outcome == "FAILED":
             self.search.tell(trial.number, None)
             self._end(progress, "failed", reason=reason)

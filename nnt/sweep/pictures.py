@@ -16,8 +16,8 @@ from nnt.sweep.space import Dimension, Space
 
 __all__ = ["draw_sweep"]
 
-MANY = 20
-"""Choices above which an axis of numbers says more than one of names."""
+WIDEST = 14
+"""Characters of a choice; more would reach the next axis."""
 
 
 def draw_sweep(
@@ -110,10 +110,15 @@ def _coordinate(
         values = np.array([dimension.value(s) for s in suggested], np.float64)
         return plots.Coordinate(name=key, values=values, is_log=dimension.is_log)
     places = np.array([labels.index(str(s)) for s in suggested], np.float64)
-    names = tuple(_short(choice) for choice in dimension.choices)
+    names = tuple(_short(choice, dimension.choices) for choice in dimension.choices)
     return plots.Coordinate(name=key, values=places, names=names)
 
 
-def _short(choice: object) -> str:
+def _short(choice: object, choices: Sequence[object]) -> str:
+    """Write a choice in few characters; a mapping by its name, if no other has it."""
+    if isinstance(choice, Mapping):
+        names = [other.get("name") for other in choices if isinstance(other, Mapping)]
+        if choice.get("name") and names.count(choice["name"]) == 1:
+            choice = choice["name"]
     text = choice if isinstance(choice, str) else json.dumps(choice)
-    return text if len(text) <= MANY else f"{text[: MANY - 1]}…"
+    return text if len(text) <= WIDEST else f"{text[: WIDEST - 1]}…"

@@ -22,6 +22,8 @@ __all__ = ["PRUNERS", "SAMPLERS", "Search", "check_search"]
 SAMPLERS = ("tpe", "random", "grid", "qmc", "nsga2")
 PRUNERS = ("median", "hyperband", "none")
 MAX_GRID = 1_000_000
+WARM_UP = 10
+"""Share of the epochs, as its inverse, in which the median cuts no training."""
 MIN_FOR_IMPORTANCES = 5
 """Complete trials; a few are as good as none."""
 
@@ -229,7 +231,8 @@ class Search:
     def _pruner(self) -> optuna.pruners.BasePruner:
         pruners, most = _optuna().pruners, max(self.epochs, 1)
         make: dict[str, Callable[[], optuna.pruners.BasePruner]] = {
-            "median": pruners.MedianPruner,
+            # A rate that is right in the end is slow in the beginning.
+            "median": lambda: pruners.MedianPruner(n_warmup_steps=most // WARM_UP),
             "hyperband": lambda: pruners.HyperbandPruner(max_resource=most),
             "none": pruners.NopPruner,
         }
