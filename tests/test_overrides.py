@@ -55,7 +55,13 @@ AS_TYPED = [
 
 @pytest.mark.parametrize("text", AS_TYPED)
 def test_text_arrives_as_typed_and_hides_no_other_pair(text: str) -> None:
-    for words in (f"description={text} epochs=3", f"epochs=3 description={text}"):
+    config = changed(f"epochs=3 description={text}")
+    assert (config.description, config.epochs) == (text, 3)
+    words = f"description={text} epochs=3"
+    if " " in text:
+        with pytest.raises(ConfigError, match="epochs=3 may be a key or part"):
+            changed(words)
+    else:
         config = changed(words)
         assert (config.description, config.epochs) == (text, 3)
 
@@ -134,12 +140,24 @@ def test_any_text_arrives_or_is_refused(text: str, seed: int) -> None:
     try:
         config = changed(f"description={text} seed={seed}")
     except ConfigError:
-        # Only where the text itself reads as a pair, or begins with a quote.
-        assert "=" in text or text[0] in "'\""
+        # Only where the text itself reads as a pair, begins with a quote, or is a
+        # sentence that may go on.
+        assert set("= ") & set(text) or text[0] in "'\""
     else:
         if "=" not in text and text[0] not in "'\"":
             assert config.description == text
         assert config.seed == seed
+
+
+@given(words=st.lists(TEXT, min_size=1, max_size=5), seed=st.integers(0, 10**6))
+def test_a_sentence_never_sets_a_key(words: list[str], seed: int) -> None:
+    text = " ".join(["the", *words, f"seed={seed}", *words])
+    try:
+        config = changed(f"description={text}")
+    except ConfigError:
+        pass
+    else:
+        assert config.seed == load_config({}).seed
 
 
 @given(files=st.lists(TEXT.map(lambda text: text.replace("$", "")), min_size=1))

@@ -19,6 +19,7 @@ __all__ = ["CALL", "COMMAND_LINE", "Overrides", "override_layers", "split_pairs"
 COMMAND_LINE, CALL = "-m", "<overrides>"
 """Origins of keys that are given beside a file."""
 PAIR = re.compile(r"[A-Za-z_][\w.]{,199}=")
+SENTENCE = "description"
 NULL = ("null", "Null", "NULL", "~", "")
 NULLABLE = ("compare_to", "load_pre_trained_weights", "extends", "teach_from")
 QUOTES, OPENING, CLOSING = "\"'", "[{(", "]})"
@@ -57,19 +58,34 @@ def split_pairs(words: str) -> list[str]:
     Raises
     ------
     ConfigError
-        A quote or bracket that is never closed hides another pair.
+        A quote or bracket that is never closed hides another pair, or a pair may be
+        part of a description.
 
     Examples
     --------
-    >>> split_pairs("epochs=20 data.files=[my tracks.gz] description=it's fine seed=3")
-    ['epochs=20', 'data.files=[my tracks.gz]', "description=it's fine", 'seed=3']
+    >>> split_pairs("epochs=20 data.files=[my tracks.gz] seed=3 description=it's fine")
+    ['epochs=20', 'data.files=[my tracks.gz]', 'seed=3', "description=it's fine"]
     """
     pairs, rest = [], words.strip()
     while rest:
         end = _end_of_pair(rest)
-        pairs.append(rest[:end].rstrip())
-        rest = rest[end:].lstrip()
+        pair, rest = rest[:end].rstrip(), rest[end:].lstrip()
+        if rest and _is_sentence(pair):
+            following = rest.split()[0]
+            raise ConfigError(
+                f"-m {shorten(words)}: {following} may be a key or part of the "
+                f"{SENTENCE}; put the {SENTENCE} in quotes, or give {following} in a "
+                "separate -m"
+            )
+        pairs.append(pair)
     return pairs
+
+
+def _is_sentence(pair: str) -> bool:
+    """Whether a pair is a text of several words, in which ``key=`` may be a word."""
+    key, _, value = pair.partition("=")
+    is_quoted = value.startswith(tuple(QUOTES))
+    return key == SENTENCE and not is_quoted and len(value.split()) > 1
 
 
 def _end_of_pair(words: str) -> int:
