@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from nnt.cli import COMMANDS, main
+from nnt.config import load_config
 from nnt.tracking import MlflowTracker
 
 
@@ -59,6 +61,16 @@ def test_origins_leave_out_the_defaults_of_the_simulation() -> None:
     assert "data.simulate.stray_share" not in lines
     assert len(lines) < 60
     assert "parameters of data.simulate.* with their defaults" in done.stdout
+
+
+def test_a_shown_configuration_leaves_out_the_defaults_of_the_simulation() -> None:
+    given = ["-m", "data.simulate.late_share=0.1", "-m", "expert_2.epochs=3"]
+    done = CliRunner().invoke(main, ["config", "show", "finetune", *given])
+    assert done.exit_code == 0, done.output
+    assert "late_share: 0.1" in done.stdout
+    assert "stray_share" not in done.stdout
+    again = load_config(yaml.safe_load(done.stdout))
+    assert again == load_config("finetune", given[1::2])
 
 
 def test_the_list_of_trainings_makes_nothing_where_there_are_none(

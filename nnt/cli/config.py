@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -75,36 +76,44 @@ def show(
     overrides: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Print a resolved configuration as YAML."""
-    from nnt.config import flatten, load_config, resolve
+    """Print a resolved configuration as YAML.
+
+    Parameters of the simulation that have their defaults are left out, but for --json.
+    """
+    from nnt.config import as_yaml, flatten, load_config, resolve
 
     loaded = load_config(config, overrides)
     origins = resolve(config, overrides)[1].origins
     chosen = loaded if expert is None else loaded.for_expert(expert)
     values = chosen.to_dict()
-    if not origin:
-        emit(values) if as_json else click.echo(chosen.to_yaml(), nl=False)
-        return
     sources = {key: _origin(key, expert, origins) for key in flatten(values)}
     if as_json:
-        emit(sources)
+        emit(sources if origin else values)
         return
-    _show_origins(flatten(values), sources)
-
-
-def _show_origins(values: Mapping[str, object], sources: Mapping[str, str]) -> None:
-    """Print a line for each key; parameters of the simulation only where set."""
-    hidden = [
-        key
-        for key, source in sources.items()
-        if key.startswith(SIMULATION) and source == DEFAULT
-    ]
-    width = max(len(key) for key in sources if key not in hidden)
-    for key, value in values.items():
-        if key not in hidden:
+    n_keys, values = len(sources), _with_set_parameters(values, sources)
+    shown = flatten(values)
+    if origin:
+        width = max(map(len, shown))
+        for key, value in shown.items():
             click.echo(f"{key:<{width}}  {value}  # {sources[key]}")
-    if hidden:
-        click.echo(f"and {len(hidden)} parameters of {SIMULATION}* with their defaults")
+    else:
+        click.echo(as_yaml(values), nl=False)
+    if n_hidden := n_keys - len(shown):
+        click.echo(f"# and {n_hidden} parameters of {SIMULATION}* with their defaults")
+
+
+def _with_set_parameters(
+    values: Mapping[str, Any], sources: Mapping[str, str], prefix: str = ""
+) -> dict[str, Any]:
+    """Leave out the parameters of the simulation that have their defaults."""
+    kept: dict[str, Any] = {}
+    for name, value in values.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, Mapping) and value:
+            kept[name] = _with_set_parameters(value, sources, f"{key}.")
+        elif not key.startswith(SIMULATION) or sources[key] != DEFAULT:
+            kept[name] = value
+    return {name: value for name, value in kept.items() if value != {}}
 
 
 def _origin(key: str, expert: int | None, origins: Mapping[str, str]) -> str:

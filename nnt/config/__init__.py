@@ -12,7 +12,7 @@ from nnt.config.parts import (
     Quantization,
 )
 from nnt.config.schema import Config
-from nnt.config.yaml_text import flatten
+from nnt.config.yaml_text import as_yaml, flatten
 
 __all__ = [
     "SPLITS",
@@ -21,6 +21,7 @@ __all__ = [
     "DataConfig",
     "LRSchedule",
     "Quantization",
+    "as_yaml",
     "config_files",
     "flatten",
     "load_config",
