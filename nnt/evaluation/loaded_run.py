@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +31,10 @@ from nnt.training.inputs import reference_networks
 __all__ = ["LoadedRun", "load_networks", "load_run"]
 
 log = logging.getLogger(__name__)
+
+Values = dict[str, Any]
+Repair = tuple[Callable[[Values], Values], str]
+"""What to change in the values of a configuration, and what that means."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,15 +121,11 @@ def _config_of(run: StoredRun, path: Path) -> Config:
     try:
         return load_config(path)
     except ConfigError as err:
-        config = _with_simulation_of_today(path)
-        if config is not None:
-            log.warning(
-                "run %s (%s): the simulation had other settings then; rows that it "
-                "makes now are not those of the training",
-                run.run_id,
-                run.name,
-            )
-            return config
+        for repairs in REPAIRS:
+            if (config := _repaired(path, repairs)) is not None:
+                for _, consequence in repairs:
+                    log.warning("run %s (%s): %s", run.run_id, run.name, consequence)
+                return config
         raise ConfigError(
             f"run {run.run_id} ({run.name}): its configuration is not one of this "
             "version of NNT; download its weights.json and name that file instead, "
@@ -156,15 +157,43 @@ def _with_files_of(run: StoredRun, config: Config) -> Config:
     return load_config({**values, "data": {**values["data"], "files": named}})
 
 
-def _with_simulation_of_today(path: Path) -> Config | None:
+def _with_simulation_of_today(values: Values) -> Values:
     """Keep of a simulation of another version how many tracks it made, and its seed."""
+    data = values["data"]
+    kept = {key: data["simulate"][key] for key in ("tracks", "seed")}
+    return {**values, "data": {**data, "simulate": kept}}
+
+
+def _without_dist(values: Values) -> Values:
+    """Leave out which rows were drawn more often: only a training needs to know."""
+    return {
+        key: _without_dist(value) if key.startswith("expert_") else value
+        for key, value in values.items()
+        if key != "dist"
+    }
+
+
+NO_DIST = (
+    _without_dist,
+    "this version of NNT does not accept its dist, which no metric depends on",
+)
+OTHER_SIMULATION = (
+    _with_simulation_of_today,
+    "the simulation had other settings then; rows that it makes now are not those of "
+    "the training",
+)
+REPAIRS = ((NO_DIST,), (OTHER_SIMULATION,), (NO_DIST, OTHER_SIMULATION))
+"""What makes a configuration of an earlier version readable, least change first."""
+
+
+def _repaired(path: Path, repairs: Sequence[Repair]) -> Config | None:
     _, merged = resolve(path)
     values = dict(merged.values)
     try:
-        simulate = values["data"]["simulate"]
-        told = {key: simulate[key] for key in ("tracks", "seed")}
-        return load_config({**values, "data": {**values["data"], "simulate": told}})
-    except (ConfigError, LookupError, TypeError):
+        for repair, _ in repairs:
+            values = repair(values)
+        return load_config(values)
+    except (ConfigError, LookupError, TypeError, AttributeError):
         return None
 
 
