@@ -51,6 +51,11 @@ def test_figures_and_reference_are_those_of_evaluate(
     for scope, figures in network["figures"].items():
         for name, value in figures.items():
             assert value == pytest.approx(alone[scope][name])
+    logged = open_run(trained.run_id).metrics
+    cost = {k: v for k, v in logged.items() if k.startswith("hardware/")}
+    assert network["hardware"] == cost
+    assert len(cost) == 4
+    assert data_taking["hardware"] == {}
     assert data_taking["name"] == "data taking"
     for name, value in data_taking["figures"]["all"].items():
         if name not in ("loss", "n_tracks"):

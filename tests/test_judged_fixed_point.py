@@ -13,6 +13,9 @@ from click.testing import CliRunner
 import nnt
 from nnt import fixedpoint
 from nnt.cli import main
+from nnt.cli.evaluate import _show_fixed_point
+from nnt.evaluation.fixed_point import judge_fixed_point
+from nnt.evaluation.loaded_run import LoadedRun
 from nnt.fixedpoint import FixedPointNetworks
 from nnt.judging import FixedPointTable, ScoredTable
 from nnt.networks import ExpertWeights, Form, Networks, initial_state
@@ -152,3 +155,30 @@ def test_precision_without_integers_is_wrong_usage() -> None:
     done = CliRunner().invoke(main, ["evaluate", "0" * 32, "--saturate-13-bit"])
     assert done.exit_code == 2
     assert "--fixed-point" in done.stderr
+
+
+def test_the_cuts_on_the_class_are_words_that_decide_alike(
+    make_tracks: MakeTracks, capsys: pytest.CaptureFixture[str]
+) -> None:
+    form = Form(outputs=("z", "theta", "nnt"), hidden=(9, 9))
+    nets = Networks(
+        {
+            k: ExpertWeights(initial_state(form, np.random.default_rng(k)), form)
+            for k in range(5)
+        }
+    )
+    tracks = make_tracks(900)
+    loaded = LoadedRun(text="x", name="x", networks=nets, run=None, config=None)
+    found = judge_fixed_point(judged(tracks, nets), loaded, (12, 8, 8, 10, 10, 10))
+    cuts = found.to_dict()["class_cuts"]
+    assert [*cuts] == ["95", "96", "98"]
+    outputs = found.both.table.networks["network"]["nnt"]
+    words = np.rint(outputs.astype(np.float64) * 2**10).astype(np.int64)
+    for percent, cut in cuts.items():
+        metric = found.filtered["all"][f"cut_at_eff{percent}_by_class"]
+        np.testing.assert_array_equal(words > cut["integer"], outputs > metric)
+    assert cuts["95"]["integer"] >= cuts["98"]["integer"]
+    _show_fixed_point(found)
+    shown = capsys.readouterr().out
+    assert "Cuts on the class" in shown
+    assert all(f"> {cut['integer']}" in shown for cut in cuts.values())

@@ -84,7 +84,7 @@ def test_a_training_takes_the_cores_that_its_process_may_use() -> None:
     code = (
         "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
         "from nnt.config import load_config\n"
-        "from nnt.training.fitting import Places\n"
+        "from nnt.training.places import Places\n"
         "places = Places.of(load_config('base'), 'cpu')\n"
         "print(places.jobs(None), places.jobs(3))"
     )

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from some_networks import expert
 
 from nnt.evaluation.comparing import Comparison, Difference
 from nnt.evaluation.judged_rows import JudgedRows
+from nnt.evaluation.loaded_run import LoadedRun
 from nnt.evaluation.network_result import NetworkResult
-from nnt.evaluation.page import page
+from nnt.evaluation.page import BEST_BY, best_by_rejection, page
 from nnt.evaluation.page_tables import MAX_SIDE_BY_SIDE
+from nnt.networks import Networks
 from nnt.tracks import Tracks
 
 EVIL = "<script>alert(1)</script>\" onload='x' {{ 7 * 7 }} & \\ é名"
@@ -109,3 +113,54 @@ def test_the_template_is_part_of_the_package() -> None:
     ignored = (Path(__file__).parent.parent / ".gitignore").read_text().splitlines()
     # What git ignores, the wheel leaves out.
     assert not {"*.html", "templates", "templates/"} & set(ignored)
+
+
+def with_runs(found: Comparison, figures: list[dict[str, float]]) -> Comparison:
+    """Put figures into the first networks, which are those of runs."""
+    loaded = LoadedRun(
+        text="x", name="x", networks=Networks({0: expert(0)}), run=None, config=None
+    )
+    changed = [
+        replace(own, figures={**own.figures, **more}, loaded=loaded)
+        for own, more in zip(found.networks, figures, strict=False)
+    ]
+    return replace(found, networks=[*changed, *found.networks[len(changed) :]])
+
+
+CLASS = "all/rejection_at_eff96_by_class"
+
+
+@pytest.mark.parametrize(
+    ("figures", "expected"),
+    [
+        ([{CLASS: 0.9}, {CLASS: 0.8}], ("n 0", CLASS)),
+        ([{CLASS: 0.8}, {CLASS: 0.9}], ("n 1", CLASS)),
+        ([{CLASS: 0.9}, {}], ("n 2", "all/rejection_at_eff96")),
+        ([{}, {}], ("n 2", "all/rejection_at_eff96")),
+    ],
+)
+def test_the_best_is_by_class_where_every_run_has_one(
+    make_tracks: Callable[..., Tracks],
+    figures: list[dict[str, float]],
+    expected: tuple[str, str],
+) -> None:
+    found = with_runs(comparison(make_tracks(3), 3, "n"), figures)
+    best = best_by_rejection(found)
+    assert best is not None
+    assert (best[0].name, best[1]) == expected
+    assert BEST_BY[expected[1]] in Reader(page(found, {})).texts
+
+
+def test_the_cost_of_the_hardware_is_that_of_each_run(
+    make_tracks: Callable[..., Tracks],
+) -> None:
+    found = with_runs(comparison(make_tracks(3), 3, "n"), [{}, {}])
+    first, second, data = found.networks
+    costs = {"hardware/multiplications": 12345.0, "hardware/weight_bits": 99.0}
+    first = replace(first, hardware=costs)
+    texts = Reader(page(replace(found, networks=[first, second, data]), {})).texts
+    start = texts.index("Cost of the hardware")
+    shown = [text for text in texts[start:] if text.strip()]
+    heads = ["network", "multiplications", "weight bits"]
+    assert shown[2:12] == [*heads, "n 0", "12,345", "99", "n 1", "–", "–", "Runs"]
+    assert "Cost of the hardware" not in page(found, {})

@@ -20,6 +20,7 @@ from mlflow import MlflowClient
 from nnt.cli import main
 from nnt.tracking import MlflowTracker, default_uri
 from nnt.tracking.experiments import add_views, newest_experiment, page_of_runs
+from nnt.tracking.listing import list_trainings
 from nnt.tracking.server import _page, _there
 
 START_S = 120
@@ -61,6 +62,19 @@ def test_it_shows_the_runs_of_the_project_until_ctrl_c(
         assert probe.connect_ex(("127.0.0.1", port)) != 0
 
 
+def names_in_list(client: MlflowClient, experiment_id: str) -> list[str]:
+    """Trainings in the order of the saved list."""
+    tags = client.get_experiment(experiment_id).tags
+    (saved,) = (v for k, v in tags.items() if "sharedViewState" in k)
+    state = json.loads(saved)["state"].removeprefix("deflate;")
+    view = json.loads(zlib.decompress(base64.b64decode(state)))
+    assert view["orderByKey"] == view["selectedColumns"][0]
+    found = client.search_runs(
+        [experiment_id], view["searchFilter"], order_by=[f"{view['orderByKey']} DESC"]
+    )
+    return [own.info.run_name for own in found]
+
+
 def test_its_list_shows_the_best_training_first(project: Path) -> None:
     tracker = MlflowTracker()
     for rejection, name in ((0.5, "worse"), (0.7, "best"), (0.6, "good")):
@@ -70,16 +84,8 @@ def test_its_list_shows_the_best_training_first(project: Path) -> None:
     tracker.start_run("contest", description="", tags={"nnt.kind": "comparison"})
     assert tracker.close() == 0
     client = MlflowClient("sqlite:///mlflow.db")
+    assert names_in_list(client, run.experiment_id) == ["best", "good", "worse"]
     experiment = client.get_experiment(run.experiment_id)
-    (saved,) = (v for k, v in experiment.tags.items() if "sharedViewState" in k)
-    state = json.loads(saved)["state"].removeprefix("deflate;")
-    view = json.loads(zlib.decompress(base64.b64decode(state)))
-    found = client.search_runs(
-        [run.experiment_id],
-        view["searchFilter"],
-        order_by=[f"{view['orderByKey']} DESC"],
-    )
-    assert [own.info.run_name for own in found] == ["best", "good", "worse"]
     assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
 
 
@@ -105,6 +111,23 @@ def test_it_opens_the_experiment_of_the_newest_run(project: Path) -> None:
     tags = client.get_experiment(other).tags
     assert tags["mlflow.note.content"] == "mine"
     assert "mlflow.sharedViewState.nnt-trainings" in tags
+
+
+def test_its_list_prefers_the_class_where_there_is_one(project: Path) -> None:
+    tracker = MlflowTracker()
+    by_class = "test/rejection_at_eff96_by_class"
+    for name, z, of_class in (("z", 0.6, None), ("a", 0.7, 0.71), ("b", 0.5, 0.72)):
+        run = tracker.start_run(name, description="", tags={"nnt.kind": "training"})
+        run.log_metrics({"test/rejection_at_eff96": z}, 0)
+        if of_class is not None:
+            run.log_metrics({by_class: of_class}, 0)
+    assert tracker.close() == 0
+    client = MlflowClient(f"sqlite:///{project}/mlflow.db")
+    add_views(client, run.experiment_id)
+    add_views(client, run.experiment_id)
+    assert names_in_list(client, run.experiment_id) == ["b", "a", "z"]
+    listed = {own.config: own.test_rejection for own in list_trainings(9)}
+    assert listed == {"z": 0.6, "a": 0.71, "b": 0.72}
 
 
 def test_a_port_that_is_taken_is_told_before_anything_is_made(workplace: Path) -> None:

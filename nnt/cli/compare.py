@@ -102,6 +102,7 @@ def _show(comparison: Comparison) -> None:
             [own.name, *(_short(comparison, own, n) for n in names)] for own in networks
         ]
     print_table(title, columns, rows)
+    _show_hardware(comparison)
     differing = comparison.config_differences
     if not differing:
         return
@@ -111,6 +112,20 @@ def _show(comparison: Comparison) -> None:
         print_table("Where configurations differ", ["", *names], rows)
     else:
         click.echo(f"configurations differ in {', '.join(differing)}")
+
+
+def _show_hardware(comparison: Comparison) -> None:
+    """Print what the networks cost in the firmware, as far as it can hold them."""
+    kinds = comparison.hardware
+    if not kinds:
+        return
+    columns = ["", *(kind.rpartition("/")[2].replace("_", " ") for kind in kinds)]
+    rows = [
+        [own.name, *("–" if cost is None else f"{cost:,.0f}" for cost in costs)]
+        for own, *costs in zip(comparison.networks, *kinds.values(), strict=True)
+        if own.loaded is not None
+    ]
+    print_table("Cost of the hardware, all experts together", columns, rows)
 
 
 def _cell(comparison: Comparison, own: NetworkResult, name: str) -> str:

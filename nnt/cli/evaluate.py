@@ -32,6 +32,7 @@ PER_EXPERT = (
     "n_tracks", "loss", "z_std_cm", "z_trimmed_std_cm", "theta_std_deg",
     "efficiency_at_15cm", "rejection_at_15cm", "rejection_at_eff96",
 )  # fmt: skip
+CLASSES = {"class_cuts": "nnt", "stt_class_cuts": "stt"}
 
 
 @click.command("evaluate")
@@ -120,6 +121,14 @@ def _show_fixed_point(result: FixedPointEvaluation) -> None:
     ]
     bits = ", ".join(str(n) for n in result.both.networks.precision)
     print_table(f"In integers ({bits})", ["", "fixed point", "floating point"], rows)
+    words = [
+        [f"{percent} %", CLASSES[name], f"{cut['output']:.4g}", f"> {cut['integer']:,}"]
+        for name, cuts in result.cuts.items()
+        for percent, cut in cuts.items()
+    ]
+    if words:
+        heads = ["efficiency", "class", "output", "integer"]
+        print_table("Cuts on the class that the firmware applies", heads, words)
 
 
 def _table_of_all(result: Evaluation) -> tuple[list[str], list[list[str]]]:

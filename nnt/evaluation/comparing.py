@@ -107,6 +107,14 @@ class Comparison:
         """``all`` and, if there are several, the experts."""
         return list(dict.fromkeys(name.split("/")[0] for name in self.first.figures))
 
+    @property
+    def hardware(self) -> dict[str, list[float | None]]:
+        """Kind of cost -> that of each network, where the firmware can hold it."""
+        kinds = dict.fromkeys(kind for own in self.networks for kind in own.hardware)
+        return {
+            kind: [own.hardware.get(kind) for own in self.networks] for kind in kinds
+        }
+
     def difference(self, contender: NetworkResult, name: str) -> Difference | None:
         """Difference to the first, None where either lacks the figure."""
         return self.differences.get(contender.name, {}).get(name)
@@ -132,6 +140,7 @@ class Comparison:
             "share_trained_on": self.trained_on.get(own.name),
             "figures": _by_scope(own.figures),
             "errors": _by_scope(own.errors),
+            "hardware": dict(own.hardware),
         }
         if own is self.first:
             return told

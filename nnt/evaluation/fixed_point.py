@@ -9,6 +9,7 @@ from typing import Any
 from nnt import plots
 from nnt.evaluation.judged_rows import JudgedRows
 from nnt.evaluation.loaded_run import LoadedRun
+from nnt.export.source import class_cuts, named_word_cuts
 from nnt.fixedpoint import FixedPointNetworks
 from nnt.judging import FixedPointTable, ScoredTable
 from nnt.tracking import MlflowTracker, Run, StoredRun
@@ -31,6 +32,15 @@ class FixedPointEvaluation:
     unfiltered: Figures
     """The same without the filter of the training."""
 
+    @property
+    def cuts(self) -> dict[str, Any]:
+        """Cuts on each class at 95, 96 and 98 % efficiency, as the firmware has them.
+
+        ``class_cuts`` and ``stt_class_cuts``, as in the manifest of an export.
+        """
+        cuts = class_cuts(self.filtered["all"])
+        return named_word_cuts(cuts, self.both.networks.node_bits)
+
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
         return {
@@ -38,6 +48,7 @@ class FixedPointEvaluation:
             "saturate_13_bit": self.both.networks.saturate_13_bit,
             "filtered": self.filtered,
             "unfiltered": self.unfiltered,
+            **self.cuts,
         }
 
     def store(self, loaded: LoadedRun, rows: JudgedRows) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from nnt import plots
+from nnt.errors import DataError, ExportError
 from nnt.evaluation.loaded_run import LoadedRun
+from nnt.fixedpoint import FixedPointNetworks
 from nnt.judging import (
     Losses,
     Outputs,
@@ -28,6 +31,7 @@ __all__ = [
     "short_names",
 ]
 
+log = logging.getLogger(__name__)
 
 DATA_TAKING = "data taking"
 """The network that ran when the data were taken."""
@@ -50,6 +54,8 @@ class NetworkResult:
     """By scope, for errors of differences to another network."""
     curves: Mapping[str, Any]
     """What plots draw of it, by their names."""
+    hardware: Mapping[str, float] = field(default_factory=dict)
+    """What all experts together cost in the firmware; empty where it has no form."""
 
 
 def short_names(runs: Sequence[LoadedRun]) -> list[str]:
@@ -124,6 +130,7 @@ class SharedRows:
             errors=errors,
             replicas=replicas,
             curves=self._curves(table.predictions(kept)),
+            hardware={} if loaded is None else _hardware(loaded),
         )
 
     def _curves(self, predicted: Predictions) -> dict[str, Any]:
@@ -131,6 +138,14 @@ class SharedRows:
         curves = plots.curves(predicted, plots.COMPARISON, role, self.first)
         self.first = self.first or predicted
         return curves
+
+
+def _hardware(loaded: LoadedRun) -> dict[str, float]:
+    try:
+        return FixedPointNetworks(loaded.networks).total_hardware_cost()
+    except (DataError, ExportError) as err:
+        log.info("%s: no cost of hardware: %s", loaded.name, err)
+        return {}
 
 
 def results(

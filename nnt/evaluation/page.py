@@ -17,6 +17,7 @@ from nnt.evaluation.page_tables import (
     all_metrics,
     configurations,
     described,
+    hardware,
     main_table,
     runs,
     shown,
@@ -28,7 +29,11 @@ from nnt.version import __version__
 
 __all__ = ["best_by_rejection", "page"]
 
-BEST_BY = "all/rejection_at_eff96"
+BEST_BY = {
+    "all/rejection_at_eff96_by_class": "highest rejection at 96 % efficiency, by class",
+    "all/rejection_at_eff96": "highest rejection at 96 % efficiency",
+}
+"""Metric -> its heading; the first that every run has decides."""
 
 TEMPLATE = "comparison.html"
 CAPTION_OF_CURVES = "Validation loss of every expert, epoch by epoch."
@@ -36,10 +41,17 @@ WIDE = ("learning_curves",)
 """Plots that take a whole row of the page."""
 
 
-def best_by_rejection(comparison: Comparison) -> NetworkResult | None:
-    """Network that throws away most background at 96 % efficiency."""
-    there = [own for own in comparison.networks if BEST_BY in own.figures]
-    return max(there, key=lambda own: own.figures[BEST_BY], default=None)
+def best_by_rejection(comparison: Comparison) -> tuple[NetworkResult, str] | None:
+    """Network that throws away most background at 96 % efficiency, and by which metric.
+
+    By class where every run has one; the network of the data taking never has.
+    """
+    runs = [own for own in comparison.networks if own.loaded is not None]
+    for name in BEST_BY:
+        there = [own for own in comparison.networks if name in own.figures]
+        if there and all(name in own.figures for own in runs):
+            return max(there, key=lambda own: own.figures[name]), name
+    return None
 
 
 def page(
@@ -76,6 +88,7 @@ def page(
         experts=list(_experts(comparison)),
         runs=runs(comparison),
         configurations=configurations(comparison),
+        hardware=hardware(comparison),
         all_metrics=all_metrics(comparison),
     )
 
@@ -104,10 +117,11 @@ def _facts(comparison: Comparison) -> list[tuple[str, str]]:
         ("filter", comparison.filter or "none"),
         ("compared with", comparison.first.name),
     ]
-    best = best_by_rejection(comparison)
-    if best is not None:
-        value = shown(best.figures[BEST_BY], best.errors.get(BEST_BY, float("nan")))
-        facts.append(("highest rejection at 96 % efficiency", f"{best.name}: {value}"))
+    found = best_by_rejection(comparison)
+    if found is not None:
+        best, name = found
+        value = shown(best.figures[name], best.errors.get(name, float("nan")))
+        facts.append((BEST_BY[name], f"{best.name}: {value}"))
     return [*facts, ("NNT", __version__)]
 
 

@@ -18,6 +18,7 @@ __all__ = [
     "all_metrics",
     "configurations",
     "described",
+    "hardware",
     "main_table",
     "run_page",
     "runs",
@@ -269,6 +270,27 @@ def configurations(comparison: Comparison) -> Table | None:
         for name in names
     ]
     return Table(heads=["network", *differences], rows=rows, kind="words")
+
+
+def hardware(comparison: Comparison) -> Table | None:
+    """What each network costs in the firmware; None if it can hold none of them."""
+    kinds = comparison.hardware
+    rows = [
+        Row(
+            name=own.name,
+            cells=[
+                Cell(text="–" if cost is None else f"{cost:,.0f}", value=f"{cost}")
+                for cost in costs
+            ],
+            is_first=own is comparison.first,
+        )
+        for own, *costs in zip(comparison.networks, *kinds.values(), strict=True)
+        if own.loaded is not None
+    ]
+    names = [kind.rpartition("/")[2].replace("_", " ") for kind in kinds]
+    return (
+        Table(heads=["network", *names], rows=rows, kind="sortable") if kinds else None
+    )
 
 
 def all_metrics(comparison: Comparison) -> Table:

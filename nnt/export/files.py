@@ -14,7 +14,7 @@ import numpy as np
 
 from nnt.errors import ExportError, NNTError, did_you_mean
 from nnt.export.settings import Settings
-from nnt.export.source import Request, Source, word_cuts
+from nnt.export.source import NAMES_OF_CUTS, Request, Source, named_word_cuts
 from nnt.export.targets import TARGETS, Target
 from nnt.files import write_atomically
 from nnt.networks import check_precision
@@ -26,7 +26,6 @@ log = logging.getLogger(__name__)
 
 MANIFEST = "MANIFEST.json"
 NODE_BITS = 12
-CUTS_IN_MANIFEST = {"nnt": "class_cuts", "stt": "stt_class_cuts"}
 """Fractional bits of the nodes where the precision cannot be chosen."""
 
 
@@ -136,11 +135,7 @@ def _settings_fact(request: Request, target: Target) -> dict[str, str]:
 
 
 def _cuts(source: Source, report: Mapping[str, Any]) -> dict[str, Any]:
-    bits = _node_bits(report)
-    return {
-        CUTS_IN_MANIFEST[name]: word_cuts(cuts, bits)
-        for name, cuts in source.class_cuts.items()
-    }
+    return named_word_cuts(source.class_cuts, _node_bits(report))
 
 
 def _node_bits(report: Mapping[str, Any]) -> int:
@@ -154,7 +149,7 @@ def _check_cuts(path: Path, source: Source, bits: int) -> None:
     words = np.arange(-(2**bits), 2**bits + 1)
     for name, cuts in source.class_cuts.items():
         for percent, cut in cuts.items():
-            integer = manifest[CUTS_IN_MANIFEST[name]][percent]["integer"]
+            integer = manifest[NAMES_OF_CUTS[name]][percent]["integer"]
             if not np.array_equal(words > integer, words / 2**bits > cut):
                 raise ExportError(
                     f"{path}: the cut on {name} for {percent} % came back as "

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from nnt.errors import ExportError
 from nnt.export.files import export
 from nnt.export.settings import read_settings
-from nnt.export.source import Source
+from nnt.export.source import Source, class_cuts
 from nnt.networks import read_weights
 from nnt.tracking import (
     StoredRun,
@@ -32,10 +32,7 @@ FACTS = {
 """Name in the manifest -> tag of the run."""
 
 
-CUT_EFFICIENCIES = ("95", "96", "98")
-CUT_PREFIXES = {"nnt": "", "stt": "stt_"}
-"""Class -> beginning of the names of its metrics."""
-CUT_SOURCES = ("test_fixed_point", "test", "val_fixed_point", "val")
+CUT_SOURCES = ("test_fixed_point/", "test/", "val_fixed_point/", "val/")
 """Where the cuts on the class are read from, the best first."""
 
 
@@ -114,7 +111,7 @@ def load_source(run: str) -> Source:
         f"run {stored.run_id}",
         read_weights(content),
         _facts(stored) | {"weights_sha256": hashlib.sha256(content).hexdigest()},
-        _class_cuts(stored.metrics),
+        class_cuts(stored.metrics, CUT_SOURCES),
     )
 
 
@@ -138,19 +135,6 @@ def _check_kind(run: StoredRun) -> None:
             f"run {run.run_id} ({run.name}): not trained: expert {named}, whose "
             f"weights are still random; finish the training with --resume {parent}"
         )
-
-
-def _class_cuts(metrics: Mapping[str, float]) -> dict[str, dict[str, float]]:
-    found = {}
-    for own, prefix in CUT_PREFIXES.items():
-        for split in CUT_SOURCES:
-            start = f"{split}/{prefix}cut_at_eff"
-            places = {n: f"{start}{n}_by_class" for n in CUT_EFFICIENCIES}
-            cuts = {n: metrics[name] for n, name in places.items() if name in metrics}
-            if cuts:
-                found[own] = cuts
-                break
-    return found
 
 
 def _facts(run: StoredRun) -> dict[str, str]:

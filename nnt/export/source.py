@@ -22,13 +22,16 @@ from nnt.networks import (
 from nnt.types import F32, I64
 
 __all__ = [
+    "NAMES_OF_CUTS",
     "Report",
     "Request",
     "Source",
     "check_rows",
+    "class_cuts",
     "classic_experts",
     "expert_report",
     "float_tolerance",
+    "named_word_cuts",
     "word_cuts",
 ]
 
@@ -36,6 +39,10 @@ Report = dict[str, Any]
 """What a writer reports of its files, for the manifest: experts, checks, precision."""
 
 
+CUT_EFFICIENCIES = ("95", "96", "98")
+CUT_PREFIXES = {"nnt": "", "stt": "stt_"}
+"""Class -> beginning of the names of its metrics."""
+NAMES_OF_CUTS = {"nnt": "class_cuts", "stt": "stt_class_cuts"}
 CHECK_ROWS = 2000
 GRID = 4096.0
 """Steps per unit of the words that carry inputs."""
@@ -167,6 +174,42 @@ def expert_report(network: FirmwareNetwork) -> dict[str, Any]:
         "largest_weight": network.largest_weight,
         "changes": list(network.changes),
     }
+
+
+def class_cuts(
+    metrics: Mapping[str, float], sources: Sequence[str] = ("",)
+) -> dict[str, dict[str, float]]:
+    """Find the cuts on each class among metrics.
+
+    Parameters
+    ----------
+    metrics : mapping of str to float
+        By name.
+    sources : sequence of str
+        What the names begin with; the first that has cuts on a class counts.
+
+    Returns
+    -------
+    dict
+        Class -> efficiency in percent -> output above which tracks are kept.
+    """
+    found = {}
+    for own, prefix in CUT_PREFIXES.items():
+        for source in sources:
+            start = f"{source}{prefix}cut_at_eff"
+            places = {n: f"{start}{n}_by_class" for n in CUT_EFFICIENCIES}
+            cuts = {n: metrics[name] for n, name in places.items() if name in metrics}
+            if cuts:
+                found[own] = cuts
+                break
+    return found
+
+
+def named_word_cuts(
+    cuts: Mapping[str, Mapping[str, float]], node_bits: int
+) -> dict[str, Any]:
+    """What `word_cuts` gives for each class, by the names of manifest and JSON."""
+    return {NAMES_OF_CUTS[k]: word_cuts(own, node_bits) for k, own in cuts.items()}
 
 
 def word_cuts(cuts: Mapping[str, float], node_bits: int) -> dict[str, Any]:

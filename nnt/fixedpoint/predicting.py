@@ -196,6 +196,11 @@ class FixedPointNetworks:
             for k, network in self.forms.items()
         }
 
+    def total_hardware_cost(self) -> HardwareCost:
+        """What all experts together cost in hardware."""
+        costs = list(self.hardware_cost().values())
+        return {name: sum(cost[name] for cost in costs) for name in costs[0]}
+
     def _read_weights(self, k: int) -> Layers:
         (weight, bias), *others = self.forms[k].layers
         missing = EXPERT_MISSING_SUPERLAYER[k] if k in EXPERTS else None

@@ -34,7 +34,11 @@ log = logging.getLogger(__name__)
 
 PREFIX = "mlflow.sharedViewState."
 TRAININGS = "nnt-trainings"
+LIST = PREFIX + TRAININGS
+IS_TRAINING = "tags.`nnt.kind` = 'training'"
 BEST = "metrics.`test/rejection_at_eff96`"
+BEST_BY_CLASS = "metrics.`test/rejection_at_eff96_by_class`"
+BY_CLASS = "Trainings, highest rejection by class first"
 NOTE = """\
 Trainings of the neural z-vertex trigger.
 
@@ -47,7 +51,6 @@ A list of the trainings is under **Views** (top right). To filter by hand:
 ``params.`cfg.learning_rate` = '0.001'``, ``metrics.`test/rejection_at_eff96` > 0.7``.
 """
 COLUMNS = (
-    BEST,
     "metrics.`test/z_trimmed_std_cm`",
     "metrics.`val/loss`",
     "params.`cfg.learning_rate`",
@@ -63,19 +66,24 @@ DEFAULT_ID = "0"
 
 def experiment_tags() -> dict[str, str]:
     """Tags of a new experiment: its kind, its description, and a list of trainings."""
-    now_ms = int(time.time() * 1000)
-    view = {
-        "name": "Trainings, highest rejection first",
-        "createdAt": now_ms,
-        "updatedAt": now_ms,
-        "state": _state("tags.`nnt.kind` = 'training'", BEST, COLUMNS),
-    }
     return {
         # Without it, MLflow shows an experiment as one of language models.
         "mlflow.experimentKind": "custom_model_development",
         "mlflow.note.content": NOTE,
-        PREFIX + TRAININGS: json.dumps(view),
+        LIST: _list_of_trainings("Trainings, highest rejection first", [BEST]),
     }
+
+
+def _list_of_trainings(name: str, best: Sequence[str]) -> str:
+    """Saved list that is sorted by the first of some metrics and shows all of them."""
+    now_ms = int(time.time() * 1000)
+    view = {
+        "name": name,
+        "createdAt": now_ms,
+        "updatedAt": now_ms,
+        "state": _state(IS_TRAINING, best[0], (*best, *COLUMNS)),
+    }
+    return json.dumps(view)
 
 
 def _state(chosen: str, order_by: str, columns: Sequence[str]) -> str:
@@ -109,11 +117,20 @@ def _state(chosen: str, order_by: str, columns: Sequence[str]) -> str:
 
 
 def add_views(client: MlflowClient, experiment_id: str) -> None:
-    """Give an experiment that was made otherwise what it lacks of the tags."""
+    """Give an experiment that was made otherwise what it lacks of the tags.
+
+    Its list is sorted by the class once a training has one.
+    """
     held: Mapping[str, str] = client.get_experiment(experiment_id).tags
     for name, value in experiment_tags().items():
         if name not in held:
             client.set_experiment_tag(experiment_id, name, value)
+    if BY_CLASS in held.get(LIST, ""):
+        return
+    with_class = f"{IS_TRAINING} and {BEST_BY_CLASS} >= 0"
+    if client.search_runs([experiment_id], with_class, max_results=1):
+        by_class = _list_of_trainings(BY_CLASS, [BEST_BY_CLASS, BEST])
+        client.set_experiment_tag(experiment_id, LIST, by_class)
 
 
 def page_of_runs(experiment_id: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Training", "list_trainings"]
 
-REJECTION = "rejection_at_eff96"
+REJECTIONS = ("rejection_at_eff96_by_class", "rejection_at_eff96")
+"""By the class where a training has one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,7 +35,8 @@ class Training:
     data_digest: str
     """Equal for trainings on the same rows in the same splits."""
     val_rejection: float | None
-    """Share of the background that is rejected at 96 % efficiency."""
+    """Share of the background that is rejected at 96 % efficiency, by the class where
+    there is one."""
     test_rejection: float | None
 
     def to_dict(self) -> dict[str, Any]:
@@ -85,6 +88,11 @@ def _training(run: MlflowEntity) -> Training:
         description=tags.get("nnt.description", ""),
         overrides=tags.get("nnt.overrides", ""),
         data_digest=tags.get("data.digest", ""),
-        val_rejection=metrics.get(f"val/{REJECTION}"),
-        test_rejection=metrics.get(f"test/{REJECTION}"),
+        val_rejection=_rejection(metrics, "val"),
+        test_rejection=_rejection(metrics, "test"),
     )
+
+
+def _rejection(metrics: Mapping[str, float], split: str) -> float | None:
+    names = [f"{split}/{name}" for name in REJECTIONS]
+    return next((metrics[name] for name in names if name in metrics), None)

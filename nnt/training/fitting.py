@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from threading import Event, current_thread
 
@@ -18,7 +17,6 @@ from nnt.engine import (
     FitResult,
     History,
     Hooks,
-    choose_backend,
 )
 from nnt.errors import NNTError
 from nnt.judging import (
@@ -30,7 +28,6 @@ from nnt.judging import (
     expert_mask,
     rows_of,
 )
-from nnt.machine import usable_cores
 from nnt.progress import show_progress
 from nnt.tracking import Run
 from nnt.tracks import Tracks
@@ -44,47 +41,9 @@ from nnt.training.report import log_class_weights, log_sampling
 from nnt.training.result import ExpertFailure, Part
 from nnt.training.side_by_side import EpochCounter, MeanOverExperts, run_side_by_side
 
-__all__ = ["Fitting", "Places", "most_epochs"]
+__all__ = ["Fitting", "most_epochs"]
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Places:
-    """What was chosen before anything is read or opened."""
-
-    backends: Mapping[int, BackendChoice]
-    """What moves the weights of each expert."""
-    workers: int | None
-    """Experts at the same time; None: as many as there are cores to use."""
-
-    @classmethod
-    def of(cls, config: Config, device: str, workers: int | None = None) -> Places:
-        """Choose by the configuration and what this machine has.
-
-        Parameters
-        ----------
-        config : Config
-            Of the training.
-        device : str
-            ``"cpu"``, ``"cuda"`` or ``"auto"``.
-        workers : int, optional
-            Experts at the same time; default: `workers` of the configuration.
-
-        Raises
-        ------
-        ConfigError, TrainingError
-            An engine or a device does not go with the configuration or the machine.
-        """
-        experts = {k: config.for_expert(k) for k in config.experts}
-        backends = {
-            k: choose_backend(of_expert, device) for k, of_expert in experts.items()
-        }
-        return cls(backends, workers or config.workers)
-
-    def jobs(self, asked: int | None) -> int:
-        """Experts at the same time, where the user has asked for a number or not."""
-        return asked or self.workers or usable_cores()
 
 
 def most_epochs(config: Config) -> int:

@@ -95,8 +95,7 @@ def _log_hardware(
     costs = {k: dict(cost) for k, cost in fixed.hardware_cost().items()}
     for expert, cost in costs.items():
         children[expert].log_metrics(cost, 0)
-    names = next(iter(costs.values()))
-    together = {name: sum(cost[name] for cost in costs.values()) for name in names}
+    together = fixed.total_hardware_cost()
     parent.log_metrics(together, 0)
     return {"all": together} | {f"expert_{k}": cost for k, cost in costs.items()}
 

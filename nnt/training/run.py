@@ -16,9 +16,10 @@ from nnt.files import is_full
 from nnt.tracking import MlflowTracker, Outcome, Run, Tracker, hide_passwords
 from nnt.training.data import SPLITS
 from nnt.training.final_report import REPORTED_SPLITS, FinalReport, StoppedError
-from nnt.training.fitting import Fitting, Places, most_epochs
+from nnt.training.fitting import Fitting, most_epochs
 from nnt.training.inputs import TrainingInputs, prepare
 from nnt.training.logs import training_log
+from nnt.training.places import Places
 from nnt.training.result import ExpertFailure, ExpertResult, Part, TrainingResult
 from nnt.training.resume import (
     InterruptedRun,
