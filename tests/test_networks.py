@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
-from some_networks import expert
+from some_networks import expert, hough3d_expert
 
 from nnt import fixedpoint
 from nnt.errors import DataError, ExportError
@@ -22,6 +23,7 @@ from nnt.networks import (
     initial_state,
     predicting,
 )
+from nnt.simulation import simulate
 from nnt.tracks import Tracks
 
 MakeTracks = Callable[..., Tracks]
@@ -182,8 +184,8 @@ def test_inputs_of_another_size_are_refused() -> None:
         )
 
 
-def test_fixed_point_networks_of_the_3d_hough_chain(make_tracks: MakeTracks) -> None:
-    tracks = make_tracks(50, experts=(0,))
+def test_fixed_point_networks_of_the_3d_hough_chain() -> None:
+    tracks = simulate(50, chain=HOUGH3D)
     form = Form(hidden=(9, 8), outputs=OUTPUTS, activation="tanh")
     state = initial_state(form, np.random.default_rng(0))
     own = ExpertWeights(state, form, chain=HOUGH3D)
@@ -197,18 +199,15 @@ def test_fixed_point_networks_of_the_3d_hough_chain(make_tracks: MakeTracks) -> 
 
 
 @pytest.mark.parametrize("chain", CHAINS)
-def test_saturated_hidden_nodes_of_all_layers_count(
-    make_tracks: MakeTracks, chain: str
-) -> None:
+def test_saturated_hidden_nodes_of_all_layers_count(chain: str) -> None:
     """Of 2 + 1 hidden nodes, the first and the last are beyond the table's end."""
     form = Form(hidden=(2, 1))
     state = {n: np.zeros(s, np.float32) for n, s in form.shapes.items()}
     state["net.0.bias"][0] = -60
     state["net.2.bias"][0] = 60
     own = ExpertWeights(state, form, chain=chain)
-    share = FixedPointNetworks(Networks({-1: own})).saturated_hidden_share(
-        make_tracks(5)
-    )
+    fixed = FixedPointNetworks(Networks({-1: own}))
+    share = fixed.saturated_hidden_share(simulate(5, chain=chain))
     np.testing.assert_allclose(share, 2 / 3, rtol=1e-6)
 
 
@@ -222,3 +221,18 @@ def test_weights_that_the_firmware_sets_to_0_cost_nothing() -> None:
             read[:, 3 * missing : 3 * missing + 3] = 0
         n_products = sum(np.count_nonzero(np.abs(w) * 1024 >= 0.5) for w in (read, w2))
         assert cost["hardware/multiplications"] == n_products
+
+
+def test_networks_without_hit_patterns_take_the_other_inputs() -> None:
+    tracks = simulate(50, seed=1, chain="3dh", inputs=126)
+    few = simulate(50, seed=1, chain="3dh")
+    own = Networks({-1: dataclasses.replace(hough3d_expert(27), chain="3dh")})
+    np.testing.assert_array_equal(own.predict(tracks), own.predict(few))
+    np.testing.assert_array_equal(
+        FixedPointNetworks(own).predict(tracks), FixedPointNetworks(own).predict(few)
+    )
+    more = Networks({-1: dataclasses.replace(hough3d_expert(126), chain="3dh")})
+    with pytest.raises(DataError, match="of 126 inputs cannot predict tracks with 27"):
+        more.predict(few)
+    with pytest.raises(DataError, match=r"3dh chain cannot predict .* classic chain"):
+        own.predict(simulate(50, seed=1))

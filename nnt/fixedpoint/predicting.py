@@ -112,7 +112,7 @@ class FixedPointNetworks:
         DataError
             Rows belong to an expert that is not there.
         """
-        return self.predict_inputs(tracks.inputs, tracks.expert)
+        return self.predict_inputs(self._networks.inputs_of(tracks), tracks.expert)
 
     def predict_inputs(self, inputs: F32, expert: I64) -> F32:
         """Predict rows of (N, inputs), each by the expert given for it."""
@@ -153,9 +153,10 @@ class FixedPointNetworks:
             Zero for networks without a hidden layer.
         """
         share = np.zeros(len(tracks), dtype=np.float32)
+        every = self._networks.inputs_of(tracks)
         for k, rows in self._networks.rows_of_experts(tracks.expert):
             layers = self.forms[k].layers
-            inputs = snap_text_inputs(tracks.inputs[rows])
+            inputs = snap_text_inputs(every[rows])
             if len(layers) > 1:
                 share[rows] = self._at_end(inputs, layers)
         return share
@@ -171,8 +172,9 @@ class FixedPointNetworks:
         if self.chain != HOUGH3D:
             return None
         share = np.zeros(len(tracks))
+        every = self._networks.inputs_of(tracks)
         for k, rows in self._networks.rows_of_experts(tracks.expert):
-            inputs = snap_text_inputs(tracks.inputs[rows])
+            inputs = snap_text_inputs(every[rows])
             share[rows] = hough3d_wrapped(inputs, self.forms[k].layers)
         return share
 

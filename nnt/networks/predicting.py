@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from nnt.detector import theta_to_deg, z_to_cm
+from nnt.detector import N_SUPERLAYERS, theta_to_deg, z_to_cm
 from nnt.errors import DataError
 from nnt.networks.module import build_module
 from nnt.networks.precision import DEFAULT_PRECISION
@@ -100,9 +100,37 @@ class Networks:
         Raises
         ------
         DataError
-            Rows belong to an expert that is not there.
+            Rows belong to an expert that is not there, or as of `inputs_of`.
         """
-        return self.predict_inputs(tracks.inputs, tracks.expert)
+        return self.predict_inputs(self.inputs_of(tracks), tracks.expert)
+
+    def inputs_of(self, tracks: Tracks) -> F32:
+        """Inputs of the networks, shape (N, inputs).
+
+        Of rows with hit patterns, networks without take the others.
+
+        Raises
+        ------
+        DataError
+            The rows are of another chain, or have fewer inputs.
+        """
+        found = tracks.inputs.shape[1]
+        if tracks.chain.name != self.chain:
+            raise DataError(
+                f"networks of the {self.chain} chain cannot predict tracks of the "
+                f"{tracks.chain.name} chain, whose inputs are others; give tracks of "
+                "their chain"
+            )
+        if found == self.inputs:
+            return tracks.inputs
+        if found < self.inputs:
+            raise DataError(
+                f"networks of {self.inputs} inputs cannot predict tracks with {found}; "
+                f"name the run with more inputs, or files with hit patterns, first"
+            )
+        width = self.inputs // N_SUPERLAYERS
+        parts = tracks.inputs.reshape(len(tracks), N_SUPERLAYERS, -1)[:, :, :width]
+        return np.ascontiguousarray(parts).reshape(len(tracks), self.inputs)
 
     def predict_inputs(self, inputs: F32, expert: I64) -> F32:
         """Predict rows of (N, inputs), each by the expert given for it."""
