@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +20,9 @@ from nnt.cli.common import (
 )
 from nnt.export.targets import TARGETS
 
+if TYPE_CHECKING:
+    from nnt.export import Payload
+
 __all__ = ["command"]
 
 OUTPUTS_HELP = (
@@ -33,6 +37,20 @@ def _names(
     if text is None or text in ABSENT:
         return None
     return tuple(name.strip() for name in text.split(","))
+
+
+def _payload(
+    valid_from: tuple[int, int] | None,
+    valid_to: tuple[int, int] | None,
+    firmware: Path | None,
+) -> Payload | None:
+    from nnt.export import read_payload
+
+    if valid_from is not None:
+        return read_payload(valid_from, valid_to, firmware)
+    if valid_to is not None or firmware is not None:
+        raise click.UsageError("--valid-to and --firmware go with --valid-from")
+    return None
 
 
 def _described() -> str:
@@ -70,6 +88,19 @@ def _described() -> str:
 @precision_option
 @saturate_option
 @click.option("--outputs", metavar="NAMES", callback=_names, help=OUTPUTS_HELP)
+@click.option(
+    "--valid-from", nargs=2, type=int, metavar="EXP RUN",
+    help="Write payload.conf for BASF2's database: valid from this experiment and run.",
+)  # fmt: skip
+@click.option(
+    "--valid-to", nargs=2, type=int, metavar="EXP RUN",
+    help="Valid up to this experiment and run. [default: no end, -1 -1]",
+)  # fmt: skip
+@click.option(
+    "--firmware", type=UserPath(path_type=Path), metavar="PAYLOAD_CONF",
+    help="An earlier payload.conf, whose name, note and bit fields of the firmware are "
+    "taken over.",
+)  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Replace files that are there already.")
 @json_option
 @report_errors
@@ -83,10 +114,12 @@ def command(
     outputs: tuple[str, ...] | None,
     overwrite: bool,
     as_json: bool,
+    **validity: Any,
 ) -> None:
     """Write the files of a run for deployment, each checked."""
     from nnt.export import export_run
 
+    payload = _payload(**validity)
     manifest = export_run(
         run,
         target,
@@ -96,6 +129,7 @@ def command(
         saturate_13_bit=saturate_13_bit,
         outputs=outputs,
         overwrite=overwrite,
+        payload=payload,
     )
     if as_json:
         emit({"folder": str(folder), **manifest})

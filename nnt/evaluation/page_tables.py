@@ -144,13 +144,16 @@ def shown_check(check: Check) -> list[str]:
     is_share = check.sigmas is not None or "efficiency" in check.name
     is_share = is_share or "outputs" in check.name
 
+    def number(value: float, sign: str = "") -> str:
+        return f"{value:{sign},.0f}" if value == int(value) else f"{value:{sign}.4g}"
+
     def written(value: float | None) -> str:
         if value is None:
             return ABSENT
-        return f"{100 * value:.2f} %" if is_share else f"{value:,.4g}"
+        return f"{100 * value:.2f} %" if is_share else number(value)
 
     difference = check.difference
-    text = ABSENT if difference is None else f"{difference:+,.4g}"
+    text = ABSENT if difference is None else number(difference, "+")
     if is_share and difference is not None:
         text = f"{100 * difference:+.2f}"
         if check.error is not None:

@@ -13,26 +13,31 @@ from nnt.export.targets import TARGETS
 
 if TYPE_CHECKING:
     from nnt.export.files import export
+    from nnt.export.payload import Payload, read_payload
     from nnt.export.runs import export_run, load_source
     from nnt.export.settings import Settings, read_settings
     from nnt.export.source import Source
 
 __all__ = [
     "TARGETS",
+    "Payload",
     "Settings",
     "Source",
     "export",
     "export_run",
     "load_source",
+    "read_payload",
     "read_settings",
 ]
 
 _HOME = {
+    "Payload": "payload",
     "Settings": "settings",
     "Source": "source",
     "export": "files",
     "export_run": "runs",
     "load_source": "runs",
+    "read_payload": "payload",
     "read_settings": "settings",
 }
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from nnt.detector import N_INPUTS, N_SUPERLAYERS
 from nnt.errors import ExportError
+from nnt.export.payload import PAYLOAD_FILE, check_payload, payload_text
 from nnt.export.settings import Settings, chosen_settings, parse_settings
 from nnt.export.source import (
     TOLERANCE,
@@ -65,7 +66,7 @@ def write_json(request: Request, folder: Path) -> Report:
 
 
 def write_basf2(request: Request, folder: Path) -> Report:
-    """Write weights.json and the configuration that goes with it.
+    """Write weights.json, the configuration that goes with it, and payload.conf.
 
     Raises
     ------
@@ -82,6 +83,16 @@ def write_basf2(request: Request, folder: Path) -> Report:
         wrong = next(key for key in own if again.get(key) != own[key])
         raise ExportError(f"{path}: {wrong} came back changed")
     report["checks"][path.name] = {"keys": "exact"}
+    if request.payload is not None:
+        payload = folder / PAYLOAD_FILE
+        event_time = int(own.number("ETOption"))
+        text = payload_text(request.payload, request.source.facts, event_time)
+        payload.write_text(text, encoding="utf-8")
+        check_payload(payload, request.payload)
+        report["validity"] = {
+            "first": list(request.payload.first),
+            "last": list(request.payload.last),
+        }
     return report
 
 

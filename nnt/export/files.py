@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from nnt.errors import ExportError, NNTError, did_you_mean
+from nnt.export.payload import Payload
 from nnt.export.settings import Settings
 from nnt.export.source import NAMES_OF_CUTS, Request, Source, named_word_cuts
 from nnt.export.targets import TARGETS, Target
@@ -38,6 +39,7 @@ def export(
     precision: tuple[int, ...] | None = None,
     saturate_13_bit: bool = False,
     overwrite: bool = False,
+    payload: Payload | None = None,
 ) -> dict[str, Any]:
     """Write files for deployment; nothing is left where a check fails.
 
@@ -49,7 +51,7 @@ def export(
         A key of `TARGETS`.
     folder : Path
         Made if it is not there; it gets the files and ``MANIFEST.json``.
-    settings, precision, saturate_13_bit
+    settings, precision, saturate_13_bit, payload
         As of `Request`.
     overwrite : bool
         Replace existing files.
@@ -71,6 +73,7 @@ def export(
         settings=settings,
         precision=precision,
         saturate_13_bit=saturate_13_bit,
+        payload=payload,
     )
     _check_request(request, target, TARGETS[target])
     with tempfile.TemporaryDirectory(prefix="nnt-export-") as made:
@@ -112,6 +115,10 @@ def _check_request(request: Request, name: str, target: Target) -> None:
         raise ExportError(
             f"{name}: holds nothing of the settings of the classic chain; leave "
             "--settings out"
+        )
+    if request.payload is not None and not target.takes_payload:
+        raise ExportError(
+            f"{name}: has no validity; leave --valid-from out, or export --to basf2"
         )
     if request.saturate_13_bit and not target.computes_outputs:
         raise ExportError(

@@ -9,6 +9,7 @@ from typing import Any
 
 from nnt.errors import ExportError
 from nnt.export.files import export
+from nnt.export.payload import Payload
 from nnt.export.settings import read_settings
 from nnt.export.source import Source, class_cuts
 from nnt.networks import read_weights
@@ -46,6 +47,7 @@ def export_run(
     saturate_13_bit: bool = False,
     outputs: Sequence[str] | None = None,
     overwrite: bool = False,
+    payload: Payload | None = None,
 ) -> dict[str, Any]:
     """Write the files of a run for deployment, checked, with a manifest.
 
@@ -62,7 +64,7 @@ def export_run(
         As of `nnt.export.source.Request`.
     outputs : sequence of str, optional
         Names of the outputs to hand over; default: all.
-    overwrite : bool
+    overwrite, payload
         As of `export`.
 
     Returns
@@ -86,6 +88,7 @@ def export_run(
         precision=precision,
         saturate_13_bit=saturate_13_bit,
         overwrite=overwrite,
+        payload=payload,
     )
 
 

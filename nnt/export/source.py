@@ -11,6 +11,7 @@ import numpy as np
 
 from nnt.detector import EXPERTS, N_INPUTS, superlayer_inputs
 from nnt.errors import ExportError
+from nnt.export.payload import Payload
 from nnt.export.settings import Settings
 from nnt.networks import (
     HOUGH3D,
@@ -122,6 +123,8 @@ class Request:
     those of the settings."""
     saturate_13_bit: bool = False
     """For graphs that compute outputs: keep integer ones in a signed word."""
+    payload: Payload | None = None
+    """For BASF2's database: when the networks are valid; None for no file of it."""
 
 
 def classic_experts(source: Source) -> dict[int, FirmwareNetwork]:

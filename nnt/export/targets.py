@@ -30,6 +30,8 @@ class Target:
     """Whether a configuration of BASF2 has a say in it, be it by the precision."""
     holds_settings: bool = False
     """Whether ID ranges, patterns or scales of that configuration go into its files."""
+    takes_payload: bool = False
+    """Whether it can have a file for BASF2's database."""
     computes_outputs: bool = False
     """Whether its files compute outputs, so that these can be kept in a word."""
 
@@ -50,6 +52,7 @@ TARGETS: Mapping[str, Target] = {
         help="the same, and the configuration that goes with it",
         writer="nnt.export.basf2_files:write_basf2",
         takes_precision=True,
+        takes_payload=True,
         holds_settings=True,
     ),
     "fpga": Target(

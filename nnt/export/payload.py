@@ -1,0 +1,164 @@
+"""``payload.conf``: what BASF2's tool needs to write networks into its database.
+
+Form: ``trg-cdc-neurotrigger-writedb`` of BASF2, lines ``key = "value"``. It takes what
+stands between the first two double quotes of a line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnt.errors import ExportError, shorten
+
+__all__ = [
+    "PAYLOAD_FILE",
+    "Payload",
+    "check_payload",
+    "parse_payload",
+    "payload_text",
+    "read_payload",
+]
+
+PAYLOAD_FILE = "payload.conf"
+NETWORKS_FILE = "networks.root"
+"""What BASF2's converter makes of the exported files."""
+MAX_TEXT = 255
+MAX_BYTES = 1 << 20
+OPEN = -1
+"""An end of validity that is not known yet."""
+OF_THE_FIRMWARE = ("fwname", "fwnote")
+BIT_FIELD = "addb2formatline"
+LINE = re.compile(r'\s*(?P<key>\w+)\s*=\s*"(?P<value>[^"]*)"\s*')
+BIT_LINE = re.compile(rf"\s*{BIT_FIELD}\s*=\s*\(.*\)\s*")
+WITHOUT_FINDER = (0, 1)
+"""Options of the event time that take the fastest hit, not the event time finder."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Payload:
+    """For which runs of the experiment networks are, and in which firmware they run."""
+
+    first: tuple[int, int]
+    """Experiment and run from which on they are valid."""
+    last: tuple[int, int] = (OPEN, OPEN)
+    """Experiment and run up to which; -1 for no end."""
+    firmware: Mapping[str, str] | None = None
+    """``fwname`` and ``fwnote`` of the firmware."""
+    bit_fields: Sequence[str] = ()
+    """Lines of the bit fields of the firmware, as they are."""
+
+    def check(self) -> None:
+        """Raise `ExportError` unless the interval has a beginning before its end."""
+        if min(self.first) < 0 or min(self.last) < OPEN:
+            raise ExportError(
+                f"validity: expected experiments and runs from 0 on (-1: no end), "
+                f"found {self.first} to {self.last}"
+            )
+        (experiment, run), (last_experiment, last_run) = self.first, self.last
+        is_open = last_experiment == OPEN
+        if is_open and last_run != OPEN:
+            raise ExportError(
+                f"validity: expected no end of the run where the experiment has none, "
+                f"found {self.last}"
+            )
+        same = last_experiment == experiment and last_run != OPEN
+        if not is_open and (last_experiment < experiment or (same and last_run < run)):
+            raise ExportError(f"validity: {self.last} lies before {self.first}")
+
+
+def read_payload(
+    first: tuple[int, int], last: tuple[int, int] | None, earlier: Path | None
+) -> Payload:
+    """Take the validity as given, and the firmware from an earlier ``payload.conf``.
+
+    Raises
+    ------
+    ExportError
+        The earlier file cannot be read, or the interval is none.
+    """
+    firmware, bit_fields = {}, []
+    if earlier is not None:
+        try:
+            if earlier.stat().st_size > MAX_BYTES:
+                raise ExportError(
+                    f"{earlier}: larger than 1 MB, this is no payload.conf"
+                )
+            lines = earlier.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as err:
+            raise ExportError(
+                f"{earlier}: cannot be read ({err}); check the path"
+            ) from err
+        values = parse_payload(lines)
+        firmware = {key: values[key] for key in OF_THE_FIRMWARE if key in values}
+        bit_fields = [line.strip() for line in lines if BIT_LINE.fullmatch(line)]
+        if not firmware and not bit_fields:
+            raise ExportError(
+                f"{earlier}: expected lines of fwname, fwnote or {BIT_FIELD}, found "
+                "none"
+            )
+    payload = Payload(
+        first=first,
+        last=last or (OPEN, OPEN),
+        firmware=firmware,
+        bit_fields=bit_fields,
+    )
+    payload.check()
+    return payload
+
+
+def parse_payload(lines: Sequence[str]) -> dict[str, str]:
+    """Read the lines ``key = "value"``; others are left out."""
+    found = [LINE.fullmatch(line) for line in lines]
+    return {match["key"]: match["value"] for match in found if match}
+
+
+def payload_text(payload: Payload, facts: Mapping[str, str], event_time: int) -> str:
+    """Write the file.
+
+    Parameters
+    ----------
+    payload : Payload
+        Validity and firmware.
+    facts : mapping of str to str
+        Of the manifest: where the networks come from.
+    event_time : int
+        ETOption of the settings.
+    """
+    (experiment, run), (last_experiment, last_run) = payload.first, payload.last
+    name = facts.get("run_name", "weights")
+    short = facts.get("run_id", facts.get("weights_sha256", ""))[:8]
+    noted = ("run_id", "config", "git_commit", "data_digest", "weights_sha256")
+    note = ", ".join(f"{key} {facts[key]}" for key in noted if key in facts)
+    firmware = payload.firmware or {}
+    values = {
+        "nniov_exp_start": experiment,
+        "nniov_exp_end": last_experiment,
+        "nniov_run_start": run,
+        "nniov_run_end": last_run,
+        "nnname": f"{name} {short}".strip()[:MAX_TEXT],
+        "nnpath": NETWORKS_FILE,
+        "nnnote": note,
+        "fwname": firmware.get("fwname", ""),
+        "fwnote": firmware.get("fwnote", ""),
+        "ppbool": str(event_time not in WITHOUT_FINDER).lower(),
+        "ppnote": f"event time: ETOption {event_time}",
+    }
+    lines = [f'{key} = "{_plain(str(value))}"' for key, value in values.items()]
+    return "\n".join([*lines, *payload.bit_fields]) + "\n"
+
+
+def _plain(text: str) -> str:
+    """Leave out what would end a value."""
+    return " ".join(text.replace('"', "'").split())
+
+
+def check_payload(path: Path, payload: Payload) -> None:
+    """Raise `ExportError` unless the file says what it was to say."""
+    values = parse_payload(path.read_text(encoding="utf-8").splitlines())
+    interval = [values.get(key, "") for key in ("nniov_exp_start", "nniov_run_start")]
+    if interval != [str(n) for n in payload.first] or not values.get("nnname"):
+        shown = shorten(", ".join(interval))
+        raise ExportError(f"{path}: came back changed: {shown}")
