@@ -46,8 +46,8 @@ def load_plugins() -> tuple[str, ...]:
             if err.name is None or not f"{name}.".startswith(f"{err.name}."):
                 raise _failed(name, err) from err
             raise ConfigError(
-                f"{VARIABLE}: no module {name!r}; install it where NNT is installed, "
-                "or add its folder to PYTHONPATH"
+                f"{VARIABLE} or --plugin: no module {name!r}; install it where NNT is "
+                "installed, or add its folder to PYTHONPATH: export PYTHONPATH=$PWD"
             ) from err
         except Exception as err:
             raise _failed(name, err) from err

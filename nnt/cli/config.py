@@ -121,7 +121,7 @@ def _origin(key: str, expert: int | None, origins: Mapping[str, str]) -> str:
     for place in (f"expert_{expert}.{key}", key, other):
         if place in origins:
             return origins[place]
-    return DEFAULT
+    return "from the file name" if key == "name" else DEFAULT
 
 
 @command.command()

@@ -127,9 +127,10 @@ def _config_of(run: StoredRun, path: Path) -> Config:
                     log.warning("run %s (%s): %s", run.run_id, run.name, consequence)
                 return config
         raise ConfigError(
-            f"run {run.run_id} ({run.name}): its configuration is not one of this "
-            "version of NNT; download its weights.json and name that file instead, "
-            f"with --data\n{str(err).replace(str(path), path.name)}"
+            f"run {run.run_id} ({run.name}): its configuration cannot be used:\n"
+            f"{str(err).replace(str(path), path.name)}\n"
+            "if a filter is missing, name its module with nnt --plugin; otherwise "
+            "download weights.json of the run and name that file instead, with --data"
         ) from err
 
 

@@ -49,6 +49,33 @@ class Filter:
         """Mask of the rows to keep, shape (N,)."""
         raise NotImplementedError
 
+    def mask(self, tracks: Tracks) -> BoolArray:
+        """Call the filter, and check what it gives.
+
+        Returns
+        -------
+        bool array, shape (N,)
+
+        Raises
+        ------
+        ConfigError
+            It is no mask of the rows.
+        """
+        found = self(tracks)
+        if not (
+            isinstance(found, np.ndarray)
+            and found.dtype == np.bool_
+            and found.shape == (len(tracks),)
+        ):
+            kind = f"{type(found).__name__}"
+            if isinstance(found, np.ndarray):
+                kind = f"an array of {found.dtype} with shape {found.shape}"
+            raise ConfigError(
+                f"{type(self).__name__}: expected an array of bool with shape "
+                f"({len(tracks)},), one value a row, got {kind}"
+            )
+        return found
+
     def __str__(self) -> str:
         values = (getattr(self, field.name) for field in dataclasses.fields(self))
         return f"{MODULE}.{type(self).__name__}({', '.join(map(repr, values))})"
@@ -192,7 +219,7 @@ class ConCatFilter(Filter):
         """Mask of the rows to keep, shape (N,)."""
         mask = np.ones(len(tracks), dtype=np.bool_)
         for part in self.filters:
-            mask &= part(tracks)
+            mask &= part.mask(tracks)
         return mask
 
     def __str__(self) -> str:

@@ -134,7 +134,33 @@ def _make(name: str, values: Sequence[Any], named: Mapping[str, Any]) -> Filter:
             f"filter: expected {name}({', '.join(known)}), got "
             f"{shorten([*values, *(f'{key}=' for key in named)])}"
         )
-    return kind(**given)
+    return _checked(name, kind, given)
+
+
+def _checked(name: str, kind: type[Filter], given: Mapping[str, Any]) -> Filter:
+    """Make a filter, unless its fields cannot be written as text and read again."""
+    try:
+        made = kind(**given)
+    except (TypeError, ValueError, ArithmeticError) as err:
+        values = ", ".join(f"{key}={shorten(value)}" for key, value in given.items())
+        raise ConfigError(f"filter: {name}({values}): {err}") from err
+    for field in dataclasses.fields(made):
+        value = getattr(made, field.name)
+        if not _is_constant(value):
+            raise ConfigError(
+                f"filter: {name}.{field.name}: expected finite numbers, text, none, "
+                f"filters, or lists of them, which a run can keep, got {shorten(value)}"
+            )
+    return made
+
+
+def _is_constant(value: object) -> bool:
+    """Whether a configuration can hold a value of a filter."""
+    if isinstance(value, list | tuple):
+        return all(map(_is_constant, value))
+    if value is None or isinstance(value, bool | str | range | Filter):
+        return True
+    return is_bound(value)
 
 
 def from_config(value: object) -> Filter:

@@ -59,10 +59,10 @@ def kept_rows(config: Config, tracks: Tracks) -> BoolArray:
     -------
     bool array, shape (N,)
     """
-    kept = config.filter(tracks)
+    kept = config.filter.mask(tracks)
     for expert, overrides in config.expert_overrides.items():
         if "filter" in overrides and -1 not in config.experts:
-            chosen = config.for_expert(expert).filter(tracks)
+            chosen = config.for_expert(expert).filter.mask(tracks)
             kept = np.where(expert_mask(tracks, expert), chosen, kept)
     return kept
 

@@ -57,7 +57,7 @@ from nnt.metrics.residuals import (
     std,
     trimmed_std,
 )
-from nnt.metrics.sample import Sample, sample_sizes
+from nnt.metrics.sample import Sample, add_quantity, sample_sizes
 from nnt.metrics.trigger import (
     BACKGROUND_Z_CM,
     CUT_CM,
@@ -95,6 +95,7 @@ __all__ = [
     "Sample",
     "Shares",
     "add_metric",
+    "add_quantity",
     "all_decisions",
     "binomial_error",
     "changes",

@@ -15,7 +15,7 @@ import numpy as np
 
 from nnt.metrics.prediction import Predictions
 from nnt.metrics.residuals import half_width_68, std, trimmed_std
-from nnt.metrics.sample import Sample
+from nnt.metrics.sample import Sample, warn_of
 from nnt.metrics.trigger import (
     CUT_CM,
     EFFICIENCIES,
@@ -38,6 +38,7 @@ __all__ = [
 
 Better = Literal["higher", "lower", "neither"]
 Value = Callable[[Sample], float | None]
+DIRECTIONS: dict[str, int] = {"higher": 1, "lower": -1, "neither": 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +62,31 @@ class Metric:
     heading: str = ""
     """Of its column in comparisons; empty: only in the list of all metrics."""
 
+    def __post_init__(self) -> None:
+        if self.better not in DIRECTIONS:
+            expected = ", ".join(DIRECTIONS)
+            raise ValueError(
+                f"metric {self.name}: expected better to be one of {expected}, "
+                f"got {self.better!r}"
+            )
+        if not callable(self.error) and self.error not in ("events", "none"):
+            raise ValueError(
+                f"metric {self.name}: expected error to be 'events', 'none' or a "
+                f"function of a sample, got {self.error!r}"
+            )
+
     @property
     def direction(self) -> int:
         """1 where more is better, -1 where less is, 0 where neither."""
-        return {"higher": 1, "lower": -1, "neither": 0}[self.better]
+        return DIRECTIONS[self.better]
+
+    def compute(self, function: Value, sample: Sample) -> float | None:
+        """Call its value or its error; what fails is left out, with a warning."""
+        try:
+            return function(sample)
+        except Exception as err:  # noqa: BLE001 (a metric of a user)
+            warn_of("metric", self.name, f"{type(err).__name__}: {err}")
+            return None
 
 
 METRICS: dict[str, Metric] = {}
@@ -100,7 +122,7 @@ def compute_metrics(sample: Sample) -> dict[str, float]:
     """Compute all metrics that the rows allow."""
     if not sample.n_tracks:
         return {}
-    found = {name: metric.value(sample) for name, metric in METRICS.items()}
+    found = {name: m.compute(m.value, sample) for name, m in METRICS.items()}
     return {name: value for name, value in found.items() if value is not None}
 
 

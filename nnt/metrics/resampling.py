@@ -198,7 +198,7 @@ def metric_errors(
         n_rows = sample.size(metric.share_of) if metric.share_of else 0
         error: float | None
         if callable(metric.error):
-            error = metric.error(sample)
+            error = metric.compute(metric.error, sample)
         elif n_rows and value in (0.0, 1.0):
             error = float(binomial_error(value, n_rows))
         else:

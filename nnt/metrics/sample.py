@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 
 import numpy as np
 
@@ -13,11 +15,50 @@ from nnt.metrics.prediction import Predictions
 from nnt.metrics.trigger import FEED_Z_CM, first_cut
 from nnt.types import I64, FloatArray
 
-__all__ = ["Quantities", "Sample", "quantities", "sample_sizes"]
+__all__ = [
+    "Quantities",
+    "Sample",
+    "add_quantity",
+    "quantities",
+    "sample_sizes",
+    "warn_of",
+]
 
+
+log = logging.getLogger(__name__)
 
 Quantities = dict[str, tuple[FloatArray, I64]]
 """Name -> values of some rows, shape (M,), and the event of each, shape (M,)."""
+Quantity = Callable[[Predictions], FloatArray]
+
+ADDED: dict[str, Quantity] = {}
+"""Quantities that users added, by name."""
+
+
+@cache
+def warn_of(kind: str, name: str, why: str) -> None:
+    """Say once what is missing, and why: nothing else of a training is lost for it."""
+    log.warning("%s %s cannot be computed and is left out: %s", kind, name, why)
+
+
+def add_quantity(name: str, values: Quantity) -> None:
+    """Add a quantity that metrics can be functions of (`Sample.get`).
+
+    Parameters
+    ----------
+    name : str
+        For `Sample.get`.
+    values : callable
+        Predictions of N rows -> float array, shape (N,); NaN in rows that do not count.
+
+    Raises
+    ------
+    ValueError
+        There is one of that name.
+    """
+    if name in ADDED:
+        raise ValueError(f"quantity {name}: there is one already")
+    ADDED[name] = values
 
 
 class Sample:
@@ -119,6 +160,23 @@ def quantities(
             ("far_up", predicted.real & (predicted.z_reco_cm < -FEED_Z_CM)),
         ):
             found[name] = (distance[far], event[far])
+    return found | _added(predicted)
+
+
+def _added(predicted: Predictions) -> Quantities:
+    found: Quantities = {}
+    for name, function in ADDED.items():
+        try:
+            values = np.asarray(function(predicted), dtype=np.float64)
+        except Exception as err:  # noqa: BLE001 (of a user)
+            warn_of("quantity", name, f"{type(err).__name__}: {err}")
+            continue
+        if values.shape != (len(predicted),):
+            why = f"expected shape ({len(predicted)},), got {values.shape}"
+            warn_of("quantity", name, why)
+            continue
+        counts = ~np.isnan(values)
+        found[name] = (values[counts], predicted.event[counts])
     return found
 
 

@@ -71,7 +71,8 @@ def connect_to_read(uri: str, *, choose: bool = False) -> MlflowClient:
         raise TrackingError(
             f"there is no tracking store at {path.absolute()}; change to the directory "
             f"of the trainings, which holds {DATABASE}, set MLFLOW_TRACKING_URI to "
-            "their store, or write STORE#RUN"
+            "their store, or write STORE#RUN; nnt list --debug lists the trainings "
+            "without --production, which have a store of their own"
         )
     return _connect(_Connecting(uri, is_reading=True, choose=choose))
 

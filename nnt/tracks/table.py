@@ -89,7 +89,7 @@ def make_ids(columns: Mapping[str, npt.ArrayLike], n_rows: int) -> npt.NDArray[A
     return ids
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Tracks:
     """One row per trigger track and expert, or per track, as BASF2 writes them."""
 
@@ -126,6 +126,15 @@ class Tracks:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def __repr__(self) -> str:
+        held = [
+            name
+            for name in ("reference", "classes", "track_type")
+            if getattr(self, name) is not None
+        ]
+        parts = ["ids", f"inputs {self.inputs.shape}", "targets", *held, *self.extras]
+        return f"<Tracks, {self.chain.name}: {len(self):,} rows of {', '.join(parts)}>"
 
     def __getitem__(self, rows: npt.NDArray[Any] | slice) -> Tracks:
         return dataclasses.replace(

@@ -21,7 +21,8 @@ log = logging.getLogger(__name__)
 def rows_to_train(inputs: TrainingInputs, expert: int) -> Tracks:
     """Rows that an expert is trained on: its own, and those that it borrows."""
     config = inputs.config.for_expert(expert)
-    table, kept = inputs.splits["train"], config.filter(inputs.splits["train"])
+    table = inputs.splits["train"]
+    kept = config.filter.mask(table)
     own = table[kept & expert_mask(table, expert)]
     if not config.borrow:
         return own

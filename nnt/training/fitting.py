@@ -195,7 +195,7 @@ class Fitting:
     ) -> tuple[ExpertData, Tracks, Outputs | None]:
         """Rows of an expert; those to validate as tracks, with reference outputs."""
         whole, reference = self._inputs.splits["val"], self._inputs.references["val"]
-        rows = config.filter(whole) & expert_mask(whole, expert)
+        rows = config.filter.mask(whole) & expert_mask(whole, expert)
         val = whole[rows]
         if reference is not None:
             reference = rows_of(reference, rows)
