@@ -159,6 +159,16 @@ class MlflowRun(Run):
         if new:
             self._outbox.add_points(self.run_id, new, step, time_ms)
 
+    def log_system_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        """Log what the machine does, as it is: such curves have no epochs."""
+        when = int(time.time() * 1000)
+        self._outbox.add_points(self.run_id, dict(metrics), step, when)
+
+    def next_step(self, prefix: str) -> int:
+        """First step without a point of any curve whose name begins like this."""
+        steps = [step for name, step in self._logged.points if name.startswith(prefix)]
+        return max(steps, default=-1) + 1
+
     def log_model_metrics(
         self, metrics: Mapping[str, float], step: int, name: str, digest: str
     ) -> None:

@@ -33,6 +33,7 @@ from nnt.tracking.sender import Sender
 from nnt.tracking.store import connect, reason_of
 from nnt.tracking.store_uri import hide_passwords
 from nnt.tracking.stored_run import StoredRun, is_of_expert, running_on
+from nnt.tracking.system_metrics import SystemMetrics, wanted
 from nnt.tracking.waiting import BY_DEFAULT, deliver_left
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class MlflowTracker(Tracker):
         self._runs = runs_directory(self.base)
         self._outbox = Outbox()
         self._locks: list[IO[str]] = []
+        self._system: SystemMetrics | None = None
         self._store: MlflowClient | None = None
         self._delivery: Delivery | None = None
         if not offline:
@@ -178,6 +180,9 @@ class MlflowTracker(Tracker):
             if self._store is None:
                 about["experiment"] = experiment_name() or BY_DEFAULT
             self._outbox.keep_in(outbox_of(run.directory), about)
+        if wanted() and self._system is None:
+            first = run.next_step("system/")
+            self._system = SystemMetrics(run.log_system_metrics, first)
         return run
 
     def _create(
@@ -316,6 +321,8 @@ class MlflowTracker(Tracker):
         int
             How many entries have not been delivered.
         """
+        if self._system is not None:
+            self._system.stop()
         if self._delivery is not None:
             self._delivery.close(stop)
         self._outbox.close()
