@@ -58,8 +58,7 @@ def test_the_epoch_whose_weights_are_kept_is_marked_even_before_the_first() -> N
 
 
 def all_figures(view: Predictions) -> dict[str, Figure]:
-    networks = pair(view)
-    return plots.figures(networks) | plots.figures(networks, plots.EVALUATION)
+    return plots.figures(pair(view), plots.EVALUATION)
 
 
 @pytest.mark.parametrize("n", [1, 40, 3000])

@@ -75,11 +75,10 @@ class FixedPointEvaluation:
     ) -> None:
         run = tracker.reopen(stored.run_id, stored.experiment_id)
         self._log(run, rows, None, album)
-        for child in stored.children():
-            expert = child.tags.get("expert", "")
-            if f"expert_{expert}" in self.filtered:
-                own = tracker.reopen(child.run_id, child.experiment_id)
-                self._log(own, rows, int(expert), album)
+        for expert, child in stored.experts().items():
+            if child.run_id != stored.run_id and f"expert_{expert}" in self.filtered:
+                run = tracker.reopen(child.run_id, child.experiment_id)
+                self._log(run, rows, expert, album)
         album.log(lambda: None)
 
     def _log(

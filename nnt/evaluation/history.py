@@ -12,24 +12,7 @@ from nnt.errors import TrackingError
 from nnt.tracking import StoredRun
 from nnt.types import F64
 
-__all__ = ["experts_of", "validation_losses"]
-
-
-NUMBERS = {str(k): k for k in range(-1, 5)}
-
-
-def experts_of(run: StoredRun) -> dict[int, StoredRun]:
-    """Find the runs of the experts of a training; an expert's run is its own.
-
-    Raises
-    ------
-    TrackingError
-        The store does not answer.
-    """
-    own = run.tags.get("expert")
-    nested = [run] if own in NUMBERS else run.children()
-    tagged = {child.tags.get("expert", ""): child for child in nested}
-    return {NUMBERS[tag]: child for tag, child in tagged.items() if tag in NUMBERS}
+__all__ = ["validation_losses"]
 
 
 def validation_losses(run: StoredRun) -> dict[int, F64]:
@@ -42,7 +25,7 @@ def validation_losses(run: StoredRun) -> dict[int, F64]:
         out.
     """
     losses = {}
-    for expert, child in experts_of(run).items():
+    for expert, child in run.experts().items():
         try:
             text = child.read_text("metrics.csv")
         except TrackingError:

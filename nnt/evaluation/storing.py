@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from nnt.evaluation.comparing import Comparison
-from nnt.evaluation.history import experts_of
 from nnt.evaluation.judged_rows import JudgedRows
 from nnt.evaluation.loaded_run import LoadedRun
 from nnt.evaluation.markdown import table
@@ -73,7 +72,7 @@ def store_evaluation(
         figures = result["filtered"]
         _log(run, stored, rows, figures["all"], with_model=True)
         _log_plots(run, folder, pictures, "all")
-        for expert, child in experts_of(stored).items():
+        for expert, child in stored.experts().items():
             if child.run_id == stored.run_id:
                 continue
             own = tracker.reopen(child.run_id, child.experiment_id)

@@ -31,7 +31,6 @@ UNSET = ("null", "None")
 """How a parameter without a value was logged: now and formerly."""
 UNKNOWN_RUN = "unknown"
 """Stands for the run of weights that came from a file."""
-EXPERTS = {str(k): k for k in range(-1, 5)}
 
 
 def load_weights(source: str) -> dict[int, ExpertWeights]:
@@ -109,13 +108,9 @@ def untrained_experts(run: StoredRun) -> list[int]:
     TrackingError
         The store does not answer.
     """
-    if run.tags.get("expert") in EXPERTS:
-        candidates = [run]
-    else:
-        candidates = [c for c in run.children() if c.tags.get("expert") in EXPERTS]
     return sorted(
-        EXPERTS[child.tags["expert"]]
-        for child in candidates
+        expert
+        for expert, child in run.experts().items()
         if EVERY_EPOCH not in child.metrics
         and child.params.get(START, run.params.get(START, UNSET[0])) in UNSET
     )

@@ -35,6 +35,8 @@ MAX_FILE_BYTES = 1 << 30
 MAX_RUNNING = 20
 MAX_SHOWN = 10
 MAX_NAME = 500
+EXPERTS = {str(k): k for k in range(-1, 5)}
+"""By their tag."""
 
 
 def is_of_expert(tags: Mapping[str, str]) -> bool:
@@ -79,6 +81,18 @@ class StoredRun:
             raise self._no_answer("list runs", err) from err
         stored = [_stored(run, self.uri, self._client) for run in found]
         return sorted(stored, key=lambda run: run.name)
+
+    def experts(self) -> dict[int, StoredRun]:
+        """Find the runs of the experts of a training; an expert's run is its own.
+
+        Raises
+        ------
+        TrackingError
+            The store does not answer.
+        """
+        nested = [self] if self.tags.get("expert") in EXPERTS else self.children()
+        tagged = {run.tags.get("expert", ""): run for run in nested}
+        return {EXPERTS[tag]: run for tag, run in tagged.items() if tag in EXPERTS}
 
     def history(self, name: str) -> list[tuple[int, int, float]]:
         """Read a metric: step, time in milliseconds since 1970, value; by step.

@@ -52,7 +52,7 @@ def draw_plots(
         `stop` was set on the way.
     """
     stored = open_run(run_id, uri)
-    nested = {int(c.tags["expert"]): c for c in stored.children() if "expert" in c.tags}
+    nested = stored.experts()
     fits = _fits(stored, nested)
     inputs = prepare(config, splits)
     tracker = MlflowTracker(uri)

@@ -36,9 +36,6 @@ FIXED = (
 )  # fmt: skip
 """Keys without which a checkpoint has no meaning: not even by force."""
 
-EXPERTS = {str(k): k for k in range(-1, 5)}
-"""By their tag."""
-
 MAX_SHOWN = 20
 MAX_PARAM = 6000
 """Longer values are cut in the store."""
@@ -217,12 +214,7 @@ def find_interrupted(resume: Resume, tracker: Tracker) -> InterruptedRun:
             "to resume; to train on from its weights, start a new training with "
             f"-m load_pre_trained_weights={run.run_id}"
         )
-    children = {
-        EXPERTS[child.tags["expert"]]: child
-        for child in run.children()
-        if child.tags.get("expert") in EXPERTS
-    }
-    return InterruptedRun(run, children, resume.force)
+    return InterruptedRun(run, run.experts(), resume.force)
 
 
 def warn_of_interrupted(tracker: Tracker) -> None:
