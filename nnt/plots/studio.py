@@ -1,7 +1,14 @@
-"""Many plots at once, in a process for every core."""
+"""Many plots at once, in a process for every core.
+
+In each process plots come in by standard input, and pictures go out. They are none of
+`multiprocessing`, which would run the script of the user once more in each. Only the
+process that has started one can write to it.
+"""
 
 from __future__ import annotations
 
+import gc
+import itertools
 import json
 import os
 import pickle
@@ -9,6 +16,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -16,19 +24,75 @@ from types import TracebackType
 from typing import Any, BinaryIO, cast
 
 from nnt.machine import usable_cores
-from nnt.plots.rendering import Drawing, attempt, render, warn_of
-from nnt.plots.worker import receive, send
+from nnt.plots.rendering import Drawing, attempt, reason, render, warn_of
 
-__all__ = ["Studio"]
+__all__ = ["LENGTH", "Studio", "receive", "send", "work"]
+
+LENGTH = 8
+"""Bytes of the number before each message."""
+PLOTS_PER_COLLECTION = 10
+"""Plots after which memory that nothing refers to any more is looked for."""
 
 MAX_WORKERS = 4
 MANY_PLOTS = 24
 CODE = """\
 import json, sys
 sys.path[:] = json.loads(sys.argv[1])
-from nnt.plots.worker import main
+from nnt.plots.studio import main
 main()
 """
+
+
+def send(stream: BinaryIO, data: bytes) -> None:
+    """Write one message."""
+    stream.write(len(data).to_bytes(LENGTH, "little") + data)
+    stream.flush()
+
+
+def receive(stream: BinaryIO) -> bytes:
+    """Read one message.
+
+    Raises
+    ------
+    EOFError
+        The other end is closed.
+    """
+    head = stream.read(LENGTH)
+    if len(head) < LENGTH:
+        raise EOFError
+    size = int.from_bytes(head, "little")
+    data = stream.read(size)
+    if len(data) < size:
+        raise EOFError
+    return data
+
+
+def work(incoming: BinaryIO, outgoing: BinaryIO) -> None:
+    """Draw until nothing more comes.
+
+    Every answer begins with ``1`` and the picture, or ``0`` and the reason why there
+    is none.
+    """
+    # Figures are full of circles; to look for them all the time costs a tenth.
+    gc.freeze()
+    gc.disable()
+    for n_drawn in itertools.count(1):
+        if n_drawn % PLOTS_PER_COLLECTION == 0:
+            gc.collect()
+        try:
+            drawing = pickle.loads(receive(incoming))  # noqa: S301 (of the parent)
+        except EOFError:
+            return
+        try:
+            answer = b"1" + render(drawing)
+        except Exception as err:  # noqa: BLE001 (the parent says so)
+            answer = b"0" + reason(err).encode()
+        send(outgoing, answer)
+
+
+def main() -> None:
+    """Draw what the process that has started this one asks for."""
+    work(sys.stdin.buffer, sys.stdout.buffer)
 
 
 class Studio:
@@ -78,7 +142,9 @@ class Studio:
             if not wait:
                 worker.kill()
             for stream in (worker.stdin, worker.stdout):
-                cast(BinaryIO, stream).close()
+                # What was written to a process that has ended is not read any more.
+                with suppress(OSError):
+                    cast(BinaryIO, stream).close()
             worker.wait()
 
     def _render(self, drawing: Drawing) -> bytes | None:
