@@ -291,14 +291,19 @@ def _curve_metrics(prefix: str, suffix: str, unit: str) -> Iterable[Metric]:
 
 def _fake_metrics(prefix: str, suffix: str) -> Iterable[Metric]:
     """What a decision makes of tracks of no particle, which a trigger fires on, too."""
-    for kind, efficiency in product(("fake", "unwanted"), EFFICIENCIES):
+    kinds = {"fake": "fakes", "unwanted": "background and fakes"}
+    for kind, efficiency in product(kinds, EFFICIENCIES):
         quantity = f"{prefix}{kind}{suffix}"
         cut = _cut(f"{prefix}signal{suffix}", efficiency)
+        heading = f"rejection of {kinds[kind]} at {100 * efficiency:.0f} %"
+        heading += " by class" if suffix else ""
+        is_main = not prefix and efficiency == FEED_EFFICIENCY
         yield _share(
             f"{prefix}{kind}_rejection_at_eff{100 * efficiency:.0f}{suffix}",
             "higher",
             _passing(quantity, cut, rejected=True),
             quantity,
+            heading if is_main else "",
         )
 
 
