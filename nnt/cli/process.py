@@ -1,4 +1,8 @@
-"""The process of a command: how it is asked to stop, and streams that take any text."""
+"""The process of a command: how it is asked to stop, and streams that take any text.
+
+A scheduler may close the standard streams, and a terminal may know plain characters
+only. The death of `mlflow run` asks a training to stop, as signals do.
+"""
 
 from __future__ import annotations
 

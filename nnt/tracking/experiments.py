@@ -1,4 +1,9 @@
-"""Which experiment new runs go to, and whether their artifacts have a place."""
+"""Which experiment new runs go to, where artifacts lie, and what the UI shows of it.
+
+The UI keeps a saved view of the list of runs as a tag of the experiment
+(``mlflow.sharedViewState.<key>``): JSON with a name and the state of the list, which
+is deflated JSON. A version of MLflow that reads it otherwise ignores the tag.
+"""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from nnt import metrics
 from nnt.config import Config
 from nnt.tracking import Run
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # matplotlib would delay the start of a training
     from nnt.plots import Drawing, Studio
 
 __all__ = ["LIVE_PLOTS", "Album", "Painter", "data_of", "description_of"]

@@ -21,7 +21,7 @@ from nnt.training.result import ExpertResult
 from nnt.types import F32
 from nnt.version import __version__
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # matplotlib would delay the start of a training
     from nnt.plots import Drawing
 
 __all__ = [
