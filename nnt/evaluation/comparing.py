@@ -24,7 +24,7 @@ from nnt.evaluation.network_result import (
 from nnt.evaluation.seen import rows_trained_on
 from nnt.judging import Outputs, predicted_outputs
 from nnt.progress import show_progress
-from nnt.tracking import shown_store
+from nnt.tracking import hide_passwords
 from nnt.tracks import Tracks
 from nnt.training.data import SPLITS
 
@@ -136,7 +136,7 @@ class Comparison:
         told: dict[str, Any] = {
             "name": own.name,
             "run_id": None if run is None else run.run_id,
-            "store": None if run is None else shown_store(run.uri),
+            "store": None if run is None else hide_passwords(run.uri),
             "share_trained_on": self.trained_on.get(own.name),
             "figures": _by_scope(own.figures),
             "errors": _by_scope(own.errors),

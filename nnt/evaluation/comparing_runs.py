@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import csv
+import io
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from nnt import plots
-from nnt.errors import ConfigError, DataError
+from nnt.errors import ConfigError, DataError, TrackingError
 from nnt.evaluation.comparing import Comparison, compare_loaded_runs, load_runs
-from nnt.evaluation.history import validation_losses
 from nnt.evaluation.loaded_run import LoadedRun
 from nnt.evaluation.page import page
 from nnt.evaluation.storing import store_comparison
 from nnt.progress import show_progress
+from nnt.tracking import StoredRun
+from nnt.types import F64
 
-__all__ = ["ComparisonResult", "compare", "draw_comparison", "write_page"]
+__all__ = [
+    "ComparisonResult",
+    "compare",
+    "draw_comparison",
+    "validation_losses",
+    "write_page",
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,3 +142,31 @@ def draw_comparison(
         drawn = {drawing.name: studio.submit(drawing) for drawing in drawings}
         found = {name: future.result() for name, future in drawn.items()}
     return {name: data for name, data in found.items() if data is not None}
+
+
+def validation_losses(run: StoredRun) -> dict[int, F64]:
+    """Read the validation loss of every epoch of every expert.
+
+    Returns
+    -------
+    dict of int to float64 array, shape (E, 2)
+        Expert to epochs and losses; an expert without a ``metrics.csv`` is left
+        out.
+    """
+    losses = {}
+    for expert, child in run.experts().items():
+        try:
+            text = child.read_text("metrics.csv")
+        except TrackingError:
+            continue
+        points = [_point(row) for row in csv.DictReader(io.StringIO(text))]
+        told = [point for point in points if point is not None]
+        losses[expert] = np.array(told, dtype=np.float64).reshape(-1, 2)
+    return losses
+
+
+def _point(row: Mapping[str, str]) -> tuple[float, float] | None:
+    try:
+        return float(row["epoch"]), float(row["val/loss"])
+    except (KeyError, TypeError, ValueError):
+        return None

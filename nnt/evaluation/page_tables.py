@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from nnt.evaluation.comparing import ABSENT, Comparison, Difference, direction_of
 from nnt.evaluation.network_result import NetworkResult
 from nnt.evaluation.verdict import Check, Verdict
-from nnt.tracking import StoredRun, shown_store
+from nnt.tracking import StoredRun, hide_passwords
 
 __all__ = [
     "Cell",
@@ -209,7 +209,7 @@ def run_page(run: StoredRun) -> str | None:
     """Address of a run in the UI of its server; None for a database."""
     if not run.uri.startswith(("http://", "https://")):
         return None
-    base = shown_store(run.uri).rstrip("/")
+    base = hide_passwords(run.uri).rstrip("/")
     return f"{base}/#/experiments/{run.experiment_id}/runs/{run.run_id}"
 
 
@@ -238,7 +238,7 @@ def runs(comparison: Comparison) -> Table:
         run, config = own.loaded.run, own.loaded.config
         cells = [
             Cell(text="–") if run is None else Cell(text=run.run_id, mark="code"),
-            Cell(text=own.loaded.text if run is None else shown_store(run.uri)),
+            Cell(text=own.loaded.text if run is None else hide_passwords(run.uri)),
             Cell(text="–") if config is None else Cell(text=config.name, mark="code"),
             _seen(comparison.trained_on.get(own.name)),
         ]

@@ -20,7 +20,7 @@ from nnt.tracking.run_weights import (
     run_of_weights,
     untrained_experts,
 )
-from nnt.tracking.store_uri import hide_passwords, shown_store
+from nnt.tracking.store_uri import hide_passwords
 from nnt.tracking.stored_run import StoredRun, is_of_expert, open_run
 from nnt.tracking.tracker import MlflowTracker
 from nnt.tracking.waiting import (
@@ -60,7 +60,6 @@ __all__ = [
     "register",
     "run_of_weights",
     "runs_directory",
-    "shown_store",
     "sync",
     "untrained_experts",
 ]

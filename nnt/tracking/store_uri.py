@@ -14,7 +14,6 @@ __all__ = [
     "DATABASE",
     "hide_passwords",
     "is_server",
-    "shown_store",
     "split_store",
     "sqlite_path",
     "sqlite_uri",
@@ -168,7 +167,3 @@ def hide_passwords(text: str) -> str:
     'no answer from postgresql://***@host/runs'
     """
     return PASSWORD.sub(r"\1***", USER.sub(HIDDEN, text))
-
-
-shown_store = hide_passwords
-"""For the address of a store alone."""
