@@ -3,8 +3,8 @@
 ``python -m bench sweep`` runs small sweeps through ``nnt sweep``, sends SIGKILL to a
 worker or to the sweep itself at random moments, goes on by ``--resume``, and compares
 every trial with that of a sweep that was left alone. ``--only overhead jobs many``
-measures instead: what 20 trials of 5 s cost beside their trainings, what two jobs gain
-over one, and how long 200 trials of baseline_v2 on 20,000 rows take.
+measures instead: what 20 trials cost beside the same trainings without a sweep, what
+two jobs gain over one, and how long 200 trials of baseline_v2 on 20,000 rows take.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from typing import Any
 import psutil
 
 from bench._trainings import environment
+from nnt.config import load_config
+from nnt.sweep import load_space
 from nnt.sweep.record import RECORD, Record
 from nnt.tracking import StoredRun, open_run
 
@@ -38,8 +40,20 @@ SPACE = {
 SMALL = {
     "data": {"simulate": {"tracks": 1000, "seed": 1}, "split": [0.6, 0.2, 0.2]},
     "experts": [-1], "hidden": [8], "epochs": 150, "batch_size": 16,
-    "early_stopping_patience": None,
+    "early_stopping_patience": None, "split_seed": 1,
 }  # fmt: skip
+SECONDS = SMALL | {
+    "data": {"simulate": {"tracks": 20_000, "seed": 1}, "split": [0.6, 0.2, 0.2]},
+    "batch_size": 64, "epochs": 60, "predictions": [],
+}  # fmt: skip
+PLAIN = """
+import json
+import nnt
+for overrides in json.load(open("overrides.json")):
+    config = nnt.load_config("config.yaml", overrides | {"plot_every": 0})
+    nnt.train(config, jobs=1)
+"""
+"""What someone without sweeps would write."""
 KILLS_OF_ONE = 10
 """After so many kills a sweep may come to its end."""
 WAIT_S = 600.0
@@ -172,23 +186,33 @@ class Bench:
             os.killpg(sweeping.process.pid, signal.SIGKILL)  # type: ignore[union-attr]
 
     def overhead(self) -> bool:
-        """Twenty trials of 5 s, beside the time of their trainings."""
-        config = SMALL | {"data": data_of(20_000), "batch_size": 64, "epochs": 100}
-        wall_s, sweeping = self._timed("overhead", config, 20)
-        in_runs_s = sum(seconds_of(run) for run in trainings_of(sweeping))
+        """Trials of some seconds, beside the same trainings one after the other."""
+        n = self.arguments.trials or 20
+        wall_s, sweeping = self._timed("overhead", SECONDS, n)
+        trials = trials_of(sweeping).values()
+        config = load_config(sweeping.home / "config.yaml")
+        space = load_space(SPACE, config)
+        overrides = [space.values(trial["suggested"]) for trial in trials]
+        plain = self.sweeping("plain", SECONDS).home
+        (plain / "overrides.json").write_text(json.dumps(overrides))
+        begin = time.monotonic()
+        subprocess.run(
+            [sys.executable, "-c", PLAIN], cwd=plain, env=environment(None), check=True,
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        plain_s = time.monotonic() - begin
         print(
-            f"20 trials: {wall_s:.1f} s, of which their trainings took "
-            f"{in_runs_s:.1f} s ({in_runs_s / 20:.1f} s each): overhead "
-            f"{wall_s / in_runs_s - 1:.1%}"
+            f"{n} trials: {wall_s:.1f} s; the same trainings one after the other in "
+            f"one process: {plain_s:.1f} s, {plain_s / n:.1f} s each; overhead "
+            f"{wall_s / plain_s - 1:+.1%}"
         )
         return True
 
     def jobs(self) -> bool:
         """The same trials by one job and by two, twice in turns."""
-        config = SMALL | {"data": data_of(20_000), "batch_size": 64, "epochs": 100}
         for turn in range(2):
-            one, _ = self._timed(f"one-{turn}", config, 8, "--jobs", "1")
-            two, _ = self._timed(f"two-{turn}", config, 8, "--jobs", "2")
+            one, _ = self._timed(f"one-{turn}", SECONDS, 8, "--jobs", "1")
+            two, _ = self._timed(f"two-{turn}", SECONDS, 8, "--jobs", "2")
             print(
                 f"8 trials: {one:.1f} s by one job, {two:.1f} s by two: {one / two:.2f}"
             )
@@ -196,8 +220,8 @@ class Bench:
 
     def many(self) -> bool:
         """Two hundred trials of baseline_v2 on 20,000 rows."""
-        config = {"data": data_of(20_000)}
-        n = self.arguments.trials
+        config = {"data": SECONDS["data"], "predictions": []}
+        n = self.arguments.trials or 200
         wall_s, sweeping = self._timed(
             "many", config, n, "--jobs", "2", pruner="median"
         )
@@ -222,11 +246,6 @@ class Bench:
         return time.monotonic() - begin, sweeping
 
 
-def data_of(n_tracks: int) -> dict[str, Any]:
-    """About so many simulated rows."""
-    return {"simulate": {"tracks": n_tracks, "seed": 1}, "split": [0.6, 0.2, 0.2]}
-
-
 def sweep_run(sweeping: Sweeping) -> StoredRun:
     """The run of a sweep, in its own store."""
     return open_run(sweeping.find_run(), f"sqlite:///{sweeping.home / 'mlflow.db'}")
@@ -235,12 +254,6 @@ def sweep_run(sweeping: Sweeping) -> StoredRun:
 def trainings_of(sweeping: Sweeping) -> list[StoredRun]:
     """All trainings below a sweep."""
     return sweep_run(sweeping).children()
-
-
-def seconds_of(run: StoredRun) -> float:
-    """How long a run took."""
-    info = run._client.get_run(run.run_id).info
-    return float(info.end_time - info.start_time) / 1000
 
 
 def trials_of(sweeping: Sweeping) -> dict[int, dict[str, Any]]:
@@ -285,7 +298,7 @@ def main() -> None:
     """Run what is asked for; exit with status 1 if anything was lost."""
     parser = argparse.ArgumentParser(prog="bench sweep", description=__doc__)
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--trials", type=int, default=200, help="of many")
+    parser.add_argument("--trials", type=int, help="default 20; 200 of many")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", nargs="*", default=["kills"])
     arguments = parser.parse_args()
