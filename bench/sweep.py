@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -188,23 +189,26 @@ class Bench:
     def overhead(self) -> bool:
         """Trials of some seconds, beside the same trainings one after the other."""
         n = self.arguments.trials or 20
+        before_s = cpu_s()
         wall_s, sweeping = self._timed("overhead", SECONDS, n)
+        used_s = cpu_s() - before_s
         trials = trials_of(sweeping).values()
         config = load_config(sweeping.home / "config.yaml")
         space = load_space(SPACE, config)
         overrides = [space.values(trial["suggested"]) for trial in trials]
         plain = self.sweeping("plain", SECONDS).home
         (plain / "overrides.json").write_text(json.dumps(overrides))
-        begin = time.monotonic()
+        begin, before_s = time.monotonic(), cpu_s()
         subprocess.run(
             [sys.executable, "-c", PLAIN], cwd=plain, env=environment(None), check=True,
             stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        plain_s = time.monotonic() - begin
+        plain_s, plain_used_s = time.monotonic() - begin, cpu_s() - before_s
         print(
-            f"{n} trials: {wall_s:.1f} s; the same trainings one after the other in "
-            f"one process: {plain_s:.1f} s, {plain_s / n:.1f} s each; overhead "
-            f"{wall_s / plain_s - 1:+.1%}"
+            f"{n} trials: {wall_s:.1f} s, {used_s:.1f} s of CPU; the same trainings one "
+            f"after the other in one process: {plain_s:.1f} s, {plain_used_s:.1f} s of "
+            f"CPU; overhead {wall_s / plain_s - 1:+.1%}, of CPU "
+            f"{used_s / plain_used_s - 1:+.1%}"
         )
         return True
 
@@ -244,6 +248,12 @@ class Bench:
         if sweeping.wait(3600) != 0:
             sys.exit(f"the sweep fails:\n{sweeping.log.read_text()}")
         return time.monotonic() - begin, sweeping
+
+
+def cpu_s() -> float:
+    """CPU time of all processes that have ended, theirs included."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def sweep_run(sweeping: Sweeping) -> StoredRun:

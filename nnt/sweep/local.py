@@ -118,7 +118,8 @@ class LocalExecutor:
 
     def __init__(self, n_slots: int) -> None:
         self._n_slots = n_slots
-        self._workers: list[_Worker] = []
+        # Now, because they take seconds to start.
+        self._workers = [_Worker() for _ in range(n_slots)]
 
     @property
     def n_slots(self) -> int:

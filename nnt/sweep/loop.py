@@ -310,11 +310,14 @@ class SweepLoop:
             ", ".join(f"{value:.5g}" for value in values) or reason,
         )  # fmt: skip
 
-    def _draw_plots_of(self, trial: Trial) -> None:
-        """Have a worker draw the plots of the best trial, which has read the rows."""
+    def _begin_plots_of(self, trial: Trial) -> bool:
+        """Have a worker draw the plots of the best trial: it has read the rows."""
         if trial.has_plots or self._is_stopping() or not self.executor.n_slots:
-            return
+            return False
         self.executor.start(trial.number, self._task(trial) | {"plots": trial.run_id})
+        return True
+
+    def _wait_for_plots_of(self, trial: Trial) -> None:
         ended: Message | None = None
         while ended is None:
             for _, message in self.executor.messages(WAKE_EVERY_S):
@@ -335,9 +338,14 @@ class SweepLoop:
         for progress in self.pending:
             if progress.n_deaths:
                 self._end_runs(progress.trial, "KILLED", "its worker died")
-        if best and not self.record.running():
-            self._draw_plots_of(self.record.trials[best[0]])
+        drawn = self.record.trials[best[0]] if best else None
+        if drawn is not None and (
+            self.record.running() or not self._begin_plots_of(drawn)
+        ):
+            drawn = None
         write_report(run, self.record, self.search, best)
+        if drawn is not None:
+            self._wait_for_plots_of(drawn)
         run.log_file(self.record.path)
         is_stopped = self.stop.is_set() and (
             self.record.running() or len(self.record.trials) < self._n_trials

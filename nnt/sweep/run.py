@@ -95,14 +95,13 @@ def sweep(
             *checked(config, space), trials, metrics, directions, sampler, pruner, seed
         )
         settings |= {"device": device, "description": description}
-    tracker = MlflowTracker()
-    executor: Executor | None = None
+    executor: Executor | None = None if scheduler else LocalExecutor(jobs)
+    tracker: MlflowTracker | None = None
     try:
-        if scheduler:
+        tracker = MlflowTracker()
+        if executor is None:
             varied = config_of(settings, resume, tracker.uri)
             executor = DaskExecutor(scheduler, varied, tracker.uri)
-        else:
-            executor = LocalExecutor(jobs)
         run = open_sweep_run(tracker, settings, resume, command)
         record = Record(run.directory / RECORD)
         if resume is None:
@@ -114,4 +113,5 @@ def sweep(
     finally:
         if executor is not None:
             executor.close()
-        tracker.close(stop)
+        if tracker is not None:
+            tracker.close(stop)
