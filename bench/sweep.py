@@ -205,10 +205,10 @@ class Bench:
         )  # fmt: skip
         plain_s, plain_used_s = time.monotonic() - begin, cpu_s() - before_s
         print(
-            f"{n} trials: {wall_s:.1f} s, {used_s:.1f} s of CPU; the same trainings one "
-            f"after the other in one process: {plain_s:.1f} s, {plain_used_s:.1f} s of "
-            f"CPU; overhead {wall_s / plain_s - 1:+.1%}, of CPU "
-            f"{used_s / plain_used_s - 1:+.1%}"
+            f"{n} trials: {wall_s:.1f} s, {used_s:.1f} s of CPU; the same trainings "
+            f"one after the other in one process: {plain_s:.1f} s, "
+            f"{plain_used_s:.1f} s of CPU; overhead {wall_s / plain_s - 1:+.1%}, of "
+            f"CPU {used_s / plain_used_s - 1:+.1%}"
         )
         return True
 

@@ -155,7 +155,10 @@ def loaded_by(code: str, heavy: set[str]) -> str:
             "load_config('reweight_normal').for_expert(1).form",
             "torch mlflow pandas numba matplotlib pyarrow",
         ),
-        ("import nnt.training", "matplotlib mlflow pandas pyarrow scipy.special"),
+        (
+            "import nnt.training, nnt.sweep.process",
+            "matplotlib mlflow pandas pyarrow scipy.special optuna distributed",
+        ),
     ],
     ids=["import nnt", "help", "configuration", "training"],
 )

@@ -19,8 +19,7 @@ import nnt
 from nnt.sweep import Trial
 from nnt.sweep.loop import SweepLoop
 from nnt.sweep.opening import checked, new_settings
-from nnt.sweep.record import RECORD, Record
-from nnt.sweep.worker import Message
+from nnt.sweep.record import RECORD, Message, Record
 from nnt.tracking import Run
 
 CONFIG = nnt.load_config("baseline_v2", {"epochs": 3, "experts": [-1]})

@@ -10,7 +10,8 @@ import pytest
 
 import nnt
 from nnt.errors import TrainingError
-from nnt.sweep.worker import TRIAL_TAG, Data, Message, run_trial
+from nnt.sweep.record import Message
+from nnt.sweep.worker import TRIAL_TAG, Data, run_trial
 from nnt.tracking import MlflowTracker, open_run
 
 CONFIG = nnt.load_config(

@@ -22,7 +22,7 @@ from uuid import uuid4
 from nnt.config import Config
 from nnt.errors import NNTError, TrainingError
 from nnt.sweep.local import ENDS, TrainingProcess
-from nnt.sweep.worker import Message
+from nnt.sweep.record import Message
 from nnt.tracking.store import connect_to_read
 from nnt.version import __version__
 

@@ -13,7 +13,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, Protocol
 
-from nnt.sweep.worker import Message
+from nnt.sweep.record import Message
 
 __all__ = ["ENDS", "Executor", "LocalExecutor", "TrainingProcess"]
 

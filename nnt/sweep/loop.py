@@ -14,13 +14,12 @@ from nnt.config import load_config
 from nnt.errors import TrainingError, did_you_mean
 from nnt.progress import show_progress
 from nnt.sweep.local import Executor
-from nnt.sweep.record import Record, Trial
+from nnt.sweep.record import Message, Record, Trial
 from nnt.sweep.report import write_report
 from nnt.sweep.result import SweepResult
 from nnt.sweep.seeds import REPEATS, SEED, n_repeats, next_seed
 from nnt.sweep.space import load_space
 from nnt.sweep.study import Search
-from nnt.sweep.worker import Message
 from nnt.tracking import MlflowTracker, Outcome, Run, hide_passwords, open_run
 
 __all__ = ["SweepLoop"]

@@ -11,7 +11,10 @@ from typing import Any
 
 from nnt.errors import TrackingError
 
-__all__ = ["RECORD", "Record", "Trial"]
+__all__ = ["RECORD", "Message", "Record", "Trial"]
+
+Message = dict[str, Any]
+"""What a worker says of its trial: plain JSON."""
 
 RECORD = "trials.jsonl"
 """In the local directory of the run of a sweep, and among its artifacts."""

@@ -7,7 +7,6 @@ import io
 from collections.abc import Sequence
 
 from nnt.config import load_config
-from nnt.sweep.note import describe_sweep
 from nnt.sweep.record import Record, Trial
 from nnt.sweep.space import Space
 from nnt.sweep.study import Search
@@ -30,6 +29,10 @@ def write_report(run: Run, record: Record, search: Search, best: Sequence[int]) 
     best : sequence of int
         Numbers of the best trials.
     """
+    # Here, as elsewhere: pages and pictures would delay the first trial.
+    from nnt.sweep.note import describe_sweep
+    from nnt.sweep.pictures import draw_sweep
+
     metrics: list[str] = record.settings["metrics"]
     space = search.space
     run.log_text(table(record.trials, space, metrics), "trials.csv")
@@ -41,9 +44,6 @@ def write_report(run: Run, record: Record, search: Search, best: Sequence[int]) 
         run.log_text(hide_passwords(chosen.to_yaml()), name)
     shares, pictures = {}, {}
     if best:
-        # Here, as elsewhere: matplotlib would delay the first trial.
-        from nnt.sweep.pictures import draw_sweep
-
         found = {name: search.importances(i) for i, name in enumerate(metrics)}
         shares = {name: by_key for name, by_key in found.items() if by_key}
         directions = dict(zip(metrics, search.directions, strict=True))

@@ -15,6 +15,7 @@ from typing import Any
 
 from nnt.config import Config, load_config
 from nnt.errors import NNTError, TrackingError, TrainingError
+from nnt.sweep.record import Message
 from nnt.tracking import MlflowTracker, StoredRun, open_run, runs_directory
 from nnt.tracks import Tracks
 from nnt.training import Caller, Part, TrainingResult, train
@@ -22,15 +23,13 @@ from nnt.training.data import load_splits
 from nnt.training.final_report import StoppedError
 from nnt.training.late_plots import draw_plots
 
-__all__ = ["TRIAL_TAG", "Data", "Message", "run_trial"]
+__all__ = ["TRIAL_TAG", "Data", "run_trial"]
 
 log = logging.getLogger(__name__)
 
 TRIAL_TAG = "nnt.trial"
 RETRIES, WAIT_S = 15, 2.0
 """Until the process of a worker that is about to end has let go of a run."""
-
-Message = dict[str, Any]
 
 
 class Data:
