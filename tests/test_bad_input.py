@@ -5,8 +5,10 @@ Each case of a list once ended in a traceback, a hang, or memory without bound.
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
+import lzma
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -215,15 +217,18 @@ TRACK_FILES: list[tuple[str, Callable[[bytes], bytes], str]] = [
     ("huge", lambda t: cell(t, 6, 9, b"1e400"), "line 6, column SL0-relID"),
     ("float_", lambda t: cell(t, 6, 9, b"1_0"), "line 6, column SL0-relID"),
     ("twice", lambda t: cell(t, 1, 41, b"Event"), "'Event' 2 times"),
-    ("utf-16", lambda t: t.decode().encode("utf-16"), "binary"),
-    ("bom", lambda t: b"\xef\xbb\xbf" + t, "binary"),
+    ("utf-16", lambda t: t.decode().encode("utf-16"), "text in UTF-16"),
+    ("bzip2", bz2.compress, "bunzip2"),
+    ("xz", lzma.compress, "unxz"),
+    ("commas", lambda t: t.replace(b"\t", b","), "found commas"),
+    ("semicolons", lambda t: t.replace(b"\t", b"; "), "found semicolons"),
     ("nul at the end", lambda t: t + b"\0" * 3000, "line 33"),
     ("late binary", lambda t: t + bytes(range(256)) * 99, "line 33"),
     ("cut", lambda t: t[:-50], "line 32"),
     ("gz cut", lambda t: gzip.compress(t)[:-50], "cut off"),
     ("gz in gz", lambda t: gzip.compress(gzip.compress(t)), "binary"),
     ("one line", lambda t: t[: t.index(b"\n") + 2] + b"1" * (9 << 20), "columns"),
-    ("no line", lambda t: t.replace(b"\n", b"\r"), "each column once"),
+    ("no line", lambda t: t.replace(b"\n", b"\r"), "carriage returns alone"),
     (
         "bomb",
         lambda t: gzip.compress(t + t[t.index(b"\n") :] * 9000),
@@ -249,6 +254,16 @@ def test_a_track_file(
         read_tracks(path, use_cache=False)
     assert message in told(error.value)
     assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize("form", [bytes, gzip.compress])
+def test_a_byte_order_mark_is_no_part_of_the_text(
+    tmp_path: Path, text: bytes, form: Callable[[bytes], bytes]
+) -> None:
+    (tmp_path / "plain").write_bytes(text)
+    (tmp_path / "marked").write_bytes(form(b"\xef\xbb\xbf" + text))
+    plain, marked = (read_tracks(tmp_path / name) for name in ("plain", "marked"))
+    assert marked.digest == plain.digest
 
 
 @pytest.mark.parametrize("path", ["/dev/zero", "/dev/null", "a\0b", "a" * 5000])

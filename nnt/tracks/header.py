@@ -14,6 +14,18 @@ __all__ = ["LAYOUTS", "read_header"]
 
 LAYOUTS = (CLASSIC_LAYOUT, HOUGH3D_LAYOUT)
 """All formats of text; a file is of the one whose columns it has."""
+OTHER_FILES = {
+    b"BZh": "data compressed by bzip2; unpack it with bunzip2",
+    b"\xfd7zXZ": "data compressed by xz; unpack it with unxz",
+    b"\x28\xb5\x2f\xfd": "data compressed by zstd; unpack it with unzstd",
+    b"PK\x03\x04": "a zip archive; unpack it",
+    b"root": "a ROOT file; write its rows as text",
+    b"PAR1": "a Parquet file; write its rows as text",
+    b"\xff\xfe": "text in UTF-16; save it as ASCII or UTF-8",
+    b"\xfe\xff": "text in UTF-16; save it as ASCII or UTF-8",
+}
+"""What files of other kinds begin with."""
+OTHER_SEPARATORS = {",": "commas", ";": "semicolons", "|": "bars"}
 HEAD_BYTES = 4096
 """Where text is distinguished from other data."""
 
@@ -36,12 +48,20 @@ def read_header(path: Path, text: bytes) -> tuple[list[str], Layout]:
     head = text[:HEAD_BYTES]
     if not text.strip():
         raise DataError(f"{path}: expected rows of tracks, found an empty file")
+    for magic, found in OTHER_FILES.items():
+        if head.startswith(magic):
+            raise DataError(f"{path}: expected plain or gzipped text, found {found}")
     if b"\0" in head or not head.isascii():
         raise DataError(
             f"{path}, line 1: expected text, found binary data {shorten(head[:16])}; "
             "give a file that BASF2's neuro trigger data module wrote"
         )
     line = text.partition(b"\n")[0].decode("ascii", errors="replace").strip("\r\t ")
+    if "\r" in line:
+        raise DataError(
+            f"{path}: expected lines that end in a line feed, found carriage returns "
+            "alone; convert it, for example by: tr '\\r' '\\n'"
+        )
     # No name holds a blank; an earlier trainer separated them by several.
     names = line.split()
     if names[0].lstrip("-").isdigit():
@@ -49,6 +69,13 @@ def read_header(path: Path, text: bytes) -> tuple[list[str], Layout]:
     layout = min(LAYOUTS, key=lambda layout: len(_missing(names, layout)))
     missing = _missing(names, layout)
     if missing:
+        for separator, name in OTHER_SEPARATORS.items():
+            others = line.replace(separator, " ").split()
+            if not all(_missing(others, own) for own in LAYOUTS):
+                raise DataError(
+                    f"{path}, line 1: expected columns that are separated by tabs, "
+                    f"found {name}; replace them by tabs"
+                )
         raise DataError(
             f"{path}, line 1: expected a header of BASF2's neuro trigger data, "
             f"found {shorten(line)}; missing: {', '.join(missing[:4])}"

@@ -28,6 +28,8 @@ DamagedError: type[Exception] = zlib_ng.error  # type: ignore[assignment]
 
 BLOCK_BYTES = 1 << 21
 """Text in a block; no line is longer."""
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+"""What some editors of Windows put before the text."""
 GZIP_MAGIC = b"\x1f\x8b"
 MAX_EXPANSION = 100
 """Real tracks are text of two to six times their gzip data, a bomb of a thousand."""
@@ -71,7 +73,10 @@ def text_blocks(path: Path, file: BufferedReader) -> Iterator[Block]:
         stream = gzip_ng.GzipNGFile(None, "rb", fileobj=file)  # type: ignore[no-untyped-call]
     size = os.fstat(file.fileno()).st_size
     limit = max(FREE_TEXT_BYTES, MAX_EXPANSION * size)
-    line, done, rest = 1, 0, memoryview(b"")
+    line, done = 1, 0
+    start = bytearray(len(BYTE_ORDER_MARK))
+    n_bytes = _fill(path, stream, memoryview(start))
+    rest = memoryview(b"" if start == BYTE_ORDER_MARK else start[:n_bytes])
     while True:
         buffer = bytearray(BLOCK_BYTES + 1)
         filled = len(rest)
