@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,13 @@ def test_loops_that_do_not_apply_are_refused_before_anything_is_read(
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_the_command_says_that_there_is_no_gpu_before_any_work(workplace: Path) -> None:
+def test_the_command_says_that_there_is_no_gpu_before_any_work(
+    workplace: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Not the store of the debug mode that other versions have used.
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("tmp")))
     done = CliRunner().invoke(main, ["train", "baseline_v2", "--device", "cuda"])
     assert done.exit_code == 1
     assert "PyTorch" in done.stderr

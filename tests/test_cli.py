@@ -63,6 +63,18 @@ def test_origins_leave_out_the_defaults_of_the_simulation() -> None:
     assert "parameters of data.simulate.* with their defaults" in done.stdout
 
 
+def test_a_deleted_working_directory_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    done = CliRunner().invoke(main, ["list"])
+    assert done.exit_code == 1
+    assert "the working directory cannot be used (No such file" in done.stderr
+
+
 def test_a_shown_configuration_leaves_out_the_defaults_of_the_simulation() -> None:
     given = ["-m", "data.simulate.late_share=0.1", "-m", "expert_2.epochs=3"]
     done = CliRunner().invoke(main, ["config", "show", "finetune", *given])

@@ -20,7 +20,7 @@ from nnt.cli import main
 from nnt.errors import TrackingError
 from nnt.tracking import MlflowTracker, Run, open_run
 from nnt.tracking.environment import settle_mlflow
-from nnt.tracking.store import reason_of
+from nnt.tracking.store import connect_to_read, reason_of
 from nnt.tracking.store_uri import split_store, sqlite_path, sqlite_uri
 
 pytestmark = pytest.mark.usefixtures("workplace")
@@ -375,3 +375,18 @@ def test_a_run_directory_that_was_copied_is_delivered(client: MlflowClient) -> N
     (made,) = client.search_runs(["0"])
     assert made.data.tags["nnt.offline_id"] == run.run_id
     assert made.info.status == "FINISHED"
+
+
+def test_a_database_of_another_mlflow_is_named_with_the_remedy(project: Path) -> None:
+    with closing(sqlite3.connect(project / "mlflow.db")) as base:
+        base.execute("update alembic_version set version_num = '4465047574b1'")
+        base.commit()
+    with pytest.raises(TrackingError) as error:
+        connect_to_read(f"sqlite:///{project}/mlflow.db")
+    assert "another version of MLflow made it" in str(error.value)
+    assert f"mlflow db upgrade 'sqlite:///{project}/mlflow.db'" in str(error.value)
+
+
+def test_a_directory_of_runs_is_not_said_to_be_a_server(workplace: Path) -> None:
+    with pytest.raises(TrackingError, match="cannot be used"):
+        connect_to_read(f"{workplace}/mlruns")

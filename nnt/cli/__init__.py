@@ -11,11 +11,13 @@ import atexit
 import gc
 import importlib
 import os
+from pathlib import Path
 
 import click
 
 from nnt.cli.common import Group, report_errors, set_up_logging
 from nnt.cli.process import open_streams
+from nnt.errors import NNTError
 from nnt.plugins import VARIABLE, load_plugins
 from nnt.version import __version__
 
@@ -95,8 +97,20 @@ def main(verbose: bool, debug_traceback: bool, plugins: tuple[str, ...]) -> None
     # The last collection walks through every object of every library: a second or more.
     atexit.register(gc.freeze)
     set_up_logging(verbose)
+    _check_directory()
     if plugins:
         # In the environment, so that the processes of this one know them too.
         named = [os.environ.get(VARIABLE, ""), *plugins]
         os.environ[VARIABLE] = ",".join(name for name in named if name)
     load_plugins()
+
+
+def _check_directory() -> None:
+    """Raise an error before libraries end the process without a reason."""
+    try:
+        Path.cwd()
+    except OSError as err:
+        raise NNTError(
+            f"the working directory cannot be used ({err.strerror}); it may have been "
+            "deleted: change to another one"
+        ) from err

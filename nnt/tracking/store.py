@@ -39,6 +39,9 @@ DRIVER_ERROR = re.compile(r"^\([\w.]+\) (?P<reason>.+)")
 """How SQLAlchemy repeats what a database has said."""
 FULL = "database or disk is full"
 
+OTHER_SCHEMA = "database schema"
+"""What MLflow says of a database of another version."""
+
 
 def connect(uri: str, *, choose: bool = True) -> MlflowClient:
     """Connect to a store; a local database is made first if it is not there.
@@ -94,11 +97,17 @@ def _connect(connecting: _Connecting) -> MlflowClient:
     except Exception as err:
         if is_server(uri):
             remedy = "check MLFLOW_TRACKING_URI and that the server runs"
+        elif OTHER_SCHEMA in str(err):
+            remedy = (
+                "another version of MLflow made it: if that was an older one, back the "
+                f"database up and run: mlflow db upgrade '{hide_passwords(uri)}'; if a "
+                "newer one, install that"
+            )
         else:
             remedy = "check MLFLOW_TRACKING_URI and that it may be used"
-        verb = "does not answer" if sqlite_path(uri) is None else "cannot be used"
-        if isinstance(err, TimeoutError):
-            verb = "does not answer"
+        is_remote = "://" in uri and not uri.startswith(("sqlite:", "file:"))
+        waits = is_remote or isinstance(err, TimeoutError)
+        verb = "does not answer" if waits else "cannot be used"
         raise TrackingError(
             f"the tracking store {hide_passwords(uri)} {verb}: {reason_of(err)}; "
             f"{remedy}"
