@@ -244,6 +244,7 @@ def test_a_summary_counts_types_classes_and_patterns() -> None:
     np.testing.assert_array_equal(np.flatnonzero(empty_patterns(tracks)), [7, 8])
     assert found.empty_patterns == 2
     assert not empty_patterns(make(5, 27)).any()
+    assert not len(empty_patterns(tracks[:0]))
 
 
 def test_types_and_classes_can_be_filtered() -> None:

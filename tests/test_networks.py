@@ -12,6 +12,7 @@ from some_networks import expert, hough3d_expert
 
 from nnt import fixedpoint
 from nnt.errors import DataError, ExportError
+from nnt.evaluation.seen import _fingerprints
 from nnt.fixedpoint import FixedPointNetworks
 from nnt.networks import (
     CHAINS,
@@ -232,6 +233,9 @@ def test_networks_without_hit_patterns_take_the_other_inputs() -> None:
         FixedPointNetworks(own).predict(tracks), FixedPointNetworks(own).predict(few)
     )
     more = Networks({-1: dataclasses.replace(hough3d_expert(126), chain="3dh")})
+    assert own.predict(tracks[:0]).shape == (0, 4)
+    np.testing.assert_array_equal(_fingerprints(tracks), _fingerprints(few))
+    assert len(set(_fingerprints(few))) == 50
     with pytest.raises(DataError, match="of 126 inputs cannot predict tracks with 27"):
         more.predict(few)
     with pytest.raises(DataError, match=r"3dh chain cannot predict .* classic chain"):

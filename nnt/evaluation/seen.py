@@ -10,12 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from nnt.config import Config
+from nnt.detector import N_INPUTS
 from nnt.errors import DataError, NNTError
 from nnt.evaluation.judged_rows import JudgedRows
 from nnt.evaluation.loaded_run import LoadedRun, load_run
 from nnt.progress import show_progress
 from nnt.tracking import UNKNOWN_RUN
 from nnt.tracks import Tracks
+from nnt.tracks.table import INPUT_KINDS
 from nnt.training.data import load_split
 from nnt.types import U64, BoolArray
 
@@ -133,13 +135,22 @@ def _is_one_table(config: Config) -> bool:
 
 def _origin(config: Config) -> str:
     """What the split of the rows follows from."""
-    parts = {"data": config.to_dict().get("data"), "seed": config.seed_of_split}
+    parts = {
+        "data": config.to_dict().get("data"),
+        "seed": config.seed_of_split,
+        "chain": config.chain,
+    }
     return json.dumps(parts, sort_keys=True, default=str)
 
 
 def _fingerprints(tracks: Tracks) -> U64:
-    """Hash each row, inputs and targets, by multiplying its bits with odd numbers."""
-    bits = np.hstack([tracks.inputs, tracks.targets]).astype(np.float32)
+    """Hash each row, inputs and targets, by multiplying its bits with odd numbers.
+
+    Without hit patterns: a network may have been trained on the same rows without.
+    """
+    kinds = tracks.inputs_by_superlayer[:, :, : len(INPUT_KINDS)]
+    inputs = kinds.reshape(len(tracks), N_INPUTS)
+    bits = np.hstack([inputs, tracks.targets]).astype(np.float32)
     words = np.ascontiguousarray(bits).view(np.uint32)
     n_words: int = words.shape[1]
     drawn = np.random.default_rng(SEED).integers(0, 2**61, size=n_words).tolist()

@@ -129,7 +129,7 @@ class Networks:
                 f"name the run with more inputs, or files with hit patterns, first"
             )
         width = self.inputs // N_SUPERLAYERS
-        parts = tracks.inputs.reshape(len(tracks), N_SUPERLAYERS, -1)[:, :, :width]
+        parts = tracks.inputs_by_superlayer[:, :, :width]
         return np.ascontiguousarray(parts).reshape(len(tracks), self.inputs)
 
     def predict_inputs(self, inputs: F32, expert: I64) -> F32:

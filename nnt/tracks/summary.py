@@ -67,7 +67,7 @@ class Summary:
 
 def summarise(tracks: Tracks) -> Summary:
     """Count and measure a table of at least one row."""
-    missing = ~tracks.inputs.reshape(len(tracks), N_SUPERLAYERS, -1).any(axis=2)
+    missing = ~tracks.inputs_by_superlayer.any(axis=2)
     pt_gev = tracks.pt_gev
     return Summary(
         rows=len(tracks),
@@ -108,7 +108,7 @@ def empty_patterns(tracks: Tracks) -> BoolArray:
 
     Nothing is marked where the inputs hold no hit patterns.
     """
-    inputs = tracks.inputs.reshape(len(tracks), N_SUPERLAYERS, -1)
+    inputs = tracks.inputs_by_superlayer
     marked = np.zeros(len(tracks), dtype=np.bool_)
     if inputs.shape[2] > len(INPUT_KINDS):
         for sl in range(N_SUPERLAYERS):

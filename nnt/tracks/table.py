@@ -150,6 +150,12 @@ class Tracks:
         )
 
     @property
+    def inputs_by_superlayer(self) -> F32:
+        """Shape (N, 9, 3) or (N, 9, 14): relID, drift time, crossing angle, pattern."""
+        n_kinds = self.inputs.shape[1] // N_SUPERLAYERS
+        return self.inputs.reshape(len(self), N_SUPERLAYERS, n_kinds)
+
+    @property
     def expert(self) -> I64:
         """Expert that serves each row, shape (N,)."""
         expert: I64 = self.ids["Expert"]
