@@ -52,7 +52,7 @@ def command(
 
     RUNS are run IDs, runs:/ID, models:/name[@alias] or paths to a weights.json; of
     another tracking store, STORE#RUN or the address of the run's page in the browser.
-    Differences come with their errors (paired, events drawn anew). Tables, plots
+    Differences come with their errors (paired, bootstrap over events). Tables, plots
     and learning curves are kept as a run of their own, with one HTML page.
 
     \b

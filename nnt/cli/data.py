@@ -78,7 +78,7 @@ def split(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Share the events of track files out; no event is in two parts.
+    """Split track files by event; no event is in two parts.
 
     \b
     Example:

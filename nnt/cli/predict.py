@@ -46,7 +46,7 @@ def command(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Append what the networks of a run say to every track of FILES.
+    """Append the predictions of a run to every track of FILES.
 
     The rows come out in their order and as they are, with the columns NewZ and
     NewTheta behind, in network units. With --fixed-point these are the outputs of the

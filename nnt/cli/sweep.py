@@ -120,7 +120,9 @@ def command(
 
     def begin(run_id: str) -> None:
         stopper.begin()
-        click.echo(f"run {run_id}; Ctrl-C stops it, --resume goes on", err=True)
+        click.echo(
+            f"run {run_id}; Ctrl-C stops it; continue with --resume {run_id}", err=True
+        )
 
     result = sweep(
         resolved,

@@ -185,17 +185,15 @@ AnyFilter = Annotated[Filter, PlainValidator(_filter)]
 # dist
 
 
-Z = Annotated[
-    Real, Ge(-MAX_Z), Le(MAX_Z),
-    Hint("z is scaled here: 1 is 100 cm, so write 0.4 for 40 cm"),
-]  # fmt: skip
+SCALED = Hint("z is scaled here: 1 is 100 cm, so write 0.4 for 40 cm")
+Z = Annotated[Real, Ge(-MAX_Z), Le(MAX_Z), SCALED]
 
 
 class NormalKeys(Part):
     """A normal distribution of scaled z."""
 
     mean: Z
-    std: Annotated[Z, Gt(0)]
+    std: Annotated[Real, Gt(0), Le(MAX_Z), SCALED]
 
 
 class UniformKeys(Part):

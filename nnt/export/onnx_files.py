@@ -34,7 +34,7 @@ QUIET = 3
 
 
 def write_onnx(request: Request, folder: Path) -> Report:
-    """Write each expert, and all behind a switch, in floats and in integers.
+    """Write each expert, and all behind a switch, in floats and in fixed point.
 
     Integers are left out, with the reason in the report, where the firmware cannot
     hold a network. `saturate_13_bit` keeps them in a signed word.

@@ -1,4 +1,4 @@
-"""Standard errors of all metrics, by drawing events anew.
+"""Standard errors of all metrics, from a bootstrap over events.
 
 Tracks of one event share its background and its event time, so that whole events are
 drawn (a block bootstrap: B. Efron and R. Tibshirani, "An Introduction to the

@@ -157,7 +157,7 @@ def _shares_beyond(predicted: Predictions, sign: int, cut_cm: float) -> Points:
     "from negative z (feed-up).",
 )
 def feed_down(curves: Sequence[Curve[_Feed]]) -> Figure:
-    """Draw the shares of far tracks that pass the cut of 96 % efficiency."""
+    """Draw feed-down and feed-up at the cut of 96 % efficiency."""
     figure, panels = canvas_of_rows(
         f"feed-down and feed-up at {FEED_EFFICIENCY * 100:.0f} % efficiency", (2.0, 2.0)
     )

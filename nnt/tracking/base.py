@@ -125,7 +125,7 @@ class Tracker:
         return Run(parent.directory)
 
     def resume_run(self, run_id: str, expected_points: int = 0) -> Run:
-        """Go on in a run, parent or child, that was interrupted.
+        """Continue a run, parent or child, that was interrupted.
 
         Raises
         ------

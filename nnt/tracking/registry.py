@@ -1,4 +1,4 @@
-"""Models under a name that stays while runs come and go."""
+"""Models under permanent names, while runs come and go."""
 
 from __future__ import annotations
 
