@@ -18,7 +18,8 @@ from nnt.evaluation.page import page
 from nnt.evaluation.seen import Seen, rows_trained_on
 from nnt.evaluation.storing import note_verdict, store_comparison
 from nnt.evaluation.verdict import Contestant, Verdict, judge
-from nnt.export import export_run
+from nnt.export import TARGETS, load_source
+from nnt.export.source import Request
 from nnt.fixedpoint import FixedPointNetworks
 from nnt.judging import Outputs, predicted_outputs
 from nnt.networks import HOUGH3D
@@ -252,7 +253,8 @@ def _failed_checks(loaded: LoadedRun) -> list[str]:
     target = "3dh" if loaded.networks.chain == HOUGH3D else "fpga"
     with tempfile.TemporaryDirectory() as folder:
         try:
-            export_run(loaded.text, target, folder)
+            request = Request(source=load_source(loaded.text))
+            TARGETS[target].load()(request, Path(folder))
         except ExportError as err:
             return [f"nnt export --to {target}: {err}"]
     return []
