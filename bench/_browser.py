@@ -111,6 +111,17 @@ class Page:
         }})()"""
         self._wait(lambda: bool(self.evaluate(script)), f"something called {text}")
 
+    def write(self, field: str, text: str) -> None:
+        """Write into the first field whose placeholder holds some words."""
+        chosen = json.dumps(f"input[placeholder*={json.dumps(field)}]")
+        script = f"""(() => {{
+            const found = document.querySelector({chosen});
+            if (found) found.focus();
+            return !!found;
+        }})()"""
+        self._wait(lambda: bool(self.evaluate(script)), f"a field for {field}")
+        self.call("Input.insertText", text=text)
+
     def _wait(self, is_there: Callable[[], bool], what: str) -> None:
         end_s = time.monotonic() + ANSWER_S
         while not is_there():
