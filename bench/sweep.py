@@ -214,11 +214,14 @@ class Bench:
 
     def jobs(self) -> bool:
         """The same trials by one job and by two, twice in turns."""
+        n = self.arguments.trials or 8
         for turn in range(2):
-            one, _ = self._timed(f"one-{turn}", SECONDS, 8, "--jobs", "1")
-            two, _ = self._timed(f"two-{turn}", SECONDS, 8, "--jobs", "2")
+            one, _ = self._timed(f"one-{turn}", SECONDS, n, "--jobs", "1")
+            two, _ = self._timed(f"two-{turn}", SECONDS, n, "--jobs", "2")
             print(
-                f"8 trials: {one:.1f} s by one job, {two:.1f} s by two: {one / two:.2f}"
+                f"{n} trials: {one:.1f} s by one job, {two:.1f} s by two: "
+                f"{one / two:.2f}",
+                flush=True,
             )
         return True
 
@@ -308,7 +311,7 @@ def main() -> None:
     """Run what is asked for; exit with status 1 if anything was lost."""
     parser = argparse.ArgumentParser(prog="bench sweep", description=__doc__)
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--trials", type=int, help="default 20; 200 of many")
+    parser.add_argument("--trials", type=int, help="default 20, 8 of jobs, 200 of many")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", nargs="*", default=["kills"])
     arguments = parser.parse_args()
