@@ -305,7 +305,7 @@ class SweepLoop:
             seconds=time.monotonic() - progress.begun,
         )  # fmt: skip
         log.info(
-            "trial %d: %s %s", progress.trial.number, state,
+            "trial %d is %s: %s", progress.trial.number, state,
             ", ".join(f"{value:.5g}" for value in values) or reason,
         )  # fmt: skip
 
