@@ -66,5 +66,5 @@ def test_a_configuration_that_is_refused_today_is_read_from_a_run(
 @pytest.mark.usefixtures("shared_project")
 def test_a_configuration_that_nobody_understands_is_an_error() -> None:
     values = {**load_config({}).to_dict(), "batch_size": "many"}
-    with pytest.raises(ConfigError, match=r"download its weights\.json"):
+    with pytest.raises(ConfigError, match=r"batch_size(.|\n)*download weights\.json"):
         load_run(stored_run(values))

@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import dask
 import distributed
 import pytest
 from dask_jobqueue.local import LocalCluster
@@ -134,7 +135,12 @@ def test_submission_scripts_of_the_page_start_workers(
     system: str, lines: list[str], workplace: Path
 ) -> None:
     names: dict[str, Any] = {}
-    exec(BLOCKS[system], names)  # the page's own examples
+    # The usual port of the dashboard may be taken on this machine.
+    options = {
+        f"jobqueue.{system.lower()}.scheduler-options": {"dashboard_address": ":0"}
+    }
+    with dask.config.set(options):
+        exec(BLOCKS[system], names)  # the page's own examples
     with names["cluster"] as cluster:
         script = cluster.job_script()
         worker = (
