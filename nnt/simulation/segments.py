@@ -164,9 +164,7 @@ def make_hits(
         found &= _uniform(rng, n) >= lost
     anywhere = _uniform(rng, n)
     if not sl.is_stereo:
-        lower, upper = ID_RANGES[index]
-        strange = np.rint(place + lower + (upper - lower) * anywhere - half) + half
-        wire = np.where(wrong, strange, wire)
+        wire = np.where(wrong, _strange_wire(index, place, anywhere, half), wire)
     chosen = _same_as_first(s, rows, rng)
     # Which axial superlayer is missing belongs to the row, not to the segment.
     present = rows.missing_axial != index
@@ -182,6 +180,12 @@ def make_hits(
         passed=place[chosen],
         slope=(crossings[1][0] - crossings[0][0])[rows.helix[chosen]],
     )
+
+
+def _strange_wire(index: int, place: F32, anywhere: F32, half: F32) -> F32:
+    """Place a wire anywhere in the range that the finder looks at."""
+    lower, upper = ID_RANGES[index]
+    return np.rint(place + lower + (upper - lower) * anywhere - half) + half
 
 
 def make_segments(index: int, hits: Hits, found: Found) -> Segments:

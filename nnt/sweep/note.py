@@ -177,7 +177,12 @@ def _seeds(
     if not ranked:
         return text
     difference = abs(first.values[metric] - ranked[0].values[metric])
-    in_spreads = difference / found.std if found.std else math.inf
+    return f"{text} {_next_best(ranked[0], difference, found.std)}"
+
+
+def _next_best(other: Trial, difference: float, std: float) -> str:
+    """Compare the best trial with that of another configuration."""
+    in_spreads = difference / std if std else math.inf
     verdict = (
         "so that it is better than the spread over seeds"
         if in_spreads > CLEAR
@@ -185,7 +190,7 @@ def _seeds(
         "turn them round"
     )
     return (
-        f"{text} The best trial of another configuration, {_link(ranked[0])}, differs "
+        f"The best trial of another configuration, {_link(other)}, differs "
         f"from the best by {difference:.2g}, {in_spreads:.1f} times that spread, "
         f"{verdict}."
     )

@@ -118,9 +118,6 @@ def _train(
         send({"kind": "epoch", "epoch": epoch, "value": metrics[task["metric"]]})
         return wait_for_answer()
 
-    def began(run_id: str) -> None:
-        send({"kind": "began", "run": run_id})
-
     part = Part(
         parent=task["parent"],
         name=f"trial_{task['trial']:03d}",
@@ -137,7 +134,10 @@ def _train(
             tracker=MlflowTracker(task["uri"]),
             stop=stop,
             resume=resume,
-            caller=Caller(on_start=began, part=part),
+            caller=Caller(
+                on_start=lambda run_id: send({"kind": "began", "run": run_id}),
+                part=part,
+            ),
         )
 
     earlier = _find(task)
