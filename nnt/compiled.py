@@ -77,8 +77,8 @@ def _kept_by_nnt(function: Function, options: dict[str, Any]) -> Function:
         return _njit(function, options, cache=True)
     except RuntimeError:
         log.debug(
-            "compiled code cannot be kept; set NUMBA_CACHE_DIR to a folder that can be "
-            "written, and trainings begin some seconds earlier"
+            "compiled code cannot be cached; set NUMBA_CACHE_DIR to a writable "
+            "folder to save some seconds at each start"
         )
         return _njit(function, options, cache=False)
     finally:

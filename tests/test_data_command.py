@@ -121,7 +121,7 @@ def test_a_table_can_be_described_against_itself(
     assert json.loads(done.stdout)["against"]["changes"]
     monkeypatch.chdir(file.parent)
     done = nnt("data", "describe", file.name, "--against", file.name)
-    assert "Nothing has changed" in done.stdout
+    assert "No change" in done.stdout
 
 
 def test_an_input_is_never_an_output(file: Path, tmp_path: Path) -> None:

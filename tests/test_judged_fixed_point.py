@@ -180,5 +180,5 @@ def test_the_cuts_on_the_class_are_words_that_decide_alike(
     assert cuts["95"]["integer"] >= cuts["98"]["integer"]
     _show_fixed_point(found)
     shown = capsys.readouterr().out
-    assert "Cuts on the class" in shown
+    assert "Cuts of the firmware" in shown
     assert all(f"> {cut['integer']}" in shown for cut in cuts.values())

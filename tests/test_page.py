@@ -159,8 +159,8 @@ def test_the_cost_of_the_hardware_is_that_of_each_run(
     costs = {"hardware/multiplications": 12345.0, "hardware/weight_bits": 99.0}
     first = replace(first, hardware=costs)
     texts = Reader(page(replace(found, networks=[first, second, data]), {})).texts
-    start = texts.index("Cost of the hardware")
+    start = texts.index("Hardware cost")
     shown = [text for text in texts[start:] if text.strip()]
     heads = ["network", "multiplications", "weight bits"]
     assert shown[2:12] == [*heads, "n 0", "12,345", "99", "n 1", "–", "–", "Runs"]
-    assert "Cost of the hardware" not in page(found, {})
+    assert "Hardware cost" not in page(found, {})

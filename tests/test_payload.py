@@ -68,7 +68,7 @@ def test_an_interval_has_a_beginning_before_its_end(
     ("words", "status", "message"),
     [
         (["--to", "fpga", "--valid-from", "3", "0"], 1, "fpga: has no validity"),
-        (["--to", "basf2", "--valid-to", "3", "0"], 2, "go with --valid-from"),
+        (["--to", "basf2", "--valid-to", "3", "0"], 2, "need --valid-from"),
         (
             ["--to", "basf2", "--valid-from", "3", "0", "--firmware", "weights.json"],
             1,

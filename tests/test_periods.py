@@ -168,7 +168,7 @@ def test_describe_tells_and_draws_what_changed(
     same = CliRunner().invoke(
         main, ["data", "describe", str(one), "--against", str(one)]
     )
-    assert "Nothing has changed" in same.stdout
+    assert "No change" in same.stdout
 
 
 def test_a_folder_that_cannot_be_made_is_one_error(

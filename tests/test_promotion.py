@@ -157,7 +157,7 @@ def test_the_alias_moves_to_what_is_nowhere_worse(good: str) -> None:
 
     worse = promote(spoilt, "--data", "new.gz", "--sigma", "4")
     assert worse.exit_code == 1
-    assert "refused: models:/nnt@champion stays as it is" in worse.stdout
+    assert "refused: models:/nnt@champion is unchanged" in worse.stdout
     assert "rejection at 96 % efficiency: " in worse.stdout
     assert open_run(OVER).run_id == good
     judged = [
@@ -184,7 +184,7 @@ def test_a_dry_run_leaves_the_store_as_it_is(good: str, tmp_path: Path) -> None:
         good, "--dry-run", "-o", str(tmp_path / "p.html"), over="models:/none@yet"
     )
     assert done.exit_code == 0, done.output
-    assert "passed: models:/none@yet would mean run" in done.stdout
+    assert "passed: models:/none@yet would point to run" in done.stdout
     assert "Verdict: passed" in (tmp_path / "p.html").read_text()
     assert len(client.search_runs(["0"])) == before
     assert read_alias("models:/none@yet").version is None

@@ -221,7 +221,7 @@ def test_workers_and_the_sweep_are_killed_and_nothing_is_lost(project: Path) -> 
         sweeping.send_signal(signal.SIGINT)
         out, err = sweeping.communicate(timeout=120)
     assert sweeping.returncode == 1, err
-    assert "to go on: nnt sweep --resume" in out
+    assert "continue with: nnt sweep --resume" in out
     run_id = out.rsplit(maxsplit=1)[-1]
     assert_nothing_runs(run_id)
     with started("--resume", run_id) as sweeping:

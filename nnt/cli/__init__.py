@@ -31,11 +31,14 @@ COMMANDS = {
     "list": ("nnt.cli.store:list_runs", "List the newest trainings."),
     "compare": ("nnt.cli.compare", "Compare runs on the same rows."),
     "predict": ("nnt.cli.predict", "Append the outputs of a run to track files."),
-    "promote": ("nnt.cli.promote", "Let a run replace the present network."),
+    "promote": (
+        "nnt.cli.promote",
+        "Let a run replace the present network if it is no worse.",
+    ),
     "export": ("nnt.cli.export", "Write the files that BASF2 and the firmware load."),
     "register": ("nnt.cli.store:register", "Give the model of a run a permanent name."),
     "ui": ("nnt.cli.store:ui", "Open the MLflow UI on the runs of the project."),
-    "tensorboard": ("nnt.cli.store:tensorboard", "Write a run for TensorBoard."),
+    "tensorboard": ("nnt.cli.store:tensorboard", "Convert a run for TensorBoard."),
     "sync": ("nnt.cli.store:sync", "Upload results that the server missed."),
     "data": ("nnt.cli.data", "Describe, simulate and split track files."),
 }
@@ -76,8 +79,8 @@ class LazyGroup(Group):
 @click.option("--debug-traceback", is_flag=True, help="Show where an error was raised.")
 @click.option(
     "--plugin", "plugins", multiple=True, metavar="MODULE",
-    help=f"Import a module of yours that adds filters, plots or metrics; also by the "
-    f"environment variable {VARIABLE}.",
+    help="Import a Python module that adds filters, plots or metrics; the "
+    f"environment variable {VARIABLE} does the same.",
 )  # fmt: skip
 @report_errors
 def main(verbose: bool, debug_traceback: bool, plugins: tuple[str, ...]) -> None:

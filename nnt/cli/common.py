@@ -226,12 +226,12 @@ precision_option = click.option(
 )  # fmt: skip
 
 fixed_point_option = click.option(
-    "--fixed-point", is_flag=True, help="In the integer arithmetic of the firmware."
+    "--fixed-point", is_flag=True, help="Use the integer arithmetic of the firmware."
 )
 
 saturate_option = click.option(
     "--saturate-13-bit", is_flag=True,
-    help="Keep integer outputs in a signed word: 4095 where BASF2 returns 4096.",
+    help="Saturate integer outputs at 13 bits: 4095 where BASF2 returns 4096.",
 )  # fmt: skip
 
 

@@ -31,12 +31,12 @@ MAX_COLUMNS = 4
 @data_option
 @click.option(
     "--split", type=click.Choice(["train", "val", "test", "none"]),
-    help="Split of the first run's data, where no files are given. [default: test]",
+    help="Split of the first run's data to use if no files are given. [default: test]",
 )  # fmt: skip
 @log_option
 @click.option(
     "-o", "--output", "page", type=UserPath(path_type=Path, dir_okay=False),
-    help="Write the HTML page to this file as well.",
+    help="Also write the HTML page to this file.",
 )  # fmt: skip
 @json_option
 @report_errors
@@ -76,7 +76,7 @@ def command(
     if result.page is not None:
         click.echo(f"page: {result.page}")
     if result.run_id is not None:
-        click.echo(f"kept as run {result.run_id}")
+        click.echo(f"logged as run {result.run_id}")
 
 
 def _show(comparison: Comparison) -> None:
@@ -125,7 +125,7 @@ def _show_hardware(comparison: Comparison) -> None:
         for own, *costs in zip(comparison.networks, *kinds.values(), strict=True)
         if own.loaded is not None
     ]
-    print_table("Cost of the hardware, all experts together", columns, rows)
+    print_table("Hardware cost, all experts together", columns, rows)
 
 
 def _cell(comparison: Comparison, own: NetworkResult, name: str) -> str:

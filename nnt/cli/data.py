@@ -44,7 +44,7 @@ shares_option = click.option(
     help="Shares of the events for training, validation and test.",
 )  # fmt: skip
 overwrite_option = click.option(
-    "--overwrite", is_flag=True, help="Replace files that are there already."
+    "--overwrite", is_flag=True, help="Replace existing files."
 )
 
 
@@ -61,8 +61,8 @@ def command() -> None:
 )  # fmt: skip
 @click.option(
     "--basf2", is_flag=True,
-    help="By BASF2's rule in place of --shares: every hundredth event to random0.gz, "
-    "the others to the three in turn.",
+    help="Split by BASF2's rule instead of --shares: every hundredth event goes to "
+    "random0.gz, the others to the three files in turn.",
 )  # fmt: skip
 @shares_option
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
@@ -104,7 +104,7 @@ def split(
 )  # fmt: skip
 @click.option(
     "--inputs", type=click.Choice(["27", "126"]), default="27", show_default=True,
-    help="Inputs of each track; 126, with hit patterns, goes with --chain 3dh.",
+    help="Inputs per track; 126, with hit patterns, needs --chain 3dh.",
 )  # fmt: skip
 @overwrite_option
 @json_option
@@ -161,7 +161,9 @@ def _targets(
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as err:
-        raise DataError(f"{folder}: cannot be made a folder ({err.strerror})") from err
+        raise DataError(
+            f"{folder}: cannot be created as a folder ({err.strerror})"
+        ) from err
     check_outputs(targets, sources, overwrite=overwrite)
     return targets
 
@@ -173,7 +175,7 @@ def _write(parts: Sequence[Tracks], targets: Sequence[Path], as_json: bool) -> N
 
     for part, path in zip(parts, targets, strict=True):
         if not len(part):
-            raise DataError(f"{path}: no event is left for it; give more data")
+            raise DataError(f"{path}: no events are left for this file; give more data")
     for part, path in zip(parts, targets, strict=True):
         with show_progress(f"Writing {path.name}", "rows") as progress:
             write_tracks(part, path, as_read=True, progress=progress)
@@ -192,11 +194,14 @@ def _show_rows(rows: Sequence[int], targets: Sequence[Path], as_json: bool) -> N
 @click.argument("files", nargs=-1, required=True, type=UserPath(path_type=Path))
 @click.option(
     "--against", multiple=True, type=UserPath(path_type=Path), metavar="FILE",
-    help="Tell what changed from FILES to this one. May be given several times.",
+    help="Report what changed from FILES to this file. May be given several times.",
 )  # fmt: skip
 @click.option(
     "--plots", "folder", type=UserPath(path_type=Path), metavar="DIR",
-    help="Draw inputs, z, theta and momentum, of all rows, and of each expert or type.",
+    help=(
+        "Write plots of inputs, z, theta and momentum to this folder, for all rows "
+        "and for each expert or track type."
+    ),
 )  # fmt: skip
 @json_option
 @report_errors
@@ -337,7 +342,7 @@ def _cells(spread: Spread) -> list[str]:
 def _show_changes(found: Sequence[Change]) -> None:
     flagged = [change for change in found if change.flagged]
     if not flagged:
-        click.echo(f"Nothing has changed: none of {len(found)} quantities stands out.")
+        click.echo(f"No change: none of {len(found)} quantities differs significantly.")
         return
     rows = [
         [

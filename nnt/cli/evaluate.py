@@ -40,14 +40,14 @@ CLASSES = {"class_cuts": "nnt", "stt_class_cuts": "stt"}
 @data_option
 @click.option(
     "--split", type=click.Choice(["train", "val", "test", "none"]),
-    help="Rows of the training's own data, where no files are given. [default: test]",
+    help="Split of the run's data to use if no files are given. [default: test]",
 )  # fmt: skip
 @fixed_point_option
 @precision_option
 @saturate_option
 @click.option(
     "--plots", "plots_to", type=UserPath(path_type=Path), metavar="DIR",
-    help="Write the plots to a folder as well.",
+    help="Also write the plots to this folder.",
 )  # fmt: skip
 @log_option
 @json_option
@@ -128,7 +128,7 @@ def _show_fixed_point(result: FixedPointEvaluation) -> None:
     ]
     if words:
         heads = ["efficiency", "class", "output", "integer"]
-        print_table("Cuts on the class that the firmware applies", heads, words)
+        print_table("Cuts of the firmware on the class output", heads, words)
 
 
 def _table_of_all(result: Evaluation) -> tuple[list[str], list[list[str]]]:

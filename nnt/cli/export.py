@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 OUTPUTS_HELP = (
-    "Names of the outputs to hand over, comma-separated, such as z,theta; the others "
-    "are left out. [default: all]"
+    "Outputs to export, comma-separated, such as z,theta; all others are dropped. "
+    "[default: all]"
 )
 
 
@@ -49,7 +49,7 @@ def _payload(
     if valid_from is not None:
         return read_payload(valid_from, valid_to, firmware)
     if valid_to is not None or firmware is not None:
-        raise click.UsageError("--valid-to and --firmware go with --valid-from")
+        raise click.UsageError("--valid-to and --firmware need --valid-from")
     return None
 
 
@@ -83,7 +83,7 @@ def _described() -> str:
 @click.option(
     "--settings", type=UserPath(path_type=Path),
     help="The configuration with which BASF2 wrote the training data: its ID ranges, "
-    "patterns and scales go unchanged into the files.",
+    "patterns and scales are copied unchanged into the files.",
 )  # fmt: skip
 @precision_option
 @saturate_option
@@ -98,10 +98,10 @@ def _described() -> str:
 )  # fmt: skip
 @click.option(
     "--firmware", type=UserPath(path_type=Path), metavar="PAYLOAD_CONF",
-    help="An earlier payload.conf, whose name, note and bit fields of the firmware are "
-    "taken over.",
+    help="Earlier payload.conf to copy the name, note and bit fields of the firmware "
+    "from.",
 )  # fmt: skip
-@click.option("--overwrite", is_flag=True, help="Replace files that are there already.")
+@click.option("--overwrite", is_flag=True, help="Replace existing files.")
 @json_option
 @report_errors
 def command(
@@ -116,7 +116,7 @@ def command(
     as_json: bool,
     **validity: Any,
 ) -> None:
-    """Write the files of a run for deployment, each checked."""
+    """Write the files that deploy a run, and check each of them."""
     from nnt.export import export_run
 
     payload = _payload(**validity)

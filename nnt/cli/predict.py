@@ -27,13 +27,13 @@ __all__ = ["command"]
 @click.argument("files", nargs=-1, required=True, type=UserPath(path_type=Path))
 @click.option(
     "-o", "--output", required=True, type=UserPath(path_type=Path),
-    help="File for all rows, or an existing directory for one file each; names in "
-    ".gz are compressed.",
+    help="File for all rows, or an existing directory for one file per input; names "
+    "ending in .gz are compressed.",
 )  # fmt: skip
 @fixed_point_option
 @precision_option
 @saturate_option
-@click.option("--overwrite", is_flag=True, help="Replace files that are there already.")
+@click.option("--overwrite", is_flag=True, help="Replace existing files.")
 @json_option
 @report_errors
 def command(
@@ -63,7 +63,7 @@ def command(
     check_integer_options(fixed_point, precision, saturate_13_bit)
     to_stdout = is_standard_output(output)
     if to_stdout and as_json:
-        raise click.UsageError("--json: standard output takes the rows already")
+        raise click.UsageError("--json: standard output is already used for the rows")
     written = predict(
         run,
         files,

@@ -26,17 +26,19 @@ __all__ = ["command"]
 @click.argument("run")
 @click.option(
     "--over", required=True, metavar="models:/NAME@ALIAS",
-    help="The alias that shall mean the run; it need not be there yet.",
+    help="Alias to move to the run; it is created if it does not exist yet.",
 )  # fmt: skip
 @data_option
 @click.option(
     "--sigma", type=click.FloatRange(min=0), default=2.0, show_default=True,
-    help="Standard errors by which the run may seem worse in any figure.",
+    help="Number of standard errors by which the run may look worse in any metric.",
 )  # fmt: skip
-@click.option("--dry-run", is_flag=True, help="Judge, and leave the store as it is.")
+@click.option(
+    "--dry-run", is_flag=True, help="Only judge; change nothing in the store."
+)
 @click.option(
     "-o", "--output", "page", type=UserPath(path_type=Path, dir_okay=False),
-    help="Write the HTML page to this file as well.",
+    help="Also write the HTML page to this file.",
 )  # fmt: skip
 @json_option
 @report_errors
@@ -92,18 +94,18 @@ def _show(done: Promotion) -> None:
         print_table(title, heads, rows)
     if not verdict.passes:
         reasons = [[str(i), reason] for i, reason in enumerate(verdict.reasons, 1)]
-        click.echo(f"refused: {verdict.over} stays as it is, because")
+        click.echo(f"refused: {verdict.over} is unchanged, because")
         for number, reason in reasons:
             click.echo(f"  {number}. {reason}")
     elif done.registered is not None:
         made = done.registered
         click.echo(f"promoted: {made.uri} is version {made.version}, run {made.run_id}")
     else:
-        click.echo(f"passed: {verdict.over} would mean run {done.run_id}")
+        click.echo(f"passed: {verdict.over} would point to run {done.run_id}")
     if done.page is not None:
         click.echo(f"page: {done.page}")
     if done.judgement is not None:
-        click.echo(f"judgement kept as run {done.judgement}")
+        click.echo(f"judgement logged as run {done.judgement}")
 
 
 def _word(is_worse: bool, is_better: bool) -> str:

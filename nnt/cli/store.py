@@ -32,9 +32,9 @@ RUN_ID = re.compile(r"[0-9a-f]{6,32}")
 @click.command("list")
 @click.option(
     "-n", "--number", "limit", type=click.IntRange(1, 1000), default=20,
-    show_default=True, help="How many trainings, the newest first.",
+    show_default=True, help="Number of trainings to list, newest first.",
 )  # fmt: skip
-@click.option("--debug", is_flag=True, help="List trainings without --production.")
+@click.option("--debug", is_flag=True, help="List trainings run without --production.")
 @json_option
 @report_errors
 def list_runs(limit: int, debug: bool, as_json: bool) -> None:
@@ -90,9 +90,7 @@ def _share(value: float | None) -> str:
     "--host", default="127.0.0.1", show_default=True,
     help="Address to listen on; 0.0.0.0 lets other machines in.",
 )  # fmt: skip
-@click.option(
-    "--debug", is_flag=True, help="Show trainings that ran without --production."
-)
+@click.option("--debug", is_flag=True, help="Show trainings run without --production.")
 @report_errors
 def ui(port: int, host: str, debug: bool) -> None:
     """Open the MLflow UI on the store that trainings use, until Ctrl-C.
@@ -114,7 +112,7 @@ def ui(port: int, host: str, debug: bool) -> None:
         return
     if host not in LOOPBACK:
         click.echo(
-            "warning: no password protects the UI: whoever reaches it can change and "
+            "warning: the UI has no password: anyone who can reach it can change and "
             "delete all runs",
             err=True,
         )
@@ -178,7 +176,7 @@ def tensorboard(run: str, folder: Path, as_json: bool) -> None:
     "--list",
     "only_list",
     is_flag=True,
-    help="Show pending uploads, and upload nothing.",
+    help="Show pending uploads without uploading them.",
 )
 @click.option(
     "--to", "uri", metavar="URI", help="Address of the store, if it has moved."
@@ -288,7 +286,9 @@ def _show(results: list[Delivered]) -> None:
 @click.command("register")
 @click.argument("run")
 @click.argument("name")
-@click.option("--alias", help="Make models:/NAME@ALIAS mean this run from now on.")
+@click.option(
+    "--alias", help="Alias to set: models:/NAME@ALIAS then points to this run."
+)
 @json_option
 @report_errors
 def register(run: str, name: str, alias: str | None, as_json: bool) -> None:

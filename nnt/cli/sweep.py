@@ -36,23 +36,26 @@ MAX_SHOWN = 10
 @click.argument("config", required=False)
 @click.option(
     "--space", type=UserPath(path_type=Path), metavar="FILE",
-    help="YAML file with what is varied: any key of the configuration.",
+    help=(
+        "YAML file that names the keys of the configuration to vary, and their "
+        "ranges."
+    ),
 )  # fmt: skip
-@click.option("--trials", type=click.IntRange(min=1), help="How many in all.")
+@click.option("--trials", type=click.IntRange(min=1), help="Total number of trials.")
 @overrides_option
 @click.option(
     "--data", multiple=True, metavar="FILE",
-    help="Track file in place of the data of the configuration, split 60 : 20 : 20 by "
-    "event. May be given several times.",
+    help="Track file to use instead of the configuration's data, split 60 : 20 : 20 "
+    "by event. May be given several times.",
 )  # fmt: skip
 @click.option(
     "--metric", "metrics", multiple=True, default=["val/loss"], show_default=True,
-    help="What is searched for. Several give the front of those that no other beats.",
+    help="Metric to optimize. Given several times, the result is the Pareto front.",
 )  # fmt: skip
 @click.option(
     "--direction", "directions", multiple=True,
     type=click.Choice(["minimize", "maximize"]),
-    help="For each metric; default: what is better for it.",
+    help="Once for each metric; default: whichever is better for it.",
 )  # fmt: skip
 @click.option(
     "--sampler", type=click.Choice(["tpe", "random", "grid", "qmc", "nsga2"]),
@@ -60,15 +63,18 @@ MAX_SHOWN = 10
 )  # fmt: skip
 @click.option(
     "--pruner", type=click.Choice(["median", "hyperband", "none"]),
-    help="How bad trainings are cut; default: median where every epoch has the metric.",
+    help=(
+        "How poor trials are stopped early; default: median where every epoch has "
+        "the metric."
+    ),
 )  # fmt: skip
 @click.option(
     "--jobs", type=click.IntRange(min=1), default=1, show_default=True,
-    help="Trainings side by side, each in one process with one thread.",
+    help="Number of trials that run in parallel, each in one process with one thread.",
 )  # fmt: skip
 @click.option(
     "--scheduler", default="", metavar="ADDRESS",
-    help="Dask scheduler whose workers train.",
+    help="Address of a Dask scheduler whose workers run the trials.",
 )  # fmt: skip
 @click.option(
     "--timeout", type=click.FloatRange(min=0),
@@ -76,11 +82,12 @@ MAX_SHOWN = 10
 )  # fmt: skip
 @click.option(
     "--seed", type=click.IntRange(min=0), default=1, show_default=True,
-    help="Root of the random numbers of the search.",
+    help="Random seed of the search.",
 )  # fmt: skip
 @click.option(
     "--resume", metavar="RUN",
-    help="Go on in a sweep; only --trials, --jobs, --scheduler and --timeout count.",
+    help="Continue this sweep; all options but --trials, --jobs, --scheduler and "
+    "--timeout are ignored.",
 )  # fmt: skip
 @click.option("-d", "--description", default="", help="What this sweep is for.")
 @json_option
@@ -167,4 +174,4 @@ def _show(result: SweepResult) -> None:
         click.echo("the space is exhausted: every point of it has been tried")
     click.echo(f"tracked at {result.tracking_uri}; best configuration: best.yaml")
     if result.outcome == "KILLED":
-        click.echo(f"to go on: nnt sweep --resume {result.run_id}")
+        click.echo(f"continue with: nnt sweep --resume {result.run_id}")

@@ -38,7 +38,7 @@ DEBUG_OVERRIDES = ("experts=[-1]", "epochs=10")
     "-p",
     "--production",
     is_flag=True,
-    help="The real training: all experts, kept in the tracking store.",
+    help="Full training: all experts, logged to the tracking store.",
 )
 @click.option(
     "-s", "--solo-expert", is_flag=True, help="Train one network on all data."
@@ -47,14 +47,14 @@ DEBUG_OVERRIDES = ("experts=[-1]", "epochs=10")
 @overrides_option
 @click.option(
     "--data", multiple=True, metavar="FILE",
-    help="Track file in place of the data of the configuration, split 60 : 20 : 20 by "
-    "event. May be given several times.",
+    help="Track file to use instead of the configuration's data, split 60 : 20 : 20 "
+    "by event. May be given several times.",
 )  # fmt: skip
 @click.option("--resume", metavar="RUN", help="Continue a run that was interrupted.")
 @click.option(
     "--force",
     is_flag=True,
-    help="Continue it although code or configuration have changed.",
+    help="Resume even though the code or the configuration has changed.",
 )
 @click.option(
     "--offline",
@@ -64,7 +64,9 @@ DEBUG_OVERRIDES = ("experts=[-1]", "epochs=10")
 @click.option(
     "--jobs",
     type=click.IntRange(min=1),
-    help="Experts trained side by side.  [default: as many as there are cores]",
+    help=(
+        "Number of experts trained in parallel.  [default: as many as there are cores]"
+    ),
 )
 @click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto",

@@ -46,7 +46,7 @@ def predict(
         is there, for a file of the same name for each. Names that end in ``.gz``
         are compressed.
     fixed_point : bool
-        In the integer arithmetic of the firmware.
+        Compute in the integer arithmetic of the firmware.
     precision : sequence of 6 int, optional
         Its fractional bits; default: those for which the networks were trained.
     saturate_13_bit : bool

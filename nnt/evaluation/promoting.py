@@ -105,9 +105,9 @@ def promote(
     data : path or sequence of paths
         Track files; default: the test split of the training.
     sigma : float
-        Standard errors by which the run may seem worse in any figure.
+        Number of standard errors by which the run may look worse in any metric.
     dry_run : bool
-        Judge, and leave the store as it is.
+        Only judge; change nothing in the store.
     page_to : path, optional
         Where to write the HTML page as well.
 

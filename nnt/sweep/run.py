@@ -49,7 +49,7 @@ def sweep(
     space : Space, str, Path or mapping
         How; as `load_space` takes it.
     trials : int
-        How many in all.
+        Total number of trials.
     metrics : sequence of str
         What is searched for, as runs log it; of several, those trials are best that
         no other one beats in all.
@@ -68,7 +68,7 @@ def sweep(
     timeout : float, optional
         Seconds after which no further trial begins.
     seed : int
-        Root of the random numbers of the search.
+        Random seed of the search.
     resume : str, optional
         Run of a sweep to go on in; all settings but `trials` are its own.
     description : str

@@ -47,7 +47,7 @@ def check_outputs(
     sources : iterable of Path
         Files that are read: none of them is ever an output, under whatever name.
     overwrite : bool
-        Replace files that are there already.
+        Replace existing files.
 
     Raises
     ------
@@ -182,7 +182,7 @@ def write_shares(
     rows: list[int] = np.bincount(turn, minlength=len(paths))[: len(paths)].tolist()
     for path, n_rows in zip(paths, rows, strict=True):
         if not n_rows:
-            raise DataError(f"{path}: no event is left for it; give more data")
+            raise DataError(f"{path}: no events are left for this file; give more data")
     done = 0
 
     def report(rows_done: int, _: int) -> None:
