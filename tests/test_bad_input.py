@@ -53,7 +53,7 @@ CONFIGURATIONS = [
     (f"epochs: {'1:' * 5000}1", "a number of 10001 characters"),
     (f"learning_rate: {'1:' * 5000}1.5", "a number of 10003 characters"),
     (f"seed: 0x{'f' * 5000}", "a number of 5002 characters"),
-    (r'description: "\ud800"', "half a character"),
+    (r'description: "\ud800"', "unpaired surrogate"),
     ("description: \0", "not valid YAML"),
     (f"extends: {'a' * 5000}", "no configuration"),
     ("extends: ~nobody-of-that-name/x.yaml", "no configuration"),
@@ -122,7 +122,7 @@ def test_an_override(pair: str) -> None:
 def test_a_mapping_that_holds_itself() -> None:
     endless: dict[str, Any] = {}
     endless["data"] = endless
-    with pytest.raises(ConfigError, match="nested too deep"):
+    with pytest.raises(ConfigError, match="nested too deeply"):
         load_config(endless)
 
 

@@ -104,7 +104,7 @@ def test_mistakes_are_told_together(tmp_path: Path) -> None:
         "batch_size: expected a whole number >= 1, got 0",
         "expert_7",
         "YAML reads on, off",
-        "expert_1.data: belongs to the run",
+        "expert_1.data: applies to the whole run",
         "expert_1.optim",
     ):
         assert part in told
@@ -119,7 +119,7 @@ def test_mistakes_are_told_together(tmp_path: Path) -> None:
         ("[1, 2]", "expected keys and values"),
         ("a: [", "not valid YAML"),
         ("extends: basee", "did you mean 'base'"),
-        ("extends: bad", "circle: bad -> bad"),
+        ("extends: bad", "circular: bad -> bad"),
         ("[" * 5000, "not valid YAML"),
     ],
 )
@@ -147,7 +147,7 @@ def test_bad_files(tmp_path: Path, text: str, told: str) -> None:
         ({"experts": [-1, 0]}, "experts: expected"),
         ({"experts": []}, "experts: expected"),
         ({"in_size": 26}, "in_size: expected 27 or 126, got 26"),
-        ({"expert_2": {"out_size": 1}}, "expert_2.out_size: belongs to the run"),
+        ({"expert_2": {"out_size": 1}}, "expert_2.out_size: applies to the whole run"),
         ({"epochs": True}, "epochs: expected a whole number"),
         ({"learning_rate": "1e-3"}, "learning_rate: expected a number"),
         ({"filter": "__import__('os').system('true')"}, "filter: "),
@@ -169,8 +169,8 @@ SURPRISES = [
     ("seed: 089", "write 89"),
     ("seed: -010", "write -10"),
     ("learning_rate: 00.5", "write 0.5"),
-    ("epochs: 1:30", "1:30 is a number to base 60"),
-    ("learning_rate: 1:30.5", "to base 60"),
+    ("epochs: 1:30", "1:30 is a base-60 number"),
+    ("learning_rate: 1:30.5", "base-60"),
     ("dist: {n_buckets: 011, uniform: {lower: -1, upper: 1}}", "write 11"),
     ("epochs: 2026-11-25", "epochs: expected a whole number >= 0, got '2026-11-25'"),
     ("epochs: 1,000", "got '1,000'"),
@@ -308,7 +308,9 @@ def test_one_broken_file_leaves_the_list_of_the_others(workplace: Path) -> None:
 @pytest.mark.parametrize("key", sorted(RUN_WIDE))
 def test_no_expert_has_a_key_of_the_whole_run(key: str) -> None:
     value = {"extends": "base"}.get(key, load_config({}).to_dict().get(key))
-    with pytest.raises(ConfigError, match=rf"expert_1\.{key}: belongs to the run"):
+    with pytest.raises(
+        ConfigError, match=rf"expert_1\.{key}: applies to the whole run"
+    ):
         load_config({"expert_1": {key: value}})
 
 

@@ -70,7 +70,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"outputs": []}, "outputs: expected a list of names out of z, theta, nnt, stt"),
     ({"outputs": "z"}, "outputs: expected a list of names"),
     ({"outputs": ["z", "z"]}, "outputs: expected each output once"),
-    ({"outputs": ["z"], "out_size": 2}, "out_size: expected 1, as many as outputs has"),
+    ({"outputs": ["z"], "out_size": 2}, "out_size: expected 1, the number"),
     ({"out_size": 3}, "out_size: expected 2"),
     ({"out_size": 0}, "out_size: expected a whole number >= 1 and <= 4, got 0"),
     ({"hidden": [0]}, "hidden: expected a list of widths from 1 to 4096"),

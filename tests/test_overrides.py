@@ -107,7 +107,7 @@ REFUSED = [
     ("act=tanh # the usual", "from # on"),
     ("data.files=my #1.gz", "from # on"),
     ("seed=0100", "leading zeros"),
-    ("epochs=1:30", "base 60"),
+    ("epochs=1:30", "base-60"),
     ("act='tanh", "not valid YAML"),
     ("epochs 3", "expected KEY=VALUE"),
     ("=3", "expected KEY=VALUE"),

@@ -294,7 +294,7 @@ def test_bits_of_a_file_that_are_none_are_told(tmp_path: Path, bits: Any) -> Non
         ({"quantize": {}, "model": "SimpleModel"}, "model: expected BaselineModel wi"),
         ({"quantize": {}, "engine": "compiled"}, "engine: expected auto or torch wi"),
         ({"quantize": {}, "expert_2": {"act": "relu"}}, "expert_2.act: expected tanh"),
-        ({"expert_2": {"quantize": {}}}, "expert_2.quantize: belongs to the run"),
+        ({"expert_2": {"quantize": {}}}, "expert_2.quantize: applies to the whole run"),
     ],
 )
 def test_mistakes_of_the_key_are_told(keys: dict[str, Any], told: str) -> None:

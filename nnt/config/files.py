@@ -72,7 +72,7 @@ def find_config(name: str | Path, beside: Path | None = None) -> Path:
             continue
     if text in ABSENT_WORDS:
         raise ConfigError(
-            f"no configuration {shorten(text)}; YAML writes null for none"
+            f"no configuration {shorten(text)}; in YAML, write null for none"
         )
     raise ConfigError(
         f"no configuration {shorten(text)}; " + did_you_mean(text, config_files())
@@ -137,7 +137,7 @@ def read_layers(source: str | Path | Mapping[str, Any]) -> tuple[str, list[Layer
         trail.append(str(path.resolve()))
         if trail[-1] in trail[:-1]:
             circle = " -> ".join(Path(step).stem for step in trail)
-            raise ConfigError(f"{child}: extends: goes in a circle: {circle}")
+            raise ConfigError(f"{child}: extends: circular: {circle}")
         beside = path.parent
         layers.insert(0, Layer(str(path), read_mapping(path)))
     return name, layers

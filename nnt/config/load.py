@@ -34,7 +34,7 @@ def resolve(
         merged = merge_overrides(layers, override_layers(overrides), RUN_WIDE)
         merged.values = _tupled(merged.values)
     except RecursionError as err:
-        raise ConfigError(f"{name}: keys are nested too deep") from err
+        raise ConfigError(f"{name}: keys are nested too deeply") from err
     return name, merged
 
 
@@ -106,7 +106,9 @@ def _of_expert(
     key: str, whole: Mapping[str, Any], of_expert: Mapping[str, Any], problems: Problems
 ) -> Config:
     for name in of_expert.keys() & RUN_WIDE:
-        problems.add(f"{key}.{name}", "belongs to the run, not to one expert")
+        problems.add(
+            f"{key}.{name}", "applies to the whole run and cannot be set for one expert"
+        )
     allowed = _without(of_expert, RUN_WIDE)
     merged = merge([Layer("", whole), Layer("", allowed)]).values
     names = [name for name in Config.model_fields if name not in RUN_WIDE]

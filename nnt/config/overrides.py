@@ -153,7 +153,8 @@ def _read_pair(pair: str) -> dict[str, Any]:
     value = read_yaml(words, source)
     if "#" in words and has_comment(words):
         raise ConfigError(
-            f"{source}: YAML drops {shorten(words)} from # on; quote the value"
+            f"{source}: YAML drops {shorten(words)} as a comment, from # on; "
+            "quote the value"
         )
     return _nested(key, value)
 
@@ -161,7 +162,9 @@ def _read_pair(pair: str) -> dict[str, Any]:
 def _as_typed(key: str, words: str) -> str | None:
     """Take text as it is typed; where a key may be null, null and nothing are."""
     if (odd := NON_PRINTABLE.search(words)) is not None:
-        raise ConfigError(f"-m {key}: {shorten(odd.group())} is no character of a text")
+        raise ConfigError(
+            f"-m {key}: {shorten(odd.group())} is not a valid character in text"
+        )
     return None if key in NULLABLE and words in NULL else words
 
 

@@ -124,7 +124,7 @@ def _words(
     if isinstance(value, bool):
         words += " (YAML reads on, off, yes, no as true or false: quote them)"
     if isinstance(value, str) and value in ABSENT_WORDS:
-        words += " (YAML writes null for no value)"
+        words += " (in YAML, write null for no value)"
     if error["type"] in BOUNDS:
         words += "".join(f"; {hint}" for hint in _hints(path))
     return words

@@ -37,7 +37,7 @@ def _outputs(config: Config) -> Iterator[Conflict]:
     if config.out_size != len(config.outputs):
         yield Conflict(
             ("out_size", "outputs"),
-            f"expected {len(config.outputs)}, as many as outputs has names, got "
+            f"expected {len(config.outputs)}, the number of names in outputs, got "
             f"{config.out_size}; leave out_size out",
         )
 
@@ -88,8 +88,8 @@ def _quantize(config: Config) -> Iterator[Conflict]:
     if config.whiten is not None:
         yield Conflict(
             ("whiten", "quantize"),
-            "expected null with quantize, whose integers are those of the usual "
-            f"inputs, got {config.whiten:g}",
+            "expected null with quantize, which works on the original inputs, got "
+            f"{config.whiten:g}",
         )
 
 
@@ -97,8 +97,8 @@ def _teachers(config: Config) -> Iterator[Conflict]:
     if config.teach_from is not None and config.dist is not None:
         yield Conflict(
             ("dist", "teach_from"),
-            "expected null with teach_from, whose z is not the one to be drawn by; "
-            "leave one of them out",
+            "expected null with teach_from: the z to train on is then not the z that "
+            "dist draws rows by; leave one of them out",
         )
 
 

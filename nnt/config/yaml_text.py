@@ -84,7 +84,9 @@ class StrictLoader(yaml.SafeLoader):
                 self.problems.append((line, surprise))
                 return "0"
         if isinstance(value, str) and any("\ud800" <= c <= "\udfff" for c in value):
-            raise yaml.YAMLError(f"line {line}: half a character ({shorten(value)})")
+            raise yaml.YAMLError(
+                f"line {line}: an unpaired surrogate ({shorten(value)})"
+            )
         return value
 
     def construct_mapping(
@@ -130,13 +132,13 @@ def _surprise(number: str) -> str:
     """Say what a number would be that looks like another one."""
     if ":" in number:
         return (
-            f"{number} is a number to base 60 in YAML; write it to base 10, or quote "
-            "it if it is meant as text"
+            f"{number} is a base-60 number in YAML; write it in base 10, or quote it "
+            "if it is meant as text"
         )
     if LEADING_ZERO.match(number):
         plain = re.sub(r"^([-+]?)[0_]+(?=\d)", r"\1", number)
         return (
-            f"{number} has leading zeros, for which YAML reads octal; write {plain}, "
+            f"{number} has leading zeros, which YAML reads as octal; write {plain}, "
             "or quote it if it is meant as text"
         )
     return ""
@@ -170,13 +172,13 @@ def _reason(err: Exception) -> str:
         mark = err.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}"
         if "'\\t'" in (err.problem or ""):
-            return f"{where}: a tab, which YAML does not take for space: use spaces"
+            return f"{where}: a tab, which YAML does not allow here: use spaces"
         context = f"{err.context}, " if err.context else ""
         return " ".join(f"{where}: {context}{err.problem}".split())
     if isinstance(err, yaml.reader.ReaderError):
         return f"character {err.position + 1}: {shorten(err.character)} is not allowed"
     if isinstance(err, RecursionError):
-        return "nested too deep"
+        return "nested too deeply"
     return " ".join(str(err).split())
 
 
