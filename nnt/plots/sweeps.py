@@ -53,7 +53,7 @@ class SweptMetric:
     unit : str
         Of its values; may be empty.
     sign : int
-        1 where more is better, -1 where less is.
+        1 where higher is better, -1 where lower is.
     values : float64 array, shape (T,)
         Of each trial; NaN of those that are not complete.
     pruned : float64 array, shape (T,)
@@ -237,7 +237,7 @@ def front(x: SweptMetric, y: SweptMetric, is_best: BoolArray) -> Figure:
         Trials on the front.
     """
     done = np.isfinite(x.values) & np.isfinite(y.values)
-    figure, axes = canvas("trials that no other one beats in both metrics")
+    figure, axes = canvas("trials that no other trial beats in both metrics")
     others = done & ~is_best
     axes.plot(
         x.values[others], y.values[others], "o", ms=4, color="0.6",
@@ -254,7 +254,7 @@ def front(x: SweptMetric, y: SweptMetric, is_best: BoolArray) -> Figure:
             str(trial), (x.values[trial], y.values[trial]), (4, 4),
             textcoords="offset points", fontsize=8, color=COLOURS[1],
         )  # fmt: skip
-    better = {1: "more is better", -1: "less is better"}
+    better = {1: "higher is better", -1: "lower is better"}
     axes.set_xlabel(f"{readable(x.title)}, {better[x.sign]}")
     axes.set_ylabel(f"{readable(y.title)}, {better[y.sign]}", fontsize=9)
     if y.is_log:

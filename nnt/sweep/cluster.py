@@ -139,8 +139,8 @@ class DaskExecutor:
             present = dict(self._client.nthreads())
         except (OSError, RuntimeError, TimeoutError) as err:
             raise TrainingError(
-                f"the Dask scheduler {self._address} has gone ({err}); start it and "
-                "its workers anew, then go on by --resume"
+                f"the Dask scheduler {self._address} is gone ({err}); restart it and "
+                "its workers, then continue with --resume"
             ) from err
         self._n_threads = {w: n for w, n in present.items() if w in self._n_threads}
         lacking = []
@@ -168,7 +168,7 @@ class DaskExecutor:
         for key, running in list(self._running.items()):
             reason = ""
             if running.worker not in self._n_threads:
-                reason = f"its worker {running.worker} has gone"
+                reason = f"its worker {running.worker} is gone"
             elif running.future.status in ("error", "cancelled", "lost"):
                 reason = f"its task is {running.future.status}"
             if reason:
@@ -207,7 +207,7 @@ def _connected(address: str) -> Any:
         import distributed
     except ImportError as err:
         raise NNTError(
-            "a Dask scheduler needs distributed; install it by: pip install "
+            "a Dask scheduler needs distributed; install it with: pip install "
             "'nnt[cluster]'"
         ) from err
     client: Any = distributed.Client
@@ -215,8 +215,8 @@ def _connected(address: str) -> Any:
         return client(address, timeout=CONNECT_S, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as err:
         raise TrainingError(
-            f"no Dask scheduler answers at {address} ({err}); start one by: dask "
-            "scheduler, and give the address that it shows"
+            f"no Dask scheduler answers at {address} ({err}); start one with: dask "
+            "scheduler, and give the address that it prints"
         ) from err
 
 
@@ -246,14 +246,16 @@ def what_is_missing(needs: Mapping[str, Any]) -> str:
         path = here / name
         if not path.is_file():
             return (
-                f"it cannot see {path}; put the data where every worker sees them, and "
-                "name them by their whole path"
+                f"it cannot see {path}; put the data where every worker sees them, "
+                "and give their absolute path"
             )
         found = path.stat().st_size
         if size not in (None, found):
             return f"its {path} has {found:,} bytes, that of the sweep {size:,}"
     if not os.access(here, os.W_OK):
-        return f"it cannot write to {here}; start it in a directory of yours"
+        return (
+            f"it cannot write to {here}; start it in a directory that you can write to"
+        )
     try:
         connect_to_read(needs["uri"])
     except NNTError as err:

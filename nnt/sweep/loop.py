@@ -227,7 +227,7 @@ class SweepLoop:
     def _take_death(self, progress: Progress, reason: str) -> None:
         progress.n_deaths += 1
         progress.is_repeated = True
-        log.warning("trial %d: %s; it goes on", progress.trial.number, reason)
+        log.warning("trial %d: %s; it continues", progress.trial.number, reason)
         if progress.n_deaths < MAX_DEATHS or self._is_stopping():
             self.pending.insert(0, progress)
             return
@@ -327,8 +327,8 @@ class SweepLoop:
             self.record.write("drawn", trial=trial.number)
         else:
             log.warning(
-                "trial %d, the best one, has no plots: %s; draw them by: nnt evaluate "
-                "%s --plots DIRECTORY",
+                "trial %d, the best one, has no plots: %s; draw them with: nnt "
+                "evaluate %s --plots DIRECTORY",
                 trial.number, ended["reason"], trial.run_id,
             )  # fmt: skip
 

@@ -187,7 +187,7 @@ def _next_best(other: Trial, difference: float, std: float) -> str:
         "so that it is better than the spread over seeds"
         if in_spreads > CLEAR
         else "so that it is not better than the spread over seeds: another seed could "
-        "turn them round"
+        "reverse their order"
     )
     return (
         f"The best trial of another configuration, {_link(other)}, differs "

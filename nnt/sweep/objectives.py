@@ -45,7 +45,7 @@ def check_metrics(metrics: Sequence[str]) -> None:
 
 
 def directions_of(metrics: Sequence[str], given: Sequence[str]) -> list[str]:
-    """Say for each metric whether less or more is better.
+    """Say for each metric whether lower or higher is better.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def choose_pruner(pruner: str | None, metrics: Sequence[str]) -> str:
         return "median" if has_curve else "none"
     if pruner != "none" and len(metrics) == 1 and not has_curve:
         raise ConfigError(
-            f"pruner {pruner}: {metrics[0]} is known at the end of a training only; "
+            f"pruner {pruner}: {metrics[0]} is only known at the end of a training; "
             f"use pruner none, or one of the metrics {', '.join(OF_EPOCHS)}"
         )
     return pruner

@@ -102,8 +102,8 @@ def open_sweep_run(
     stored = open_run(resume, tracker.uri)
     if stored.tags.get("nnt.kind") != "sweep":
         raise TrainingError(
-            f"run {stored.run_id} ({stored.name}) is not that of a sweep; resume a "
-            "training by nnt train --resume"
+            f"run {stored.run_id} ({stored.name}) is not a sweep; resume a training "
+            "with nnt train --resume"
         )
     tracker.catch_up(stored)
     run = tracker.resume_run(stored.run_id)
@@ -112,8 +112,8 @@ def open_sweep_run(
             stored.download(RECORD, run.directory)
         except TrackingError as err:
             message = (
-                f"{run.directory / RECORD}: the record of the sweep is not here; "
-                "resume it in the directory in which it was begun"
+                f"{run.directory / RECORD}: the record of the sweep does not exist; "
+                "resume the sweep in the directory where it was started"
             )
             run.finish("KILLED", message, resumable=True)
             raise TrackingError(message) from err

@@ -150,7 +150,7 @@ def _dimension(key: str, value: object) -> Dimension:
         raise ConfigError(f"expected one of {', '.join(KINDS)}, got {found}")
     kind = kinds[0]
     if "log" in value and kind != "int":
-        raise ConfigError(f"log goes with int, not with {kind}")
+        raise ConfigError(f"log can be used with int, not with {kind}")
     if kind == "choice":
         return Dimension(kind, choices=_choices(value[kind]))
     is_log = value.get("log", kind == "log_uniform")
@@ -186,7 +186,7 @@ def _ends(kind: str, value: object, is_log: bool) -> tuple[float, float]:
     if low >= high:
         raise ConfigError(f"{kind}: expected the smaller end first, got {[low, high]}")
     if is_log and low <= 0:
-        raise ConfigError(f"{kind}: a range by powers begins above 0, got {low}")
+        raise ConfigError(f"{kind}: a logarithmic range starts above 0, got {low}")
     return low, high
 
 

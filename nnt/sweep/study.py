@@ -40,8 +40,8 @@ def check_search(space: Space, sampler: str, pruner: str, n_metrics: int) -> Non
         ranges = [k for k, d in space.dimensions.items() if d.kind.endswith("uniform")]
         if ranges:
             raise ConfigError(
-                f"sampler grid: {', '.join(ranges)}: a grid has no end over a range of "
-                "real numbers; name its values as a choice"
+                f"sampler grid: {', '.join(ranges)}: a grid over a range of real "
+                "numbers has no end; list the values with choice"
             )
         n_points = math.prod(_n_values(d) for d in space.dimensions.values())
         if n_points > MAX_GRID:
@@ -50,8 +50,8 @@ def check_search(space: Space, sampler: str, pruner: str, n_metrics: int) -> Non
             )
     if n_metrics > 1 and pruner != "none":
         raise ConfigError(
-            f"pruner {pruner}: several metrics give no order by which to cut a "
-            "training; use pruner none"
+            f"pruner {pruner}: several metrics give no order by which to stop a trial "
+            "early; use pruner none"
         )
 
 
@@ -305,7 +305,7 @@ def _optuna() -> Any:
         import optuna
     except ImportError as err:
         raise NNTError(
-            "a sweep needs Optuna; install it by: pip install 'nnt[sweep]'"
+            "a sweep needs Optuna; install it with: pip install 'nnt[sweep]'"
         ) from err
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna
