@@ -260,7 +260,7 @@ def test_only_what_is_left_is_read_again(left: Path) -> None:
 def test_the_outbox_of_a_training_at_work_is_left_to_it(left: Path) -> None:
     with (
         lock_run(left.parent, "r"),
-        pytest.raises(TrackingError, match="still works"),
+        pytest.raises(TrackingError, match="still running"),
     ):
         sync(find_waiting(left.parent))
 

@@ -111,7 +111,7 @@ def test_no_artifact_is_read_from_outside_the_run(
     tracker: MlflowTracker, path: str
 ) -> None:
     found = open_run(start(tracker).run_id)
-    with pytest.raises(TrackingError, match="leaves the run"):
+    with pytest.raises(TrackingError, match="points outside the run"):
         found.read_text(path)
 
 

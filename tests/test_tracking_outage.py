@@ -291,7 +291,7 @@ def test_what_a_killed_process_has_logged_is_delivered(
     assert_whole(run_id)
     again = CliRunner().invoke(main, ["sync", run_id])
     assert again.exit_code == 1
-    assert "nothing to deliver" in again.stderr
+    assert "nothing to upload" in again.stderr
 
 
 def test_a_store_of_artifacts_that_cannot_be_written_keeps_nothing_else_waiting(

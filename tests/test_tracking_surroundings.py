@@ -283,7 +283,7 @@ def test_a_run_is_found_by_the_beginning_of_its_id(project: Path) -> None:
     n = next(n for n in range(6, 33) if run.run_id[:n] != other.run_id[:n])
     for text in (run.run_id[:n], f"runs:/{run.run_id[:n]}/config.yaml"):
         assert open_run(text).run_id == run.run_id
-    with pytest.raises(TrackingError, match=r"no run .* begins like"):
+    with pytest.raises(TrackingError, match=r"no run .* begins with"):
         open_run("f" * 10 if run.run_id[0] != "f" != other.run_id[0] else "e" * 10)
 
 

@@ -85,8 +85,8 @@ def artifacts_at(noted: str, uri: str, owner: str) -> ArtifactRepository:
         return get_artifact_repository(moved.as_uri(), tracking_uri=uri)
     if not _project(place).exists():
         raise TrackingError(
-            f"{owner}: its artifacts are kept in {place}, which is not "
-            "there; if the project has been moved, put its mlruns next to the database "
+            f"{owner}: its artifacts are kept in {place}, which does not exist; if "
+            "the project has been moved, put its mlruns next to the database "
             f"{database}, or link its old place to the new one"
         )
     return get_artifact_repository(noted, tracking_uri=uri)
@@ -133,7 +133,7 @@ def fetch(
 
     pure = PurePosixPath(path)
     if pure.is_absolute() or ".." in pure.parts or not pure.name:
-        raise TrackingError(f"run {run_id}: {shorten(path)} leaves the run")
+        raise TrackingError(f"run {run_id}: {shorten(path)} points outside the run")
     try:
         repository = artifacts_of(client.get_run(run_id), client.tracking_uri)
         _check(repository, run_id, pure, max_bytes)
@@ -151,7 +151,7 @@ def fetch(
             f"{shorten(path)[1:-1]} ({reason_of(err)[:200]}); did its training end?"
         ) from err
     if not place.resolve().is_relative_to(into.resolve()):
-        raise TrackingError(f"run {run_id}: {shorten(path)} leaves the run")
+        raise TrackingError(f"run {run_id}: {shorten(path)} points outside the run")
     return place
 
 
@@ -207,11 +207,11 @@ def _stream(
     with response, place.open("wb") as file:
         response.raise_for_status()
         if response.headers.get("Content-Encoding", "identity") != "identity":
-            raise OSError("the server has compressed it, unasked")
+            raise OSError("the server compressed it without being asked")
         for chunk in response.iter_content(CHUNK_BYTES):
             size += len(chunk)
             if size > max_bytes:
                 raise _too_large(run_id, path, max_bytes)
             if time.monotonic() - begin > MAX_SECONDS:
-                raise OSError(f"it has not come within {MAX_SECONDS:.0f} s")
+                raise OSError(f"it did not arrive within {MAX_SECONDS:.0f} s")
             file.write(chunk)

@@ -276,22 +276,22 @@ def _make(client: MlflowClient, uri: str, base: Path, name: str) -> Experiment:
 def _check(found: Experiment, uri: str, base: Path) -> None:
     if found.lifecycle_stage != "active":
         raise TrackingError(
-            f"the experiment {found.name!r} of {hide_passwords(uri)} has been deleted; "
-            "restore it by: mlflow experiments restore --experiment-id "
-            f"{found.experiment_id}, or name another one by MLFLOW_EXPERIMENT_NAME"
+            f"the experiment {found.name!r} of {hide_passwords(uri)} has been "
+            "deleted; restore it with: mlflow experiments restore --experiment-id "
+            f"{found.experiment_id}, or name another one with MLFLOW_EXPERIMENT_NAME"
         )
     place = local_path(found.artifact_location)
     if place is None or sqlite_path(uri) is None:
         return
     remedy = (
         "move or copy it back, link its old place to the new one, or name a new "
-        "experiment by MLFLOW_EXPERIMENT_NAME"
+        "experiment with MLFLOW_EXPERIMENT_NAME"
     )
     project = place.parent if place.name == MLRUNS else place.parent.parent
     if not place.exists() and not project.is_dir():
         raise TrackingError(
-            f"the experiment {found.name!r} keeps its artifacts in {place}, which is "
-            f"not there; if this project has been moved, {remedy}"
+            f"the experiment {found.name!r} keeps its artifacts in {place}, which "
+            f"does not exist; if this project has been moved, {remedy}"
         )
     is_default = sqlite_path(uri) == base / DATABASE
     if is_default and MLRUNS in place.parts and not place.is_relative_to(base):

@@ -153,8 +153,8 @@ def lock_run(directory: Path, run_id: str) -> IO[str]:
         owner = file.read(200).strip()
         file.close()
         raise TrackingError(
-            f"run {run_id} is in the hands of a process that still works ({owner}); "
-            "wait for its end, or stop it first"
+            f"run {run_id} is in use by a process that is still running ({owner}); "
+            "wait until it ends, or stop it first"
         ) from err
     file.truncate(0)
     file.write(f"process {os.getpid()} on {socket.gethostname()}\n")

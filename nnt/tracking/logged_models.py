@@ -55,8 +55,8 @@ class LoggedModels:
             if getattr(err, "error_code", UNKNOWN[0]) not in UNKNOWN:
                 raise
             raise TrackingError(
-                "the server knows no models of runs, which MLflow 3 has brought; the "
-                "files are kept with the run"
+                "the server does not support models of runs, which need MLflow 3; "
+                "the files are kept with the run"
             ) from err
         held = run.outputs.model_outputs if run.outputs else []
         if model_id not in {own.model_id for own in held}:

@@ -143,7 +143,7 @@ def read_alias(text: str) -> Alias:
     found = ALIAS.fullmatch(text)
     if found is None:
         raise TrackingError(
-            f"{shorten(text)} is no alias of a registered model: expected "
+            f"{shorten(text)} is not an alias of a registered model: expected "
             "models:/NAME@ALIAS, such as models:/nnt@champion"
         )
     client = connect_to_read(default_uri())
@@ -228,7 +228,10 @@ def _rival(client: MlflowClient, to: Alias, version: int, claim: str) -> str:
     for number, other in sorted(every.items()):
         is_alive = own_ms - other.creation_timestamp < CLAIM_MS
         if number < version and other.tags.get(CLAIM) == claim and is_alive:
-            return f"version {number}, run {other.run_id}, is just being promoted"
+            return (
+                f"version {number}, run {other.run_id}, is being promoted at this "
+                "moment"
+            )
     return ""
 
 

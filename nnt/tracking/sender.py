@@ -238,7 +238,7 @@ class Sender:
         if entry.run_id in self._ids:
             return
         if self._offline is None:
-            raise TrackingError(f"run {run_id} is for a store that has it already")
+            raise TrackingError(f"run {run_id} exists in its store already")
         self._offline.make(entry)
 
     def _params(self, run_id: str, entry: Entry) -> None:

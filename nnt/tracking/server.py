@@ -195,7 +195,7 @@ def _comes_up(server: subprocess.Popen[bytes], address: str) -> bool:
             return True
         time.sleep(CHECK_EVERY_S)
     if server.poll() is None:
-        raise TrackingError(f"the MLflow UI has not come up in {START_S:.0f} s")
+        raise TrackingError(f"the MLflow UI did not start within {START_S:.0f} s")
     return False
 
 

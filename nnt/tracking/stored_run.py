@@ -118,7 +118,7 @@ class StoredRun:
         """
         if max_depth < 0:
             raise TrackingError(
-                f"{self.shown_uri} lists folders in folders without an end"
+                f"{self.shown_uri} lists an endless chain of nested folders"
             )
         paths = []
         for item in self._list(folder):
@@ -243,15 +243,14 @@ def _whole_id(client: MlflowClient, uri: str, beginning: str) -> str:
     runs = [run for run in found if run.info.run_id.startswith(beginning)]
     if not runs:
         raise TrackingError(
-            f"{beginning}: no run in {hide_passwords(uri)} has an ID that begins like "
+            f"{beginning}: no run in {hide_passwords(uri)} has an ID that begins with "
             "this; copy the ID from the MLflow UI, or set MLFLOW_TRACKING_URI to the "
             "store that holds the run"
         )
     if len(runs) > 1:
         listed = "".join(f"\n  {r.info.run_id} ({r.info.run_name})" for r in runs)
         raise TrackingError(
-            f"{beginning} is the beginning of the IDs of several runs; write more "
-            f"digits of the one that you mean:{listed}"
+            f"{beginning} matches the IDs of several runs; give more digits:{listed}"
         )
     return str(runs[0].info.run_id)
 
@@ -272,8 +271,8 @@ def _id_in_store(run_id: str) -> str:
         return known[run_id]
     if is_offline(directory):
         raise TrackingError(
-            f"run {run_id} was trained offline and is in no store yet; deliver it by: "
-            f"nnt sync {run_id}"
+            f"run {run_id} was trained offline and is not in a store yet; upload it "
+            f"with: nnt sync {run_id}"
         )
     return run_id
 

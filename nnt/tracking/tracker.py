@@ -89,7 +89,7 @@ class MlflowTracker(Tracker):
         if self._store is None:
             raise TrackingError(
                 "this cannot be done offline, because only the store knows what its "
-                "runs hold; deliver what waits by: nnt sync"
+                "runs hold; upload what is pending with: nnt sync"
             )
         return self._store
 
@@ -347,7 +347,7 @@ class MlflowTracker(Tracker):
         command = f"nnt sync {shlex.quote(str(path.parent))}"
         if self._store is None:
             log.info(
-                "tracking: offline; %d entries are kept in %s. Deliver them by: %s",
+                "tracking: offline; %d entries are kept in %s. Upload them with: %s",
                 n_left,
                 path,
                 command,
@@ -355,7 +355,7 @@ class MlflowTracker(Tracker):
             return
         log.warning(
             "tracking: %s has not taken %d entries; they are kept in %s. Once it "
-            "answers, deliver them by: %s",
+            "answers, upload them with: %s",
             self.shown_uri,
             n_left,
             path,

@@ -100,10 +100,10 @@ def find_waiting(directory: Path) -> Waiting:
         if (directory / OLD_JOURNAL).is_file():
             raise TrackingError(
                 f"{directory / OLD_JOURNAL} was written by an earlier version of NNT; "
-                "deliver it by nnt sync of that version"
+                "upload it with nnt sync of that version"
             )
         raise TrackingError(
-            f"{directory} holds nothing to deliver: expected the directory of a run, "
+            f"{directory} holds nothing to upload: expected the directory of a run, "
             f".nnt/runs/ID, with {OUTBOX} in it"
         )
     about = read_about(path)
