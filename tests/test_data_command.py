@@ -141,7 +141,9 @@ def test_an_input_is_never_an_output(file: Path, tmp_path: Path) -> None:
         tmp_path / "away" / "random2.gz",
     ):
         done = nnt("data", "split", given, "--to", parts, "--overwrite")
-        assert (done.exit_code, "is read from" in done.output) == (1, True), done.output
+        assert (done.exit_code, "is also an input" in done.output) == (1, True), (
+            done.output
+        )
     assert source.read_bytes() == before
 
 

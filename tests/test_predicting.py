@@ -92,7 +92,7 @@ def test_predict_never_replaces_unasked(
     taken.write_text("mine")
     with pytest.raises(DataError, match="--overwrite"):
         nnt.predict(trained.run_id, files, taken)
-    with pytest.raises(DataError, match="is read from"):
+    with pytest.raises(DataError, match="is also an input"):
         nnt.predict(trained.run_id, files, files[0], overwrite=True)
     with pytest.raises(DataError, match="no such directory"):
         nnt.predict(trained.run_id, files, tmp_path / "no" / "x.gz")

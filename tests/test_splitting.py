@@ -104,6 +104,6 @@ def test_write_shares_refuses_a_file_without_rows(
 ) -> None:
     one_event = make_tracks(10)
     one_event.ids["Event"] = 1
-    with pytest.raises(DataError, match=r"\.gz: no event is left"):
+    with pytest.raises(DataError, match=r"\.gz: no events are left"):
         write_shares(one_event, [tmp_path / "0.gz", tmp_path / "1.gz"], (0.5, 0.5))
     assert not list(tmp_path.glob("*.gz"))

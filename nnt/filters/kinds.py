@@ -72,7 +72,7 @@ class Filter:
                 kind = f"an array of {found.dtype} with shape {found.shape}"
             raise ConfigError(
                 f"{type(self).__name__}: expected an array of bool with shape "
-                f"({len(tracks)},), one value a row, got {kind}"
+                f"({len(tracks)},), one value per row, got {kind}"
             )
         return found
 

@@ -60,7 +60,7 @@ def read_header(path: Path, text: bytes) -> tuple[list[str], Layout]:
     if "\r" in line:
         raise DataError(
             f"{path}: expected lines that end in a line feed, found carriage returns "
-            "alone; convert it, for example by: tr '\\r' '\\n'"
+            "alone; convert it, for example with: tr '\\r' '\\n'"
         )
     # No name holds a blank; an earlier trainer separated them by several.
     names = line.split()

@@ -30,7 +30,7 @@ class SourceLines:
     Raises
     ------
     DataError
-        A file cannot be read any more, or was changed since it was read.
+        A file cannot be read any more, or has changed since it was read.
     """
 
     def __init__(self, source: Source, without: Sequence[str] = ()) -> None:
@@ -102,4 +102,4 @@ def _blocks(file: SourceFile) -> Iterator[Block]:
 
 
 def _changed(path: Path) -> DataError:
-    return DataError(f"{path}: was changed since it was read")
+    return DataError(f"{path}: has changed since it was read")

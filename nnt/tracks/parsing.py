@@ -185,7 +185,7 @@ class RowParser:
     def _wrong(self, number: int, message: str, name: str = "") -> DataError:
         column = f", column {name}" if name else ""
         return DataError(
-            f"{self._path}, line {number}{column}: {message}; mend or remove the row"
+            f"{self._path}, line {number}{column}: {message}; correct or remove the row"
         )
 
 

@@ -130,7 +130,7 @@ def _read_file(
             if version_of(file.fileno()) != version:
                 raise DataError(
                     f"{path}: was written to while it was read; try again when it is "
-                    "whole"
+                    "complete"
                 )
             return found + size
 
@@ -199,8 +199,9 @@ def _with_reference(path: Path, tracks: Tracks) -> Tracks:
     first = tracks.ids[int(np.argmax(absent))]
     log.warning(
         "%s: %s of %s rows hold no output of the reference network (ScaleZ and "
-        "ScaleTheta beyond [-1, 1], or both 0), first that of event %d; figures of the "
-        "reference need every row: keep those by filter: RangeFilter('ScaleZ', -1, 1)",
+        "ScaleTheta beyond [-1, 1], or both 0), first that of event %d; metrics of "
+        "the reference need its output in every row: keep only rows that have "
+        "one, with filter: RangeFilter('ScaleZ', -1, 1)",
         path, f"{n_absent:,}", f"{len(tracks):,}", first["Event"],
     )  # fmt: skip
     if n_absent == len(tracks):

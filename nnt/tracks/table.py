@@ -69,7 +69,7 @@ NEW_RAW_COLUMNS = {
 TYPE_NAMES = ("real", "background", "fake_of_empty_event", "fake", "unknown")
 """By track type."""
 FAKE_TYPES = (2, 3)
-"""Track types of tracks of no particle."""
+"""Track types of fake tracks."""
 EXTRA_INTS = (*RAW_COLUMNS, *NEW_RAW_COLUMNS.values())
 EXTRA_FLOATS = ("2DPhi", "3DTheta", "2DinvPt", *NEW_COLUMNS.values())
 CLASS_COLUMNS = ("RecoNNTClassification", "RecoSTTClassification")
@@ -119,7 +119,7 @@ class Tracks:
 
     @property
     def fake(self) -> BoolArray | None:
-        """Tracks of no particle, shape (N,); None in the classic chain."""
+        """Fake tracks, shape (N,); None in the classic chain."""
         if self.track_type is None:
             return None
         return np.isin(self.track_type, FAKE_TYPES)

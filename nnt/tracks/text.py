@@ -117,14 +117,14 @@ def _fill(path: Path, stream: BufferedIOBase, view: memoryview) -> int:
             filled += n_bytes
     except EOFError as err:
         raise DataError(
-            f"{path}: the gzip file ends in the middle of its data; it was cut off, "
-            "copy it anew"
+            f"{path}: the gzip file ends in the middle of its data; it was cut off; "
+            "copy it again"
         ) from err
     except (BadGzipFile, DamagedError) as err:
         if str(err).startswith("Not a gzipped file"):
             raise DataError(f"{path}: found other data after the gzip data") from err
         raise DataError(
-            f"{path}: the gzip data are damaged ({err}); copy the file anew"
+            f"{path}: the gzip data are damaged ({err}); copy the file again"
         ) from err
     except OSError as err:
         raise DataError(f"{path}: cannot be read ({err.strerror})") from err

@@ -57,11 +57,13 @@ def check_outputs(
     read = list(sources)
     for i, path in enumerate(outputs):
         if any(_is_same(path, source) for source in read):
-            raise DataError(f"{path} is read from; choose another output")
+            raise DataError(f"{path} is also an input; choose another output")
         if any(_is_same(path, other) for other in outputs[:i]):
             raise DataError(f"{path}: is the same file as another output")
         if not path.parent.is_dir():
-            raise DataError(f"{path.parent}: there is no such directory; make it first")
+            raise DataError(
+                f"{path.parent}: there is no such directory; create it first"
+            )
         try:
             there = is_replaceable(path)
             if not there or overwrite:
@@ -72,7 +74,7 @@ def check_outputs(
             ) from err
         if there and not overwrite:
             raise DataError(
-                f"{path}: there already; choose another output, or give --overwrite "
+                f"{path}: exists already; choose another output, or give --overwrite "
                 "to replace it"
             )
 
