@@ -67,7 +67,11 @@ def test_an_interval_has_a_beginning_before_its_end(
 @pytest.mark.parametrize(
     ("words", "status", "message"),
     [
-        (["--to", "fpga", "--valid-from", "3", "0"], 1, "fpga: has no validity"),
+        (
+            ["--to", "fpga", "--valid-from", "3", "0"],
+            1,
+            "fpga: has no range of validity",
+        ),
         (["--to", "basf2", "--valid-to", "3", "0"], 2, "need --valid-from"),
         (
             ["--to", "basf2", "--valid-from", "3", "0", "--firmware", "weights.json"],

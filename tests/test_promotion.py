@@ -218,7 +218,7 @@ def test_a_champion_whose_rows_cannot_be_read_is_no_judge(
     (project / "gone.gz").unlink()
     done = promote(good, over="models:/gone@champion")
     assert done.exit_code == 1
-    assert "it is not known on which rows it was trained" in done.stderr
+    assert "the rows that it was trained on are not known" in done.stderr
     assert "gone.gz" in done.stderr
 
 

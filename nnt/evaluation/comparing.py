@@ -289,7 +289,7 @@ def shared_rows(runs: Sequence[LoadedRun], rows: JudgedRows) -> Tracks:
         )
     if n_kept > served.sum():
         log.warning(
-            "%s of %s rows belong to experts that not all runs hold: left out",
+            "%s of %s rows left out: not all runs hold their experts",
             f"{n_kept - served.sum():,}",
             f"{n_kept:,}",
         )

@@ -61,7 +61,7 @@ def rows_for(
             label=split, tracks=tracks, digest=digest, source=split, split=split
         )
     log.warning(
-        "%s: the rows have changed since the training (digest %s, then %s)",
+        "%s: the rows have changed since the training (digest now %s, then %s)",
         split,
         digest[:12],
         trained_on[:12],

@@ -144,7 +144,7 @@ def _hardware(loaded: LoadedRun) -> dict[str, float]:
     try:
         return FixedPointNetworks(loaded.networks).total_hardware_cost()
     except (DataError, ExportError) as err:
-        log.info("%s: no cost of hardware: %s", loaded.name, err)
+        log.info("%s: no hardware cost: %s", loaded.name, err)
         return {}
 
 

@@ -131,8 +131,8 @@ def _warning(comparison: Comparison) -> str | None:
         return None
     return (
         f"{len(seen)} of {len(comparison.trained_on)} runs were trained on some of "
-        f"these rows (up to {max(seen):.0%}): their metrics are too good. Judge on "
-        "rows that none has seen."
+        f"these rows (up to {max(seen):.0%}): their metrics are too optimistic. Judge "
+        "on rows that none has seen."
     )
 
 

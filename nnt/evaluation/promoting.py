@@ -161,7 +161,7 @@ def _contest(
 ) -> list[LoadedRun]:
     """The champion first, with which the other one is compared."""
     if champion is None:
-        log.warning("%s: no champion yet; the run is judged alone", alias.uri)
+        log.warning("%s: no champion yet; the run is judged on its own", alias.uri)
         return [challenger]
     if champion.run is not None and challenger.run is not None:
         run_id = challenger.run.run_id
@@ -185,7 +185,7 @@ def _refuse_seen(
     for loaded, one in zip(runs, seen, strict=True):
         if one.rows is None:
             problems.append(
-                f"{loaded.text}: it is not known on which rows it was trained "
+                f"{loaded.text}: the rows that it was trained on are not known "
                 f"({one.reason})"
             )
         elif one.rows.any():
@@ -195,8 +195,10 @@ def _refuse_seen(
             )
     if problems:
         raise DataError(
-            "the rows cannot judge, because networks do better on rows that they were "
-            "trained on:\n  " + "\n  ".join(problems) + "\nname track files that "
+            "these rows cannot be used to judge, because networks do better on rows "
+            "that they were trained on:\n  "
+            + "\n  ".join(problems)
+            + "\nname track files that "
             "neither was trained on with --data"
         )
 

@@ -165,8 +165,9 @@ def _warn(shares: Sequence[float | None]) -> None:
     seen = [share for share in shares if share]
     if seen:
         log.warning(
-            "%d of %d runs were trained on some of these rows (up to %.0f %%), so that "
-            "their figures are too good; judge on rows that none has seen, with --data",
+            "%d of %d runs were trained on some of these rows (up to %.0f %%), so "
+            "that their metrics are too optimistic; judge on rows that none has "
+            "seen, with --data",
             len(seen),
             len(shares),
             100 * max(seen),

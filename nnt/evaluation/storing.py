@@ -127,8 +127,8 @@ def _name_run_of_project(
     link = f"#/experiments/{stored.experiment_id}/runs/{stored.run_id}"
     run = tracker.start_run(
         f"evaluate {stored.name}",
-        description=f"Evaluation of [{stored.name}]({link}) on {rows.source}: its "
-        f"figures and plots are in that run, under `evaluations/{rows.label}`.",
+        description=f"Evaluation of [{stored.name}]({link}) on {rows.source}: "
+        f"its metrics and plots are in that run, under `evaluations/{rows.label}`.",
         tags={"nnt.kind": "evaluation", "nnt.evaluated": stored.run_id},
     )
     run.finish("FINISHED")

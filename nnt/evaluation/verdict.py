@@ -198,7 +198,7 @@ def _have_class(contestants: Sequence[Contestant]) -> bool:
 def _doubts(decisions: Sequence[Decision]) -> Iterator[str]:
     """Say why the rows cannot tell."""
     if not decisions:
-        yield "it predicts nothing that a trigger could cut on for all of its tracks"
+        yield "no output that a trigger can cut on is known for all tracks"
         return
     counts = [
         int(kind.sum()) for kind in (decisions[-1].signal, decisions[-1].background)

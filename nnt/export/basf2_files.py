@@ -81,7 +81,7 @@ def write_basf2(request: Request, folder: Path) -> Report:
     again.check()
     if dict(again) != dict(own):
         wrong = next(key for key in own if again.get(key) != own[key])
-        raise ExportError(f"{path}: {wrong} came back changed")
+        raise ExportError(f"{path}: {wrong} differs when read back")
     report["checks"][path.name] = {"keys": "exact"}
     if request.payload is not None:
         payload = folder / PAYLOAD_FILE
@@ -103,17 +103,17 @@ def _converted_experts(source: Source) -> dict[int, FirmwareNetwork]:
     reasons = []
     if len(form.hidden) != 1:
         reasons.append(
-            f"one hidden layer, found {len(form.hidden)} in {form}; the firmware and "
-            "other software take it: --to fpga, --to onnx"
+            f"one hidden layer, found {len(form.hidden)} in {form}; export it with "
+            "--to fpga or --to onnx"
         )
     if form.outputs not in OUTPUTS:
         offer = _known_outputs(form.outputs)
         reasons.append(
             f"the outputs z, or z and theta, found {', '.join(form.outputs)}"
             + (
-                f"; --outputs {','.join(offer)} hands the network over without the rest"
+                f"; --outputs {','.join(offer)} exports the network without the rest"
                 if offer in OUTPUTS
-                else "; the firmware and other software take it: --to fpga, --to onnx"
+                else "; export it with --to fpga or --to onnx"
             )
         )
     if reasons:
@@ -148,7 +148,7 @@ def _check_json(
         for name, value in network.state().items():
             exact = np.array_equal(again[k].state[name], value)
             if not exact or np.shape(written[f"model.{name}"]) != value.shape:
-                raise ExportError(f"{path}: expert {k}: {name} came back changed")
+                raise ExportError(f"{path}: expert {k}: {name} differs when read back")
         rows = check_rows(N_INPUTS, (1 << N_SUPERLAYERS) - 1, seed=k)
         number = np.full(len(rows), k)
         difference = Networks(again).predict_inputs(rows, number)

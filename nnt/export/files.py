@@ -104,26 +104,24 @@ def _write(request: Request, target: str, work: Path) -> dict[str, Any]:
 def _check_request(request: Request, name: str, target: Target) -> None:
     if request.precision is not None:
         if not target.takes_precision:
-            raise ExportError(
-                f"{name}: has no choice of precision; leave --precision out"
-            )
+            raise ExportError(f"{name}: the precision is fixed; leave --precision out")
         try:
             check_precision(request.precision)
         except NNTError as err:
             raise ExportError(str(err)) from err
     if request.settings is not None and not target.takes_settings:
         raise ExportError(
-            f"{name}: holds nothing of the settings of the classic chain; leave "
-            "--settings out"
+            f"{name}: uses no settings of the classic chain; leave --settings out"
         )
     if request.payload is not None and not target.takes_payload:
         raise ExportError(
-            f"{name}: has no validity; leave --valid-from out, or export --to basf2"
+            f"{name}: has no range of validity; leave --valid-from out, or export "
+            "--to basf2"
         )
     if request.saturate_13_bit and not target.computes_outputs:
         raise ExportError(
             f"{name}: saturate_13_bit is for graphs that compute outputs (onnx); "
-            "these files hold weights, and the firmware's words do the rest"
+            "these files hold only weights; leave it out"
         )
 
 

@@ -119,7 +119,7 @@ def _check(
         read = (int(head), patterns, tuple(float(limit) for limit in limits.split()))
         expected = (k, f"{settings.pattern(k)} {settings.mask(k)}")
         if not same or read != (*expected, settings.id_limits(k)):
-            raise ExportError(f"{path}: expert {k} came back changed")
+            raise ExportError(f"{path}: expert {k} differs when read back")
 
 
 def _layers(nodes: list[int], numbers: F64) -> list[tuple[F64, F64]]:

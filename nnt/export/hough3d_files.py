@@ -145,14 +145,16 @@ def _check_json(path: Path, network: FirmwareNetwork) -> None:
         for kind, value in zip(("weight", "bias"), pair, strict=True):
             found = np.array(again[f"model.{2 * i}.{kind}"], dtype=np.float32)
             if not np.array_equal(found, value):
-                raise ExportError(f"{path}: model.{2 * i}.{kind} came back changed")
+                raise ExportError(
+                    f"{path}: model.{2 * i}.{kind} differs when read back"
+                )
 
 
 def _check_settings(path: Path, network: FirmwareNetwork) -> None:
     again = parse_settings(path.read_text(), str(path), dimensions={})
     nodes = (again.number("nInput"), *again.row("nHidden"), again.number("nOutput"))
     if nodes != network.sizes or len(again.row("outputScale")) != 2 * N_OUTPUTS:
-        raise ExportError(f"{path}: came back changed")
+        raise ExportError(f"{path}: differs when read back")
 
 
 def _check_dat(path: Path, network: FirmwareNetwork, fraction: int) -> None:
@@ -169,4 +171,4 @@ def _check_dat(path: Path, network: FirmwareNetwork, fraction: int) -> None:
     rows = check_rows(sizes[0], ALL_SUPERLAYERS, seed=0)
     same = np.array_equal(hough3d(rows, layers), hough3d(rows, network.layers))
     if start != len(numbers) or tuple(sizes) != network.sizes or not same:
-        raise ExportError(f"{path}: came back changed")
+        raise ExportError(f"{path}: differs when read back")

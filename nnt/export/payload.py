@@ -61,7 +61,7 @@ class Payload:
         is_open = last_experiment == OPEN
         if is_open and last_run != OPEN:
             raise ExportError(
-                f"validity: expected no end of the run where the experiment has none, "
+                "validity: expected -1 as last run where the last experiment is -1, "
                 f"found {self.last}"
             )
         same = last_experiment == experiment and last_run != OPEN
@@ -84,7 +84,8 @@ def read_payload(
         try:
             if earlier.stat().st_size > MAX_BYTES:
                 raise ExportError(
-                    f"{earlier}: larger than 1 MB, this is no payload.conf"
+                    f"{earlier}: expected a payload.conf, found a file larger "
+                    "than 1 MB; check the path"
                 )
             lines = earlier.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as err:
@@ -161,4 +162,4 @@ def check_payload(path: Path, payload: Payload) -> None:
     interval = [values.get(key, "") for key in ("nniov_exp_start", "nniov_run_start")]
     if interval != [str(n) for n in payload.first] or not values.get("nnname"):
         shown = shorten(", ".join(interval))
-        raise ExportError(f"{path}: came back changed: {shown}")
+        raise ExportError(f"{path}: differs when read back: {shown}")

@@ -303,7 +303,10 @@ def read_settings(path: Path) -> Settings:
     """
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise ExportError(f"{path}: larger than 1 MB, this is no configuration")
+            raise ExportError(
+                f"{path}: expected a configuration, found a file larger than 1 MB; "
+                "check the path"
+            )
         content = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as err:
         raise ExportError(f"{path}: cannot be read ({err}); check the path") from err
