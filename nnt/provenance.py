@@ -96,8 +96,8 @@ def _check_own(checkout: Path) -> None:
     if (checkout / ".git").exists() and _git(checkout, "ls-files", "--", ITSELF):
         return
     raise _GitError(
-        f"{checkout} is no git checkout of NNT; install it from a clone "
-        "(pip install --editable) to have commit and changes with each training"
+        f"{checkout} is not a git checkout of NNT; install it from a clone (pip "
+        "install --editable) to record commit and changes with each training"
     )
 
 
@@ -113,7 +113,7 @@ def _git(checkout: Path, *arguments: str) -> str:
             env=_environment(),
         )
     except FileNotFoundError as err:
-        raise _GitError("there is no git on the PATH; install it") from err
+        raise _GitError("git is not on the PATH; install it") from err
     except (OSError, subprocess.SubprocessError) as err:
         raise _GitError(f"git does not answer ({err}); try `git status`") from err
     if done.returncode:

@@ -195,7 +195,7 @@ def test_fixed_point_networks_of_the_3d_hough_chain() -> None:
     layers = list(zip(arrays[::2], arrays[1::2], strict=True))
     expected = fixedpoint.hough3d(tracks.inputs, layers)
     np.testing.assert_array_equal(fixed.predict(tracks) * 4096, expected)
-    with pytest.raises(DataError, match="3D Hough chain has no choice of it"):
+    with pytest.raises(DataError, match="3D Hough chain has a fixed one"):
         FixedPointNetworks(Networks({-1: own}), (12, 8, 8, 12, 10, 10))
 
 

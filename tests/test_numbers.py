@@ -103,7 +103,7 @@ def test_a_batch_size_above_the_rows_is_one_batch(engine: str) -> None:
 @pytest.mark.parametrize("model", ["BaselineModelBN", "SimpleModel"])
 @pytest.mark.parametrize(("rows", "size"), [(1, 64), (20, 1)])
 def test_batch_normalisation_needs_two_rows(model: str, rows: int, size: int) -> None:
-    with pytest.raises(TrainingError, match="batches of one row"):
+    with pytest.raises(TrainingError, match="a batch of one row"):
         fit_rows(rows, "auto", model=model, batch_size=size)
 
 

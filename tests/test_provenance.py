@@ -214,7 +214,7 @@ def test_where_there_is_no_git_a_warning_says_so(
 ) -> None:  # fmt: skip
     monkeypatch.setenv("PATH", str(tmp_path))
     assert code_state(checkout).dirty_tag == "unknown"
-    assert "no git on the PATH" in caplog.text
+    assert "git is not on the PATH" in caplog.text
 
 
 @pytest.mark.parametrize("damage", ["no commit", "no objects", "no head"])

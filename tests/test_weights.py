@@ -134,7 +134,7 @@ def test_files_without_shapes_or_activation_are_read(tmp_path: Path) -> None:
         (content([[1.0]], outputs="z"), "expert_0: outputs: expected a list"),
         (content([[1.0]], outputs=["z", "nnt"]), "as output nodes, 1, found"),
         (content([[1.0]] * 5), "as output nodes, 5, found"),
-        (content(1.0), "without a single matrix"),
+        (content(1.0), "expected at least one matrix"),
         (content([[1.0], [2.0]]), r"net.0.bias': expected shape \(2,\), found shape"),
         (
             json.dumps({"expert_0": {"weights": {"a": [[1.0]], "b": [1.0]}}}).encode(),

@@ -226,8 +226,7 @@ def _directory(text: str) -> Path:
     found = [path for path in runs.glob(f"{text}*") if not path.is_symlink()]
     if len(found) > 1:
         raise TrackingError(
-            f"{text} is the beginning of the IDs of several runs in {runs}; write "
-            "more digits of the one that you mean"
+            f"{text} matches the IDs of several runs in {runs}; give more digits"
         )
     return found[0] if found else runs / text
 

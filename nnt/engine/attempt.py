@@ -177,8 +177,8 @@ class Attempt:
         values = checkpoint.values["attempt"]
         if values["arithmetic"] != self.backend.name:
             raise TrainingError(
-                f"the checkpoint was made by {values['arithmetic']}, this fit would go "
-                f"on with {self.backend.name}; choose the same device and engine"
+                f"the checkpoint was made by {values['arithmetic']}, this fit would "
+                f"continue with {self.backend.name}; choose the same device and engine"
             )
         self.backend.load_state(checkpoint.backend)
         self.schedule.load_state(values["schedule"])

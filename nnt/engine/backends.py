@@ -80,7 +80,7 @@ def _find_gpu(device: str) -> bool:
     if device == "cuda" and not has_gpu:
         raise ConfigError(
             f"device: expected a GPU, but PyTorch {torch.__version__} finds none; use "
-            "--device auto or cpu, or check that the driver fits PyTorch's build"
+            "--device auto or cpu, or check that the driver matches PyTorch's build"
         )
     return has_gpu
 

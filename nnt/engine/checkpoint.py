@@ -118,14 +118,14 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
         try:
             checkpoint = _read(place)
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as err:
-            problems.append(f"{place}: expected a whole checkpoint, found {err}")
+            problems.append(f"{place}: expected a complete checkpoint, found {err}")
             continue
         for problem in problems:
-            log.warning("%s; continuing from the one before", problem)
+            log.warning("%s; continuing from the previous one", problem)
         return checkpoint
     if problems:
         raise TrainingError(
-            "; ".join(problems) + "; delete it to train this expert from its beginning"
+            "; ".join(problems) + "; delete it to train this expert from the start"
         )
     return None
 
@@ -138,7 +138,7 @@ def _read(path: Path) -> Checkpoint:
         arrays = {name: np.asarray(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
     text = metadata["nnt"]
     if metadata["sha256"] != _digest(text, arrays):
-        raise ValueError("a checksum that is not that of its content")
+        raise ValueError("a checksum that does not match its content")
     content = json.loads(text)
     if content["format"] != FORMAT:
         raise ValueError("the format of another version of NNT")

@@ -147,11 +147,11 @@ def _check_best(weights: State, best: State) -> None:
         for state in (weights, best)
     ]
     if forms[0] != forms[1] or not all(np.isfinite(v).all() for v in best.values()):
-        raise ValueError("the best weights are those of another network")
+        raise ValueError("the best weights belong to another network")
 
 
 def _unusable(err: Exception) -> TrainingError:
     return TrainingError(
-        f"the checkpoint is not one of this version of NNT ({err!r}); delete it to "
-        "train this expert from its beginning"
+        f"the checkpoint was not written by this version of NNT ({err!r}); delete it "
+        "to train this expert from the start"
     )

@@ -77,8 +77,8 @@ class TorchBackend:
         n_rows = min(self._batch_size, len(data.x_train))
         if n_rows == 1 and self._has_batch_norm():
             raise TrainingError(
-                f"batches of one row, of which {config.model} cannot normalise any; "
-                "set batch_size to 2 or more, and give more rows"
+                f"a batch of one row cannot be normalised by {config.model}; set "
+                "batch_size to 2 or more, and use at least 2 rows"
             )
         self._x = self._tensor(self._prepared(data.x_train))
         self._y = self._tensor(data.y_train)
@@ -236,7 +236,7 @@ class TorchBackend:
             present = self._optimiser.state_dict()
             self._optimiser.load_state_dict({**present, "state": optimiser})
         except (RuntimeError, ValueError) as err:
-            raise TrainingError(f"the state of another network: {err}") from err
+            raise TrainingError(f"the state belongs to another network: {err}") from err
 
     def _check_moment(self, index: int, value: Tensor) -> None:
         """Refuse what fused optimisers would read beyond its end."""

@@ -65,7 +65,7 @@ class FixedPointNetworks:
         if self.chain == HOUGH3D:
             if precision is not None:
                 raise DataError(
-                    "precision: the 3D Hough chain has no choice of it; leave it out"
+                    "precision: the 3D Hough chain has a fixed one; leave it out"
                 )
             bits: Sequence[int] = DEFAULT_PRECISION
         else:

@@ -75,7 +75,7 @@ def targets_of(
         A column for each output, and one more for a decision by |z|
         (see `nnt.objective`). Classes are -1 or 1.
     weights : float32 array, shape (N, T), or None
-        None where all rows count alike. z and theta of tracks of no particle do not
+        None where all rows count alike. z and theta of fake tracks do not
         count, nor do classes of rows between signal and background.
     """
     columns, weights = [], []

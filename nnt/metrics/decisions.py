@@ -44,7 +44,7 @@ class Decision:
     event: I64
     """Shape (M,): dense number of the event."""
     fake: BoolArray | None = None
-    """Shape (M,): tracks of no particle, which are neither; None without any."""
+    """Shape (M,): fake tracks, which are neither; None without any."""
 
     @property
     def signal_cm(self) -> FloatArray:
@@ -107,7 +107,7 @@ def event_decision(predicted: Predictions, z_cm: FloatArray) -> Decision:
     """Keep an event if at least one of its tracks passes.
 
     An event is signal if at least one of its tracks comes from the collision
-    point, and background if all of them are background or of no particle; others
+    point, and background if all of them are background or fakes; others
     count as neither.
     """
     # Events as they come; those without a row here are dropped again.

@@ -77,7 +77,7 @@ class Metric:
 
     @property
     def direction(self) -> int:
-        """1 where more is better, -1 where less is, 0 where neither."""
+        """1 where higher is better, -1 where lower is, 0 where neither."""
         return DIRECTIONS[self.better]
 
     def compute(self, function: Value, sample: Sample) -> float | None:
@@ -112,7 +112,7 @@ def add_metric(metric: Metric) -> Metric:
         There is one of that name.
     """
     if metric.name in METRICS:
-        raise ValueError(f"metric {metric.name}: there is one already")
+        raise ValueError(f"metric {metric.name}: a metric of this name exists already")
     METRICS[metric.name] = metric
     return metric
 
@@ -290,7 +290,7 @@ def _curve_metrics(prefix: str, suffix: str, unit: str) -> Iterable[Metric]:
 
 
 def _fake_metrics(prefix: str, suffix: str) -> Iterable[Metric]:
-    """What a decision makes of tracks of no particle, which a trigger fires on, too."""
+    """What a decision makes of fake tracks, which a trigger fires on, too."""
     kinds = {"fake": "fakes", "unwanted": "background and fakes"}
     for kind, efficiency in product(kinds, EFFICIENCIES):
         quantity = f"{prefix}{kind}{suffix}"

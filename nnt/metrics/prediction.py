@@ -38,7 +38,7 @@ class Predictions:
     charge: FloatArray | None = None
     """-1 or 1, 0 where it is not known."""
     fake: BoolArray | None = None
-    """Tracks of no particle, whose z and theta mean nothing; None where there are none
+    """Fake tracks, whose z and theta mean nothing; None where there are none
     by the way in which the rows were found."""
     has_z: bool = True
     """Whether the network predicts z; `z_cm` is NaN where it does not."""

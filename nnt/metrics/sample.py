@@ -57,7 +57,7 @@ def add_quantity(name: str, values: Quantity) -> None:
         There is one of that name.
     """
     if name in ADDED:
-        raise ValueError(f"quantity {name}: there is one already")
+        raise ValueError(f"quantity {name}: a quantity of this name exists already")
     ADDED[name] = values
 
 

@@ -218,7 +218,7 @@ class Form:
         names = sorted(shapes, key=lambda name: (len(name), name))
         matrices = [shapes[name] for name in names if len(shapes[name]) == 2]
         if not matrices:
-            raise ConfigError("weights without a single matrix cannot be a network")
+            raise ConfigError("weights: expected at least one matrix, found none")
         *hidden, n_outputs = [n_out for n_out, _ in matrices]
         if outputs is None:
             outputs = OUTPUTS[:n_outputs]

@@ -213,7 +213,7 @@ def _state(weights: dict[str, Any], shapes: Any, place: str) -> State:
                 f"as in 'shapes', found {list(array.shape)}"
             )
         if (key := name.removeprefix(PREFIX)) in state:
-            raise DataError(f"{place}: weights: {shorten(key)} is there twice")
+            raise DataError(f"{place}: weights: {shorten(key)} appears twice")
         state[key] = array
     return state
 

@@ -110,7 +110,7 @@ def _z_curve(
     "z_histogram",
     where=EVERYWHERE,
     curve=_z_curve,
-    caption="z of every network over that of the reconstruction.",
+    caption="z of every network, overlaid on that of the reconstruction.",
 )
 def z_histogram(curves: Sequence[Curve[_OverReconstruction]]) -> Figure:
     """Draw z of all networks and of the reconstruction."""
@@ -118,7 +118,7 @@ def z_histogram(curves: Sequence[Curve[_OverReconstruction]]) -> Figure:
     figure = _draw_over_reconstruction(
         "z at the beam line",
         "z (cm)",
-        f"tracks per {edges[1] - edges[0]:g} cm (outer: and beyond)",
+        f"tracks per {edges[1] - edges[0]:g} cm (outer bins: with overflow)",
         curves,
     )
     log_counts(figure.axes[0])
@@ -142,7 +142,10 @@ def _theta_curve(
     "theta_histogram",
     where=EVALUATION,
     curve=_theta_curve,
-    caption="Cosine of the polar angle of every network over the reconstruction.",
+    caption=(
+        "Cosine of the polar angle of every network, overlaid on that of the "
+        "reconstruction."
+    ),
 )
 def theta_histogram(curves: Sequence[Curve[_OverReconstruction]]) -> Figure:
     """Draw the cosine of the polar angle of all networks and the reconstruction."""
@@ -280,7 +283,7 @@ def inverse_pt_histogram(curves: Sequence[Curve[_Spectra]]) -> Figure:
     axes.set_xlim(data.edges[0], data.edges[-1])
     axes.set_xlabel("1/pT (GeV$^{-1}$)")
     step = data.edges[1] - data.edges[0]
-    axes.set_ylabel(f"tracks per {step:g} GeV$^{{-1}}$ (last: and beyond)")
+    axes.set_ylabel(f"tracks per {step:g} GeV$^{{-1}}$ (last bin: with overflow)")
     legend(axes)
     return figure
 

@@ -63,7 +63,7 @@ class RegisteredPlot:
     curve: ToCurve | None
     """What it draws of one network; None: the plot takes all rows itself."""
     fakes: bool
-    """Whether its rows are tracks of no particle as well."""
+    """Whether its rows are fake tracks as well."""
 
 
 _PLOTS: dict[str, RegisteredPlot] = {}
@@ -109,7 +109,7 @@ def register(
     detail : bool
         Short for ``where="evaluation"``.
     fakes : bool
-        Whether it gets the rows of tracks of no particle, too, whose z and theta mean
+        Whether it gets the rows of fake tracks, too, whose z and theta mean
         nothing.
     """
     places = {where} if isinstance(where, str) else set(where)

@@ -260,7 +260,7 @@ def _register_in_bins() -> None:
     )
     register(
         "z_width_against_z_reference", of=(REFERENCE,), curve=width,
-        caption=f"{caption}, of the reference alone.",
+        caption=f"{caption}, for the reference alone.",
     )(draw)  # fmt: skip
 
 
@@ -292,8 +292,8 @@ def _slope(predicted: Predictions, _: Predictions | None) -> Points | None:
     "z_slope_against_z",
     where=EVALUATION,
     curve=_slope,
-    caption="Slope of the z residual against z within bins of z; 0 follows the "
-    "tracks, -1 gives all the same z.",
+    caption="Slope of the z residual against z within bins of z; 0: the network "
+    "follows the tracks, -1: it gives all tracks the same z.",
 )
 def z_slope_against_z(curves: Sequence[Curve[Points]]) -> Figure:
     """Draw how well a network follows the tracks of each bin of z."""

@@ -106,7 +106,7 @@ def _draw(
 ) -> Figure:
     data = next(iter(curves[0].data.values()))
     rejected = f"{data.n_background:,} " + (
-        "of no particle" if fakes else f"background, |z| > {BACKGROUND_Z_CM:g} cm"
+        "fakes" if fakes else f"background, |z| > {BACKGROUND_Z_CM:g} cm"
     )
     figure, axes = canvas(
         f"{data.n_signal:,} signal {what}, |z| < {SIGNAL_Z_CM:g} cm, and {rejected}"
@@ -189,8 +189,7 @@ def _register() -> None:
         "fake_rejection_against_efficiency",
         where=EVERYWHERE,
         curve=partial(_rejections, prefix="", fakes=True),
-        caption="Rejection of tracks of no particle against signal efficiency as the "
-        "cut moves.",
+        caption="Rejection of fake tracks against signal efficiency as the cut moves.",
         fakes=True,
     )(partial(_draw, what="tracks", fakes=True))
 

@@ -143,9 +143,9 @@ def shared_shares(config: Config, splits: Mapping[str, Tracks]) -> dict[str, flo
         shares[split] = float(np.any(rows, axis=0).mean())
         if shares[split]:
             log.warning(
-                "%s: %.3g %% of its rows are of events that are in %s as well, so that "
-                "its metrics are too good; name files that share no event, or one list "
-                "of files for NNT to split",
+                "%s: %.3g %% of its rows are of events that are in %s as well, so "
+                "that its metrics are too optimistic; name files that share no "
+                "event, or one list of files for NNT to split",
                 split, 100 * shares[split], " or ".join(SPLITS[:i]),
             )  # fmt: skip
     return shares

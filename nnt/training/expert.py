@@ -61,7 +61,7 @@ class MetricsFile:
             self._is_whole &= self._file.write(lines) == len(lines)
         except OSError as err:
             if self._is_whole:
-                log.warning("%s: not written for now: %s", self.path, err)
+                log.warning("%s: could not be written: %s", self.path, err)
             self._is_whole = False
 
     def _lines(self, numbers: Iterable[int]) -> bytes:

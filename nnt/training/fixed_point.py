@@ -73,7 +73,7 @@ def log_fixed_point(
     try:
         fixed = FixedPointNetworks(networks)
     except ExportError as err:
-        log.info("no figures in fixed point: %s", err)
+        log.info("no metrics in fixed point: %s", err)
         return {"none": str(err)}
     found: dict[str, Any] = {"precision": list(fixed.precision)}
     found["hardware"] = _log_hardware(parent, children, fixed)

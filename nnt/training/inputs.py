@@ -181,7 +181,10 @@ def prepare(
         for split, tracks in splits.items()
     }
     if all(output is None for output in references.values()):
-        log.info("the data hold no outputs of a reference network: none is compared")
+        log.info(
+            "the data hold no outputs of a reference network: there is nothing to "
+            "compare with"
+        )
     return TrainingInputs(
         config=config,
         splits=splits,

@@ -160,7 +160,7 @@ class InterruptedRun:
             found.replace(place)
         except TrackingError:
             log.warning(
-                "expert %d: there is no checkpoint in %s; it starts from its beginning",
+                "expert %d: there is no checkpoint in %s; it starts over",
                 expert,
                 directory,
             )

@@ -237,7 +237,7 @@ class _Training:
             try:
                 experts, figures = report.judge(self.description)
             except StoppedError:
-                log.info("stopped before all figures were computed")
+                log.info("stopped before all metrics were computed")
             else:
                 return self._finish(experts, figures, outcomes)
         return self._end_early("KILLED", STOPPED, report.unjudged())
