@@ -83,7 +83,7 @@ def test_its_list_shows_the_best_training_first(project: Path) -> None:
         tracker.start_child(run, f"expert of {name}", {"nnt.kind": "expert"})
     tracker.start_run("contest", description="", tags={"nnt.kind": "comparison"})
     assert tracker.close() == 0
-    client = MlflowClient("sqlite:///mlflow.db")
+    client = MlflowClient(f"sqlite:///{project}/mlflow.db")
     assert names_in_list(client, run.experiment_id) == ["best", "good", "worse"]
     experiment = client.get_experiment(run.experiment_id)
     assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
@@ -102,7 +102,7 @@ def test_it_opens_the_experiment_of_the_newest_run(project: Path) -> None:
     tracker = MlflowTracker()
     tracker.start_run("older", description="", tags={})
     assert tracker.close() == 0
-    client = MlflowClient("sqlite:///mlflow.db")
+    client = MlflowClient(f"sqlite:///{project}/mlflow.db")
     other = client.create_experiment("by mlflow run")
     client.create_run(other, start_time=2**42)
     assert newest_experiment(client) == other

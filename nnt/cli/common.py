@@ -201,9 +201,14 @@ def print_table(
     table = Table(title=escape(title), title_justify="left", header_style="bold")
     for i, column in enumerate(columns):
         table.add_column(escape(column), justify="left" if i == 0 else "right")
+    width = None
+    if not sys.stdout.isatty():
+        # In a log or a pipe, names and paths stay whole, so that searches find them.
+        first = max((len(str(row[0])) for row in rows), default=0)
+        table.columns[0].min_width = first
+        width = max(160, first + 100)
     for row in rows:
         table.add_row(*(escape(str(cell)) for cell in row))
-    width = None if sys.stdout.isatty() else 160
     Console(width=width).print(table)
 
 
