@@ -195,7 +195,7 @@ def test_a_dry_run_leaves_the_store_as_it_is(good: str, tmp_path: Path) -> None:
     [
         ("train.gz", {}, r"was trained on 400 of 400 rows \(experiment 20, run 0, ev"),
         ("other.gz", {"nnt.started_from": "ANCESTOR"}, "trained on 400 of 400 rows"),
-        ("new.gz", {"nnt.started_from": "unknown"}, "started from a file of weights"),
+        ("new.gz", {"nnt.started_from": "unknown"}, "started from a weights file"),
     ],
 )
 def test_rows_that_may_have_been_seen_cannot_judge(

@@ -123,7 +123,7 @@ def test_a_line_that_is_none_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"sampler": "grid"}, "learning_rate: a grid has no end"),
+        ({"sampler": "grid"}, "learning_rate: a grid over a range"),
         ({"metrics": ["vall/loss"]}, "did you mean 'val/loss'?"),
         ({"metrics": ["test/loss"], "pruner": "median"}, "use pruner none"),
         ({"metrics": ["val/loss"] * 2}, "each name once"),

@@ -30,7 +30,7 @@ class Evaluation:
     """How good networks are on a table."""
 
     run_id: str | None
-    """None for a file of weights."""
+    """None for a weights file."""
     name: str
     label: str
     """Short name of the rows."""

@@ -50,7 +50,7 @@ def rows_for(
     split = split or DEFAULT_SPLIT
     if loaded.config is None:
         raise DataError(
-            f"{loaded.text}: a file of weights does not say on which tracks it was "
+            f"{loaded.text}: a weights file does not say on which tracks it was "
             "trained; name track files with --data"
         )
     tracks = load_split(loaded.config, split)

@@ -46,9 +46,9 @@ class LoadedRun:
     name: str
     networks: Networks
     run: StoredRun | None
-    """None for a file of weights."""
+    """None for a weights file."""
     config: Config | None
-    """That of the training; None for a file of weights."""
+    """That of the training; None for a weights file."""
 
     @property
     def losses(self) -> Losses:

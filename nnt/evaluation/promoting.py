@@ -130,7 +130,7 @@ def promote(
     alias = read_alias(over)
     challenger = load_run(run)
     if challenger.run is None:
-        raise DataError(f"{run}: a file of weights cannot be promoted; name its run")
+        raise DataError(f"{run}: a weights file cannot be promoted; name its run")
     check_can_be_registered(challenger.run)
     champion = None if alias.version is None else load_run(alias.uri)
     runs = _contest(challenger, champion, alias)

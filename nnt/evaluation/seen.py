@@ -102,7 +102,7 @@ def _ancestry(loaded: LoadedRun) -> Iterator[Config]:
         one = waiting.pop()
         if one.config is None:
             raise DataError(
-                f"{one.text}: a file of weights does not say on which rows it was "
+                f"{one.text}: a weights file does not say on which rows it was "
                 "trained; name the run instead"
             )
         yield one.config
@@ -123,7 +123,7 @@ def _sources(loaded: LoadedRun, config: Config) -> list[str]:
         if source == UNKNOWN_RUN or source.endswith(".json") or "@" in source:
             raise DataError(
                 f"{loaded.text} started from "
-                f"{'a file of weights' if source == UNKNOWN_RUN else source}, which "
+                f"{'a weights file' if source == UNKNOWN_RUN else source}, which "
                 "does not say on which rows they were trained"
             )
     return named
