@@ -91,15 +91,19 @@ def _show(comparison: Comparison) -> None:
     )
     networks = comparison.networks
     if len(networks) <= MAX_COLUMNS:
-        columns = ["", *(own.name for own in networks)]
+        columns = ["", *(network.name for network in networks)]
         rows = [
-            [n.removeprefix("all/"), *(_cell(comparison, own, n) for own in networks)]
+            [
+                n.removeprefix("all/"),
+                *(_cell(comparison, network, n) for network in networks),
+            ]
             for n in names
         ]
     else:
         columns = ["", *(n.removeprefix("all/").replace("_", " ") for n in names)]
         rows = [
-            [own.name, *(_short(comparison, own, n) for n in names)] for own in networks
+            [network.name, *(_short(comparison, network, n) for n in names)]
+            for network in networks
         ]
     print_table(title, columns, rows)
     _show_hardware(comparison)
@@ -121,28 +125,28 @@ def _show_hardware(comparison: Comparison) -> None:
         return
     columns = ["", *(kind.rpartition("/")[2].replace("_", " ") for kind in kinds)]
     rows = [
-        [own.name, *("–" if cost is None else f"{cost:,.0f}" for cost in costs)]
-        for own, *costs in zip(comparison.networks, *kinds.values(), strict=True)
-        if own.loaded is not None
+        [network.name, *("–" if cost is None else f"{cost:,.0f}" for cost in costs)]
+        for network, *costs in zip(comparison.networks, *kinds.values(), strict=True)
+        if network.loaded is not None
     ]
     print_table("Hardware cost, all experts together", columns, rows)
 
 
-def _cell(comparison: Comparison, own: NetworkResult, name: str) -> str:
+def _cell(comparison: Comparison, network: NetworkResult, name: str) -> str:
     from nnt.evaluation import shown_difference
 
-    told = _short(comparison, own, name)
-    difference = comparison.difference(own, name)
+    text = _short(comparison, network, name)
+    difference = comparison.difference(network, name)
     if difference is None:
-        return told
-    return f"{told} ({shown_difference(difference)})"
+        return text
+    return f"{text} ({shown_difference(difference)})"
 
 
-def _short(comparison: Comparison, own: NetworkResult, name: str) -> str:
-    if name not in own.figures:
+def _short(comparison: Comparison, network: NetworkResult, name: str) -> str:
+    if name not in network.figures:
         return "–"
-    difference = comparison.difference(own, name)
+    difference = comparison.difference(network, name)
     mark = ""
     if difference is not None and difference.better is not None:
         mark = "▲ " if difference.better else "▼ "
-    return f"{mark}{own.figures[name]:.4g}"
+    return f"{mark}{network.figures[name]:.4g}"

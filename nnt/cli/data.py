@@ -183,11 +183,11 @@ def _write(parts: Sequence[Tracks], targets: Sequence[Path], as_json: bool) -> N
 
 
 def _show_rows(rows: Sequence[int], targets: Sequence[Path], as_json: bool) -> None:
-    told = {str(path): n for path, n in zip(targets, rows, strict=True)}
+    counts = {str(path): n for path, n in zip(targets, rows, strict=True)}
     if as_json:
-        emit({"rows": told})
+        emit({"rows": counts})
     else:
-        print_table("Written", ["file", "rows"], list(told.items()))
+        print_table("Written", ["file", "rows"], list(counts.items()))
 
 
 @command.command()

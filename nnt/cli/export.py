@@ -135,7 +135,9 @@ def command(
         emit({"folder": str(folder), **manifest})
         return
     files = manifest["files"]
-    rows = [[n, f"{own['bytes']:,}", own["sha256"][:16]] for n, own in files.items()]
+    rows = [
+        [n, f"{facts['bytes']:,}", facts["sha256"][:16]] for n, facts in files.items()
+    ]
     print_table(f"{folder}, checked", ["file", "bytes", "sha256"], rows)
     for k, expert in manifest["experts"].items():
         for change in expert["changes"]:

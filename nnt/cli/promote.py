@@ -83,8 +83,8 @@ def _show(done: Promotion) -> None:
     verdict = done.verdict
     if verdict.checks:
         rows = [
-            [own.name, *shown_check(own), _word(own.is_worse, own.is_better)]
-            for own in verdict.checks
+            [check.name, *shown_check(check), _word(check.is_worse, check.is_better)]
+            for check in verdict.checks
         ]
         title = (
             f"{done.comparison.n_tracks:,} rows of {done.comparison.rows.source}, in "

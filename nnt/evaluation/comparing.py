@@ -92,10 +92,10 @@ class Comparison:
     @property
     def source(self) -> str:
         """Where the rows come from, in words."""
-        told = self.rows
-        if told.split is None:
-            return told.source
-        return f"the {told.split} split of {self.first.name}"
+        rows = self.rows
+        if rows.split is None:
+            return rows.source
+        return f"the {rows.split} split of {self.first.name}"
 
     @property
     def first(self) -> NetworkResult:
@@ -110,9 +110,12 @@ class Comparison:
     @property
     def hardware(self) -> dict[str, list[float | None]]:
         """Kind of cost -> that of each network, where the firmware can hold it."""
-        kinds = dict.fromkeys(kind for own in self.networks for kind in own.hardware)
+        kinds = dict.fromkeys(
+            kind for network in self.networks for kind in network.hardware
+        )
         return {
-            kind: [own.hardware.get(kind) for own in self.networks] for kind in kinds
+            kind: [network.hardware.get(kind) for network in self.networks]
+            for kind in kinds
         }
 
     def difference(self, contender: NetworkResult, name: str) -> Difference | None:
@@ -127,25 +130,25 @@ class Comparison:
             "n_tracks": self.n_tracks,
             "filter": self.filter,
             "reference": self.first.name,
-            "runs": [self._contender(own) for own in self.networks],
+            "runs": [self._contender(network) for network in self.networks],
             "config_differences": self.config_differences,
         }
 
-    def _contender(self, own: NetworkResult) -> dict[str, Any]:
-        run = None if own.loaded is None else own.loaded.run
-        told: dict[str, Any] = {
-            "name": own.name,
+    def _contender(self, network: NetworkResult) -> dict[str, Any]:
+        run = None if network.loaded is None else network.loaded.run
+        found: dict[str, Any] = {
+            "name": network.name,
             "run_id": None if run is None else run.run_id,
             "store": None if run is None else hide_passwords(run.uri),
-            "share_trained_on": self.trained_on.get(own.name),
-            "figures": _by_scope(own.figures),
-            "errors": _by_scope(own.errors),
-            "hardware": dict(own.hardware),
+            "share_trained_on": self.trained_on.get(network.name),
+            "figures": _by_scope(network.figures),
+            "errors": _by_scope(network.errors),
+            "hardware": dict(network.hardware),
         }
-        if own is self.first:
-            return told
-        plain = {k: d.to_dict() for k, d in self.differences[own.name].items()}
-        return told | {"differences": _by_scope(plain)}
+        if network is self.first:
+            return found
+        plain = {k: d.to_dict() for k, d in self.differences[network.name].items()}
+        return found | {"differences": _by_scope(plain)}
 
 
 def _by_scope(flat: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -156,21 +159,21 @@ def _by_scope(flat: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return nested
 
 
-def _differences(first: NetworkResult, own: NetworkResult) -> dict[str, Difference]:
+def _differences(first: NetworkResult, network: NetworkResult) -> dict[str, Difference]:
     errors = {
         f"{scope}/{metric}": error
-        for scope, drawn in own.replicas.items()
+        for scope, drawn in network.replicas.items()
         for metric, error in metrics.difference_errors(
             first.replicas[scope], drawn
         ).items()
     }
-    told = {}
-    for name in own.figures:
+    differences = {}
+    for name in network.figures:
         if name in first.figures:
-            value = own.figures[name] - first.figures[name]
+            value = network.figures[name] - first.figures[name]
             error = errors.get(name, math.nan)
-            told[name] = Difference(value, error, _is_better(name, value, error))
-    return told
+            differences[name] = Difference(value, error, _is_better(name, value, error))
+    return differences
 
 
 def _is_better(name: str, value: float, error: float) -> bool | None:
@@ -262,7 +265,9 @@ def compare_on(
         n_tracks=len(tracks),
         filter="" if first.config is None else str(first.config.filter),
         networks=judged,
-        differences={own.name: _differences(judged[0], own) for own in judged[1:]},
+        differences={
+            network.name: _differences(judged[0], network) for network in judged[1:]
+        },
         config_differences=_config_differences(runs, names),
         trained_on=dict(zip(names, shares, strict=True)),
     )
@@ -305,11 +310,11 @@ def _config_differences(
         if loaded.config is not None
     }
     keys = sorted({key for values in flat.values() for key in values})
-    told = {
+    values_of = {
         key: {name: values.get(key, ABSENT) for name, values in flat.items()}
         for key in keys
     }
-    return {key: values for key, values in told.items() if _differ(key, values)}
+    return {key: values for key, values in values_of.items() if _differ(key, values)}
 
 
 def _differ(key: str, values: Mapping[str, str]) -> bool:

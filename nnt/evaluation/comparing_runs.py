@@ -121,19 +121,19 @@ def draw_comparison(
     """Draw what networks differ in, and their learning curves; name to PNG."""
     ranking = sorted(
         comparison.networks,
-        key=lambda own: -own.figures.get("all/rejection_at_eff96", 0.0),
+        key=lambda network: -network.figures.get("all/rejection_at_eff96", 0.0),
     )
-    names = [own.name for own in comparison.networks]
-    look = plots.looks(names, [own.name for own in ranking])
-    curves = {own.name: own.curves for own in comparison.networks}
+    names = [network.name for network in comparison.networks]
+    look = plots.looks(names, [network.name for network in ranking])
+    curves = {network.name: network.curves for network in comparison.networks}
     description = f"{comparison.n_tracks:,} tracks of {comparison.source}"
     drawings = plots.drawings(curves, description, look)
     losses = {}
     with show_progress("Reading curves", "runs") as progress:
-        for i, own in enumerate(comparison.networks, start=1):
-            run = None if own.loaded is None else own.loaded.run
+        for i, network in enumerate(comparison.networks, start=1):
+            run = None if network.loaded is None else network.loaded.run
             if run is not None:
-                losses[own.name] = validation_losses(run)
+                losses[network.name] = validation_losses(run)
             progress(min(i, len(runs)), len(runs))
     if any(losses.values()):
         plot = partial(plots.learning_curves_of_runs, look=look)
@@ -160,8 +160,8 @@ def validation_losses(run: StoredRun) -> dict[int, F64]:
         except TrackingError:
             continue
         points = [_point(row) for row in csv.DictReader(io.StringIO(text))]
-        told = [point for point in points if point is not None]
-        losses[expert] = np.array(told, dtype=np.float64).reshape(-1, 2)
+        known = [point for point in points if point is not None]
+        losses[expert] = np.array(known, dtype=np.float64).reshape(-1, 2)
     return losses
 
 

@@ -91,7 +91,7 @@ def _digest_of_training(loaded: LoadedRun, split: str) -> str | None:
     if loaded.run is None:
         return None
     try:
-        told = json.loads(loaded.run.read_text("summary.json"))["data"][split]
+        digest = json.loads(loaded.run.read_text("summary.json"))["data"][split]
     except (TrackingError, ValueError, LookupError, TypeError):
         return None
-    return told if isinstance(told, str) else None
+    return digest if isinstance(digest, str) else None

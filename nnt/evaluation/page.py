@@ -46,11 +46,11 @@ def best_by_rejection(comparison: Comparison) -> tuple[NetworkResult, str] | Non
 
     By class where every run has one; the network of the data taking never has.
     """
-    runs = [own for own in comparison.networks if own.loaded is not None]
+    runs = [network for network in comparison.networks if network.loaded is not None]
     for name in BEST_BY:
-        there = [own for own in comparison.networks if name in own.figures]
-        if there and all(name in own.figures for own in runs):
-            return max(there, key=lambda own: own.figures[name]), name
+        there = [network for network in comparison.networks if name in network.figures]
+        if there and all(name in network.figures for network in runs):
+            return max(there, key=lambda network: network.figures[name]), name
     return None
 
 
@@ -96,7 +96,7 @@ def page(
 def _title(comparison: Comparison, verdict: Verdict | None) -> str:
     if verdict is None:
         return f"{len(comparison.networks)} networks on the same rows"
-    challenger = [own.name for own in comparison.networks if own.loaded][-1]
+    challenger = [network.name for network in comparison.networks if network.loaded][-1]
     return f"{challenger} over {verdict.over}"
 
 

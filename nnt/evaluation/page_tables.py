@@ -103,18 +103,22 @@ def main_table(
     names = {
         f"{scope}/{metric}": heading
         for metric, heading in headings.items()
-        if any(f"{scope}/{metric}" in own.figures for own in comparison.networks)
+        if any(
+            f"{scope}/{metric}" in network.figures for network in comparison.networks
+        )
     }
     best = {name: _best(comparison, name) for name in names}
     rows = [
         Row(
-            name=own.name,
-            link=_link(own),
-            note=_what_differs(comparison, own.name),
-            cells=[_metric_cell(comparison, own, name, best[name]) for name in names],
-            is_first=own is comparison.first,
+            name=network.name,
+            link=_link(network),
+            note=_what_differs(comparison, network.name),
+            cells=[
+                _metric_cell(comparison, network, name, best[name]) for name in names
+            ],
+            is_first=network is comparison.first,
         )
-        for own in comparison.networks
+        for network in comparison.networks
     ]
     return Table(heads=["network", *names.values()], rows=rows, kind="sortable")
 
@@ -133,8 +137,8 @@ def verdict_table(verdict: Verdict) -> Table:
     """Every figure of both networks, with the difference and what it means."""
     heads = ["figure", "champion", "challenger", "difference", "standard errors"]
     rows = [
-        Row(name=own.name, cells=[*_texts(shown_check(own)[:3]), _sigmas(own)])
-        for own in verdict.checks
+        Row(name=check.name, cells=[*_texts(shown_check(check)[:3]), _sigmas(check)])
+        for check in verdict.checks
     ]
     return Table(heads=heads, rows=rows)
 
@@ -173,7 +177,11 @@ def _sigmas(check: Check) -> Cell:
 
 def _best(comparison: Comparison, name: str) -> float | None:
     direction = direction_of(name)
-    there = [own.figures[name] for own in comparison.networks if name in own.figures]
+    there = [
+        network.figures[name]
+        for network in comparison.networks
+        if name in network.figures
+    ]
     if direction == 0 or len(there) < 2:
         return None
     return max(there) if direction > 0 else min(there)
@@ -200,8 +208,8 @@ def _brief(text: str) -> str:
         return text
 
 
-def _link(own: NetworkResult) -> str | None:
-    run = None if own.loaded is None else own.loaded.run
+def _link(network: NetworkResult) -> str | None:
+    run = None if network.loaded is None else network.loaded.run
     return None if run is None else run_page(run)
 
 
@@ -214,14 +222,14 @@ def run_page(run: StoredRun) -> str | None:
 
 
 def _metric_cell(
-    comparison: Comparison, own: NetworkResult, name: str, best: float | None
+    comparison: Comparison, network: NetworkResult, name: str, best: float | None
 ) -> Cell:
-    if name not in own.figures:
+    if name not in network.figures:
         return Cell(text="–")
-    value = own.figures[name]
-    difference = comparison.difference(own, name)
+    value = network.figures[name]
+    difference = comparison.difference(network, name)
     return Cell(
-        text=shown(value, own.errors.get(name, math.nan)),
+        text=shown(value, network.errors.get(name, math.nan)),
         note="" if difference is None else shown_difference(difference),
         better=None if difference is None else difference.better,
         best=value == best,
@@ -232,17 +240,17 @@ def _metric_cell(
 def runs(comparison: Comparison) -> Table:
     """Which run each name stands for, and what it has seen."""
     rows = []
-    for own in comparison.networks:
-        if own.loaded is None:
+    for network in comparison.networks:
+        if network.loaded is None:
             continue
-        run, config = own.loaded.run, own.loaded.config
+        run, config = network.loaded.run, network.loaded.config
         cells = [
             Cell(text="–") if run is None else Cell(text=run.run_id, mark="code"),
-            Cell(text=own.loaded.text if run is None else hide_passwords(run.uri)),
+            Cell(text=network.loaded.text if run is None else hide_passwords(run.uri)),
             Cell(text="–") if config is None else Cell(text=config.name, mark="code"),
-            _seen(comparison.trained_on.get(own.name)),
+            _seen(comparison.trained_on.get(network.name)),
         ]
-        rows.append(Row(name=own.name, link=_link(own), cells=cells))
+        rows.append(Row(name=network.name, link=_link(network), cells=cells))
     heads = ["network", "run", "store", "configuration", "share of rows trained on"]
     return Table(heads=heads, rows=rows, kind="words")
 
@@ -280,15 +288,15 @@ def hardware(comparison: Comparison) -> Table | None:
     kinds = comparison.hardware
     rows = [
         Row(
-            name=own.name,
+            name=network.name,
             cells=[
                 Cell(text="–" if cost is None else f"{cost:,.0f}", value=f"{cost}")
                 for cost in costs
             ],
-            is_first=own is comparison.first,
+            is_first=network is comparison.first,
         )
-        for own, *costs in zip(comparison.networks, *kinds.values(), strict=True)
-        if own.loaded is not None
+        for network, *costs in zip(comparison.networks, *kinds.values(), strict=True)
+        if network.loaded is not None
     ]
     names = [kind.rpartition("/")[2].replace("_", " ") for kind in kinds]
     return (
@@ -298,18 +306,19 @@ def hardware(comparison: Comparison) -> Table | None:
 
 def all_metrics(comparison: Comparison) -> Table:
     """All metrics, one a row."""
-    names = dict.fromkeys(k for own in comparison.networks for k in own.figures)
+    names = dict.fromkeys(k for network in comparison.networks for k in network.figures)
     rows = [
         Row(
             name=name,
             cells=_texts(
-                shown(own.figures.get(name, math.nan)) for own in comparison.networks
+                shown(network.figures.get(name, math.nan))
+                for network in comparison.networks
             ),
         )
         for name in names
     ]
     return Table(
-        heads=["metric", *(own.name for own in comparison.networks)], rows=rows
+        heads=["metric", *(network.name for network in comparison.networks)], rows=rows
     )
 
 

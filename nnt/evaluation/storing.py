@@ -75,9 +75,9 @@ def store_evaluation(
         for expert, child in stored.experts().items():
             if child.run_id == stored.run_id:
                 continue
-            own = tracker.reopen(child.run_id, child.experiment_id)
-            _log(own, child, rows, figures.get(f"expert_{expert}", {}))
-            _log_plots(own, folder, pictures, f"expert_{expert}")
+            child_run = tracker.reopen(child.run_id, child.experiment_id)
+            _log(child_run, child, rows, figures.get(f"expert_{expert}", {}))
+            _log_plots(child_run, folder, pictures, f"expert_{expert}")
         _name_run_of_project(tracker, stored, rows)
     finally:
         tracker.close()
@@ -176,11 +176,11 @@ def store_comparison(
         run.log_dataset(
             rows.label, rows.digest, rows.source, "comparison", comparison.n_tracks
         )
-        for i, own in enumerate(comparison.networks):
-            figures = own.figures.items()
+        for i, network in enumerate(comparison.networks):
+            figures = network.figures.items()
             run.log_metrics({k: v for k, v in figures if k.startswith("all/")}, i)
-        told = json.dumps(comparison.to_dict(), indent=2) + "\n"
-        run.log_text(told, "comparison.json")
+        content = json.dumps(comparison.to_dict(), indent=2) + "\n"
+        run.log_text(content, "comparison.json")
         run.log_text(text, "comparison.html")
         if verdict is not None:
             found = json.dumps(verdict.to_dict(), indent=2, default=str) + "\n"
@@ -209,7 +209,7 @@ def note_verdict(run_id: str, outcome: str) -> None:
 
 
 def _title(comparison: Comparison, verdict: Verdict | None) -> str:
-    first, *others = [own.name for own in comparison.networks if own.loaded]
+    first, *others = [network.name for network in comparison.networks if network.loaded]
     if verdict is not None:
         return f"promote {others[0] if others else first} over {verdict.over}"
     beside = others[0] if len(others) == 1 else f"{len(others)} others"
@@ -225,7 +225,7 @@ def _tags(comparison: Comparison, verdict: Verdict | None) -> dict[str, str]:
 
 
 def _ids(comparison: Comparison) -> str:
-    runs = [own.loaded.run for own in comparison.networks if own.loaded]
+    runs = [network.loaded.run for network in comparison.networks if network.loaded]
     return " ".join(run.run_id for run in runs if run is not None)[:MAX_TAG]
 
 
@@ -242,21 +242,25 @@ def _note(comparison: Comparison, store: str, verdict: Verdict | None) -> str:
     rows = [
         [
             str(i),
-            _named(own, store),
-            *(shown(own.figures.get(f"all/{m}", math.nan)) for m in metrics),
+            _named(network, store),
+            *(shown(network.figures.get(f"all/{m}", math.nan)) for m in metrics),
         ]
-        for i, own in enumerate(comparison.networks[:MAX_NOTE_ROWS])
+        for i, network in enumerate(comparison.networks[:MAX_NOTE_ROWS])
     ]
     left = len(comparison.networks) - len(rows)
     parts = [head, table(["", "network", *(headings[m] for m in metrics)], rows)]
     return "\n\n".join([*parts, *([f"… and {left} more."] if left else [])])
 
 
-def _named(own: NetworkResult, store: str) -> str:
-    run = None if own.loaded is None else own.loaded.run
+def _named(network: NetworkResult, store: str) -> str:
+    run = None if network.loaded is None else network.loaded.run
     if run is None:
-        return own.name
+        return network.name
     if run.uri == store:
-        return f"[{own.name}](#/experiments/{run.experiment_id}/runs/{run.run_id})"
+        return f"[{network.name}](#/experiments/{run.experiment_id}/runs/{run.run_id})"
     page = run_page(run)
-    return f"{own.name}, another store" if page is None else f"[{own.name}]({page})"
+    return (
+        f"{network.name}, another store"
+        if page is None
+        else f"[{network.name}]({page})"
+    )

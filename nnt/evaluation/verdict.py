@@ -127,7 +127,9 @@ def judge(
     sigma : float
         Errors by which the challenger may be worse in any figure.
     """
-    rows = [metrics.predictions(tracks, own.outputs) for own in contestants]
+    rows = [
+        metrics.predictions(tracks, contestant.outputs) for contestant in contestants
+    ]
     decisions = _decisions(rows, contestants)
     checks = [
         *_rejections(comparison, contestants, sigma),
@@ -184,7 +186,7 @@ def _rejections(
     networks = comparison.networks[: len(contestants)]
     for rejection in REJECTIONS:
         name = f"all/{rejection}{suffix}"
-        values = [own.figures.get(name) for own in networks]
+        values = [network.figures.get(name) for network in networks]
         difference = comparison.difference(networks[-1], name)
         error = None if difference is None else difference.error
         label = f"rejection at {rejection[-2:]} % efficiency"
@@ -192,7 +194,7 @@ def _rejections(
 
 
 def _have_class(contestants: Sequence[Contestant]) -> bool:
-    return all("nnt" in own.outputs for own in contestants)
+    return all("nnt" in contestant.outputs for contestant in contestants)
 
 
 def _doubts(decisions: Sequence[Decision]) -> Iterator[str]:
@@ -216,7 +218,7 @@ def _decisions(
 ) -> list[Decision]:
     """What each contestant decides by; empty if they do not decide by the same."""
     suffix = "_by_class" if _have_class(contestants) else ""
-    found = [metrics.all_decisions(own).get(("", suffix)) for own in rows]
+    found = [metrics.all_decisions(row).get(("", suffix)) for row in rows]
     there = [decision for decision in found if decision is not None]
     return there if len(there) == len(found) else []
 
@@ -229,8 +231,8 @@ def _efficiencies(
         return
     signal = decisions[-1].signal
     passing = []
-    for own in decisions:
-        distance = own.distance_cm[signal]
+    for decision in decisions:
+        distance = decision.distance_cm[signal]
         passing.append(distance < metrics.cut_at_efficiency_cm(distance, EFFICIENCY))
     event = rows.event[signal]
     for quantity, values in _quantities(rows[signal]).items():
@@ -238,7 +240,9 @@ def _efficiencies(
             inside = (values >= low) & (values < high)
             if inside.sum() >= FEWEST_ROWS:
                 name = f"efficiency, {_bin_name(quantity, low, high)}"
-                shares, error = _paired([own[inside] for own in passing], event[inside])
+                shares, error = _paired(
+                    [passed[inside] for passed in passing], event[inside]
+                )
                 yield _check(name, shares, error, sigma)
 
 
@@ -261,7 +265,7 @@ def _paired(flags: Sequence[BoolArray], event: I64) -> tuple[list[float], float 
 
     The tracks of one event are one draw.
     """
-    shares = [float(own.mean()) for own in flags]
+    shares = [float(flag.mean()) for flag in flags]
     if len(flags) < 2:
         return shares, None
     change: F64 = flags[-1].astype(np.float64) - flags[0]
@@ -276,9 +280,9 @@ def _saturation(
 ) -> Check:
     """Share of the rows whose z or theta is at the end of its word."""
     flags = []
-    for own in contestants:
-        end = 1 - 2.0**-own.networks.node_bits
-        measured = [v for k, v in own.outputs.items() if k in ("z", "theta")]
+    for contestant in contestants:
+        end = 1 - 2.0**-contestant.networks.node_bits
+        measured = [v for k, v in contestant.outputs.items() if k in ("z", "theta")]
         at_end = np.zeros(len(tracks), dtype=np.bool_)
         for values in measured:
             at_end |= np.abs(values) >= end
@@ -291,8 +295,8 @@ def _saturation(
 def _hardware(contestants: Sequence[Contestant]) -> Iterator[Check]:
     """What the networks cost, all experts together; shown, not judged."""
     costs = [
-        [dict(cost) for cost in own.networks.hardware_cost().values()]
-        for own in contestants
+        [dict(cost) for cost in contestant.networks.hardware_cost().values()]
+        for contestant in contestants
     ]
     for name in HARDWARE:
         values = [
@@ -301,7 +305,7 @@ def _hardware(contestants: Sequence[Contestant]) -> Iterator[Check]:
         ]
         yield _check(f"hardware: {name.replace('_', ' ')}", values, None, 0.0)
     largest = [
-        max(form.largest_weight for form in own.networks.forms.values())
-        for own in contestants
+        max(form.largest_weight for form in contestant.networks.forms.values())
+        for contestant in contestants
     ]
     yield _check("largest weight (below 64)", largest, None, 0.0)

@@ -60,7 +60,7 @@ def write_json(request: Request, folder: Path) -> Report:
     )
     return {
         "precision": list(settings.precision),
-        "experts": {str(k): expert_report(own) for k, own in networks.items()},
+        "experts": {str(k): expert_report(weights) for k, weights in networks.items()},
         "checks": {path.name: _check_json(path, source, networks)},
     }
 
@@ -74,18 +74,18 @@ def write_basf2(request: Request, folder: Path) -> Report:
         An expert cannot be taken, or the settings do not fit the networks.
     """
     report = write_json(request, folder)
-    own = _settings(request, _converted_experts(request.source))
+    settings = _settings(request, _converted_experts(request.source))
     path = folder / SETTINGS_FILE
-    path.write_text(own.text(), encoding="utf-8")
+    path.write_text(settings.text(), encoding="utf-8")
     again = parse_settings(path.read_text(encoding="utf-8"), str(path))
     again.check()
-    if dict(again) != dict(own):
-        wrong = next(key for key in own if again.get(key) != own[key])
+    if dict(again) != dict(settings):
+        wrong = next(key for key in settings if again.get(key) != settings[key])
         raise ExportError(f"{path}: {wrong} differs when read back")
     report["checks"][path.name] = {"keys": "exact"}
     if request.payload is not None:
         payload = folder / PAYLOAD_FILE
-        event_time = int(own.number("ETOption"))
+        event_time = int(settings.number("ETOption"))
         text = payload_text(request.payload, request.source.facts, event_time)
         payload.write_text(text, encoding="utf-8")
         check_payload(payload, request.payload)
@@ -141,7 +141,7 @@ def _check_json(
 ) -> Report:
     keys = json.loads(path.read_bytes())
     again = read_weights(path)
-    own = Networks(source.experts)
+    weights = Networks(source.experts)
     largest, allowed = 0.0, TOLERANCE
     for k, network in networks.items():
         written = keys[f"expert_{k}"]["weights"]
@@ -152,9 +152,9 @@ def _check_json(
         rows = check_rows(N_INPUTS, (1 << N_SUPERLAYERS) - 1, seed=k)
         number = np.full(len(rows), k)
         difference = Networks(again).predict_inputs(rows, number)
-        difference -= own.predict_inputs(rows, number)
+        difference -= weights.predict_inputs(rows, number)
         largest = max(largest, float(np.abs(difference).max()))
-        allowed = max(allowed, float_tolerance(own, rows, number))
+        allowed = max(allowed, float_tolerance(weights, rows, number))
     if not largest <= allowed:
         raise ExportError(
             f"{path}: outputs differ by {largest:.3g} from those of the run, expected "

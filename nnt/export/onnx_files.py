@@ -46,7 +46,7 @@ def write_onnx(request: Request, folder: Path) -> Report:
     """
     _check_installed()
     experts = request.source.experts
-    own = Networks(experts)
+    networks = Networks(experts)
     floats = {k: float_network(expert) for k, expert in experts.items()}
     report: Report = {
         "experts": {
@@ -59,31 +59,31 @@ def write_onnx(request: Request, folder: Path) -> Report:
             }
             for k, expert in experts.items()
         },
-        "checks": _write_all(_Graphs(own, None, floats), folder, request.source),
+        "checks": _write_all(_Graphs(networks, None, floats), folder, request.source),
     }
     try:
-        integers = _integers(request, own)
+        integers = _integers(request, networks)
     except ExportError as err:
         return report | {"integer_graphs": f"not written: {err}"}
     report["integer_graphs"] = "written"
-    if own.chain == CLASSIC:
+    if networks.chain == CLASSIC:
         report["precision"] = list(integers.precision)
     for k, network in integers.forms.items():
         report["experts"][str(k)]["changes"] = list(network.changes)
     if request.saturate_13_bit:
         report["saturate_13_bit"] = True
-    graphs = _Graphs(own, integers, _integer_graphs(integers))
+    graphs = _Graphs(networks, integers, _integer_graphs(integers))
     report["checks"] |= _write_all(graphs, folder, request.source)
     return report
 
 
-def _integers(request: Request, own: Networks) -> FixedPointNetworks:
-    if own.chain == HOUGH3D:
-        return FixedPointNetworks(own, request.precision)
+def _integers(request: Request, networks: Networks) -> FixedPointNetworks:
+    if networks.chain == HOUGH3D:
+        return FixedPointNetworks(networks, request.precision)
     settings = request.settings.precision if request.settings else None
     precision = request.precision or request.source.trained_precision() or settings
     return FixedPointNetworks(
-        own,
+        networks,
         precision or DEFAULT_PRECISION,
         saturate_13_bit=request.saturate_13_bit,
     )
@@ -93,7 +93,7 @@ def _integer_graphs(integers: FixedPointNetworks) -> dict[int, Subgraph]:
     forms = integers.forms.items()
     if integers.chain == HOUGH3D:
         return {k: hough3d_integers(network) for k, network in forms}
-    return {k: classic_integers(own, integers.precision) for k, own in forms}
+    return {k: classic_integers(form, integers.precision) for k, form in forms}
 
 
 def _check_installed() -> None:
@@ -144,14 +144,14 @@ def _write_all(graphs: _Graphs, folder: Path, source: Source) -> Report:
 
 def _model(graphs: _Graphs, expert: int | None, facts: Mapping[str, str]) -> ModelProto:
     """One expert, or all behind a switch."""
-    graph, own = Graph(), graphs.floats
-    inputs: dict[str, Any] = {"inputs": (np.float32, ["N", own.inputs])}
+    graph, networks = Graph(), graphs.floats
+    inputs: dict[str, Any] = {"inputs": (np.float32, ["N", networks.inputs])}
     if expert is None:
         inputs["expert"] = (np.int64, ["N"])
         output = routed(graphs.experts, graph, "inputs", "expert")
     else:
         output = graphs.experts[expert](graph, "inputs")
-    shape: list[int | str] = ["N", len(own.outputs)]
+    shape: list[int | str] = ["N", len(networks.outputs)]
     integers = graphs.integers
     if integers is None:
         return graph.model(inputs, {"scaled": (output, np.float32, shape)}, facts)
@@ -204,11 +204,11 @@ def _raw(integers: FixedPointNetworks, rows: F32, number: I64) -> I64:
     return raw
 
 
-def _rows(own: Networks, chosen: tuple[int, ...]) -> tuple[F32, I64]:
+def _rows(networks: Networks, chosen: tuple[int, ...]) -> tuple[F32, I64]:
     """Rows of all chosen experts, mixed."""
     patterns = dict(enumerate(EXPERT_PATTERNS))
     parts = [
-        check_rows(own.inputs, patterns.get(k, EXPERT_PATTERNS[0]), seed=k + 1)
+        check_rows(networks.inputs, patterns.get(k, EXPERT_PATTERNS[0]), seed=k + 1)
         for k in chosen
     ]
     expert = np.repeat(np.array(chosen, dtype=np.int64), [len(p) for p in parts])

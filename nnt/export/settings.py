@@ -121,8 +121,8 @@ class Settings(dict[str, Setting]):
         """Give a copy with other values; locks stay."""
         return Settings(
             {
-                key: replace(own, value=values[key]) if key in values else own
-                for key, own in self.items()
+                key: replace(setting, value=values[key]) if key in values else setting
+                for key, setting in self.items()
             }
         )
 
@@ -220,10 +220,10 @@ class Settings(dict[str, Setting]):
     def text(self) -> str:
         """Give the file that BASF2 loads."""
         lines = []
-        for key, own in self.items():
+        for key, setting in self.items():
             meaning = KEYS[key][1] if key in KEYS else "from the given configuration"
-            sign = "==" if own.locked else "="
-            lines += [f"# {meaning}", f"{key} {sign} {shown(own.value)}"]
+            sign = "==" if setting.locked else "="
+            lines += [f"# {meaning}", f"{key} {sign} {shown(setting.value)}"]
         return "\n".join(lines) + "\n"
 
 

@@ -74,7 +74,7 @@ class Source:
         DataError
             The experts were trained for different ones.
         """
-        if all(own.precision is None for own in self.experts.values()):
+        if all(weights.precision is None for weights in self.experts.values()):
             return None
         return Networks(self.experts).precision
 
@@ -87,27 +87,30 @@ class Source:
             An expert has no such output, or none would be left.
         """
         kept = {
-            k: _with_outputs(k, own, tuple(names)) for k, own in self.experts.items()
+            k: _with_outputs(k, weights, tuple(names))
+            for k, weights in self.experts.items()
         }
         left = next(iter(kept.values())).form.outputs
         facts = {**self.facts, "outputs": ",".join(left)}
-        cuts = {name: own for name, own in self.class_cuts.items() if name in names}
+        cuts = {name: cut for name, cut in self.class_cuts.items() if name in names}
         return replace(self, experts=kept, facts=facts, class_cuts=cuts)
 
 
-def _with_outputs(k: int, own: ExpertWeights, names: tuple[str, ...]) -> ExpertWeights:
-    held = own.form.outputs
+def _with_outputs(
+    k: int, weights: ExpertWeights, names: tuple[str, ...]
+) -> ExpertWeights:
+    held = weights.form.outputs
     missing = [name for name in names if name not in held]
     if missing or not names or len(set(names)) != len(names):
         raise ExportError(
             f"outputs: expected names out of {', '.join(held)}, which expert {k} has, "
             f"found {', '.join(names) or 'none'}"
         )
-    form = replace(own.form, outputs=tuple(name for name in held if name in names))
+    form = replace(weights.form, outputs=tuple(name for name in held if name in names))
     rows = [held.index(name) for name in form.outputs]
-    last = next(layer for layer in own.form.layers[::-1] if layer.kind == "linear")
-    cut = {name: own.state[name][rows] for name in last.shapes}
-    return replace(own, state=own.state | cut, form=form)
+    last = next(layer for layer in weights.form.layers[::-1] if layer.kind == "linear")
+    cut = {name: weights.state[name][rows] for name in last.shapes}
+    return replace(weights, state=weights.state | cut, form=form)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
