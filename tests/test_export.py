@@ -158,9 +158,9 @@ def test_networks_of_any_form_go_to_the_firmware(
         (Form(hidden=()), "one hidden layer, found 0"),
         (
             Form(outputs=("z", "theta", "nnt")),
-            "z and theta, found z, theta, nnt; --outputs z,theta hands",
+            "z and theta, found z, theta, nnt; --outputs z,theta exports",
         ),
-        (Form(outputs=("z", "stt")), "--outputs z hands"),
+        (Form(outputs=("z", "stt")), "--outputs z exports"),
         (Form(outputs=("nnt",)), "found nnt; .* --to onnx"),
         (Form(hidden=(8, 9), outputs=OUTPUTS), "hidden layer, .* and with the outputs"),
     ],

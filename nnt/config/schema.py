@@ -139,7 +139,7 @@ class Config(Part):
         "classic", "classic, or 3dh for the 3D Hough chain, see below", run_wide=True
     )
     in_size: Annotated[Whole, AfterValidator(_input_size)] = setting(
-        27, "inputs of the networks; 126 goes with `chain: 3dh`", run_wide=True
+        27, "inputs of the networks; 126 needs `chain: 3dh`", run_wide=True
     )
     hidden: Layers = setting(
         (N_HIDDEN,), "nodes of the hidden layers of BaselineModel; `[]`: none"
@@ -151,7 +151,7 @@ class Config(Part):
         ("z", "theta"), "out of z, theta and the classes nnt and stt", run_wide=True
     )
     workers: Annotated[Whole, Ge(1)] | None = setting(
-        None, "experts trained side by side; null: as many as there are cores",
+        None, "experts trained in parallel; null: as many as there are cores",
         run_wide=True,
     )  # fmt: skip
     epochs: Annotated[Whole, Ge(0), Le(MAX_COUNT)] = setting(
@@ -195,20 +195,24 @@ class Config(Part):
     )
     filter: AnyFilter = setting(IdentityFilter, "which rows are used, see below")
     dist: AnyDistribution | None = setting(
-        None, "distribution of z that is drawn, see below"
+        None, "distribution of z to draw rows by, see below"
     )
     borrow: Annotated[Real, Ge(0)] = setting(
         0.0,
         "tracks that experts 1 to 4 borrow from expert 0 for training, as a multiple "
         "of their own, without the superlayer that they lack",
     )
-    seed: Annotated[Whole, Ge(0)] = setting(1, "root of all random numbers")
+    seed: Annotated[Whole, Ge(0)] = setting(1, "seed of all random numbers")
     split_seed: Annotated[Whole, Ge(0)] | None = setting(
         None, "seed of the split alone; null: `seed`", run_wide=True
     )
     data: DataConfig = setting(default_data, "see below", run_wide=True)
     early_stopping_patience: Annotated[Whole, Ge(1)] | None = setting(
-        30, "epochs without gain in `val/loss`; null: never stop early"
+        30,
+        (
+            "epochs without improvement of `val/loss` before training stops; null: "
+            "never stop early"
+        ),
     )
     average: Fraction | None = setting(
         None, "decay of a moving average of the weights, which is then kept"
@@ -221,7 +225,7 @@ class Config(Part):
     )
     lr_schedule: LRSchedule | None = setting(None, "see below")
     restarts: Annotated[Whole, Ge(1)] = setting(
-        1, "trainings from new weights; the best is kept"
+        1, "trainings, each from new initial weights; the best is kept"
     )
     plot_every: Annotated[Whole, Ge(0)] = setting(
         50, "epochs between live plots; 0: none"
