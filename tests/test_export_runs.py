@@ -82,7 +82,7 @@ def test_networks_without_an_epoch_are_not_exported(tmp_path: Path) -> None:
                 export_run(run, target, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert export_run(trained, "onnx", tmp_path / "out")["files"]
-    alone = rf"run {trained} is that of expert 0 alone; .*, {parent}"
+    alone = rf"run {trained} holds expert 0 alone; .*, {parent}"
     with pytest.raises(ExportError, match=alone):
         export_run(trained, "basf2", tmp_path / "out")
 

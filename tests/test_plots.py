@@ -208,7 +208,7 @@ def test_a_plot_of_ones_own_sees_every_network_by_its_name(
     (figure,) = plots.figures(networks, where=plots.COMPARISON).values()
     assert legend_texts(figure).split("\n") == ["", *networks]
     assert plots.captions() == {"mine": "One's own."}
-    with pytest.raises(ValueError, match="plot mine: drawn in nowhere"):
+    with pytest.raises(ValueError, match=r"plot mine: where: expected .* got nowhere"):
         plots.register("mine", where="nowhere")
 
 

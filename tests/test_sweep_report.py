@@ -59,7 +59,7 @@ def test_the_description_says_what_is_best_and_what_came_of_all() -> None:
     note = note_of(trials)
     assert f"**Best: trial [1](#/runs/{1:032x}) with val/loss 0.1**" in note
     assert "`learning_rate=0.002`" in note
-    assert "3 trials: 1 complete, 1 pruned, 1 failed; 6 were not begun." in note
+    assert "3 trials: 1 complete, 1 pruned, 1 failed; 6 were not started." in note
     assert "| `learning_rate` | 70% |" in note
     assert "![history](get-artifact?path=plots/history.png" in note
 

@@ -209,10 +209,8 @@ class Config(Part):
     data: DataConfig = setting(default_data, "see below", run_wide=True)
     early_stopping_patience: Annotated[Whole, Ge(1)] | None = setting(
         30,
-        (
-            "epochs without improvement of `val/loss` before training stops; null: "
-            "never stop early"
-        ),
+        "epochs without improvement of `val/loss` before training stops; null: "
+        "never stop early",
     )
     average: Fraction | None = setting(
         None, "decay of a moving average of the weights, which is then kept"

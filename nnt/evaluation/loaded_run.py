@@ -81,7 +81,11 @@ class LoadedRun:
         try:
             train = load_split(self.config, "train")
         except NNTError as err:
-            log.warning("the loss is that of z and theta: no training rows: %s", err)
+            log.warning(
+                "the loss covers only z and theta, as the training rows cannot be "
+                "read: %s",
+                err,
+            )
             return None
         return WholeLoss.of_training(self.config, train, self.networks.experts)
 

@@ -166,7 +166,7 @@ def _contest(
     if champion.run is not None and challenger.run is not None:
         run_id = challenger.run.run_id
         if champion.run.run_id == run_id:
-            raise DataError(f"run {run_id} is what {alias.uri} means already")
+            raise DataError(f"run {run_id} is what {alias.uri} points to already")
     new, old = challenger.networks, champion.networks
     if (new.chain, new.inputs) != (old.chain, old.inputs):
         raise DataError(

@@ -67,7 +67,7 @@ def export(
         The target cannot hold the networks, a check failed, or files are there.
     """
     if target not in TARGETS:
-        raise ExportError(f"target {target!r}: {did_you_mean(target, TARGETS)}")
+        raise ExportError(f"unknown target {target!r}; {did_you_mean(target, TARGETS)}")
     request = Request(
         source=source,
         settings=settings,

@@ -161,8 +161,8 @@ def _of_missing(source: Source, missing: Sequence[int]) -> str:
     parent = source.facts.get("parent_run_id")
     if parent is not None:
         return (
-            f"{source.name} is that of expert {held} alone; the trigger needs experts "
-            f"0 to 4: export the parent of all of them, {parent}"
+            f"{source.name} holds expert {held} alone; the trigger needs experts 0 to "
+            f"4: export the parent of all of them, {parent}"
         )
     named = ", ".join(str(k) for k in missing)
     return (

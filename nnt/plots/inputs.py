@@ -82,7 +82,7 @@ def input_histograms(
     if len(tables) > 1:
         labels[1] += ", scaled to the first"
     if marked:
-        labels[-1] += "; in bold what has changed"
+        labels[-1] += "; changes in bold"
     handles = [axes.plot([], [], color=colour, lw=1.6)[0] for colour in COLOURS]
     figure.legend(
         handles[: len(labels)], labels, loc="upper center",

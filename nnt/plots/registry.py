@@ -116,8 +116,8 @@ def register(
     unknown = places - set(EVERYWHERE)
     if unknown:
         raise ValueError(
-            f"plot {name}: drawn in {', '.join(sorted(unknown))}? expected any of "
-            f"{', '.join(EVERYWHERE)}"
+            f"plot {name}: where: expected any of {', '.join(EVERYWHERE)}, got "
+            f"{', '.join(sorted(unknown))}"
         )
 
     def add(plot: Plot) -> Plot:

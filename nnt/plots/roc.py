@@ -169,7 +169,7 @@ def _draw_one(
 
 
 def _register() -> None:
-    caption = "Background rejection against signal efficiency as the cut moves"
+    caption = "Background rejection against signal efficiency as the cut varies"
     for prefix, what, where, of in (
         ("", "tracks", EVERYWHERE, ""),
         ("event_", "events", (EVALUATION,), ", of events"),
@@ -189,7 +189,7 @@ def _register() -> None:
         "fake_rejection_against_efficiency",
         where=EVERYWHERE,
         curve=partial(_rejections, prefix="", fakes=True),
-        caption="Rejection of fake tracks against signal efficiency as the cut moves.",
+        caption="Rejection of fake tracks against signal efficiency as the cut varies.",
         fakes=True,
     )(partial(_draw, what="tracks", fakes=True))
 

@@ -91,7 +91,7 @@ def _counts(trials: Sequence[Trial], settings: Mapping[str, Any]) -> str:
     states = [trial.state for trial in trials]
     counted = [f"{states.count(s)} {s}" for s in STATES if s in states]
     missing = settings["trials"] - len(trials)
-    left = f"; {missing} were not begun" if missing > 0 else ""
+    left = f"; {missing} were not started" if missing > 0 else ""
     return f"{len(trials)} trials: {', '.join(counted) or 'none yet'}{left}."
 
 
