@@ -125,6 +125,8 @@ def _train(
         report=report,
         splits=data.of(config),
     )
+    began: Message = {"kind": "began"}
+    caller = Caller(on_start=lambda run: send(began | {"run": run}), part=part)
 
     def attempt(resume: str | None) -> TrainingResult:
         return train(
@@ -134,10 +136,7 @@ def _train(
             tracker=MlflowTracker(task["uri"]),
             stop=stop,
             resume=resume,
-            caller=Caller(
-                on_start=lambda run_id: send({"kind": "began", "run": run_id}),
-                part=part,
-            ),
+            caller=caller,
         )
 
     earlier = _find(task)
