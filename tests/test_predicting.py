@@ -16,7 +16,7 @@ from nnt.fixedpoint import FixedPointNetworks
 from nnt.tracking import register
 from nnt.tracks import write_tracks
 from nnt.training import TrainingResult
-from nnt.training.inputs import initial_states, reference_networks
+from nnt.training.earlier_networks import initial_states, reference_networks
 
 pytestmark = pytest.mark.usefixtures("trained_project")
 

@@ -15,6 +15,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import click
@@ -24,6 +25,7 @@ from nnt.files import expand_path, remedy
 
 __all__ = [
     "ABSENT",
+    "DATA_SPLIT",
     "Group",
     "UserPath",
     "check_integer_options",
@@ -33,6 +35,7 @@ __all__ = [
     "json_option",
     "log_option",
     "overrides_option",
+    "page_option",
     "precision_option",
     "print_table",
     "report_errors",
@@ -59,6 +62,8 @@ overrides_option = click.option(
 )
 
 
+DATA_SPLIT = (0.6, 0.2, 0.2)
+"""Shares of the events of files that are given by ``--data``."""
 ABSENT = ("none", "")
 """What a parameter of an MLproject holds when it was not given."""
 
@@ -127,6 +132,11 @@ class Group(click.Group):
             raise click.UsageError(f"no command {shorten(name)}; {near}", ctx)
         return super().resolve_command(ctx, args)
 
+
+page_option = click.option(
+    "-o", "--output", "page", type=UserPath(path_type=Path, dir_okay=False),
+    help="Also write the HTML page to this file.",
+)  # fmt: skip
 
 log_option = click.option(
     "--log/--no-log", default=True, show_default=True,

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from nnt.cli.common import (
-    UserPath,
     data_option,
     emit,
     json_option,
     log_option,
+    page_option,
     print_table,
     report_errors,
 )
@@ -34,10 +34,7 @@ MAX_COLUMNS = 4
     help="Split of the first run's data to use if no files are given. [default: test]",
 )  # fmt: skip
 @log_option
-@click.option(
-    "-o", "--output", "page", type=UserPath(path_type=Path, dir_okay=False),
-    help="Also write the HTML page to this file.",
-)  # fmt: skip
+@page_option
 @json_option
 @report_errors
 def command(

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from nnt.cli.common import (
-    UserPath,
     data_option,
     emit,
     json_option,
+    page_option,
     print_table,
     report_errors,
 )
@@ -36,10 +36,7 @@ __all__ = ["command"]
 @click.option(
     "--dry-run", is_flag=True, help="Only judge; change nothing in the store."
 )
-@click.option(
-    "-o", "--output", "page", type=UserPath(path_type=Path, dir_okay=False),
-    help="Also write the HTML page to this file.",
-)  # fmt: skip
+@page_option
 @json_option
 @report_errors
 def command(

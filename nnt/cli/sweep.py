@@ -12,6 +12,7 @@ import click
 
 from nnt.cli.common import (
     ABSENT,
+    DATA_SPLIT,
     UserPath,
     emit,
     json_option,
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-DATA_SPLIT = [0.6, 0.2, 0.2]
-"""Shares of the events of files that are given by ``--data``."""
 MAX_SHOWN = 10
 
 
@@ -120,7 +119,7 @@ def command(
         raise click.UsageError("a new sweep needs CONFIG, --space and --trials")
     given: list[str | Mapping[str, object]] = [t for t in overrides if t not in ABSENT]
     if files := track_files(data):
-        given.append({"data": {"files": files, "split": DATA_SPLIT}})
+        given.append({"data": {"files": files, "split": list(DATA_SPLIT)}})
     resolved = load_config(config, given) if config and resume is None else None
     stopper = Stopper()
     stopper.watch()

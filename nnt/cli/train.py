@@ -12,6 +12,7 @@ import click
 
 from nnt.cli.common import (
     ABSENT,
+    DATA_SPLIT,
     emit,
     json_option,
     overrides_option,
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-DATA_SPLIT = [0.6, 0.2, 0.2]
-"""Shares of the events of files that are given by ``--data``."""
 DEBUG_OVERRIDES = ("experts=[-1]", "epochs=10")
 
 
@@ -203,7 +202,7 @@ def _command(
 
 
 def _data_override(files: list[str]) -> dict[str, object]:
-    return {"data": {"files": files, "split": DATA_SPLIT}}
+    return {"data": {"files": files, "split": list(DATA_SPLIT)}}
 
 
 def _description(description: str | None, production: bool) -> str:

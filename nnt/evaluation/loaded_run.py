@@ -26,7 +26,7 @@ from nnt.networks import Networks, read_weights
 from nnt.tracking import StoredRun, load_weights, open_run, read_run_weights
 from nnt.tracks import Tracks
 from nnt.training.data import load_split
-from nnt.training.inputs import reference_networks
+from nnt.training.earlier_networks import reference_networks
 
 __all__ = ["LoadedRun", "load_networks", "load_run"]
 

@@ -9,93 +9,23 @@ from dataclasses import dataclass
 from nnt.config import Config
 from nnt.errors import ConfigError
 from nnt.judging import Outputs, reference_outputs, served_rows
-from nnt.networks import ExpertWeights, Form, Networks, State
+from nnt.networks import State
 from nnt.provenance import CodeState, code_state
-from nnt.tracking import UNKNOWN_RUN, load_weights, run_of_weights
 from nnt.tracks import Tracks
 from nnt.training.data import load_splits, shared_shares, splits_digest
+from nnt.training.earlier_networks import (
+    initial_states,
+    reference_networks,
+    sources_of_weights,
+)
 from nnt.training.teachers import Teachers
 from nnt.version import __version__
 
-__all__ = [
-    "TrainingInputs",
-    "initial_states",
-    "prepare",
-    "reference_networks",
-]
+__all__ = ["TrainingInputs", "prepare"]
 
 log = logging.getLogger(__name__)
 
 MAX_TAG = 500
-
-
-def reference_networks(config: Config) -> Networks | None:
-    """Networks that `compare_to` names, if any."""
-    if config.compare_to is None:
-        return None
-    return Networks(load_weights(config.compare_to))
-
-
-def initial_states(config: Config) -> dict[int, State]:
-    """Weights that each expert starts from; none for those that start from random ones.
-
-    An expert that the source lacks starts from its network for all tracks
-    (expert -1), if there is one.
-
-    Raises
-    ------
-    ConfigError
-        The source has no network for an expert, or one of another shape,
-        model or activation.
-    """
-    loaded: dict[str, dict[int, ExpertWeights]] = {}
-    states = {}
-    for expert in config.experts:
-        of_expert = config.for_expert(expert)
-        source = of_expert.load_pre_trained_weights
-        if source is None:
-            continue
-        if source not in loaded:
-            loaded[source] = load_weights(source)
-        states[expert] = _state_for(of_expert, expert, loaded[source])
-    return states
-
-
-def _sources_of_weights(config: Config) -> str:
-    """Name the runs that the experts start from: an alias may move on."""
-    named = [config.for_expert(k).load_pre_trained_weights for k in config.experts]
-    sources = dict.fromkeys(source for source in named if source is not None)
-    return " ".join(run_of_weights(source) or UNKNOWN_RUN for source in sources)
-
-
-def _state_for(config: Config, expert: int, experts: dict[int, ExpertWeights]) -> State:
-    place = (
-        f"{config.name}: load_pre_trained_weights: {config.load_pre_trained_weights}"
-    )
-    weights = experts.get(expert, experts.get(-1))
-    if weights is None:
-        available = ", ".join(str(k) for k in sorted(experts))
-        raise ConfigError(
-            f"{place}: expected weights of expert {expert}, found those of "
-            f"{available}; train that expert there, or choose `experts` accordingly"
-        )
-    form = weights.form
-    if weights.names_activation and form.activation != config.act:
-        raise ConfigError(
-            f"{place}: expert {expert} was trained with act {form.activation!r}, this "
-            f"configuration has {config.act!r}; set act to {form.activation!r}"
-        )
-    if form.shapes != config.form.shapes or form.outputs != config.form.outputs:
-        raise ConfigError(
-            f"{place}: expert {expert}: expected weights of {_described(config.form)}, "
-            f"found those of {_described(form)}; choose the model, layers and outputs "
-            "that they were trained with"
-        )
-    return weights.state
-
-
-def _described(form: Form) -> str:
-    return f"{form} ({', '.join(form.outputs)})"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -190,7 +120,7 @@ def prepare(
         splits=splits,
         references=references,
         initial=initial,
-        started_from=_sources_of_weights(config),
+        started_from=sources_of_weights(config),
         code=code_state(),
         digest=digest,
         shared=shared_shares(config, splits),

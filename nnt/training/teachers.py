@@ -14,6 +14,7 @@ from nnt.errors import ConfigError
 from nnt.networks import ExpertWeights, Networks
 from nnt.objective import CLASS_OUTPUTS
 from nnt.tracking import load_weights
+from nnt.training.earlier_networks import weights_of_expert
 
 __all__ = ["Teachers"]
 
@@ -85,14 +86,7 @@ class Teachers:
 def _check(config: Config, source: str, experts: dict[int, ExpertWeights]) -> None:
     place = f"{config.name}: teach_from: {source}"
     for expert in config.experts:
-        weights = experts.get(expert, experts.get(-1))
-        if weights is None:
-            available = ", ".join(str(k) for k in sorted(experts))
-            raise ConfigError(
-                f"{place}: expected weights of expert {expert}, found those of "
-                f"{available}; train that expert there, or choose `experts` accordingly"
-            )
-        form = weights.form
+        form = weights_of_expert(experts, expert, place).form
         if form.inputs != config.in_size:
             raise ConfigError(
                 f"{place}: expected networks of {config.in_size} inputs, found "
