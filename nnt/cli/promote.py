@@ -52,9 +52,9 @@ def command(
 
     Both are judged in the firmware's integers, on rows that neither was trained on
     (by default the test rows of the run): rejection at 96 and 98 % efficiency,
-    efficiency against charge, pt and theta, outputs at the end of their word. The
-    alias moves only if no figure is worse by more than --sigma standard errors and
-    the files of the run pass the checks of nnt export; otherwise the exit status is 1.
+    efficiency against charge, pt and theta, saturated outputs. The alias moves only if
+    none of these is worse by more than --sigma standard errors and the files of the run
+    pass the checks of nnt export; otherwise the exit status is 1.
 
     \b
     Examples:

@@ -288,7 +288,7 @@ def _saturation(
             at_end |= np.abs(values) >= end
         flags.append(at_end)
     shares, error = _paired(flags, tracks.event_index)
-    name = "outputs z, theta at the end of their word"
+    name = "saturated outputs (z or theta)"
     return _check(name, shares, error, sigma, -1, MAX_SATURATED)
 
 
