@@ -22,10 +22,11 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from some_runs import assert_whole, images, log_some, outboxes, points, start
 
 from nnt.cli import main
 from nnt.errors import TrackingError
-from nnt.tracking import MlflowTracker, Run, find_waiting, open_run, sync
+from nnt.tracking import MlflowTracker, find_waiting, open_run, sync
 from nnt.tracking.outbox import Points
 from nnt.tracking.sender import Sender
 
@@ -65,47 +66,6 @@ def tracker(
 def database(workplace: Path, empty_store: Path) -> MlflowTracker:
     shutil.copy(empty_store, workplace)
     return MlflowTracker()
-
-
-def start(tracker: MlflowTracker) -> tuple[Run, Run]:
-    parent = tracker.start_run("baseline_v2", description="a note", tags={})
-    return parent, tracker.start_child(parent, "expert_0", {"expert": "0"})
-
-
-def log_some(run: Run, first: int = 1, last: int = 20) -> None:
-    for step in range(first, last + 1):
-        run.log_metrics({"val/loss": 1 / step, "lr": 1e-3}, step)
-    run.log_params({"cfg.lr": 0.001})
-    run.log_text(f"until {last}\n", "config.yaml")
-    run.log_image(IMAGE, "z_residual", last)
-
-
-def points(run_id: str, key: str) -> list[tuple[int, float]]:
-    """Every point as the store holds it, in its order of steps, doubles included."""
-    client = MlflowTracker()._client
-    found = client.get_metric_history(run_id, key)
-    return sorted((p.step, p.value) for p in found)
-
-
-def images(run_id: str) -> list[str]:
-    client = MlflowTracker()._client
-    return [file.path for file in client.list_artifacts(run_id, "images")]
-
-
-def assert_whole(run_id: str, last: int = 20) -> None:
-    expected = [(step, 1 / step) for step in range(1, last + 1)]
-    assert points(run_id, "val/loss") == expected
-    assert [step for step, _ in points(run_id, "lr")] == list(range(1, last + 1))
-    found = open_run(run_id)
-    assert found.params["cfg.lr"] == "0.001"
-    assert found.read_text("config.yaml") == f"until {last}\n"
-    assert found.status == "FINISHED"
-
-
-def outboxes() -> list[Path]:
-    """What has not been delivered, in the working directory."""
-    found = Path(".nnt/runs").glob("*/outbox.db")
-    return [path for path in found if not path.parent.is_symlink()]
 
 
 def wait_until(condition: Any, seconds: float = 20) -> None:
@@ -395,73 +355,6 @@ def test_no_file_is_sent_from_outside_the_runs(
     assert database.close() == 1
 
 
-def test_offline_runs_are_made_in_the_store_later(
-    workplace: Path, empty_store: Path
-) -> None:
-    tracker = MlflowTracker("http://127.0.0.1:1", offline=True)
-    parent, child = start(tracker)
-    for run in (parent, child):
-        log_some(run)
-        run.finish("FINISHED")
-    assert tracker.close() > 0
-    with pytest.raises(TrackingError, match=f"nnt sync {parent.run_id}"):
-        open_run(parent.run_id)
-    shutil.copy(empty_store, workplace)
-    uri = f"sqlite:///{workplace / 'mlflow.db'}"
-    done = CliRunner().invoke(main, ["sync", "--to", uri])
-    assert done.exit_code == 0, done.output
-    found = open_run(parent.run_id)
-    assert f"run {parent.run_id} is {found.run_id}" in done.stdout
-    assert found.name == "baseline_v2"
-    (stored,) = found.children()
-    assert open_run(child.run_id).run_id == stored.run_id
-    for run_id in (found.run_id, stored.run_id):
-        assert_whole(run_id)
-    assert not outboxes()
-
-
-def test_offline_runs_are_made_once_however_often_delivery_is_cut_off(
-    workplace: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shutil.copy(empty_store, workplace)
-    tracker = MlflowTracker(offline=True)
-    parent, child = start(tracker)
-    log_some(child)
-    child.finish("FINISHED")
-    tracker.close()
-    waiting = find_waiting(parent.directory)
-
-    def die(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    for place in ("keep_ids", "Sender._metrics"):
-        with monkeypatch.context() as patch:
-            patch.setattr(f"nnt.tracking.sender.{place}", die)
-            with pytest.raises(KeyboardInterrupt):
-                sync(waiting)
-    assert sync(waiting).n_left == 0
-    assert_whole(open_run(child.run_id).run_id)
-    assert len(MlflowTracker()._client.search_runs(["0"])) == 2
-
-
-def test_a_run_that_was_synced_can_be_resumed(
-    workplace: Path, empty_store: Path
-) -> None:
-    shutil.copy(empty_store, workplace)
-    tracker = MlflowTracker(offline=True)
-    parent, _ = start(tracker)
-    parent.log_text("epochs: 3\n", "config.yaml")
-    parent.finish("KILLED", resumable=True)
-    tracker.close()
-    sync(find_waiting(parent.directory))
-    again = MlflowTracker()
-    run = again.resume_run(open_run(parent.run_id).run_id)
-    assert run.directory.resolve() == parent.directory.resolve()
-    run.finish("FINISHED")
-    assert again.close() == 0
-    assert open_run(parent.run_id).status == "FINISHED"
-
-
 def test_a_server_that_never_answers_is_told_in_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -472,12 +365,3 @@ def test_a_server_that_never_answers_is_told_in_time(
         with pytest.raises(TrackingError, match="does not answer: no answer within"):
             MlflowTracker(f"http://127.0.0.1:{port}")
     assert time.monotonic() - begin < 5
-
-
-@pytest.mark.parametrize(
-    "options", [["--offline"], ["-p", "--offline", "--resume", "x"]]
-)
-def test_offline_is_for_new_production_trainings(options: list[str]) -> None:
-    done = CliRunner().invoke(main, ["train", "baseline_v2", *options])
-    assert done.exit_code == 2
-    assert "--offline" in done.stderr
