@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from nnt.config import Config, load_config
+from nnt.config import Config
 from nnt.engine import Epoch, ExpertData, Hooks
 from nnt.networks import build_module, initial_state
 from nnt.sampling import generator
@@ -55,7 +55,7 @@ def _nnt(
         if told(epoch.metrics["val/loss"]):
             stop.set()
 
-    chosen = load_config(config, {"engine": engine})
+    chosen = config.model_copy(update={"engine": engine})
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(1) as pool:
         run = Tracker(folder).start_run("bench", description="", tags={})
         train_expert(

@@ -15,7 +15,7 @@ from nnt.config.parts import HOUGH3D_LARGEST_WEIGHT, plain_value
 from nnt.config.problems import Problems
 from nnt.config.rules import conflicts
 from nnt.config.schema import RUN_WIDE, Config
-from nnt.config.yaml_text import flatten
+from nnt.config.yaml_text import as_parameter, leaves
 from nnt.detector import HOUGH3D
 from nnt.errors import ConfigError, shorten
 from nnt.plugins import load_plugins
@@ -91,8 +91,8 @@ def load_config(
         expert_overrides[expert] = plain_value(of_expert)
     problems.raise_all()
     overridden = {
-        key: value
-        for key, value in flatten(plain_value(merged.values)).items()
+        key: as_parameter(plain_value(value))
+        for key, value in leaves(merged.values)
         if merged.origins.get(key) in (COMMAND_LINE, CALL)
     }
     return config.completed(of_experts, expert_overrides, overridden)

@@ -8,7 +8,7 @@ number), and the keys that hold text hold it as it is written (``version: 1.10``
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -19,9 +19,11 @@ __all__ = [
     "ABSENT_WORDS",
     "NON_PRINTABLE",
     "TEXT_KEYS",
+    "as_parameter",
     "as_yaml",
     "flatten",
     "has_comment",
+    "leaves",
     "listed",
     "read_yaml",
 ]
@@ -206,17 +208,23 @@ def as_yaml(values: Mapping[str, Any]) -> str:
     )
 
 
-def flatten(
-    values: Mapping[str, Any], prefix: str = ""
-) -> dict[str, str | int | float]:
-    """Give every value under its dotted key; lists and null as YAML text."""
-    flat: dict[str, str | int | float] = {}
+def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Give every value that is no mapping, with its dotted key."""
     for key, item in values.items():
         if isinstance(item, Mapping):
-            flat |= flatten(item, f"{prefix}{key}.")
-        elif isinstance(item, str | int | float):
-            flat[f"{prefix}{key}"] = item
+            yield from leaves(item, f"{prefix}{key}.")
         else:
-            written = yaml.safe_dump(item, default_flow_style=True, width=10_000)
-            flat[f"{prefix}{key}"] = written.removesuffix("...\n").strip()
-    return flat
+            yield f"{prefix}{key}", item
+
+
+def as_parameter(value: Any) -> str | int | float:
+    """Give a value as it is logged: a list or null as YAML text."""
+    if isinstance(value, str | int | float):
+        return value
+    written: str = yaml.safe_dump(value, default_flow_style=True, width=10_000)
+    return written.removesuffix("...\n").strip()
+
+
+def flatten(values: Mapping[str, Any]) -> dict[str, str | int | float]:
+    """Give every value under its dotted key; lists and null as YAML text."""
+    return {key: as_parameter(value) for key, value in leaves(values)}
