@@ -23,12 +23,12 @@ from nnt.errors import ConfigError, DataError, ExportError, TrackingError
 from nnt.evaluation import evaluate
 from nnt.evaluation.judged_rows import rows_for
 from nnt.evaluation.loaded_run import load_run
-from nnt.evaluation.markdown import table
 from nnt.evaluation.seen import rows_trained_on
 from nnt.export import load_source
 from nnt.tracking import MlflowTracker, open_run, untrained_experts
 from nnt.tracks import Tracks, write_tracks
 from nnt.training import TrainingResult
+from nnt.training.note import table
 
 MakeTracks = Callable[..., Tracks]
 

@@ -14,14 +14,14 @@ import nnt
 from nnt import fixedpoint
 from nnt.cli import main
 from nnt.cli.evaluate import _show_fixed_point
-from nnt.evaluation.fixed_point import judge_fixed_point
+from nnt.evaluation.evaluating import judge_fixed_point
 from nnt.evaluation.loaded_run import LoadedRun
 from nnt.fixedpoint import FixedPointNetworks
 from nnt.judging import FixedPointTable, ScoredTable
 from nnt.networks import ExpertWeights, Form, Networks, initial_state
 from nnt.tracking import Tracker, open_run
 from nnt.tracks import Tracks, write_tracks
-from nnt.training.fixed_point import fixed_point_drawings, log_fixed_point
+from nnt.training.report import fixed_point_drawings, log_fixed_point
 
 MakeTracks = Callable[..., Tracks]
 

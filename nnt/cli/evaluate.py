@@ -24,7 +24,7 @@ from nnt.cli.common import (
 
 if TYPE_CHECKING:
     from nnt.evaluation import Evaluation
-    from nnt.evaluation.fixed_point import FixedPointEvaluation
+    from nnt.evaluation.evaluating import FixedPointEvaluation
 
 __all__ = ["command"]
 

@@ -205,7 +205,9 @@ def load_runs(names: Sequence[str]) -> list[LoadedRun]:
 
 
 def compare_loaded_runs(
-    runs: Sequence[LoadedRun], data: Sequence[str | Path], split: str | None
+    runs: Sequence[LoadedRun],
+    data: str | Path | Sequence[str | Path],
+    split: str | None,
 ) -> Comparison:
     """Judge all networks on the rows given, or on a split of the first run's data.
 

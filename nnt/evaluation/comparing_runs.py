@@ -79,13 +79,12 @@ def compare(
     TrackingError
         There is no such run, or it holds no weights.
     DataError, ConfigError
-        JudgedRows, weights or a configuration cannot be used.
+        Rows, weights or a configuration cannot be used.
     """
     if not runs:
         raise ConfigError("compare: expected at least one run, found none")
-    files = [data] if isinstance(data, str | Path) else list(data)
     loaded = load_runs(runs)
-    comparison = compare_loaded_runs(loaded, files, split)
+    comparison = compare_loaded_runs(loaded, data, split)
     if not log_to_store and page_to is None:
         return ComparisonResult(comparison=comparison, run_id=None, page=None)
     pictures = draw_comparison(comparison, loaded)
@@ -138,10 +137,7 @@ def draw_comparison(
     if any(losses.values()):
         plot = partial(plots.learning_curves_of_runs, look=look)
         drawings.append(plots.Drawing("learning_curves", plot, losses))
-    with plots.Studio(len(drawings)) as studio:
-        drawn = {drawing.name: studio.submit(drawing) for drawing in drawings}
-        found = {name: future.result() for name, future in drawn.items()}
-    return {name: data for name, data in found.items() if data is not None}
+    return plots.draw_all(len(drawings), ((d.name, d) for d in drawings))
 
 
 def validation_losses(run: StoredRun) -> dict[int, F64]:

@@ -4,42 +4,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from nnt import metrics
-from nnt.judging import MAIN, REFERENCE, ScoredTable
+from nnt.judging import MAIN, REFERENCE, Figures, ScoredTable
 from nnt.metrics import Predictions, Replicas
 
 __all__ = ["Details", "details"]
-
-Figures = dict[str, dict[str, float]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Details:
     """Of the rows that pass the filter."""
 
-    errors: Figures
+    errors: Figures = field(default_factory=dict)
     """Standard errors, by the names of the figures."""
-    differences: Figures
+    differences: Figures = field(default_factory=dict)
     """Network minus reference; empty without a reference."""
-    difference_errors: Figures
+    difference_errors: Figures = field(default_factory=dict)
     """What both share, the draw of the events, drops out."""
-    sizes: dict[str, dict[str, int]]
+    sizes: dict[str, dict[str, int]] = field(default_factory=dict)
     """Tracks and events that the shares are of."""
-    in_bins: dict[str, Any]
+    in_bins: dict[str, Any] = field(default_factory=dict)
     """Residuals and efficiency of ``network`` and ``reference`` in bins."""
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
-        return {
-            "errors": self.errors,
-            "differences": self.differences,
-            "difference_errors": self.difference_errors,
-            "sizes": self.sizes,
-            "in_bins": self.in_bins,
-        }
+        return asdict(self)
 
 
 def details(table: ScoredTable, figures: Figures) -> Details:
@@ -50,23 +42,14 @@ def details(table: ScoredTable, figures: Figures) -> Details:
     table : ScoredTable
         What the networks predict for the rows.
     figures : dict
-        Metrics of ``"all"`` rows that pass the filter, and of each ``"expert_k"``,
-        by the names under which they are logged.
+        Metrics of the rows that pass the filter, by the names under which they are
+        logged.
     """
+    found = Details()
     if not table.rows().any():
-        return Details(
-            errors={}, differences={}, difference_errors={}, sizes={}, in_bins={}
-        )
-    found = Details(
-        errors={},
-        differences={},
-        difference_errors={},
-        sizes={},
-        in_bins={
-            name: _in_bins(predicted)
-            for name, predicted in table.named_predictions(table.rows()).items()
-        },
-    )
+        return found
+    for name, predicted in table.named_predictions(table.rows()).items():
+        found.in_bins[name] = _in_bins(predicted)
     for scope, named in figures.items():
         expert = None if scope == "all" else int(scope.removeprefix("expert_"))
         found.errors[scope], found.sizes[scope] = {}, {}

@@ -1,28 +1,63 @@
-"""Judge the networks of one run on one table."""
+"""Judge the networks of one run on one table, in floats and in integers."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from nnt import metrics, plots
 from nnt.errors import DataError
 from nnt.evaluation.details import Details, details
-from nnt.evaluation.fixed_point import FixedPointEvaluation, judge_fixed_point
 from nnt.evaluation.judged_rows import JudgedRows, rows_for
 from nnt.evaluation.loaded_run import LoadedRun, load_run
 from nnt.evaluation.network_result import short_names
-from nnt.evaluation.pictures import Pictures
-from nnt.evaluation.storing import store_evaluation
-from nnt.judging import ScoredTable
+from nnt.evaluation.storing import Judged, store_evaluation
+from nnt.export.source import class_cuts, named_word_cuts
+from nnt.fixedpoint import FixedPointNetworks
+from nnt.judging import Figures, FixedPointTable, ScoredTable, by_scope
+from nnt.training.album import description_of
+from nnt.training.report import fixed_point_drawings
 
-__all__ = ["Evaluation", "evaluate", "score"]
+__all__ = ["Evaluation", "FixedPointEvaluation", "evaluate", "judge_fixed_point"]
 
 log = logging.getLogger(__name__)
 
-Figures = dict[str, dict[str, float]]
+PLOTS = "plots"
+"""Folder of the plots of the networks as they were trained."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class FixedPointEvaluation:
+    """What the firmware's integers make of networks on a table."""
+
+    both: FixedPointTable
+    filtered: Figures
+    """Figures of the rows that pass the filter."""
+    unfiltered: Figures
+    """The same without the filter of the training."""
+
+    @property
+    def cuts(self) -> dict[str, Any]:
+        """Cuts on each class at 95, 96 and 98 % efficiency, as the firmware has them.
+
+        ``class_cuts`` and ``stt_class_cuts``, as in the manifest of an export.
+        """
+        cuts = class_cuts(self.filtered["all"])
+        return named_word_cuts(cuts, self.both.networks.node_bits)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {
+            "precision": list(self.both.networks.precision),
+            "saturate_13_bit": self.both.networks.saturate_13_bit,
+            "filtered": self.filtered,
+            "unfiltered": self.unfiltered,
+            **self.cuts,
+        }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,7 +75,7 @@ class Evaluation:
     n_tracks: int
     """Rows that the networks serve, filtered or not."""
     filtered: Figures
-    """Figures of ``"all"`` rows that pass the filter, and of each ``"expert_k"``."""
+    """Figures of the rows that pass the filter."""
     unfiltered: Figures
     """The same without the filter of the training."""
     details: Details
@@ -107,21 +142,21 @@ def evaluate(
     TrackingError
         There is no such run, or it holds no weights.
     DataError
-        JudgedRows or weights cannot be used.
+        Rows or weights cannot be used.
     ExportError
         Integers are asked for, and the firmware cannot hold the networks.
     """
     loaded = load_run(run)
-    files = [data] if isinstance(data, str | Path) else list(data)
-    rows = rows_for(loaded, files, split)
+    rows = rows_for(loaded, data, split)
     table = score(loaded, rows)
     whole = (
         judge_fixed_point(table, loaded, precision, saturate_13_bit=saturate_13_bit)
         if fixed_point
         else None
     )
-    stored = log_to_run and loaded.run is not None
-    figures = _figures(loaded, table, filtered=True)
+    stored = loaded.run if log_to_run else None
+    experts = sorted(loaded.networks.experts)
+    figures = by_scope(table, experts)
     result = Evaluation(
         run_id=None if loaded.run is None else loaded.run.run_id,
         name=loaded.name,
@@ -130,18 +165,22 @@ def evaluate(
         digest=rows.digest,
         n_tracks=len(table.tracks),
         filtered=figures,
-        unfiltered=_figures(loaded, table, filtered=False),
+        unfiltered=by_scope(table, experts, filtered=False),
         details=details(table, figures),
         fixed_point=whole,
-        logged=stored,
+        logged=stored is not None,
     )
-    drawn = Pictures(table, short_names([loaded])[0], rows.label, list(figures))
+    if plots_to is None and stored is None:
+        return result
+    integers = None if whole is None or stored is None else whole.both
+    pictures = _draw(loaded, rows, table, integers)
     if plots_to is not None:
-        drawn.write(Path(plots_to))
-    if stored:
-        store_evaluation(loaded, rows, drawn, len(table.tracks), result.to_dict())
+        _write(pictures, Path(plots_to))
+    if stored is not None:
+        judged = Judged(result.to_dict(), result.n_tracks, {"": figures}, pictures)
         if whole is not None:
-            whole.store(loaded, rows)
+            judged.figures[f"_{whole.both.networks.name}"] = whole.filtered
+        store_evaluation(stored, rows, judged)
     return result
 
 
@@ -173,8 +212,104 @@ def score(loaded: LoadedRun, rows: JudgedRows) -> ScoredTable:
     return table
 
 
-def _figures(loaded: LoadedRun, table: ScoredTable, *, filtered: bool) -> Figures:
-    figures = {"all": table.metrics(filtered=filtered)}
-    for expert in sorted(loaded.networks.experts):
-        figures[f"expert_{expert}"] = table.metrics(expert, filtered=filtered)
-    return figures
+def judge_fixed_point(
+    floats: ScoredTable,
+    loaded: LoadedRun,
+    precision: Sequence[int] | None = None,
+    *,
+    saturate_13_bit: bool = False,
+) -> FixedPointEvaluation:
+    """Judge networks again, in integers.
+
+    Parameters
+    ----------
+    floats : ScoredTable
+        The same rows, judged in floating point.
+    loaded : LoadedRun
+        The networks.
+    precision : sequence of 6 int, optional
+        Fractional bits; default: those for which the networks were trained.
+    saturate_13_bit : bool
+        Keep outputs in a signed word.
+
+    Raises
+    ------
+    ExportError
+        The firmware cannot hold the network of an expert.
+    DataError
+        The precision is none.
+    """
+    networks = FixedPointNetworks(
+        loaded.networks, precision, saturate_13_bit=saturate_13_bit
+    )
+    both, experts = FixedPointTable(floats, networks), sorted(networks.experts)
+    return FixedPointEvaluation(
+        both=both,
+        filtered=by_scope(both, experts),
+        unfiltered=by_scope(both, experts, filtered=False),
+    )
+
+
+def _draw(
+    loaded: LoadedRun,
+    rows: JudgedRows,
+    table: ScoredTable,
+    integers: FixedPointTable | None,
+) -> dict[tuple[str, str], bytes]:
+    """Draw all plots: scope and path of each, to its PNG."""
+    [title] = short_names([loaded])
+    n_scopes = 1 + len(loaded.networks.experts)
+    n_plots = n_scopes * len(plots.registered(plots.TRAINING))
+    n_plots += len(plots.registered(plots.EVALUATION))
+
+    def drawings() -> Iterator[tuple[tuple[str, str], plots.Drawing]]:
+        for expert in (None, *sorted(loaded.networks.experts)):
+            scope = "all" if expert is None else f"expert_{expert}"
+            shown = description_of(title, rows.label, expert)
+            for drawing in _drawings(table, expert, shown, rows.label):
+                yield (scope, f"{PLOTS}/{drawing.name}.png"), drawing
+            if integers is None:
+                continue
+            shown = description_of(title, f"{rows.label} in fixed point", expert)
+            for drawing in fixed_point_drawings(integers, expert, shown):
+                folder = f"{PLOTS}_{integers.networks.name}"
+                yield (scope, f"{folder}/{drawing.name}.png"), drawing
+
+    return plots.draw_all(n_plots, drawings())
+
+
+def _drawings(
+    table: ScoredTable, expert: int | None, description: str, label: str
+) -> list[plots.Drawing]:
+    """Prepare plots; details and inputs are drawn of all rows alone."""
+    rows = table.rows(expert)
+    if not rows.any():
+        return []
+    where = plots.EVALUATION if expert is None else plots.TRAINING
+    shown = table.named_predictions(rows)
+    drawings = plots.drawings_of_rows(shown, where, description)
+    if expert is None:
+        tables = {label: metrics.profiles(table.tracks[rows])["all"]}
+        plot = partial(plots.input_histograms, title="inputs of all tracks")
+        drawings.append(plots.Drawing("inputs", plot, tables))
+    return drawings
+
+
+def _write(pictures: dict[tuple[str, str], bytes], folder: Path) -> None:
+    """Write the plots of floats, a folder for all experts and one for each.
+
+    Raises
+    ------
+    DataError
+        The folder cannot be written to.
+    """
+    try:
+        for (scope, path), data in pictures.items():
+            place = folder / scope / Path(path).name
+            if path.startswith(f"{PLOTS}/"):
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_bytes(data)
+    except OSError as err:
+        raise DataError(
+            f"{folder}: plots cannot be written ({err.strerror}); choose another folder"
+        ) from err

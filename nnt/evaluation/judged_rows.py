@@ -36,7 +36,9 @@ class JudgedRows:
 
 
 def rows_for(
-    loaded: LoadedRun, data: Sequence[str | Path], split: str | None = None
+    loaded: LoadedRun,
+    data: str | Path | Sequence[str | Path],
+    split: str | None = None,
 ) -> JudgedRows:
     """Read the files given, or else a split of the data of the training.
 
@@ -45,8 +47,9 @@ def rows_for(
     DataError
         The rows cannot be read, or there are none.
     """
-    if data:
-        return _rows_of_files(data)
+    files = [data] if isinstance(data, str | Path) else data
+    if files:
+        return _rows_of_files(files)
     split = split or DEFAULT_SPLIT
     if loaded.config is None:
         raise DataError(

@@ -57,7 +57,7 @@ def predict(
     Returns
     -------
     dict of Path to int
-        JudgedRows of each file that was written.
+        Rows of each file that was written.
 
     Raises
     ------

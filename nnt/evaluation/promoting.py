@@ -126,7 +126,6 @@ def promote(
     ExportError
         The firmware cannot hold the network of the champion.
     """
-    files = [data] if isinstance(data, str | Path) else list(data)
     alias = read_alias(over)
     challenger = load_run(run)
     if challenger.run is None:
@@ -134,7 +133,7 @@ def promote(
     check_can_be_registered(challenger.run)
     champion = None if alias.version is None else load_run(alias.uri)
     runs = _contest(challenger, champion, alias)
-    rows = rows_for(challenger, files)
+    rows = rows_for(challenger, data)
     tracks = shared_rows(runs, rows)
     _refuse_seen(runs, rows_trained_on(runs, rows, tracks, challenger.config), tracks)
     comparison, verdict = _judge(runs, rows, tracks, alias, sigma)

@@ -6,21 +6,22 @@ import json
 import math
 import os
 from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nnt.evaluation.comparing import Comparison
 from nnt.evaluation.judged_rows import JudgedRows
-from nnt.evaluation.loaded_run import LoadedRun
-from nnt.evaluation.markdown import table
 from nnt.evaluation.network_result import NetworkResult
 from nnt.evaluation.page_tables import described, run_page, shown
-from nnt.evaluation.pictures import Pictures
 from nnt.evaluation.verdict import Verdict
+from nnt.judging import Figures
 from nnt.metrics import MODEL_METRICS, main_metrics
 from nnt.tracking import MlflowTracker, Run, StoredRun
+from nnt.training.note import table
 
-__all__ = ["note_verdict", "store_comparison", "store_evaluation"]
+__all__ = ["Judged", "note_verdict", "store_comparison", "store_evaluation"]
 
 MAX_NOTE_ROWS = 20
 """Runs in the table of a note; MLflow cuts notes at 8,000 characters."""
@@ -29,70 +30,64 @@ VERDICT = "nnt.verdict"
 CURVES = ("val/loss", "val/loss_vs_reference", "val/z_std_cm", "val/z_trimmed_std_cm")
 
 
-def store_evaluation(
-    loaded: LoadedRun,
-    rows: JudgedRows,
-    pictures: Pictures,
-    n_tracks: int,
-    result: Mapping[str, Any],
-) -> None:
-    """Log figures and plots to a run and its experts; their status stays.
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What an evaluation leaves in a run."""
 
-    Parameters
-    ----------
-    loaded : LoadedRun
-        With a run.
-    rows : JudgedRows
-        What was judged.
-    pictures : Pictures
-        Plots of all experts and of each.
-    n_tracks : int
-        JudgedRows that were judged.
-    result : mapping
-        All of the evaluation, kept as JSON.
+    result: Mapping[str, Any]
+    """All of it, kept as JSON."""
+    n_tracks: int
+    figures: dict[str, Figures]
+    """Those of the networks in floating point under ``""``, those of their integers
+    under the end of the prefix of their metrics."""
+    pictures: Mapping[tuple[str, str], bytes]
+    """Scope and path of each plot, and its PNG."""
+
+
+def store_evaluation(stored: StoredRun, rows: JudgedRows, judged: Judged) -> None:
+    """Log figures and plots to a run and its experts; their status stays.
 
     Raises
     ------
     TrackingError
         The store does not answer.
     """
-    stored = loaded.run
-    if stored is None:
-        return
-    tracker = MlflowTracker(stored.uri)
-    try:
-        run = tracker.reopen(stored.run_id, stored.experiment_id)
-        folder = f"evaluations/{rows.label}"
-        text = json.dumps(result, indent=2) + "\n"
-        run.log_text(text, f"{folder}/evaluation.json")
-        if rows.split is None:
-            run.log_dataset(
-                rows.label, rows.digest, rows.source, "evaluation", n_tracks
-            )
-        figures = result["filtered"]
-        _log(run, stored, rows, figures["all"], with_model=True)
-        _log_plots(run, folder, pictures, "all")
-        for expert, child in stored.experts().items():
-            if child.run_id == stored.run_id:
-                continue
-            child_run = tracker.reopen(child.run_id, child.experiment_id)
-            _log(child_run, child, rows, figures.get(f"expert_{expert}", {}))
-            _log_plots(child_run, folder, pictures, f"expert_{expert}")
+    folder = f"evaluations/{rows.label}"
+    scopes = {"all": stored}
+    for expert, child in stored.experts().items():
+        if child.run_id != stored.run_id:
+            scopes[f"expert_{expert}"] = child
+    with closing(MlflowTracker(stored.uri)) as tracker:
+        for scope, one in scopes.items():
+            run = tracker.reopen(one.run_id, one.experiment_id)
+            if scope == "all":
+                text = json.dumps(judged.result, indent=2) + "\n"
+                run.log_text(text, f"{folder}/evaluation.json")
+                if rows.split is None:
+                    run.log_dataset(
+                        rows.label, rows.digest, rows.source, "evaluation",
+                        judged.n_tracks,
+                    )  # fmt: skip
+            for end, figures in judged.figures.items():
+                with_model = scope == "all" and not end
+                _log(run, one, rows, end, figures.get(scope, {}), with_model=with_model)
+            for (owner, path), data in judged.pictures.items():
+                if owner == scope:
+                    run.log_bytes(data, f"{folder}/{path}")
         _name_run_of_project(tracker, stored, rows)
-    finally:
-        tracker.close()
 
 
 def _log(
     run: Run,
     stored: StoredRun,
     rows: JudgedRows,
+    end: str,
     figures: Mapping[str, float],
     *,
     with_model: bool = False,
 ) -> None:
     prefix = f"eval_{rows.label}" if rows.split is None else rows.split
-    named = {f"{prefix}/{name}": value for name, value in figures.items()}
+    named = {f"{prefix}{end}/{name}": value for name, value in figures.items()}
     if rows.split is not None:
         # The training has logged most of them: same rows, same values. Others are of
         # networks that were trained further since.
@@ -111,11 +106,6 @@ def _log(
 def _is_curve(name: str, stored: StoredRun) -> bool:
     """Curves end with the value of the best epoch, which the training has added."""
     return name in stored.metrics and name in CURVES
-
-
-def _log_plots(run: Run, folder: str, pictures: Pictures, scope: str) -> None:
-    for name, data in pictures.of(scope).items():
-        run.log_bytes(data, f"{folder}/plots/{name}.png")
 
 
 def _name_run_of_project(
@@ -165,8 +155,7 @@ def store_comparison(
     TrackingError
         The store does not answer.
     """
-    tracker = MlflowTracker()
-    try:
+    with closing(MlflowTracker()) as tracker:
         run = tracker.start_run(
             _title(comparison, verdict),
             description=_note(comparison, tracker.uri, verdict),
@@ -189,8 +178,6 @@ def store_comparison(
             run.log_bytes(data, f"plots/{name}.png")
         run.finish("FINISHED")
         return run.run_id, run.directory / "comparison.html"
-    finally:
-        tracker.close()
 
 
 def note_verdict(run_id: str, outcome: str) -> None:
@@ -201,11 +188,8 @@ def note_verdict(run_id: str, outcome: str) -> None:
     TrackingError
         The store does not answer.
     """
-    tracker = MlflowTracker()
-    try:
+    with closing(MlflowTracker()) as tracker:
         tracker.reopen(run_id, "").set_tags({VERDICT: outcome})
-    finally:
-        tracker.close()
 
 
 def _title(comparison: Comparison, verdict: Verdict | None) -> str:

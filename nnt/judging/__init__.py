@@ -1,6 +1,6 @@
 """From weights and rows to outputs by name, and from those to metrics."""
 
-from nnt.judging.fixed_point import FixedPointTable
+from nnt.judging.fixed_point import Figures, FixedPointTable, by_scope
 from nnt.judging.outputs import (
     Outputs,
     as_array,
@@ -20,6 +20,7 @@ __all__ = [
     "MAIN",
     "REFERENCE",
     "Balances",
+    "Figures",
     "FixedPointTable",
     "Losses",
     "Outputs",
@@ -27,6 +28,7 @@ __all__ = [
     "WholeLoss",
     "as_array",
     "by_name",
+    "by_scope",
     "expert_mask",
     "kept_rows",
     "outputs_in_data",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from nnt.detector import THETA_RANGE_DEG, Z_RANGE_CM
@@ -11,7 +13,10 @@ from nnt.judging.outputs import as_array, predicted_outputs
 from nnt.judging.scored_table import MAIN, ScoredTable
 from nnt.types import F64, BoolArray
 
-__all__ = ["FLOAT", "FixedPointTable"]
+__all__ = ["FLOAT", "Figures", "FixedPointTable", "by_scope"]
+
+Figures = dict[str, dict[str, float]]
+"""Metrics of ``all`` rows, and of those of each ``expert_k``."""
 
 FLOAT = "float"
 """Name of the network in floating point, where its integers are judged."""
@@ -109,3 +114,15 @@ class FixedPointTable:
                 whole = networks[MAIN][name][rows].astype(np.float64)
                 found[name] = unit, (whole - networks[FLOAT][name][rows]) * size
         return found
+
+
+def by_scope(
+    table: ScoredTable | FixedPointTable,
+    experts: Iterable[int],
+    *,
+    filtered: bool = True,
+) -> Figures:
+    """Compute the metrics of all rows, and of those of each expert."""
+    scopes: dict[str, int | None] = {"all": None}
+    scopes |= {f"expert_{k}": k for k in experts}
+    return {scope: table.metrics(k, filtered=filtered) for scope, k in scopes.items()}

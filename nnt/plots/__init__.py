@@ -52,7 +52,7 @@ from nnt.plots.registry import (
 )
 from nnt.plots.rendering import Drawing, picture
 from nnt.plots.shown import looks, one_by_one
-from nnt.plots.studio import Studio
+from nnt.plots.studio import Studio, draw_all
 from nnt.plots.style import canvas, legend, pixels, png
 from nnt.plots.sweeps import (
     Coordinate,
@@ -79,6 +79,7 @@ __all__ = [
     "curves",
     "default_style",
     "draw",
+    "draw_all",
     "drawings",
     "drawings_of_rows",
     "figures",

@@ -14,19 +14,21 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
 from nnt.machine import usable_cores
 from nnt.plots.rendering import Drawing, attempt, reason, render, warn_of
 
-__all__ = ["LENGTH", "Studio", "receive", "send", "work"]
+__all__ = ["LENGTH", "Studio", "draw_all", "receive", "send", "work"]
+
+Key = TypeVar("Key", bound=Hashable)
 
 LENGTH = 8
 """Bytes of the number before each message."""
@@ -192,3 +194,19 @@ def _is_of_nnt(plot: Callable[[Any], Any]) -> bool:
         plot = plot.func
     name = getattr(plot, "__qualname__", "<")
     return getattr(plot, "__module__", "").startswith("nnt.plots.") and "<" not in name
+
+
+def draw_all(n_plots: int, drawings: Iterable[tuple[Key, Drawing]]) -> dict[Key, bytes]:
+    """Draw plots side by side, each under its key; those that fail are left out.
+
+    Parameters
+    ----------
+    n_plots : int
+        About how many there are.
+    drawings : iterable of key and Drawing
+        While one is prepared, those before it are drawn.
+    """
+    with Studio(n_plots) as studio:
+        asked = {key: studio.submit(drawing) for key, drawing in drawings}
+        drawn = {key: future.result() for key, future in asked.items()}
+    return {key: data for key, data in drawn.items() if data is not None}

@@ -69,20 +69,10 @@ class Album:
         self._waiting.clear()
 
 
-def description_of(run_id: str, name: str, data: str, expert: int | None) -> str:
-    """Say which run, rows and experts a plot shows.
-
-    Parameters
-    ----------
-    run_id, name : str
-        Of the run.
-    data : str
-        The rows, in a few words.
-    expert : int or None
-        None: all experts.
-    """
+def description_of(title: str, data: str, expert: int | None) -> str:
+    """Say which run, rows and experts a plot shows, by short names of them."""
     who = "all experts" if expert is None else f"expert {expert}"
-    return f"{name} {run_id[:6]} · {data} · {who}"
+    return f"{title} · {data} · {who}"
 
 
 def data_of(config: Config, split: str) -> str:

@@ -20,11 +20,12 @@ from nnt.networks import DEFAULT_PRECISION, ExpertWeights, Networks, write_weigh
 from nnt.tracking import Run
 from nnt.training.album import Album, data_of, description_of
 from nnt.training.data import SPLITS
-from nnt.training.fixed_point import fixed_point_drawings, log_fixed_point
 from nnt.training.inputs import TrainingInputs
 from nnt.training.note import describe
 from nnt.training.report import (
     drawings_of,
+    fixed_point_drawings,
+    log_fixed_point,
     log_predictions,
     summary,
     write_json,
@@ -242,8 +243,8 @@ class FinalReport:
             )
 
     def _description(self, run: Run, split: str, expert: int | None) -> str:
-        data = data_of(self.config, split)
-        return description_of(run.run_id, self.config.name, data, expert)
+        title = f"{self.config.name} {run.run_id[:6]}"
+        return description_of(title, data_of(self.config, split), expert)
 
     def _log_tables(self, judged: Mapping[str, ScoredTable]) -> None:
         for split in self.config.predictions:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from nnt.config import Config
 from nnt.training.data import SPLITS
 from nnt.training.inputs import TrainingInputs
 from nnt.training.result import ExpertResult
 
-__all__ = ["describe"]
+__all__ = ["describe", "table"]
 
 MAX_NAMES = 3
 """Files that are named."""
@@ -113,37 +113,48 @@ def _table(experts: Mapping[int, ExpertResult], figures: Figures) -> str:
         "test z trimmed std (cm)", "test rejection at 96 %", "ended by",
     )  # fmt: skip
     rows = [
-        _row(
+        [
             f"[{expert}](#/runs/{result.run_id})",
             f"{result.best_epoch}/{result.epochs}",
-            result.val,
-            result.test,
-            result.ending,
-        )
+            *_cells(result.val, result.test),
+            result.ending[:MAX_END],
+        ]
         for expert, result in experts.items()
     ]
     if len(experts) > 1:
-        rows.append(_row("all", "", figures.get("val", {}), figures.get("test", {})))
-    head = "".join(f"| {name}{WIDE} " for name in heads)
-    return "\n".join([f"{head}|", "|---" * len(heads) + "|", *rows])
+        of_all = _cells(figures.get("val", {}), figures.get("test", {}))
+        rows.append(["all", "", *of_all, ""])
+    return table(heads, rows)
 
 
-def _row(
-    name: str,
-    epochs: str,
-    val: Mapping[str, float],
-    test: Mapping[str, float],
-    end: str = "",
-) -> str:
-    def shown(figures: Mapping[str, float], metric: str) -> str:
-        return f"{figures[metric]:.4g}" if metric in figures else "–"
+def _cells(val: Mapping[str, float], test: Mapping[str, float]) -> list[str]:
+    named = (
+        (val, "loss"), (val, "loss_vs_reference"),
+        (test, "z_trimmed_std_cm"), (test, "rejection_at_eff96"),
+    )  # fmt: skip
+    return [f"{of[name]:.4g}" if name in of else "–" for of, name in named]
 
-    cells = [
-        name, epochs, shown(val, "loss"), shown(val, "loss_vs_reference"),
-        shown(test, "z_trimmed_std_cm"), shown(test, "rejection_at_eff96"),
-        " ".join(end.replace("|", "/").split())[:MAX_END],
-    ]  # fmt: skip
-    return f"| {' | '.join(cells)} |"
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Write a table of Markdown; every row has as many cells as there are headings.
+
+    Raises
+    ------
+    ValueError
+        A row has more cells or fewer.
+    """
+    wide = [f"{_cell(heading)}{WIDE}" for heading in headings]
+    lines = [f"| {' | '.join(wide)} |", "|---" * len(headings) + "|"]
+    for row in rows:
+        if len(row) != len(headings):
+            raise ValueError(f"expected {len(headings)} cells, found {len(row)}")
+        lines.append(f"| {' | '.join(map(_cell, row))} |")
+    return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    """Write text so that it stays within its cell of a table."""
+    return " ".join(text.replace("\\", "\\\\").replace("|", "\\|").split())
 
 
 def _pictures(config: Config, test: Mapping[str, float], run_id: str) -> str:

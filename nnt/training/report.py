@@ -1,9 +1,11 @@
-"""The artifacts at the end of a training."""
+"""What a training logs at its end, in floats and in the firmware's integers."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +14,10 @@ import numpy as np
 from nnt.classes import spread_of_weights
 from nnt.config import Config
 from nnt.engine import ExpertData
-from nnt.judging import Balances, ScoredTable
+from nnt.errors import ExportError
+from nnt.fixedpoint import FixedPointNetworks
+from nnt.judging import Balances, FixedPointTable, ScoredTable, by_scope
+from nnt.networks import Networks
 from nnt.provenance import CodeState
 from nnt.sampling import BucketSampler, generator
 from nnt.tracking import Run
@@ -26,12 +31,19 @@ if TYPE_CHECKING:  # matplotlib would delay the start of a training
 
 __all__ = [
     "drawings_of",
+    "fixed_point_drawings",
     "log_class_weights",
+    "log_fixed_point",
     "log_predictions",
     "log_sampling",
     "summary",
     "write_json",
 ]
+
+log = logging.getLogger(__name__)
+
+NAMES = ("fixed point", "floating point")
+"""Of the networks in plots."""
 
 
 def log_class_weights(run: Run, data: ExpertData, balances: Balances) -> None:
@@ -109,8 +121,8 @@ def summary(
     """All that is worth knowing about a training, as JSON values."""
     found = {
         split: {
-            "filtered": _metrics(table, experts, filtered=True),
-            "unfiltered": _metrics(table, experts, filtered=False),
+            "filtered": by_scope(table, experts),
+            "unfiltered": by_scope(table, experts, filtered=False),
         }
         for split, table in tables.items()
     }
@@ -128,16 +140,84 @@ def summary(
     }
 
 
-def _metrics(
-    table: ScoredTable, experts: Mapping[int, ExpertResult], *, filtered: bool
-) -> dict[str, dict[str, float]]:
-    every: dict[str, dict[str, float]] = {"all": table.metrics(filtered=filtered)}
-    for expert in experts:
-        every[f"expert_{expert}"] = table.metrics(expert, filtered=filtered)
-    return every
-
-
 def write_json(value: object, path: Path) -> Path:
     """Write JSON that a person can read."""
     path.write_text(json.dumps(value, indent=2, default=str) + "\n", encoding="utf-8")
     return path
+
+
+def fixed_point_drawings(
+    both: FixedPointTable, expert: int | None, description: str
+) -> list[Drawing]:
+    """All plots in integers, and by how much integers and floats differ."""
+    rows = both.table.rows(expert)
+    if not rows.any():
+        return []
+    from nnt import plots
+
+    shown = dict(zip(NAMES, both.table.named_predictions(rows).values(), strict=True))
+    drawn = plots.drawings_of_rows(shown, plots.TRAINING, description)
+    for quantity, (unit, values) in both.differences(rows).items():
+        plot = partial(plots.fixed_point_difference, quantity=quantity, unit=unit)
+        name = f"{quantity}_difference"
+        drawn.append(plots.Drawing(name, plot, values, description))
+    return drawn
+
+
+def log_fixed_point(
+    parent: Run,
+    children: Mapping[int, Run],
+    networks: Networks,
+    tables: Mapping[str, ScoredTable],
+    draw: Callable[[FixedPointTable, str, str], None],
+) -> dict[str, Any]:
+    """Log what the firmware makes of the networks of a training.
+
+    Parameters
+    ----------
+    parent : Run
+        Gets the figures over all rows.
+    children : mapping of int to Run
+        Get the figures of their expert.
+    networks : Networks
+        As trained.
+    tables : mapping of str to ScoredTable
+        Splits, judged in floating point.
+    draw : callable
+        Draws a split, into a folder of the parent; called for the last one.
+
+    Returns
+    -------
+    dict
+        For the summary; says why there are no figures where the firmware cannot
+        hold a network.
+    """
+    try:
+        fixed = FixedPointNetworks(networks)
+    except ExportError as err:
+        log.info("no metrics in fixed point: %s", err)
+        return {"none": str(err)}
+    found: dict[str, Any] = {"precision": list(fixed.precision)}
+    found["hardware"] = _log_hardware(parent, children, fixed)
+    runs = {"all": parent} | {f"expert_{k}": children[k] for k in fixed.experts}
+    for split, floats in tables.items():
+        both, prefix = FixedPointTable(floats, fixed), f"{split}_{fixed.name}"
+        found[split] = by_scope(both, fixed.experts)
+        for scope, figures in found[split].items():
+            # At step 0 MLflow draws bars, to compare runs by.
+            named = {f"{prefix}/{name}": value for name, value in figures.items()}
+            runs[scope].log_metrics(named, 0)
+    draw(both, split, f"plots/{prefix}")
+    return found
+
+
+def _log_hardware(
+    parent: Run, children: Mapping[int, Run], fixed: FixedPointNetworks
+) -> dict[str, dict[str, float]]:
+    """Log what the networks cost in hardware: each expert, and all of them together."""
+    costs = {k: dict(cost) for k, cost in fixed.hardware_cost().items()}
+    for expert, cost in costs.items():
+        children[expert].log_metrics(cost, 0)
+    together = fixed.total_hardware_cost()
+    parent.log_metrics(together, 0)
+    return {"all": together} | {f"expert_{k}": cost for k, cost in costs.items()}
