@@ -120,7 +120,7 @@ CHAINS: Final = {chain.name: chain for chain in (CLASSIC, HOUGH3D)}
 """By their names."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Superlayer:
     """One superlayer: the layers that give its track segments their place.
 
@@ -152,39 +152,17 @@ class Superlayer:
         return self.kind != "A"
 
 
-def _superlayer(
-    index: int,
-    kind: str,
-    n_wires: int,
-    segment_offset: int,
-    radius_cm: tuple[float, float],
-    shift_half_cells: int,
-    z_backward_cm: tuple[float, float],
-    z_forward_cm: tuple[float, float],
-) -> Superlayer:
-    return Superlayer(
-        index=index,
-        kind=kind,
-        n_wires=n_wires,
-        segment_offset=segment_offset,
-        radius_cm=radius_cm,
-        shift_half_cells=shift_half_cells,
-        z_backward_cm=z_backward_cm,
-        z_forward_cm=z_forward_cm,
-    )
-
-
 # fmt: off
 SUPERLAYERS: Final[tuple[Superlayer, ...]] = (
-    _superlayer(0, "A", 160, 0, (19.80, 20.80), 0, (-34.260, -35.992), (64.203, 67.473)),
-    _superlayer(1, "U", 160, 160, (29.34, 31.16), 18, (-51.439, -54.582), (95.196, 101.149)),
-    _superlayer(2, "A", 192, 320, (40.16, 41.98), 0, (-58.282, -58.636), (130.587, 136.540)),
-    _superlayer(3, "V", 224, 512, (51.28, 53.10), -18, (-60.444, -60.798), (145.944, 146.298)),
-    _superlayer(4, "A", 256, 736, (62.00, 63.82), 0, (-62.528, -62.882), (148.028, 148.382)),
-    _superlayer(5, "U", 288, 992, (73.12, 74.94), 19, (-64.690, -65.043), (150.190, 150.543)),
-    _superlayer(6, "A", 320, 1280, (83.84, 85.66), 0, (-66.773, -67.127), (152.273, 152.627)),
-    _superlayer(7, "V", 352, 1600, (94.96, 96.78), -20, (-68.935, -69.289), (154.435, 154.789)),
-    _superlayer(8, "A", 384, 1952, (105.68, 107.50), 0, (-71.019, -71.373), (156.519, 156.872)),
+    Superlayer(0, "A", 160, 0, (19.80, 20.80), 0, (-34.260, -35.992), (64.203, 67.473)),
+    Superlayer(1, "U", 160, 160, (29.34, 31.16), 18, (-51.439, -54.582), (95.196, 101.149)),
+    Superlayer(2, "A", 192, 320, (40.16, 41.98), 0, (-58.282, -58.636), (130.587, 136.540)),
+    Superlayer(3, "V", 224, 512, (51.28, 53.10), -18, (-60.444, -60.798), (145.944, 146.298)),
+    Superlayer(4, "A", 256, 736, (62.00, 63.82), 0, (-62.528, -62.882), (148.028, 148.382)),
+    Superlayer(5, "U", 288, 992, (73.12, 74.94), 19, (-64.690, -65.043), (150.190, 150.543)),
+    Superlayer(6, "A", 320, 1280, (83.84, 85.66), 0, (-66.773, -67.127), (152.273, 152.627)),
+    Superlayer(7, "V", 352, 1600, (94.96, 96.78), -20, (-68.935, -69.289), (154.435, 154.789)),
+    Superlayer(8, "A", 384, 1952, (105.68, 107.50), 0, (-71.019, -71.373), (156.519, 156.872)),
 )
 """Geometry of the priority layers (``cdc/data/CDC.xml``)."""
 # fmt: on

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
+from slow_objective import activate, gradient
 from torch import Tensor, nn
 
 from nnt.kernel import Kernel
 from nnt.networks import Form, build_module, initial_state
-from nnt.objective import CUT_START, Objective, activate, gradient, objective_of, value
+from nnt.objective import CUT_START, Objective, objective_of, value
 from nnt.types import F32, I64
 
 MakeOptimiser = Callable[[Iterable[Tensor], float, float], torch.optim.Optimizer]

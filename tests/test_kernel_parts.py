@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numba import njit
+from slow_objective import activate as plain_activation
 
 from nnt.kernel.activations import ACTIVATION_CODES, OPTIONS, activate
 from nnt.kernel.lanes import SQUARE, turn_square
 from nnt.kernel.plan import plan_of
 from nnt.kernel.quotients import newton_quotient, newton_root
-from nnt.objective import activate as plain_activation
 from nnt.types import F32
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from slow_objective import activate, gradient
 from torch import Tensor
 
 from nnt.errors import ConfigError
@@ -19,8 +20,6 @@ from nnt.objective import (
     CUT_START,
     REGRESSION_KINDS,
     Objective,
-    activate,
-    gradient,
     logits_of,
     objective_of,
     value,

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from slow_objective import activate, gradient
 from torch import nn
 
 from nnt.engine.torch_parts import MovingAverage, TorchLoss
@@ -16,8 +17,6 @@ from nnt.objective import (
     CLASS_KINDS,
     REGRESSION_KINDS,
     Objective,
-    activate,
-    gradient,
     objective_of,
     value,
 )
