@@ -11,8 +11,6 @@ import numpy as np
 
 from nnt import metrics
 from nnt.metrics import Predictions
-from nnt.metrics.decisions import decisions
-from nnt.metrics.inbins import efficiency_in_bins, in_bins
 
 
 def table(n: int, seed: int = 1) -> Predictions:
@@ -56,9 +54,9 @@ def groups(p: Predictions) -> dict[str, Callable[[], object]]:
             metrics.half_width_68(residual),
         ),
         "core fit": lambda: metrics.core_fit(residual),
-        "residuals in bins, all": lambda: in_bins(p, p.z_cm, p.theta_deg),
-        "efficiency in bins, all": lambda: efficiency_in_bins(p, p.z_cm),
-        "who is signal, passes (3 triggers)": lambda: decisions(p, p.z_cm, p.theta_deg),
+        "residuals in bins, all": lambda: metrics.in_bins(p),
+        "efficiency in bins, all": lambda: metrics.efficiency_in_bins(p),
+        "who is signal, passes (3 triggers)": lambda: metrics.all_decisions(p),
         "all metrics of a network": lambda: metrics.network_metrics(p),
         "errors of all of them, 100 draws": lambda: metrics.replicas(
             p, {"loss": residual**2}
@@ -73,7 +71,7 @@ def main() -> None:
         "--rows", type=int, nargs="+", default=[100_000, 1_000_000, 10_000_000]
     )
     sizes = parser.parse_args().rows
-    metrics.in_bins(*((p := table(1000)), p.z_cm, p.theta_deg))  # compiles
+    metrics.in_bins(table(1000))  # compiles
     seconds: dict[str, list[float]] = {}
     for n in sizes:
         for name, compute in groups(table(n)).items():

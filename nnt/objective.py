@@ -209,6 +209,7 @@ def logits_of(objective: Objective, outputs: FloatArray) -> F64:
     return np.asarray(by_name[objective.activation](), np.float64)
 
 
+@np.errstate(all="ignore")
 def residual_loss(kind: str, residual: FloatArray) -> F64:
     """Loss of residuals of any shape, of one of `REGRESSION_KINDS`."""
     if kind == SQUARED:

@@ -26,8 +26,8 @@ from nnt.engine import (
     fit,
 )
 from nnt.errors import ConfigError
-from nnt.metrics import loss
 from nnt.networks import MODELS
+from nnt.objective import SQUARED, residual_loss
 from nnt.optimisers import OPTIMISERS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -180,6 +180,8 @@ def test_the_average_is_what_is_kept(engine: str) -> None:
     data = make_data()
     averaged, told = run(data, average=0.95, **values)
     plain, _ = run(data, **values)
-    kept = loss("MSELoss", outputs(averaged.state, data.x_val), data.y_val)
+    kept = residual_loss(
+        SQUARED, outputs(averaged.state, data.x_val) - data.y_val
+    ).mean()
     assert kept == pytest.approx(told[averaged.best_epoch - 1].metrics["val/loss"])
     assert (averaged.state["net.0.weight"] != plain.state["net.0.weight"]).any()

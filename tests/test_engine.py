@@ -24,8 +24,8 @@ from nnt.engine import (
 )
 from nnt.engine.torch_backend import TorchBackend
 from nnt.errors import TrainingError
-from nnt.metrics import loss
 from nnt.networks import ACTIVATIONS, MODELS, Form, State, build_module, initial_state
+from nnt.objective import SQUARED, residual_loss
 from nnt.optimisers import OPTIMISERS
 from nnt.sampling import generator
 
@@ -138,7 +138,9 @@ def test_state_kept_is_the_one_with_the_lowest_validation_loss() -> None:
     result, told = run(data, epochs=40, learning_rate=0.03, batch_size=8)
     losses = [epoch.metrics["val/loss"] for epoch in told]
     assert result.best_epoch == 1 + int(np.argmin(losses)) < len(losses)
-    again = loss("MSELoss", outputs(result.state, data.x_val), data.y_val)
+    again = residual_loss(
+        SQUARED, outputs(result.state, data.x_val) - data.y_val
+    ).mean()
     assert again == pytest.approx(min(losses), rel=1e-6)
 
 
@@ -235,9 +237,9 @@ def test_fresh_weights_of_a_restart_are_those_of_no_epoch() -> None:
     result, told = run(restarts=4, epochs=1, learning_rate=3.0, act="tanh/2")
     worst = min(epoch.metrics["val/loss"] for epoch in told)
     data = make_data()
-    kept = loss(
-        "MSELoss", outputs(result.state, data.x_val, activation="tanh/2"), data.y_val
-    )
+    kept = residual_loss(
+        SQUARED, outputs(result.state, data.x_val, activation="tanh/2") - data.y_val
+    ).mean()
     assert kept < worst
     assert result.best_epoch == 0
     assert_same(result.state, run(epochs=0, act="tanh/2")[0].state)
@@ -330,7 +332,9 @@ def test_batch_whose_loss_is_not_finite_is_named() -> None:
 def test_mean_loss_weighs_every_row_the_same() -> None:
     data = make_data(n_train=100)
     backend = backend_of(data, make_config(batch_size=64))
-    expected = loss("MSELoss", backend.predict(data.x_train), data.y_train)
+    expected = residual_loss(
+        SQUARED, backend.predict(data.x_train) - data.y_train
+    ).mean()
     assert backend.train(np.arange(100), 0.0) == pytest.approx(expected, rel=1e-5)
 
 

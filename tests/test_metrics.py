@@ -17,10 +17,9 @@ from hypothesis.extra.numpy import arrays
 
 from nnt import metrics
 from nnt.detector import scale_theta, scale_z, theta_to_deg, z_to_cm
-from nnt.errors import ConfigError
 from nnt.metrics import Predictions
-from nnt.metrics.trigger import area_of_sorted
-from nnt.objective import REGRESSION_KINDS
+from nnt.metrics.decisions import area_of_sorted
+from nnt.objective import REGRESSION_KINDS, SQUARED, residual_loss
 from nnt.tracks import Tracks, read_tracks
 from nnt.tracks.table import make_ids
 
@@ -75,15 +74,16 @@ def everything_about(z_reco_cm: F32, z_cm: F32) -> None:
         n_tracks=np.full(n, 2),
     )
     metrics.network_metrics(rows, {"loss": z_cm})
-    metrics.in_bins(rows, z_cm, z_cm)
-    metrics.efficiency_in_bins(rows, z_cm)
+    metrics.in_bins(rows)
+    metrics.efficiency_in_bins(rows)
     metrics.replicas(rows, {"loss": z_cm}, metrics.EventDraws(rows.event, 5)).errors()
-    metrics.residuals_in_bins(theta_deg, z_cm, np.linspace(-100, 100, 11))
+    edges = np.linspace(-100, 100, 11)
+    metrics.residuals_in_bins(theta_deg, z_cm, edges, rows.event)
     metrics.cut_at_efficiency_cm(z_cm, 0.96)
     metrics.pt_from_crossing_angles(np.repeat(z_cm[:, None], 27, axis=1))
     scaled = np.stack([z_cm, z_cm], axis=1)
-    for name in REGRESSION_KINDS:
-        metrics.loss_of_rows(name, scaled, np.zeros_like(scaled))
+    for kind in REGRESSION_KINDS.values():
+        residual_loss(kind, scaled)
     for convert in (scale_z, scale_theta, z_to_cm, theta_to_deg):
         convert(z_cm)
 
@@ -110,7 +110,7 @@ def test_outputs_of_any_value_are_judged_without_a_warning(
     z_cm[::every] = np.resize(values, len(z_cm[::every]))
     everything_about(rows.z_reco_cm, z_cm)
     scaled = np.stack([z_cm, z_cm], axis=1)
-    loss = metrics.loss("MSELoss", scaled, np.zeros_like(scaled))
+    loss = residual_loss(SQUARED, scaled).mean()
     finite = bool(np.isfinite(z_cm).all())
     assert (math.isfinite(loss), math.isfinite(metrics.std(z_cm))) == (finite, finite)
 
@@ -125,7 +125,7 @@ def test_an_output_that_is_not_a_number_does_not_hide_the_event() -> None:
     rows = dataclasses.replace(
         predicted([0.5, 0.5], [np.nan, 3.0]), event=np.zeros(2, dtype=np.int64)
     )
-    assert metrics.event_decision(rows, rows.z_cm).distance_cm == [3.0]
+    assert metrics.all_decisions(rows)["event_", ""].distance_cm == [3.0]
 
 
 @pytest.mark.parametrize("name", sorted(REGRESSION_KINDS))
@@ -134,16 +134,8 @@ def test_losses_are_those_of_torch(name: str) -> None:
     output, target = rng.normal(0, 2, (2, 50, 2)).astype(np.float32)
     of_torch = {"TriggerLoss": "MSELoss"}.get(name, name)
     expected = getattr(torch.nn, of_torch)()(torch.tensor(output), torch.tensor(target))
-    assert metrics.loss(name, output, target) == pytest.approx(float(expected))
-    of_rows = metrics.loss_of_rows(name, output, target)
-    assert of_rows.shape == (50,)
-    assert of_rows.mean() == pytest.approx(float(expected))
-
-
-def test_an_unknown_loss_is_told_with_the_nearest_name() -> None:
-    values = np.zeros((1, 2), dtype=np.float32)
-    with pytest.raises(ConfigError, match="did you mean 'MSELoss'"):
-        metrics.loss("MSEloss", values, values)
+    found = residual_loss(REGRESSION_KINDS[name], output - target)
+    assert found.mean() == pytest.approx(float(expected))
 
 
 @given(LENGTHS_CM)
@@ -277,7 +269,8 @@ def test_the_network_of_the_data_taking_is_better_than_none() -> None:
 @given(LENGTHS_CM, st.lists(st.integers(-90, 90), min_size=2, max_size=6, unique=True))
 def test_bins_hold_what_picking_by_hand_finds(at_cm: F32, edges: list[int]) -> None:
     residual = np.arange(len(at_cm), dtype=np.float64)
-    bins = metrics.residuals_in_bins(residual, at_cm, sorted(edges))
+    event = np.arange(len(at_cm))
+    bins = metrics.residuals_in_bins(residual, at_cm, sorted(edges), event)
     for i, (lower, upper) in enumerate(itertools.pairwise(sorted(edges))):
         inside = [r for r, a in zip(residual, at_cm, strict=True) if lower <= a < upper]
         assert bins.n_tracks[i] == len(inside)
@@ -295,7 +288,8 @@ def test_errors_of_bins_are_the_spread_of_repeated_experiments(tails: float) -> 
     rng = np.random.default_rng(0)
     at = np.repeat(np.arange(400), 500) + 0.5
     width = np.where(rng.random(len(at)) < tails, 12, 3)
-    bins = metrics.residuals_in_bins(rng.normal(1, width), at, np.arange(401))
+    residual, edges = rng.normal(1, width), np.arange(401)
+    bins = metrics.residuals_in_bins(residual, at, edges, np.arange(len(at)))
     assert np.std(bins.mean) == pytest.approx(np.mean(bins.mean_error), rel=0.1)
     assert np.std(bins.std) == pytest.approx(np.mean(bins.std_error), rel=0.15)
     spread = np.std(bins.trimmed_std)

@@ -12,9 +12,14 @@ from nnt.config import Config
 from nnt.detector import Z_RANGE_CM
 from nnt.engine.backend import Backend
 from nnt.engine.records import ExpertData
-from nnt.metrics import loss as loss_of
 from nnt.metrics import std, trimmed_std
-from nnt.objective import CLASS_OUTPUTS, CUT_START, value
+from nnt.objective import (
+    CLASS_OUTPUTS,
+    CUT_START,
+    REGRESSION_KINDS,
+    residual_loss,
+    value,
+)
 from nnt.types import F32
 
 __all__ = ["Validated", "Validation"]
@@ -52,7 +57,7 @@ class Validation:
     def __init__(self, data: ExpertData, config: Config, pool: Executor | None) -> None:
         self._data = data
         self._objective = config.objective
-        self._loss = config.loss
+        self._kind = REGRESSION_KINDS[config.loss]
         self._pool = pool
         # Outputs come in a fixed order, z and theta before the classes.
         outputs = config.form.outputs
@@ -121,7 +126,8 @@ class Validation:
         if self._counted is not None:
             output, target = output[self._counted], target[self._counted]
         n = self._n_measured
-        metrics = {"val/loss": loss_of(self._loss, output[:, :n], target[:, :n])}
+        losses = residual_loss(self._kind, output[:, :n] - target[:, :n])
+        metrics = {"val/loss": float(np.mean(losses))}
         if self._has_z:
             residual_cm = (output[:, 0] - target[:, 0]) * CM_PER_UNIT
             metrics["val/z_std_cm"] = std(residual_cm)

@@ -108,8 +108,8 @@ def _in_bins(predicted: Predictions) -> dict[str, Any]:
         return {}
     if predicted.fake is not None:
         predicted = predicted[predicted.real]
-    residuals = metrics.in_bins(predicted, predicted.z_cm, predicted.theta_deg)
-    efficiency = metrics.efficiency_in_bins(predicted, predicted.z_cm)
+    residuals = metrics.in_bins(predicted)
+    efficiency = metrics.efficiency_in_bins(predicted)
     return {
         **{name: bins.to_dict() for name, bins in residuals.items()},
         **{

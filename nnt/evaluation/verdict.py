@@ -247,8 +247,8 @@ def _efficiencies(
 
 
 def _quantities(predicted: Predictions) -> dict[str, FloatArray]:
-    at = metrics.values_at(predicted)
-    return {name: at[name] for name in BINS if name in at}
+    at = {name: metrics.AXES[name].values(predicted) for name in BINS}
+    return {name: values for name, values in at.items() if values is not None}
 
 
 def _bin_name(quantity: str, low: float, high: float) -> str:

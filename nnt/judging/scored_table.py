@@ -20,6 +20,7 @@ from nnt.judging.outputs import (
     served_rows,
 )
 from nnt.metrics import Predictions, Replicas, Sample
+from nnt.objective import REGRESSION_KINDS, residual_loss
 from nnt.tracks import Tracks
 from nnt.types import F64, BoolArray, FloatArray
 
@@ -181,9 +182,8 @@ class ScoredTable:
             return None
         columns = [MEASURED.index(name) for name in names]
         targets = self.tracks.targets[rows][:, columns]
-        found = metrics.loss_of_rows(
-            self.losses.name(expert), as_array(outputs, names), targets
-        )
+        kind = REGRESSION_KINDS[self.losses.name(expert)]
+        found = residual_loss(kind, as_array(outputs, names) - targets).mean(axis=1)
         # z and theta of a track of no particle mean nothing.
         return np.where(self._rows.real[rows], found, 0.0)
 

@@ -10,7 +10,7 @@ import numpy as np
 from nnt import metrics
 from nnt.classes import Balance, class_targets
 from nnt.config import Config
-from nnt.detector import theta_to_deg, z_to_cm
+from nnt.detector import STT_MOMENTUM_GEV, theta_to_deg, z_to_cm
 from nnt.judging.outputs import (
     MEASURED,
     Outputs,
@@ -19,7 +19,6 @@ from nnt.judging.outputs import (
     kept_rows,
     rows_of,
 )
-from nnt.metrics.decisions import STT_MOMENTUM_GEV
 from nnt.objective import CLASS_OUTPUTS, CUT_START, losses
 from nnt.tracks import Tracks
 from nnt.types import F32, F64, FloatArray

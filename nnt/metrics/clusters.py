@@ -14,13 +14,14 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from nnt.metrics.residuals import trimmed_std
-from nnt.metrics.trigger import binomial_error
+from nnt.metrics.decisions import binomial_error
+from nnt.metrics.residuals import TRIMMED, trimmed_std
 from nnt.types import F64, I64, BoolArray, FloatArray
 
 __all__ = [
     "event_jackknife",
     "event_sums_of_squares",
+    "mean_error",
     "paired_ratio",
     "share_errors",
     "trimmed_std_error",
@@ -101,12 +102,30 @@ def share_errors(
     return share, error, n_rows
 
 
+def mean_error(
+    values: FloatArray, event: I64, bin_of: npt.NDArray[np.integer], n_bins: int
+) -> F64:
+    """Standard error of the mean of the rows of each bin; NaN in bins without rows.
+
+    Arguments are those of `event_sums_of_squares`.
+    """
+    n_rows = np.bincount(bin_of, minlength=n_bins)[:n_bins]
+    filled = np.where(n_rows > 0, n_rows, np.nan)
+    inside = bin_of < n_bins
+    bins = bin_of[inside]
+    off = np.zeros(len(values))
+    off[inside] = values[inside]
+    off[inside] -= (np.bincount(bins, off[inside], n_bins) / filled)[bins]
+    error: F64 = np.sqrt(event_sums_of_squares(off, event, bin_of, n_bins)) / filled
+    return error
+
+
 def trimmed_std_error(
     values: FloatArray,
     event: I64,
     bin_of: npt.NDArray[np.integer],
     n_bins: int,
-    cut: float = 0.05,
+    cut: float = TRIMMED,
 ) -> F64:
     """Standard error of `trimmed_std` of the rows of each bin.
 
@@ -151,7 +170,7 @@ def _influence_on_trimmed_std(values: FloatArray, cut: float) -> F64:
     mean = inner.mean()
     width = trimmed_std(values, cut)
     if not width > 0:
-        return np.zeros(len(values))
+        return np.full(len(values), 0.0 if width == 0 else np.nan)
     square = np.clip(values - mean, inner[0] - mean, inner[-1] - mean) ** 2
     kept = len(inner) / len(values)
     result: F64 = (square - square.mean()) / kept / (2 * width)

@@ -1,34 +1,103 @@
 """What a trigger decides on: single tracks, whole events, tracks with momentum.
 
-All three come down to a distance that has to be below the cut d. Efficiency,
-rejection and working points are then the same for each.
+All come down to a distance that has to be below the cut d: |z|, or minus the output of
+a class. Efficiency, rejection and working points are then the same for each. A track
+*from the collision point* has |z_reco| < 1 cm, a *background* track |z_reco| > 20 cm.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from nnt.detector import STT_MOMENTUM_GEV
-from nnt.metrics.momentum import momentum_gev
-from nnt.metrics.prediction import Predictions
-from nnt.metrics.trigger import (
-    BACKGROUND_Z_CM,
-    SIGNAL_Z_CM,
-)
+from nnt.metrics.prediction import Predictions, momentum_gev
 from nnt.types import I64, BoolArray, FloatArray
 
 __all__ = [
+    "BACKGROUND_Z_CM",
+    "CUT_CM",
+    "EFFICIENCIES",
+    "FAR_Z_CM",
+    "FEED_EFFICIENCY",
+    "FEED_Z_CM",
+    "SIGNAL_Z_CM",
     "STT_MOMENTUM_GEV",
     "Decision",
     "all_decisions",
-    "class_decision",
-    "decisions",
-    "event_decision",
-    "single_track_decision",
-    "track_decision",
+    "area_of_sorted",
+    "binomial_error",
+    "cut_at_efficiency_cm",
+    "first_cut",
+    "rank_at_efficiency",
+    "share_below",
 ]
+
+SIGNAL_Z_CM = 1.0
+BACKGROUND_Z_CM = 20.0
+CUT_CM = 15.0
+FEED_Z_CM = 30.0
+EFFICIENCIES = (0.95, 0.96, 0.98)
+FEED_EFFICIENCY = 0.96
+"""Working point at which feed-down, feed-up and asymmetries are looked at."""
+FAR_Z_CM = np.arange(15.0, 81.0, 5.0)
+"""Distances from which tracks are counted as fed down or up."""
+
+
+def binomial_error(share: npt.ArrayLike, n_tracks: npt.ArrayLike) -> FloatArray:
+    """Standard error of a share of tracks, greater than 0 at shares 0 and 1 too.
+
+    Notes
+    -----
+    Standard deviation of the posterior from a flat prior: T. Ullrich and Z. Xu,
+    "Treatment of errors in efficiency calculations", physics/0701199.
+    """
+    n = np.asarray(n_tracks, dtype=np.float64)
+    inner = (np.asarray(share, dtype=np.float64) * n + 1) / (n + 2)
+    error: FloatArray = np.sqrt(inner * (1 - inner) / (n + 3))
+    return error
+
+
+def rank_at_efficiency(n_tracks: int, efficiency: npt.ArrayLike) -> Any:
+    """Place, from 0, of the last of n ordered tracks that an efficiency keeps."""
+    needed = np.ceil(np.asarray(efficiency) * n_tracks).astype(np.int64)
+    return np.maximum(needed - 1, 0)
+
+
+def first_cut(last_kept: npt.ArrayLike) -> FloatArray:
+    """Smallest cut that keeps a track; the cut is strict, so it lies just above."""
+    cut: FloatArray = np.nextafter(last_kept, np.float32(np.inf))
+    return cut
+
+
+def share_below(ordered: FloatArray, cut: float) -> float:
+    """Share of values in ascending order that are below a cut."""
+    return int(np.searchsorted(ordered, cut, side="left")) / len(ordered)
+
+
+def area_of_sorted(signal: FloatArray, background: FloatArray) -> float:
+    """Probability that background is further out than signal; ties count half.
+
+    Parameters
+    ----------
+    signal, background : float array, shape (N,) and (M,)
+        How far out each is, in ascending order; at least one each.
+    """
+    # Both in order: to look one up in the other is a walk.
+    below = np.searchsorted(signal, background, side="left").mean()
+    upto = np.searchsorted(signal, background, side="right").mean()
+    return float(below + upto) / 2 / len(signal)
+
+
+@np.errstate(all="ignore")
+def cut_at_efficiency_cm(z_signal_cm: FloatArray, efficiency: float) -> float:
+    """Smallest cut that keeps this share of the tracks given."""
+    size = np.abs(z_signal_cm)
+    index = rank_at_efficiency(len(size), efficiency)
+    return float(first_cut(np.partition(size, index)[index]))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -36,7 +105,8 @@ class Decision:
     """What is to be kept and thrown away, and how far out the trigger sees it."""
 
     distance_cm: FloatArray
-    """Shape (M,): kept where below the cut; infinite for what no cut keeps."""
+    """Shape (M,): kept where below the cut; infinite for what no cut keeps. Of a class,
+    minus its output."""
     signal: BoolArray
     """Shape (M,): from the collision point."""
     background: BoolArray
@@ -46,50 +116,50 @@ class Decision:
     fake: BoolArray | None = None
     """Shape (M,): fake tracks, which are neither; None without any."""
 
-    @property
-    def signal_cm(self) -> FloatArray:
-        """Distances of the signal."""
-        return self.distance_cm[self.signal]
 
-    @property
-    def background_cm(self) -> FloatArray:
-        """Distances of the background."""
-        return self.distance_cm[self.background]
+def all_decisions(predicted: Predictions) -> dict[tuple[str, str], Decision]:
+    """All decisions that the outputs and the rows allow.
 
-
-def decisions(
-    predicted: Predictions, z_cm: FloatArray, theta_deg: FloatArray | None
-) -> dict[str, Decision]:
-    """All decisions that the rows allow, by the prefix of their figures.
-
-    Parameters
-    ----------
-    predicted : Predictions
-        The reconstruction, and the rows of each event.
-    z_cm, theta_deg : float array, shape (N,)
-        What a network says of them; theta None for a network of z only.
+    The single-track trigger takes the momentum from the transverse momentum of its
+    track and theta of the network. Its signal are tracks from the collision point that
+    have it with theta of the reconstruction; background is all background, of any
+    momentum. So the efficiency may end below 1, where theta of the network is wrong.
+    Tracks whose momentum is not known (NaN) are neither.
 
     Returns
     -------
     dict
-        ``""`` for tracks, ``"event_"``, and ``"stt_"`` for the single-track trigger.
+        By prefix (``""`` for tracks, ``"event_"``, ``"stt_"`` for the single-track
+        trigger) and suffix (``""`` for cuts on |z|, ``"_by_class"``) of their metrics.
     """
-    found = {
-        "": track_decision(predicted, z_cm),
-        "event_": event_decision(predicted, z_cm),
-    }
-    if theta_deg is not None and predicted.pt_gev is not None:
-        found["stt_"] = single_track_decision(
-            predicted, z_cm, theta_deg, predicted.pt_gev
-        )
+    found: dict[tuple[str, str], Decision] = {}
+    theta_deg, pt_gev = predicted.theta_deg, predicted.pt_gev
+    if predicted.has_z:
+        distance_cm = np.abs(predicted.z_cm)
+        found["", ""] = _of_tracks(predicted, distance_cm)
+        found["event_", ""] = _of_events(predicted, distance_cm)
+        if theta_deg is not None and pt_gev is not None:
+            fast = momentum_gev(pt_gev, theta_deg) > STT_MOMENTUM_GEV
+            of_fast = np.where(fast, distance_cm, distance_cm.dtype.type(np.inf))
+            found["stt_", ""] = _of_tracks(predicted, of_fast, fast=True)
+    if predicted.nnt is not None:
+        found["", "_by_class"] = _of_tracks(predicted, -predicted.nnt)
+    if predicted.stt is not None:
+        found["stt_", "_by_class"] = _of_tracks(predicted, -predicted.stt, fast=True)
     return found
 
 
-def track_decision(predicted: Predictions, z_cm: FloatArray) -> Decision:
-    """Keep or drop each track by its |z|."""
+def _of_tracks(
+    predicted: Predictions, distance_cm: FloatArray, *, fast: bool = False
+) -> Decision:
+    """Keep or drop each track; of signal, a momentum may be required."""
     signal, background = _kinds(predicted)
+    if fast and predicted.pt_gev is not None:
+        momentum = momentum_gev(predicted.pt_gev, predicted.theta_reco_deg)
+        signal &= momentum > STT_MOMENTUM_GEV
+        background &= ~np.isnan(predicted.pt_gev)
     return Decision(
-        distance_cm=np.abs(z_cm),
+        distance_cm=distance_cm,
         signal=signal,
         background=background,
         event=predicted.event,
@@ -103,7 +173,7 @@ def _kinds(predicted: Predictions) -> tuple[BoolArray, BoolArray]:
     return real & (size < SIGNAL_Z_CM), real & (size > BACKGROUND_Z_CM)
 
 
-def event_decision(predicted: Predictions, z_cm: FloatArray) -> Decision:
+def _of_events(predicted: Predictions, distance_cm: FloatArray) -> Decision:
     """Keep an event if at least one of its tracks passes.
 
     An event is signal if at least one of its tracks comes from the collision
@@ -114,9 +184,9 @@ def event_decision(predicted: Predictions, z_cm: FloatArray) -> Decision:
     n_events = int(predicted.event.max(initial=-1)) + 1
     signal_track, background_track = _kinds(predicted)
     unwanted = background_track | ~predicted.real
-    nearest = np.full(n_events, np.inf, dtype=z_cm.dtype)
+    nearest = np.full(n_events, np.inf, dtype=distance_cm.dtype)
     # No cut keeps NaN, nor does it hide the other tracks of its event.
-    np.fmin.at(nearest, predicted.event, np.abs(z_cm))
+    np.fmin.at(nearest, predicted.event, distance_cm)
     present, signal, background = np.zeros((3, n_events), dtype=np.bool_)
     present[predicted.event] = True
     signal[predicted.event[signal_track]] = True
@@ -128,75 +198,3 @@ def event_decision(predicted: Predictions, z_cm: FloatArray) -> Decision:
         background=background[present],
         event=np.flatnonzero(present),
     )
-
-
-def single_track_decision(
-    predicted: Predictions, z_cm: FloatArray, theta_deg: FloatArray, pt_gev: FloatArray
-) -> Decision:
-    """Keep tracks that pass the cut on z with a momentum above 0.7 GeV.
-
-    The trigger takes the momentum from the transverse momentum of its track and
-    theta of the network. Signal are tracks from the collision point that have
-    it with theta of the reconstruction; background is all background, of any
-    momentum. So the efficiency may end below 1, where theta of the network is wrong.
-    Tracks whose momentum is not known (NaN) are neither.
-    """
-    signal, background = _kinds(predicted)
-    fast = momentum_gev(pt_gev, theta_deg) > STT_MOMENTUM_GEV
-    truly_fast = momentum_gev(pt_gev, predicted.theta_reco_deg) > STT_MOMENTUM_GEV
-    known = ~np.isnan(pt_gev)
-    return Decision(
-        distance_cm=np.where(fast, np.abs(z_cm), z_cm.dtype.type(np.inf)),
-        signal=signal & truly_fast,
-        background=background & known,
-        event=predicted.event,
-        fake=predicted.fake,
-    )
-
-
-def class_decision(
-    predicted: Predictions, output: FloatArray, *, fast: bool
-) -> Decision:
-    """Keep tracks whose class output lies above a cut.
-
-    Parameters
-    ----------
-    predicted : Predictions
-        N rows.
-    output : float array, shape (N,)
-        Of the class; minus it stands for a distance, so that the cut is one as well.
-    fast : bool
-        Whether signal is asked to have a momentum above 0.7 GeV.
-    """
-    signal, background = _kinds(predicted)
-    if fast and predicted.pt_gev is not None:
-        momentum = momentum_gev(predicted.pt_gev, predicted.theta_reco_deg)
-        signal &= momentum > STT_MOMENTUM_GEV
-        background &= ~np.isnan(predicted.pt_gev)
-    return Decision(
-        distance_cm=-output,
-        signal=signal,
-        background=background,
-        event=predicted.event,
-        fake=predicted.fake,
-    )
-
-
-def all_decisions(predicted: Predictions) -> dict[tuple[str, str], Decision]:
-    """All decisions that the outputs and the rows allow.
-
-    Returns
-    -------
-    dict
-        By prefix (``""``, ``"event_"``, ``"stt_"``) and suffix (``""`` for cuts on
-        |z|, ``"_by_class"``) of their metrics.
-    """
-    found: dict[tuple[str, str], Decision] = {}
-    if predicted.has_z:
-        by_z = decisions(predicted, predicted.z_cm, predicted.theta_deg)
-        found |= {(prefix, ""): decision for prefix, decision in by_z.items()}
-    if predicted.nnt is not None:
-        found["", "_by_class"] = class_decision(predicted, predicted.nnt, fast=False)
-    if predicted.stt is not None:
-        found["stt_", "_by_class"] = class_decision(predicted, predicted.stt, fast=True)
-    return found

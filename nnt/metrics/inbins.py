@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,29 +11,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nnt.metrics.clusters import mean_error, share_errors, trimmed_std_error
+from nnt.metrics.decisions import FEED_EFFICIENCY, SIGNAL_Z_CM, cut_at_efficiency_cm
 from nnt.metrics.prediction import Predictions
-from nnt.metrics.residuals import (
-    BinnedResiduals,
-    bin_numbers,
-    plain,
-    residuals_in_bins,
-)
-from nnt.metrics.trigger import (
-    FEED_EFFICIENCY,
-    SIGNAL_Z_CM,
-    binomial_error,
-    cut_at_efficiency_cm,
-)
-from nnt.types import F64, BoolArray, FloatArray
+from nnt.metrics.residuals import std, trimmed_std
+from nnt.types import F64, I16, I64, FloatArray
 
 __all__ = [
     "AXES",
     "Axis",
+    "BinnedResiduals",
     "Shares",
+    "bin_numbers",
     "efficiency_in_bins",
     "in_bins",
-    "share_in_bins",
-    "values_at",
+    "residuals_in_bins",
 ]
 
 ROWS_PER_BIN, FEWEST_BINS = 25, 4
@@ -111,48 +105,28 @@ AXES = {
 """By the name of the quantity: all that is known about it, in one place."""
 
 
-def values_at(predicted: Predictions) -> dict[str, FloatArray]:
-    """Values of each of `AXES` that the rows have; shape (N,) each."""
-    values = {name: axis.values(predicted) for name, axis in AXES.items()}
-    return {name: at for name, at in values.items() if at is not None}
-
-
-def in_bins(
-    predicted: Predictions, z_cm: FloatArray, theta_deg: FloatArray | None
-) -> dict[str, BinnedResiduals]:
-    """Residuals of a network in bins of everything the rows have.
-
-    Parameters
-    ----------
-    predicted : Predictions
-        N rows.
-    z_cm, theta_deg : float array, shape (N,)
-        What the network says of them; theta None for a network of z only.
-
-    Returns
-    -------
-    dict
-        ``z_against_z``, ``theta_against_pt`` and so on.
-    """
-    residuals = {"z": z_cm - predicted.z_reco_cm}
-    if theta_deg is not None:
-        residuals["theta"] = theta_deg - predicted.theta_reco_deg
-    return {
-        f"{quantity}_against_{name}": residuals_in_bins(values, at, AXES[name].edges)
-        for quantity, values in residuals.items()
-        for name, at in values_at(predicted).items()
-    }
-
-
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Shares:
-    """Shares of tracks; shape (D,) each, NaN where there are no tracks."""
+class BinnedResiduals:
+    """Residuals in bins of another quantity; shape (B,) each, NaN in empty bins."""
 
-    at: FloatArray
-    """What they are distinguished from."""
-    share: FloatArray
-    error: FloatArray
-    n_tracks: npt.NDArray[np.int64]
+    edges: FloatArray
+    """Shape (B + 1,)."""
+    n_tracks: I64
+    mean: FloatArray
+    mean_error: FloatArray
+    """``std / sqrt(n)``."""
+    std: FloatArray
+    std_error: FloatArray
+    """From the fourth moment, so that tails count."""
+    trimmed_std: FloatArray
+    trimmed_std_error: FloatArray
+    slope: FloatArray
+    """Rise of the residual with the quantity, a straight line in each bin.
+
+    Of the z residual against z, -1 is a network that tells the same z for all
+    tracks of the bin, 0 one that follows them."""
+    slope_error: FloatArray
+    """From the spread around the line; NaN below three tracks."""
 
     def to_dict(self) -> dict[str, list[float | None]]:
         """As plain JSON values, None for NaN."""
@@ -160,7 +134,149 @@ class Shares:
 
 
 @np.errstate(all="ignore")
-def efficiency_in_bins(predicted: Predictions, z_cm: FloatArray) -> dict[str, Shares]:
+def residuals_in_bins(
+    residual: FloatArray, at: FloatArray, edges: npt.ArrayLike, event: I64
+) -> BinnedResiduals:
+    """Summarise residuals in bins.
+
+    Parameters
+    ----------
+    residual : float array, shape (N,)
+        In cm or degrees, as is the result.
+    at : float array, shape (N,)
+        What to bin in; values outside the edges are left out.
+    edges : float array, shape (B + 1,)
+        Increasing; a bin holds its lower edge.
+    event : int64 array, shape (N,)
+        Dense number of the event of each row, for the errors.
+    """
+    edges = np.asarray(edges, dtype=np.float64)
+    n_bins = len(edges) - 1
+    bin_of = bin_numbers(at, edges)
+    # Rows one bin after the other.
+    n_tracks = np.bincount(bin_of, minlength=n_bins + 1)[:n_bins]
+    ends = np.append(0, np.cumsum(n_tracks))
+    ordered = residual[np.argsort(bin_of, kind="stable")]
+    mean, width, trimmed = np.full((3, n_bins), np.nan)
+    for i, (start, end) in enumerate(itertools.pairwise(ends)):
+        if end > start:
+            values = ordered[start:end]
+            mean[i] = np.mean(values, dtype=np.float64)
+            width[i], trimmed[i] = std(values), trimmed_std(values)
+    slope, slope_error = _slopes(residual, at, bin_of, edges, mean)
+    return BinnedResiduals(
+        edges=edges,
+        n_tracks=n_tracks,
+        mean=mean,
+        mean_error=mean_error(residual, event, bin_of, n_bins),
+        std=width,
+        std_error=trimmed_std_error(residual, event, bin_of, n_bins, cut=0),
+        trimmed_std=trimmed,
+        trimmed_std_error=trimmed_std_error(residual, event, bin_of, n_bins),
+        slope=slope,
+        slope_error=slope_error,
+    )
+
+
+def plain(values: npt.NDArray[Any]) -> list[float | None]:
+    """As plain JSON values, None for what is not finite."""
+    return [value if math.isfinite(value) else None for value in values.tolist()]
+
+
+def bin_numbers(at: FloatArray, edges: npt.ArrayLike) -> I16:
+    """Bin of each value; values outside, NaN too, are in a bin behind the last.
+
+    Parameters
+    ----------
+    at : float array, shape (N,)
+        What to bin in.
+    edges : float array, shape (B + 1,)
+        Increasing; a bin holds its lower edge.
+
+    Returns
+    -------
+    int16 array, shape (N,)
+    """
+    edges = np.asarray(edges, dtype=np.float64)
+    n_bins = len(edges) - 1
+    # Edges up to the value: none before the first bin, all behind the last.
+    upto = np.searchsorted(edges, at, side="right").astype(np.int16)
+    inside = (upto > 0) & (upto <= n_bins)
+    return np.where(inside, upto - np.int16(1), np.int16(n_bins))
+
+
+def _slopes(
+    residual: FloatArray,
+    at: FloatArray,
+    bin_of: I16,
+    edges: FloatArray,
+    mean: FloatArray,
+) -> tuple[FloatArray, FloatArray]:
+    """Fit a straight line to the rows of each bin by least squares."""
+    n_bins = len(edges) - 1
+    # From the middle of the bin, so that no digits are lost.
+    middle = np.append((edges[:-1] + edges[1:]) / 2, 0.0)
+    from_x = at - middle[bin_of]
+    from_y = residual - np.append(np.nan_to_num(mean), 0.0)[bin_of]
+    products = (from_x, from_y, from_x**2, from_x * from_y, from_y**2)
+    n = np.bincount(bin_of, minlength=n_bins + 1)[:n_bins].astype(np.float64)
+    x, y, xx, xy, yy = (
+        np.bincount(bin_of, weights, n_bins + 1)[:n_bins] for weights in products
+    )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        spread_x, spread_y = xx - x * x / n, yy - y * y / n
+        slope = (xy - x * y / n) / spread_x
+        # Bins where all rows are at one place, but for rounding, have no slope.
+        slope[~(spread_x > 1e-9 * (n + xx))] = np.nan
+        left = np.maximum(spread_y - slope**2 * spread_x, 0)
+        error = np.sqrt(left / (n - 2) / spread_x)
+    error[~(n > 2) | np.isnan(slope)] = np.nan
+    return slope, error
+
+
+def in_bins(predicted: Predictions) -> dict[str, BinnedResiduals]:
+    """Residuals of a network in bins of everything the rows have.
+
+    Parameters
+    ----------
+    predicted : Predictions
+        N rows of a network that predicts z.
+
+    Returns
+    -------
+    dict
+        ``z_against_z``, ``theta_against_pt`` and so on.
+    """
+    residuals = {"z": predicted.z_cm - predicted.z_reco_cm}
+    if predicted.theta_deg is not None:
+        residuals["theta"] = predicted.theta_deg - predicted.theta_reco_deg
+    return {
+        f"{quantity}_against_{name}": residuals_in_bins(
+            values, at, axis.edges, predicted.event
+        )
+        for quantity, values in residuals.items()
+        for name, axis in AXES.items()
+        if (at := axis.values(predicted)) is not None
+    }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Shares:
+    """Shares of tracks; shape (B,) each, NaN where there are no tracks."""
+
+    at: FloatArray
+    """Middle of each bin."""
+    share: FloatArray
+    error: FloatArray
+    n_tracks: I64
+
+    def to_dict(self) -> dict[str, list[float | None]]:
+        """As plain JSON values, None for NaN."""
+        return {name: plain(values) for name, values in asdict(self).items()}
+
+
+@np.errstate(all="ignore")
+def efficiency_in_bins(predicted: Predictions) -> dict[str, Shares]:
     """Efficiency for tracks from the collision point, in bins.
 
     The cut on |z| is that of 96 % efficiency over all rows.
@@ -168,9 +284,7 @@ def efficiency_in_bins(predicted: Predictions, z_cm: FloatArray) -> dict[str, Sh
     Parameters
     ----------
     predicted : Predictions
-        N rows.
-    z_cm : float array, shape (N,)
-        What a network says of them.
+        N rows of a network that predicts z.
 
     Returns
     -------
@@ -180,41 +294,14 @@ def efficiency_in_bins(predicted: Predictions, z_cm: FloatArray) -> dict[str, Sh
     signal = np.abs(predicted.z_reco_cm) < SIGNAL_Z_CM
     if not signal.any():
         return {}
-    kept_cm = z_cm[signal]
+    kept_cm, event = predicted.z_cm[signal], predicted.event[signal]
     passing = np.abs(kept_cm) < cut_at_efficiency_cm(kept_cm, FEED_EFFICIENCY)
-    return {
-        name: share_in_bins(passing, at[signal], AXES[name].edges)
-        for name, at in values_at(predicted).items()
-        if name != "z"
-    }
-
-
-def share_in_bins(passing: BoolArray, at: FloatArray, edges: npt.ArrayLike) -> Shares:
-    """Share of rows that pass, in bins.
-
-    Parameters
-    ----------
-    passing : bool array, shape (N,)
-        What is counted.
-    at : float array, shape (N,)
-        What to bin in; values outside the edges are left out.
-    edges : float array, shape (B + 1,)
-        Increasing; a bin holds its lower edge.
-
-    Returns
-    -------
-    Shares
-        Shape (B,), at the middle of the bins, with binomial errors.
-    """
-    edges = np.asarray(edges, dtype=np.float64)
-    n_bins = len(edges) - 1
-    number = bin_numbers(at, edges)
-    n_tracks: npt.NDArray[Any] = np.bincount(number, minlength=n_bins + 1)[:n_bins]
-    n_passing = np.bincount(number[passing], minlength=n_bins + 1)[:n_bins]
-    share = n_passing / np.where(n_tracks > 0, n_tracks, np.nan)
-    return Shares(
-        at=(edges[:-1] + edges[1:]) / 2,
-        share=share,
-        error=np.where(n_tracks > 0, binomial_error(share, n_tracks), np.nan),
-        n_tracks=n_tracks,
-    )
+    found = {}
+    for name, axis in AXES.items():
+        if name != "z" and (at := axis.values(predicted)) is not None:
+            share, error, n_tracks = share_errors(
+                passing, event, bin_numbers(at[signal], axis.edges), len(axis.edges) - 1
+            )
+            middle = (axis.edges[:-1] + axis.edges[1:]) / 2
+            found[name] = Shares(at=middle, share=share, error=error, n_tracks=n_tracks)
+    return found

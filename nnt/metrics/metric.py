@@ -13,10 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from nnt.metrics.prediction import Predictions
-from nnt.metrics.residuals import half_width_68, std, trimmed_std
-from nnt.metrics.sample import Sample, warn_of
-from nnt.metrics.trigger import (
+from nnt.metrics.decisions import (
     CUT_CM,
     EFFICIENCIES,
     FEED_EFFICIENCY,
@@ -24,6 +21,9 @@ from nnt.metrics.trigger import (
     binomial_error,
     share_below,
 )
+from nnt.metrics.prediction import Predictions
+from nnt.metrics.residuals import half_width_68, std, trimmed_std
+from nnt.metrics.sample import Sample, warn_of
 from nnt.types import FloatArray
 
 __all__ = [

@@ -19,7 +19,7 @@ from nnt.detector import (
     z_to_cm,
 )
 from nnt.errors import DataError
-from nnt.metrics.momentum import pt_gev
+from nnt.metrics.prediction import pt_gev
 from nnt.tracks import INPUT_COLUMNS, Tracks
 from nnt.types import F32, I64
 

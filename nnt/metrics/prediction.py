@@ -1,4 +1,4 @@
-"""Predictions of a network for tracks, with the reconstruction."""
+"""Predictions of a network for tracks, with the reconstruction and the momentum."""
 
 from __future__ import annotations
 
@@ -9,12 +9,29 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nnt.detector import theta_to_deg, z_to_cm
-from nnt.metrics.momentum import charge_sign, pt_gev
+from nnt.detector import (
+    ALPHA_SCALE,
+    N_SUPERLAYERS,
+    OMEGA_CM_TIMES_PT_GEV,
+    SUPERLAYERS,
+    theta_to_deg,
+    z_to_cm,
+)
 from nnt.tracks import Tracks
-from nnt.types import I64, BoolArray, FloatArray
+from nnt.types import F32, I64, BoolArray, FloatArray
 
-__all__ = ["Predictions", "predictions", "with_outputs"]
+__all__ = [
+    "Predictions",
+    "charge_sign",
+    "momentum_gev",
+    "predictions",
+    "pt_from_crossing_angles",
+    "pt_gev",
+    "with_outputs",
+]
+
+RADIUS_CM = np.array([sl.radius_cm[0] for sl in SUPERLAYERS], dtype=np.float32)
+ROWS_AT_ONCE = 200_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -116,3 +133,106 @@ def with_outputs(rows: Predictions, outputs: Mapping[str, FloatArray]) -> Predic
 def _phi_deg(tracks: Tracks) -> FloatArray | None:
     phi_rad = tracks.extras.get("2DPhi")
     return None if phi_rad is None else np.rad2deg(phi_rad) % np.float32(360)
+
+
+def pt_gev(tracks: Tracks) -> F32:
+    """Transverse momentum of the trigger's tracks.
+
+    Returns
+    -------
+    float32 array, shape (N,)
+        In GeV: from the column ``2DinvPt`` where there is one, or else from the
+        crossing angles; NaN for a row that has neither.
+    """
+    given = tracks.pt_gev
+    if given is not None:
+        return given
+    return pt_from_crossing_angles(tracks.inputs, tracks.chain.alpha_scale)
+
+
+@np.errstate(all="ignore")
+def pt_from_crossing_angles(inputs: F32, alpha_scale: float = ALPHA_SCALE) -> F32:
+    """Take the transverse momentum from the crossing angles among the inputs.
+
+    The crossing angle in a superlayer of radius R is ``asin(R omega / 2)``, omega
+    the curvature of the track, and the input is half of it in the classic chain
+    (``NeuroTrigger.cc`` of basf2) and all of it in the 3D Hough chain. So each
+    superlayer tells the same curvature, but for those where a wire of the second
+    priority layer was hit: R is larger there by 2 to 6 %. The median over the
+    superlayers is free of them.
+
+    Parameters
+    ----------
+    inputs : float32 array, shape (N, 27) or (N, 126)
+        A missing superlayer is all 0.
+    alpha_scale : float
+        Input of a crossing angle of 1 rad.
+
+    Returns
+    -------
+    float32 array, shape (N,)
+        In GeV; infinite where all crossing angles are 0, the stiffest tracks of
+        all; NaN without a hit.
+    """
+    result = np.empty(len(inputs), dtype=np.float32)
+    for start in range(0, len(inputs), ROWS_AT_ONCE):
+        part = slice(start, start + ROWS_AT_ONCE)
+        result[part] = _median_pt_gev(inputs[part], alpha_scale)
+    return result
+
+
+def _median_pt_gev(inputs: F32, alpha_scale: float) -> F32:
+    width = inputs.shape[1] // N_SUPERLAYERS
+    alpha_scaled = inputs[:, 2::width]
+    # A straight track through the origin crosses at an angle of 0, and is not missing.
+    missing = alpha_scaled == 0
+    for kind in range(width):
+        missing &= inputs[:, kind::width] == 0
+    omega = 2 * np.abs(np.sin(alpha_scaled / np.float32(alpha_scale))) / RADIUS_CM
+    omega[missing] = np.inf  # sorted to the end
+    omega.sort(axis=1)
+    n_seen = N_SUPERLAYERS - missing.sum(axis=1)
+    rows = np.arange(len(omega))
+    # Of an even number, the lower: hits of the second priority tell too much.
+    middle = omega[rows, np.maximum(n_seen - 1, 0) // 2]
+    middle[n_seen == 0] = np.nan
+    with np.errstate(divide="ignore"):
+        pt: F32 = np.float32(OMEGA_CM_TIMES_PT_GEV) / middle
+    return pt
+
+
+def charge_sign(inputs: F32) -> F32:
+    """Take the charge from the sign of the crossing angles among the inputs.
+
+    The crossing angle has the sign of the curvature and so of the charge, but in
+    superlayers that a track does not reach on its circle: there it is always
+    positive. So the innermost superlayer with a hit tells it.
+
+    Parameters
+    ----------
+    inputs : float32 array, shape (N, 27) or (N, 126)
+        A missing superlayer is all 0.
+
+    Returns
+    -------
+    float32 array, shape (N,)
+        -1 or 1; 0 without a hit.
+    """
+    alpha = inputs[:, 2 :: inputs.shape[1] // N_SUPERLAYERS]
+    innermost = np.argmax(alpha != 0, axis=1)
+    sign: F32 = np.sign(alpha[np.arange(len(alpha)), innermost])
+    return sign
+
+
+@np.errstate(all="ignore")
+def momentum_gev(pt_gev: npt.ArrayLike, theta_deg: npt.ArrayLike) -> F32:
+    """Momentum from its transverse part and the polar angle, ``pt / sin(theta)``.
+
+    Notes
+    -----
+    As the single-track trigger takes it, with theta of the network: S. Baehr et
+    al., arXiv:2402.14962.
+    """
+    theta_rad = np.deg2rad(np.asarray(theta_deg, dtype=np.float32))
+    sine: F32 = np.maximum(np.sin(theta_rad), np.float32(1e-3))
+    return np.asarray(pt_gev, dtype=np.float32) / sine

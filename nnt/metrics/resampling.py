@@ -19,10 +19,10 @@ from math import exp, factorial
 
 import numpy as np
 
+from nnt.metrics.decisions import binomial_error
 from nnt.metrics.metric import METRICS
 from nnt.metrics.prediction import Predictions
 from nnt.metrics.sample import Sample, quantities
-from nnt.metrics.trigger import binomial_error
 from nnt.types import F64, I64, U8, FloatArray
 
 __all__ = [

@@ -1,29 +1,29 @@
-"""Width and bias of residuals, all together and in bins."""
+"""Width and bias of residuals, and a normal distribution fitted to their core."""
 
 from __future__ import annotations
 
-import itertools
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from nnt.types import I16, I64, FloatArray
+from nnt.types import F64, FloatArray
 
-__all__ = [
-    "BinnedResiduals",
-    "bin_numbers",
-    "half_width_68",
-    "plain",
-    "residuals_in_bins",
-    "std",
-    "trimmed_std",
-]
+__all__ = ["CoreFit", "core_fit", "half_width_68", "std", "trimmed_std"]
 
 TRIMMED = 0.05
 """Share of the residuals that is cut off on each side."""
+
+MIN_CORE_ROWS = 30
+"""Rows in the core below which nothing is fitted."""
+CORE = 1.5
+"""Half the width of the core in standard deviations of the fit."""
+REACH, BINS_PER_WIDTH = 4.0, 10
+MAX_ROUNDS, MAX_STEPS, MAX_HALVINGS = 12, 60, 30
+CONVERGED = 1e-10
+"""Gain in likelihood, to first order, that another step is not worth."""
+QUARTERS = (0.30854, 0.5, 0.69146)
+"""A normal distribution has one standard deviation between the outer two."""
 
 
 @np.errstate(all="ignore")
@@ -57,48 +57,6 @@ def _inner(values: FloatArray, n_cut: int) -> FloatArray:
     return inner[:n_inner]
 
 
-def _power_sums(ordered: FloatArray) -> tuple[float, FloatArray]:
-    """Mean, and running sums of the powers 1 to 4 of the distance to it."""
-    mean = float(np.mean(ordered, dtype=np.float64))
-    distance = ordered.astype(np.float64) - mean
-    square = distance * distance
-    powers = np.empty((4, len(ordered) + 1))
-    powers[:, 0] = 0
-    np.cumsum(distance, out=powers[0, 1:])
-    np.cumsum(square, out=powers[1, 1:])
-    np.cumsum(square * distance, out=powers[2, 1:])
-    np.cumsum(square * square, out=powers[3, 1:])
-    return mean, powers
-
-
-def _std_with_error(
-    ordered: FloatArray, sums: tuple[float, FloatArray], cut: float
-) -> tuple[float, float]:
-    """Standard deviation, trimmed or not, of values of any distribution, and its error.
-
-    The error is that of the influence function: what lies beyond a cut counts like
-    the value at the cut (P. J. Huber and E. M. Ronchetti, "Robust Statistics", 2009,
-    chapter 3). Without a cut, it is that of the fourth moment.
-    """
-    n, n_cut = len(ordered), int(len(ordered) * cut)
-    n_inner = n - 2 * n_cut
-    width = std(ordered[n_cut : n - n_cut])
-    if not width > 0:
-        return width, 0.0 if width == 0 else float("nan")
-    origin, powers = sums
-    s1, s2, s3, s4 = powers[:, n - n_cut] - powers[:, n_cut]
-    # About the mean of what is left, in place of the mean of all.
-    m = s1 / n_inner
-    second = s2 - m * s1
-    fourth = s4 - 4 * m * s3 + 6 * m**2 * s2 - 3 * m**3 * s1
-    ends = ordered[n_cut], ordered[n - n_cut - 1]
-    outer = [(float(end) - origin - m) ** 2 for end in ends]
-    first = (second + n_cut * sum(outer)) / n
-    spread = (fourth + n_cut * sum(square**2 for square in outer)) / n - first**2
-    error = np.sqrt(max(spread, 0.0) / n) / (n_inner / n) / (2 * width)
-    return width, float(error)
-
-
 @np.errstate(all="ignore")
 def half_width_68(values: FloatArray) -> float:
     """Half the distance that holds the central 68.27 % of values in ascending order."""
@@ -118,137 +76,153 @@ def _quantile(ordered: FloatArray, share: float) -> float:
     return left + (right - left) * (place - below)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class BinnedResiduals:
-    """Residuals in bins of another quantity; shape (B,) each, NaN in empty bins."""
+@dataclass(frozen=True, slots=True)
+class CoreFit:
+    """Normal distribution of the core, in the unit of the residuals."""
 
-    edges: FloatArray
-    """Shape (B + 1,)."""
-    n_tracks: I64
-    mean: FloatArray
-    mean_error: FloatArray
-    """``std / sqrt(n)``."""
-    std: FloatArray
-    std_error: FloatArray
-    """From the fourth moment, so that tails count."""
-    trimmed_std: FloatArray
-    trimmed_std_error: FloatArray
-    slope: FloatArray
-    """Rise of the residual with the quantity, a straight line in each bin.
-
-    Of the z residual against z, -1 is a network that tells the same z for all
-    tracks of the bin, 0 one that follows them."""
-    slope_error: FloatArray
-    """From the spread around the line; NaN below three tracks."""
-
-    @property
-    def centres(self) -> FloatArray:
-        """Middle of each bin."""
-        return (self.edges[:-1] + self.edges[1:]) / 2
-
-    def to_dict(self) -> dict[str, list[float | None]]:
-        """As plain JSON values, None for NaN."""
-        return {name: plain(values) for name, values in asdict(self).items()}
+    mean: float
+    mean_error: float
+    std: float
+    std_error: float
+    share: float
+    """Share of all rows that the fitted curve holds; the rest is in tails."""
+    n_rows: int
+    """Rows in the core."""
 
 
 @np.errstate(all="ignore")
-def residuals_in_bins(
-    residual: FloatArray, at: FloatArray, edges: npt.ArrayLike
-) -> BinnedResiduals:
-    """Summarise residuals in bins.
+def core_fit(values: FloatArray) -> CoreFit | None:
+    """Fit a normal distribution to the core of a distribution with tails.
+
+    The core are the bins within 1.5 standard deviations of the mean, both taken
+    from the fit itself, which is repeated until they stay. It begins with the
+    median and the width of the central 38 %, which tails hardly move.
 
     Parameters
     ----------
-    residual : float array, shape (N,)
-        In cm or degrees, as is the result.
-    at : float array, shape (N,)
-        What to bin in; values outside the edges are left out.
-    edges : float array, shape (B + 1,)
-        Increasing; a bin holds its lower edge.
-    """
-    edges = np.asarray(edges, dtype=np.float64)
-    n_bins = len(edges) - 1
-    bin_of = bin_numbers(at, edges)
-    # Rows one bin after the other.
-    n_tracks = np.bincount(bin_of, minlength=n_bins + 1)[:n_bins]
-    ends = np.append(0, np.cumsum(n_tracks))
-    ordered = residual[np.argsort(bin_of, kind="stable")]
-    table = np.full((5, n_bins), np.nan)
-    for i, (start, end) in enumerate(itertools.pairwise(ends)):
-        if end > start:
-            values = ordered[start:end]
-            in_order = np.sort(values)
-            sums = _power_sums(in_order)
-            table[0, i] = sums[0]
-            table[1:3, i] = _std_with_error(in_order, sums, 0.0)
-            table[3:, i] = _std_with_error(in_order, sums, TRIMMED)
-    slope, slope_error = _slopes(residual, at, bin_of, edges, table[0])
-    root = np.sqrt(np.where(n_tracks > 0, n_tracks, np.nan))
-    return BinnedResiduals(
-        edges=edges,
-        n_tracks=n_tracks,
-        mean=table[0],
-        mean_error=table[1] / root,
-        std=table[1],
-        std_error=table[2],
-        trimmed_std=table[3],
-        trimmed_std_error=table[4],
-        slope=slope,
-        slope_error=slope_error,
-    )
-
-
-def plain(values: npt.NDArray[Any]) -> list[float | None]:
-    """As plain JSON values, None for what is not finite."""
-    return [value if math.isfinite(value) else None for value in values.tolist()]
-
-
-def bin_numbers(at: FloatArray, edges: npt.ArrayLike) -> I16:
-    """Bin of each value; values outside, NaN too, are in a bin behind the last.
-
-    Parameters
-    ----------
-    at : float array, shape (N,)
-        What to bin in.
-    edges : float array, shape (B + 1,)
-        Increasing; a bin holds its lower edge.
+    values : float array, shape (N,)
+        In any unit.
 
     Returns
     -------
-    int16 array, shape (N,)
+    CoreFit or None
+        None where there is no core to fit: fewer than 30 rows in it, all values
+        the same, or the fit finds no peak.
+
+    Notes
+    -----
+    The fit maximises the Poisson likelihood of the counts (S. Baker and R. D.
+    Cousins, Nucl. Instrum. Meth. 221 (1984) 437) by Fisher's scoring. Errors come
+    from its curvature.
     """
-    edges = np.asarray(edges, dtype=np.float64)
-    n_bins = len(edges) - 1
-    # Edges up to the value: none before the first bin, all behind the last.
-    upto = np.searchsorted(edges, at, side="right").astype(np.int16)
-    inside = (upto > 0) & (upto <= n_bins)
-    return np.where(inside, upto - np.int16(1), np.int16(n_bins))
-
-
-def _slopes(
-    residual: FloatArray,
-    at: FloatArray,
-    bin_of: I16,
-    edges: FloatArray,
-    mean: FloatArray,
-) -> tuple[FloatArray, FloatArray]:
-    """Fit a straight line to the rows of each bin by least squares."""
-    n_bins = len(edges) - 1
-    # From the middle of the bin, so that no digits are lost.
-    middle = np.append((edges[:-1] + edges[1:]) / 2, 0.0)
-    from_x = at - middle[bin_of]
-    from_y = residual - np.append(np.nan_to_num(mean), 0.0)[bin_of]
-    products = (from_x, from_y, from_x**2, from_x * from_y, from_y**2)
-    n = np.bincount(bin_of, minlength=n_bins + 1)[:n_bins].astype(np.float64)
-    x, y, xx, xy, yy = (
-        np.bincount(bin_of, weights, n_bins + 1)[:n_bins] for weights in products
+    if len(values) < MIN_CORE_ROWS:
+        return None
+    lower, centre, upper = np.quantile(values, QUARTERS)
+    width = float(upper - lower)
+    if not width > 0 or not np.isfinite(width):
+        return None
+    n_bins = int(2 * REACH * BINS_PER_WIDTH)
+    limits = (float(centre) - REACH * width, float(centre) + REACH * width)
+    bins = np.linspace(*limits, n_bins + 1, dtype=values.dtype)
+    # Too wide for the type of the values, or too narrow.
+    if not np.isfinite(bins).all() or not (bins[:-1] < bins[1:]).all():
+        return None
+    counts, edges = np.histogram(values, n_bins, limits)
+    return _repeated(
+        counts.astype(np.float64), edges, float(centre), width, len(values)
     )
-    with np.errstate(divide="ignore", invalid="ignore"):
-        spread_x, spread_y = xx - x * x / n, yy - y * y / n
-        slope = (xy - x * y / n) / spread_x
-        # Bins where all rows are at one place, but for rounding, have no slope.
-        slope[~(spread_x > 1e-9 * (n + xx))] = np.nan
-        left = np.maximum(spread_y - slope**2 * spread_x, 0)
-        error = np.sqrt(left / (n - 2) / spread_x)
-    error[~(n > 2) | np.isnan(slope)] = np.nan
-    return slope, error
+
+
+def _repeated(
+    counts: F64, edges: F64, mean: float, std: float, n_all: int
+) -> CoreFit | None:
+    centres = (edges[:-1] + edges[1:]) / 2
+    bin_width = float(edges[1] - edges[0])
+    before: tuple[int, int] | None = None
+    fit = None
+    for _ in range(MAX_ROUNDS):
+        inside = np.flatnonzero(np.abs(centres - mean) <= CORE * std)
+        # Once the same bins come again, so would the same fit.
+        if not len(inside) or (inside[0], inside[-1]) == before:
+            break
+        before = (int(inside[0]), int(inside[-1]))
+        chosen = slice(inside[0], inside[-1] + 1)
+        n_rows = int(counts[chosen].sum())
+        if n_rows < MIN_CORE_ROWS or len(inside) < 4:
+            return None
+        window = edges[inside[0] : inside[-1] + 2]
+        fit = _fit(counts[chosen], window, mean, std, n_all)
+        if fit is None or not bin_width < 2 * fit.std < edges[-1] - edges[0]:
+            return None
+        mean, std = fit.mean, fit.std
+    return fit
+
+
+def _fit(
+    counts: F64, edges: F64, mean: float, std: float, n_all: int
+) -> CoreFit | None:
+    # Imported here: scipy would delay the start of a training.
+    from scipy.special import ndtr
+
+    values = np.array([np.log(counts.sum() / (2 * ndtr(CORE) - 1)), mean, np.log(std)])
+    model, slopes, deviance = _expected(values, edges, counts)
+    for _ in range(MAX_STEPS):
+        # Fisher's scoring: the curvature is that of the expected counts.
+        pulls = slopes / model
+        curvature, gradient = pulls @ slopes.T, pulls @ (counts - model)
+        try:
+            covariance = np.linalg.inv(curvature)
+        except np.linalg.LinAlgError:
+            return None
+        step = covariance @ gradient
+        if abs(step @ gradient) < CONVERGED:
+            break
+        for _ in range(MAX_HALVINGS):
+            tried = _expected(values + step, edges, counts)
+            if tried[2] < deviance:
+                break
+            step /= 2
+        else:
+            break  # no better but for rounding
+        values = values + step
+        model, slopes, deviance = tried
+    else:
+        return None
+    errors = np.sqrt(np.maximum(np.diag(covariance), 0))
+    fitted = float(np.exp(values[2]))
+    return CoreFit(
+        mean=float(values[1]),
+        mean_error=float(errors[1]),
+        std=fitted,
+        std_error=float(errors[2]) * fitted,
+        share=min(float(np.exp(values[0])) / n_all, 1.0),
+        n_rows=int(counts.sum()),
+    )
+
+
+def _expected(values: F64, edges: F64, counts: F64) -> tuple[F64, F64, float]:
+    """Counts that are expected, their slopes by the parameters, and the deviance.
+
+    Parameters
+    ----------
+    values : float64 array, shape (3,)
+        Logarithm of the rows, mean, logarithm of the standard deviation.
+    edges, counts : float64 array, shape (B + 1,) and (B,)
+        Of the bins.
+
+    Returns
+    -------
+    model : float64 array, shape (B,)
+    slopes : float64 array, shape (3, B)
+    deviance : float
+        Of Poisson's distribution; half of it is what the likelihood lacks.
+    """
+    from scipy.special import ndtr, xlogy
+
+    n_rows, width = np.exp(values[0]), np.exp(values[2])
+    scaled = (edges - values[1]) / width
+    density = n_rows / np.sqrt(2 * np.pi) * np.exp(-(scaled**2) / 2)
+    model = np.maximum(n_rows * np.diff(ndtr(scaled)), 1e-9)
+    by_mean, by_width = -np.diff(density) / width, -np.diff(density * scaled)
+    deviance = 2 * np.sum(model - counts + xlogy(counts, counts / model))
+    return model, np.array([model, by_mean, by_width]), float(deviance)

@@ -9,10 +9,9 @@ from functools import cache
 
 import numpy as np
 
-from nnt.metrics.corefit import CoreFit, core_fit
-from nnt.metrics.decisions import Decision, all_decisions
+from nnt.metrics.decisions import FEED_Z_CM, Decision, all_decisions, first_cut
 from nnt.metrics.prediction import Predictions
-from nnt.metrics.trigger import FEED_Z_CM, first_cut
+from nnt.metrics.residuals import CoreFit, core_fit
 from nnt.types import I64, FloatArray
 
 __all__ = [

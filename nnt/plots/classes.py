@@ -16,11 +16,10 @@ from nnt.metrics import (
     Decision,
     Predictions,
     all_decisions,
-    class_decision,
 )
 from nnt.metrics.clusters import share_errors
-from nnt.metrics.residuals import bin_numbers
-from nnt.metrics.trigger import first_cut, rank_at_efficiency
+from nnt.metrics.decisions import first_cut, rank_at_efficiency
+from nnt.metrics.inbins import bin_numbers
 from nnt.plots.pieces import MIN_TRACKS, Points, bin_edges, plot_points, set_axis
 from nnt.plots.registry import EVALUATION, EVERYWHERE, register
 from nnt.plots.roc import DECISIONS
@@ -62,7 +61,7 @@ def _kept(
 def _kept_by(
     decision: Decision, at: FloatArray, name: str, every: BoolArray | None
 ) -> _Kept:
-    ordered = np.sort(decision.signal_cm)
+    ordered = np.sort(decision.distance_cm[decision.signal])
     cut = float(first_cut(ordered[rank_at_efficiency(len(ordered), FEED_EFFICIENCY)]))
     rows = decision.signal if every is None else every
     passing = decision.distance_cm[rows] < cut
@@ -149,13 +148,10 @@ def _calibration(
     predicted: Predictions, _: Predictions | None
 ) -> dict[str, _Calibration] | None:
     found = {}
-    for name, output in (("nnt", predicted.nnt), ("stt", predicted.stt)):
-        if output is None:
-            continue
-        decision = class_decision(predicted, output, fast=name == "stt")
+    for (prefix, suffix), decision in all_decisions(predicted).items():
         rows = decision.signal | decision.background
-        if rows.any():
-            found[name] = _calibrated(decision, rows)
+        if suffix and rows.any():
+            found["stt" if prefix else "nnt"] = _calibrated(decision, rows)
     return found or None
 
 

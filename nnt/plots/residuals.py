@@ -19,8 +19,6 @@ from nnt.metrics import (
     core_fit,
     residuals_in_bins,
 )
-from nnt.metrics.clusters import trimmed_std_error
-from nnt.metrics.residuals import bin_numbers
 from nnt.plots.pieces import (
     MIN_TRACKS,
     Histogram,
@@ -195,13 +193,9 @@ def _in_bins(
     if found is None or at is None:
         return None
     edges = AXES[name].edges_for(len(predicted))
-    bins = residuals_in_bins(found, at, edges)
+    bins = residuals_in_bins(found, at, edges, predicted.event)
     enough = np.where(bins.n_tracks >= MIN_TRACKS, 1.0, np.nan)
-    error = trimmed_std_error(
-        found, predicted.event, bin_numbers(at, edges), len(edges) - 1
-    )
-    values: dict[str, tuple[FloatArray, FloatArray]]
-    values = {"trimmed std": (bins.trimmed_std, error)}
+    values = {"trimmed std": (bins.trimmed_std, bins.trimmed_std_error)}
     if whole:
         values["std"] = (bins.std, bins.std_error)
     values["mean"] = (bins.mean, bins.mean_error)
@@ -276,7 +270,7 @@ def _slope(predicted: Predictions, _: Predictions | None) -> Points | None:
     n_bins = len(finest) - 1
     for width in (k for k in range(1, n_bins + 1) if n_bins % k == 0):
         edges = finest[::width]
-        bins = residuals_in_bins(found, predicted.z_reco_cm, edges)
+        bins = residuals_in_bins(found, predicted.z_reco_cm, edges, predicted.event)
         small = bins.slope_error < MAX_SLOPE_ERROR
         if small.sum() * 2 >= (bins.n_tracks >= MIN_TRACKS).sum():
             break

@@ -21,7 +21,7 @@ from nnt.metrics import (
     all_decisions,
 )
 from nnt.metrics.clusters import event_jackknife
-from nnt.metrics.trigger import area_of_sorted, rank_at_efficiency
+from nnt.metrics.decisions import area_of_sorted, rank_at_efficiency
 from nnt.plots.registry import EVALUATION, EVERYWHERE, register
 from nnt.plots.shown import Curve
 from nnt.plots.style import canvas, legend
