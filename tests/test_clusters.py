@@ -7,13 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnt.metrics import binomial_error, trimmed_std
+from nnt.metrics import binomial_error, residuals_in_bins, trimmed_std
 from nnt.metrics.clusters import (
     event_jackknife,
     event_sums_of_squares,
     paired_ratio,
     share_errors,
-    trimmed_std_error,
 )
 from nnt.types import F64, I64, BoolArray
 
@@ -83,12 +82,12 @@ def figures(event: I64, values: F64) -> dict[str, tuple[float, float]]:
     def width(kept: BoolArray) -> F64:
         return np.array([trimmed_std(values[kept])])
 
+    bins = residuals_in_bins(values, np.zeros(len(values)), [0, 1], event)
     return {
         "share": (share[0], share_error[0]),
         "ratio": (ratio[0], ratio_error[0]),
-        "trimmed std": (
-            trimmed_std(values), trimmed_std_error(values, event, one, 1)[0],
-        ),
+        "mean": (bins.mean[0], bins.mean_error[0]),
+        "trimmed std": (bins.trimmed_std[0], bins.trimmed_std_error[0]),
         "jackknife": (trimmed_std(values), event_jackknife(width, event)[0]),
     }  # fmt: skip
 

@@ -15,16 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 from nnt.metrics.decisions import binomial_error
-from nnt.metrics.residuals import TRIMMED, trimmed_std
+from nnt.metrics.residuals import TRIMMED, std
 from nnt.types import F64, I64, BoolArray, FloatArray
 
 __all__ = [
     "event_jackknife",
     "event_sums_of_squares",
-    "mean_error",
     "paired_ratio",
     "share_errors",
-    "trimmed_std_error",
+    "widths_with_influences",
 ]
 
 N_GROUPS = 50
@@ -38,8 +37,8 @@ def event_sums_of_squares(
 
     Parameters
     ----------
-    values : float array, shape (N,)
-        Contributions of the rows.
+    values : float array, shape (..., N)
+        Contributions of the rows, to one figure or several.
     event : int64 array, shape (N,)
         Dense number of the event of each row.
     bin_of : int array, shape (N,)
@@ -49,18 +48,25 @@ def event_sums_of_squares(
 
     Returns
     -------
-    float64 array, shape (B,)
+    float64 array, shape (..., B)
     """
-    inside = (bin_of >= 0) & (bin_of < n_bins)
-    bins = bin_of[inside].astype(np.int64)
-    key = event[inside].astype(np.int64) * n_bins + bins
-    order = np.argsort(key, kind="stable")
-    if not len(order):
-        return np.zeros(n_bins)
-    ordered = key[order]
-    first = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
-    sums = np.add.reduceat(values[inside][order].astype(np.float64), first)
-    return np.bincount(bins[order[first]], sums**2, n_bins).astype(np.float64)
+    inside = np.flatnonzero((bin_of >= 0) & (bin_of < n_bins))
+    # Files hold one event after the other: nothing is left to sort by then.
+    rows = inside[np.argsort(event[inside], kind="stable")]
+    bins = bin_of[rows].astype(np.int16 if n_bins < 2**15 else np.int64)
+    order = np.argsort(bins, kind="stable")
+    rows, bins = rows[order], bins[order].astype(np.int64)
+    events = event[rows]
+    is_new = (np.diff(bins) != 0) | (np.diff(events) != 0)
+    first = np.flatnonzero(np.append(True, is_new))
+    found = np.zeros((*values.shape[:-1], n_bins))
+    if len(rows):
+        for of_rows, squares in zip(
+            np.atleast_2d(values), np.atleast_2d(found), strict=True
+        ):
+            sums = np.add.reduceat(of_rows[rows].astype(np.float64), first)
+            squares[:] = np.bincount(bins[first], sums**2, n_bins)
+    return found
 
 
 def share_errors(
@@ -102,79 +108,34 @@ def share_errors(
     return share, error, n_rows
 
 
-def mean_error(
-    values: FloatArray, event: I64, bin_of: npt.NDArray[np.integer], n_bins: int
-) -> F64:
-    """Standard error of the mean of the rows of each bin; NaN in bins without rows.
-
-    Arguments are those of `event_sums_of_squares`.
-    """
-    n_rows = np.bincount(bin_of, minlength=n_bins)[:n_bins]
-    filled = np.where(n_rows > 0, n_rows, np.nan)
-    inside = bin_of < n_bins
-    bins = bin_of[inside]
-    off = np.zeros(len(values))
-    off[inside] = values[inside]
-    off[inside] -= (np.bincount(bins, off[inside], n_bins) / filled)[bins]
-    error: F64 = np.sqrt(event_sums_of_squares(off, event, bin_of, n_bins)) / filled
-    return error
-
-
-def trimmed_std_error(
-    values: FloatArray,
-    event: I64,
-    bin_of: npt.NDArray[np.integer],
-    n_bins: int,
-    cut: float = TRIMMED,
-) -> F64:
-    """Standard error of `trimmed_std` of the rows of each bin.
-
-    Parameters
-    ----------
-    values : float array, shape (N,)
-        In any unit, as is the result.
-    event, bin_of, n_bins
-        As in `event_sums_of_squares`.
-    cut : float
-        Share that is cut off on each side.
+def widths_with_influences(values: FloatArray) -> tuple[F64, F64]:
+    """Mean, std and trimmed std of rows, and the influence of each row on them.
 
     Returns
     -------
-    float64 array, shape (B,)
-        NaN in bins without rows.
+    figures : float64 array, shape (3,)
+    influences : float64 array, shape (3, N)
 
     Notes
     -----
-    The influence of a row on a trimmed second moment about the trimmed mean is its
-    square, for rows in the tails that of the limit they lie beyond (P. J. Huber,
-    "Robust Statistics", 1981, section 3.3).
+    The influence of a row on a second moment about the mean is its square; on a trimmed
+    one, in the tails, that of the limit beyond which it lies (P. J. Huber, "Robust
+    Statistics", 1981, section 3.3).
     """
-    influence = np.zeros(len(values))
-    n_rows = np.full(n_bins, np.nan)
-    order = np.argsort(bin_of, kind="stable")
-    edges = np.searchsorted(bin_of[order], np.arange(n_bins + 1))
-    for number in range(n_bins):
-        rows = order[edges[number] : edges[number + 1]]
-        if len(rows):
-            n_rows[number] = len(rows)
-            influence[rows] = _influence_on_trimmed_std(values[rows], cut)
-    squares = event_sums_of_squares(influence, event, bin_of, n_bins)
-    error: F64 = np.sqrt(squares) / n_rows
-    return error
-
-
-def _influence_on_trimmed_std(values: FloatArray, cut: float) -> F64:
-    n_cut = int(len(values) * cut)
-    ordered = np.sort(values)
-    inner = ordered[n_cut : len(values) - n_cut].astype(np.float64)
-    mean = inner.mean()
-    width = trimmed_std(values, cut)
-    if not width > 0:
-        return np.full(len(values), 0.0 if width == 0 else np.nan)
-    square = np.clip(values - mean, inner[0] - mean, inner[-1] - mean) ** 2
-    kept = len(inner) / len(values)
-    result: F64 = (square - square.mean()) / kept / (2 * width)
-    return result
+    n_cut = int(len(values) * TRIMMED)
+    inner = np.sort(values)[n_cut : len(values) - n_cut]
+    mean, middle = (np.mean(part, dtype=np.float64) for part in (values, inner))
+    figures = np.array([mean, std(values), std(inner)])
+    off = values - mean
+    # A width of 0 has no influences.
+    by_width = 1 / (2 * np.where(figures == 0, np.inf, figures))
+    square = off * off
+    clipped = np.clip(values, inner[0], inner[-1]) - middle
+    clipped *= clipped
+    share = len(inner) / len(values)
+    on_width = (square - square.mean()) * by_width[1]
+    on_trimmed = (clipped - clipped.mean()) * (by_width[2] / share)
+    return figures, np.stack([off, on_width, on_trimmed])
 
 
 def paired_ratio(

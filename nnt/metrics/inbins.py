@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -11,10 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nnt.metrics.clusters import mean_error, share_errors, trimmed_std_error
+from nnt.metrics.clusters import (
+    event_sums_of_squares,
+    share_errors,
+    widths_with_influences,
+)
 from nnt.metrics.decisions import FEED_EFFICIENCY, SIGNAL_Z_CM, cut_at_efficiency_cm
 from nnt.metrics.prediction import Predictions
-from nnt.metrics.residuals import std, trimmed_std
 from nnt.types import F64, I16, I64, FloatArray
 
 __all__ = [
@@ -153,26 +155,26 @@ def residuals_in_bins(
     edges = np.asarray(edges, dtype=np.float64)
     n_bins = len(edges) - 1
     bin_of = bin_numbers(at, edges)
-    # Rows one bin after the other.
     n_tracks = np.bincount(bin_of, minlength=n_bins + 1)[:n_bins]
-    ends = np.append(0, np.cumsum(n_tracks))
-    ordered = residual[np.argsort(bin_of, kind="stable")]
-    mean, width, trimmed = np.full((3, n_bins), np.nan)
-    for i, (start, end) in enumerate(itertools.pairwise(ends)):
-        if end > start:
-            values = ordered[start:end]
-            mean[i] = np.mean(values, dtype=np.float64)
-            width[i], trimmed[i] = std(values), trimmed_std(values)
-    slope, slope_error = _slopes(residual, at, bin_of, edges, mean)
+    # Rows one bin after the other.
+    order = np.argsort(bin_of, kind="stable")
+    figures = np.full((3, n_bins), np.nan)
+    of_rows = np.zeros((3, len(residual)))
+    for i, rows in enumerate(np.split(order, np.cumsum(n_tracks))[:n_bins]):
+        if len(rows):
+            figures[:, i], of_rows[:, rows] = widths_with_influences(residual[rows])
+    squares = event_sums_of_squares(of_rows, event, bin_of, n_bins)
+    errors = np.sqrt(squares) / np.where(n_tracks > 0, n_tracks, np.nan)
+    slope, slope_error = _slopes(residual, at, bin_of, edges, figures[0])
     return BinnedResiduals(
         edges=edges,
         n_tracks=n_tracks,
-        mean=mean,
-        mean_error=mean_error(residual, event, bin_of, n_bins),
-        std=width,
-        std_error=trimmed_std_error(residual, event, bin_of, n_bins, cut=0),
-        trimmed_std=trimmed,
-        trimmed_std_error=trimmed_std_error(residual, event, bin_of, n_bins),
+        mean=figures[0],
+        mean_error=errors[0],
+        std=figures[1],
+        std_error=errors[1],
+        trimmed_std=figures[2],
+        trimmed_std_error=errors[2],
         slope=slope,
         slope_error=slope_error,
     )
