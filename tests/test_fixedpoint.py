@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,10 @@ from nnt import fixedpoint
 from nnt.detector import theta_to_deg, z_to_cm
 from nnt.errors import DataError
 from nnt.fixedpoint.arithmetic import checked_layers
-from nnt.fixedpoint.classic_network import tanh_half_table
-from nnt.fixedpoint.hough3d_network import (
-    hough3d_hidden,
-    hough3d_wrapped,
+from nnt.fixedpoint.integers import (
+    run_classic,
+    run_hough3d,
+    tanh_half_table,
     tanh_table,
     weight_fraction_bits,
 )
@@ -231,32 +231,16 @@ def test_classic_is_the_slow_reference_for_any_layers_and_precision(
 
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=3), st.integers(0, 99))
 @settings(max_examples=20)
-def test_hidden_nodes_are_the_outputs_of_the_layers_before(
+def test_saturated_nodes_are_those_of_the_layers_before(
     hidden: list[int], seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
-    layers = random_layers(rng, (27, *hidden, 2), 3.0)
+    layers = random_layers(rng, (27, *hidden, 2), 30.0)
     x = rng.uniform(-1, 1, (5, 27)).astype(np.float32)
-    for run, nodes in (
-        (fixedpoint.classic_layers, fixedpoint.classic_hidden(x, layers)),
-        (hough3d_with_all_scales(layers), hough3d_hidden(x, layers)),
-    ):
-        parts = [run(x, layers[: i + 1]) for i in range(len(hidden))]
-        np.testing.assert_array_equal(nodes, np.concatenate(parts, axis=1))
-
-
-def hough3d_with_all_scales(
-    layers: Sequence[tuple[F32, F32]],
-) -> Callable[[F32, Layers], npt.NDArray[np.int64]]:
-    """Run the first layers with the scale that the weights of all layers share."""
-    fraction = weight_fraction_bits(checked_layers(layers))
-
-    def run(x: F32, first: Layers) -> npt.NDArray[np.int64]:
-        largest = np.full((1, first[-1][0].shape[0]), 2.0 ** (17 - fraction))
-        more = [*first, (largest, np.zeros(1))]
-        return hough3d_hidden(x, more)[:, -first[-1][0].shape[0] :]
-
-    return run
+    parts = [fixedpoint.classic_layers(x, layers[: i + 1]) for i in range(len(hidden))]
+    at_end = np.abs(np.concatenate(parts, axis=1)) == 4096
+    found = run_classic(x, layers).saturated_share
+    np.testing.assert_allclose(found, at_end.mean(axis=1))
 
 
 @given(
@@ -327,7 +311,7 @@ def test_sums_that_wrap_are_counted(width: float) -> None:
                 following.append(-size if total < 0 else size)
             whole = following
         expected.append(np.mean(wraps))
-    found = hough3d_wrapped(x, layers)
+    found = run_hough3d(x, layers).wrapped_share
     np.testing.assert_allclose(found, expected)
     assert (found.max() > 0) == (width > 1)
 

@@ -208,7 +208,7 @@ def test_saturated_hidden_nodes_of_all_layers_count(chain: str) -> None:
     state["net.2.bias"][0] = 60
     own = ExpertWeights(state, form, chain=chain)
     fixed = FixedPointNetworks(Networks({-1: own}))
-    share = fixed.saturated_hidden_share(simulate(5, chain=chain))
+    share = fixed.computed_for(simulate(5, chain=chain)).saturated_share
     np.testing.assert_allclose(share, 2 / 3, rtol=1e-6)
 
 

@@ -25,7 +25,7 @@ from nnt.engine.quantized import QuantizedBackend
 from nnt.errors import ConfigError, DataError
 from nnt.export import export_run
 from nnt.fixedpoint import FixedPointNetworks
-from nnt.fixedpoint.hough3d_network import weight_fraction_bits
+from nnt.fixedpoint.integers import weight_fraction_bits
 from nnt.fixedpoint.quantized import QuantizedNetwork
 from nnt.networks import (
     CHAINS,
@@ -90,7 +90,7 @@ def test_the_network_says_what_the_integers_say(
         )
         bits = precision if chain == CLASSIC else None
         fixed = FixedPointNetworks(Networks({0: own}), bits)
-        whole = fixed.integers(inputs, fixed.forms[0].layers)
+        whole = fixed.computed(inputs, np.zeros(len(inputs), np.int64)).outputs
         np.testing.assert_array_equal(found * 2.0**fixed.node_bits, whole)
 
 

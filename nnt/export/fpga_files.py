@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,12 +16,13 @@ from nnt.export.source import (
     check_rows,
     classic_experts,
     expert_report,
+    integer_layers,
+    layers_of_text,
 )
 from nnt.export.values import shown_number
 from nnt.fixedpoint import classic_layers
-from nnt.fixedpoint.arithmetic import round_half_away
 from nnt.networks import FirmwareNetwork
-from nnt.types import F64, I64
+from nnt.types import I64
 
 __all__ = ["write_fpga"]
 
@@ -77,12 +77,7 @@ def _whole(k: int, network: FirmwareNetwork, bits: int, pattern: int) -> list[I6
             f"{1 + INTEGER_BITS + bits} bits with {bits} fractional ones hold less "
             f"than {2**INTEGER_BITS}; train with more weight_decay, or with `quantize`"
         )
-    whole = [
-        round_half_away(np.column_stack(pair).astype(np.float64) * 2.0**bits).astype(
-            np.int64
-        )
-        for pair in network.layers
-    ]
+    whole = integer_layers(network, bits)
     for superlayer in range(N_SUPERLAYERS):
         if not pattern >> superlayer & 1:
             whole[0][:, superlayer_inputs(superlayer)] = 0
@@ -111,23 +106,11 @@ def _check(
     bits = settings.precision
     for k, network in networks.items():
         head, limits, patterns, sizes, flat = lines[LINES * k : LINES * (k + 1)]
-        nodes = [int(n) for n in sizes.split()]
-        layers = _layers(nodes, np.array(flat.split(), dtype=np.int64) / 2.0 ** bits[4])
-        rows = check_rows(nodes[0], settings.pattern(k), seed=k)
+        layers = layers_of_text(sizes, flat, bits[4])
+        rows = check_rows(network.form.inputs, settings.pattern(k), seed=k)
         found = classic_layers(rows, layers, bits)
         same = np.array_equal(found, classic_layers(rows, network.layers, bits))
         read = (int(head), patterns, tuple(float(limit) for limit in limits.split()))
         expected = (k, f"{settings.pattern(k)} {settings.mask(k)}")
         if not same or read != (*expected, settings.id_limits(k)):
             raise ExportError(f"{path}: expert {k} differs when read back")
-
-
-def _layers(nodes: list[int], numbers: F64) -> list[tuple[F64, F64]]:
-    """Weights (out, in) and biases (out,) from the flat order of the file."""
-    layers, start = [], 0
-    for n_in, n_out in itertools.pairwise(nodes):
-        end = start + n_out * (n_in + 1)
-        part = numbers[start:end].reshape(n_out, n_in + 1)
-        layers.append((part[:, :-1], part[:, -1]))
-        start = end
-    return layers

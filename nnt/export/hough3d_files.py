@@ -6,7 +6,6 @@ BASF2.
 
 from __future__ import annotations
 
-import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,20 @@ import numpy as np
 from nnt.detector import THETA_RANGE_DEG, Z_RANGE_CM
 from nnt.errors import ExportError
 from nnt.export.settings import parse_settings
-from nnt.export.source import Report, Request, Source, check_rows, expert_report
+from nnt.export.source import (
+    Report,
+    Request,
+    Source,
+    check_rows,
+    expert_report,
+    integer_layers,
+    layers_of_text,
+)
 from nnt.export.values import shown_number
 from nnt.fixedpoint import hough3d
-from nnt.fixedpoint.arithmetic import round_half_away
-from nnt.fixedpoint.hough3d_network import weight_fraction_bits
+from nnt.fixedpoint.integers import weight_fraction_bits
 from nnt.networks import OUTPUTS, FirmwareNetwork, firmware_network
 from nnt.networks.firmware import HOUGH3D_ACT
-from nnt.types import I64
 
 __all__ = ["write_3dh"]
 
@@ -118,18 +123,8 @@ def _settings(network: FirmwareNetwork) -> str:
     )
 
 
-def _integers(network: FirmwareNetwork, fraction: int) -> list[I64]:
-    """Each layer as (out, in + 1) integers, the bias last."""
-    return [
-        round_half_away(
-            np.column_stack([weight, bias]).astype(np.float64) * 2.0**fraction
-        ).astype(np.int64)
-        for weight, bias in network.layers
-    ]
-
-
 def _dat(network: FirmwareNetwork, fraction: int) -> str:
-    flat = np.concatenate([part.ravel() for part in _integers(network, fraction)])
+    flat = np.concatenate([part.ravel() for part in integer_layers(network, fraction)])
     if flat.max() > LARGEST_INTEGER:
         raise ExportError(
             f"weights: {network.largest_weight:.9g} is one step more than the words of "
@@ -159,16 +154,9 @@ def _check_settings(path: Path, network: FirmwareNetwork) -> None:
 
 def _check_dat(path: Path, network: FirmwareNetwork, fraction: int) -> None:
     """Run the integers of the file against the arithmetic of the trained network."""
-    first, second = path.read_text().splitlines()
-    sizes = [int(n) for n in first.split()]
-    numbers = np.array(second.split(), dtype=np.int64) / 2.0**fraction
-    layers, start = [], 0
-    for n_in, n_out in itertools.pairwise(sizes):
-        end = start + n_out * (n_in + 1)
-        part = numbers[start:end].reshape(n_out, n_in + 1)
-        layers.append((part[:, :-1], part[:, -1]))
-        start = end
-    rows = check_rows(sizes[0], ALL_SUPERLAYERS, seed=0)
+    sizes, numbers = path.read_text().splitlines()
+    layers = layers_of_text(sizes, numbers, fraction)
+    rows = check_rows(network.form.inputs, ALL_SUPERLAYERS, seed=0)
     same = np.array_equal(hough3d(rows, layers), hough3d(rows, network.layers))
-    if start != len(numbers) or tuple(sizes) != network.sizes or not same:
+    if sizes != " ".join(map(str, network.sizes)) or not same:
         raise ExportError(f"{path}: differs when read back")

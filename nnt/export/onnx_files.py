@@ -177,7 +177,7 @@ def _check(path: Path, graphs: _Graphs, expert: int | None) -> Report:
         given["expert"] = number
     found = _session(path).run(None, given)
     if graphs.integers is not None:
-        raw = _raw(graphs.integers, rows, number)
+        raw = graphs.integers.computed(rows, number).outputs
         scaled = (raw / 2.0**graphs.integers.node_bits).astype(np.float32)
         if not np.array_equal(found[0], raw) or not np.array_equal(found[1], scaled):
             raise ExportError(
@@ -193,15 +193,6 @@ def _check(path: Path, graphs: _Graphs, expert: int | None) -> Report:
             f"expected at most {allowed:.3g} (scaled)"
         )
     return {"largest_output_difference_scaled": largest}
-
-
-def _raw(integers: FixedPointNetworks, rows: F32, number: I64) -> I64:
-    raw = np.zeros((len(rows), len(integers.outputs)), dtype=np.int64)
-    for k, network in integers.forms.items():
-        mine = number == k
-        if mine.any():
-            raw[mine] = integers.integers(rows[mine], network.layers)
-    return raw
 
 
 def _rows(networks: Networks, chosen: tuple[int, ...]) -> tuple[F32, I64]:

@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from nnt.fixedpoint.arithmetic import checked_layers, round_half_away
-from nnt.fixedpoint.classic_network import tanh_half_table
-from nnt.fixedpoint.hough3d_network import (
+from nnt.fixedpoint.arithmetic import checked_layers, whole_numbers
+from nnt.fixedpoint.integers import (
     NODE_BITS,
     TABLE_SHIFT,
     WINDOW_BITS,
+    tanh_half_table,
     tanh_table,
     weight_fraction_bits,
 )
 from nnt.networks import ExpertWeights, FirmwareNetwork
 from nnt.networks.form import NORMALISATION_EPSILON
-from nnt.types import F32, I64
+from nnt.types import F32
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto
@@ -211,8 +211,8 @@ def _sums(
     graph: Graph, nodes: str, pair: tuple[F32, F32], weight_bits: int, node_bits: int
 ) -> str:
     weight, bias = pair
-    w = graph.constant(_whole(weight.T, weight_bits))
-    b = graph.constant(_whole(bias, weight_bits) << node_bits)
+    w = graph.constant(whole_numbers(weight.T, weight_bits))
+    b = graph.constant(whole_numbers(bias, weight_bits) << node_bits)
     return graph.add("Add", graph.add("MatMul", nodes, w), b)
 
 
@@ -233,10 +233,6 @@ def _int64() -> int:
     from onnx import TensorProto
 
     return int(TensorProto.INT64)
-
-
-def _whole(value: F32, bits: int) -> I64:
-    return round_half_away(value.astype(np.float64) * 2.0**bits).astype(np.int64)
 
 
 def routed(networks: Mapping[int, Subgraph], graph: Graph, x: str, expert: str) -> str:

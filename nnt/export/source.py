@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ from nnt.detector import EXPERTS, N_INPUTS, superlayer_inputs
 from nnt.errors import ExportError
 from nnt.export.payload import Payload
 from nnt.export.settings import Settings
+from nnt.fixedpoint.arithmetic import whole_numbers
 from nnt.networks import (
     HOUGH3D,
     ExpertWeights,
@@ -20,7 +22,7 @@ from nnt.networks import (
     Networks,
     firmware_network,
 )
-from nnt.types import F32, I64
+from nnt.types import F32, F64, I64
 
 __all__ = [
     "NAMES_OF_CUTS",
@@ -32,6 +34,8 @@ __all__ = [
     "classic_experts",
     "expert_report",
     "float_tolerance",
+    "integer_layers",
+    "layers_of_text",
     "named_word_cuts",
     "word_cuts",
 ]
@@ -236,6 +240,29 @@ def word_cuts(cuts: Mapping[str, float], node_bits: int) -> dict[str, Any]:
         }
         for percent, cut in cuts.items()
     }
+
+
+def integer_layers(network: FirmwareNetwork, bits: int) -> list[I64]:
+    """Each layer as (out, in + 1) integers with so many fractional bits, bias last."""
+    return [whole_numbers(np.column_stack(pair), bits) for pair in network.layers]
+
+
+def layers_of_text(sizes: str, numbers: str, bits: int) -> list[tuple[F64, F64]]:
+    """Weights (out, in) and biases (out,) from the words of `integer_layers` in text.
+
+    Raises
+    ------
+    ValueError
+        There are more or fewer numbers than nodes of these sizes need.
+    """
+    nodes = [int(n) for n in sizes.split()]
+    shapes = [(n_out, n_in + 1) for n_in, n_out in itertools.pairwise(nodes)]
+    values = np.array(numbers.split(), dtype=np.int64) / 2.0**bits
+    *parts, rest = np.split(values, np.cumsum([a * b for a, b in shapes]))
+    if len(rest):
+        raise ValueError(f"{len(rest)} numbers too many")
+    tables = [part.reshape(s) for part, s in zip(parts, shapes, strict=True)]
+    return [(table[:, :-1], table[:, -1]) for table in tables]
 
 
 def float_tolerance(networks: Networks, rows: F32, expert: I64) -> float:

@@ -8,9 +8,8 @@ needs PyTorch and is loaded when it is first used.
 from typing import TYPE_CHECKING
 
 from nnt.fixedpoint.arithmetic import snap_text_inputs
-from nnt.fixedpoint.classic_network import classic, classic_hidden, classic_layers
 from nnt.fixedpoint.cost import hardware_cost
-from nnt.fixedpoint.hough3d_network import hough3d
+from nnt.fixedpoint.integers import classic, classic_layers, hough3d
 from nnt.fixedpoint.preprocessing import (
     Segments,
     TrackParameters,
@@ -30,7 +29,6 @@ __all__ = [
     "TrackParameters",
     "check_precision",
     "classic",
-    "classic_hidden",
     "classic_inputs",
     "classic_layers",
     "hardware_cost",

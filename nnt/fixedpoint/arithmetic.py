@@ -9,19 +9,18 @@ import numpy as np
 import numpy.typing as npt
 
 from nnt.errors import DataError
-from nnt.types import F32, F64, I64
+from nnt.types import F32, F64, I64, BoolArray, FloatArray
 
 __all__ = [
-    "CHUNK",
     "EXACT",
     "Arithmetic",
-    "Layer",
+    "Computed",
     "Layers",
-    "checked_inputs",
     "checked_layers",
     "round_half_away",
     "run_layers",
     "snap_text_inputs",
+    "whole_numbers",
 ]
 
 Layers = Sequence[tuple[npt.ArrayLike, npt.ArrayLike]]
@@ -38,28 +37,35 @@ FINEST_GRID = 2.0**13
 """Steps per unit of the finest grid: half of a crossing angle of 12 bits."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Layer:
-    """Integer weights of one layer, held in float64."""
-
-    weight: F64
-    """(inputs, outputs)"""
-    bias: F64
-    """(outputs,), already times the bias node."""
-
-
 @dataclass(frozen=True, slots=True)
 class Arithmetic:
-    """What happens between the layers of a chain."""
+    """What a chain makes of inputs, weights and sums."""
 
+    weight_bits: int
+    """Fractional bits of the weights."""
+    node_bits: int
     to_nodes: Callable[[F64], F64]
     """Takes float64 inputs to integer nodes."""
     activate: Callable[[F64], F64]
     """Takes integer sums to integer nodes."""
-    largest_node: float
-    """No activation is larger."""
-    units: float = 1.0
-    """A power of two: weights are held divided by it."""
+    largest_node: int
+    """That of the end of the table."""
+    wraps: Callable[[F64], BoolArray] | None = None
+    """Whether sums do not fit into their word; None where all do."""
+    per_bin: float = 1.0
+    """A power of two, by which sums are multiplied before they are activated."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Computed:
+    """What integer layers make of N rows."""
+
+    outputs: I64
+    """Shape (N, n_out)."""
+    saturated_share: F64
+    """Shape (N,): hidden nodes at the end of the table; 0 without hidden nodes."""
+    wrapped_share: F64
+    """Shape (N,): sums of all layers that wrap."""
 
 
 def round_half_away(value: F64) -> F64:
@@ -116,56 +122,63 @@ def checked_inputs(inputs: npt.ArrayLike, size: int) -> F32:
     return x
 
 
+def whole_numbers(value: FloatArray, bits: int) -> I64:
+    """Round to integers with so many fractional bits, halves away from zero."""
+    return round_half_away(value.astype(np.float64) * 2.0**bits).astype(np.int64)
+
+
 def run_layers(
-    inputs: F32,
-    layers: Sequence[Layer],
+    inputs: npt.ArrayLike,
+    layers: Sequence[tuple[F64, F64]],
     arithmetic: Arithmetic,
-    *,
-    hidden: bool = False,
-) -> I64:
+) -> Computed:
     """Run integer layers in chunks.
 
     Parameters
     ----------
-    inputs : float32 array, shape (N, n_in)
-    layers : sequence of Layer
+    inputs : array_like, shape (N, n_in)
+        Scaled.
+    layers : sequence of (weight, bias)
+        As `checked_layers` gives them.
     arithmetic : Arithmetic
         Of the chain.
-    hidden : bool
-        Give the nodes of all hidden layers in place of the outputs.
-
-    Returns
-    -------
-    int64 array, shape (N, n_out)
-        With `hidden`, n_out is the number of hidden nodes.
 
     Raises
     ------
     DataError
-        A sum may reach 2**53, so that it could be wrong.
+        Inputs do not fit, or a sum may reach 2**53, so that it could be wrong.
     """
-    widths = [len(layer.bias) for layer in layers]
-    output = np.empty(
-        (len(inputs), sum(widths[:-1]) if hidden else widths[-1]), np.int64
-    )
-    for start in range(0, len(inputs), CHUNK):
-        rows, column = slice(start, start + CHUNK), 0
-        nodes = arithmetic.to_nodes(inputs[rows].astype(np.float64))
+    x = checked_inputs(inputs, layers[0][0].shape[1])
+    units, per_bin = 2.0**arithmetic.weight_bits, arithmetic.per_bin
+    # Powers of two scale exactly. A bias of +0 also turns a sum of -0 into +0, whose
+    # sign is plus.
+    whole = [
+        (
+            round_half_away(w * units).T * per_bin,
+            round_half_away(b * units) * 2.0**arithmetic.node_bits * per_bin + 0.0,
+        )
+        for w, b in layers
+    ]
+    outputs = np.empty((len(x), len(layers[-1][1])), np.int64)
+    saturated, wrapped = np.zeros((2, len(x)))
+    for start in range(0, len(x), CHUNK):
+        rows = slice(start, start + CHUNK)
+        nodes = arithmetic.to_nodes(x[rows].astype(np.float64))
         largest = float(np.abs(nodes).max(initial=0))
-        for i, layer in enumerate(layers):
-            _check_bound(layer, largest, arithmetic.units, i)
-            is_last = i == len(layers) - 1
-            if hidden and is_last:
-                break
-            sums = nodes @ layer.weight
-            # A bias of +0 also turns a sum of -0 into +0, whose sign is plus.
-            sums += layer.bias
+        for i, (weight, bias) in enumerate(whole):
+            _check_bound(weight, bias, largest, 1 / per_bin, i)
+            sums = nodes @ weight
+            sums += bias
+            if arithmetic.wraps is not None:
+                wrapped[rows] += arithmetic.wraps(sums).sum(axis=1)
             nodes = arithmetic.activate(sums)
             largest = arithmetic.largest_node
-            if hidden or is_last:
-                output[rows, column : column + widths[i]] = nodes
-                column += widths[i]
-    return output
+            if i < len(whole) - 1:
+                saturated[rows] += (np.abs(nodes) >= largest).sum(axis=1)
+        outputs[rows] = nodes
+    n_nodes = sum(len(bias) for _, bias in whole)
+    n_hidden = max(n_nodes - outputs.shape[1], 1)
+    return Computed(outputs, saturated / n_hidden, wrapped / n_nodes)
 
 
 def snap_text_inputs(inputs: npt.ArrayLike) -> F32:
@@ -214,8 +227,10 @@ def _float32(value: npt.ArrayLike) -> F64:
         return np.asarray(value, dtype=np.float32).astype(np.float64)
 
 
-def _check_bound(layer: Layer, largest: float, units: float, number: int) -> None:
-    column = np.abs(layer.weight).sum(axis=0) * largest + np.abs(layer.bias)
+def _check_bound(
+    weight: F64, bias: F64, largest: float, units: float, number: int
+) -> None:
+    column = np.abs(weight).sum(axis=0) * largest + np.abs(bias)
     column *= units
     if column.max(initial=0) >= EXACT:
         raise DataError(

@@ -11,21 +11,20 @@ own digits and a sign) times the bits of the node's word.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
 from nnt.errors import DataError
-from nnt.fixedpoint.arithmetic import Layers, checked_layers, round_half_away
-from nnt.fixedpoint.classic_network import tanh_half_table
-from nnt.fixedpoint.hough3d_network import (
+from nnt.fixedpoint.arithmetic import Layers, checked_layers, whole_numbers
+from nnt.fixedpoint.integers import (
     NODE_BITS,
     TABLE_SIZE,
+    tanh_half_table,
     weight_fraction_bits,
 )
 from nnt.networks import DEFAULT_PRECISION, Form, check_precision
 from nnt.networks.firmware import CLASSIC_ACT, HOUGH3D_ACT
-from nnt.types import F64, I64
+from nnt.types import I64
 
 __all__ = ["HardwareCost", "hardware_cost"]
 
@@ -73,44 +72,29 @@ def hardware_cost(
     (1, 39)
     """
     floats = checked_layers(layers)
-    kind = _arithmetic(form, floats, precision)
-    whole = [(_whole(w, kind.fraction), _whole(b, kind.fraction)) for w, b in floats]
+    if form.activation == CLASSIC_ACT:
+        bits = check_precision(precision)
+        fraction, node_bits = bits[4], bits[3] + 1
+        input_bits = node_bits
+        table_entries = len(tanh_half_table(*bits[3:])) - 1
+    elif form.activation == HOUGH3D_ACT:
+        fraction, node_bits = weight_fraction_bits(floats), NODE_BITS + 1
+        input_bits, table_entries = HOUGH3D_INPUT_BITS, TABLE_SIZE
+    else:
+        raise DataError(f"hardware: the firmware has no {form.activation}")
+    whole = [
+        (whole_numbers(w, fraction), whole_numbers(b, fraction)) for w, b in floats
+    ]
     digits = [_bits(weight[weight != 0]) for weight, _ in whole]
-    nodes = [kind.input_bits, *[kind.node_bits] * (len(whole) - 1)]
+    nodes = [input_bits, *[node_bits] * (len(whole) - 1)]
     word = max(int(_bits(part).max(initial=0)) for pair in whole for part in pair)
     operations = sum(int(w.sum()) * n for w, n in zip(digits, nodes, strict=True))
     return {
         "hardware/multiplications": float(sum(len(of_layer) for of_layer in digits)),
         "hardware/weight_bits": float(word * sum(w.size + b.size for w, b in whole)),
         "hardware/bit_operations": float(operations),
-        "hardware/table_entries": float(kind.table_entries),
+        "hardware/table_entries": float(table_entries),
     }
-
-
-class _Arithmetic(NamedTuple):
-    fraction: int
-    """Fractional bits of the weights."""
-    input_bits: int
-    node_bits: int
-    """Of whole words, sign included."""
-    table_entries: int
-
-
-def _arithmetic(
-    form: Form, layers: Sequence[tuple[F64, F64]], precision: Sequence[int]
-) -> _Arithmetic:
-    if form.activation == CLASSIC_ACT:
-        bits = check_precision(precision)
-        entries = len(tanh_half_table(*bits[3:])) - 1
-        return _Arithmetic(bits[4], bits[3] + 1, bits[3] + 1, entries)
-    if form.activation == HOUGH3D_ACT:
-        fraction = weight_fraction_bits(layers)
-        return _Arithmetic(fraction, HOUGH3D_INPUT_BITS, NODE_BITS + 1, TABLE_SIZE)
-    raise DataError(f"hardware: the firmware has no {form.activation}")
-
-
-def _whole(value: F64, fraction: int) -> I64:
-    return round_half_away(value * 2.0**fraction).astype(np.int64)
 
 
 def _bits(value: I64) -> I64:

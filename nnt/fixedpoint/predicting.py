@@ -8,16 +8,9 @@ import numpy as np
 
 from nnt.detector import EXPERT_MISSING_SUPERLAYER, EXPERTS, superlayer_inputs
 from nnt.errors import DataError
-from nnt.fixedpoint.arithmetic import Layers, snap_text_inputs
-from nnt.fixedpoint.classic_network import classic_hidden, classic_layers
+from nnt.fixedpoint.arithmetic import Computed, Layers, snap_text_inputs
 from nnt.fixedpoint.cost import HardwareCost, hardware_cost
-from nnt.fixedpoint.hough3d_network import (
-    LARGEST,
-    NODE_BITS,
-    hough3d,
-    hough3d_hidden,
-    hough3d_wrapped,
-)
+from nnt.fixedpoint.integers import NODE_BITS, run_classic, run_hough3d
 from nnt.networks import (
     DEFAULT_PRECISION,
     HOUGH3D,
@@ -26,7 +19,7 @@ from nnt.networks import (
     firmware_network,
 )
 from nnt.tracks import Tracks
-from nnt.types import F32, F64, I64
+from nnt.types import F32, I64
 
 __all__ = ["FixedPointNetworks"]
 
@@ -116,76 +109,39 @@ class FixedPointNetworks:
 
     def predict_inputs(self, inputs: F32, expert: I64) -> F32:
         """Predict rows of (N, inputs), each by the expert given for it."""
-        return self._networks.routed(inputs, expert, self._scaled)
-
-    def _scaled(self, k: int, rows: F32) -> F32:
-        whole = self.integers(snap_text_inputs(rows), self.forms[k].layers)
+        whole = self.computed(snap_text_inputs(inputs), expert).outputs
         scaled: F32 = (whole / 2.0**self.node_bits).astype(np.float32)
         return scaled
 
-    def integers(self, inputs: F32, layers: Layers) -> I64:
-        """Run layers of firmware form in the arithmetic of the chain.
+    def computed_for(self, tracks: Tracks) -> Computed:
+        """Integers that `predict` scales, and shares of the nodes of each row."""
+        inputs = snap_text_inputs(self._networks.inputs_of(tracks))
+        return self.computed(inputs, tracks.expert)
+
+    def computed(self, inputs: F32, expert: I64) -> Computed:
+        """Run rows in the arithmetic of the chain.
 
         Parameters
         ----------
-        inputs : float32 array, shape (N, n_in)
+        inputs : float32 array, shape (N, inputs)
             On the grid of the firmware.
-        layers : sequence of (weight, bias)
-            Such as those of one of `forms`.
-
-        Returns
-        -------
-        int64 array, shape (N, n_out)
-            Outputs times ``2**node_bits``.
+        expert : int64 array, shape (N,)
+            By which each row is computed.
         """
-        if self.chain == HOUGH3D:
-            return hough3d(inputs, layers)
-        return classic_layers(
-            inputs, layers, self.precision, saturate_13_bit=self.saturate_13_bit
-        )
-
-    def saturated_hidden_share(self, tracks: Tracks) -> F32:
-        """Share of the hidden nodes of each row that the table's end decides.
-
-        Returns
-        -------
-        float32 array, shape (N,)
-            Zero for networks without a hidden layer.
-        """
-        share = np.zeros(len(tracks), dtype=np.float32)
-        every = self._networks.inputs_of(tracks)
-        for k, rows in self._networks.rows_of_experts(tracks.expert):
+        n_rows = len(inputs)
+        outputs = np.zeros((n_rows, len(self.outputs)), np.int64)
+        saturated, wrapped = np.zeros((2, n_rows))
+        for k, rows in self._networks.rows_of_experts(expert):
             layers = self.forms[k].layers
-            inputs = snap_text_inputs(every[rows])
-            if len(layers) > 1:
-                share[rows] = self._at_end(inputs, layers)
-        return share
-
-    def wrapped_share(self, tracks: Tracks) -> F64 | None:
-        """Share of the sums of each row that wrap in the 3D Hough chain.
-
-        Returns
-        -------
-        float64 array, shape (N,), or None
-            None in the classic chain, whose words hold every sum.
-        """
-        if self.chain != HOUGH3D:
-            return None
-        share = np.zeros(len(tracks))
-        every = self._networks.inputs_of(tracks)
-        for k, rows in self._networks.rows_of_experts(tracks.expert):
-            inputs = snap_text_inputs(every[rows])
-            share[rows] = hough3d_wrapped(inputs, self.forms[k].layers)
-        return share
-
-    def _at_end(self, inputs: F32, layers: Layers) -> F32:
-        if self.chain == HOUGH3D:
-            nodes, end = hough3d_hidden(inputs, layers), LARGEST
-        else:
-            nodes = classic_hidden(inputs, layers, self.precision)
-            end = 2**self.node_bits
-        share: F32 = (np.abs(nodes) >= end).mean(axis=1, dtype=np.float32)
-        return share
+            if self.chain == HOUGH3D:
+                found = run_hough3d(inputs[rows], layers)
+            else:
+                found = run_classic(inputs[rows], layers, self.precision)
+            outputs[rows] = found.outputs
+            saturated[rows], wrapped[rows] = found.saturated_share, found.wrapped_share
+        if self.saturate_13_bit:
+            outputs = np.minimum(outputs, 2**self.node_bits - 1)
+        return Computed(outputs, saturated, wrapped)
 
     def hardware_cost(self) -> dict[int, HardwareCost]:
         """What each expert costs in hardware; see `nnt.fixedpoint.hardware_cost`.

@@ -7,19 +7,20 @@ is said in `nnt.fixedpoint`; what trains with them, in `nnt.engine`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from nnt.errors import ConfigError
-from nnt.fixedpoint.classic_network import tanh_half_table
-from nnt.fixedpoint.hough3d_network import (
+from nnt.fixedpoint.integers import (
     NODE_BITS,
     TABLE_SHIFT,
     WEIGHT_BITS,
     WINDOW_BITS,
     fraction_bits_for,
+    tanh_half_table,
     tanh_table,
 )
 from nnt.networks import (
@@ -87,18 +88,17 @@ class QuantizedNetwork(nn.Module):
                 f"quantize: the firmware has no {form}; use BaselineModel with tanh/2 "
                 "or tanh"
             )
-        self._arithmetic: _Arithmetic = (
-            _Classic(check_precision(precision)) if chain == CLASSIC else _Hough3D()
-        )
+        bits = check_precision(precision)
+        self._arithmetic = _classic(bits) if chain == CLASSIC else _hough3d()
         floats = build_module(form)
         # Under its name there, so that weights have the same names.
         self.net = floats.net
         self._linear = [m for m in floats.modules() if isinstance(m, nn.Linear)]
         target = ACTIVATION_OF_CHAIN[chain]
         self._factor = STEEPNESS[form.activation] / STEEPNESS[target]
-        self._limit = self._arithmetic.largest(largest_weight) / self._factor
+        self._limit = self._arithmetic.largest * largest_weight / self._factor
         # Not among the weights that are stored.
-        self.register_buffer("table", self._arithmetic.table(), persistent=False)
+        self.register_buffer("table", self._arithmetic.table, persistent=False)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Map (B, inputs) scaled inputs to (B, outputs) float32 outputs.
@@ -149,82 +149,64 @@ class QuantizedNetwork(nn.Module):
         }
 
 
-class _Arithmetic(Protocol):
+@dataclass(frozen=True, slots=True)
+class _Arithmetic:
     """What sets the chains apart; values are in units of the network, not steps."""
 
-    def table(self) -> Tensor:
-        """Values of the activation, the last one beyond its end."""
-
-    def to_nodes(self, inputs: Tensor) -> Tensor:
-        """Round float64 inputs."""
-
-    def weight_scale(self, largest: float) -> float:
-        """Steps per unit of weights of which this is the largest."""
-
-    def largest(self, limit: float) -> float:
-        """Largest weight within a limit that a word holds."""
-
-    def index(self, sums: Tensor) -> Tensor:
-        """Place of sums in the table, before its end."""
-
-    def slope(self, sums: Tensor) -> Tensor:
-        """Derivative of the activation, float32."""
+    table: Tensor
+    """Values of the activation, the last one beyond its end."""
+    to_nodes: Callable[[Tensor], Tensor]
+    """Rounds float64 inputs."""
+    weight_scale: Callable[[float], float]
+    """Steps per unit of weights of which this is the largest."""
+    largest: float
+    """Largest weight that a word holds, relative to a power of two as limit."""
+    index: Callable[[Tensor], Tensor]
+    """Place of sums in the table, before its end."""
+    slope: Callable[[Tensor], Tensor]
+    """Derivative of the activation, float32."""
 
 
-class _Classic:
+def _classic(bits: tuple[int, ...]) -> _Arithmetic:
     """Of `nnt.fixedpoint.classic_layers`."""
+    node_scale = 2.0 ** bits[3]
 
-    def __init__(self, bits: tuple[int, ...]) -> None:
-        self._bits = bits[3:]
-        self._node_scale = 2.0 ** bits[3]
-        self._weight_scale = 2.0 ** bits[4]
-        self._table_scale = 2.0 ** bits[5]
-
-    def table(self) -> Tensor:
-        return torch.tensor(tanh_half_table(*self._bits) / self._node_scale)
-
-    def to_nodes(self, inputs: Tensor) -> Tensor:
-        return torch.trunc(inputs * self._node_scale) / self._node_scale
-
-    def weight_scale(self, largest: float) -> float:
-        return self._weight_scale
-
-    def largest(self, limit: float) -> float:
-        return limit
-
-    def index(self, sums: Tensor) -> Tensor:
-        return (sums.abs() * self._table_scale).long()
-
-    def slope(self, sums: Tensor) -> Tensor:
+    def slope(sums: Tensor) -> Tensor:
         tanh = torch.tanh(sums.float() / 2)
         return (1 - tanh * tanh) / 2
 
+    return _Arithmetic(
+        table=torch.tensor(tanh_half_table(*bits[3:]) / node_scale),
+        to_nodes=lambda inputs: torch.trunc(inputs * node_scale) / node_scale,
+        weight_scale=lambda _: 2.0 ** bits[4],
+        largest=1.0,
+        index=lambda sums: (sums.abs() * 2.0 ** bits[5]).long(),
+        slope=slope,
+    )
 
-class _Hough3D:
+
+def _hough3d() -> _Arithmetic:
     """Of `nnt.fixedpoint.hough3d`."""
+    half = 1 << (WINDOW_BITS - 1)
 
-    def table(self) -> Tensor:
-        return torch.tensor(tanh_table() / 2.0**NODE_BITS)
-
-    def to_nodes(self, inputs: Tensor) -> Tensor:
-        return _round(inputs, 2.0**NODE_BITS)
-
-    def weight_scale(self, largest: float) -> float:
-        return 2.0 ** fraction_bits_for(largest)
-
-    def largest(self, limit: float) -> float:
-        # The limit itself, if it is a power of two, is one step more than a word holds.
-        return limit * (1 - 2.0**-WEIGHT_BITS)
-
-    def index(self, sums: Tensor) -> Tensor:
-        half = 1 << (WINDOW_BITS - 1)
+    def index(sums: Tensor) -> Tensor:
         window = torch.floor(sums * 2.0**NODE_BITS).long()
         wrapped = ((window + half) & (2 * half - 1)) - half
         return wrapped.abs() >> TABLE_SHIFT
 
-    def slope(self, sums: Tensor) -> Tensor:
+    def slope(sums: Tensor) -> Tensor:
         tanh = torch.tanh(sums.float())
         return 1 - tanh * tanh
+
+    return _Arithmetic(
+        table=torch.tensor(tanh_table() / 2.0**NODE_BITS),
+        to_nodes=lambda inputs: _round(inputs, 2.0**NODE_BITS),
+        weight_scale=lambda largest: 2.0 ** fraction_bits_for(largest),
+        # The limit itself is one step more than a word holds.
+        largest=1 - 2.0**-WEIGHT_BITS,
+        index=index,
+        slope=slope,
+    )
 
 
 class _Sums(torch.autograd.Function):

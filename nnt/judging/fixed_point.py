@@ -8,9 +8,10 @@ import numpy as np
 
 from nnt.detector import THETA_RANGE_DEG, Z_RANGE_CM
 from nnt.fixedpoint import FixedPointNetworks
-from nnt.fixedpoint.hough3d_network import fraction_bits_for
-from nnt.judging.outputs import as_array, predicted_outputs
+from nnt.fixedpoint.integers import fraction_bits_for
+from nnt.judging.outputs import as_array, by_name
 from nnt.judging.scored_table import MAIN, ScoredTable
+from nnt.networks import HOUGH3D
 from nnt.types import F64, BoolArray
 
 __all__ = ["FLOAT", "Figures", "FixedPointTable", "by_scope"]
@@ -41,16 +42,17 @@ class FixedPointTable:
 
     def __init__(self, floats: ScoredTable, networks: FixedPointNetworks) -> None:
         of_floats = floats.networks[floats.main]
+        self._computed = networks.computed_for(floats.tracks)
+        units = 2.0**networks.node_bits
+        scaled = (self._computed.outputs / units).astype(np.float32)
         self.networks = networks
         self.table = ScoredTable(
             floats.tracks,
             floats.kept,
-            {MAIN: predicted_outputs(networks, floats.tracks), FLOAT: of_floats},
+            {MAIN: by_name(networks.outputs, scaled), FLOAT: of_floats},
             floats.losses,
             whole_loss=floats.whole_loss,
         )
-        self._hidden_share = networks.saturated_hidden_share(floats.tracks)
-        self._wrapped_share = networks.wrapped_share(floats.tracks)
 
     def metrics(
         self, expert: int | None = None, *, filtered: bool = True
@@ -81,13 +83,15 @@ class FixedPointTable:
         at_end = np.abs(whole) >= 1 - 2.0**-self.networks.node_bits
         forms = self.networks.forms
         chosen = forms.values() if expert is None else [forms[expert]]
-        if self._wrapped_share is not None:
-            found["wrapped_share"] = float(self._wrapped_share[rows].mean())
+        if self.networks.chain == HOUGH3D:
+            wrapped = self._computed.wrapped_share[rows]
+            found["wrapped_share"] = float(wrapped.mean())
             found["weight_fraction_bits"] = float(
                 min(fraction_bits_for(form.largest_weight) for form in chosen)
             )
+        hidden = self._computed.saturated_share[rows]
         return found | {
-            "saturated_hidden_share": float(self._hidden_share[rows].mean()),
+            "saturated_hidden_share": float(hidden.mean()),
             "saturated_output_share": float(at_end.mean()),
             "largest_weight": max(form.largest_weight for form in chosen),
         }

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
-from torch import nn
 
 from nnt.detector import N_SUPERLAYERS, theta_to_deg, z_to_cm
 from nnt.errors import DataError
@@ -134,19 +133,16 @@ class Networks:
 
     def predict_inputs(self, inputs: F32, expert: I64) -> F32:
         """Predict rows of (N, inputs), each by the expert given for it."""
-        return self.routed(inputs, expert, lambda k, rows: _run(self._modules[k], rows))
-
-    def routed(
-        self,
-        inputs: F32,
-        expert: I64,
-        run: Callable[[int, F32], F32],
-    ) -> F32:
-        """Let a function of expert and inputs run the rows of each expert."""
-        self._check_rows(inputs, expert)
+        if inputs.shape != (len(expert), self.inputs):
+            raise DataError(
+                f"inputs: expected shape ({len(expert)}, {self.inputs}), one row per "
+                f"expert number, found {inputs.shape}"
+            )
         output = np.zeros((len(inputs), len(self.outputs)), dtype=np.float32)
-        for k, rows in self.rows_of_experts(expert):
-            output[rows] = run(k, inputs[rows])
+        with torch.inference_mode():
+            for k, rows in self.rows_of_experts(expert):
+                x = torch.from_numpy(np.ascontiguousarray(inputs[rows]))
+                output[rows] = self._modules[k](x).numpy()
         return output
 
     def rows_of_experts(self, expert: I64) -> Iterator[tuple[int, I64]]:
@@ -170,13 +166,6 @@ class Networks:
             for start in range(0, len(rows), CHUNK):
                 yield k, rows[start : start + CHUNK]
 
-    def _check_rows(self, inputs: F32, expert: I64) -> None:
-        if inputs.shape != (len(expert), self.inputs):
-            raise DataError(
-                f"inputs: expected shape ({len(expert)}, {self.inputs}), one row per "
-                f"expert number, found {inputs.shape}"
-            )
-
     def predict_physical(self, tracks: Tracks) -> tuple[F32, F32 | None]:
         """Predict z in cm and theta in degrees (None for networks without theta).
 
@@ -193,12 +182,6 @@ class Networks:
         named = dict(zip(self.outputs, self.predict(tracks).T, strict=True))
         theta_deg = theta_to_deg(named["theta"]) if "theta" in named else None
         return z_to_cm(named["z"]), theta_deg
-
-
-def _run(model: nn.Module, inputs: F32) -> F32:
-    with torch.inference_mode():
-        output: F32 = model(torch.from_numpy(np.ascontiguousarray(inputs))).numpy()
-    return output
 
 
 def columns_of(outputs: Sequence[str]) -> list[str]:

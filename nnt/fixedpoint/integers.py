@@ -1,0 +1,281 @@
+"""Networks in the integers of ``runMLPFix`` and ``NeuroTrigger3DH`` of BASF2."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from nnt.errors import DataError
+from nnt.fixedpoint.arithmetic import (
+    Arithmetic,
+    Computed,
+    Layers,
+    checked_layers,
+    round_half_away,
+    run_layers,
+)
+from nnt.networks import DEFAULT_PRECISION, check_precision
+from nnt.networks.precision import dropped_bits
+from nnt.types import F64, I64, BoolArray
+
+__all__ = [
+    "NODE_BITS",
+    "TABLE_SHIFT",
+    "TABLE_SIZE",
+    "WEIGHT_BITS",
+    "WINDOW_BITS",
+    "classic",
+    "classic_layers",
+    "fraction_bits_for",
+    "hough3d",
+    "run_classic",
+    "run_hough3d",
+    "tanh_half_table",
+    "tanh_table",
+    "weight_fraction_bits",
+]
+
+NODE_BITS = 12
+WEIGHT_BITS = 17
+"""Magnitude bits of the 18-bit signed words of the weights."""
+WINDOW_BITS = 18
+TABLE_SIZE = 4096
+TABLE_SHIFT = 2
+"""The table covers sums below 4.0 = 2**14 in node units: 2**14 / 4096 = 2**2."""
+LARGEST = 4095
+
+
+def classic(
+    inputs: npt.ArrayLike,
+    w1: npt.ArrayLike,
+    b1: npt.ArrayLike,
+    w2: npt.ArrayLike,
+    b2: npt.ArrayLike,
+    precision: Sequence[int] = DEFAULT_PRECISION,
+    *,
+    saturate_13_bit: bool = False,
+) -> I64:
+    """Run a network of one hidden layer as the firmware does.
+
+    Parameters
+    ----------
+    inputs : array_like, shape (N, n_in)
+        Scaled inputs, as of `classic_layers`.
+    w1, b1 : array_like, shapes (n_hidden, n_in) and (n_hidden,)
+        First layer of a network with activation tanh(x / 2).
+    w2, b2 : array_like, shapes (n_out, n_hidden) and (n_out,)
+        Second layer.
+    precision, saturate_13_bit
+        As of `classic_layers`.
+
+    Returns
+    -------
+    int64 array, shape (N, n_out)
+        Outputs times ``2**precision[3]``.
+
+    Raises
+    ------
+    DataError
+        As of `classic_layers`.
+    """
+    layers = [(w1, b1), (w2, b2)]
+    return classic_layers(inputs, layers, precision, saturate_13_bit=saturate_13_bit)
+
+
+def classic_layers(
+    inputs: npt.ArrayLike,
+    layers: Layers,
+    precision: Sequence[int] = DEFAULT_PRECISION,
+    *,
+    saturate_13_bit: bool = False,
+) -> I64:
+    """Run a network of any depth as the firmware of the classic chain does.
+
+    Parameters
+    ----------
+    inputs : array_like, shape (N, n_in)
+        Scaled inputs. They are truncated, so those read from text must first
+        go through `snap_text_inputs`.
+    layers : sequence of (weight, bias)
+        Shapes (out, in) and (out,), for the activation tanh(x / 2) everywhere.
+    precision : sequence of 6 int
+        Fractional bits, see `DEFAULT_PRECISION`; the last three matter here.
+    saturate_13_bit : bool
+        Keep outputs in a signed word of ``precision[3] + 1`` bits. The
+        software can return +1.0 (4096), which such a word cannot hold.
+
+    Returns
+    -------
+    int64 array, shape (N, n_out)
+        Outputs times ``2**precision[3]``.
+
+    Raises
+    ------
+    DataError
+        Shapes do not fit, numbers are not finite, or the precision is none.
+
+    Notes
+    -----
+    Inputs and weights are float32, as in BASF2. Inputs are truncated toward
+    zero, weights rounded with halves away from zero. The bits of a sum below
+    the argument of the table are dropped from its magnitude; the table holds
+    the tanh at the middle of the dropped range, computed from a float32.
+    """
+    output = run_classic(inputs, layers, precision).outputs
+    return np.minimum(output, 2 ** precision[3] - 1) if saturate_13_bit else output
+
+
+def run_classic(
+    inputs: npt.ArrayLike, layers: Layers, precision: Sequence[int] = DEFAULT_PRECISION
+) -> Computed:
+    """Outputs of `classic_layers`, not kept in a word, and shares of its nodes.
+
+    The table ends for pre-activations beyond 9.7 at the default precision.
+    """
+    bits = check_precision(precision)
+    table = tanh_half_table(*bits[3:])
+
+    def to_nodes(value: F64) -> F64:
+        value *= 2.0 ** bits[3]
+        return np.trunc(value, out=value)
+
+    def activate(sums: F64) -> F64:
+        bins = np.abs(sums).astype(np.int64)
+        magnitude: F64 = table.take(bins, mode="clip")
+        return np.copysign(magnitude, sums, out=magnitude)
+
+    arithmetic = Arithmetic(
+        weight_bits=bits[4],
+        node_bits=bits[3],
+        to_nodes=to_nodes,
+        activate=activate,
+        largest_node=2 ** bits[3],
+        per_bin=2.0 ** -dropped_bits(bits),
+    )
+    return run_layers(inputs, checked_layers(layers), arithmetic)
+
+
+@lru_cache(maxsize=8)
+def tanh_half_table(node_bits: int, weight_bits: int, table_bits: int) -> F64:
+    """Values of tanh(x / 2) in node units; the last one is the saturation."""
+    dropped = node_bits + weight_bits - table_bits
+    size = math.ceil(math.atanh(1 - 2.0 ** -(node_bits + 1)) * 2.0 ** (table_bits + 1))
+    middle = np.arange(size) + 0.5 - 2.0 ** -(dropped + 1)
+    argument = (middle / 2.0**table_bits).astype(np.float32).astype(np.float64)
+    table = np.append(
+        round_half_away(np.tanh(argument / 2) * 2.0**node_bits), 2.0**node_bits
+    )
+    table.setflags(write=False)
+    return table
+
+
+def hough3d(inputs: npt.ArrayLike, layers: Layers) -> I64:
+    """Run a network of any depth as the firmware of the 3D Hough chain does.
+
+    Parameters
+    ----------
+    inputs : array_like, shape (N, n_in)
+        Scaled inputs; n_in is 27 or 126 in BASF2.
+    layers : sequence of (weight, bias)
+        Shapes (out, in) and (out,), for the activation tanh(x) everywhere.
+
+    Returns
+    -------
+    int64 array, shape (N, n_out)
+        Outputs times 2**12, within -4095 .. 4095.
+
+    Raises
+    ------
+    DataError
+        Shapes do not fit, or numbers are not finite or too large.
+
+    Notes
+    -----
+    Inputs are rounded to 12 bits. All weights share the scale that makes the
+    largest fill an 18-bit word. Of each sum an 18-bit window is kept: it is
+    floored, and wraps at a magnitude of 32. Its magnitude addresses the tanh
+    table; the sign is that of the whole sum.
+    """
+    return run_hough3d(inputs, layers).outputs
+
+
+def run_hough3d(inputs: npt.ArrayLike, layers: Layers) -> Computed:
+    """Outputs of `hough3d`, and shares of its nodes.
+
+    The table ends for pre-activations beyond 4; sums wrap at a magnitude of 32.
+    """
+    floats = checked_layers(layers)
+    fraction = weight_fraction_bits(floats)
+    half = 1 << (WINDOW_BITS - 1)
+
+    def whole_sums(sums: F64) -> I64:
+        return np.floor(sums * 2.0**-fraction).astype(np.int64)
+
+    def activate(sums: F64) -> F64:
+        window = ((whole_sums(sums) + half) & (2 * half - 1)) - half
+        magnitude: F64 = tanh_table().take(np.abs(window) >> TABLE_SHIFT, mode="clip")
+        return np.copysign(magnitude, sums, out=magnitude)
+
+    def wraps(sums: F64) -> BoolArray:
+        whole = whole_sums(sums)
+        beyond: BoolArray = (whole < -half) | (whole >= half)
+        return beyond
+
+    arithmetic = Arithmetic(
+        weight_bits=fraction,
+        node_bits=NODE_BITS,
+        to_nodes=lambda value: round_half_away(value * 2.0**NODE_BITS),
+        activate=activate,
+        largest_node=LARGEST,
+        wraps=wraps,
+    )
+    return run_layers(inputs, floats, arithmetic)
+
+
+def weight_fraction_bits(layers: Sequence[tuple[F64, F64]]) -> int:
+    """Fractional bits that all weights and biases share.
+
+    Raises
+    ------
+    DataError
+        A weight is so large that no fractional bit is left.
+    """
+    largest = max(
+        float(np.abs(part).max(initial=0)) for layer in layers for part in layer
+    )
+    return fraction_bits_for(largest)
+
+
+def fraction_bits_for(largest: float) -> int:
+    """Fractional bits that weights share of which this is the largest magnitude.
+
+    Raises
+    ------
+    DataError
+        It is so large that no fractional bit is left.
+    """
+    if largest == 0:
+        return WEIGHT_BITS
+    mantissa, exponent = math.frexp(largest)
+    shift = exponent - 1 if mantissa == 0.5 else exponent  # ceil(log2), exact
+    if shift > WEIGHT_BITS:
+        raise DataError(
+            f"weights: the largest is {largest:.6g}, expected at most "
+            f"{1 << WEIGHT_BITS}; at most 4 keeps 15 fractional bits"
+        )
+    return WEIGHT_BITS - shift
+
+
+@lru_cache(maxsize=1)
+def tanh_table() -> F64:
+    """Values of tanh in node units; the last one is the saturation."""
+    steps = np.arange(TABLE_SIZE + 1, dtype=np.float64)
+    values = np.tanh(steps * 2.0**TABLE_SHIFT / 2.0**NODE_BITS) * 2.0**NODE_BITS
+    table = np.minimum(round_half_away(values), LARGEST)
+    table[TABLE_SIZE] = LARGEST
+    table.setflags(write=False)
+    return table
