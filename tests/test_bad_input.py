@@ -222,6 +222,9 @@ TRACK_FILES: list[tuple[str, Callable[[bytes], bytes], str]] = [
     ("xz", lzma.compress, "unxz"),
     ("commas", lambda t: t.replace(b"\t", b","), "found commas"),
     ("semicolons", lambda t: t.replace(b"\t", b"; "), "found semicolons"),
+    ("blank first", lambda t: b" \t\r\n" + t, "line 1: expected a header"),
+    ("spaces", lambda t: t.replace(b"\t", b" "), "separated by tabs, found 1"),
+    ("not ascii", lambda t: cell(t, 6, 3, b"\xe9"), "line 6: expected text"),
     ("nul at the end", lambda t: t + b"\0" * 3000, "line 33"),
     ("late binary", lambda t: t + bytes(range(256)) * 99, "line 33"),
     ("cut", lambda t: t[:-50], "line 32"),
@@ -271,6 +274,29 @@ def test_a_path_that_is_no_file(path: str) -> None:
     with pytest.raises(DataError) as error:
         read_tracks(path)
     told(error.value)
+
+
+@pytest.mark.parametrize("make", [os.link, os.symlink, None])
+def test_a_file_that_is_read_twice_is_reported(
+    tmp_path: Path,
+    text: bytes,
+    caplog: pytest.LogCaptureFixture,
+    make: Callable[[Path, Path], None] | None,
+) -> None:
+    path = tmp_path / "rows"
+    path.write_bytes(text)
+    other = path if make is None else tmp_path / "other"
+    if make is not None:
+        make(path, other)
+    read_tracks([path])
+    assert "twice" not in caplog.text
+    read_tracks([str(path), str(other)])
+    assert f"{other}: is the same file as {path}; its rows count twice" in caplog.text
+
+
+def test_a_pattern_of_file_names_is_called_one() -> None:
+    with pytest.raises(DataError, match="patterns are not expanded"):
+        read_tracks("/nonexistent/*.gz")
 
 
 def test_nobody_waits_for_a_pipe(tmp_path: Path) -> None:

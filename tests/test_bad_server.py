@@ -18,7 +18,7 @@ from nnt.errors import (
     TrackingError,
 )
 from nnt.networks import read_weights
-from nnt.tracking import StoredRun, open_run
+from nnt.tracking import MlflowTracker, StoredRun, open_run
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,7 @@ class Hostile(BaseHTTPRequestHandler):
     headers_sent: dict[str, str] = {}  # noqa: RUF012
     tags: dict[str, str] = {}  # noqa: RUF012
     body: bytes | None = None
+    status = 200
 
     def do_GET(self) -> None:
         if "/runs/get" in self.path:
@@ -67,7 +68,7 @@ class Hostile(BaseHTTPRequestHandler):
             except OSError:
                 pass  # whoever had enough has hung up
         else:
-            self.answer({})
+            self.answer({}, None if self.status == 200 else b"no")
 
     do_POST = do_GET  # noqa: N815
 
@@ -82,7 +83,7 @@ class Hostile(BaseHTTPRequestHandler):
 
     def answer(self, value: dict[str, Any], body: bytes | None = None) -> None:
         body = json.dumps(value).encode() if body is None else body
-        self.send_response(200)
+        self.send_response(self.status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -127,6 +128,40 @@ def test_a_run_that_is_none(
     with pytest.raises(TrackingError) as error:
         open_run(RUN_ID, run.uri).read_text("config.yaml")
     told(error.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (401, "refuses access: 401 Unauthorized; set MLFLOW_TRACKING_USERNAME and"),
+        (403, "refuses access: 403 Forbidden; ask"),
+        (404, "is no MLflow server: 404 Not Found; check MLFLOW_TRACKING_URI, with"),
+        (413, "does not answer: 413"),
+        (503, "does not answer: 503 Service Unavailable; check"),
+        (599, "does not answer: 599; check"),
+    ],
+)
+def test_a_server_that_refuses_is_named_with_what_helps(
+    hostile: tuple[type[Hostile], StoredRun],
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    said: str,
+) -> None:
+    handler, run = hostile
+    handler.status = status
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(TrackingError) as error:
+        open_run(RUN_ID, run.uri)
+    assert said in told(error.value)
+
+
+def test_a_server_without_experiments_is_no_mlflow_server(
+    hostile: tuple[type[Hostile], StoredRun],
+) -> None:
+    tracker = MlflowTracker(hostile[1].uri)
+    with pytest.raises(TrackingError, match="as an MLflow server does"):
+        tracker.start_run("x", description="", tags={})
+    tracker.close()
 
 
 def file(name: str, size: int = 3, *, is_dir: bool = False) -> dict[str, Any]:

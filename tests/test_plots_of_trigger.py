@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from test_plots import legend_texts, pair, sample
 
 from nnt import metrics, plots
 from nnt.metrics import Predictions, cut_at_efficiency_cm
+from nnt.tracking import Run
+from nnt.training.album import Painter
 
 
 def with_classes(view: Predictions) -> Predictions:
@@ -93,6 +96,18 @@ def test_both_decisions_are_in_one_picture() -> None:
     drawn = set(plots.figures(only_class))
     assert {"rejection_against_efficiency", "calibration", "theta_residual"} <= drawn
     assert not {name for name in drawn if name.startswith(("z_", "feed"))}
+    with pytest.raises(ValueError, match="nothing that it shows"):
+        plots.draw("z_residual", only_class)
+
+
+def test_a_network_without_z_has_no_live_images(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    view = dataclasses.replace(sample(50), has_z=False)
+    painter = Painter()
+    painter.offer(Run(tmp_path), 1, lambda: {"network": view})
+    painter.close()
+    assert not caplog.records
 
 
 def test_probabilities_that_are_right_lie_on_the_diagonal() -> None:

@@ -58,7 +58,7 @@ def test_split_repeats_and_follows_the_seed(make_tracks: MakeTracks) -> None:
 
 
 def test_empty_part_is_refused(make_tracks: MakeTracks) -> None:
-    with pytest.raises(DataError, match="part 1"):
+    with pytest.raises(DataError, match=r"share 2 of 2 \(0.001\)"):
         split_by_event(make_tracks(10), (0.99, 0.001), seed=1)
 
 

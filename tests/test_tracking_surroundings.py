@@ -317,6 +317,20 @@ def test_a_beginning_of_several_ids_is_refused_with_all_of_them(
         ("(sqlite3.OperationalError) it is locked\n[SQL: x]", "it is locked"),
         ("(psycopg2.OperationalError) connection refused", "connection refused"),
         ("request to http://me:pw@h/api failed", "request to http://***@h/api failed"),
+        (
+            "API request to http://h:1/api failed with exception HTTPConnectionPool("
+            "host='h', port=1): Max retries exceeded with url: /api (Caused by "
+            "NewConnectionError(\"HTTPConnection(host='h', port=1): Failed to "
+            "establish a new connection: [Errno 111] Connection refused\"))",
+            "[Errno 111] Connection refused",
+        ),
+        (
+            "failed with exception Pool: Max retries (Caused by ConnectTimeoutError("
+            "<HTTPConnection(host='h') at 0x7f>, 'Connection to h timed out.'))",
+            "Connection to h timed out.",
+        ),
+        ("x (Caused by SSLError(SSLError(1, '[SSL: NO] none')))", "[SSL: NO] none"),
+        ("bad header value: 'Bearer abc\\n1'", "bad header value: 'Bearer ***'"),
         ("", "OSError"),
         ("one\ntwo", "one"),
     ],
@@ -387,6 +401,23 @@ def test_a_database_of_another_mlflow_is_named_with_the_remedy(project: Path) ->
     assert f"mlflow db upgrade 'sqlite:///{project}/mlflow.db'" in str(error.value)
 
 
-def test_a_directory_of_runs_is_not_said_to_be_a_server(workplace: Path) -> None:
-    with pytest.raises(TrackingError, match="cannot be used"):
-        connect_to_read(f"{workplace}/mlruns")
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("mlruns", "MLFLOW_TRACKING_URI=sqlite:///{}/mlruns/mlflow.db, or set MLFLOW_"),
+        ("localhost:5000", "expected an address such as http://HOST:5000 or sqlite:"),
+        ("htp://localhost", "expected an address such as http://HOST:5000 or sqlite:"),
+        ("sqlite://", "expected a file, such as sqlite:////PATH/mlflow.db"),
+        ("sqlite:///:memory:", "expected a file, such as sqlite:////PATH/mlflow.db"),
+        ("sqlite:///{}", "it is a directory; name a file in it"),
+        ("sqlite:///~/runs/mlflow.db", "~ is not expanded in an address"),
+        ("oracle://me:pw@host/x", "oracle://***@host/x cannot be used"),
+    ],
+)
+def test_an_address_that_is_none_makes_nothing_and_names_one_that_is(
+    workplace: Path, uri: str, said: str
+) -> None:
+    with pytest.raises(TrackingError, match="cannot be used") as error:
+        MlflowTracker(uri.format(workplace))
+    assert said.format(workplace) in str(error.value)
+    assert not list(workplace.iterdir())

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nnt.config.merging import Layer
-from nnt.config.yaml_text import ABSENT_WORDS, read_yaml
+from nnt.config.yaml_text import ABSENT_WORDS, read_yaml, shown
 from nnt.errors import ConfigError, did_you_mean, shorten
 from nnt.files import expand_path
 
@@ -85,13 +85,19 @@ def read_mapping(path: Path) -> dict[str, Any]:
         if path.stat().st_size > MAX_BYTES:
             raise ConfigError(f"{path}: expected at most {MAX_BYTES:,} bytes of YAML")
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as err:
-        raise ConfigError(f"{path}: cannot be read as text: {err}") from err
+    except OSError as err:
+        raise ConfigError(f"{path}: cannot be read: {err.strerror}") from err
+    except UnicodeDecodeError as err:
+        line = err.object.count(b"\n", 0, err.start) + 1
+        raise ConfigError(
+            f"{path}: line {line}: expected UTF-8, found the byte "
+            f"{err.object[err.start]:#04x}; save the file as UTF-8"
+        ) from err
     value = _parsed(text, str(path))
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise ConfigError(f"{path}: expected keys and values, got {shorten(value)}")
+        raise ConfigError(f"{path}: expected keys and values, got {shown(value)}")
     return value
 
 
@@ -128,7 +134,7 @@ def read_layers(source: str | Path | Mapping[str, Any]) -> tuple[str, list[Layer
         if not isinstance(parent, str):
             raise ConfigError(
                 f"{child}: extends: expected the name of a configuration, "
-                f"got {shorten(parent)}"
+                f"got {shown(parent)}"
             )
         try:
             path = find_config(parent, beside)

@@ -15,9 +15,9 @@ from nnt.config.parts import HOUGH3D_LARGEST_WEIGHT, plain_value
 from nnt.config.problems import Problems
 from nnt.config.rules import conflicts
 from nnt.config.schema import RUN_WIDE, Config
-from nnt.config.yaml_text import as_parameter, leaves
+from nnt.config.yaml_text import as_parameter, leaves, shown
 from nnt.detector import HOUGH3D
-from nnt.errors import ConfigError, shorten
+from nnt.errors import ConfigError
 from nnt.plugins import load_plugins
 
 __all__ = ["load_config", "resolve"]
@@ -85,7 +85,7 @@ def load_config(
         if of_expert is None or of_expert == {}:
             continue
         if not isinstance(of_expert, Mapping):
-            problems.add(key, f"expected a mapping of keys, got {shorten(of_expert)}")
+            problems.add(key, f"expected a mapping of keys, got {shown(of_expert)}")
             continue
         of_experts[expert] = _of_expert(key, whole, of_expert, problems)
         expert_overrides[expert] = plain_value(of_expert)

@@ -27,8 +27,8 @@ from nnt.config.values import (
     mistake,
     mistakes_at,
 )
-from nnt.config.yaml_text import ABSENT_WORDS
-from nnt.errors import ConfigError, DataError, did_you_mean, shorten
+from nnt.config.yaml_text import ABSENT_WORDS, shown
+from nnt.errors import ConfigError, DataError, did_you_mean
 from nnt.files import expand_path
 from nnt.filters import Filter, IdentityFilter, from_config
 from nnt.networks.precision import DEFAULT_PRECISION, check_precision
@@ -76,14 +76,8 @@ def _files(value: object, path: tuple[str, ...] = ()) -> tuple[str, ...]:
         or not paths
         or not all(isinstance(item, str | Path) and str(item) for item in paths)
     ):
-        raise mistakes_at(
-            {path: f"expected a list of files, got {shorten(_list(value))}"}
-        )
+        raise mistakes_at({path: f"expected a list of files, got {shown(value)}"})
     return tuple(expand_path(item) for item in paths)
-
-
-def _list(value: object) -> object:
-    return list(value) if isinstance(value, tuple) else value
 
 
 def _files_or_splits(value: object) -> tuple[str, ...] | dict[str, tuple[str, ...]]:
@@ -109,8 +103,7 @@ def _split(value: object) -> tuple[float, ...]:
         or abs(sum(numbers) - 1) >= 1e-6
     ):
         raise mistake(
-            f"expected three fractions above 0 that add up to 1, got "
-            f"{shorten(_list(value))}"
+            f"expected three fractions above 0 that add up to 1, got {shown(value)}"
         )
     return tuple(map(float, numbers))
 
@@ -172,7 +165,7 @@ def default_data() -> DataConfig:
 
 def _filter(value: object) -> Filter:
     if isinstance(value, str) and value in ABSENT_WORDS:
-        raise mistake(f"expected a filter or null, got {shorten(value)}")
+        raise mistake(f"expected a filter or null, got {shown(value)}")
     try:
         return IdentityFilter() if value is None else from_config(value)
     except ConfigError as err:
@@ -248,11 +241,11 @@ AnyDistribution = Annotated[Distribution, Read(lambda: DistributionKeys, _distri
 
 def _quantities(value: object) -> tuple[str, ...]:
     if not isinstance(value, list | tuple):
-        raise mistake(f"expected a list of names, [] for none, got {shorten(value)}")
+        raise mistake(f"expected a list of names, [] for none, got {shown(value)}")
     for name in value:
         OneOf("quantity", ("charge", "pt", "theta")).check(name)
     if len(set(value)) < len(value):
-        raise mistake(f"expected each name once, got {shorten(list(value))}")
+        raise mistake(f"expected each name once, got {shown(value)}")
     return tuple(value)
 
 

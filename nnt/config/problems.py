@@ -11,8 +11,8 @@ from pydantic_core import ErrorDetails
 
 from nnt.config.schema import Config
 from nnt.config.values import UNMENTIONED, WORDS, Hint, expectation, limit_of, model_of
-from nnt.config.yaml_text import ABSENT_WORDS, listed
-from nnt.errors import ConfigError, did_you_mean, shorten
+from nnt.config.yaml_text import ABSENT_WORDS, listed, shown
+from nnt.errors import ConfigError, did_you_mean
 
 __all__ = ["Problems"]
 
@@ -103,7 +103,7 @@ def _value_at(values: Any, path: tuple[str, ...]) -> object:
         if not isinstance(values, Mapping) or key not in values:
             return None
         values = values[key]
-    return list(values) if isinstance(values, tuple) else values
+    return values
 
 
 def _words(
@@ -120,7 +120,7 @@ def _words(
         return "is missing"
     words = error["msg"]
     if error["type"] != WORDS:
-        words = f"expected {_expected(error, path)}, got {shorten(value)}"
+        words = f"expected {_expected(error, path)}, got {shown(value)}"
     if isinstance(value, bool):
         words += " (YAML reads on, off, yes, no as true or false: quote them)"
     if isinstance(value, str) and value in ABSENT_WORDS:

@@ -38,7 +38,7 @@ from nnt.config.values import (
     mistake,
     setting,
 )
-from nnt.config.yaml_text import as_yaml, flatten
+from nnt.config.yaml_text import as_yaml, flatten, shown
 from nnt.detector import N_HIDDEN
 from nnt.errors import did_you_mean, shorten
 from nnt.filters import IdentityFilter
@@ -61,9 +61,8 @@ def _experts(value: object) -> tuple[int, ...]:
         or (set(numbers) <= set(range(5)) and len(set(numbers)) == len(numbers))
     )
     if not numbers or not good:
-        shown = shorten(list(value) if isinstance(value, tuple) else value)
         raise mistake(
-            f"expected [-1] or a list of different experts 0 to 4, got {shown}"
+            f"expected [-1] or a list of different experts 0 to 4, got {shown(value)}"
         )
     return tuple(sorted(numbers))
 
@@ -71,13 +70,13 @@ def _experts(value: object) -> tuple[int, ...]:
 def _outputs(value: object) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not value:
         known = ", ".join(OUTPUTS)
-        raise mistake(f"expected a list of names out of {known}, got {shorten(value)}")
+        raise mistake(f"expected a list of names out of {known}, got {shown(value)}")
     for name in value:
         if name not in OUTPUTS:
             near = did_you_mean(name, OUTPUTS)
             raise mistake(f"unknown output {shorten(name)}; {near}")
     if len(set(value)) < len(value):
-        raise mistake(f"expected each output once, got {shorten(list(value))}")
+        raise mistake(f"expected each output once, got {shown(value)}")
     return tuple(name for name in OUTPUTS if name in value)
 
 
@@ -88,21 +87,21 @@ def _teachers(value: object) -> tuple[str, ...]:
         or not runs
         or not all(isinstance(run, str) and run for run in runs)
     ):
-        raise mistake(f"expected a run, a list of runs or null, got {shorten(value)}")
+        raise mistake(f"expected a run, a list of runs or null, got {shown(value)}")
     return tuple(runs)
 
 
 def _splits(value: object) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or any(v not in SPLITS for v in value):
         raise mistake(
-            f"expected a list of names out of {', '.join(SPLITS)}, got {shorten(value)}"
+            f"expected a list of names out of {', '.join(SPLITS)}, got {shown(value)}"
         )
     return tuple(name for name in SPLITS if name in value)
 
 
 def _input_size(value: int) -> int:
     if value not in (27, 126):
-        raise mistake(f"expected 27 or 126, got {shorten(value)}")
+        raise mistake(f"expected 27 or 126, got {shown(value)}")
     return value
 
 

@@ -23,8 +23,8 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
-from nnt.config.yaml_text import ABSENT_WORDS
-from nnt.errors import ConfigError, DataError, did_you_mean, shorten
+from nnt.config.yaml_text import ABSENT_WORDS, shown
+from nnt.errors import ConfigError, DataError, did_you_mean
 
 __all__ = [
     "MAX_COUNT",
@@ -131,7 +131,7 @@ class OneOf:
         """Give a known name back."""
         if not isinstance(value, str) or value not in self.names:
             near = did_you_mean(value, self.names)
-            raise mistake(f"unknown {self.noun} {shorten(value)}; {near}")
+            raise mistake(f"unknown {self.noun} {shown(value)}; {near}")
         return value
 
 
@@ -153,7 +153,7 @@ class Read:
     def read(self, value: object) -> object:
         """Check a mapping and make something of it."""
         if not isinstance(value, Mapping):
-            raise mistake(f"expected {_mapping_of(self.model())}, got {shorten(value)}")
+            raise mistake(f"expected {_mapping_of(self.model())}, got {shown(value)}")
         checked = self.model().model_validate(value)
         try:
             return self.make(checked)
@@ -175,7 +175,7 @@ def _to_text(value: object) -> object:
 
 def _no_other_null(value: object) -> object:
     if isinstance(value, str) and value in ABSENT_WORDS:
-        raise mistake(f"expected text or null, got {shorten(value)}")
+        raise mistake(f"expected text or null, got {shown(value)}")
     return value
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "leaves",
     "listed",
     "read_yaml",
+    "shown",
 ]
 
 TEXT_KEYS = (
@@ -48,6 +49,19 @@ NUMBERS = (f"{TAG}int", f"{TAG}float")
 TEXT = f"{TAG}str"
 NON_PRINTABLE = yaml.reader.Reader.NON_PRINTABLE
 """Matches characters that no YAML file may hold."""
+
+
+def shown(value: object) -> str:
+    """Show a value in a message by the words of YAML, in one line of bounded length.
+
+    Examples
+    --------
+    >>> shown(None), shown(True), shown((1, 2))
+    ('null', 'true', '[1, 2]')
+    """
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return shorten(list(value) if isinstance(value, tuple) else value)
 
 
 class StrictLoader(yaml.SafeLoader):
@@ -103,7 +117,7 @@ class StrictLoader(yaml.SafeLoader):
                 self.problems.append(
                     (
                         line,
-                        f"expected text as key, got {shorten(key)}"
+                        f"expected text as key, got {shown(key)}"
                         " (YAML reads on, off, yes, no as true or false: quote them)",
                     )
                 )
@@ -175,6 +189,8 @@ def _reason(err: Exception) -> str:
         where = f"line {mark.line + 1}, column {mark.column + 1}"
         if "'\\t'" in (err.problem or ""):
             return f"{where}: a tab, which YAML does not allow here: use spaces"
+        if "could not determine a constructor" in (err.problem or ""):
+            return f"{where}: << and = mean something else in YAML; quote them as text"
         context = f"{err.context}, " if err.context else ""
         return " ".join(f"{where}: {context}{err.problem}".split())
     if isinstance(err, yaml.reader.ReaderError):

@@ -275,12 +275,21 @@ def _curves_of_all(
 
 
 def draw(name: str, predicted: Networks, description: str = "") -> Figure:
-    """Draw one registered plot."""
+    """Draw one registered plot.
+
+    Raises
+    ------
+    ValueError
+        The networks have nothing that it shows.
+    """
     entry, networks = _PLOTS[name], one_by_one(predicted)
     place = next(iter(entry.where))
     found = _curves_of_all(networks, place)
+    data = _data(entry, found, looks(list(networks)))
+    if data is None:
+        raise ValueError(f"plot {name}: the networks have nothing that it shows")
     with default_style():
-        figure = entry.plot(_data(entry, found, looks(list(networks))))
+        figure = entry.plot(data)
         if description:
             describe(figure, description)
         return figure

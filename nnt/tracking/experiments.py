@@ -197,7 +197,8 @@ def find_experiment(
         raise
     except Exception as err:
         raise TrackingError(
-            f"{hide_passwords(uri)} does not open an experiment: {reason_of(err)}"
+            f"{hide_passwords(uri)}: no experiment for new runs can be opened: "
+            f"{reason_of(err)}; check MLFLOW_EXPERIMENT_NAME"
         ) from err
     _check(found, uri, base)
     return str(found.experiment_id)
@@ -274,6 +275,11 @@ def _make(client: MlflowClient, uri: str, base: Path, name: str) -> Experiment:
 
 
 def _check(found: Experiment, uri: str, base: Path) -> None:
+    if not found.experiment_id:
+        raise TrackingError(
+            f"{hide_passwords(uri)} does not answer as an MLflow server does; check "
+            "MLFLOW_TRACKING_URI"
+        )
     if found.lifecycle_stage != "active":
         raise TrackingError(
             f"the experiment {found.name!r} of {hide_passwords(uri)} has been "

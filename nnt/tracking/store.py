@@ -11,16 +11,19 @@ import sqlite3
 import tempfile
 import threading
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from nnt.errors import TrackingError
+from nnt.files import expand_path
 from nnt.tracking.environment import settle_mlflow, variable
 from nnt.tracking.store_uri import (
     DATABASE,
     hide_passwords,
     is_server,
     sqlite_path,
+    sqlite_uri,
 )
 
 if TYPE_CHECKING:
@@ -39,6 +42,16 @@ DRIVER_ERROR = re.compile(r"^\([\w.]+\) (?P<reason>.+)")
 """How SQLAlchemy repeats what a database has said."""
 FULL = "database or disk is full"
 
+STATUS = re.compile(r"error code (\d{3}) != 200|too many (\d{3}) error responses")
+EXCEPTION = "failed with exception "
+CAUSE = re.compile(r"\(Caused by \w+\((?P<cause>.+)\)\)")
+"""What has gone wrong, at the end of what urllib3 says."""
+CAUSE_START = re.compile(r"(?<!SSL): |, (?=['\"])|\((?=['\"])")
+NO_JSON = "not in a valid JSON format"
+MAINTENANCE = "is in maintenance mode"
+UNSUPPORTED = "got unsupported URI"
+CHECK = "check MLFLOW_TRACKING_URI"
+CHECK_PATH = f"{CHECK}, with the path in front of its pages if there is one"
 OTHER_SCHEMA = "database schema"
 """What MLflow says of a database of another version."""
 
@@ -95,23 +108,65 @@ def _connect(connecting: _Connecting) -> MlflowClient:
     try:
         return connecting.answer()
     except Exception as err:
-        if is_server(uri):
-            remedy = "check MLFLOW_TRACKING_URI and that the server runs"
-        elif OTHER_SCHEMA in str(err):
-            remedy = (
-                "another version of MLflow made it: if that was an older one, back the "
-                f"database up and run: mlflow db upgrade '{hide_passwords(uri)}'; if a "
-                "newer one, install that"
-            )
-        else:
-            remedy = "check MLFLOW_TRACKING_URI and that it may be used"
-        is_remote = "://" in uri and not uri.startswith(("sqlite:", "file:"))
-        waits = is_remote or isinstance(err, TimeoutError)
-        verb = "does not answer" if waits else "cannot be used"
         raise TrackingError(
-            f"the tracking store {hide_passwords(uri)} {verb}: {reason_of(err)}; "
-            f"{remedy}"
+            f"the tracking store {hide_passwords(uri)} {_what_is_wrong(uri, err)}"
         ) from err
+
+
+def _what_is_wrong(uri: str, err: Exception) -> str:
+    """Say what a store does not do, why, and what helps."""
+    text, reason = str(err), reason_of(err)
+    if found := STATUS.search(text):
+        return _of_status(int(found[1] or found[2]))
+    if NO_JSON in text:
+        return f"is no MLflow server: it answers with something else; {CHECK_PATH}"
+    if MAINTENANCE in text:
+        place = Path(expand_path(uri.removeprefix("file://"))).absolute()
+        database = place if place.is_file() else place / DATABASE
+        return (
+            "cannot be used: MLflow no longer keeps runs in plain files; name a "
+            f"database, MLFLOW_TRACKING_URI={sqlite_uri(database)}, or set "
+            "MLFLOW_ALLOW_FILE_STORE=true"
+        )
+    if UNSUPPORTED in text:
+        return (
+            "cannot be used: expected an address such as http://HOST:5000 or "
+            f"{sqlite_uri(Path('/PATH', DATABASE))}; check MLFLOW_TRACKING_URI"
+        )
+    if OTHER_SCHEMA in text:
+        return (
+            f"cannot be used: {reason}; another version of MLflow made it: if that was "
+            "an older one, back the database up and run: mlflow db upgrade "
+            f"'{hide_passwords(uri)}'; if a newer one, install that"
+        )
+    remedy = (
+        f"{CHECK} and that {'the server runs' if is_server(uri) else 'it is there'}"
+    )
+    is_local = uri.startswith(("sqlite", "file:"))
+    is_silent = "API request to" in text or (
+        not is_local and any(map(DRIVER_ERROR.match, text.splitlines()))
+    )
+    if is_silent or isinstance(err, TimeoutError):
+        return f"does not answer: {reason}; {remedy}"
+    if isinstance(err, ImportError):
+        remedy = "install the driver of this database"
+    return f"cannot be used: {reason}; {CHECK if is_server(uri) else remedy}"
+
+
+def _of_status(status: int) -> str:
+    """Say what a server that answers with an error does not do, and what helps."""
+    phrase = HTTPStatus(status).phrase if status in list(HTTPStatus) else ""
+    reason = f"{status} {phrase}".strip()
+    if status == HTTPStatus.UNAUTHORIZED:
+        return (
+            f"refuses access: {reason}; set MLFLOW_TRACKING_USERNAME and "
+            "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+        )
+    if status == HTTPStatus.FORBIDDEN:
+        return f"refuses access: {reason}; ask who runs it for the right to use it"
+    if status in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
+        return f"is no MLflow server: {reason}; {CHECK_PATH}"
+    return f"does not answer: {reason}; {CHECK} and that the server runs"
 
 
 class _Connecting(threading.Thread):
@@ -154,6 +209,8 @@ class _Connecting(threading.Thread):
         from mlflow import MlflowClient
 
         path = sqlite_path(self.uri)
+        if self.uri.startswith("sqlite"):
+            _check_file(path)
         with _turn(self.uri, path, is_reading=self._is_reading):
             if path is not None:
                 self._limit_s = CONNECT_S if _holds_something(path) else MAKE_S
@@ -212,6 +269,18 @@ def _look_at(path: Path, *, is_reading: bool) -> None:
         raise ValueError("it is not a database of MLflow")
 
 
+def _check_file(path: Path | None) -> None:
+    """Refuse an address that names no file in which runs could be kept."""
+    if path is None:
+        raise ValueError(
+            f"expected a file, such as {sqlite_uri(Path('/PATH', DATABASE))}"
+        )
+    if path.is_dir():
+        raise ValueError("it is a directory; name a file in it")
+    if path.parts[0].startswith("~") and not path.exists():
+        raise ValueError("~ is not expanded in an address; write the whole path")
+
+
 def _check_place(path: Path) -> None:
     """Refuse a directory in which no database can be made."""
     place = next((p for p in path.parents if p.exists()), Path("/"))
@@ -227,6 +296,10 @@ def reason_of(err: BaseException) -> str:
     reason = found["reason"] if found else said[0]
     if found is None and AUTOFLUSH in reason:
         reason = reason.partition(AUTOFLUSH)[0].strip() or reason
+    reason = reason.rpartition(EXCEPTION)[2]
+    if cause := CAUSE.search(reason):
+        reason = re.sub(r"['\"]\)*$", "", CAUSE_START.split(cause["cause"])[-1])
+        reason = reason.lstrip("'\"")
     if FULL in reason:
         reason += "; make room"
     reason = hide_passwords(reason)

@@ -32,6 +32,7 @@ PAGE_OF_RUN = re.compile(r"/experiments/\d+/runs/(?P<id>[0-9a-f]{32})(?:[/?].*)?
 """What follows the # in the address of a run's page in the MLflow UI."""
 HIDDEN = "***@"
 USER = re.compile(r"(?<=://)[^\s/'\"]*@")
+TOKEN = re.compile(r"\b(Bearer|Basic) [^\s'\"]+")
 PASSWORD = re.compile(r"(?i)([?&](?:password|passwd|pwd|token|secret)=)[^&\s'\"#]*")
 
 
@@ -166,4 +167,5 @@ def hide_passwords(text: str) -> str:
     >>> hide_passwords("no answer from postgresql://me:secret@host/runs")
     'no answer from postgresql://***@host/runs'
     """
-    return PASSWORD.sub(r"\1***", USER.sub(HIDDEN, text))
+    text = TOKEN.sub(r"\1 ***", USER.sub(HIDDEN, text))
+    return PASSWORD.sub(r"\1***", text)

@@ -113,7 +113,8 @@ def store_parts(key: Callable[[], str], parts: Iterable[Tracks]) -> bool:
         finally:
             shutil.rmtree(draft, ignore_errors=True)
     except OSError as err:
-        log.warning("the table could not be cached in %s: %s", folder, err)
+        reason = err.strerror or err
+        log.warning("the table could not be cached in %s: %s", folder, reason)
         return False
     return True
 

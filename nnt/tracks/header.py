@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -26,6 +27,7 @@ OTHER_FILES = {
 }
 """What files of other kinds begin with."""
 OTHER_SEPARATORS = {",": "commas", ";": "semicolons", "|": "bars"}
+NO_TEXT = re.compile(rb"[\0\x80-\xff]")
 HEAD_BYTES = 4096
 """Where text is distinguished from other data."""
 
@@ -51,12 +53,19 @@ def read_header(path: Path, text: bytes) -> tuple[list[str], Layout]:
     for magic, found in OTHER_FILES.items():
         if head.startswith(magic):
             raise DataError(f"{path}: expected plain or gzipped text, found {found}")
-    if b"\0" in head or not head.isascii():
+    if odd := NO_TEXT.search(head):
+        number = head.count(b"\n", 0, odd.start()) + 1
         raise DataError(
-            f"{path}, line 1: expected text, found binary data {shorten(head[:16])}; "
-            "give a file that BASF2's neuro trigger data module wrote"
+            f"{path}, line {number}: expected text, found binary data "
+            f"{shorten(head[odd.start() :][:16])}; give a file that BASF2's neuro "
+            "trigger data module wrote"
         )
-    line = text.partition(b"\n")[0].decode("ascii", errors="replace").strip("\r\t ")
+    line = text.partition(b"\n")[0].decode("ascii", errors="replace").strip()
+    if not line:
+        raise DataError(
+            f"{path}, line 1: expected a header of BASF2's neuro trigger data, found a "
+            "blank line; remove it"
+        )
     if "\r" in line:
         raise DataError(
             f"{path}: expected lines that end in a line feed, found carriage returns "

@@ -141,8 +141,12 @@ class RowParser:
                 "columns than the first; read files of different columns one by one"
             )
         if len(cells) != len(self._names):
+            by_spaces = len(cells) == 1 and len(line.split()) > 1
             return self._wrong(
-                number, f"expected {len(self._names)} columns, found {len(cells)}"
+                number,
+                f"expected {len(self._names)} columns"
+                + (", separated by tabs" if by_spaces else "")
+                + f", found {len(cells)}",
             )
         values: list[float] = []
         for name, cell in zip(self._names, cells, strict=True):

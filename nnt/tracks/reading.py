@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 MAX_THREADS = 4
 """Threads that parse; more would wait for the one that decompresses."""
 HASHED_BYTES = 1 << 20
+CHECK = "check the path"
 MAX_ZEROS = 1e-3
 """Share of rows above which outputs of 0 and 0 are none."""
 
@@ -76,6 +77,7 @@ def read_tracks(
     if not paths:
         raise DataError("no track file is named; expected at least one")
     done, tables = 0, []
+    seen: dict[tuple[int, int], Path] = {}
     sizes = [_size(path) for path in paths]
 
     def report(place: int, _: int) -> None:
@@ -83,6 +85,7 @@ def read_tracks(
 
     for path, size in zip(paths, sizes, strict=True):
         with _opened(path) as file:
+            _warn_of_same(path, file, seen)
             version = version_of(file.fileno())
             table = _read_file(path, file, use_cache, report)
         source = Source((SourceFile(path.absolute(), version, len(table)),))
@@ -110,8 +113,20 @@ def _opened(path: Path) -> BufferedReader:
     except (OSError, ValueError) as err:
         reason = getattr(err, "strerror", None) or str(err)
         place = "" if path.is_absolute() else f", looked for in {Path.cwd()}"
-        words = f"cannot be read ({reason}){place}; check the path"
+        is_pattern = any(character in str(path) for character in "*?[")
+        remedy = "name each file, patterns are not expanded" if is_pattern else CHECK
+        words = f"cannot be read ({reason}){place}; {remedy}"
         raise DataError(f"{shorten(str(path), 300)[1:-1]}: {words}") from err
+
+
+def _warn_of_same(
+    path: Path, file: BufferedReader, seen: dict[tuple[int, int], Path]
+) -> None:
+    """Report a file that is read more than once, under any name."""
+    status = os.fstat(file.fileno())
+    first = seen.setdefault((status.st_dev, status.st_ino), path)
+    if first is not path:
+        log.warning("%s: is the same file as %s; its rows count twice", path, first)
 
 
 def _read_file(

@@ -47,8 +47,8 @@ def split_by_event(
     for i, (start, stop) in enumerate(itertools.pairwise(edges)):
         if start == stop:
             raise DataError(
-                f"split: part {i} with share {fractions[i]} of {n_events} events is "
-                "empty; give more data or another split"
+                f"split: of {n_events:,} events, none is left for share {i + 1} of "
+                f"{len(fractions)} ({fractions[i]}); give more data or another split"
             )
         parts.append(tracks[(rank[event] >= start) & (rank[event] < stop)])
     return parts

@@ -140,6 +140,8 @@ class Painter:
             from nnt import plots
 
             shown = predicted()
+            if not next(iter(shown.values())).has_z:
+                return  # they are of z
             description = f"run {run.run_id[:6]} · validation rows · epoch {epoch}"
             for name in LIVE_PLOTS:
                 figure = plots.draw(name, shown, description)
