@@ -17,7 +17,7 @@ from some_networks import GIVEN, expert, hough3d_expert, of_form, source
 
 from nnt.cli import main
 from nnt.errors import ExportError
-from nnt.export import TARGETS, Source, export, export_run, read_settings
+from nnt.export import TARGETS, Source, export, load_source, read_settings
 from nnt.export.settings import default_settings
 from nnt.export.source import word_cuts
 from nnt.networks import OUTPUTS, Form, Networks, read_weights, write_weights
@@ -177,7 +177,9 @@ def test_a_network_is_handed_over_without_its_class(tmp_path: Path) -> None:
     own = of_form(Form(outputs=("z", "theta", "nnt")))
     path = tmp_path / "weights.json"
     write_weights(path, own.experts)
-    manifest = export_run(str(path), "basf2", tmp_path / "out", outputs=("theta", "z"))
+    manifest = export(
+        load_source(str(path)).with_outputs(("theta", "z")), "basf2", tmp_path / "out"
+    )
     assert manifest["outputs"] == "z,theta"
     again = read_weights(tmp_path / "out" / "weights.json")
     rows = np.random.default_rng(0).uniform(-1, 1, (9, 27)).astype(np.float32)

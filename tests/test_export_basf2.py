@@ -15,8 +15,7 @@ from some_networks import GIVEN, source
 from nnt.detector import EXPERT_MISSING_SUPERLAYER
 from nnt.errors import ExportError
 from nnt.export import Settings, export, read_settings
-from nnt.export.settings import default_settings, parse_settings
-from nnt.export.values import Setting
+from nnt.export.settings import Setting, default_settings, parse_settings
 from nnt.networks import Form, read_weights
 
 

@@ -12,7 +12,7 @@ from some_networks import expert, of_form, source
 from nnt.cli import main
 from nnt.config import load_config
 from nnt.errors import ExportError
-from nnt.export import export_run, load_source
+from nnt.export import export, load_source
 from nnt.export.files import _check_cuts
 from nnt.export.source import Source
 from nnt.networks import Form, write_weights
@@ -48,7 +48,9 @@ def test_a_run_is_exported_with_what_made_it(
     assert printed["git_commit"] == "c" * 40
     assert printed["data_digest"] == "d"
     assert printed["files"].keys() == {"weights.json", "neurotrigger.conf"}
-    manifest = export_run(f"runs:/{run_id}/weights.json", "fpga", tmp_path / "fpga")
+    manifest = export(
+        load_source(f"runs:/{run_id}/weights.json"), "fpga", tmp_path / "fpga"
+    )
     assert manifest["weights_sha256"] == printed["weights_sha256"]
 
 
@@ -79,12 +81,12 @@ def test_networks_without_an_epoch_are_not_exported(tmp_path: Path) -> None:
         for target in ("basf2", "fpga", "onnx"):
             named = rf"not trained: expert 1, .* {parent}"
             with pytest.raises(ExportError, match=named):
-                export_run(run, target, tmp_path / "out")
+                export(load_source(run), target, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    assert export_run(trained, "onnx", tmp_path / "out")["files"]
+    assert export(load_source(trained), "onnx", tmp_path / "out")["files"]
     alone = rf"run {trained} holds expert 0 alone; .*, {parent}"
     with pytest.raises(ExportError, match=alone):
-        export_run(trained, "basf2", tmp_path / "out")
+        export(load_source(trained), "basf2", tmp_path / "out")
 
 
 @pytest.mark.usefixtures("shared_project")
@@ -124,14 +126,16 @@ def test_the_manifest_holds_the_cuts_on_the_class(tmp_path: Path) -> None:
     run.finish("FINISHED")
     tracker.close()
     bits = (12, 8, 8, 10, 10, 10)
-    manifest = export_run(run.run_id, "fpga", tmp_path / "a", precision=bits)
+    manifest = export(load_source(run.run_id), "fpga", tmp_path / "a", precision=bits)
     assert {n: own["integer"] for n, own in manifest["class_cuts"].items()} == {
         "95": 512, "96": 256, "98": -256
     }  # fmt: skip
     assert {n: own["integer"] for n, own in manifest["stt_class_cuts"].items()} == {
         "95": 640, "96": 384, "98": -128
     }  # fmt: skip
-    only = export_run(run.run_id, "fpga", tmp_path / "b", outputs=("z", "stt"))
+    only = export(
+        load_source(run.run_id).with_outputs(("z", "stt")), "fpga", tmp_path / "b"
+    )
     assert "class_cuts" not in only
     assert "stt_class_cuts" in only
 

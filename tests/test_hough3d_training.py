@@ -15,7 +15,7 @@ from test_fixedpoint import slow_hough3d
 
 import nnt
 from nnt.cli import main
-from nnt.export import export_run
+from nnt.export import export, load_source
 from nnt.fixedpoint import FixedPointNetworks
 from nnt.tracking import open_run
 from nnt.tracks import class_conflicts, write_tracks
@@ -73,7 +73,7 @@ def test_integers_of_a_trained_network_are_those_of_slow_loops(
     assert metrics["test_fixed_point/weight_fraction_bits"] == bits
     assert metrics["test_fixed_point/largest_weight"] == pytest.approx(largest)
     assert 0 <= metrics["test_fixed_point/wrapped_share"] < 1
-    manifest = export_run(run_id, "3dh", tmp_path)
+    manifest = export(load_source(run_id), "3dh", tmp_path)
     for name, prefix in (("class_cuts", ""), ("stt_class_cuts", "stt_")):
         cut = metrics[f"test_fixed_point/{prefix}cut_at_eff96_by_class"]
         assert manifest[name]["96"] == {

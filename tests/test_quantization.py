@@ -23,7 +23,7 @@ from nnt.config import Config, load_config
 from nnt.engine import ExpertData, fit
 from nnt.engine.quantized import QuantizedBackend
 from nnt.errors import ConfigError, DataError
-from nnt.export import export_run
+from nnt.export import export, load_source
 from nnt.fixedpoint import FixedPointNetworks
 from nnt.fixedpoint.integers import weight_fraction_bits
 from nnt.fixedpoint.quantized import QuantizedNetwork
@@ -246,7 +246,7 @@ def test_a_training_tells_of_its_own_bits(
         told = child.metrics["val_fixed_point_12_8_8_9_6_10/loss"]
         assert told == pytest.approx(float(epoch["val/loss"]), rel=1e-6)
         assert told != child.metrics["val/loss"]
-    manifest = export_run(done.run_id, "fpga", project / "files")
+    manifest = export(load_source(done.run_id), "fpga", project / "files")
     assert manifest["precision"] == list(precision)
     model = yaml.safe_load(run.read_text("model/MLmodel"))
     params = json.loads(model["signature"]["params"])

@@ -117,17 +117,17 @@ def command(
     **validity: Any,
 ) -> None:
     """Write the files that deploy a run, and check each of them."""
-    from nnt.export import export_run
+    from nnt.export import export, load_source, read_settings
 
     payload = _payload(**validity)
-    manifest = export_run(
-        run,
+    source = load_source(run)
+    manifest = export(
+        source if outputs is None else source.with_outputs(outputs),
         target,
         folder,
-        settings=settings,
+        settings=None if settings is None else read_settings(settings),
         precision=precision,
         saturate_13_bit=saturate_13_bit,
-        outputs=outputs,
         overwrite=overwrite,
         payload=payload,
     )

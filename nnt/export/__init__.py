@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 from nnt.export.targets import TARGETS
 
 if TYPE_CHECKING:
-    from nnt.export.files import export
+    from nnt.export.files import export, load_source
     from nnt.export.payload import Payload, read_payload
-    from nnt.export.runs import export_run, load_source
     from nnt.export.settings import Settings, read_settings
     from nnt.export.source import Source
 
@@ -24,7 +23,6 @@ __all__ = [
     "Settings",
     "Source",
     "export",
-    "export_run",
     "load_source",
     "read_payload",
     "read_settings",
@@ -35,8 +33,7 @@ _HOME = {
     "Settings": "settings",
     "Source": "source",
     "export": "files",
-    "export_run": "runs",
-    "load_source": "runs",
+    "load_source": "files",
     "read_payload": "payload",
     "read_settings": "settings",
 }

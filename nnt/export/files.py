@@ -1,4 +1,4 @@
-"""Write the files of a target, then hand them out with their manifest."""
+"""From a run to the files that the trigger loads, with their manifest."""
 
 from __future__ import annotations
 
@@ -15,19 +15,38 @@ import numpy as np
 from nnt.errors import ExportError, NNTError, did_you_mean
 from nnt.export.payload import Payload
 from nnt.export.settings import Settings
-from nnt.export.source import NAMES_OF_CUTS, Request, Source, named_word_cuts
+from nnt.export.source import (
+    NAMES_OF_CUTS,
+    Request,
+    Source,
+    class_cuts,
+    named_word_cuts,
+)
 from nnt.export.targets import TARGETS, Target
 from nnt.files import write_atomically
-from nnt.networks import check_precision
+from nnt.networks import check_precision, read_weights
+from nnt.tracking import StoredRun, open_run, read_run_weights, untrained_experts
 from nnt.version import __version__
 
-__all__ = ["MANIFEST", "export"]
+__all__ = ["MANIFEST", "export", "load_source"]
 
 log = logging.getLogger(__name__)
 
 MANIFEST = "MANIFEST.json"
 NODE_BITS = 12
 """Fractional bits of the nodes where the precision cannot be chosen."""
+FACTS = {
+    "config": "config",
+    "git_commit": "git.commit",
+    "git_dirty": "git.dirty",
+    "data_digest": "data.digest",
+    "nnt_version_of_training": "nnt.version",
+    "outcome": "nnt.outcome",
+}
+"""Name in the manifest -> tag of the run."""
+
+CUT_SOURCES = ("test_fixed_point/", "test/", "val_fixed_point/", "val/")
+"""Where the cuts on the class are read from, the best first."""
 
 
 def export(
@@ -92,7 +111,7 @@ def _write(request: Request, target: str, work: Path) -> dict[str, Any]:
         **request.source.facts,
         **report,
         **_settings_fact(request, TARGETS[target]),
-        **_cuts(request.source, report),
+        **named_word_cuts(request.source.class_cuts, _node_bits(report)),
         "files": {name: _entry(work / name) for name in names},
     }
     text = json.dumps(manifest, indent=2, allow_nan=False) + "\n"
@@ -139,10 +158,6 @@ def _settings_fact(request: Request, target: Target) -> dict[str, str]:
     return {"settings": "BASF2's defaults; --settings was not given"}
 
 
-def _cuts(source: Source, report: Mapping[str, Any]) -> dict[str, Any]:
-    return named_word_cuts(source.class_cuts, _node_bits(report))
-
-
 def _node_bits(report: Mapping[str, Any]) -> int:
     precision = report.get("precision")
     return int(precision[3]) if isinstance(precision, list) else NODE_BITS
@@ -183,3 +198,63 @@ def _hand_out(work: Path, names: list[str], folder: Path, overwrite: bool) -> No
     except OSError as err:
         raise ExportError(f"{folder}: cannot be written ({err.strerror})") from err
     log.info("%s: %d files", folder, len(names))
+
+
+def load_source(run: str) -> Source:
+    """Read the experts of a run, or of a ``weights.json``, and what made them.
+
+    Raises
+    ------
+    TrackingError, DataError
+        The run or the file cannot be read.
+    ExportError
+        The run is a comparison, or an expert has not been trained.
+    """
+    path = Path(run)
+    if path.suffix == ".json" and ":/" not in run:
+        experts = read_weights(path)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        return Source(name=run, experts=experts, facts={"weights_sha256": digest})
+    stored = open_run(run)
+    _check_kind(stored)
+    content = read_run_weights(stored)
+    return Source(
+        f"run {stored.run_id}",
+        read_weights(content),
+        _facts(stored) | {"weights_sha256": hashlib.sha256(content).hexdigest()},
+        class_cuts(stored.metrics, CUT_SOURCES),
+    )
+
+
+def _check_kind(run: StoredRun) -> None:
+    """Refuse a run whose networks nobody should deploy."""
+    if compared := run.tags.get("nnt.compared"):
+        named = " or ".join(compared.split())
+        raise ExportError(
+            f"run {run.run_id} is a comparison and holds no networks; export one of "
+            f"the runs that it compares: {named}"
+        )
+    if evaluated := run.tags.get("nnt.evaluated"):
+        raise ExportError(
+            f"run {run.run_id} is an evaluation and holds no networks; export the run "
+            f"that it judges: {evaluated}"
+        )
+    if untrained := untrained_experts(run):
+        named = ", ".join(str(k) for k in untrained)
+        parent = run.tags.get("mlflow.parentRunId", run.run_id)
+        raise ExportError(
+            f"run {run.run_id} ({run.name}): not trained: expert {named}, whose "
+            f"weights are still random; finish the training with --resume {parent}"
+        )
+
+
+def _facts(run: StoredRun) -> dict[str, str]:
+    tags = {name: run.tags[tag] for name, tag in FACTS.items() if tag in run.tags}
+    parent = run.tags.get("mlflow.parentRunId")
+    return {
+        "run_id": run.run_id,
+        "run_name": run.name,
+        "tracking_uri": run.shown_uri,
+        **({"parent_run_id": parent} if parent else {}),
+        **tags,
+    }

@@ -14,7 +14,7 @@ import numpy as np
 
 from nnt.detector import THETA_RANGE_DEG, Z_RANGE_CM
 from nnt.errors import ExportError
-from nnt.export.settings import parse_settings
+from nnt.export.settings import parse_settings, shown_number
 from nnt.export.source import (
     Report,
     Request,
@@ -24,7 +24,6 @@ from nnt.export.source import (
     integer_layers,
     layers_of_text,
 )
-from nnt.export.values import shown_number
 from nnt.fixedpoint import hough3d
 from nnt.fixedpoint.integers import weight_fraction_bits
 from nnt.networks import OUTPUTS, FirmwareNetwork, firmware_network

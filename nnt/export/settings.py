@@ -6,9 +6,10 @@ missing there keeps an uninitialised value, so all are always written.
 
 from __future__ import annotations
 
-import logging
+import itertools
+import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nnt.detector import (
@@ -25,52 +26,82 @@ from nnt.detector import (
     Z_RANGE_CM,
 )
 from nnt.errors import ExportError, NNTError, shorten
-from nnt.export.values import Row, Setting, Value, parse_lines, shown
 from nnt.networks import DEFAULT_PRECISION, check_precision
 
 __all__ = [
+    "Setting",
     "Settings",
-    "chosen_settings",
     "default_settings",
     "parse_settings",
     "read_settings",
+    "shown_number",
 ]
-
-log = logging.getLogger(__name__)
 
 MAX_BYTES = 1 << 20
 
-KEYS: Mapping[str, tuple[int, str]] = {
-    "nInput": (0, "input nodes (for people: 27 * maxHitsPerSL counts)"),
-    "nOutput": (0, "output nodes (for people: the targets count)"),
-    "cutSum": (0, "ID ranges: cut on the sum of the left-out share (1) or not (0)"),
-    "relevantCut": (0, "ID ranges: share that may be left out"),
-    "rescaleTarget": (0, "targets beyond the output range: clip (1) or drop (0)"),
-    "nMLP": (0, "networks (experts)"),
-    "targetZ": (0, "1: z is an output"),
-    "targetTheta": (0, "1: theta is an output"),
-    "multiplyHidden": (0, "1: nHidden counts in multiples of the inputs"),
-    "tMax": (0, "largest drift time (trigger ticks)"),
-    "ETOption": (0, "event time: 7 is etfhwin, 6 etfcc, 0 fastestpriority"),
-    "phiRangeUse": (2, "azimuth of the tracks that are served (deg)"),
-    "IDRanges": (2, "expert, then lowest and highest relID of SL0 .. SL8 (wires)"),
-    "thetaRangeUse": (2, "polar angle of the tracks that are served (deg)"),
-    "invptRangeUse": (2, "charge / pt of the tracks that are served (1/GeV)"),
-    "phiRangeTrain": (2, "azimuth of the tracks that were trained on (deg)"),
-    "thetaRangeTrain": (2, "polar angle of the tracks that were trained on (deg)"),
-    "invptRangeTrain": (2, "charge / pt of the tracks that were trained on (1/GeV)"),
-    "nHidden": (2, "nodes of the hidden layers"),
-    "maxHitsPerSL": (1, "track segments per superlayer"),
-    "outputScale": (2, "z (cm) and theta (deg) that -1 and +1 stand for"),
-    "SLpattern": (1, "superlayers of each expert, bit i is SL i"),
-    "SLpatternMask": (1, "superlayers that choose the expert"),
-    "precision": (1, "fractional bits: phi, factor, ID, nodes, weights, table"),
-}
-"""Key -> dimensions of its value, and what it means."""
+Row = tuple[float, ...]
+Value = float | Row | tuple[Row, ...]
 
-DIMENSIONS: Mapping[str, int] = {
-    key: dimensions for key, (dimensions, _) in KEYS.items()
+EARLIER_NAMES = {
+    "maxHitsperSL": "maxHitsPerSL",
+    "SLPattern": "SLpattern",
+    "SLPatternMask": "SLpatternMask",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One line ``key = value``; ``key == value`` forbids BASF2 to change it."""
+
+    value: Value
+    locked: bool = False
+
+
+KEYS: Mapping[str, tuple[Value, str]] = {
+    "nInput": (N_INPUTS, "input nodes (for people: 27 * maxHitsPerSL counts)"),
+    "nOutput": (N_TARGETS, "output nodes (for people: the targets count)"),
+    "cutSum": (0, "ID ranges: cut on the sum of the left-out share (1) or not (0)"),
+    "relevantCut": (0.02, "ID ranges: share that may be left out"),
+    "rescaleTarget": (0, "targets beyond the output range: clip (1) or drop (0)"),
+    "nMLP": (len(EXPERTS), "networks (experts)"),
+    "targetZ": (1, "1: z is an output"),
+    "targetTheta": (1, "1: theta is an output"),
+    "multiplyHidden": (0, "1: nHidden counts in multiples of the inputs"),
+    "tMax": (T_MAX_TICKS, "largest drift time (trigger ticks)"),
+    "ETOption": (7, "event time: 7 is etfhwin, 6 etfcc, 0 fastestpriority"),
+    "phiRangeUse": (((0, 360),), "azimuth of the tracks that are served (deg)"),
+    "IDRanges": (
+        tuple((k, *itertools.chain(*ID_RANGES)) for k in EXPERTS),
+        "expert, then lowest and highest relID of SL0 .. SL8 (wires)",
+    ),
+    "thetaRangeUse": (
+        (THETA_RANGE_DEG,),
+        "polar angle of the tracks that are served (deg)",
+    ),
+    "invptRangeUse": (((-5, 5),), "charge / pt of the tracks that are served (1/GeV)"),
+    "phiRangeTrain": (((0, 360),), "azimuth of the tracks that were trained on (deg)"),
+    "thetaRangeTrain": (
+        (THETA_RANGE_DEG,),
+        "polar angle of the tracks that were trained on (deg)",
+    ),
+    "invptRangeTrain": (
+        ((-5, 5),),
+        "charge / pt of the tracks that were trained on (1/GeV)",
+    ),
+    "nHidden": (((N_HIDDEN,),), "nodes of the hidden layers"),
+    "maxHitsPerSL": ((1,), "track segments per superlayer"),
+    "outputScale": (
+        ((*Z_RANGE_CM, *THETA_RANGE_DEG),),
+        "z (cm) and theta (deg) that -1 and +1 stand for",
+    ),
+    "SLpattern": (EXPERT_PATTERNS, "superlayers of each expert, bit i is SL i"),
+    "SLpatternMask": ((STEREO_PATTERN_MASK,), "superlayers that choose the expert"),
+    "precision": (
+        DEFAULT_PRECISION,
+        "fractional bits: phi, factor, ID, nodes, weights, table",
+    ),
+}
+"""Key -> its default, that of BASF2 with NNT's detector constants, and its meaning."""
 
 RANGES = ("phiRange", "thetaRange", "invptRange")
 
@@ -229,68 +260,7 @@ class Settings(dict[str, Setting]):
 
 def default_settings() -> Settings:
     """Give the settings of BASF2's own default, with NNT's detector constants."""
-    limits = tuple(limit for pair in ID_RANGES for limit in pair)
-    values: dict[str, Value] = {
-        "nInput": N_INPUTS,
-        "nOutput": N_TARGETS,
-        "cutSum": 0,
-        "relevantCut": 0.02,
-        "rescaleTarget": 0,
-        "nMLP": len(EXPERTS),
-        "targetZ": 1,
-        "targetTheta": 1,
-        "multiplyHidden": 0,
-        "tMax": T_MAX_TICKS,
-        "ETOption": 7,
-        "phiRangeUse": ((0, 360),),
-        "IDRanges": tuple((k, *limits) for k in EXPERTS),
-        "thetaRangeUse": (THETA_RANGE_DEG,),
-        "invptRangeUse": ((-5, 5),),
-        "phiRangeTrain": ((0, 360),),
-        "thetaRangeTrain": (THETA_RANGE_DEG,),
-        "invptRangeTrain": ((-5, 5),),
-        "nHidden": ((N_HIDDEN,),),
-        "maxHitsPerSL": (1,),
-        "outputScale": ((*Z_RANGE_CM, *THETA_RANGE_DEG),),
-        "SLpattern": EXPERT_PATTERNS,
-        "SLpatternMask": (STEREO_PATTERN_MASK,),
-        "precision": DEFAULT_PRECISION,
-    }
-    return Settings({key: Setting(value) for key, value in values.items()})
-
-
-def chosen_settings(
-    given: Settings | None,
-    asked: tuple[int, ...] | None,
-    trained: tuple[int, ...] | None,
-) -> Settings:
-    """Give the settings to write, with the precision that networks need.
-
-    Parameters
-    ----------
-    given : Settings, optional
-        Those of the training data; default: `default_settings`.
-    asked, trained : tuple of 6 int, optional
-        Precision that was asked for, and else that for which networks were trained.
-
-    Raises
-    ------
-    ExportError
-        BASF2 would refuse the settings.
-    """
-    base = given if given is not None else default_settings()
-    if asked is None and trained is not None and base.precision != trained:
-        if given is not None:
-            log.warning(
-                "precision: the networks were trained for %s, which replaces %s of "
-                "the settings; --precision chooses another",
-                list(trained),
-                list(given.precision),
-            )
-        asked = trained
-    settings = base if asked is None else base.changed({"precision": asked})
-    settings.check()
-    return settings
+    return Settings({key: Setting(value) for key, (value, _) in KEYS.items()})
 
 
 def read_settings(path: Path) -> Settings:
@@ -317,13 +287,92 @@ def read_settings(path: Path) -> Settings:
 
 
 def parse_settings(
-    content: str, place: str, dimensions: Mapping[str, int] = DIMENSIONS
+    content: str, place: str, dimensions: Mapping[str, int] | None = None
 ) -> Settings:
-    """Read the text of a configuration; arguments are those of `parse_lines`.
+    """Read the lines of a configuration, ``key = value``, as BASF2 does.
+
+    Parameters
+    ----------
+    content : str
+        The text.
+    place : str
+        Its file, for messages.
+    dimensions : mapping of str to int, optional
+        Of the value of each key: 0 a number, 1 a list, 2 a list of lists; default:
+        those of `KEYS`.
 
     Raises
     ------
     ExportError
         A value is not of the kind that its key has, or a locked one comes again.
     """
-    return Settings(parse_lines(content, place, dimensions))
+    if dimensions is None:
+        dimensions = {key: _depth(value) for key, (value, _) in KEYS.items()}
+    values = Settings()
+    for number, line in enumerate(content.splitlines(), start=1):
+        bare = "".join(line.split("#")[0].split())
+        if len(bare) < 3 or "=" not in bare:
+            continue
+        key, value = bare.split("=", 1)
+        locked = value.startswith("=")
+        key = EARLIER_NAMES.get(key, key)
+        where = f"{place}:{number}: {key[:40]}"
+        if key in values and values[key].locked:
+            raise ExportError(f"{where}: was locked (==) by an earlier line")
+        found = _value(value.removeprefix("="), dimensions.get(key), where)
+        values[key] = Setting(found, locked)
+    return values
+
+
+def _value(text: str, dimensions: int | None, place: str) -> Value:
+    found = _parsed(text, place)
+    # Earlier files hold the one row of outputScale as a plain list.
+    if dimensions == 2 and isinstance(found, tuple) and _depth(found) == 1:
+        found = (tuple(item for item in found if not isinstance(item, tuple)),)
+    if dimensions is not None and _depth(found) != dimensions:
+        kinds = ("one number", "a list [a, b]", "a list of lists [[a, b], [c, d]]")
+        raise ExportError(
+            f"{place}: expected {kinds[dimensions]}, found {shorten(text)}"
+        )
+    return found
+
+
+def _depth(value: Value) -> int:
+    if not isinstance(value, tuple):
+        return 0
+    return 2 if value and isinstance(value[0], tuple) else 1
+
+
+def _parsed(text: str, place: str) -> Value:
+    if text.startswith("[[") and text.endswith("]]"):
+        return tuple(_numbers(row, place) for row in text[2:-2].split("],["))
+    if text.startswith("[") and text.endswith("]"):
+        return _numbers(text[1:-1], place)
+    return _number(text, place)
+
+
+def _numbers(text: str, place: str) -> Row:
+    return tuple(_number(item, place) for item in text.split(","))
+
+
+def _number(text: str, place: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ExportError(f"{place}: expected a number, found {shorten(text)}")
+    return value
+
+
+def shown(value: Value) -> str:
+    """Show a value as BASF2 reads it."""
+    if isinstance(value, tuple):
+        return "[" + ",".join(shown(item) for item in value) + "]"
+    return shown_number(value)
+
+
+def shown_number(value: float) -> str:
+    """Show a number so that it comes back exactly, whole ones without a point."""
+    is_whole = float(value).is_integer() and abs(value) < 2**53
+    return str(int(value)) if is_whole else repr(float(value))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,7 @@ import numpy as np
 from nnt.detector import EXPERTS, N_INPUTS, superlayer_inputs
 from nnt.errors import ExportError
 from nnt.export.payload import Payload
-from nnt.export.settings import Settings
+from nnt.export.settings import Settings, default_settings
 from nnt.fixedpoint.arithmetic import whole_numbers
 from nnt.networks import (
     HOUGH3D,
@@ -39,6 +40,8 @@ __all__ = [
     "named_word_cuts",
     "word_cuts",
 ]
+
+log = logging.getLogger(__name__)
 
 Report = dict[str, Any]
 """What a writer reports of its files, for the manifest: experts, checks, precision."""
@@ -132,6 +135,28 @@ class Request:
     """For graphs that compute outputs: keep integer ones in a signed word."""
     payload: Payload | None = None
     """For BASF2's database: when the networks are valid; None for no file of it."""
+
+    def chosen_settings(self) -> Settings:
+        """Give the settings to write, with the precision that the networks need.
+
+        Raises
+        ------
+        ExportError
+            BASF2 would refuse the settings.
+        """
+        settings = default_settings() if self.settings is None else self.settings
+        precision = self.precision or self.source.trained_precision()
+        if precision is not None and settings.precision != precision:
+            if self.precision is None and self.settings is not None:
+                log.warning(
+                    "precision: the networks were trained for %s, which replaces %s of "
+                    "the settings; --precision chooses another",
+                    list(precision),
+                    list(settings.precision),
+                )
+            settings = settings.changed({"precision": precision})
+        settings.check()
+        return settings
 
 
 def classic_experts(source: Source) -> dict[int, FirmwareNetwork]:
