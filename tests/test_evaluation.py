@@ -25,10 +25,10 @@ from nnt.evaluation.judged_rows import rows_for
 from nnt.evaluation.loaded_run import load_run
 from nnt.evaluation.seen import rows_trained_on
 from nnt.export import load_source
+from nnt.markdown import table
 from nnt.tracking import MlflowTracker, open_run, untrained_experts
 from nnt.tracks import Tracks, write_tracks
 from nnt.training import TrainingResult
-from nnt.training.note import table
 
 MakeTracks = Callable[..., Tracks]
 

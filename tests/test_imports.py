@@ -23,7 +23,7 @@ PACKAGE = Path(nnt.__file__).parent
 
 LAYERS = [
     {"types", "version"},
-    {"errors", "detector", "files", "machine", "progress", "provenance"},
+    {"errors", "detector", "files", "machine", "markdown", "progress", "provenance"},
     {"compiled"},
     {"tracks", "objective", "classes", "optimisers", "plugins"},
     {"networks"},
@@ -159,8 +159,9 @@ def loaded_by(code: str, heavy: set[str]) -> str:
             "import nnt.training, nnt.sweep.process",
             "matplotlib mlflow pandas pyarrow scipy.special optuna distributed",
         ),
+        ("import nnt.sweep.run, nnt.sweep.note, nnt.sweep.pictures", "torch mlflow"),
     ],
-    ids=["import nnt", "help", "configuration", "training"],
+    ids=["import nnt", "help", "configuration", "training", "sweep"],
 )
 def test_nothing_heavy_is_loaded_before_its_time(code: str, heavy: str) -> None:
     assert not loaded_by(code, set(heavy.split()))

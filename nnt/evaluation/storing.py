@@ -17,9 +17,9 @@ from nnt.evaluation.network_result import NetworkResult
 from nnt.evaluation.page_tables import described, run_page, shown
 from nnt.evaluation.verdict import Verdict
 from nnt.judging import Figures
+from nnt.markdown import table
 from nnt.metrics import MODEL_METRICS, main_metrics
 from nnt.tracking import MlflowTracker, Run, StoredRun
-from nnt.training.note import table
 
 __all__ = ["Judged", "note_verdict", "store_comparison", "store_evaluation"]
 

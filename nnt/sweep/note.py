@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from nnt.markdown import table
 from nnt.sweep.record import Record, Trial
 from nnt.sweep.seeds import SEED, same_but_for_seed, spread
 from nnt.sweep.space import Space
-from nnt.training.note import table
 
 __all__ = ["Shares", "describe_sweep"]
 

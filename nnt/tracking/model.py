@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nnt.errors import TrackingError
-from nnt.networks import Networks, columns_of, read_weights
+from nnt.networks import read_weights
 from nnt.tracks import Tracks, input_columns
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # PyTorch would delay all that only reads runs or waits for others
     import pandas as pd
     from mlflow.models import ModelSignature
+
+    from nnt.networks import Networks
 
 __all__ = ["model_input", "save_model"]
 
@@ -47,6 +49,8 @@ def save_model(folder: Path, weights: Path, example: Tracks, run_id: str) -> Non
         MLflow cannot write it.
     """
     from mlflow.exceptions import MlflowException
+
+    from nnt.networks import Networks
 
     networks = Networks(read_weights(weights))
     shutil.rmtree(folder, ignore_errors=True)
@@ -84,6 +88,8 @@ def model_input(tracks: Tracks) -> pd.DataFrame:
 def _signature(networks: Networks) -> ModelSignature:
     from mlflow.models import ModelSignature
     from mlflow.types.schema import ColSpec, ParamSchema, ParamSpec, Schema
+
+    from nnt.networks import columns_of
 
     # Doubles: MLflow refuses the numbers of a CSV file where floats are asked for.
     inputs = [ColSpec("double", name) for name in input_columns(networks.inputs)]

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from nnt.config import Config
+from nnt.markdown import table
 from nnt.training.data import SPLITS
 from nnt.training.inputs import TrainingInputs
 from nnt.training.result import ExpertResult
 
-__all__ = ["describe", "table"]
+__all__ = ["describe"]
 
 MAX_NAMES = 3
 """Files that are named."""
 MAX_END = 80
-WIDE = "\u00a0\u00a0"
-"""After each heading: MLflow leaves no room between the columns of a table."""
 
 Figures = Mapping[str, Mapping[str, float]]
 
@@ -133,28 +132,6 @@ def _cells(val: Mapping[str, float], test: Mapping[str, float]) -> list[str]:
         (test, "z_trimmed_std_cm"), (test, "rejection_at_eff96"),
     )  # fmt: skip
     return [f"{of[name]:.4g}" if name in of else "–" for of, name in named]
-
-
-def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Write a table of Markdown; every row has as many cells as there are headings.
-
-    Raises
-    ------
-    ValueError
-        A row has more cells or fewer.
-    """
-    wide = [f"{_cell(heading)}{WIDE}" for heading in headings]
-    lines = [f"| {' | '.join(wide)} |", "|---" * len(headings) + "|"]
-    for row in rows:
-        if len(row) != len(headings):
-            raise ValueError(f"expected {len(headings)} cells, found {len(row)}")
-        lines.append(f"| {' | '.join(map(_cell, row))} |")
-    return "\n".join(lines)
-
-
-def _cell(text: str) -> str:
-    """Write text so that it stays within its cell of a table."""
-    return " ".join(text.replace("\\", "\\\\").replace("|", "\\|").split())
 
 
 def _pictures(config: Config, test: Mapping[str, float], run_id: str) -> str:
