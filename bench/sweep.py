@@ -3,8 +3,9 @@
 ``python -m bench sweep`` runs small sweeps through ``nnt sweep``, sends SIGKILL to a
 worker or to the sweep itself at random moments, goes on by ``--resume``, and compares
 every trial with that of a sweep that was left alone. ``--only overhead jobs many``
-measures instead: what 20 trials cost beside the same trainings without a sweep, what
-two jobs gain over one, and how long 200 trials of baseline_v2 on 20,000 rows take.
+measures instead: what 20 trials of about 5 s cost beside the same trainings without a
+sweep, what two jobs gain over one, and how long 200 trials of baseline_v2 on 20,000
+rows take. Everything that trains has one thread.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +34,8 @@ import psutil
 from bench._trainings import environment
 from nnt.config import load_config
 from nnt.sweep import load_space
-from nnt.sweep.record import RECORD, Record
+from nnt.sweep.local import THREADS
+from nnt.sweep.record import RECORD, Record, Trial
 from nnt.tracking import StoredRun, open_run
 
 SPACE = {
@@ -45,19 +49,23 @@ SMALL = {
 }  # fmt: skip
 SECONDS = SMALL | {
     "data": {"simulate": {"tracks": 20_000, "seed": 1}, "split": [0.6, 0.2, 0.2]},
-    "batch_size": 64, "epochs": 60, "predictions": [],
+    "batch_size": 64, "epochs": 800, "hidden": [81], "predictions": [],
 }  # fmt: skip
 PLAIN = """
-import json
+import json, sys
 import nnt
-for overrides in json.load(open("overrides.json")):
+for overrides in json.load(open(sys.argv[1])):
     config = nnt.load_config("config.yaml", overrides | {"plot_every": 0})
     nnt.train(config, jobs=1)
 """
 """What someone without sweeps would write."""
+ONE_THREAD = dict.fromkeys(THREADS, "1")
+CONFIG = "config.yaml"
 KILLS_OF_ONE = 10
 """After so many kills a sweep may come to its end."""
 WAIT_S = 600.0
+
+Facts = dict[str, Any]
 
 
 @dataclass
@@ -124,10 +132,8 @@ class Bench:
         if empty.exists():
             shutil.copy(empty, home / "mlflow.db")
         (home / "space.yaml").write_text(json.dumps(SPACE))
-        (home / "config.yaml").write_text(
-            json.dumps({"extends": "baseline_v2"} | config)
-        )
-        words = ["config.yaml", "--space", "space.yaml", *options]
+        (home / CONFIG).write_text(json.dumps({"extends": "baseline_v2"} | config))
+        words = [CONFIG, "--space", "space.yaml", *options]
         return Sweeping(home, words)
 
     def make_store(self) -> None:
@@ -145,7 +151,7 @@ class Bench:
         if alone.wait() != 0:
             sys.exit(f"the sweep fails by itself:\n{alone.log.read_text()}")
         length_s = time.monotonic() - begin
-        whole = trials_of(alone)
+        whole = facts_of(alone)
         print(f"left alone: {length_s:.1f} s", file=sys.stderr)
         killed, lost, number = Counter[str](), list[str](), 0
         while killed.total() < self.arguments.kills:
@@ -187,70 +193,117 @@ class Bench:
             os.killpg(sweeping.process.pid, signal.SIGKILL)  # type: ignore[union-attr]
 
     def overhead(self) -> bool:
-        """Trials of some seconds, beside the same trainings one after the other."""
-        n = self.arguments.trials or 20
-        before_s = cpu_s()
-        wall_s, sweeping = self._timed("overhead", SECONDS, n)
-        used_s = cpu_s() - before_s
-        trials = trials_of(sweeping).values()
-        config = load_config(sweeping.home / "config.yaml")
-        space = load_space(SPACE, config)
-        overrides = [space.values(trial["suggested"]) for trial in trials]
-        plain = self.sweeping("plain", SECONDS).home
-        (plain / "overrides.json").write_text(json.dumps(overrides))
-        begin, before_s = time.monotonic(), cpu_s()
-        subprocess.run(
-            [sys.executable, "-c", PLAIN], cwd=plain, env=environment(None), check=True,
-            stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        plain_s, plain_used_s = time.monotonic() - begin, cpu_s() - before_s
+        """What trials of some seconds cost beside the same trainings alone."""
+        alone, one = self.alone, self.one_job
+        trials = trials_of(one.sweeping)
+        in_trials_s = sum(trial.seconds for trial in trials)
         print(
-            f"{n} trials: {wall_s:.1f} s, {used_s:.1f} s of CPU; the same trainings "
-            f"one after the other in one process: {plain_s:.1f} s, "
-            f"{plain_used_s:.1f} s of CPU; overhead {wall_s / plain_s - 1:+.1%}, of "
-            f"CPU {used_s / plain_used_s - 1:+.1%}"
+            f"{len(trials)} trials by one job: {one}, of it {in_trials_s:.1f} s in "
+            f"trials; the same trainings in a loop in one process, without a sweep and "
+            f"without plots: {alone}; overhead {one.wall_s / alone.wall_s - 1:+.1%}, "
+            f"of CPU {one.cpu_s / alone.cpu_s - 1:+.1%}"
         )
         return True
 
     def jobs(self) -> bool:
-        """The same trials by one job and by two, twice in turns."""
-        n = self.arguments.trials or 8
-        for turn in range(2):
-            one, _ = self._timed(f"one-{turn}", SECONDS, n, "--jobs", "1")
-            two, _ = self._timed(f"two-{turn}", SECONDS, n, "--jobs", "2")
-            print(
-                f"{n} trials: {one:.1f} s by one job, {two:.1f} s by two: "
-                f"{one / two:.2f}",
-                flush=True,
-            )
+        """The same trials by one job and by two; and what two cores can give."""
+        two = self.swept("two-jobs", SECONDS, self.n_trials, "--jobs", "2")
+        halves = self.looped("halves", [self.overrides[::2], self.overrides[1::2]])
+        print(
+            f"{self.n_trials} trials: {self.one_job} by one job, {two} by two: "
+            f"{self.one_job.wall_s / two.wall_s:.2f} times as fast; two loops without "
+            f"a sweep, side by side: {halves}, {self.alone.wall_s / halves.wall_s:.2f} "
+            "times as fast as one"
+        )
         return True
 
     def many(self) -> bool:
         """Two hundred trials of baseline_v2 on 20,000 rows."""
         config = {"data": SECONDS["data"], "predictions": []}
         n = self.arguments.trials or 200
-        wall_s, sweeping = self._timed(
-            "many", config, n, "--jobs", "2", pruner="median"
-        )
-        states = Counter(trial["state"] for trial in trials_of(sweeping).values())
-        print(f"{n} trials of baseline_v2: {wall_s / 60:.1f} minutes, {dict(states)}")
+        took = self.swept("many", config, n, "--jobs", "2", pruner="median")
+        states = Counter(trial.state for trial in trials_of(took.sweeping))
+        print(f"{n} trials of baseline_v2 by two jobs: {took}, {dict(states)}")
         return True
 
-    def _timed(
+    @property
+    def n_trials(self) -> int:
+        """Trials of some seconds."""
+        return self.arguments.trials or 20
+
+    @cached_property
+    def one_job(self) -> Took:
+        """Trials of some seconds, one after the other."""
+        return self.swept("one-job", SECONDS, self.n_trials, "--jobs", "1")
+
+    @cached_property
+    def overrides(self) -> list[dict[str, Any]]:
+        """What those trials varied."""
+        space = load_space(SPACE, load_config(self.one_job.sweeping.home / CONFIG))
+        trials = trials_of(self.one_job.sweeping)
+        return [space.values(trial.suggested) for trial in trials]
+
+    @cached_property
+    def alone(self) -> Took:
+        """The same trainings as someone without sweeps would run them."""
+        return self.looped("alone", [self.overrides])
+
+    def looped(self, name: str, parts: list[list[dict[str, Any]]]) -> Took:
+        """Train parts of the trials side by side, each by a loop in one process."""
+        loops = self.sweeping(name, SECONDS)
+        with timing(loops) as took, ExitStack() as stack:
+            for number, overrides in enumerate(parts):
+                path = loops.home / f"overrides-{number}.json"
+                path.write_text(json.dumps(overrides))
+                loop = subprocess.Popen(
+                    [sys.executable, "-c", PLAIN, path.name], cwd=loops.home,
+                    env=environment(None) | ONE_THREAD, stderr=subprocess.DEVNULL,
+                )  # fmt: skip
+                stack.enter_context(loop)
+        return took
+
+    def swept(
         self,
         name: str,
         config: dict[str, Any],
         n: int,
         *more: str,
         pruner: str = "none",
-    ) -> tuple[float, Sweeping]:
+    ) -> Took:
+        """Run a sweep to its end."""
         options = ["--trials", str(n), "--pruner", pruner, *more]
         sweeping = self.sweeping(name, config, *options)
-        begin = time.monotonic()
-        sweeping.start()
-        if sweeping.wait(3600) != 0:
-            sys.exit(f"the sweep fails:\n{sweeping.log.read_text()}")
-        return time.monotonic() - begin, sweeping
+        with timing(sweeping) as took:
+            sweeping.start()
+            if sweeping.wait(3600) != 0:
+                sys.exit(f"the sweep fails:\n{sweeping.log.read_text()}")
+        return took
+
+
+@dataclass
+class Took:
+    """What something took."""
+
+    sweeping: Sweeping
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+
+    def __str__(self) -> str:
+        return f"{self.wall_s:.1f} s ({self.cpu_s:.1f} s of CPU)"
+
+
+@contextmanager
+def timing(sweeping: Sweeping) -> Iterator[Took]:
+    """Measure processes that have ended at the end."""
+    took = Took(sweeping)
+    load = os.getloadavg()[0]
+    begin, before_s = time.monotonic(), cpu_s()
+    yield took
+    took.wall_s, took.cpu_s = time.monotonic() - begin, cpu_s() - before_s
+    print(
+        f"{sweeping.home.name}: {took}; {os.cpu_count()} cores, load before {load:.1f}",
+        file=sys.stderr,
+    )
 
 
 def cpu_s() -> float:
@@ -269,19 +322,24 @@ def trainings_of(sweeping: Sweeping) -> list[StoredRun]:
     return sweep_run(sweeping).children()
 
 
-def trials_of(sweeping: Sweeping) -> dict[int, dict[str, Any]]:
+def trials_of(sweeping: Sweeping) -> list[Trial]:
     """What the record says of each trial."""
     record = Record(sweeping.home / ".nnt" / "runs" / sweeping.find_run() / RECORD)
     record.close()
+    return record.trials
+
+
+def facts_of(sweeping: Sweeping) -> dict[int, Facts]:
+    """What must not depend on kills."""
     return {
         t.number: {"state": t.state, "values": t.values, "suggested": t.suggested}
-        for t in record.trials
+        for t in trials_of(sweeping)
     }
 
 
-def problems(sweeping: Sweeping, whole: dict[int, dict[str, Any]]) -> list[str]:
+def problems(sweeping: Sweeping, whole: dict[int, Facts]) -> list[str]:
     """What a sweep lacks, has twice, or has otherwise than one left alone."""
-    found = trials_of(sweeping)
+    found = facts_of(sweeping)
     lost = [
         f"{sweeping.home}: trial {number}: {found.get(number)} instead of {trial}"
         for number, trial in whole.items()

@@ -13,6 +13,7 @@ from nnt.errors import TrainingError
 from nnt.sweep.record import Message
 from nnt.sweep.worker import TRIAL_TAG, Data, run_trial
 from nnt.tracking import MlflowTracker, open_run
+from nnt.training.side_by_side import EPOCHS_PER_TURN
 
 CONFIG = nnt.load_config(
     "baseline_v2",
@@ -46,14 +47,21 @@ def trained(tracker: MlflowTracker, reason: str = "", **more: Any) -> list[Messa
 
 
 def test_a_training_that_is_cut_ends_in_order(tracker: MlflowTracker) -> None:
-    began, epoch, ended = trained(tracker, "median pruner: too bad")
+    data = {"simulate": {"tracks": 1000, "seed": 1}, "split": [0.6, 0.2, 0.2]}
+    changes = {"experts": [0, 1], "epochs": 30, "data": data}
+    reason = "median pruner: too bad"
+    began, epoch, ended = trained(tracker, reason, overrides=changes)
     assert (began["kind"], epoch["epoch"]) == ("began", 1)
     assert (ended["outcome"], ended["run"]) == ("PRUNED", began["run"])
     training = open_run(ended["run"])
-    for run in (training, *training.children()):
+    experts = training.children()
+    for run in (training, *experts):
         assert run.status == "FINISHED"
         assert run.tags["nnt.outcome"] == "PRUNED"
-        assert run.tags["nnt.reason"] == "median pruner: too bad"
+        assert run.tags["nnt.reason"] == reason
+    # No expert was trained to its end in vain.
+    lengths = [run.read_text("metrics.csv").count("\n") - 1 for run in experts]
+    assert lengths == [EPOCHS_PER_TURN, 1]
     with pytest.raises(TrainingError, match="nothing to resume"):
         nnt.train(CONFIG, resume=ended["run"])
 

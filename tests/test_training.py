@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -23,7 +24,7 @@ from nnt.errors import ConfigError, TrackingError
 from nnt.tracking import StoredRun, Tracker, open_run
 from nnt.tracks import Tracks, make_ids, write_tracks
 from nnt.training import TrainingResult
-from nnt.training.side_by_side import MeanOverExperts
+from nnt.training.side_by_side import EPOCHS_PER_TURN, MeanOverExperts, Turns
 
 pytestmark = pytest.mark.usefixtures("shared_project")
 
@@ -257,6 +258,30 @@ def test_mean_over_experts_counts_finished_ones_with_their_last_value() -> None:
     add(1, 5.0)
     mean.finish(1)
     assert told == [(1, 2.0), (2, 3.0)]
+
+
+def test_experts_that_take_turns_train_alone_and_side_by_side() -> None:
+    histories = {expert: History() for expert in range(3)}
+    lengths = {0: 35, 1: 12, 2: 60}
+    turns = Turns(histories)
+    trained: list[int] = []
+
+    def train(expert: int) -> None:
+        with turns.taken_by(expert):
+            for number in range(lengths[expert]):
+                histories[expert].add(Epoch(number=number + 1, metrics={"x": 0.0}))
+                trained.append(expert)
+                turns.wait(expert)
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(train, [2, 0, 1]))
+    expected = [
+        expert
+        for done in range(0, max(lengths.values()), EPOCHS_PER_TURN)
+        for expert, length in lengths.items()
+        for _ in range(min(length - done, EPOCHS_PER_TURN))
+    ]
+    assert trained == expected
 
 
 @pytest.mark.parametrize(

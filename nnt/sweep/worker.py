@@ -113,7 +113,7 @@ def _train(
     def report(epoch: int, metrics: Mapping[str, float]) -> str:
         if task["cut"]:
             return str(task["cut"])
-        if not task["prunes"] or epoch in known or task["metric"] not in metrics:
+        if epoch in known or task["metric"] not in metrics:
             return ""
         send({"kind": "epoch", "epoch": epoch, "value": metrics[task["metric"]]})
         return wait_for_answer()
@@ -122,7 +122,7 @@ def _train(
         parent=task["parent"],
         name=f"trial_{task['trial']:03d}",
         tags={TRIAL_TAG: str(task["trial"])},
-        report=report,
+        report=report if task["prunes"] or task["cut"] else None,
         splits=data.of(config),
     )
     began: Message = {"kind": "began"}

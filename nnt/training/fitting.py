@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import partial
 from threading import Event, current_thread
 
@@ -39,7 +40,12 @@ from nnt.training.inputs import TrainingInputs
 from nnt.training.logs import expert_log
 from nnt.training.report import log_class_weights, log_sampling
 from nnt.training.result import ExpertFailure, Part
-from nnt.training.side_by_side import EpochCounter, MeanOverExperts, run_side_by_side
+from nnt.training.side_by_side import (
+    EpochCounter,
+    MeanOverExperts,
+    Turns,
+    run_side_by_side,
+)
 
 __all__ = ["Fitting", "most_epochs"]
 
@@ -102,6 +108,8 @@ class Fitting:
         self._crashed = Event()
         self._mean = MeanOverExperts(self.histories, self._log_mean)
         self._painter = Painter()
+        is_reported = part is not None and part.report is not None
+        self._turns = Turns(self.histories) if is_reported and jobs == 1 else None
 
     def fit_all(self) -> dict[int, FitResult | ExpertFailure]:
         """Fit all experts; one that fails leaves the others alone.
@@ -122,7 +130,8 @@ class Fitting:
                 # With one job, what is done has an order that can be relied on.
                 own_pool = pool if self._jobs > 1 else None
                 tasks = {k: partial(self._fit, k, counter, own_pool) for k in configs}
-                return run_side_by_side(tasks, self._jobs, self._crashed)
+                n_threads = self._jobs if self._turns is None else len(tasks)
+                return run_side_by_side(tasks, n_threads, self._crashed)
         finally:
             self._painter.close(draw=not self._should_stop())
 
@@ -132,8 +141,9 @@ class Fitting:
 
     def _log_mean(self, means: dict[str, float], epoch: int) -> None:
         self._parent.log_metrics(means, epoch)
-        if self._part is not None and not self._should_stop():
-            self.cut = self._part.report(epoch, means)
+        report = None if self._part is None else self._part.report
+        if report is not None and not self._should_stop():
+            self.cut = report(epoch, means)
 
     def _fit(
         self, expert: int, counter: EpochCounter, pool: ThreadPoolExecutor | None
@@ -141,7 +151,8 @@ class Fitting:
         current_thread().name = f"expert_{expert}"
         child = self._children[expert]
         path = child.directory / f"expert_{expert}.log"
-        with expert_log(path, current_thread().name):
+        turns = nullcontext() if self._turns is None else self._turns.taken_by(expert)
+        with expert_log(path, current_thread().name), turns:
             outcome: FitResult | ExpertFailure
             try:
                 outcome = self._train(expert, counter, pool)
@@ -166,6 +177,8 @@ class Fitting:
         def on_epoch(epoch: Epoch) -> None:
             self._mean.update()
             counter.add(expert)
+            if self._turns is not None:
+                self._turns.wait(expert)
             output = None if self._part is not None else epoch.val_output
             every = config.plot_every
             if output is None or not every or epoch.number % every:

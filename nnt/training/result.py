@@ -20,11 +20,6 @@ ENDS = {"epochs": "epoch limit reached"}
 """Reasons to stop that need more words where people read them."""
 
 
-def go_on(epoch: int, metrics: Mapping[str, float]) -> str:
-    """Let a training train on."""
-    return ""
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Part:
     """A training that is one of many: nested below another run, without plots.
@@ -37,8 +32,9 @@ class Part:
         Of the run of the training.
     tags : mapping of str to str
         Further tags of the run of the training.
-    report : callable
-        Called after every epoch; decides whether the training is cut.
+    report : callable, optional
+        Called after every epoch; decides whether the training is cut. Experts then
+        take turns: one after the other, all but the last would be trained in vain.
     splits : mapping of str to Tracks, optional
         Rows of ``train``, ``val`` and ``test`` where they have been read already.
     """
@@ -46,7 +42,7 @@ class Part:
     parent: str
     name: str
     tags: Mapping[str, str] = field(default_factory=dict)
-    report: Report = go_on
+    report: Report | None = None
     splits: Mapping[str, Tracks] | None = None
 
 

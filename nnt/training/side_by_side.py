@@ -15,9 +15,16 @@ import torch
 from nnt.engine import History
 from nnt.progress import Progress
 
-__all__ = ["EpochCounter", "MeanOverExperts", "one_torch_thread", "run_side_by_side"]
+__all__ = [
+    "EpochCounter",
+    "MeanOverExperts",
+    "Turns",
+    "one_torch_thread",
+    "run_side_by_side",
+]
 
 WAKE_EVERY_S = 0.5
+EPOCHS_PER_TURN = 10
 
 T = TypeVar("T")
 
@@ -84,6 +91,43 @@ def one_torch_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+class Turns:
+    """Let the threads of experts take turns: one trains, the others wait.
+
+    Parameters
+    ----------
+    histories : mapping of int to History
+        Of each expert; the shortest one is next.
+    """
+
+    def __init__(self, histories: Mapping[int, History]) -> None:
+        self._histories = histories
+        self._left = list(histories)
+        self._changed = threading.Condition()
+
+    def wait(self, expert: int) -> None:
+        """Wait for the turn of an expert, which it has for some epochs."""
+        with self._changed:
+            if self._next() != expert:
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: self._next() == expert)
+
+    @contextmanager
+    def taken_by(self, expert: int) -> Iterator[None]:
+        """Wait for the first turn of an expert, and give it no more at the end."""
+        self.wait(expert)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._left.remove(expert)
+                self._changed.notify_all()
+
+    def _next(self) -> int:
+        lengths = {k: len(self._histories[k]) for k in self._left}
+        return min(self._left, key=lambda k: lengths[k] // EPOCHS_PER_TURN)
 
 
 class EpochCounter:
