@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -85,6 +86,22 @@ def test_another_seed_tries_others(sampler: str) -> None:
     first = asked(search(sampler, seed=1), [], 3)
     second = asked(search(sampler, seed=2), [], 3)
     assert [t.suggested for t in first] != [t.suggested for t in second]
+
+
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+def test_what_decides_is_the_most_important(direction: str) -> None:
+    searching = search("random", directions=["minimize", direction])
+    sign = 1 if direction == "minimize" else -1
+    assert searching.importances(1) == {}
+    for number in range(30):
+        found = searching.ask(number)
+        assert found is not None
+        batch, rate = found[0]["batch_size"], found[0]["learning_rate"]
+        searching.tell(number, [batch / 64, sign * abs(math.log(rate / 0.01))])
+    for metric, key in enumerate(["batch_size", "learning_rate"]):
+        shares = searching.importances(metric)
+        assert max(shares, key=lambda k: shares[k]) == key
+        assert sum(shares.values()) == pytest.approx(1)
 
 
 def test_a_grid_holds_every_point_once_and_ends() -> None:

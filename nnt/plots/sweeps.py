@@ -101,7 +101,7 @@ class Coordinate:
 
 
 def importances(shares: Mapping[str, Mapping[str, float]], n_trials: int) -> Figure:
-    """Draw how much of a metric's variance each key explains.
+    """Draw how much of what sets the best trials apart is due to each key.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ def importances(shares: Mapping[str, Mapping[str, float]], n_trials: int) -> Fig
     axes.set_ylim(-BAR / 2 - ROOM / 2, height - BAR / 2 - ROOM / 2)
     axes.tick_params(axis="y", labelsize=8)
     axes.set_xlim(0, 1.08)
-    axes.set_xlabel("share of the variance over the space that the key explains")
+    axes.set_xlabel("share of the key in what sets the best trials apart")
     widest = max(len(line) for key in keys for line in _broken(key).split("\n"))
     _move_left_edge(figure, axes, 0.3 + 0.066 * widest)
     if len(shares) > 1:

@@ -203,7 +203,7 @@ def _importances(shares: Shares, trials: Sequence[Trial]) -> str:
     rows = [
         [f"`{k}`", *(f"{by_key[k]:.0%}" for by_key in shares.values())] for k in keys
     ]
-    headings = ["key", *(f"share of the variance of {name}" for name in shares)]
+    headings = ["key", *(f"importance for {name}" for name in shares)]
     return table(headings, rows)
 
 
