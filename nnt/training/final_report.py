@@ -142,14 +142,15 @@ class FinalReport:
         # Here, as elsewhere in a training: matplotlib would delay its start.
         from nnt import plots
 
-        self._log_model()
-        networks = Networks(self._weights())
-        judged = {split: self._judge(split, networks) for split in SPLITS}
         # Tables are written while plots are drawn: writing them needs no interpreter.
         with (
             plots.Studio(self._n_plots) as studio,
             ThreadPoolExecutor(1, "tables") as pool,
         ):
+            # Meanwhile the processes of the studio start.
+            self._log_model()
+            networks = Networks(self._weights())
+            judged = {split: self._judge(split, networks) for split in SPLITS}
             album = Album(studio)
             tables = pool.submit(self._log_tables, judged)
             # What is looked at first is drawn first.
