@@ -8,7 +8,7 @@ from pathlib import Path
 import nnt
 from nnt import metrics, plots
 from nnt.judging import outputs_in_data, predicted_outputs
-from nnt.plots.rendering import render
+from nnt.plots.studio import render
 from nnt.tracking import open_run
 
 __all__ = ["write_pictures"]

@@ -33,8 +33,8 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--to", type=Path, help="folder for the pictures")
     options = parser.parse_args()
-    for figure in plots.figures(table(1000), plots.EVALUATION).values():
-        plots.png(figure)  # compiles, and loads fonts
+    for plot in plots.registered(plots.EVALUATION):
+        plots.png(plots.draw(plot.name, table(1000)))  # compiles, and loads fonts
     profiles(tracks(10))
     view, rows = table(options.rows), tracks(options.rows)
     tasks: dict[str, Callable[[], Figure]] = {

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from some_plots import figures
 
-from nnt import metrics, plots
+from nnt import metrics
 from nnt.metrics import Predictions
 
 
@@ -316,11 +317,11 @@ def test_an_event_of_background_and_fakes_is_background() -> None:
 def test_fakes_are_counted_and_drawn() -> None:
     view = rows(2000)
     assert "n_fake" not in metrics.sample_sizes(metrics.Sample.of(view))
-    assert "fake_rejection_against_efficiency" not in plots.figures(view)
+    assert "fake_rejection_against_efficiency" not in figures(view)
     fake = np.random.default_rng(3).random(2000) < 0.3
     view = dataclasses.replace(view, fake=fake)
     assert metrics.sample_sizes(metrics.Sample.of(view))["n_fake"] == fake.sum()
-    figure = plots.figures(view)["fake_rejection_against_efficiency"]
+    figure = figures(view)["fake_rejection_against_efficiency"]
     (axes,) = figure.axes
     assert axes.get_ylabel() == "rejection of fakes"
     kept = np.abs(view.z_cm) <= np.quantile(

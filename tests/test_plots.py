@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.patches import StepPatch
+from some_plots import figures
 
 from nnt import metrics, plots
 from nnt.metrics import Predictions
@@ -57,7 +58,7 @@ def legend_texts(figure: Figure) -> str:
 
 
 def test_the_plots_of_the_contract_are_there() -> None:
-    assert set(plots.figures(pair(sample(500)))) >= {
+    assert set(figures(pair(sample(500)))) >= {
         "z_against_reco",
         "z_histogram",
         "z_residual",
@@ -78,7 +79,7 @@ def test_any_number_of_tracks_can_be_drawn(
 ) -> None:
     view = sample(n, theta=theta)
     where = plots.EVALUATION if n == 1 else plots.TRAINING
-    drawn = plots.figures(pair(view) if reference else view, where)
+    drawn = figures(pair(view) if reference else view, where)
     assert ("theta_residual" in drawn) == theta
     assert ("z_width_against_z_reference" in drawn) == reference
     for figure in drawn.values():
@@ -87,31 +88,29 @@ def test_any_number_of_tracks_can_be_drawn(
 
 def test_tracks_far_outside_do_not_disturb() -> None:
     view = sample(100)
-    for figure in plots.figures(
-        dataclasses.replace(view, z_cm=view.z_cm + 1e4)
-    ).values():
+    for figure in figures(dataclasses.replace(view, z_cm=view.z_cm + 1e4)).values():
         plots.png(figure)
 
 
 def test_no_tracks_no_plots() -> None:
-    assert plots.figures(sample(0), plots.EVALUATION) == {}
+    assert figures(sample(0), plots.EVALUATION) == {}
 
 
 def test_axes_have_titles_and_units() -> None:
-    for name, figure in plots.figures(pair(sample(500)), plots.EVALUATION).items():
+    for name, figure in figures(pair(sample(500)), plots.EVALUATION).items():
         assert figure.get_suptitle(), name
         assert any(axes.get_xlabel() for axes in figure.axes), name
         assert all(axes.get_ylabel() for axes in figure.axes), name
 
 
 def test_the_legend_tells_count_mean_and_both_widths() -> None:
-    text = legend_texts(plots.figures(sample(500))["z_residual"])
+    text = legend_texts(figures(sample(500))["z_residual"])
     for word in ("500 tracks", "mean", "std", "cm"):
         assert word in text
 
 
 def test_the_z_histogram_holds_every_track() -> None:
-    figure = plots.figures(pair(sample(500)))["z_histogram"]
+    figure = figures(pair(sample(500)))["z_histogram"]
     steps = [patch for patch in figure.axes[0].patches if isinstance(patch, StepPatch)]
     # Filled and in outline, the reconstruction is there twice.
     assert [patch.get_data()[0].sum() for patch in steps] == [500] * 4
@@ -119,7 +118,7 @@ def test_the_z_histogram_holds_every_track() -> None:
 
 def test_details_are_drawn_when_asked_for() -> None:
     view = pair(sample(800))
-    few, all_ = plots.figures(view), plots.figures(view, plots.EVALUATION)
+    few, all_ = figures(view), figures(view, plots.EVALUATION)
     assert few.keys() < all_.keys()
     assert {
         "z_resolution_against_pt", "theta_resolution_against_phi", "z_slope_against_z",
@@ -129,7 +128,7 @@ def test_details_are_drawn_when_asked_for() -> None:
 
 
 def test_what_the_rows_lack_is_not_drawn() -> None:
-    names = plots.figures(sample(800, theta=False), plots.EVALUATION).keys()
+    names = figures(sample(800, theta=False), plots.EVALUATION).keys()
     assert not any("pt" in n or "phi" in n or n.startswith("stt") for n in names)
     assert "z_resolution_against_theta" in names
 
@@ -183,8 +182,8 @@ def test_a_plot_of_ones_own_is_one_function(monkeypatch: pytest.MonkeyPatch) -> 
         axes.plot(view.z_cm)
         return figure
 
-    assert list(plots.figures(sample(4))) == ["mine"]
-    assert plots.figures(sample(3)) == {}
+    assert list(figures(sample(4))) == ["mine"]
+    assert figures(sample(3)) == {}
 
 
 def test_a_plot_of_ones_own_sees_every_network_by_its_name(
@@ -204,8 +203,8 @@ def test_a_plot_of_ones_own_sees_every_network_by_its_name(
     networks = {
         f"network {k}": dataclasses.replace(view, z_cm=view.z_cm + k) for k in range(3)
     }
-    assert plots.figures(networks) == {}
-    (figure,) = plots.figures(networks, where=plots.COMPARISON).values()
+    assert figures(networks) == {}
+    (figure,) = figures(networks, where=plots.COMPARISON).values()
     assert legend_texts(figure).split("\n") == ["", *networks]
     assert plots.captions() == {"mine": "One's own."}
     with pytest.raises(ValueError, match=r"plot mine: where: expected .* got nowhere"):

@@ -13,6 +13,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from some_plots import pictures
 
 from nnt import plots
 from nnt.metrics import Predictions
@@ -27,7 +28,9 @@ rows = metrics.Predictions(
     z_reco_cm=z_cm, theta_reco_deg=z_cm + 90, z_cm=z_cm + 1, theta_deg=None,
     event=np.arange(60), expert=np.zeros(60, dtype=np.int64),
 )
-pictures = plots.pictures(rows)
+with plots.Studio(0) as studio:
+    drawn = {d.name: studio.submit(d) for d in plots.drawings_of_rows(rows)}
+pictures = {n: done.result() for n, done in drawn.items()}
 print(hashlib.sha256(b"".join(pictures.values())).hexdigest(), *pictures)
 """
 HOSTILE_RC = """
@@ -134,7 +137,7 @@ def test_a_plot_that_fails_costs_that_plot_alone(
         raise AssertionError
 
     with caplog.at_level(logging.WARNING, logger="nnt"):
-        names = set(plots.pictures(rows(50)))
+        names = set(pictures(rows(50)))
     assert {"z_residual", "z_histogram", "z_against_reco"} <= names
     assert not names & {"broken", "broken_when_rendered", "asked_in_vain"}
     for name in ("broken", "broken_when_rendered", "asked_in_vain"):

@@ -9,6 +9,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from some_plots import figures
 from test_plots import PNG_MAGIC, legend_texts, pair, sample
 
 from nnt import metrics, plots
@@ -58,7 +59,7 @@ def test_the_epoch_whose_weights_are_kept_is_marked_even_before_the_first() -> N
 
 
 def all_figures(view: Predictions) -> dict[str, Figure]:
-    return plots.figures(pair(view), plots.EVALUATION)
+    return figures(pair(view), plots.EVALUATION)
 
 
 @pytest.mark.parametrize("n", [1, 40, 3000])
@@ -131,7 +132,7 @@ def test_the_description_is_on_the_figure() -> None:
 def test_any_name_can_stand_in_a_legend(name: str) -> None:
     view = sample(60)
     networks = {name: view, "other": sample(60)}
-    figure = plots.figures(networks)["z_residual"]
+    figure = figures(networks)["z_residual"]
     assert len(legend_texts(figure).split("\n")) == 7
     assert plots.png(figure).startswith(PNG_MAGIC)
     assert len(readable(name)) <= 42

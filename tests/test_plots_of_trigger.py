@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from some_plots import figures, pictures
 from test_plots import legend_texts, pair, sample
 
 from nnt import metrics, plots
@@ -33,9 +34,9 @@ def test_rejection_equals_that_of_cutting_by_hand() -> None:
     curve = plots.curves(view, plots.TRAINING)["rejection_against_efficiency"][""]
     signal = view.z_cm[np.abs(view.z_reco_cm) < 1]
     background = view.z_cm[np.abs(view.z_reco_cm) > 20]
-    cuts_cm = [cut_at_efficiency_cm(signal, own) for own in curve.efficiency]
+    cuts_cm = [cut_at_efficiency_cm(signal, own) for own in curve.line.at]
     by_hand = [np.mean(np.abs(background) >= cut_cm) for cut_cm in cuts_cm]
-    np.testing.assert_allclose(curve.rejection, by_hand)
+    np.testing.assert_allclose(curve.line.share, by_hand)
 
 
 @pytest.mark.parametrize(("n", "reference"), [(1, True), (2, False), (500, True)])
@@ -43,7 +44,7 @@ def test_plots_of_the_trigger_can_be_drawn(n: int, reference: bool) -> None:
     view = sample(n)
     view.z_reco_cm[0] = 0.0
     view.z_reco_cm[-1] = 50.0 if n > 1 else 0.0
-    drawn = plots.pictures(pair(view) if reference else view)
+    drawn = pictures(pair(view) if reference else view)
     assert ("rejection_against_efficiency" in drawn) == (n > 1)
     assert ("feed_down" in drawn) == (n == 500)
 
@@ -55,9 +56,9 @@ def test_feed_down_tells_the_two_sides_apart() -> None:
         z_cm=np.repeat([5.0, 60.0, 1.0], [50, 20, 20]),
     )
     feed = plots.curves(view, plots.TRAINING)["feed_down"]
-    beyond = metrics.FAR_Z_CM >= 60
-    np.testing.assert_array_equal(feed.down.values, np.where(beyond, np.nan, 0))
-    np.testing.assert_array_equal(feed.up.values, np.where(beyond, np.nan, 1))
+    for line, share in ((feed.down, 0), (feed.up, 1)):
+        np.testing.assert_array_equal(line.at, metrics.FAR_Z_CM[metrics.FAR_Z_CM < 60])
+        np.testing.assert_array_equal(line.share, share)
 
 
 def test_points_that_no_cut_reaches_are_not_announced() -> None:
@@ -93,7 +94,7 @@ def test_both_decisions_are_in_one_picture() -> None:
         assert text.count("class") == 1, name
         assert text.count("reference") == 1, name
     only_class = dataclasses.replace(view, has_z=False, z_cm=view.z_cm * np.nan)
-    drawn = set(plots.figures(only_class))
+    drawn = set(figures(only_class))
     assert {"rejection_against_efficiency", "calibration", "theta_residual"} <= drawn
     assert not {name for name in drawn if name.startswith(("z_", "feed"))}
     with pytest.raises(ValueError, match="nothing that it shows"):

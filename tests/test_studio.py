@@ -13,8 +13,7 @@ from matplotlib.figure import Figure
 from nnt import plots
 from nnt.metrics import Predictions
 from nnt.plots import Drawing, Studio, registry, studio
-from nnt.plots.rendering import render
-from nnt.plots.studio import _is_of_nnt
+from nnt.plots.studio import _is_of_nnt, render
 
 
 def rows(n: int) -> Predictions:

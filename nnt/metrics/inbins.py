@@ -249,14 +249,12 @@ def in_bins(predicted: Predictions) -> dict[str, BinnedResiduals]:
     dict
         ``z_against_z``, ``theta_against_pt`` and so on.
     """
-    residuals = {"z": predicted.z_cm - predicted.z_reco_cm}
-    if predicted.theta_deg is not None:
-        residuals["theta"] = predicted.theta_deg - predicted.theta_reco_deg
     return {
         f"{quantity}_against_{name}": residuals_in_bins(
-            values, at, axis.edges, predicted.event
+            residual, at, axis.edges, predicted.event
         )
-        for quantity, values in residuals.items()
+        for quantity in ("z", "theta")
+        if (residual := predicted.residual(quantity)) is not None
         for name, axis in AXES.items()
         if (at := axis.values(predicted)) is not None
     }

@@ -74,6 +74,12 @@ class Predictions:
             return np.ones(len(self), dtype=np.bool_)
         return ~self.fake
 
+    def residual(self, quantity: str) -> FloatArray | None:
+        """Residuals of z (cm) or theta (deg), of any rows; None without such output."""
+        if quantity == "z":
+            return self.z_cm - self.z_reco_cm if self.has_z else None
+        return None if self.theta_deg is None else self.theta_deg - self.theta_reco_deg
+
     def __getitem__(self, rows: npt.NDArray[Any] | slice) -> Predictions:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         there: dict[str, Any] = {

@@ -142,12 +142,10 @@ def quantities(
     event = predicted.event
     found: Quantities = {k: (v, event) for k, v in (losses or {}).items()}
     real = slice(None) if predicted.fake is None else predicted.real
-    if predicted.has_z:
-        residual = predicted.z_cm - predicted.z_reco_cm
-        found["z"] = (residual[real], event[real])
-    if predicted.theta_deg is not None:
-        residual = predicted.theta_deg - predicted.theta_reco_deg
-        found["theta"] = (residual[real], event[real])
+    for quantity in ("z", "theta"):
+        residual = predicted.residual(quantity)
+        if residual is not None:
+            found[quantity] = (residual[real], event[real])
     for (prefix, suffix), decision in all_decisions(predicted).items():
         found |= _by_kind(prefix, suffix, decision)
         if not prefix:

@@ -20,8 +20,7 @@ The rows have everything that `nnt.metrics.Predictions` has.
 from nnt.plots import defaults as _defaults  # noqa: F401 (first: it imports matplotlib)
 
 # isort: split
-from nnt.plots import classes as _classes  # noqa: F401 (fills the registry)
-from nnt.plots import cuts as _cuts  # noqa: F401
+from nnt.plots import cuts as _cuts  # noqa: F401 (fills the registry)
 from nnt.plots import distributions as _distributions  # noqa: F401
 from nnt.plots import residuals as _residuals  # noqa: F401
 from nnt.plots import roc as _roc  # noqa: F401
@@ -45,14 +44,11 @@ from nnt.plots.registry import (
     draw,
     drawings,
     drawings_of_rows,
-    figures,
-    pictures,
     register,
     registered,
 )
-from nnt.plots.rendering import Drawing, picture
-from nnt.plots.shown import looks, one_by_one
-from nnt.plots.studio import Studio, draw_all
+from nnt.plots.shown import looks
+from nnt.plots.studio import Drawing, Studio, draw_all, picture
 from nnt.plots.style import canvas, legend, pixels, png
 from nnt.plots.sweeps import (
     Coordinate,
@@ -82,7 +78,6 @@ __all__ = [
     "draw_all",
     "drawings",
     "drawings_of_rows",
-    "figures",
     "fixed_point_difference",
     "front",
     "importances",
@@ -91,10 +86,8 @@ __all__ = [
     "learning_curves_of_runs",
     "legend",
     "looks",
-    "one_by_one",
     "parallel_coordinates",
     "picture",
-    "pictures",
     "pixels",
     "png",
     "register",

@@ -1,104 +1,102 @@
-"""What a cut on |z| keeps and throws away, and what comes from far away."""
+"""What a cut keeps and throws away, and what comes from far away."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nnt.metrics import (
+    AXES,
     BACKGROUND_Z_CM,
     CUT_CM,
     FAR_Z_CM,
     FEED_EFFICIENCY,
     SIGNAL_Z_CM,
+    Decision,
     Predictions,
+    all_decisions,
     cut_at_efficiency_cm,
 )
-from nnt.metrics.clusters import event_jackknife
-from nnt.plots.pieces import MIN_TRACKS, Points
-from nnt.plots.registry import EVERYWHERE, register
+from nnt.metrics.decisions import first_cut, rank_at_efficiency
+from nnt.plots.pieces import (
+    MIN_TRACKS,
+    Line,
+    Points,
+    plot_line,
+    plot_points,
+    set_axis,
+    shares_in_bins,
+)
+from nnt.plots.registry import EVALUATION, EVERYWHERE, register
 from nnt.plots.shown import Curve
-from nnt.plots.style import canvas, canvas_of_rows, label_in_two_lines, legend
-from nnt.types import F64, BoolArray
+from nnt.plots.style import (
+    canvas,
+    canvas_of_rows,
+    canvas_with_ratio,
+    label_in_two_lines,
+    legend,
+)
+from nnt.types import F64, BoolArray, FloatArray
 
-__all__: list[str] = []
+__all__ = ["DECISIONS"]
 
 CUTS_CM = np.linspace(0, 60, 121)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class _Shares:
-    """Shares of tracks against a cut, shape (C,) each, and how many there are."""
-
-    share: F64
-    error: F64
-    n_tracks: int
-
-
-def _has_z(predicted: Predictions) -> bool:
-    return len(predicted) > 0 and predicted.has_z
+DECISIONS = {"": "|z|", "_by_class": "class"}
+"""Suffix of the metrics of a decision -> what is cut on."""
+MARKERS = {"": "o", "_by_class": "s"}
 
 
 def _kept_and_rejected(
     predicted: Predictions, _: Predictions | None
-) -> dict[str, _Shares] | None:
-    size = np.abs(predicted.z_reco_cm)
-    found = {
-        "efficiency": _shares_below(predicted, predicted.real & (size < SIGNAL_Z_CM)),
-        "rejection": _shares_below(
-            predicted, predicted.real & (size > BACKGROUND_Z_CM)
-        ),
-    }
-    return {
-        kind: shares for kind, shares in found.items() if shares is not None
-    } or None
-
-
-def _shares_below(predicted: Predictions, kind: BoolArray) -> _Shares | None:
-    """Shares of the rows of a kind with |z| below each cut."""
-    rows = np.flatnonzero(kind)
-    if not len(rows):
+) -> dict[str, tuple[Line, int]] | None:
+    """Shares below each cut, and of how many tracks."""
+    if not predicted.has_z:
         return None
+    size = np.abs(predicted.z_reco_cm)
+    kinds = {"efficiency": size < SIGNAL_Z_CM, "rejection": size > BACKGROUND_Z_CM}
+    found = {
+        name: _shares_below(predicted, predicted.real & kind)
+        for name, kind in kinds.items()
+        if (predicted.real & kind).any()
+    }
+    return found or None
+
+
+def _shares_below(predicted: Predictions, kind: BoolArray) -> tuple[Line, int]:
+    rows = np.flatnonzero(kind)
     rows = rows[np.argsort(np.abs(predicted.z_cm[rows]), kind="stable")]
-    size_cm, event = np.abs(predicted.z_cm[rows]), predicted.event[rows]
+    size_cm = np.abs(predicted.z_cm[rows])
 
     def share(kept: BoolArray) -> F64:
         found = size_cm[kept]
         below: F64 = np.searchsorted(found, CUTS_CM, side="left") / max(len(found), 1)
         return below
 
-    everything = share(np.ones(len(rows), dtype=np.bool_))
-    return _Shares(
-        share=everything, error=event_jackknife(share, event), n_tracks=len(rows)
-    )
+    return Line.of(CUTS_CM, share, predicted.event[rows]), len(rows)
 
 
 @register(
     "efficiency_and_rejection",
-    when=_has_z,
     curve=_kept_and_rejected,
     caption="Efficiency and rejection against the cut.",
 )
-def efficiency_and_rejection(curves: Sequence[Curve[dict[str, _Shares]]]) -> Figure:
+def efficiency_and_rejection(
+    curves: Sequence[Curve[dict[str, tuple[Line, int]]]],
+) -> Figure:
     """Draw what the trigger keeps and throws away as its cut moves."""
     figure, axes = canvas("efficiency and rejection against the cut |z| < d")
     for curve in curves:
-        for kind, shares in curve.data.items():
-            share = shares.share if kind == "efficiency" else 1 - shares.share
-            line = "-" if kind == "efficiency" else "--"
-            axes.plot(
-                CUTS_CM, share, line, color=curve.look.colour,
-                label=f"{kind}, {curve.label} ({shares.n_tracks:,} tracks)",
-            )  # fmt: skip
-            low, high = share - shares.error, share + shares.error
-            axes.fill_between(
-                CUTS_CM, np.maximum(low, 0), np.minimum(high, 1),
-                color=curve.look.colour, alpha=0.2, lw=0,
-            )  # fmt: skip
+        for kind, (line, n_tracks) in curve.data.items():
+            label = f"{kind}, {curve.label} ({n_tracks:,} tracks)"
+            if kind == "efficiency":
+                plot_line(axes, line, curve.look, "-", label)
+            else:
+                rejected = replace(line, share=1 - line.share)
+                plot_line(axes, rejected, curve.look, "--", label)
     axes.axvline(CUT_CM, color="0.5", lw=0.8, label=f"d = {CUT_CM:g} cm")
     axes.set_xlim(CUTS_CM[0], CUTS_CM[-1])
     axes.set_xlabel("cut d (cm)")
@@ -111,46 +109,40 @@ def efficiency_and_rejection(curves: Sequence[Curve[dict[str, _Shares]]]) -> Fig
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Feed:
     cut_cm: float
-    down: Points
-    up: Points
+    down: Line
+    up: Line
 
 
 def _feed(predicted: Predictions, _: Predictions | None) -> _Feed | None:
     signal = predicted.real & (np.abs(predicted.z_reco_cm) < SIGNAL_Z_CM)
-    if not signal.any():
+    if not predicted.has_z or not signal.any():
         return None
     cut_cm = cut_at_efficiency_cm(predicted.z_cm[signal], FEED_EFFICIENCY)
-    sides = [_shares_beyond(predicted, sign, cut_cm) for sign in (1, -1)]
-    if not any(np.isfinite(side.values).any() for side in sides):
+    down, up = (_shares_beyond(predicted, sign, cut_cm) for sign in (1, -1))
+    if not len(down.at) and not len(up.at):
         return None
-    return _Feed(cut_cm=cut_cm, down=sides[0], up=sides[1])
+    return _Feed(cut_cm=cut_cm, down=down, up=up)
 
 
-def _shares_beyond(predicted: Predictions, sign: int, cut_cm: float) -> Points:
-    """Shares of the tracks from beyond each D that pass."""
+def _shares_beyond(predicted: Predictions, sign: int, cut_cm: float) -> Line:
+    """Shares of the tracks from beyond each D that pass, where there are enough."""
     rows = np.flatnonzero(predicted.real & (sign * predicted.z_reco_cm > FAR_Z_CM[0]))
     rows = rows[np.argsort(-sign * predicted.z_reco_cm[rows], kind="stable")]
     far_cm = -sign * predicted.z_reco_cm[rows]
     passing = np.abs(predicted.z_cm[rows]) < cut_cm
+    enough = np.searchsorted(far_cm, -FAR_Z_CM, side="left") >= MIN_TRACKS
 
     def share(kept: BoolArray) -> F64:
-        n_beyond = np.searchsorted(far_cm[kept], -FAR_Z_CM, side="left")
+        n_beyond = np.searchsorted(far_cm[kept], -FAR_Z_CM[enough], side="left")
         total = np.append(0, np.cumsum(passing[kept]))
         result: F64 = total[n_beyond] / np.where(n_beyond > 0, n_beyond, np.nan)
         return result
 
-    everything = share(np.ones(len(rows), dtype=np.bool_))
-    n_beyond = np.searchsorted(far_cm, -FAR_Z_CM, side="left")
-    return Points(
-        edges=np.append(FAR_Z_CM, FAR_Z_CM[-1]),
-        values=np.where(n_beyond >= MIN_TRACKS, everything, np.nan),
-        errors=event_jackknife(share, predicted.event[rows]),
-    )
+    return Line.of(FAR_Z_CM[enough], share, predicted.event[rows])
 
 
 @register(
     "feed_down",
-    when=_has_z,
     where=EVERYWHERE,
     curve=_feed,
     caption="Far tracks that pass at 96 % efficiency: from positive z (feed-down) and "
@@ -164,9 +156,12 @@ def feed_down(curves: Sequence[Curve[_Feed]]) -> Figure:
     sides = (("feed-down, z > D", "down"), ("feed-up, z < -D", "up"))
     for axes, (side, of) in zip(panels, sides, strict=True):
         for curve in curves:
-            points: Points = getattr(curve.data, of)
             label = curve.label and f"{curve.label} (cut {curve.data.cut_cm:.1f} cm)"
-            _draw_feed(axes, points, curve, label if axes is panels[0] else None)
+            line: Line = getattr(curve.data, of)
+            style = "o-" if curve.look.in_legend else "-"
+            plot_line(
+                axes, line, curve.look, style, label if axes is panels[0] else None
+            )
         axes.set_ylim(0, 1.02)
         label_in_two_lines(axes, f"share that passes\n{side}")
     panels[1].set_xlim(FAR_Z_CM[0] - 2, FAR_Z_CM[-1] + 2)
@@ -175,17 +170,88 @@ def feed_down(curves: Sequence[Curve[_Feed]]) -> Figure:
     return figure
 
 
-def _draw_feed(
-    axes: Axes, points: Points, curve: Curve[_Feed], label: str | None
-) -> None:
-    there = np.isfinite(points.values)
-    at, share = points.edges[:-1][there], points.values[there]
-    error, look = points.errors[there], curve.look
-    axes.plot(
-        at, share, "-" if not look.in_legend else "o-", color=look.colour,
-        lw=look.width, ms=3.2, zorder=look.order, label=label,
-    )  # fmt: skip
-    if look.in_legend:
-        axes.fill_between(
-            at, share - error, share + error, color=look.colour, alpha=0.15, lw=0
-        )
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Kept:
+    """Shares of tracks that a decision keeps or rejects, in bins."""
+
+    points: Points
+    cut: float
+    """On |z| in cm, or on the output of the class."""
+
+
+def _kept(
+    predicted: Predictions, _: Predictions | None, *, name: str, rejected: bool = False
+) -> dict[str, _Kept] | None:
+    """By the suffix of each decision; of signal alone, or of all tracks rejected."""
+    at = AXES[name].values(predicted)
+    if at is None:
+        return None
+    found = {
+        suffix: _kept_by(decision, at, name, predicted.real if rejected else None)
+        for (prefix, suffix), decision in all_decisions(predicted).items()
+        if not prefix and decision.signal.any()
+    }
+    return found or None
+
+
+def _kept_by(
+    decision: Decision, at: FloatArray, name: str, every: BoolArray | None
+) -> _Kept:
+    ordered = np.sort(decision.distance_cm[decision.signal])
+    cut = float(first_cut(ordered[rank_at_efficiency(len(ordered), FEED_EFFICIENCY)]))
+    rows = decision.signal if every is None else every
+    passing = decision.distance_cm[rows] < cut
+    edges = AXES[name].edges_for(int(rows.sum()))
+    points = shares_in_bins(
+        passing if every is None else ~passing, decision.event[rows], at[rows], edges
+    )
+    return _Kept(points=points, cut=cut)
+
+
+def _draw_kept(
+    curves: Sequence[Curve[dict[str, _Kept]]], *, name: str, rejected: bool = False
+) -> Figure:
+    first = next(iter(curves[0].data.values()))
+    n_tracks = f"{first.points.n_tracks.sum():,}"
+    at = f"at {FEED_EFFICIENCY * 100:.0f} % efficiency"
+    figure, axes, below = canvas_with_ratio(
+        f"rejection of {n_tracks} tracks {at}"
+        if rejected
+        else f"efficiency for {n_tracks} tracks from the collision point, {at}"
+    )
+    for curve in curves:
+        for suffix, data in curve.data.items():
+            cut = f"> {-data.cut:.3f}" if suffix else f"< {data.cut:.1f} cm"
+            label = curve.label and f"{curve.label}, {DECISIONS[suffix]} {cut}"
+            marker = MARKERS[suffix]
+            plot_points(axes, data.points, curve.look, label, highest=1, marker=marker)
+    below.stairs(first.points.n_tracks, first.points.edges, color="0.75", fill=True)
+    if not rejected:
+        axes.axhline(FEED_EFFICIENCY, color="0.5", lw=0.8)
+    axes.set_ylim(top=1.005)
+    axes.set_ylabel("share rejected" if rejected else "efficiency")
+    below.set_ylabel("tracks")
+    set_axis(below, name)
+    legend(axes)
+    return figure
+
+
+def _register() -> None:
+    for name, axis in AXES.items():
+        if name != "z":
+            register(
+                f"efficiency_against_{name}",
+                where=EVALUATION,
+                curve=partial(_kept, name=name),
+                caption="Efficiency for tracks from the collision point against "
+                f"{axis.label}.",
+            )(partial(_draw_kept, name=name))
+    register(
+        "rejection_against_z",
+        where=EVALUATION,
+        curve=partial(_kept, name="z", rejected=True),
+        caption="Share of all tracks that is rejected at 96 % efficiency, against z.",
+    )(partial(_draw_kept, name="z", rejected=True))
+
+
+_register()

@@ -51,110 +51,71 @@ INVERSE_PT_RANGE, INVERSE_PT_BINS = (0.0, 5.0), 50
 LINE_OF_RECONSTRUCTION = Look(RECONSTRUCTION)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class _OverReconstruction:
-    network: Histogram
-    reconstruction: Histogram
-
-
 def _over_reconstruction(
-    values: FloatArray,
-    reco: FloatArray,
-    limits: tuple[float, float],
-    predicted: Predictions,
-    *,
-    unit: str,
-) -> _OverReconstruction:
+    predicted: Predictions, _: Predictions | None, *, quantity: str
+) -> tuple[Histogram, Histogram] | None:
+    """Count what a network says, and the reconstruction."""
+    values: FloatArray | None
+    if quantity == "z":
+        values = predicted.z_cm if predicted.has_z else None
+        reco, limits, unit = predicted.z_reco_cm, Z_RANGE_CM, "cm"
+    else:
+        angle = predicted.theta_deg
+        values = None if angle is None else np.cos(np.deg2rad(angle))
+        reco = np.cos(np.deg2rad(predicted.theta_reco_deg))
+        limits, unit = COSINE_RANGE, ""
+    if values is None:
+        return None
     edges = bin_edges(*limits, N_BINS, len(values))
     event, clip = predicted.event, bool(unit)
-    return _OverReconstruction(
-        network=histogram(values, edges, numbers(values, unit), reco, event, clip=clip),
-        reconstruction=histogram(
-            reco, edges, numbers(reco, unit), None, event, clip=clip
-        ),
+    return (
+        histogram(values, edges, numbers(values, unit), reco, event, clip=clip),
+        histogram(reco, edges, numbers(reco, unit), None, event, clip=clip),
     )
 
 
 def _draw_over_reconstruction(
-    title: str, x_label: str, y_label: str, curves: Sequence[Curve[_OverReconstruction]]
+    curves: Sequence[Curve[tuple[Histogram, Histogram]]], *, title: str, x_label: str
 ) -> Figure:
     figure, axes, ratio = canvas_with_ratio(title)
-    reco = curves[0].data.reconstruction
+    _, reco = curves[0].data
     axes.stairs(reco.counts, reco.edges, color="0.85", fill=True, zorder=1)
     label = f"reconstruction: {reco.numbers}"
     outline(axes, reco.edges, reco.counts, LINE_OF_RECONSTRUCTION, label)
     for curve in curves:
-        data = curve.data.network
+        data, _ = curve.data
         name = curve.label and f"{curve.label}: {data.numbers}"
         outline(axes, data.edges, data.counts, curve.look, name)
         plot_ratio(ratio, data, curve.look)
     axes.set_ylim(bottom=0)
-    axes.set_ylabel(y_label)
+    step = f"tracks per {reco.edges[1] - reco.edges[0]:g}"
+    if x_label == "z (cm)":
+        log_counts(axes)
+        step += " cm (outer bins: with overflow)"
+    axes.set_ylabel(step)
     label_in_two_lines(ratio, "over\nreconstruction")
     ratio.set_xlabel(x_label)
     ratio.set_xlim(reco.edges[0], reco.edges[-1])
+    legend(axes)
     return figure
 
 
-def _z_curve(
-    predicted: Predictions, _: Predictions | None
-) -> _OverReconstruction | None:
-    if not predicted.has_z:
-        return None
-    return _over_reconstruction(
-        predicted.z_cm, predicted.z_reco_cm, Z_RANGE_CM, predicted, unit="cm"
-    )
+def _register_over_reconstruction() -> None:
+    for quantity, title, x_label, where, caption in (
+        ("z", "z at the beam line", "z (cm)", EVERYWHERE, "z of every network, "
+         "overlaid on that of the reconstruction."),
+        ("theta", "polar angle", "cos(theta)", EVALUATION, "Cosine of the polar angle "
+         "of every network, overlaid on that of the reconstruction."),
+    ):  # fmt: skip
+        register(
+            f"{quantity}_histogram",
+            where=where,
+            curve=partial(_over_reconstruction, quantity=quantity),
+            caption=caption,
+        )(partial(_draw_over_reconstruction, title=title, x_label=x_label))
 
 
-@register(
-    "z_histogram",
-    where=EVERYWHERE,
-    curve=_z_curve,
-    caption="z of every network, overlaid on that of the reconstruction.",
-)
-def z_histogram(curves: Sequence[Curve[_OverReconstruction]]) -> Figure:
-    """Draw z of all networks and of the reconstruction."""
-    edges = curves[0].data.reconstruction.edges
-    figure = _draw_over_reconstruction(
-        "z at the beam line",
-        "z (cm)",
-        f"tracks per {edges[1] - edges[0]:g} cm (outer bins: with overflow)",
-        curves,
-    )
-    log_counts(figure.axes[0])
-    legend(figure.axes[0])
-    return figure
-
-
-def _theta_curve(
-    predicted: Predictions, _: Predictions | None
-) -> _OverReconstruction | None:
-    if predicted.theta_deg is None:
-        return None
-    cosine, reco = (
-        np.cos(np.deg2rad(angle))
-        for angle in (predicted.theta_deg, predicted.theta_reco_deg)
-    )
-    return _over_reconstruction(cosine, reco, COSINE_RANGE, predicted, unit="")
-
-
-@register(
-    "theta_histogram",
-    where=EVALUATION,
-    curve=_theta_curve,
-    caption=(
-        "Cosine of the polar angle of every network, overlaid on that of the "
-        "reconstruction."
-    ),
-)
-def theta_histogram(curves: Sequence[Curve[_OverReconstruction]]) -> Figure:
-    """Draw the cosine of the polar angle of all networks and the reconstruction."""
-    edges = curves[0].data.reconstruction.edges
-    figure = _draw_over_reconstruction(
-        "polar angle", "cos(theta)", f"tracks per {edges[1] - edges[0]:g}", curves
-    )
-    legend(figure.axes[0])
-    return figure
+_register_over_reconstruction()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -165,23 +126,23 @@ class _Map:
     beyond: str
 
 
-def _map(values: FloatArray, reco: FloatArray, limits: tuple[float, float]) -> _Map:
-    edges = bin_edges(*limits, N_BINS, len(values))
-    counts, _, _ = np.histogram2d(reco, values, len(edges) - 1, (limits, limits))
-    beyond = share_beyond(values, edges)
-    return _Map(edges=edges, counts=counts, n_tracks=len(values), beyond=beyond)
-
-
-def _map_of(
+def _map(
     predicted: Predictions, _: Predictions | None, *, quantity: str
 ) -> _Map | None:
+    values, reco, limits = (
+        predicted.theta_deg,
+        predicted.theta_reco_deg,
+        THETA_RANGE_DEG,
+    )
     if quantity == "z":
         values = predicted.z_cm if predicted.has_z else None
         reco, limits = predicted.z_reco_cm, Z_RANGE_CM
-    else:
-        values = predicted.theta_deg
-        reco, limits = predicted.theta_reco_deg, THETA_RANGE_DEG
-    return None if values is None else _map(values, reco, limits)
+    if values is None:
+        return None
+    edges = bin_edges(*limits, N_BINS, len(values))
+    counts = np.histogram2d(reco, values, len(edges) - 1, (limits, limits))[0]
+    beyond = share_beyond(values, edges)
+    return _Map(edges=edges, counts=counts, n_tracks=len(values), beyond=beyond)
 
 
 def _against_reco(curves: Sequence[Curve[_Map]], *, quantity: str, unit: str) -> Figure:
@@ -223,7 +184,7 @@ def _register_maps() -> None:
                 f"{quantity}_against_reco{suffix}",
                 where=(TRAINING, EVALUATION) if is_main else EVALUATION,
                 of=(of,),
-                curve=partial(_map_of, quantity=quantity),
+                curve=partial(_map, quantity=quantity),
                 caption=f"{quantity} of the {of} against {quantity} of the "
                 "reconstruction.",
             )(partial(_against_reco, quantity=quantity, unit=unit))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
 
@@ -11,13 +12,15 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FormatStrFormatter, NullLocator
 
 from nnt.metrics import AXES, CoreFit, std, trimmed_std
-from nnt.metrics.clusters import paired_ratio
+from nnt.metrics.clusters import event_jackknife, paired_ratio, share_errors
+from nnt.metrics.inbins import bin_numbers
 from nnt.plots.shown import Look
-from nnt.types import F64, I64, FloatArray
+from nnt.types import F64, I64, BoolArray, FloatArray
 
 __all__ = [
     "MIN_TRACKS",
     "Histogram",
+    "Line",
     "Points",
     "band",
     "bin_edges",
@@ -25,11 +28,12 @@ __all__ = [
     "histogram",
     "numbers",
     "outline",
+    "plot_line",
     "plot_points",
     "plot_ratio",
-    "ratio_of",
     "set_axis",
     "share_beyond",
+    "shares_in_bins",
 ]
 
 MIN_TRACKS = 5
@@ -137,7 +141,11 @@ def histogram(
     """
     ratio = error = None
     if of is not None:
-        ratio, error = ratio_of(values, of, edges, event, clip=clip)
+        n_bins = len(edges) - 1
+        upper, lower = (_even_bins(rows, edges, clip=clip) for rows in (values, of))
+        ratio, error = paired_ratio(upper, lower, event, n_bins)
+        n_below = np.bincount(lower[lower >= 0], minlength=n_bins)
+        ratio[n_below < MIN_TRACKS] = np.nan
     return Histogram(
         edges=edges,
         counts=counts_of(values, edges, clip=clip),
@@ -145,21 +153,6 @@ def histogram(
         ratio=ratio,
         ratio_error=error,
     )
-
-
-def ratio_of(
-    upper: FloatArray, lower: FloatArray, edges: F64, event: I64, *, clip: bool
-) -> tuple[F64, F64]:
-    """Ratio of two histograms of the same rows with its error; both shape (B,).
-
-    NaN in bins where the lower one has too few rows.
-    """
-    n_bins = len(edges) - 1
-    bins = [_even_bins(values, edges, clip=clip) for values in (upper, lower)]
-    ratio, error = paired_ratio(bins[0], bins[1], event, n_bins)
-    inside = bins[1][(bins[1] >= 0) & (bins[1] < n_bins)]
-    ratio[np.bincount(inside, minlength=n_bins) < MIN_TRACKS] = np.nan
-    return ratio, error
 
 
 def _even_bins(values: FloatArray, edges: F64, *, clip: bool) -> npt.NDArray[np.int64]:
@@ -219,6 +212,50 @@ class Points:
     edges: F64
     values: FloatArray
     errors: FloatArray
+    n_tracks: I64
+    """In each bin, shown or not."""
+
+
+def shares_in_bins(
+    passing: BoolArray, event: I64, at: FloatArray, edges: F64
+) -> Points:
+    """Shares of the rows that pass, in bins of another quantity; shape (N,) each."""
+    share, error, n_tracks = share_errors(
+        passing, event, bin_numbers(at, edges), len(edges) - 1
+    )
+    shown = np.where(n_tracks >= MIN_TRACKS, share, np.nan)
+    return Points(edges=edges, values=shown, errors=error, n_tracks=n_tracks)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Line:
+    """Shares along an axis, with their errors; shape (C,) each."""
+
+    at: F64
+    share: F64
+    error: F64
+
+    @classmethod
+    def of(cls, at: F64, statistic: Callable[[BoolArray], F64], event: I64) -> Line:
+        """Compute shares of the rows that a mask of shape (N,) keeps, and errors."""
+        every = np.ones(len(event), dtype=np.bool_)
+        return cls(at, statistic(every), event_jackknife(statistic, event))
+
+
+def plot_line(
+    axes: Axes, line: Line, look: Look, style: str = "-", label: str | None = None
+) -> None:
+    """Draw shares as a line, with a band of errors within 0 and 1."""
+    axes.plot(
+        line.at, line.share, style, color=look.colour, lw=look.width, ms=3.2,
+        zorder=look.order, label=label,
+    )  # fmt: skip
+    if look.in_legend:
+        low, high = line.share - line.error, line.share + line.error
+        axes.fill_between(
+            line.at, np.maximum(low, 0), np.minimum(high, 1), color=look.colour,
+            alpha=0.2, lw=0,
+        )  # fmt: skip
 
 
 def plot_points(

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from nnt.metrics import Predictions
 from nnt.plots.defaults import default_style
-from nnt.plots.rendering import Drawing, attempt, render
-from nnt.plots.shown import Curve, Look, looks, one_by_one, shown
+from nnt.plots.shown import Curve, Look, looks, shown
+from nnt.plots.studio import Drawing, attempt
 from nnt.plots.style import describe
 
 __all__ = [
@@ -28,8 +28,6 @@ __all__ = [
     "draw",
     "drawings",
     "drawings_of_rows",
-    "figures",
-    "pictures",
     "register",
     "registered",
 ]
@@ -81,7 +79,6 @@ def register(
     caption: str = "",
     of: Collection[str] = (NETWORK, REFERENCE),
     curve: ToCurve | None = None,
-    detail: bool = False,
     fakes: bool = False,
 ) -> Callable[[Plot], Plot]:
     """Add a plot under a name.
@@ -106,8 +103,6 @@ def register(
         is compared with or None, to what is drawn, or to None where there is nothing.
         Then the plot takes a list of `Curve`, one for each
         network that has any, so that many networks and rows fit into memory.
-    detail : bool
-        Short for ``where="evaluation"``.
     fakes : bool
         Whether it gets the rows of fake tracks, too, whose z and theta mean
         nothing.
@@ -125,7 +120,7 @@ def register(
             name=name,
             plot=plot,
             when=when,
-            where=frozenset({EVALUATION} if detail else places),
+            where=frozenset(places),
             caption=caption,
             of=frozenset(of),
             curve=curve,
@@ -254,8 +249,11 @@ def drawings_of_rows(
     description : str
         Which run, rows and experts are shown.
     """
-    networks = one_by_one(predicted)
-    return drawings(_curves_of_all(networks, where), description)
+    return drawings(_curves_of_all(_by_name(predicted), where), description)
+
+
+def _by_name(predicted: Networks) -> Mapping[str, Predictions]:
+    return {NETWORK: predicted} if isinstance(predicted, Predictions) else predicted
 
 
 def _curves_of_all(
@@ -282,7 +280,7 @@ def draw(name: str, predicted: Networks, description: str = "") -> Figure:
     ValueError
         The networks have nothing that it shows.
     """
-    entry, networks = _PLOTS[name], one_by_one(predicted)
+    entry, networks = _PLOTS[name], _by_name(predicted)
     place = next(iter(entry.where))
     found = _curves_of_all(networks, place)
     data = _data(entry, found, looks(list(networks)))
@@ -293,34 +291,3 @@ def draw(name: str, predicted: Networks, description: str = "") -> Figure:
         if description:
             describe(figure, description)
         return figure
-
-
-def figures(predicted: Networks, where: str = TRAINING) -> dict[str, Figure]:
-    """Draw every registered plot that makes sense.
-
-    Parameters
-    ----------
-    predicted : Predictions, or mapping of str to Predictions
-        As `drawings_of_rows` takes it.
-    where : str
-        Where the plots are drawn.
-    """
-    with default_style():
-        return {d.name: d.plot(d.data) for d in drawings_of_rows(predicted, where)}
-
-
-def pictures(
-    predicted: Networks, where: str = TRAINING, description: str = ""
-) -> dict[str, bytes]:
-    """Draw and render what `figures` draws; a plot that fails is left out.
-
-    Returns
-    -------
-    dict
-        Name to PNG.
-    """
-    drawn = {
-        d.name: attempt(d.name, partial(render, d))
-        for d in drawings_of_rows(predicted, where, description)
-    }
-    return {name: data for name, data in drawn.items() if data is not None}

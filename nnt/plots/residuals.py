@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import erf, sqrt
@@ -41,7 +41,7 @@ from nnt.plots.style import (
     label_in_two_lines,
     legend,
 )
-from nnt.types import F64, FloatArray
+from nnt.types import F64
 
 __all__: list[str] = []
 
@@ -49,30 +49,6 @@ N_BINS = 100
 CORE = 1.5
 MAX_SLOPE_ERROR = 0.5
 UNITS = {"z": "cm", "theta": "deg"}
-
-
-def residuals_of(predicted: Predictions | None, quantity: str) -> FloatArray | None:
-    """Residuals of a network, of any rows.
-
-    Parameters
-    ----------
-    predicted : Predictions or None
-        N rows.
-    quantity : str
-        ``"z"`` or ``"theta"``.
-
-    Returns
-    -------
-    float array, shape (N,), or None
-        In cm or degrees; None where the network does not predict the quantity.
-    """
-    if predicted is None:
-        return None
-    if quantity == "z":
-        return predicted.z_cm - predicted.z_reco_cm if predicted.has_z else None
-    if predicted.theta_deg is None:
-        return None
-    return predicted.theta_deg - predicted.theta_reco_deg
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -90,8 +66,8 @@ def _residual(
     limit: float,
     signal: bool = False,
 ) -> _Residual | None:
-    residual = residuals_of(predicted, quantity)
-    other = residuals_of(reference, quantity)
+    residual = predicted.residual(quantity)
+    other = None if reference is None else reference.residual(quantity)
     if residual is None:
         return None
     event = predicted.event
@@ -189,7 +165,7 @@ def _in_bins(
     name: str,
     whole: bool = False,
 ) -> _InBins | None:
-    found, at = residuals_of(predicted, quantity), AXES[name].values(predicted)
+    found, at = predicted.residual(quantity), AXES[name].values(predicted)
     if found is None or at is None:
         return None
     edges = AXES[name].edges_for(len(predicted))
@@ -200,7 +176,9 @@ def _in_bins(
         values["std"] = (bins.std, bins.std_error)
     values["mean"] = (bins.mean, bins.mean_error)
     panels = {
-        panel: Points(edges=edges, values=shown * enough, errors=errors)
+        panel: Points(
+            edges=edges, values=shown * enough, errors=errors, n_tracks=bins.n_tracks
+        )
         for panel, (shown, errors) in values.items()
     }
     return _InBins(panels=panels, n_tracks=len(predicted))
@@ -230,10 +208,6 @@ def _draw_in_bins(
     return figure
 
 
-def _has(name: str) -> Callable[[Predictions], bool]:
-    return lambda rows: len(rows) > 0 and AXES[name].values(rows) is not None
-
-
 def _register_in_bins() -> None:
     compared = {("z", "theta"), ("theta", "theta")}
     for name, axis in AXES.items():
@@ -241,7 +215,6 @@ def _register_in_bins() -> None:
             caption = f"Trimmed std and mean of the {quantity} residual against "
             register(
                 f"{quantity}_resolution_against_{name}",
-                _has(name),
                 where=EVERYWHERE[1:] if (quantity, name) in compared else EVALUATION,
                 curve=partial(_in_bins, quantity=quantity, name=name),
                 caption=f"{caption}{axis.label}.",
@@ -263,7 +236,7 @@ _register_in_bins()
 
 def _slope(predicted: Predictions, _: Predictions | None) -> Points | None:
     """Slopes in the narrowest bins that leave most of them a small error."""
-    found = residuals_of(predicted, "z")
+    found = predicted.residual("z")
     if found is None:
         return None
     finest = AXES["z"].edges
@@ -279,6 +252,7 @@ def _slope(predicted: Predictions, _: Predictions | None) -> Points | None:
         edges=edges,
         values=np.where(small, bins.slope, np.nan),
         errors=bins.slope_error,
+        n_tracks=bins.n_tracks,
     )
 
 

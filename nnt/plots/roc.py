@@ -1,4 +1,4 @@
-"""Background rejection against signal efficiency, as the cut of a decision moves."""
+"""What decisions reject at each efficiency, and what the output of a class means."""
 
 from __future__ import annotations
 
@@ -20,26 +20,31 @@ from nnt.metrics import (
     Predictions,
     all_decisions,
 )
-from nnt.metrics.clusters import event_jackknife
 from nnt.metrics.decisions import area_of_sorted, rank_at_efficiency
+from nnt.plots.cuts import DECISIONS
+from nnt.plots.pieces import (
+    Line,
+    Points,
+    bin_edges,
+    plot_line,
+    plot_points,
+    shares_in_bins,
+)
 from nnt.plots.registry import EVALUATION, EVERYWHERE, register
 from nnt.plots.shown import Curve
-from nnt.plots.style import canvas, legend
+from nnt.plots.style import canvas, canvas_with_ratio, legend
 from nnt.types import F64, I64, BoolArray, FloatArray
 
-__all__ = ["DECISIONS", "LINES"]
+__all__: list[str] = []
 
 CURVE_EFFICIENCIES = np.linspace(0.5, 1.0, 101)
-DECISIONS = {"": "|z|", "_by_class": "class"}
-"""Suffix of the metrics of a decision -> what is cut on."""
 LINES = {"": "-", "_by_class": "--"}
+PROBABILITY_BINS = 40
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Rejection:
-    efficiency: F64
-    rejection: F64
-    error: F64
+    line: Line
     marked: tuple[float, ...]
     """Working points within reach."""
     at_marked: F64
@@ -70,13 +75,11 @@ def _rejection(decision: Decision, rejected: BoolArray) -> _Rejection:
     at = CURVE_EFFICIENCIES[reached >= CURVE_EFFICIENCIES]
     marked = tuple(point for point in EFFICIENCIES if point <= reached)
 
-    def error_of(kept: BoolArray) -> F64:
+    def rejection(kept: BoolArray) -> F64:
         return _rejected(near_cm[kept[near]], far_cm[kept[far]], at)
 
     return _Rejection(
-        efficiency=at,
-        rejection=_rejected(near_cm, far_cm, at),
-        error=event_jackknife(error_of, decision.event),
+        line=Line.of(at, rejection, decision.event),
         marked=marked,
         at_marked=_rejected(near_cm, far_cm, np.array(marked)),
         area=area_of_sorted(near_cm, far_cm),
@@ -154,18 +157,9 @@ def _draw_one(
         if FEED_EFFICIENCY in data.marked:
             share = data.at_marked[data.marked.index(FEED_EFFICIENCY)]
             label += f", {share:.1%} at {FEED_EFFICIENCY * 100:.0f} %"
-    axes.plot(
-        data.efficiency, data.rejection, line, color=look.colour, lw=look.width,
-        zorder=look.order, label=label,
-    )  # fmt: skip
-    if not look.in_legend:
-        return
-    low, high = data.rejection - data.error, data.rejection + data.error
-    axes.fill_between(
-        data.efficiency, np.maximum(low, 0), np.minimum(high, 1), color=look.colour,
-        alpha=0.2, lw=0,
-    )  # fmt: skip
-    axes.plot(data.marked, data.at_marked, "o", color=look.colour, ms=4)
+    plot_line(axes, data.line, look, line, label)
+    if look.in_legend:
+        axes.plot(data.marked, data.at_marked, "o", color=look.colour, ms=4)
 
 
 def _register() -> None:
@@ -195,3 +189,57 @@ def _register() -> None:
 
 
 _register()
+
+
+def _calibration(
+    predicted: Predictions, _: Predictions | None
+) -> dict[str, Points] | None:
+    found = {}
+    for (prefix, suffix), decision in all_decisions(predicted).items():
+        rows = decision.signal | decision.background
+        if suffix and rows.any():
+            found["stt" if prefix else "nnt"] = _calibrated(decision, rows)
+    return found or None
+
+
+def _calibrated(decision: Decision, rows: BoolArray) -> Points:
+    """Observed share of signal in bins of the probability that the output stands for.
+
+    The activation of the output is 2 p - 1 of the probability p.
+    """
+    probability = np.clip((1 - decision.distance_cm[rows]) / 2, 0, 1 - 1e-6)
+    edges = bin_edges(0, 1, PROBABILITY_BINS, len(probability))
+    event = decision.event[rows]
+    return shares_in_bins(decision.signal[rows], event, probability, edges)
+
+
+@register(
+    "calibration",
+    where=EVERYWHERE,
+    curve=_calibration,
+    caption="Share of signal among signal and background, against the probability "
+    "that a class predicts.",
+)
+def calibration(curves: Sequence[Curve[dict[str, Points]]]) -> Figure:
+    """Draw how far the probability of a class is the share that is observed."""
+    figure, axes, below = canvas_with_ratio(
+        "predicted and observed share of signal among signal and background"
+    )
+    for curve in curves:
+        for name, data in curve.data.items():
+            label = curve.label and f"{curve.label}, {name}"
+            marker = "o" if name == "nnt" else "s"
+            plot_points(axes, data, curve.look, label, highest=1, marker=marker)
+            below.stairs(
+                data.n_tracks, data.edges, color=curve.look.colour,
+                ls="-" if name == "nnt" else "--", baseline=None,
+            )  # fmt: skip
+    axes.plot([0, 1], [0, 1], color="0.5", lw=0.8, ls="--")
+    axes.set_ylim(0, 1.02)
+    axes.set_ylabel("observed share of signal")
+    below.set_ylim(bottom=0)
+    below.set_ylabel("tracks")
+    below.set_xlim(0, 1)
+    below.set_xlabel("predicted probability")
+    legend(axes)
+    return figure

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from nnt.metrics import Predictions
 from nnt.plots.style import COLOURS
 
-__all__ = ["Curve", "Look", "Network", "Shown", "looks", "one_by_one", "readable"]
+__all__ = ["Curve", "Look", "Network", "Shown", "looks", "readable"]
 
 T = TypeVar("T")
 
@@ -116,19 +116,6 @@ def shown(
             Network(name, look[name], predicted) for name, predicted in networks.items()
         ),
     )
-
-
-def one_by_one(
-    predicted: Predictions | Mapping[str, Predictions],
-) -> Mapping[str, Predictions]:
-    """Networks by name: the network first, then the reference, where there is one.
-
-    Parameters
-    ----------
-    predicted : Predictions, or mapping of str to Predictions
-        One network, or several by name.
-    """
-    return {"network": predicted} if isinstance(predicted, Predictions) else predicted
 
 
 def looks(names: Sequence[str], important: Sequence[str] = ()) -> dict[str, Look]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import itertools
 import json
+import logging
 import os
 import pickle
 import subprocess
@@ -17,16 +18,34 @@ import sys
 from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, BinaryIO, TypeVar, cast
 
-from nnt.machine import usable_cores
-from nnt.plots.rendering import Drawing, attempt, reason, render, warn_of
+from matplotlib.figure import Figure
 
-__all__ = ["LENGTH", "Studio", "draw_all", "receive", "send", "work"]
+from nnt.machine import usable_cores
+from nnt.plots.defaults import default_style
+from nnt.plots.style import describe, png
+
+__all__ = [
+    "LENGTH",
+    "Drawing",
+    "Studio",
+    "attempt",
+    "draw_all",
+    "picture",
+    "reason",
+    "receive",
+    "render",
+    "send",
+    "work",
+]
+
+log = logging.getLogger(__name__)
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -43,6 +62,73 @@ sys.path[:] = json.loads(sys.argv[1])
 from nnt.plots.studio import main
 main()
 """
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Drawing:
+    """A plot that is ready to be drawn, here or in another process."""
+
+    name: str
+    plot: Callable[[Any], Figure]
+    data: Any
+    """What the plot takes."""
+    description: str = ""
+    """Which run, rows and experts are shown."""
+
+
+def render(drawing: Drawing) -> bytes:
+    """Draw and render, in the look of all plots; what fails is raised."""
+    with default_style():
+        figure = drawing.plot(drawing.data)
+        if drawing.description:
+            describe(figure, drawing.description)
+        return png(figure)
+
+
+def picture(
+    name: str, plot: Callable[[], Figure], description: str = ""
+) -> bytes | None:
+    """Draw and render one plot; a warning names one that fails.
+
+    Parameters
+    ----------
+    name : str
+        What the plot is called.
+    plot : callable
+        Draws it.
+    description : str
+        Which run, rows and experts are shown.
+
+    Returns
+    -------
+    bytes or None
+        The PNG; None if the plot failed.
+    """
+    drawing = Drawing(name, lambda _: plot(), None, description)
+    return attempt(name, lambda: render(drawing))
+
+
+def attempt(name: str, do: Callable[[], T]) -> T | None:
+    """Do something for a plot; a warning names one that fails."""
+    try:
+        return do()
+    except Exception as err:  # no plot is worth a training or an evaluation
+        warn_of(name, reason(err))
+        log.debug("plot %s", name, exc_info=True)
+        return None
+
+
+def reason(err: Exception) -> str:
+    """Kind and first line of an error."""
+    lines = str(err).strip().splitlines()
+    return f"{type(err).__name__}: {lines[0]}" if lines else type(err).__name__
+
+
+def warn_of(name: str, why: str) -> None:
+    """Say which plot is missing, and why."""
+    log.warning("plot %s cannot be drawn and is left out: %s", name, why)
 
 
 def send(stream: BinaryIO, data: bytes) -> None:
