@@ -27,6 +27,7 @@ __all__ = [
     "is_full",
     "is_replaceable",
     "is_standard_output",
+    "make_folder",
     "open_whole",
     "previous_of",
     "remedy",
@@ -101,6 +102,21 @@ def is_replaceable(path: Path) -> bool:
 def is_standard_output(path: Path) -> bool:
     """Whether a path is a name of standard output, such as ``/dev/stdout``."""
     return _descriptor(path) == 1
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it, unless it is there.
+
+    Raises
+    ------
+    OSError
+        It cannot be made; `NotADirectoryError` where there is something else.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as err:
+        reason = os.strerror(errno.ENOTDIR)
+        raise NotADirectoryError(errno.ENOTDIR, reason, str(path)) from err
 
 
 def cache_dir() -> Path:

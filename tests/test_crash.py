@@ -225,6 +225,28 @@ def test_the_program_that_trains_is_left_as_it_was(
     assert (logger.level, logger.handlers) == before
 
 
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"model": "BaselineModelBN", "loss": "TriggerLoss", "average": 0.9},
+        {"act": "tanh/2", "quantize": {}},
+    ],
+)
+def test_a_training_does_not_depend_on_the_defaults_of_torch(
+    tmp_path: Path, keys: dict[str, Any]
+) -> None:
+    config = make_config(epochs=1, experts=[0], engine="torch", **keys)
+    usual = nnt.train(config, tracker=Tracker(tmp_path / "usual"))
+    try:
+        torch.set_default_dtype(torch.float64)
+        torch.set_default_device("meta")
+        other = nnt.train(config, tracker=Tracker(tmp_path / "other"))
+    finally:
+        torch.set_default_device(None)
+        torch.set_default_dtype(torch.float32)
+    assert other.experts[0].val == usual.experts[0].val
+
+
 @pytest.mark.parametrize("restarts", [1, 3])
 def test_all_restarts_are_expected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, restarts: int

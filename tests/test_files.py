@@ -19,6 +19,7 @@ from nnt.files import (
     check_writable,
     is_replaceable,
     is_standard_output,
+    make_folder,
     open_whole,
     previous_of,
     write_atomically,
@@ -213,6 +214,15 @@ def test_what_cannot_be_written_is_found_before_and_named(
             attempt(tmp_path / path)
         assert told.value.filename in (str(tmp_path / path), tmp_path / path)
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_folder_is_made_only_where_nothing_else_is(tmp_path: Path) -> None:
+    for _ in range(2):
+        make_folder(tmp_path / "a" / "b")
+    (tmp_path / "file").write_text("x")
+    for place in (tmp_path / "file", tmp_path / "file" / "b", Path("/dev/null")):
+        with pytest.raises(OSError, match="Not a directory"):
+            make_folder(place)
 
 
 def test_the_longest_name_can_be_written(tmp_path: Path) -> None:

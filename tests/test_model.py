@@ -254,6 +254,12 @@ def test_what_cannot_be_registered_is_told(run: tuple[str, str]) -> None:
         register(parent, "a/b")
     with pytest.raises(TrackingError, match="cannot be a name"):
         register(parent, "nnt", "x y")
+    for reserved in ("latest", "Latest", "v1"):
+        with pytest.raises(TrackingError, match="cannot be an alias"):
+            register(parent, "made", reserved)
+    with pytest.raises(TrackingError, match="models:/made@x: there is no such version"):
+        open_run("models:/made@x")
+    assert open_run(f" {parent}\n").run_id == parent
     tracker = MlflowTracker()
     empty = tracker.start_run("empty", description="", tags={})
     empty.finish("FAILED")

@@ -104,6 +104,11 @@ def commands(group: click.Command, name: str) -> list[tuple[str, click.Command]]
     return found
 
 
+def test_no_path_is_empty() -> None:
+    with pytest.raises(click.BadParameter, match="got nothing"):
+        UserPath(path_type=Path).convert("", None, None)
+
+
 def test_no_command_has_a_path_of_another_kind() -> None:
     known = commands(main, "nnt")
     assert len(known) >= len(COMMANDS)

@@ -80,6 +80,8 @@ class UserPath(click.Path):
         ctx: click.Context | None,
     ) -> str | bytes | os.PathLike[str]:
         """Expand it by the rule of all paths, then check it as click does."""
+        if not os.fspath(value):
+            self.fail("expected a path, got nothing", param, ctx)
         return super().convert(expand_path(value), param, ctx)
 
 

@@ -16,6 +16,7 @@ from nnt.cli.common import (
     print_table,
     report_errors,
 )
+from nnt.files import make_folder
 
 if TYPE_CHECKING:
     from nnt.metrics import Change, Profile
@@ -159,7 +160,7 @@ def _targets(
 
     targets = [folder / f"random{i}.gz" for i in numbers]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     except OSError as err:
         raise DataError(
             f"{folder}: cannot be created as a folder ({err.strerror})"
@@ -270,7 +271,7 @@ def _draw(
     scopes = [s for s in first if all(s in table for table in counted.values())]
     written = []
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         with show_progress("Drawing", "groups of rows") as progress:
             for i, scope in enumerate(scopes, start=1):
                 shown = {name: table[scope] for name, table in counted.items()}

@@ -28,7 +28,7 @@ __all__ = ["command"]
 @click.option(
     "-o", "--output", required=True, type=UserPath(path_type=Path),
     help="File for all rows, or an existing directory for one file per input; names "
-    "ending in .gz are compressed.",
+    "ending in .gz are compressed, - is standard output.",
 )  # fmt: skip
 @fixed_point_option
 @precision_option
@@ -61,6 +61,7 @@ def command(
     from nnt.evaluation import predict
 
     check_integer_options(fixed_point, precision, saturate_13_bit)
+    output = Path("/dev/stdout") if output == Path("-") else output
     to_stdout = is_standard_output(output)
     if to_stdout and as_json:
         raise click.UsageError("--json: standard output is already used for the rows")

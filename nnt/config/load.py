@@ -48,7 +48,7 @@ def _tupled(value: Any) -> Any:
 
 
 def load_config(
-    source: str | Path | Mapping[str, Any] | Config, overrides: Overrides = ()
+    source: str | Path | Mapping[str, Any] | Config, overrides: Overrides | None = None
 ) -> Config:
     """Load a configuration: parents, then the file, then overrides.
 
@@ -73,7 +73,7 @@ def load_config(
     load_plugins()
     if isinstance(source, Config):
         source = source.to_dict()
-    name, merged = resolve(source, overrides)
+    name, merged = resolve(source, overrides or ())
     label = "<mapping>" if isinstance(source, Mapping) else str(source)
     problems = Problems(label, merged.origins)
     whole = {"name": name} | _without(merged.values, EXPERT_KEYS)

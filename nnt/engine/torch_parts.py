@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nnt.networks.module import PLACE
 from nnt.objective import ABSOLUTE, CUT_START, HUBER, LOGISTIC, SQUARED, Objective
 
 __all__ = ["MovingAverage", "TorchLoss"]
@@ -85,7 +86,7 @@ class TorchLoss(nn.Module):
         super().__init__()
         self.objective = objective
         if objective.decision is not None:
-            self.decision = nn.Parameter(torch.tensor(CUT_START))
+            self.decision = nn.Parameter(torch.tensor(CUT_START, **PLACE))
 
     @property
     def needs_logits(self) -> bool:

@@ -23,7 +23,7 @@ from nnt.export.source import (
     named_word_cuts,
 )
 from nnt.export.targets import TARGETS, Target
-from nnt.files import write_atomically
+from nnt.files import make_folder, write_atomically
 from nnt.networks import check_precision, read_weights
 from nnt.tracking import StoredRun, open_run, read_run_weights, untrained_experts
 from nnt.version import __version__
@@ -190,7 +190,7 @@ def _hand_out(work: Path, names: list[str], folder: Path, overwrite: bool) -> No
             "give --overwrite to replace them"
         )
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         # The manifest comes last: a folder with one is complete.
         (folder / MANIFEST).unlink(missing_ok=True)
         for name in names:

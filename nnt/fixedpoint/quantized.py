@@ -176,7 +176,7 @@ def _classic(bits: tuple[int, ...]) -> _Arithmetic:
         return (1 - tanh * tanh) / 2
 
     return _Arithmetic(
-        table=torch.tensor(tanh_half_table(*bits[3:]) / node_scale),
+        table=torch.from_numpy(tanh_half_table(*bits[3:]) / node_scale),
         to_nodes=lambda inputs: torch.trunc(inputs * node_scale) / node_scale,
         weight_scale=lambda _: 2.0 ** bits[4],
         largest=1.0,
@@ -199,7 +199,7 @@ def _hough3d() -> _Arithmetic:
         return 1 - tanh * tanh
 
     return _Arithmetic(
-        table=torch.tensor(tanh_table() / 2.0**NODE_BITS),
+        table=torch.from_numpy(tanh_table() / 2.0**NODE_BITS),
         to_nodes=lambda inputs: _round(inputs, 2.0**NODE_BITS),
         weight_scale=lambda largest: 2.0 ** fraction_bits_for(largest),
         # The limit itself is one step more than a word holds.

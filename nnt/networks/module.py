@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +11,18 @@ from torch import Tensor, nn
 
 from nnt.networks.form import NORMALISATION_EPSILON, Form, Layer, State
 
-__all__ = ["ACTIVATION_MODULES", "Network", "TanhHalf", "build_module", "load_state"]
+__all__ = [
+    "ACTIVATION_MODULES",
+    "PLACE",
+    "Network",
+    "TanhHalf",
+    "build_module",
+    "load_state",
+]
+
+
+PLACE: dict[str, Any] = {"device": "cpu", "dtype": torch.float32}
+"""Where and how weights are kept, whatever the defaults of the program are."""
 
 
 class TanhHalf(nn.Module):
@@ -55,9 +67,9 @@ class Network(nn.Module):
 
 def _module(layer: Layer, form: Form) -> nn.Module:
     if layer.kind == "linear":
-        return nn.Linear(layer.inputs, layer.outputs)
+        return nn.Linear(layer.inputs, layer.outputs, **PLACE)
     if layer.kind == "normalisation":
-        return nn.BatchNorm1d(layer.outputs, eps=NORMALISATION_EPSILON)
+        return nn.BatchNorm1d(layer.outputs, eps=NORMALISATION_EPSILON, **PLACE)
     return ACTIVATION_MODULES[form.activation]()
 
 

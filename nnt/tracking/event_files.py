@@ -15,6 +15,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from nnt.errors import ExportError, TrackingError
+from nnt.files import make_folder
 from nnt.progress import show_progress
 from nnt.tracking.stored_run import StoredRun, open_run
 
@@ -120,7 +121,7 @@ def _write(run: StoredRun, place: Path) -> tuple[int, int]:
     from torch.utils.tensorboard import SummaryWriter
 
     try:
-        place.mkdir(parents=True, exist_ok=True)
+        make_folder(place)
     except OSError as err:
         raise ExportError(f"{place}: {err.strerror}; choose another directory") from err
     writer = SummaryWriter(str(place))

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from nnt.errors import TrackingError
 from nnt.tracking.environment import default_uri
-from nnt.tracking.store import connect_to_read
-from nnt.tracking.store_uri import hide_passwords
+from nnt.tracking.store import connect_to_read, no_answer
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as MlflowEntity
@@ -71,10 +69,7 @@ def list_trainings(limit: int, *, debug: bool = False) -> list[Training]:
             order_by=["attributes.start_time DESC"],
         )
     except Exception as err:  # a server that is none answers anything
-        raise TrackingError(
-            f"{hide_passwords(uri)}: the runs cannot be listed ({type(err).__name__}); "
-            "check MLFLOW_TRACKING_URI"
-        ) from err
+        raise no_answer(uri, err) from err
     return [_training(run) for run in found]
 
 

@@ -29,6 +29,7 @@ __all__ = [
 NAME = re.compile(r"[\w.-]+")
 """Names that ``models:/name@alias`` can hold."""
 ALIAS = re.compile(rf"models:/(?P<name>{NAME.pattern})@(?P<alias>{NAME.pattern})")
+RESERVED = re.compile(r"(?i)latest|v\d+")
 CLAIM = "nnt.claim"
 """Tag of a version: the alias that it is made for, and the version before it."""
 JUDGEMENT = "nnt.promotion"
@@ -71,9 +72,20 @@ def register(run: str, name: str, alias: str | None = None) -> Registered:
                 f"{shorten(text)} cannot be a name: expected letters, digits, "
                 "points, dashes and underscores"
             )
+    if alias is not None:
+        _check_alias(alias)
     stored = open_run(run)
     _check_model(stored)
     return _register(stored, name, alias)
+
+
+def _check_alias(alias: str) -> None:
+    """Refuse what a store would refuse after the version has been made."""
+    if RESERVED.fullmatch(alias):
+        raise TrackingError(
+            f"{shorten(alias)} cannot be an alias: MLflow keeps latest and v1, v2, ... "
+            "for itself"
+        )
 
 
 def _check_model(run: StoredRun) -> None:
@@ -146,6 +158,7 @@ def read_alias(text: str) -> Alias:
             f"{shorten(text)} is not an alias of a registered model: expected "
             "models:/NAME@ALIAS, such as models:/nnt@champion"
         )
+    _check_alias(found["alias"])
     client = connect_to_read(default_uri())
     version = _version_of(client, found["name"], found["alias"])
     return Alias(found["name"], found["alias"], version)

@@ -29,7 +29,7 @@ from nnt.tracking.store_uri import (
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-__all__ = ["connect", "connect_to_read", "reason_of"]
+__all__ = ["connect", "connect_to_read", "no_answer", "reason_of"]
 
 LOCK = ".nnt.lock"
 CONNECT_S = 25.0
@@ -47,6 +47,7 @@ EXCEPTION = "failed with exception "
 CAUSE = re.compile(r"\(Caused by \w+\((?P<cause>.+)\)\)")
 """What has gone wrong, at the end of what urllib3 says."""
 CAUSE_START = re.compile(r"(?<!SSL): |, (?=['\"])|\((?=['\"])")
+OTHER_ANSWERS = (AttributeError, LookupError, TypeError)
 NO_JSON = "not in a valid JSON format"
 MAINTENANCE = "is in maintenance mode"
 UNSUPPORTED = "got unsupported URI"
@@ -108,9 +109,14 @@ def _connect(connecting: _Connecting) -> MlflowClient:
     try:
         return connecting.answer()
     except Exception as err:
-        raise TrackingError(
-            f"the tracking store {hide_passwords(uri)} {_what_is_wrong(uri, err)}"
-        ) from err
+        raise no_answer(uri, err) from err
+
+
+def no_answer(uri: str, err: Exception) -> TrackingError:
+    """Say that a store cannot be used, why, and what helps."""
+    return TrackingError(
+        f"the tracking store {hide_passwords(uri)} {_what_is_wrong(uri, err)}"
+    )
 
 
 def _what_is_wrong(uri: str, err: Exception) -> str:
@@ -118,7 +124,7 @@ def _what_is_wrong(uri: str, err: Exception) -> str:
     text, reason = str(err), reason_of(err)
     if found := STATUS.search(text):
         return _of_status(int(found[1] or found[2]))
-    if NO_JSON in text:
+    if NO_JSON in text or (is_server(uri) and isinstance(err, OTHER_ANSWERS)):
         return f"is no MLflow server: it answers with something else; {CHECK_PATH}"
     if MAINTENANCE in text:
         place = Path(expand_path(uri.removeprefix("file://"))).absolute()

@@ -13,7 +13,7 @@ from nnt.errors import TrackingError, shorten
 from nnt.tracking.artifacts import artifacts_of, fetch
 from nnt.tracking.environment import base_directory, default_uri
 from nnt.tracking.local_runs import is_offline, read_ids, runs_directory
-from nnt.tracking.store import connect_to_read, reason_of
+from nnt.tracking.store import connect_to_read, no_answer, reason_of
 from nnt.tracking.store_uri import hide_passwords, split_store
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ MAX_FILE_BYTES = 1 << 30
 MAX_RUNNING = 20
 MAX_SHOWN = 10
 MAX_NAME = 500
+NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+"""What a store answers about a run that it does not hold."""
 EXPERTS = {str(k): k for k in range(-1, 5)}
 """By their tag."""
 
@@ -201,7 +203,7 @@ def open_run(text: str, uri: str | None = None) -> StoredRun:
     TrackingError
         It is not of these forms, or there is no such run.
     """
-    store, name = split_store(text)
+    store, name = split_store(text.strip())
     uri = store or uri or default_uri()
     found, model = RUN_URI.fullmatch(name), MODEL_URI.fullmatch(name)
     is_run = RUN_ID.fullmatch(name) or found or model
@@ -224,8 +226,11 @@ def open_run(text: str, uri: str | None = None) -> StoredRun:
     except TrackingError:
         raise
     except Exception as err:  # a server that is none answers anything
+        if getattr(err, "error_code", None) not in NOT_THERE:
+            raise no_answer(uri, err) from err
+        what = "version or alias of a registered model" if model else "run"
         raise TrackingError(
-            f"{shorten(hide_passwords(name))[1:-1]}: there is no such run in "
+            f"{shorten(hide_passwords(name))[1:-1]}: there is no such {what} in "
             f"{hide_passwords(uri)}; copy the ID from the MLflow UI, set "
             "MLFLOW_TRACKING_URI to the store that holds it, or write STORE#RUN"
         ) from err

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from nnt.config import Config
 from nnt.engine import BackendChoice, choose_backend
+from nnt.errors import TrainingError
 from nnt.machine import usable_cores
 
 __all__ = ["Places"]
@@ -47,4 +48,6 @@ class Places:
 
     def jobs(self, asked: int | None) -> int:
         """Experts at the same time, where the user has asked for a number or not."""
+        if asked is not None and asked < 1:
+            raise TrainingError(f"jobs: expected a whole number >= 1, got {asked}")
         return asked or self.workers or usable_cores()
