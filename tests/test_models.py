@@ -20,7 +20,7 @@ from nnt.networks import (
     build_module,
     initial_state,
 )
-from nnt.networks.module import ACTIVATION_MODULES
+from nnt.networks.predicting import ACTIVATION_MODULES
 
 NAMED_OUTPUTS = st.lists(
     st.sampled_from(OUTPUTS), min_size=1, max_size=4, unique=True

@@ -31,7 +31,7 @@ from nnt.config.yaml_text import ABSENT_WORDS, shown
 from nnt.errors import ConfigError, DataError, did_you_mean
 from nnt.files import expand_path
 from nnt.filters import Filter, IdentityFilter, from_config
-from nnt.networks.precision import DEFAULT_PRECISION, check_precision
+from nnt.networks import DEFAULT_PRECISION, check_precision
 from nnt.sampling import Distribution, Normal, Uniform, bucket_probabilities
 from nnt.simulation import Simulation
 

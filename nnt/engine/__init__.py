@@ -1,6 +1,5 @@
 """Fit one expert: epochs, early stopping, restarts, best weights, checkpoints."""
 
-from nnt.engine.backend import Backend
 from nnt.engine.backends import DEVICES, BackendChoice, choose_backend
 from nnt.engine.checkpoint import (
     Checkpoint,
@@ -10,7 +9,7 @@ from nnt.engine.checkpoint import (
 )
 from nnt.engine.fit import fit
 from nnt.engine.loop import Hooks
-from nnt.engine.records import Epoch, ExpertData, FitResult, History
+from nnt.engine.records import Backend, Epoch, ExpertData, FitResult, History
 
 __all__ = [
     "DEVICES",

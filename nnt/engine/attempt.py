@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from nnt.config import Config
-from nnt.engine.backend import Backend
 from nnt.engine.checkpoint import Checkpoint
-from nnt.engine.records import StopReason
+from nnt.engine.records import Backend, StopReason
 from nnt.errors import TrainingError, shorten
 from nnt.sampling import Sampler
 from nnt.types import I64

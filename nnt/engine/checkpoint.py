@@ -16,8 +16,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from nnt.engine.backend import Arrays
-from nnt.engine.records import Epoch
+from nnt.engine.records import Arrays, Epoch
 from nnt.errors import TrainingError
 from nnt.files import previous_of, write_atomically
 from nnt.networks import State

@@ -13,13 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from nnt.config import Config
-from nnt.engine.backend import Arrays
-from nnt.engine.records import ExpertData
+from nnt.engine.records import Arrays, ExpertData
 from nnt.engine.torch_parts import MovingAverage, TorchLoss
 from nnt.errors import TrainingError
 from nnt.fixedpoint.quantized import QuantizedNetwork
 from nnt.networks import State, build_module, load_state
-from nnt.networks.module import Network
+from nnt.networks.predicting import Network
 from nnt.optimisers import OPTIMISERS
 from nnt.types import F32, I64
 

@@ -10,8 +10,7 @@ import numpy as np
 
 from nnt.config import Config
 from nnt.detector import Z_RANGE_CM
-from nnt.engine.backend import Backend
-from nnt.engine.records import ExpertData
+from nnt.engine.records import Backend, ExpertData
 from nnt.metrics import std, trimmed_std
 from nnt.objective import (
     CLASS_OUTPUTS,

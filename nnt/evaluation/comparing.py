@@ -251,7 +251,7 @@ def compare_on(
     """
     first = runs[0]
     outputs = set.intersection(*(set(one.networks.outputs) for one in runs))
-    shared = SharedRows(tracks, first.losses.default, sorted(outputs))
+    shared = SharedRows(tracks, first.losses[None], sorted(outputs))
     names, judged = short_names(runs), []
     simulated = (
         rows.source in SPLITS

@@ -19,6 +19,7 @@ from nnt.judging import (
     Outputs,
     WholeLoss,
     kept_rows,
+    losses_of,
     reference_outputs,
     served_rows,
 )
@@ -53,7 +54,7 @@ class LoadedRun:
     @property
     def losses(self) -> Losses:
         """Losses of the training."""
-        return Losses() if self.config is None else Losses.of(self.config)
+        return losses_of(self.config)
 
     def kept(self, tracks: Tracks) -> npt.NDArray[np.bool_]:
         """Rows that pass the filter of the training."""

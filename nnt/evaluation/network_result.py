@@ -87,7 +87,7 @@ class SharedRows:
 
     def __init__(self, tracks: Tracks, loss: str, outputs: Sequence[str]) -> None:
         self.tracks = tracks
-        self.losses = Losses(loss)
+        self.losses: Losses = {None: loss}
         self.outputs = outputs
         self.first: Predictions | None = None
         """What the first network predicts, with which the others are compared."""

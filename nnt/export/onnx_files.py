@@ -12,6 +12,7 @@ import numpy as np
 from nnt.detector import EXPERT_PATTERNS, THETA_RANGE_DEG, Z_RANGE_CM
 from nnt.errors import ExportError
 from nnt.export.onnx_graphs import (
+    FLOAT,
     Graph,
     Subgraph,
     classic_integers,
@@ -159,7 +160,7 @@ def _model(graphs: _Graphs, expert: int | None, facts: Mapping[str, str]) -> Mod
     if integers.saturate_13_bit:
         output = graph.add("Min", output, graph.constant(np.int64(2**bits - 1)))
     unit = graph.constant(np.float32(2.0**-bits))
-    as_float = graph.add("Cast", output, to=1)
+    as_float = graph.add("Cast", output, to=FLOAT)
     scaled = graph.add("Mul", as_float, unit)
     outputs: dict[str, Any] = {
         "raw": (output, np.int64, shape),

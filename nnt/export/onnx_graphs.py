@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto
 
 __all__ = [
+    "FLOAT",
     "Graph",
     "Subgraph",
     "classic_integers",
@@ -40,6 +41,9 @@ __all__ = [
 OPSET = 17
 IR_VERSION = 8
 """Readers since 2022 know both."""
+
+FLOAT, INT64, DOUBLE = 1, 7, 11
+"""Types of numbers in ONNX."""
 
 NOWHERE = 1 << 20
 """Index that no stack of experts has: the runtime refuses it."""
@@ -160,7 +164,7 @@ def classic_integers(network: FirmwareNetwork, precision: tuple[int, ...]) -> Su
 
     def build(graph: Graph, x: str) -> str:
         scaled = graph.add("Mul", x, graph.constant(np.float32(2**node_bits)))
-        nodes = graph.add("Cast", scaled, to=_int64())
+        nodes = graph.add("Cast", scaled, to=INT64)
         per_bin, table = graph.constant(np.int64(1 << dropped)), graph.constant(values)
         for pair in network.layers:
             sums = _sums(graph, nodes, pair, weight_bits, node_bits)
@@ -184,11 +188,11 @@ def hough3d_integers(network: FirmwareNetwork) -> Subgraph:
     half = 1 << (WINDOW_BITS - 1)
 
     def build(graph: Graph, x: str) -> str:
-        exact = graph.add("Cast", x, to=_double())
+        exact = graph.add("Cast", x, to=DOUBLE)
         scaled = graph.add("Mul", exact, graph.constant(np.float64(2**NODE_BITS)))
         away = graph.add("Add", graph.add("Abs", scaled), graph.constant(0.5))
         rounded = graph.add("Mul", graph.add("Floor", away), graph.add("Sign", scaled))
-        nodes = graph.add("Cast", rounded, to=_int64())
+        nodes = graph.add("Cast", rounded, to=INT64)
         unit, step = (graph.constant(np.int64(1 << n)) for n in (fraction, TABLE_SHIFT))
         middle, turn = (
             graph.constant(np.int64(half)),
@@ -221,18 +225,6 @@ def _looked_up(graph: Graph, table: str, size: int, index: str, sums: str) -> st
     found = graph.add("Gather", table, graph.add("Min", index, last))
     negative = graph.add("Less", sums, zero)
     return graph.add("Where", negative, graph.add("Neg", found), found)
-
-
-def _double() -> int:
-    from onnx import TensorProto
-
-    return int(TensorProto.DOUBLE)
-
-
-def _int64() -> int:
-    from onnx import TensorProto
-
-    return int(TensorProto.INT64)
 
 
 def routed(networks: Mapping[int, Subgraph], graph: Graph, x: str, expert: str) -> str:

@@ -19,7 +19,7 @@ from nnt.fixedpoint.arithmetic import (
     run_layers,
 )
 from nnt.networks import DEFAULT_PRECISION, check_precision
-from nnt.networks.precision import dropped_bits
+from nnt.networks.weights import dropped_bits
 from nnt.types import F64, I64, BoolArray
 
 __all__ = [

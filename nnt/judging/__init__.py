@@ -13,7 +13,7 @@ from nnt.judging.outputs import (
     rows_of,
     served_rows,
 )
-from nnt.judging.scored_table import MAIN, REFERENCE, Losses, ScoredTable
+from nnt.judging.scored_table import MAIN, REFERENCE, Losses, ScoredTable, losses_of
 from nnt.judging.targets import Balances, WholeLoss, targets_of
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "by_scope",
     "expert_mask",
     "kept_rows",
+    "losses_of",
     "outputs_in_data",
     "predicted_outputs",
     "reference_outputs",

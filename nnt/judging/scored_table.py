@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -24,7 +23,7 @@ from nnt.objective import REGRESSION_KINDS, residual_loss
 from nnt.tracks import Tracks
 from nnt.types import F64, BoolArray, FloatArray
 
-__all__ = ["MAIN", "REFERENCE", "Losses", "ScoredTable"]
+__all__ = ["MAIN", "REFERENCE", "Losses", "ScoredTable", "losses_of"]
 
 LossOfRows = Callable[[Tracks, Outputs], F64]
 
@@ -33,28 +32,17 @@ MAIN = "network"
 REFERENCE = "reference"
 
 
-@dataclass(frozen=True, slots=True)
-class Losses:
-    """Names of losses, as in PyTorch."""
+Losses = Mapping[int | None, str]
+"""Name of the loss, as in PyTorch, over the rows of all experts (None), and over those
+of one expert, where it is another one."""
 
-    default: str = "MSELoss"
-    """Over the rows of all experts."""
-    of_expert: Mapping[int, str] = field(default_factory=dict)
-    """Over the rows of one expert, where it is another one."""
 
-    @classmethod
-    def of(cls, config: Config) -> Losses:
-        """Those that a configuration trains with."""
-        of_expert = {
-            expert: config.for_expert(expert).loss for expert in config.experts
-        }
-        return cls(config.loss, of_expert)
-
-    def name(self, expert: int | None) -> str:
-        """That of an expert, or (None) of all."""
-        if expert is None:
-            return self.default
-        return self.of_expert.get(expert, self.default)
+def losses_of(config: Config | None) -> Losses:
+    """Losses that a configuration trains with."""
+    if config is None:
+        return {None: "MSELoss"}
+    found: dict[int | None, str] = {None: config.loss}
+    return found | {k: config.for_expert(k).loss for k in config.experts}
 
 
 class ScoredTable:
@@ -69,7 +57,7 @@ class ScoredTable:
     networks : mapping of str to Outputs
         By the name of the network. The first is the one that is judged; metrics of
         the others are logged with their name behind.
-    losses : Losses, optional
+    losses : mapping, optional
         Of the networks.
     loss_outputs : sequence of str, optional
         Measured outputs that the losses are over; default: those of the network that
@@ -92,7 +80,7 @@ class ScoredTable:
         self.tracks = tracks
         self.kept = kept
         self.networks = dict(networks)
-        self.losses = losses or Losses()
+        self.losses = losses or losses_of(None)
         names = self.networks[self.main] if loss_outputs is None else loss_outputs
         self.loss_outputs = [name for name in MEASURED if name in names]
         self.whole_loss = whole_loss
@@ -120,7 +108,7 @@ class ScoredTable:
             Rows that pass the filter.
         networks : Predictor
             The experts.
-        losses : Losses, optional
+        losses : mapping, optional
             Of the networks.
         reference : Outputs, optional
             Of all rows, to compare with.
@@ -182,7 +170,7 @@ class ScoredTable:
             return None
         columns = [MEASURED.index(name) for name in names]
         targets = self.tracks.targets[rows][:, columns]
-        kind = REGRESSION_KINDS[self.losses.name(expert)]
+        kind = REGRESSION_KINDS[self.losses.get(expert, self.losses[None])]
         found = residual_loss(kind, as_array(outputs, names) - targets).mean(axis=1)
         # z and theta of a track of no particle mean nothing.
         return np.where(self._rows.real[rows], found, 0.0)

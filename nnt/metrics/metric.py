@@ -197,14 +197,6 @@ def _residual_metrics(name: str, unit: str) -> Iterable[Metric]:
     yield Metric(f"{name}_core_share", "", "neither", share, error)
 
 
-def _share_at(quantity: str, cut: float) -> Value:
-    return _of(quantity, lambda values: share_below(values, cut))
-
-
-def _rejection_at(quantity: str, cut: float) -> Value:
-    return _of(quantity, lambda values: 1 - share_below(values, cut))
-
-
 def _area(signal: str, background: str) -> Value:
     def value(sample: Sample) -> float | None:
         near, far = sample.get(signal), sample.get(background)
@@ -254,12 +246,12 @@ def _share(
 
 def _trigger_metrics(prefix: str) -> Iterable[Metric]:
     """Efficiency and rejection with a cut on z, and where they end up."""
-    for name, quantity, share in (
-        ("efficiency", f"{prefix}signal", _share_at),
-        ("rejection", f"{prefix}background", _rejection_at),
+    for name, quantity in (
+        ("efficiency", f"{prefix}signal"),
+        ("rejection", f"{prefix}background"),
     ):
         heading = "" if prefix else f"{name}, |z| < {CUT_CM:g} cm"
-        value = share(quantity, CUT_CM)
+        value = _passing(quantity, lambda _: CUT_CM, rejected=name == "rejection")
         yield _share(f"{prefix}{name}_at_15cm", "higher", value, quantity, heading)
     yield from _curve_metrics(prefix, "", "cm")
 

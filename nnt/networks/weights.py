@@ -8,7 +8,7 @@ so that a file explains itself.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,15 +19,17 @@ from nnt.detector import N_INPUTS
 from nnt.errors import ConfigError, DataError, shorten
 from nnt.files import write_atomically
 from nnt.networks.form import MAX_NODES, PLAIN_MODEL, Form, State
-from nnt.networks.precision import check_precision
 from nnt.types import F32
 
 __all__ = [
     "CHAINS",
     "CLASSIC",
+    "DEFAULT_PRECISION",
     "HOUGH3D",
     "MAX_BYTES",
     "ExpertWeights",
+    "check_precision",
+    "dropped_bits",
     "read_weights",
     "write_weights",
 ]
@@ -41,6 +43,14 @@ MAX_BYTES = 160 << 20
 MAX_DIMENSIONS = 2
 UNNAMED_OUTPUTS = (("z",), ("z", "theta"))
 """What a file without the key `outputs` holds, by the number of its output nodes."""
+
+DEFAULT_PRECISION = (12, 8, 8, 12, 10, 10)
+"""Fractional bits of phi and alpha, the factor from radians to wires, the
+reference ID, the nodes, the weights, and the argument of the tanh table."""
+
+MAX_BITS = 30
+MAX_TABLE_BITS = 20
+"""The table has about ten times two to the power of these entries."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -279,3 +289,37 @@ def _array(rows: Any, place: str) -> F32:
     if not np.isfinite(array).all():
         raise DataError(f"{place}: expected finite float32 numbers")
     return array
+
+
+def check_precision(precision: Sequence[int]) -> tuple[int, ...]:
+    """Six counts of fractional bits, checked.
+
+    Raises
+    ------
+    DataError
+        There are not six, one is outside 0 .. 30 (0 .. 20 for the table), or there
+        are more for the table than a sum has.
+    """
+    bits = tuple(precision)
+    whole = all(isinstance(b, int | np.integer) for b in bits)
+    if len(bits) != 6 or not whole or not all(0 <= b <= MAX_BITS for b in bits):
+        raise DataError(
+            f"precision: expected 6 counts of bits from 0 to {MAX_BITS}, found "
+            f"{shorten(bits)}"
+        )
+    if dropped_bits(bits) < 0:
+        raise DataError(
+            f"precision: expected at most {bits[3] + bits[4]} bits for the table "
+            f"(nodes + weights), found {bits[5]}"
+        )
+    if bits[5] > MAX_TABLE_BITS:
+        raise DataError(
+            f"precision: expected at most {MAX_TABLE_BITS} bits for the table, found "
+            f"{bits[5]}"
+        )
+    return tuple(int(b) for b in bits)
+
+
+def dropped_bits(bits: Sequence[int]) -> int:
+    """Bits of a sum below the argument of the table."""
+    return int(bits[3]) + int(bits[4]) - int(bits[5])

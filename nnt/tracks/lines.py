@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from nnt.errors import DataError
-from nnt.tracks.header import read_header
-from nnt.tracks.parsing import between_headers
-from nnt.tracks.source import Source, SourceFile, version_of
+from nnt.tracks.parsing import between_headers, read_header
+from nnt.tracks.table import Source, SourceFile, version_of
 from nnt.tracks.text import Block, text_blocks
 
 __all__ = ["SourceLines"]

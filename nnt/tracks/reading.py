@@ -26,8 +26,7 @@ from nnt.files import expand_path
 from nnt.machine import usable_cores
 from nnt.progress import Progress, silent
 from nnt.tracks import cache
-from nnt.tracks.source import Source, SourceFile, version_of
-from nnt.tracks.table import Tracks, concatenate
+from nnt.tracks.table import Source, SourceFile, Tracks, concatenate, version_of
 
 if TYPE_CHECKING:
     from nnt.tracks.text import Block
@@ -169,8 +168,7 @@ def _digest(file: BufferedReader) -> str:
 def _parts(path: Path, file: BufferedReader, progress: Progress) -> Iterator[Tracks]:
     """Rows of a file, a block of text at a time."""
     # Imported here: a table from the cache needs no parser.
-    from nnt.tracks.header import read_header
-    from nnt.tracks.parsing import RowParser
+    from nnt.tracks.parsing import RowParser, read_header
     from nnt.tracks.text import ahead, side_by_side, text_blocks
 
     total, n_rows = _size(path), 0

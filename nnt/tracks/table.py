@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +15,6 @@ import numpy.typing as npt
 
 from nnt.detector import CLASSIC, HOUGH3D, N_INPUTS, N_SUPERLAYERS, Chain
 from nnt.errors import DataError
-from nnt.tracks.source import Source
 from nnt.types import F32, I64, BoolArray
 
 if TYPE_CHECKING:
@@ -37,10 +38,13 @@ __all__ = [
     "TYPE_COLUMN",
     "TYPE_NAMES",
     "UNNAMED_EVENTS",
+    "Source",
+    "SourceFile",
     "Tracks",
     "concatenate",
     "input_columns",
     "make_ids",
+    "version_of",
 ]
 
 
@@ -79,6 +83,55 @@ ID_DTYPE = np.dtype([(name, np.int64) for name in ID_COLUMNS])
 EVENT_COLUMNS = ("Experiment", "Run", "Subrun", "Event")
 UNNAMED_EVENTS = -1
 """Experiment of rows whose files name no events."""
+
+
+def version_of(descriptor: int) -> tuple[int, int]:
+    """Bytes of an open file, and nanoseconds of its last modification."""
+    status = os.fstat(descriptor)
+    return status.st_size, status.st_mtime_ns
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A file as it was when it was read."""
+
+    path: Path
+    """Absolute: the working directory may change."""
+    version: tuple[int, int]
+    """What `version_of` said."""
+    n_rows: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """Rows of files, in the order of the files."""
+
+    files: tuple[SourceFile, ...]
+    rows: I64 | None = None
+    """Numbers of the rows, counted from 0 through all files; None: all of them."""
+
+    def __getitem__(self, chosen: npt.NDArray[Any] | slice) -> Source:
+        if self.rows is not None:
+            return Source(self.files, self.rows[chosen])
+        n_rows = sum(file.n_rows for file in self.files)
+        if isinstance(chosen, slice):
+            return Source(self.files, np.arange(*chosen.indices(n_rows)))
+        return Source(self.files, np.arange(n_rows)[chosen])
+
+    @property
+    def is_in_order(self) -> bool:
+        """Whether each row follows the one before, in the files as in the table."""
+        return self.rows is None or bool((np.diff(self.rows) > 0).all())
+
+    @staticmethod
+    def joined(parts: Sequence[Source | None]) -> Source | None:
+        """All files in a row; None where a part is not known, or not whole."""
+        files: tuple[SourceFile, ...] = ()
+        for part in parts:
+            if part is None or part.rows is not None:
+                return None
+            files += part.files
+        return Source(files)
 
 
 def make_ids(columns: Mapping[str, npt.ArrayLike], n_rows: int) -> npt.NDArray[Any]:

@@ -15,7 +15,7 @@ from nnt import metrics
 from nnt.engine import FitResult
 from nnt.errors import ExportError
 from nnt.fixedpoint import FixedPointNetworks
-from nnt.judging import FixedPointTable, Losses, ScoredTable, WholeLoss, kept_rows
+from nnt.judging import FixedPointTable, ScoredTable, WholeLoss, kept_rows, losses_of
 from nnt.networks import DEFAULT_PRECISION, ExpertWeights, Networks, write_weights
 from nnt.tracking import Run
 from nnt.training.album import Album, data_of, description_of
@@ -285,9 +285,8 @@ class FinalReport:
         tracks = self.inputs.splits[split]
         kept = kept_rows(self.config, tracks)
         reference = self.inputs.references[split]
-        losses = Losses.of(self.config)
         return ScoredTable.of_experts(
-            tracks, kept, networks, losses, reference, self._whole_loss
+            tracks, kept, networks, losses_of(self.config), reference, self._whole_loss
         )
 
     @cached_property
