@@ -1,4 +1,4 @@
-"""A small training that tests share, and commands on it."""
+"""Small trainings that tests share, and commands on them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from nnt.cli import main
 
-__all__ = ["SMALL", "invoke"]
+__all__ = ["SMALL", "TINY", "invoke"]
 
 SMALL: dict[str, Any] = {
     "data": {"simulate": {"tracks": 1500, "seed": 1}, "split": [0.6, 0.2, 0.2]},
@@ -17,6 +17,14 @@ SMALL: dict[str, Any] = {
     "epochs": 2,
     "plot_every": 0,
 }
+
+TINY: dict[str, Any] = {
+    "data": {"simulate": {"tracks": 200, "seed": 1}, "split": [0.6, 0.2, 0.2]},
+    "experts": [-1],
+    "epochs": 2,
+    "hidden": [4],
+}
+"""What each of many trainings is."""
 
 
 def invoke(*words: str) -> dict[str, Any]:

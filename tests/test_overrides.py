@@ -162,10 +162,10 @@ def test_a_sentence_never_sets_a_key(words: list[str], seed: int) -> None:
 
 @given(files=st.lists(TEXT.map(lambda text: text.replace("$", "")), min_size=1))
 def test_any_file_of_the_command_line_arrives(files: list[str]) -> None:
-    from nnt.cli.train import _data_override
+    from nnt.cli.common import changes
 
-    config = load_config({}, [_data_override([f"./{file}" for file in files])])
-    assert config.data.files == tuple(f"./{file}" for file in files)
+    config = load_config({}, changes([], [f"/nowhere/{file}" for file in files]))
+    assert config.data.files == tuple(f"/nowhere/{file}" for file in files)
 
 
 PRECEDENCE: list[tuple[list[str], str, list[Any]]] = [

@@ -57,7 +57,7 @@ def told(process: subprocess.Popen[str]) -> str:
 
 
 def code(*, has_begun: bool = True, rest: float = 0) -> str:
-    begin = "stopper.begin()" if has_begun else ""
+    begin = "stopper.begin('1')" if has_begun else ""
     return WAIT.format(begin=begin, rest=rest)
 
 

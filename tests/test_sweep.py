@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 import pytest
+from some_trainings import TINY
 
 import nnt
 from nnt.errors import ConfigError, TrackingError
@@ -25,15 +26,7 @@ from nnt.sweep.record import RECORD, Record, Trial
 from nnt.sweep.study import SAMPLERS, Search
 from nnt.tracking import StoredRun, open_run, runs_directory
 
-CONFIG = nnt.load_config(
-    "reweight_normal",
-    {
-        "data": {"simulate": {"tracks": 200, "seed": 1}, "split": [0.6, 0.2, 0.2]},
-        "epochs": 2,
-        "experts": [-1],
-        "hidden": [8],
-    },
-)
+CONFIG = nnt.load_config("reweight_normal", TINY)
 SPACE = {
     "learning_rate": {"log_uniform": [1e-4, 1e-1]},
     "act": {"choice": ["tanh/2", "relu"]},

@@ -18,6 +18,7 @@ import dask
 import distributed
 import pytest
 from dask_jobqueue.local import LocalCluster
+from some_trainings import TINY
 
 import nnt
 from nnt.errors import TrainingError
@@ -26,15 +27,7 @@ from nnt.sweep.cluster import what_is_missing
 from nnt.tracking import open_run, runs_directory
 
 PAGE = Path(__file__).parent.parent / "docs" / "cluster.md"
-CONFIG = nnt.load_config(
-    "baseline_v2",
-    {
-        "data": {"simulate": {"tracks": 200, "seed": 1}, "split": [0.6, 0.2, 0.2]},
-        "epochs": 2,
-        "experts": [-1],
-        "hidden": [4],
-    },
-)
+CONFIG = nnt.load_config("baseline_v2", TINY)
 SPACE = {"learning_rate": {"choice": [0.01, 0.02]}}
 
 

@@ -7,6 +7,7 @@ from threading import Event
 from typing import Any
 
 import pytest
+from some_trainings import TINY
 
 import nnt
 from nnt.errors import TrainingError
@@ -15,15 +16,7 @@ from nnt.sweep.worker import TRIAL_TAG, Data, run_trial
 from nnt.tracking import MlflowTracker, open_run
 from nnt.training.side_by_side import EPOCHS_PER_TURN
 
-CONFIG = nnt.load_config(
-    "baseline_v2",
-    {
-        "data": {"simulate": {"tracks": 200, "seed": 1}, "split": [0.6, 0.2, 0.2]},
-        "epochs": 2,
-        "experts": [-1],
-        "hidden": [4],
-    },
-)
+CONFIG = nnt.load_config("baseline_v2", TINY)
 
 
 @pytest.fixture

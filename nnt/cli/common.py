@@ -25,9 +25,9 @@ from nnt.files import expand_path, remedy
 
 __all__ = [
     "ABSENT",
-    "DATA_SPLIT",
     "Group",
     "UserPath",
+    "changes",
     "check_integer_options",
     "data_option",
     "emit",
@@ -42,6 +42,7 @@ __all__ = [
     "saturate_option",
     "set_up_logging",
     "track_files",
+    "training_data_option",
 ]
 
 P = ParamSpec("P")
@@ -61,6 +62,14 @@ overrides_option = click.option(
     "values are read as YAML. May be given several times.",
 )
 
+
+training_data_option = click.option(
+    "--data",
+    multiple=True,
+    metavar="FILE",
+    help="Track file to use instead of the configuration's data, split 60 : 20 : 20 "
+    "by event. May be given several times.",
+)
 
 DATA_SPLIT = (0.6, 0.2, 0.2)
 """Shares of the events of files that are given by ``--data``."""
@@ -83,6 +92,16 @@ class UserPath(click.Path):
         if not os.fspath(value):
             self.fail("expected a path, got nothing", param, ctx)
         return super().convert(expand_path(value), param, ctx)
+
+
+def changes(
+    overrides: Iterable[str], data: Iterable[str]
+) -> list[str | Mapping[str, object]]:
+    """What a command line changes in a configuration; later entries win."""
+    given: list[str | Mapping[str, object]] = [t for t in overrides if t not in ABSENT]
+    if files := track_files(data):
+        given.append({"data": {"files": files, "split": list(DATA_SPLIT)}})
+    return given
 
 
 def track_files(given: Iterable[str]) -> list[str]:

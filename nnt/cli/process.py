@@ -64,9 +64,12 @@ class Stopper:
                 target=self._end_with, args=(chain,), name="ancestors", daemon=True
             ).start()
 
-    def begin(self) -> None:
-        """From now on there is something to keep before the end."""
+    def begin(self, run_id: str) -> None:
+        """Say which run has begun: from now on there is something to keep."""
         self._has_begun = True
+        click.echo(
+            f"run {run_id}; Ctrl-C stops it; continue with --resume {run_id}", err=True
+        )
 
     def _handle(self, number: int, frame: object) -> None:
         if self.event.is_set():

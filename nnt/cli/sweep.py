@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +11,14 @@ import click
 
 from nnt.cli.common import (
     ABSENT,
-    DATA_SPLIT,
     UserPath,
+    changes,
     emit,
     json_option,
     overrides_option,
     print_table,
     report_errors,
-    track_files,
+    training_data_option,
 )
 from nnt.cli.process import Stopper
 
@@ -42,11 +41,7 @@ MAX_SHOWN = 10
 )  # fmt: skip
 @click.option("--trials", type=click.IntRange(min=1), help="Total number of trials.")
 @overrides_option
-@click.option(
-    "--data", multiple=True, metavar="FILE",
-    help="Track file to use instead of the configuration's data, split 60 : 20 : 20 "
-    "by event. May be given several times.",
-)  # fmt: skip
+@training_data_option
 @click.option(
     "--metric", "metrics", multiple=True, default=["val/loss"], show_default=True,
     help="Metric to optimize. Given several times, the result is the Pareto front.",
@@ -117,19 +112,10 @@ def command(
     resume = None if resume in ABSENT else resume
     if resume is None and (config is None or space is None or trials is None):
         raise click.UsageError("a new sweep needs CONFIG, --space and --trials")
-    given: list[str | Mapping[str, object]] = [t for t in overrides if t not in ABSENT]
-    if files := track_files(data):
-        given.append({"data": {"files": files, "split": list(DATA_SPLIT)}})
+    given = changes(overrides, data)
     resolved = load_config(config, given) if config and resume is None else None
     stopper = Stopper()
     stopper.watch()
-
-    def begin(run_id: str) -> None:
-        stopper.begin()
-        click.echo(
-            f"run {run_id}; Ctrl-C stops it; continue with --resume {run_id}", err=True
-        )
-
     result = sweep(
         resolved,
         space if resume is None else None,
@@ -138,7 +124,7 @@ def command(
         scheduler="" if scheduler in ABSENT else scheduler,
         command=shlex.join(["nnt", "sweep"]),
         stop=stopper.event,
-        on_start=begin,
+        on_start=stopper.begin,
         **settings,
     )
     if as_json:

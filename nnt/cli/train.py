@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
 from nnt.cli.common import (
     ABSENT,
-    DATA_SPLIT,
+    changes,
     emit,
     json_option,
     overrides_option,
     print_table,
     report_errors,
     track_files,
+    training_data_option,
 )
 from nnt.cli.process import Stopper
 
@@ -44,11 +43,7 @@ DEBUG_OVERRIDES = ("experts=[-1]", "epochs=10")
 )
 @click.option("-d", "--description", help="What this training is for.")
 @overrides_option
-@click.option(
-    "--data", multiple=True, metavar="FILE",
-    help="Track file to use instead of the configuration's data, split 60 : 20 : 20 "
-    "by event. May be given several times.",
-)  # fmt: skip
+@training_data_option
 @click.option("--resume", metavar="RUN", help="Continue a run that was interrupted.")
 @click.option(
     "--force",
@@ -114,8 +109,8 @@ def command(
     if resume is not None:
         production = production or not _is_debug_run(resume)
 
-    changes = _changes(production, solo_expert, overrides, data)
-    resolved = load_config(config, changes)
+    given = [*DEBUG_OVERRIDES] * (not production) + ["experts=[-1]"] * solo_expert
+    resolved = load_config(config, changes([*given, *overrides], data))
     stopper = Stopper()
     stopper.watch()
     result = train(
@@ -128,7 +123,7 @@ def command(
         resume=None if resume is None else Resume(resume, force),
         caller=Caller(
             command=_command(config, production, solo_expert, overrides, data, device),
-            on_start=partial(_report_start, stopper),
+            on_start=stopper.begin,
         ),
     )
     if as_json:
@@ -139,32 +134,10 @@ def command(
         sys.exit(1)
 
 
-def _changes(
-    production: bool, solo_expert: bool, overrides: Sequence[str], data: Sequence[str]
-) -> list[str | Mapping[str, object]]:
-    """What the command line changes in the configuration; later entries win."""
-    changes: list[str | Mapping[str, object]] = []
-    if not production:
-        changes.extend(DEBUG_OVERRIDES)
-    if solo_expert:
-        changes.append("experts=[-1]")
-    changes.extend(text for text in overrides if text not in ABSENT)
-    if files := track_files(data):
-        changes.append(_data_override(files))
-    return changes
-
-
 def _tracker(*, production: bool, offline: bool) -> Tracker:
     from nnt.tracking import MlflowTracker
 
     return MlflowTracker(debug=not production, offline=offline)
-
-
-def _report_start(stopper: Stopper, run_id: str) -> None:
-    stopper.begin()
-    click.echo(
-        f"run {run_id}; Ctrl-C stops it; continue with --resume {run_id}", err=True
-    )
 
 
 def _is_debug_run(text: str) -> bool:
@@ -199,10 +172,6 @@ def _command(
     if device != "auto":
         words += ["--device", device]
     return shlex.join(words)
-
-
-def _data_override(files: list[str]) -> dict[str, object]:
-    return {"data": {"files": files, "split": list(DATA_SPLIT)}}
 
 
 def _description(description: str | None, production: bool) -> str:
