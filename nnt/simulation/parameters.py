@@ -94,21 +94,30 @@ class Simulation:
     """Share of positive charge: knocked-out protons."""
     background_d0_std_cm: PerOrigin = (1.3, 0.7, 1.1, 1.6, 2.1, 2.1, 2.1)
     """Spread of the distance of its tracks from the beam axis."""
+    background_scatter_factor: PerOrigin = (1.5, 0.6, 0.8, 1.5, 1.5, 1.5, 1.5)
+    """Factor on `background_scatter_wires`: tracks from afar cross more material."""
+    background_mess_factor: PerOrigin = (1.2, 0.91, 1.04, 1.2, 1.2, 1.2, 1.2)
+    """The same for `background_mess` and `background_wrong_share`."""
     background_z_jitter_cm: float = 1.0
     """Spread of z among the background tracks of one event."""
 
-    collision_mess: float = 0.5
+    collision_mess: float = 0.78
     """Factor on the shares of segments of the next wire and of wrong times, for
     collisions with one or two tracks."""
-    crowd_mess: float = 3.0
+    crowd_mess: float = 2.5
     """The same for collisions with more."""
-    background_mess: float = 1.1
+    background_mess: float = 1.32
     """The same for beam background."""
-    messy_track_share: float = 0.10
+    messy_track_share: float = 0.12
     """Share of tracks in busy surroundings: overlaps, scattering, decays."""
     messy_factor: float = 5.0
     """What these multiply that factor and the shares of wrong segments by; the others
     have less, so that the mean stays."""
+    undecided_mess: float = 0.25
+    """How much of that factor the share of unknown sides follows: at 0 it is the same
+    for all tracks, at 1 proportional to the factor."""
+    wrong_side_mess: float = 0.36
+    """The same for the share of wrong sides."""
     axial_missing_share: tuple[float, ...] = (0.12, 0.06, 0.06, 0.09, 0.24)
     """Share of rows whose 2D track lacks the segment of SL0, 2, 4, 6, 8."""
     stereo_dead_share: tuple[float, ...] = (0.03, 0.14, 0.03, 0.07)
@@ -117,7 +126,7 @@ class Simulation:
     stereo_lost_share: tuple[float, ...] = (0.035, 0.02, 0.025, 0.025)
     """The same for other reasons, more often for messy tracks (`messy_factor`)."""
     background_scatter_wires: PerSuperlayer = (
-        0.20, 0.33, 0.22, 0.20, 0.20, 0.22, 0.22, 0.10, 0.20,
+        0.14, 0.19, 0.15, 0.093, 0.14, 0.127, 0.15, 0.058, 0.14,
     )  # fmt: skip
     """How far tracks of beam background pass from where a helix would: slow particles,
     which scatter and lose energy on their way."""
@@ -127,7 +136,7 @@ class Simulation:
     """Share of segments of something else, any wire of the window, for collisions with
     one or two tracks."""
     crowd_wrong_share: PerSuperlayer = (
-        0.15, 0.60, 0.045, 0.48, 0.045, 0.26, 0.09, 0.56, 0.18,
+        0.125, 0.50, 0.037, 0.40, 0.037, 0.217, 0.075, 0.467, 0.15,
     )  # fmt: skip
     """The same for collisions with more: the other tracks have segments there too."""
     background_wrong_share: PerSuperlayer = (
@@ -135,21 +144,22 @@ class Simulation:
     )  # fmt: skip
     """The same for beam background."""
     segment_neighbour_share: PerSuperlayer = (
-        0.14, 0.12, 0.07, 0.05, 0.05, 0.04, 0.05, 0.06, 0.11,
+        0.27, 0.12, 0.137, 0.05, 0.10, 0.04, 0.10, 0.06, 0.216,
     )  # fmt: skip
     """Share of segments of the next wire on the side of the track."""
     segment_shift_wires: PerSuperlayer = (
-        0.09, 0.05, 0.08, 0.0, 0.04, 0.03, 0.02, -0.09, 0.0,
+        0.09, 0.05, 0.08, 0.0, 0.04, 0.05, 0.02, -0.01, 0.0,
     )  # fmt: skip
     """Mean distance of segments from where the nominal geometry has them."""
     segment_second_share: PerSuperlayer = (
-        0.31, 0.34, 0.15, 0.25, 0.15, 0.23, 0.11, 0.17, 0.10,
+        0.29, 0.32, 0.14, 0.23, 0.14, 0.21, 0.10, 0.16, 0.09,
     )  # fmt: skip
     """Share of segments by their second priority layer."""
-    second_layer_bias: float = 2.0
-    """How strongly the second priority layer prefers the tracks that pass its wire on
-    the side that they lean to; at 0 not at all, at 2 these alone."""
-    second_layer_bias_rad: float = 0.15
+    second_layer_bias: float = 4.0
+    """How strongly the second priority layer prefers the tracks that pass far from its
+    wire on the side that they lean to; at 0 not at all, at 4 a quarter of the width of
+    a cell on the other side is left out."""
+    second_layer_bias_rad: float = 0.061
     """Crossing angle from which that holds in full."""
 
     side_angle_rad: PerAngle = (
@@ -159,27 +169,36 @@ class Simulation:
     lines. The tables of the hardware prefer tracks from the collision point that are
     stiff, and the magnetic field makes the two charges differ."""
     undecided_axial: PerAngle = (
-        0.46, 0.41, 0.56, 0.56, 0.27, 0.21, 0.21, 0.15, 0.25, 0.27, 0.27,
+        0.49, 0.44, 0.60, 0.60, 0.29, 0.225, 0.225, 0.16, 0.27, 0.29, 0.29,
     )  # fmt: skip
     """Share of first priority segments of unknown side, axial superlayers."""
     undecided_stereo: PerAngle = (
         0.18, 0.16, 0.32, 0.37, 0.13, 0.12, 0.15, 0.09, 0.13, 0.11, 0.09,
     )  # fmt: skip
     """The same in stereo superlayers."""
-    undecided_inner: float = 0.17
+    undecided_inner: float = 0.225
     """The same in SL0, whose tracks hardly lean."""
     wrong_if_left: PerAngle = (
-        0.20, 0.25, 0.30, 0.25, 0.05, 0.12, 0.20, 0.50, 0.60, 0.35, 0.12,
+        0.20, 0.25, 0.30, 0.12, 0.02, 0.04, 0.20, 0.45, 0.50, 0.35, 0.12,
     )  # fmt: skip
-    """Share of wrong sides where the track passes left of a first priority wire."""
+    """Share of wrong sides where the track passes left of a first priority wire, axial
+    superlayers."""
     wrong_if_right: PerAngle = (
-        0.27, 0.65, 0.80, 0.25, 0.05, 0.07, 0.17, 0.45, 0.60, 0.35, 0.07,
+        0.21, 0.50, 0.615, 0.09, 0.015, 0.023, 0.09, 0.31, 0.385, 0.27, 0.054,
     )  # fmt: skip
     """The same where it passes right."""
-    wrong_inner: tuple[float, float] = (0.22, 0.03)
+    wrong_if_left_stereo: PerAngle = (
+        0.40, 0.50, 0.30, 0.12, 0.02, 0.04, 0.10, 0.22, 0.25, 0.20, 0.12,
+    )  # fmt: skip
+    """The same in stereo superlayers, left."""
+    wrong_if_right_stereo: PerAngle = (
+        0.40, 0.60, 0.60, 0.12, 0.02, 0.03, 0.10, 0.20, 0.25, 0.20, 0.07,
+    )  # fmt: skip
+    """The same in stereo superlayers, right."""
+    wrong_inner: tuple[float, float] = (0.31, 0.042)
     """The same in SL0, left and right."""
     second_undecided_axial_left: PerAngle = (
-        1.0, 1.0, 1.0, 0.9, 0.9, 0.65, 0.45, 0.3, 0.3, 0.5, 0.8,
+        1.0, 1.0, 1.0, 1.0, 1.0, 0.845, 0.585, 0.39, 0.39, 0.65, 1.0,
     )  # fmt: skip
     """Share of second priority segments of unknown side, axial superlayers, where the
     track passes left of the wire."""
@@ -188,7 +207,7 @@ class Simulation:
     )  # fmt: skip
     """The same where it passes right."""
     second_undecided_stereo_left: PerAngle = (
-        0.45, 0.42, 0.4, 0.2, 0.25, 0.2, 0.4, 0.3, 0.5, 0.6, 0.6,
+        0.35, 0.32, 0.31, 0.15, 0.19, 0.15, 0.31, 0.23, 0.385, 0.46, 0.46,
     )  # fmt: skip
     """The same in stereo superlayers, left."""
     second_undecided_stereo_right: PerAngle = (
@@ -199,41 +218,53 @@ class Simulation:
         0.2, 0.15, 0.2, 0.2, 0.3, 0.5, 0.9, 0.9, 1.0, 1.0, 0.6,
     )  # fmt: skip
     """Share of wrong sides where the track passes left of a second priority wire."""
-    second_wrong_right: float = 0.03
+    second_wrong_right: float = 0.015
     """The same where it passes right."""
-    near_wire_cm: float = 0.1
+    near_wire_cm: float = 0.03
     """Distance from the wire over which left/right is lost (falls as exp)."""
     near_wire_undecided: float = 0.10
     """What tracks through the wire add to the undecided share."""
 
-    drift_linear_ticks_per_cm: float = 150.0
-    """Drift time near the wire: 3.4e-3 cm/ns, a little slower than the 4e-3 usual for
-    the chamber's gas, as real rows show."""
+    drift_linear_ticks_per_cm: float = 133.5
+    """Drift time near the wire: 3.8e-3 cm/ns, close to the 4e-3 usual for the chamber's
+    gas."""
     drift_quadratic_ticks_per_cm2: PerSuperlayer = (
-        150.0, 0.0, 0.0, 50.0, 35.0, 75.0, 55.0, 90.0, 50.0,
+        270.0, 0.0, 0.0, 50.0, 35.0, 75.0, 55.0, 90.0, 50.0,
     )  # fmt: skip
     """Drift becomes slower away from the wire."""
     time_std_ticks: float = 4.0
     """Error of a drift time."""
-    late_share: float = 0.06
+    late_share: float = 0.078
     """Share of segments whose time is somewhat too late."""
-    late_mean_ticks: float = 60.0
+    late_mean_ticks: float = 46.0
     """How much, on average (exponential)."""
-    fast_share_per_cm: tuple[float, float] = (0.70, 0.50)
+    fast_share_per_cm: tuple[float, float] = (0.98, 0.70)
     """Share of segments with a time between 0 and the true one, per cm from the
     wire, axial and stereo."""
-    stray_share: tuple[float, float] = (0.012, 0.14)
+    delayed_first_share: PerSuperlayer = (
+        0.02, 0.12, 0.04, 0.06, 0.04, 0.03, 0.03, 0.0, 0.03,
+    )  # fmt: skip
+    """Share of first priority segments whose time is that of a later signal, whatever
+    the track: more often where cells are small."""
+    delayed_second_share: PerSuperlayer = (
+        0.0, 0.42, 0.11, 0.38, 0.11, 0.30, 0.11, 0.35, 0.0,
+    )  # fmt: skip
+    """The same for the second priority layer, which takes the place of a first wire
+    that was not hit in time."""
+    delayed_ticks: float = 295.0
+    """How late these are at most (uniform)."""
+    stray_share: tuple[float, float] = (0.005, 0.075)
     """Share of times of a later particle, axial and stereo."""
     stray_ticks: float = 500.0
     """How late these are at most (uniform)."""
-    stale_share: tuple[float, float] = (0.011, 0.024)
+    stale_share: tuple[float, float] = (0.011, 0.03)
     """Share of times from before the track, axial and stereo."""
     stale_ticks: tuple[float, float] = (150.0, 500.0)
     """How early these are (uniform)."""
-    wrong_time_ticks: tuple[float, float] = (-20.0, 130.0)
+    wrong_time_ticks: tuple[float, float] = (-20.0, 170.0)
     """Times of wrong segments, and of those of the next axial wire, uniform; 0 for a
     track through the wire."""
-    wrong_undecided_share: float = 0.25
+    wrong_undecided_share: float = 0.325
     """Share of wrong segments whose left/right is unknown."""
 
     same_track_share: float = 0.15

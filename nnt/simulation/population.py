@@ -35,6 +35,8 @@ class Helices:
     """Row of the lists that depend on it: `COLLISION`, `CROWD`, `BACKGROUND`."""
     mess: F64
     """Factor on the shares of wrong segments and times of this track."""
+    scatter: F64
+    """Factor on how far it passes from a helix; 0 for tracks of collisions."""
 
     @property
     def is_background(self) -> BoolArray:
@@ -97,7 +99,9 @@ def make_helices(s: Simulation, n_events: int, rng: np.random.Generator) -> Heli
         omega_per_cm=_curvature(s, background, number, rng),
         d0_cm=d0_cm * rng.standard_normal(n),
         kind=np.where(background, BACKGROUND, np.where(number == 2, CROWD, COLLISION)),
-        mess=_mess(s, n, rng),
+        mess=_mess(s, n, rng)
+        * np.where(background, np.take(s.background_mess_factor, origin), 1.0),
+        scatter=np.where(background, np.take(s.background_scatter_factor, origin), 0.0),
     )
 
 

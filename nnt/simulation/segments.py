@@ -141,7 +141,7 @@ def make_hits(
         np.where(second, b[rows.helix], a[rows.helix])
         for a, b in zip(*crossings, strict=True)
     )
-    scatter = s.background_scatter_wires[index] * h.is_background
+    scatter = s.background_scatter_wires[index] * h.scatter
     scatter = scatter * rng.standard_normal(len(scatter), dtype=np.float32)
     true_place, place = (
         place,
@@ -156,8 +156,10 @@ def make_hits(
     distance_cm = (place - wire) * cell_cm
     # Charge drifts to the next wire too, but for the axial ones of a 2D track.
     odd = wrong if sl.is_stereo or index == 0 else wrong | neighbour
-    time_ticks = _time(s, index, distance_cm, odd, mess, rng)
-    side = _side(s, index, distance_cm, wrong, second, h.omega_per_cm[rows.helix], rng)
+    time_ticks = _time(s, index, distance_cm, odd, mess, second, rng)
+    side = _side(
+        s, index, distance_cm, wrong, second, h.omega_per_cm[rows.helix], messy, rng
+    )
     found = reached | wrong
     if sl.is_stereo:
         lost = s.stereo_dead_share[index // 2] + s.stereo_lost_share[index // 2] * messy
@@ -221,6 +223,7 @@ def _time(
     distance_cm: F64,
     wrong: BoolArray,
     mess: F64,
+    second: BoolArray,
     rng: np.random.Generator,
 ) -> F64:
     n = len(distance_cm)
@@ -245,6 +248,14 @@ def _time(
     is_stale = (kind >= 0) & (kind < s.stale_share[stereo])
     lower, upper = s.stale_ticks
     ticks[is_stale] -= lower + (upper - lower) * amount[is_stale]
+    share = np.where(
+        second, s.delayed_second_share[index], s.delayed_first_share[index]
+    )
+    delayed = _uniform(rng, n)
+    is_delayed = delayed < share
+    ticks[is_delayed] += (
+        s.delayed_ticks * (delayed / np.maximum(share, 1e-6))[is_delayed]
+    )
     return np.floor(ticks)
 
 
@@ -277,6 +288,7 @@ def _side(
     wrong: BoolArray,
     second: BoolArray,
     omega_per_cm: F64,
+    messy: F64,
     rng: np.random.Generator,
 ) -> F64:
     n = len(distance_cm)
@@ -288,6 +300,10 @@ def _side(
     undecided, flipped = (
         table.ravel()[which] for table in _side_tables(s, index, SIDE_ANGLES_RAD)
     )
+    undecided = undecided * (1 + s.undecided_mess * (messy - 1))
+    # Even of the messiest tracks some sides are right.
+    growth = 1 + s.wrong_side_mess * (messy - 1)
+    flipped = np.minimum(flipped * growth, 0.5 + flipped / 2)
     near = np.exp(-np.abs(distance_cm) / s.near_wire_cm)
     undecided = np.where(
         wrong, s.wrong_undecided_share, undecided + s.near_wire_undecided * near
@@ -301,13 +317,16 @@ def _side(
 def _side_tables(s: Simulation, index: int, angle: F64) -> tuple[F64, F64]:
     """Shares of unknown and of wrong sides, by (second, left) and angle."""
     kind = "stereo" if SUPERLAYERS[index].is_stereo else "axial"
+    suffix = "_stereo" if SUPERLAYERS[index].is_stereo else ""
 
     def at(name: str) -> F64:
         values: F64 = np.interp(angle, s.side_angle_rad, getattr(s, name))
         return values
 
     first = at(f"undecided_{kind}")
-    wrong_left, wrong_right = at("wrong_if_left"), at("wrong_if_right")
+    wrong_left, wrong_right = (
+        at(f"wrong_if_{side}{suffix}") for side in ("left", "right")
+    )
     if index == 0:
         first = np.full_like(angle, s.undecided_inner)
         wrong_left = np.full_like(angle, s.wrong_inner[0])
