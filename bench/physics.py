@@ -3,6 +3,7 @@
 ``python -m bench physics`` trains the recommended configurations on simulated tracks
 alone, once for each seed, and judges all on the same real rows. Errors come from
 drawing the events of these rows anew; those of ratios and differences are paired.
+With several seeds, means over seeds and spreads between them follow.
 With ``--runs`` it judges trainings that are there instead.
 """
 
@@ -22,6 +23,7 @@ from nnt.evaluation.comparing import Comparison
 from nnt.evaluation.network_result import NetworkResult
 from nnt.fixedpoint import FixedPointNetworks
 from nnt.metrics import Replicas, difference_errors, ratio_error
+from nnt.tracking import open_run
 
 SAMPLE = Path(__file__).parents[2] / "shared" / "data" / "belle2_exp20_sample.gz"
 CONFIGURATIONS = (
@@ -47,6 +49,8 @@ def main() -> None:
     )
     print(HEADER)
     for line in _lines(result.comparison):
+        print(line)
+    for line in _means(runs, result.comparison):
         print(line)
     if options.pictures:
         write_pictures(runs, options.data, options.pictures)
@@ -110,6 +114,38 @@ def _line(network: NetworkResult, suffix: str, reference: NetworkResult) -> str:
         f"{_with_error(network, f'charge_asymmetry_at_eff96{suffix}', '+'):>16s} "
         f"{ratio:7.3f} ± {ratio_error(drawn, drawn_reference, 'loss'):.3f}  "
         + " ".join(experts)
+    )
+
+
+def _means(runs: Sequence[str], comparison: Comparison) -> Iterator[str]:
+    """Means over the seeds of each configuration, and spreads between them."""
+    *networks, reference = comparison.networks
+    by_name: dict[str, list[NetworkResult]] = {}
+    for run, network in zip(runs, networks, strict=True):
+        by_name.setdefault(open_run(run).tags["config"], []).append(network)
+    for name, seeds in by_name.items():
+        if len(seeds) < 2:
+            continue
+        suffix = (
+            BY_CLASS if f"all/rejection_at_eff96{BY_CLASS}" in seeds[0].figures else ""
+        )
+        yield f"{name}, {len(seeds)} seeds: mean and spread (standard deviation)"
+        for figure in (
+            "rejection_at_eff96",
+            "rejection_at_eff98",
+            "charge_asymmetry_at_eff96",
+        ):
+            yield _mean(figure, [s.figures[f"all/{figure}{suffix}"] for s in seeds])
+        for scope in reference.replicas:
+            loss = f"{scope}/loss"
+            ratios = [s.figures[loss] / reference.figures[loss] for s in seeds]
+            yield _mean(f"loss ratio, {scope}", ratios)
+
+
+def _mean(name: str, values: Sequence[float]) -> str:
+    shown = " ".join(f"{value:.4f}" for value in values)
+    return (
+        f"  {name:28s} {np.mean(values):7.4f}, {np.std(values, ddof=1):.4f}   ({shown})"
     )
 
 
