@@ -16,6 +16,8 @@ log = logging.getLogger(__name__)
 CHECKOUT = Path(__file__).resolve().parents[1]
 ITSELF = "nnt/provenance.py"
 """A file that every checkout of NNT tracks."""
+SKIPPED = "S"
+"""How `git ls-files -v` marks a file that git does not look at; small letters too."""
 UNKNOWN = "unknown"
 TIMEOUT_S = 30
 
@@ -92,13 +94,25 @@ def code_state(checkout: Path = CHECKOUT) -> CodeState:
 
 
 def _check_own(checkout: Path) -> None:
-    """Raise `_GitError` unless this is a checkout, and one of NNT."""
-    if (checkout / ".git").exists() and _git(checkout, "ls-files", "--", ITSELF):
-        return
-    raise _GitError(
-        f"{checkout} is not a git checkout of NNT; install it from a clone (pip "
-        "install --editable) to record commit and changes with each training"
+    """Raise `_GitError` unless this is a checkout of NNT that git looks at."""
+    listed = (
+        _git(checkout, "ls-files", "-v", "-z").split("\0")
+        if (checkout / ".git").exists()
+        else []
     )
+    names = {entry[2:]: entry[:1] for entry in listed}
+    if ITSELF not in names:
+        raise _GitError(
+            f"{checkout} is not a git checkout of NNT; install it from a clone (pip "
+            "install --editable) to record commit and changes with each training"
+        )
+    for name, flag in names.items():
+        # A sparse checkout leaves files out.
+        if (flag.islower() or flag == SKIPPED) and (checkout / name).exists():
+            raise _GitError(
+                f"git has been told not to look for changes in {name}; undo that by "
+                f"`git update-index --no-assume-unchanged --no-skip-worktree {name}`"
+            )
 
 
 def _git(checkout: Path, *arguments: str) -> str:

@@ -96,6 +96,16 @@ def test_settings_of_the_user_change_nothing(
     check_patch(state, checkout, tmp_path)
 
 
+@pytest.mark.parametrize("flag", ["skip-worktree", "assume-unchanged"])
+def test_a_file_that_git_does_not_look_at_is_not_taken_for_unchanged(
+    flag: str, checkout: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    git(checkout, "update-index", f"--{flag}", provenance.ITSELF, "picture.png")
+    (checkout / "picture.png").unlink()  # as in a sparse checkout
+    assert code_state(checkout).dirty_tag == "unknown"
+    assert f"--no-skip-worktree {provenance.ITSELF}" in caplog.text
+
+
 def test_drivers_of_the_user_change_nothing(checkout: Path, tmp_path: Path) -> None:
     change(checkout)
     attributes = tmp_path / "attributes"

@@ -20,7 +20,7 @@ from click.testing import CliRunner
 import nnt
 from nnt.cli import main
 from nnt.errors import TrackingError, TrainingError
-from nnt.tracking import MlflowTracker, StoredRun, open_run
+from nnt.tracking import MlflowTracker, StoredRun, list_trainings, open_run
 from nnt.tracking.local_runs import is_dead, lock_run, process_tags
 from nnt.training import Resume, TrainingResult
 
@@ -181,6 +181,10 @@ def test_a_killed_process_loses_nothing(
     killed = open_run(run_id)
     assert killed.status == "RUNNING"
     assert is_dead(killed.tags)
+    with pytest.raises(TrackingError, match="has not ended; if it was interrupted"):
+        killed.read_text("weights.json")
+    (listed,) = list_trainings(9)
+    assert (listed.status, listed.interrupted) == ("RUNNING", True)
     # The next training says how to go on with it.
     train(epochs=1)
     assert f"--resume {run_id}" in caplog.text
@@ -188,6 +192,7 @@ def test_a_killed_process_loses_nothing(
     result = train(**LONG, resume=run_id)
     assert "resumed after epoch" in open_run(run_id).read_text("logs/app.log")
     assert_same(everything(result.run_id), everything(train(**LONG).run_id))
+    assert not any(training.interrupted for training in list_trainings(9))
 
 
 def test_a_signal_ends_the_training_in_order(project: Path) -> None:
@@ -300,6 +305,22 @@ def test_an_expert_is_not_resumed_alone() -> None:
     stopped = train(3)
     with pytest.raises(TrainingError, match=stopped.run_id):
         train(resume=stopped.experts[0].run_id)
+
+
+def test_a_run_that_was_deleted_or_is_elsewhere_is_not_resumed(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped = train(3)
+    client = MlflowTracker()._client
+    client.delete_run(stopped.run_id)
+    with pytest.raises(TrainingError, match="mlflow runs restore --run-id"):
+        train(resume=stopped.run_id)
+    client.restore_run(stopped.run_id)
+    (tmp_path / "other").mkdir()
+    shutil.copy("mlflow.db", tmp_path / "other")
+    monkeypatch.chdir(tmp_path / "other")
+    with pytest.raises(TrainingError, match="change to the directory of the run"):
+        train(resume=f"{project}#{stopped.run_id}")
 
 
 def test_a_run_of_another_program_is_not_resumed() -> None:

@@ -73,7 +73,7 @@ def _row(training: Training) -> list[str]:
         training.data_digest[:6],
         _share(training.val_rejection),
         _share(training.test_rejection),
-        training.status.lower(),
+        "interrupted" if training.interrupted else training.status.lower(),
     ]
 
 
@@ -198,9 +198,11 @@ def sync(
       nnt sync .nnt/runs/0123456789abcdef0123456789abcdef
     """
     from nnt.tracking import base_directory, find_all_waiting, find_waiting
+    from nnt.tracking.waiting import is_delivered
 
     if run_dirs:
-        waiting = [find_waiting(_directory(text)) for text in run_dirs]
+        directories = [_directory(text) for text in run_dirs]
+        waiting = [find_waiting(d) for d in directories if not is_delivered(d)]
     else:
         waiting = list(find_all_waiting(base_directory()))
     if only_list:
@@ -276,7 +278,7 @@ def _show(results: list[Delivered]) -> None:
         for r in results
     ]
     columns = ["run directory", "delivered", "refused", "left", "store"]
-    print_table("uploads", columns, rows)
+    print_table("Uploads", columns, rows)
     for result in results:
         for local, stored in result.created.items():
             click.echo(f"run {local} is {stored} in {hide_passwords(result.uri)}")

@@ -22,7 +22,6 @@ from nnt.cli.common import (
 from nnt.cli.process import Stopper
 
 if TYPE_CHECKING:
-    from nnt.tracking import Tracker
     from nnt.training import TrainingResult
 
 __all__ = ["command"]
@@ -98,6 +97,7 @@ def command(
       nnt train baseline_v2 -p -d "first try" -m epochs=100 --resume RUN
     """
     from nnt.config import load_config
+    from nnt.tracking import MlflowTracker
     from nnt.training import Caller, Resume, train
 
     resume = None if resume in ABSENT else resume
@@ -118,7 +118,9 @@ def command(
         description=_description(description, production and resume is None),
         jobs=jobs,
         device=device,
-        tracker=_tracker(production=production, offline=offline),
+        tracker=MlflowTracker(
+            debug=not production, offline=offline, must_exist=resume is not None
+        ),
         stop=stopper.event,
         resume=None if resume is None else Resume(resume, force),
         caller=Caller(
@@ -132,12 +134,6 @@ def command(
         _show(result, offline=offline, debug=not production)
     if result.outcome != "FINISHED":
         sys.exit(1)
-
-
-def _tracker(*, production: bool, offline: bool) -> Tracker:
-    from nnt.tracking import MlflowTracker
-
-    return MlflowTracker(debug=not production, offline=offline)
 
 
 def _is_debug_run(text: str) -> bool:

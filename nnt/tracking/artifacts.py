@@ -107,6 +107,10 @@ def _beside(database: Path, place: Path) -> Path | None:
     return database.absolute().parent.joinpath(*parts[last:])
 
 
+class _AbsentError(Exception):
+    """A store does not list an artifact."""
+
+
 def fetch(
     client: MlflowClient, run_id: str, path: str, into: Path, max_bytes: int
 ) -> Path:
@@ -135,7 +139,8 @@ def fetch(
     if pure.is_absolute() or ".." in pure.parts or not pure.name:
         raise TrackingError(f"run {run_id}: {shorten(path)} points outside the run")
     try:
-        repository = artifacts_of(client.get_run(run_id), client.tracking_uri)
+        run = client.get_run(run_id)
+        repository = artifacts_of(run, client.tracking_uri)
         _check(repository, run_id, pure, max_bytes)
         if isinstance(repository, HttpArtifactRepository):
             place = into / pure
@@ -146,9 +151,17 @@ def fetch(
     except TrackingError:
         raise
     except Exception as err:  # a server that is none answers anything
+        is_absent = isinstance(err, _AbsentError)
+        reason = "" if is_absent else f" ({reason_of(err)[:200]})"
+        ended = "did its training end?"
+        if is_absent and run.info.status == "RUNNING":
+            ended = (
+                "its training has not ended; if it was interrupted, continue it with "
+                f"--resume {run_id}"
+            )
         raise TrackingError(
             f"run {run_id} in {hide_passwords(client.tracking_uri)} holds no artifact "
-            f"{shorten(path)[1:-1]} ({reason_of(err)[:200]}); did its training end?"
+            f"{shorten(path)[1:-1]}{reason}; {ended}"
         ) from err
     if not place.resolve().is_relative_to(into.resolve()):
         raise TrackingError(f"run {run_id}: {shorten(path)} points outside the run")
@@ -168,7 +181,7 @@ def _check(repository: Any, run_id: str, path: PurePosixPath, max_bytes: int) ->
         if PurePosixPath(item.path) == path
     ]
     if not found:
-        raise FileNotFoundError("it is not in the list of its files")
+        raise _AbsentError
     if found[0].is_dir:
         raise TrackingError(f"run {run_id}: {shorten(str(path))} is a folder")
     if (found[0].file_size or 0) > max_bytes:

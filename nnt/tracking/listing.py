@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from nnt.tracking.environment import default_uri
+from nnt.tracking.local_runs import is_dead
 from nnt.tracking.store import connect_to_read, no_answer
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ class Training:
     run_id: str
     started: datetime
     status: str
+    interrupted: bool
+    """RUNNING, but its process ran on this host and is gone; it can be resumed."""
     config: str
     description: str
     overrides: str
@@ -79,6 +82,7 @@ def _training(run: MlflowEntity) -> Training:
         run_id=run.info.run_id,
         started=datetime.fromtimestamp(run.info.start_time / 1000, UTC).astimezone(),
         status=run.info.status,
+        interrupted=run.info.status == "RUNNING" and is_dead(tags),
         config=tags.get("config", run.info.run_name or ""),
         description=tags.get("nnt.description", ""),
         overrides=tags.get("nnt.overrides", ""),

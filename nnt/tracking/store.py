@@ -57,7 +57,7 @@ OTHER_SCHEMA = "database schema"
 """What MLflow says of a database of another version."""
 
 
-def connect(uri: str, *, choose: bool = True) -> MlflowClient:
+def connect(uri: str, *, choose: bool = True, must_exist: bool = False) -> MlflowClient:
     """Connect to a store; a local database is made first if it is not there.
 
     Parameters
@@ -66,12 +66,16 @@ def connect(uri: str, *, choose: bool = True) -> MlflowClient:
         Of the store.
     choose : bool
         Make it the store of MLflow itself, too.
+    must_exist : bool
+        Make none.
 
     Raises
     ------
     TrackingError
-        It does not answer.
+        It does not answer, or there is no such database and none is to be made.
     """
+    if must_exist:
+        _check_there(uri)
     return _connect(_Connecting(uri, is_reading=False, choose=choose))
 
 
@@ -83,6 +87,11 @@ def connect_to_read(uri: str, *, choose: bool = False) -> MlflowClient:
     TrackingError
         It does not answer, or there is no such database.
     """
+    _check_there(uri)
+    return _connect(_Connecting(uri, is_reading=True, choose=choose))
+
+
+def _check_there(uri: str) -> None:
     path = sqlite_path(uri)
     if path is not None and not _holds_something(path):
         raise TrackingError(
@@ -91,7 +100,6 @@ def connect_to_read(uri: str, *, choose: bool = False) -> MlflowClient:
             "their store, or write STORE#RUN; nnt list --debug lists the trainings "
             "without --production, which have a store of their own"
         )
-    return _connect(_Connecting(uri, is_reading=True, choose=choose))
 
 
 def _holds_something(path: Path) -> bool:

@@ -13,6 +13,7 @@ from nnt.files import expand_path
 __all__ = [
     "DATABASE",
     "hide_passwords",
+    "is_same_store",
     "is_server",
     "split_store",
     "sqlite_path",
@@ -76,6 +77,14 @@ def sqlite_path(uri: str) -> Path | None:
     if name.startswith("file:"):
         name = unquote(name.removeprefix("file:").partition("?")[0])
     return None if name in ("", ":memory:") else Path(name)
+
+
+def is_same_store(uri: str, other: str) -> bool:
+    """Tell whether two addresses are those of one store."""
+    paths = sqlite_path(uri), sqlite_path(other)
+    if None in paths:
+        return uri == other
+    return len({path.resolve() for path in paths if path is not None}) == 1
 
 
 def is_server(uri: str) -> bool:

@@ -65,6 +65,8 @@ class StoredRun:
     _client: MlflowClient
     path: str = ""
     """Artifact that a run URI named; empty if it named none."""
+    is_deleted: bool = False
+    """Whether it can be restored, and until then only be read."""
     start_ms: int = 0
     """When it was opened, in milliseconds since 1970."""
 
@@ -307,6 +309,7 @@ def _stored(run: MlflowEntity, uri: str, client: MlflowClient) -> StoredRun:
         tags=run.data.tags,
         params=run.data.params,
         metrics=run.data.metrics,
+        is_deleted=run.info.lifecycle_stage == "deleted",
         start_ms=run.info.start_time or 0,
         _client=client,
     )

@@ -59,6 +59,8 @@ class MlflowTracker(Tracker):
         Keep everything under the temporary directory instead.
     offline : bool
         Keep everything on local disk and ask no store; `sync` makes the runs later.
+    must_exist : bool
+        Make no database; for what continues a run.
 
     Raises
     ------
@@ -67,7 +69,12 @@ class MlflowTracker(Tracker):
     """
 
     def __init__(
-        self, uri: str | None = None, *, debug: bool = False, offline: bool = False
+        self,
+        uri: str | None = None,
+        *,
+        debug: bool = False,
+        offline: bool = False,
+        must_exist: bool = False,
     ) -> None:
         self._debug = debug
         self.base = base_directory(debug=debug)
@@ -79,7 +86,7 @@ class MlflowTracker(Tracker):
         self._store: MlflowClient | None = None
         self._delivery: Delivery | None = None
         if not offline:
-            self._store = connect(self.uri)
+            self._store = connect(self.uri, must_exist=must_exist)
             sender = Sender(self._store, self._runs)
             self._delivery = Delivery(self._outbox, sender, self.uri)
             self._delivery.start()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from nnt.errors import TrackingError
 from nnt.tracking.delivery import Delivery
 from nnt.tracking.environment import default_uri
-from nnt.tracking.local_runs import OUTBOX, lock_run, outbox_of, runs_directory
+from nnt.tracking.local_runs import LOCK, OUTBOX, lock_run, outbox_of, runs_directory
 from nnt.tracking.outbox import Outbox, read_about
 from nnt.tracking.sender import OfflineRuns, Sender
 from nnt.tracking.store import connect
@@ -28,6 +28,7 @@ __all__ = [
     "deliver_left",
     "find_all_waiting",
     "find_waiting",
+    "is_delivered",
     "sync",
 ]
 
@@ -85,6 +86,11 @@ def find_all_waiting(base: Path) -> Iterator[Waiting]:
 
 def _has_left(run_directory: Path) -> bool:
     return any((run_directory / name).is_file() for name in (OUTBOX, OLD_JOURNAL))
+
+
+def is_delivered(directory: Path) -> bool:
+    """Whether nothing waits any more in what is the directory of a run."""
+    return (directory / LOCK).is_file() and not _has_left(directory)
 
 
 def find_waiting(directory: Path) -> Waiting:

@@ -11,6 +11,7 @@ from nnt.config import Config, load_config
 from nnt.engine import checkpoint_exists
 from nnt.errors import TrackingError, TrainingError, shorten
 from nnt.tracking import StoredRun, Tracker, hide_passwords, is_of_expert, open_run
+from nnt.tracking.store_uri import is_same_store
 from nnt.training.inputs import TrainingInputs
 
 __all__ = [
@@ -195,6 +196,17 @@ def find_interrupted(resume: Resume, tracker: Tracker) -> InterruptedRun:
         It has ended, or it is not that of a training.
     """
     run = open_run(resume.run, tracker.uri)
+    if not is_same_store(run.uri, tracker.uri):
+        raise TrainingError(
+            f"run {run.run_id} is in {run.shown_uri}, not in "
+            f"{hide_passwords(tracker.uri)}; change to the directory of the run, or "
+            "set MLFLOW_TRACKING_URI to its store"
+        )
+    if run.is_deleted:
+        raise TrainingError(
+            f"run {run.run_id} ({run.name}) has been deleted; restore it with: mlflow "
+            f"runs restore --run-id {run.run_id}"
+        )
     if tracker.catch_up(run):
         run = open_run(resume.run, tracker.uri)
     if is_of_expert(run.tags):

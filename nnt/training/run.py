@@ -101,7 +101,7 @@ def train(
     if not isinstance(config, Config):
         config = load_config(config)
     places = Places.of(config, device)
-    tracker = tracker or MlflowTracker()
+    tracker = tracker or MlflowTracker(must_exist=resume is not None)
     caller = caller or Caller()
     part = caller.part
     try:
