@@ -44,6 +44,7 @@ __all__ = [
     "objective_of",
     "residual_loss",
     "value",
+    "value_of_rows",
 ]
 
 SQUARED, ABSOLUTE, HUBER, LOGISTIC = KINDS = (
@@ -305,6 +306,22 @@ def value(
     rows = losses(objective, outputs, targets, logits, cut)
     factors = _factors(objective, weights, rows.shape)
     return float(_counted(rows, factors).sum())
+
+
+def value_of_rows(
+    objective: Objective,
+    outputs: FloatArray,
+    targets: FloatArray,
+    weights: FloatArray | None = None,
+) -> F64:
+    """Part of each row in the loss, shape (N,): its mean is `value`, as are arguments.
+
+    Logits are taken from the outputs; a decision has not learned anything yet.
+    """
+    rows = losses(objective, outputs, targets)
+    factors = _factors(objective, weights, rows.shape)
+    parts: F64 = _counted(rows, factors).sum(axis=1) * len(rows)
+    return parts
 
 
 def _counted(values: F64, factors: F64) -> F64:

@@ -190,7 +190,10 @@ def write_fpga(request: Request, folder: Path) -> Report:
     networks = classic_experts(request.source)
     settings = request.chosen_settings()
     bits = settings.precision[4]
-    whole = {k: _whole(k, networks[k], bits, settings.pattern(k)) for k in EXPERTS}
+    whole = {
+        k: _whole(k, networks[k], bits, settings.superlayers("SLpattern", k))
+        for k in EXPERTS
+    }
     path = folder / FPGA_FILE
     path.write_text(
         "".join(_block(k, settings, networks[k], whole[k]) for k in EXPERTS),
@@ -227,6 +230,12 @@ def _whole(k: int, network: FirmwareNetwork, bits: int, pattern: int) -> list[I6
     return whole
 
 
+def _patterns(settings: Settings, k: int) -> str:
+    """Superlayers that an expert reads, and those that choose it."""
+    keys = ("SLpattern", "SLpatternMask")
+    return " ".join(str(settings.superlayers(key, k)) for key in keys)
+
+
 def _block(
     k: int, settings: Settings, network: FirmwareNetwork, whole: list[I64]
 ) -> str:
@@ -234,7 +243,7 @@ def _block(
     lines = [
         str(k),
         " ".join(shown_number(limit) for limit in settings.id_limits(k)),
-        f"{settings.pattern(k)} {settings.mask(k)}",
+        _patterns(settings, k),
         " ".join(str(n) for n in network.sizes),
         " ".join(str(w) for w in flat.tolist()),
     ]
@@ -250,10 +259,12 @@ def _check_fpga(
     for k, network in networks.items():
         head, limits, patterns, sizes, flat = lines[LINES * k : LINES * (k + 1)]
         layers = layers_of_text(sizes, flat, bits[4])
-        rows = check_rows(network.form.inputs, settings.pattern(k), seed=k)
+        rows = check_rows(
+            network.form.inputs, settings.superlayers("SLpattern", k), seed=k
+        )
         found = classic_layers(rows, layers, bits)
         same = np.array_equal(found, classic_layers(rows, network.layers, bits))
         read = (int(head), patterns, tuple(float(limit) for limit in limits.split()))
-        expected = (k, f"{settings.pattern(k)} {settings.mask(k)}")
+        expected = (k, _patterns(settings, k))
         if not same or read != (*expected, settings.id_limits(k)):
             raise ExportError(f"{path}: expert {k} differs when read back")

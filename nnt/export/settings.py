@@ -129,15 +129,10 @@ class Settings(dict[str, Setting]):
             return tuple(item for item in value if not isinstance(item, tuple))
         return rows[expert] if len(rows) > 1 else rows[0]
 
-    def pattern(self, expert: int) -> int:
-        """Give the superlayers that an expert reads, as bits."""
-        patterns = self.row("SLpattern")
-        return int(patterns[expert] if len(patterns) > 1 else patterns[0])
-
-    def mask(self, expert: int) -> int:
-        """Give the superlayers that choose an expert, as bits."""
-        masks = self.row("SLpatternMask")
-        return int(masks[expert] if len(masks) > 1 else masks[0])
+    def superlayers(self, key: str, expert: int) -> int:
+        """Give an expert's number of a list: SLpattern or SLpatternMask, as bits."""
+        values = self.row(key)
+        return int(values[expert] if len(values) > 1 else values[0])
 
     def id_limits(self, expert: int) -> Row:
         """Give the 18 limits of relID of an expert, from SL0 to SL8."""

@@ -19,11 +19,11 @@ from nnt.judging.outputs import (
     kept_rows,
     rows_of,
 )
-from nnt.objective import CLASS_OUTPUTS, CUT_START, losses
+from nnt.objective import CLASS_OUTPUTS, value_of_rows
 from nnt.tracks import Tracks
 from nnt.types import F32, F64, FloatArray
 
-__all__ = ["Balances", "WholeLoss", "loss_of_rows", "targets_of"]
+__all__ = ["Balances", "WholeLoss", "targets_of"]
 
 DECISION = "decision"
 """Name of the column of a network of z that learns the decision by |z|."""
@@ -96,46 +96,6 @@ def targets_of(
     return stacked, np.ascontiguousarray(np.stack(weights, axis=1), dtype=np.float32)
 
 
-def loss_of_rows(
-    outputs: Outputs,
-    tracks: Tracks,
-    config: Config,
-    balances: Balances,
-    cut: tuple[float, float] = CUT_START,
-) -> F64:
-    """Part of each row in the loss of a training, whose mean over rows is the loss.
-
-    Parameters
-    ----------
-    outputs : Outputs
-        Of N rows.
-    tracks : Tracks
-        These rows.
-    config : Config
-        Of the expert.
-    balances : Balances
-        Of its training.
-    cut : tuple of float
-        What a decision by |z| has learned.
-
-    Returns
-    -------
-    float64 array, shape (N,)
-    """
-    objective = config.objective
-    targets, weights = targets_of(tracks, config, balances)
-    factors = np.array(
-        [column.factor for column in objective.columns]
-        + ([] if objective.decision is None else [objective.decision])
-    )
-    array = as_array(outputs, config.form.outputs)
-    of_columns = losses(objective, array, targets, cut=cut)
-    counted = factors if weights is None else factors * weights.astype(np.float64)
-    # What does not count may be anything, even not a number.
-    parts: F64 = np.where(counted != 0, of_columns * counted, 0.0).sum(axis=1)
-    return parts
-
-
 class WholeLoss:
     """The loss of networks with classes, for rows of all their experts.
 
@@ -192,9 +152,9 @@ class WholeLoss:
         for expert, balances in self.balances.items():
             rows = expert_mask(tracks, expert)
             config = self.config.for_expert(expert)
-            found[rows] = loss_of_rows(
-                rows_of(outputs, rows), tracks[rows], config, balances
-            )
+            array = as_array(rows_of(outputs, rows), config.form.outputs)
+            targets = targets_of(tracks[rows], config, balances)
+            found[rows] = value_of_rows(config.objective, array, *targets)
         return found
 
 

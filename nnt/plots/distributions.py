@@ -86,7 +86,7 @@ def _draw_over_reconstruction(
         data, _ = curve.data
         name = curve.label and f"{curve.label}: {data.numbers}"
         outline(axes, data.edges, data.counts, curve.look, name)
-        plot_ratio(ratio, data, curve.look)
+        plot_ratio(ratio, data.edges, data.ratio, data.ratio_error, curve.look)
     axes.set_ylim(bottom=0)
     step = f"tracks per {reco.edges[1] - reco.edges[0]:g}"
     if x_label == "z (cm)":

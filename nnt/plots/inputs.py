@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from nnt.detector import N_PATTERN_BITS, N_SUPERLAYERS
 from nnt.metrics import Profile
 from nnt.metrics.periods import RANGES, UNSIDED_BIN
-from nnt.plots.pieces import MIN_TRACKS, band, bin_edges, outline
+from nnt.plots.pieces import MIN_TRACKS, band, bin_edges, outline, plot_ratio
 from nnt.plots.shown import Look, readable
 from nnt.plots.style import (
     COLOURS,
@@ -243,7 +243,11 @@ def _target(
         axes.stairs(counts * scale, edges, color=colour, lw=1.2, baseline=None)
         axes.plot([], [], color=colour, lw=1.6, label=f"{label}, scaled to the first")
         if ratio is not None:
-            _ratio(ratio, edges, counts, first, colour, scale)
+            # Of other rows: errors of both.
+            lower = np.where(first >= MIN_TRACKS, first, np.nan)
+            share = counts / lower
+            error = scale * np.sqrt(counts + share**2 * lower) / lower
+            plot_ratio(ratio, edges, scale * share, error, Look(colour))
     if log:
         log_counts(axes)
     else:
@@ -254,20 +258,3 @@ def _target(
     below.set_xlabel(quantity)
     legend(axes)
     return figure
-
-
-def _ratio(
-    axes: Axes, edges: F64, counts: F64, of: F64, colour: str, scale: float
-) -> None:
-    """Draw one histogram, scaled, over another of other rows: errors of both."""
-    enough = of >= MIN_TRACKS
-    lower = np.where(enough, of, np.nan)
-    ratio = counts / lower
-    error = scale * np.sqrt(counts + ratio**2 * lower) / lower
-    centres = (edges[:-1] + edges[1:]) / 2
-    axes.errorbar(
-        centres[enough], scale * ratio[enough], yerr=error[enough], fmt=".", ms=3,
-        lw=0.8, color=colour,
-    )  # fmt: skip
-    axes.axhline(1, color="0.5", lw=0.8)
-    axes.set_ylim(0, 2.5)

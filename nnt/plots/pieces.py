@@ -192,15 +192,15 @@ def band(axes: Axes, edges: F64, values: F64, errors: F64, colour: str) -> None:
     )  # fmt: skip
 
 
-def plot_ratio(axes: Axes, histogram: Histogram, look: Look) -> None:
-    """Draw the ratio of a histogram to another, as points with errors."""
-    if histogram.ratio is None or histogram.ratio_error is None:
+def plot_ratio(
+    axes: Axes, edges: F64, ratio: F64 | None, error: F64 | None, look: Look
+) -> None:
+    """Draw the ratio of histograms, if there is one, as points with errors."""
+    if ratio is None or error is None:
         return
-    centres = (histogram.edges[:-1] + histogram.edges[1:]) / 2
-    there = np.isfinite(histogram.ratio)
-    _errorbar(
-        axes, centres[there], histogram.ratio[there], histogram.ratio_error[there], look
-    )
+    centres = (edges[:-1] + edges[1:]) / 2
+    there = np.isfinite(ratio)
+    _errorbar(axes, centres[there], ratio[there], error[there], look)
     axes.axhline(1, color="0.5", lw=0.8)
     axes.set_ylim(0, RATIO_LIMIT)
 

@@ -101,7 +101,7 @@ def _draw_residual(
         if curve.data.fit is not None and curve.look.in_legend:
             _draw_core(axes, curve.data.fit, curve.data.n_tracks, edges, curve)
         if ratio is not None:
-            plot_ratio(ratio, data, curve.look)
+            plot_ratio(ratio, data.edges, data.ratio, data.ratio_error, curve.look)
     # A network that puts all tracks in one place must not hide the others.
     named = [c.data.histogram.counts.max() for c in curves if c.look.in_legend]
     highest = max(*named, 1.0)

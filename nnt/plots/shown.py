@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Generic, TypeVar
 
-import numpy as np
 import numpy.typing as npt
 
 from nnt.metrics import Predictions
@@ -45,13 +44,12 @@ class Curve(Generic[T]):
         return readable(self.name) if self.look.in_legend else None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Network:
-    """One network, by the names of its outputs."""
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Network(Predictions):
+    """Rows with the outputs of one network."""
 
     name: str
     look: Look
-    predicted: Predictions
 
     @property
     def label(self) -> str:
@@ -63,26 +61,6 @@ class Network:
         """Its colour in all plots."""
         return self.look.colour
 
-    @property
-    def z_cm(self) -> npt.NDArray[np.floating]:
-        """Shape (N,)."""
-        return self.predicted.z_cm
-
-    @property
-    def theta_deg(self) -> npt.NDArray[np.floating] | None:
-        """Shape (N,); None for a network of z only."""
-        return self.predicted.theta_deg
-
-    @property
-    def nnt(self) -> npt.NDArray[np.floating] | None:
-        """Shape (N,), scaled; None for a network without this class."""
-        return self.predicted.nnt
-
-    @property
-    def stt(self) -> npt.NDArray[np.floating] | None:
-        """Shape (N,), scaled; None for a network without this class."""
-        return self.predicted.stt
-
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Shown(Predictions):
@@ -91,30 +69,21 @@ class Shown(Predictions):
     networks: tuple[Network, ...] = ()
 
     def __getitem__(self, rows: npt.NDArray[Any] | slice) -> Shown:
-        chosen = {n.name: n.predicted[rows] for n in self.networks}
-        return shown(chosen, {n.name: n.look for n in self.networks})
+        return shown(
+            {network.name: network[rows] for network in self.networks},
+            {network.name: network.look for network in self.networks},
+        )
 
 
-def shown(
-    networks: Mapping[str, Predictions], look: Mapping[str, Look] | None = None
-) -> Shown:
-    """Put networks side by side.
-
-    Parameters
-    ----------
-    networks : mapping of str to Predictions
-        At least one, all on the same rows; the second is the reference.
-    look : mapping of str to Look, optional
-        How each is drawn.
-    """
-    look = look or looks(list(networks))
-    first = next(iter(networks.values()))
-    values = {field.name: getattr(first, field.name) for field in fields(Predictions)}
+def shown(networks: Mapping[str, Predictions], look: Mapping[str, Look]) -> Shown:
+    """Put networks on the same rows, at least one, side by side."""
+    of = {
+        name: {f.name: getattr(predicted, f.name) for f in fields(Predictions)}
+        for name, predicted in networks.items()
+    }
     return Shown(
-        **values,
-        networks=tuple(
-            Network(name, look[name], predicted) for name, predicted in networks.items()
-        ),
+        **next(iter(of.values())),
+        networks=tuple(Network(**of[n], name=n, look=look[n]) for n in networks),
     )
 
 

@@ -68,14 +68,17 @@ class Summary:
 def summarise(tracks: Tracks) -> Summary:
     """Count and measure a table of at least one row."""
     missing = ~tracks.inputs_by_superlayer.any(axis=2)
-    pt_gev = tracks.pt_gev
+    pt_gev, types, classes = tracks.pt_gev, tracks.track_type, tracks.classes
+    experts = EXPERTS if tracks.chain.has_experts else ()
+    named = [] if types is None else list(enumerate(TYPE_NAMES))
+    in_class = [] if classes is None else (classes > 0).sum(axis=0).tolist()
     return Summary(
         rows=len(tracks),
         events=int(tracks.event_index.max()) + 1,
-        rows_per_expert=_per_expert(tracks),
+        rows_per_expert={k: int((tracks.expert == k).sum()) for k in experts},
         inputs=tracks.inputs.shape[1],
-        rows_per_type=_per_type(tracks),
-        rows_per_class=_per_class(tracks),
+        rows_per_type={name: int(np.sum(types == k)) for k, name in named},
+        rows_per_class=dict(zip(("nnt", "stt"), in_class, strict=False)),
         class_conflicts=int(class_conflicts(tracks).sum()),
         empty_patterns=int(empty_patterns(tracks).sum()),
         z_cm=_spread(z_to_cm(tracks.targets[:, 0].astype(np.float64))),
@@ -115,28 +118,6 @@ def empty_patterns(tracks: Tracks) -> BoolArray:
             fired = inputs[:, sl, len(INPUT_KINDS) :].any(axis=1)
             marked |= (inputs[:, sl, 1] != 0) & ~fired
     return marked
-
-
-def _per_expert(tracks: Tracks) -> dict[int, int]:
-    if not tracks.chain.has_experts:
-        return {}
-    return {k: int((tracks.expert == k).sum()) for k in EXPERTS}
-
-
-def _per_type(tracks: Tracks) -> dict[str, int]:
-    if tracks.track_type is None:
-        return {}
-    return {
-        name: int((tracks.track_type == number).sum())
-        for number, name in enumerate(TYPE_NAMES)
-    }
-
-
-def _per_class(tracks: Tracks) -> dict[str, int]:
-    if tracks.classes is None:
-        return {}
-    counts = (tracks.classes > 0).sum(axis=0).tolist()
-    return dict(zip(("nnt", "stt"), counts, strict=True))
 
 
 def _spread(values: npt.NDArray[np.floating[Any]]) -> Spread:

@@ -190,17 +190,12 @@ class Tracks:
         return f"<Tracks, {self.chain.name}: {len(self):,} rows of {', '.join(parts)}>"
 
     def __getitem__(self, rows: npt.NDArray[Any] | slice) -> Tracks:
-        return dataclasses.replace(
-            self,
-            ids=self.ids[rows],
-            inputs=self.inputs[rows],
-            targets=self.targets[rows],
-            reference=None if self.reference is None else self.reference[rows],
-            extras={name: values[rows] for name, values in self.extras.items()},
-            classes=None if self.classes is None else self.classes[rows],
-            track_type=None if self.track_type is None else self.track_type[rows],
-            source=None if self.source is None else self.source[rows],
-        )
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        extras = {name: column[rows] for name, column in values.pop("extras").items()}
+        chosen: dict[str, Any] = {
+            n: None if v is None else v[rows] for n, v in values.items()
+        }
+        return Tracks(**chosen, extras=extras)
 
     @property
     def inputs_by_superlayer(self) -> F32:
