@@ -16,47 +16,39 @@ if TYPE_CHECKING:
     from nnt import fixedpoint as fixedpoint
     from nnt import metrics as metrics
     from nnt import plots as plots
-    from nnt.config import load_config
+    from nnt.config import load_config as load_config
     from nnt.evaluation import (
-        ComparisonResult,
-        Evaluation,
-        Promotion,
-        compare,
-        evaluate,
-        load_networks,
-        predict,
-        promote,
+        ComparisonResult as ComparisonResult,
     )
-    from nnt.networks import Networks
-    from nnt.simulation import simulate
-    from nnt.sweep import SweepResult, sweep
-    from nnt.tracks import Tracks, read_tracks
-    from nnt.training import TrainingResult, train
-
-__all__ = [
-    "ComparisonResult",
-    "Evaluation",
-    "Networks",
-    "Promotion",
-    "SweepResult",
-    "Tracks",
-    "TrainingResult",
-    "__version__",
-    "compare",
-    "evaluate",
-    "filters",
-    "fixedpoint",
-    "load_config",
-    "load_networks",
-    "metrics",
-    "plots",
-    "predict",
-    "promote",
-    "read_tracks",
-    "simulate",
-    "sweep",
-    "train",
-]
+    from nnt.evaluation import (
+        Evaluation as Evaluation,
+    )
+    from nnt.evaluation import (
+        Promotion as Promotion,
+    )
+    from nnt.evaluation import (
+        compare as compare,
+    )
+    from nnt.evaluation import (
+        evaluate as evaluate,
+    )
+    from nnt.evaluation import (
+        load_networks as load_networks,
+    )
+    from nnt.evaluation import (
+        predict as predict,
+    )
+    from nnt.evaluation import (
+        promote as promote,
+    )
+    from nnt.networks import Networks as Networks
+    from nnt.simulation import simulate as simulate
+    from nnt.sweep import SweepResult as SweepResult
+    from nnt.sweep import sweep as sweep
+    from nnt.tracks import Tracks as Tracks
+    from nnt.tracks import read_tracks as read_tracks
+    from nnt.training import TrainingResult as TrainingResult
+    from nnt.training import train as train
 
 _HOME = {
     "ComparisonResult": "nnt.evaluation",
@@ -77,7 +69,9 @@ _HOME = {
     "sweep": "nnt.sweep",
     "train": "nnt.training",
 }
-_MODULES = {"filters", "fixedpoint", "metrics", "plots"}
+_MODULES = ("filters", "fixedpoint", "metrics", "plots")
+
+__all__ = ["__version__", *_HOME, *_MODULES]
 
 
 def __getattr__(name: str) -> object:

@@ -194,6 +194,6 @@ def test_a_network_is_handed_over_without_its_class(tmp_path: Path) -> None:
 
 @given(st.floats(-1, 1), st.integers(0, 20))
 def test_a_cut_on_integers_keeps_what_the_cut_keeps(cut: float, bits: int) -> None:
-    whole = word_cuts({"96": cut}, bits)["96"]["integer"]
+    whole = word_cuts({"nnt": {"96": cut}}, bits)["class_cuts"]["96"]["integer"]
     integers = np.arange(-8, 9) + round(cut * 2**bits)
     np.testing.assert_array_equal(integers > whole, integers / 2.0**bits > cut)

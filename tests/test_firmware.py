@@ -43,8 +43,8 @@ def test_the_network_says_the_same(model: str, act: str, target: str) -> None:
     own = trained(model, act)
     network = firmware_network(0, own, target)
     again = ExpertWeights(network.state(), network.form)
-    assert network.sizes == (27, 81, 2)
-    assert network.act == target
+    assert network.form.nodes == (27, 81, 2)
+    assert network.form.activation == target
     np.testing.assert_allclose(outputs(again), outputs(own), atol=5e-6)
 
 

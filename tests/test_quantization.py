@@ -21,7 +21,7 @@ import nnt
 from nnt import fixedpoint
 from nnt.config import Config, load_config
 from nnt.engine import ExpertData, fit
-from nnt.engine.quantized import QuantizedBackend
+from nnt.engine.torch_backend import QuantizedBackend
 from nnt.errors import ConfigError, DataError
 from nnt.export import export, load_source
 from nnt.fixedpoint import FixedPointNetworks

@@ -9,9 +9,8 @@ import torch
 
 from nnt.compiled import is_disabled
 from nnt.config import Config
-from nnt.engine.quantized import QuantizedBackend
 from nnt.engine.records import Backend, ExpertData
-from nnt.engine.torch_backend import TorchBackend
+from nnt.engine.torch_backend import QuantizedBackend, TorchBackend
 from nnt.errors import ConfigError, did_you_mean
 from nnt.networks import State
 

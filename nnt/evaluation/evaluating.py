@@ -16,7 +16,7 @@ from nnt.evaluation.judged_rows import JudgedRows, rows_for
 from nnt.evaluation.loaded_run import LoadedRun, load_run
 from nnt.evaluation.network_result import short_names
 from nnt.evaluation.storing import Judged, store_evaluation
-from nnt.export.source import class_cuts, named_word_cuts
+from nnt.export.source import class_cuts, word_cuts
 from nnt.fixedpoint import FixedPointNetworks
 from nnt.judging import Figures, FixedPointTable, ScoredTable, by_scope
 from nnt.training.album import description_of
@@ -47,7 +47,7 @@ class FixedPointEvaluation:
         ``class_cuts`` and ``stt_class_cuts``, as in the manifest of an export.
         """
         cuts = class_cuts(self.filtered["all"])
-        return named_word_cuts(cuts, self.both.networks.node_bits)
+        return word_cuts(cuts, self.both.networks.node_bits)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""

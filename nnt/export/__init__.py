@@ -9,24 +9,16 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from nnt.export.targets import TARGETS
+from nnt.export.targets import TARGETS as TARGETS
 
 if TYPE_CHECKING:
-    from nnt.export.files import export, load_source
-    from nnt.export.payload import Payload, read_payload
-    from nnt.export.settings import Settings, read_settings
-    from nnt.export.source import Source
-
-__all__ = [
-    "TARGETS",
-    "Payload",
-    "Settings",
-    "Source",
-    "export",
-    "load_source",
-    "read_payload",
-    "read_settings",
-]
+    from nnt.export.files import export as export
+    from nnt.export.files import load_source as load_source
+    from nnt.export.payload import Payload as Payload
+    from nnt.export.payload import read_payload as read_payload
+    from nnt.export.settings import Settings as Settings
+    from nnt.export.settings import read_settings as read_settings
+    from nnt.export.source import Source as Source
 
 _HOME = {
     "Payload": "payload",
@@ -37,6 +29,8 @@ _HOME = {
     "read_payload": "payload",
     "read_settings": "settings",
 }
+
+__all__ = ["TARGETS", *_HOME]
 
 
 def __getattr__(name: str) -> object:

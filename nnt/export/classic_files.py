@@ -244,7 +244,7 @@ def _block(
         str(k),
         " ".join(shown_number(limit) for limit in settings.id_limits(k)),
         _patterns(settings, k),
-        " ".join(str(n) for n in network.sizes),
+        " ".join(str(n) for n in network.form.nodes),
         " ".join(str(w) for w in flat.tolist()),
     ]
     return "\n".join(lines) + "\n"

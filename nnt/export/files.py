@@ -20,7 +20,7 @@ from nnt.export.source import (
     Request,
     Source,
     class_cuts,
-    named_word_cuts,
+    word_cuts,
 )
 from nnt.export.targets import TARGETS, Target
 from nnt.files import make_folder, write_atomically
@@ -111,7 +111,7 @@ def _write(request: Request, target: str, work: Path) -> dict[str, Any]:
         **request.source.facts,
         **report,
         **_settings_fact(request, TARGETS[target]),
-        **named_word_cuts(request.source.class_cuts, _node_bits(report)),
+        **word_cuts(request.source.class_cuts, _node_bits(report)),
         "files": {name: _entry(work / name) for name in names},
     }
     text = json.dumps(manifest, indent=2, allow_nan=False) + "\n"

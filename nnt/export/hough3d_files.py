@@ -105,7 +105,7 @@ def _flat(network: FirmwareNetwork) -> dict[str, Any]:
 
 
 def _settings(network: FirmwareNetwork) -> str:
-    n_inputs, *hidden, n_outputs = network.sizes
+    n_inputs, *hidden, n_outputs = network.form.nodes
     limits = (*Z_RANGE_CM, *THETA_RANGE_DEG, -1.0, 1.0, -1.0, 1.0)
     return "\n".join(
         [
@@ -129,7 +129,7 @@ def _dat(network: FirmwareNetwork, fraction: int) -> str:
             f"weights: {network.largest_weight:.9g} is one step more than the words of "
             f"18 bits with {fraction} fractional ones hold; lower it by 1e-5"
         )
-    nodes = " ".join(str(n) for n in network.sizes)
+    nodes = " ".join(str(n) for n in network.form.nodes)
     return f"{nodes}\n{' '.join(str(w) for w in flat.tolist())}\n"
 
 
@@ -147,7 +147,7 @@ def _check_json(path: Path, network: FirmwareNetwork) -> None:
 def _check_settings(path: Path, network: FirmwareNetwork) -> None:
     again = parse_settings(path.read_text(), str(path), dimensions={})
     nodes = (again.number("nInput"), *again.row("nHidden"), again.number("nOutput"))
-    if nodes != network.sizes or len(again.row("outputScale")) != 2 * N_OUTPUTS:
+    if nodes != network.form.nodes or len(again.row("outputScale")) != 2 * N_OUTPUTS:
         raise ExportError(f"{path}: differs when read back")
 
 
@@ -157,5 +157,5 @@ def _check_dat(path: Path, network: FirmwareNetwork, fraction: int) -> None:
     layers = layers_of_text(sizes, numbers, fraction)
     rows = check_rows(network.form.inputs, ALL_SUPERLAYERS, seed=0)
     same = np.array_equal(hough3d(rows, layers), hough3d(rows, network.layers))
-    if sizes != " ".join(map(str, network.sizes)) or not same:
+    if sizes != " ".join(map(str, network.form.nodes)) or not same:
         raise ExportError(f"{path}: differs when read back")

@@ -37,7 +37,6 @@ __all__ = [
     "float_tolerance",
     "integer_layers",
     "layers_of_text",
-    "named_word_cuts",
     "word_cuts",
 ]
 
@@ -177,7 +176,7 @@ def classic_experts(source: Source) -> dict[int, FirmwareNetwork]:
                 f"expert {k}: serves the 3D Hough chain with {network.form.inputs} "
                 "inputs; export it with --to 3dh or onnx"
             )
-        if network.sizes != networks[0].sizes:
+        if network.form.nodes != networks[0].form.nodes:
             raise ExportError(
                 f"expert {k}: is {network.form}, expert 0 is {networks[0].form}; the "
                 "firmware has one form for all"
@@ -203,9 +202,9 @@ def _of_missing(source: Source, missing: Sequence[int]) -> str:
 def expert_report(network: FirmwareNetwork) -> dict[str, Any]:
     """What the manifest says of one network in firmware form."""
     return {
-        "nodes": list(network.sizes),
+        "nodes": list(network.form.nodes),
         "outputs": list(network.form.outputs),
-        "act": network.act,
+        "act": network.form.activation,
         "largest_weight": network.largest_weight,
         "changes": list(network.changes),
     }
@@ -240,30 +239,28 @@ def class_cuts(
     return found
 
 
-def named_word_cuts(
+def word_cuts(
     cuts: Mapping[str, Mapping[str, float]], node_bits: int
 ) -> dict[str, Any]:
-    """What `word_cuts` gives for each class, by the names of manifest and JSON."""
-    return {NAMES_OF_CUTS[k]: word_cuts(own, node_bits) for k, own in cuts.items()}
-
-
-def word_cuts(cuts: Mapping[str, float], node_bits: int) -> dict[str, Any]:
-    """What the cuts on the class are in the words of the firmware.
+    """What the cuts on each class are in the words of the firmware.
 
     Returns
     -------
     dict
-        By efficiency in percent: the output, and the integer above which tracks are
-        kept. An integer is larger than the output times ``2**node_bits`` where it is
-        larger than that number rounded down.
+        By the names of manifest and JSON, and efficiency in percent: the output, and
+        the integer above which tracks are kept. An integer is larger than the output
+        times ``2**node_bits`` where it is larger than that number rounded down.
     """
     return {
-        percent: {
-            "output": cut,
-            "integer": math.floor(cut * 2**node_bits),
-            "kept": "larger",
+        NAMES_OF_CUTS[name]: {
+            percent: {
+                "output": cut,
+                "integer": math.floor(cut * 2**node_bits),
+                "kept": "larger",
+            }
+            for percent, cut in of_class.items()
         }
-        for percent, cut in cuts.items()
+        for name, of_class in cuts.items()
     }
 
 

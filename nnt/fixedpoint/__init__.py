@@ -8,8 +8,12 @@ needs PyTorch and is loaded when it is first used.
 from typing import TYPE_CHECKING
 
 from nnt.fixedpoint.arithmetic import snap_text_inputs
-from nnt.fixedpoint.cost import hardware_cost
-from nnt.fixedpoint.integers import classic, classic_layers, hough3d
+from nnt.fixedpoint.integers import (
+    classic,
+    classic_layers,
+    hardware_cost,
+    hough3d,
+)
 from nnt.fixedpoint.preprocessing import (
     Segments,
     TrackParameters,

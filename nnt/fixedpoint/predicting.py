@@ -9,8 +9,13 @@ import numpy as np
 from nnt.detector import EXPERT_MISSING_SUPERLAYER, EXPERTS, superlayer_inputs
 from nnt.errors import DataError
 from nnt.fixedpoint.arithmetic import Computed, Layers, snap_text_inputs
-from nnt.fixedpoint.cost import HardwareCost, hardware_cost
-from nnt.fixedpoint.integers import NODE_BITS, run_classic, run_hough3d
+from nnt.fixedpoint.integers import (
+    NODE_BITS,
+    HardwareCost,
+    hardware_cost,
+    run_classic,
+    run_hough3d,
+)
 from nnt.networks import (
     DEFAULT_PRECISION,
     HOUGH3D,

@@ -45,16 +45,6 @@ class FirmwareNetwork:
     """What was done to the trained network, for people; empty if nothing."""
 
     @property
-    def act(self) -> str:
-        """The activation after each layer."""
-        return self.form.activation
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """Nodes from the inputs to the outputs."""
-        return self.form.nodes
-
-    @property
     def largest_weight(self) -> float:
         """Largest magnitude of all weights and biases."""
         return max(float(np.abs(part).max()) for pair in self.layers for part in pair)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import gzip
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -127,21 +126,27 @@ def write_tracks(
     if new_raw is not None:
         more |= {NEW_RAW_COLUMNS[name]: values for name, values in new_raw.items()}
     without = ALL_NEW_COLUMNS if new is not None else ()
-    writer = _Writer(tracks.chain is CLASSIC, len(tracks), progress)
+    ends_in_tab = tracks.chain is CLASSIC
+
+    def report(done: int) -> None:
+        progress(done, len(tracks))
+
     if as_read and tracks.source is not None and tracks.source.is_in_order:
         # Imported here: a simulated table has no files.
         from nnt.tracks.lines import SourceLines
 
         try:
-            writer.write_lines(SourceLines(tracks.source, without), more, Path(path))
+            lines = SourceLines(tracks.source, without)
+            parts = _parts_of_lines(lines, more, ends_in_tab)
+            _write(Path(path), [*lines.names, *more], parts, report)
         except DataError as err:
             log.warning(
                 "%s; %s holds the numbers to the precision of float32", err, path
             )
         else:
             return
-    columns = {n: v for n, v in tracks.columns().items() if n not in without}
-    writer.write([columns | more], Path(path))
+    columns = {n: v for n, v in tracks.columns().items() if n not in without} | more
+    _write(Path(path), columns, _parts([columns], ends_in_tab), report)
 
 
 def write_shares(
@@ -187,12 +192,12 @@ def write_shares(
             raise DataError(f"{path}: no events are left for this file; give more data")
     done = 0
 
-    def report(rows_done: int, _: int) -> None:
+    def report(rows_done: int) -> None:
         progress(done + rows_done, len(tracks))
 
     for number, path in enumerate(paths):
-        writer = _Writer(tracks.chain is CLASSIC, rows[number], report)
-        writer.write(_chosen(tracks, turn == number), path)
+        parts = _parts(_chosen(tracks, turn == number), tracks.chain is CLASSIC)
+        _write(path, tracks[:0].columns(), parts, report)
         done += rows[number]
     return rows
 
@@ -203,50 +208,55 @@ def _chosen(tracks: Tracks, mine: npt.NDArray[np.bool_]) -> Iterator[Columns]:
         yield tracks[block][mine[block]].columns()
 
 
-@dataclass(frozen=True, slots=True)
-class _Writer:
-    """Writes blocks of rows to one file."""
+Part = tuple[bytes | memoryview, int]
+"""Text of some rows, and how many."""
 
-    ends_in_tab: bool
-    n_rows: int
-    progress: Progress
 
-    def write(self, tables: Iterable[Columns], path: Path) -> None:
-        """Write header, blank line and rows; a file is replaced whole."""
-        with open_whole(path) as raw:
-            out = _compressed(raw) if path.suffix == ".gz" else raw
-            done = 0
-            for number, columns in enumerate(tables):
-                if number == 0:
-                    out.write(("\t".join(columns) + "\n\n").encode())
-                length = len(next(iter(columns.values())))
-                for start in range(0, length, CHUNK):
-                    part = {n: v[start : start + CHUNK] for n, v in columns.items()}
-                    out.write(_text(part, self.ends_in_tab))
-                    self.progress(done + min(start + CHUNK, length), self.n_rows)
-                done += length
-            if out is not raw:
-                out.close()
+def _parts(tables: Iterable[Columns], ends_in_tab: bool) -> Iterator[Part]:
+    """Text of tables that are written one after the other."""
+    for columns in tables:
+        length = len(next(iter(columns.values())))
+        for start in range(0, length, CHUNK):
+            part = {n: v[start : start + CHUNK] for n, v in columns.items()}
+            yield _text(part, ends_in_tab), min(CHUNK, length - start)
 
-    def write_lines(self, lines: SourceLines, more: Columns, path: Path) -> None:
-        """Write rows as they were read, with further columns behind."""
-        end = b"\t\n" if self.ends_in_tab else b"\n"
-        with open_whole(path) as raw:
-            out = _compressed(raw) if path.suffix == ".gz" else raw
-            out.write(("\t".join([*lines.names, *more]) + "\n\n").encode())
-            done = 0
-            for cells in lines.blocks():
-                rows = slice(done, done + len(cells))
-                if more and cells:
-                    added = _text({n: v[rows] for n, v in more.items()}, False)
-                    pairs = zip(cells, bytes(added).splitlines(), strict=True)
-                    cells = [b"\t".join(pair) for pair in pairs]
-                if cells:
-                    out.write(end.join([*cells, b""]))
-                done += len(cells)
-                self.progress(done, self.n_rows)
-            if out is not raw:
-                out.close()
+
+def _parts_of_lines(
+    lines: SourceLines, more: Columns, ends_in_tab: bool
+) -> Iterator[Part]:
+    """Rows as they were read, with further columns behind."""
+    end, done = b"\t\n" if ends_in_tab else b"\n", 0
+    for cells in lines.blocks():
+        rows = slice(done, done + len(cells))
+        done += len(cells)
+        if more and cells:
+            added = _text({n: v[rows] for n, v in more.items()}, False)
+            pairs = zip(cells, bytes(added).splitlines(), strict=True)
+            cells = [b"\t".join(pair) for pair in pairs]
+        if cells:
+            yield end.join([*cells, b""]), len(cells)
+
+
+def _write(
+    path: Path,
+    names: Iterable[str],
+    parts: Iterable[Part],
+    report: Callable[[int], None],
+) -> None:
+    """Write header, blank line and rows; a file is replaced whole.
+
+    Reported is how many rows are done.
+    """
+    with open_whole(path) as raw:
+        out = _compressed(raw) if path.suffix == ".gz" else raw
+        out.write(("\t".join(names) + "\n\n").encode())
+        done = 0
+        for text, n_rows in parts:
+            out.write(text)
+            done += n_rows
+            report(done)
+        if out is not raw:
+            out.close()
 
 
 def _compressed(raw: IO[bytes]) -> gzip.GzipFile:
