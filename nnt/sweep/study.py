@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -163,11 +163,8 @@ class Search:
 
     def tell(self, number: int, values: Sequence[float] | None) -> None:
         """Take the metrics of a trial that is complete; None if it has failed."""
-        state = _optuna().trial.TrialState
-        if values is None:
-            self._study.tell(number, state=state.FAIL)
-        else:
-            self._study.tell(number, list(values))
+        failed = None if values else _optuna().trial.TrialState.FAIL
+        self._study.tell(number, values, state=failed)
 
     def tell_pruned(self, number: int) -> None:
         """Take that a trial was cut."""
@@ -225,25 +222,26 @@ class Search:
         return trial
 
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
-        samplers = _optuna().samplers
-        seed = _seed(self.seed, number)
+        from optuna import samplers
+
+        seed = int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0])
+        if self.sampler == "random":
+            return samplers.RandomSampler(seed=seed)
+        if self.sampler == "nsga2":
+            return samplers.NSGAIISampler(seed=seed)
         # Trials under way count as bad, lest those beside them try the same.
-        make: dict[str, Callable[[], optuna.samplers.BaseSampler]] = {
-            "tpe": lambda: samplers.TPESampler(seed=seed, constant_liar=True),
-            "random": lambda: samplers.RandomSampler(seed=seed),
-            "nsga2": lambda: samplers.NSGAIISampler(seed=seed),
-        }
-        return make[self.sampler]()
+        return samplers.TPESampler(seed=seed, constant_liar=True)
 
     def _pruner(self) -> optuna.pruners.BasePruner:
-        pruners, most = _optuna().pruners, max(self.epochs, 1)
-        make: dict[str, Callable[[], optuna.pruners.BasePruner]] = {
-            # A rate that is right in the end is slow in the beginning.
-            "median": lambda: pruners.MedianPruner(n_warmup_steps=most // WARM_UP),
-            "hyperband": lambda: pruners.HyperbandPruner(max_resource=most),
-            "none": pruners.NopPruner,
-        }
-        return make[self.pruner]()
+        from optuna import pruners
+
+        most = max(self.epochs, 1)
+        if self.pruner == "none":
+            return pruners.NopPruner()
+        if self.pruner == "hyperband":
+            return pruners.HyperbandPruner(max_resource=most)
+        # A rate that is right in the end is slow in the beginning.
+        return pruners.MedianPruner(n_warmup_steps=most // WARM_UP)
 
     def _points_of_grid(self) -> list[dict[str, Any]]:
         """Every combination once, in an order that the seed shuffles."""
@@ -289,22 +287,14 @@ def _at(dimension: Dimension, fraction: float) -> Any:
     return round(value) if dimension.kind == "int" else value
 
 
-def _distribution(
-    dimension: Dimension,
-) -> optuna.distributions.BaseDistribution:
-    distributions, d = _optuna().distributions, dimension
-    make: dict[str, Callable[[], optuna.distributions.BaseDistribution]] = {
-        "choice": lambda: distributions.CategoricalDistribution(d.labels),
-        "int": lambda: distributions.IntDistribution(
-            int(d.low), int(d.high), log=d.is_log
-        ),
-        "real": lambda: distributions.FloatDistribution(d.low, d.high, log=d.is_log),
-    }
-    return make[d.kind if d.kind in make else "real"]()
+def _distribution(d: Dimension) -> optuna.distributions.BaseDistribution:
+    from optuna import distributions
 
-
-def _seed(seed: int, number: int) -> int:
-    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+    if d.kind == "choice":
+        return distributions.CategoricalDistribution(d.labels)
+    if d.kind == "int":
+        return distributions.IntDistribution(int(d.low), int(d.high), log=d.is_log)
+    return distributions.FloatDistribution(d.low, d.high, log=d.is_log)
 
 
 def _optuna() -> Any:
