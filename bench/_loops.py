@@ -30,7 +30,7 @@ from nnt.engine import Epoch, ExpertData, Hooks
 from nnt.networks import build_module, initial_state
 from nnt.sampling import generator
 from nnt.tracking import Tracker
-from nnt.training.expert import train_expert
+from nnt.training.fitting import train_expert
 
 __all__ = ["HAS_LIGHTNING", "OTHERS", "OURS", "Loop"]
 

@@ -10,7 +10,8 @@ from nnt.engine import ExpertData
 from nnt.judging import Balances, expert_mask
 from nnt.simulation import simulate
 from nnt.tracks import Tracks, split_by_event
-from nnt.training.data import SPLITS, expert_data
+from nnt.training.borrowing import expert_data
+from nnt.training.data import SPLITS
 
 __all__ = ["SIMULATED", "experts_of", "rows_to_train"]
 

@@ -90,7 +90,7 @@ def _lines(comparison: Comparison) -> Iterator[str]:
     *networks, reference = comparison.networks
     for network in networks:
         for suffix in ("", BY_CLASS):
-            if f"all/rejection_at_eff96{suffix}" in network.figures:
+            if f"rejection_at_eff96{suffix}" in network.figures["all"]:
                 yield _line(network, suffix, reference)
     yield _line(reference, "", reference)
 
@@ -99,11 +99,12 @@ def _line(network: NetworkResult, suffix: str, reference: NetworkResult) -> str:
     """One decision of a network: by |z|, or by its class."""
     drawn, drawn_reference = network.replicas["all"], reference.replicas["all"]
     name = f"rejection_at_eff96{suffix}"
-    gain = network.figures[f"all/{name}"] - reference.figures["all/rejection_at_eff96"]
+    figures, of_reference = network.figures["all"], reference.figures["all"]
+    gain = figures[name] - of_reference["rejection_at_eff96"]
     error = _paired_error(network, reference, suffix)
-    ratio = network.figures["all/loss"] / reference.figures["all/loss"]
+    ratio = figures["loss"] / of_reference["loss"]
     experts = [
-        f"{network.figures[f'{scope}/loss'] / reference.figures[f'{scope}/loss']:.3f}"
+        f"{network.figures[scope]['loss'] / reference.figures[scope]['loss']:.3f}"
         for scope in network.replicas
         if scope != "all"
     ]
@@ -126,19 +127,18 @@ def _means(runs: Sequence[str], comparison: Comparison) -> Iterator[str]:
     for name, seeds in by_name.items():
         if len(seeds) < 2:
             continue
-        suffix = (
-            BY_CLASS if f"all/rejection_at_eff96{BY_CLASS}" in seeds[0].figures else ""
-        )
+        figures = [network.figures["all"] for network in seeds]
+        suffix = BY_CLASS if f"rejection_at_eff96{BY_CLASS}" in figures[0] else ""
         yield f"{name}, {len(seeds)} seeds: mean and spread (standard deviation)"
         for figure in (
             "rejection_at_eff96",
             "rejection_at_eff98",
             "charge_asymmetry_at_eff96",
         ):
-            yield _mean(figure, [s.figures[f"all/{figure}{suffix}"] for s in seeds])
+            yield _mean(figure, [of[f"{figure}{suffix}"] for of in figures])
         for scope in reference.replicas:
-            loss = f"{scope}/loss"
-            ratios = [s.figures[loss] / reference.figures[loss] for s in seeds]
+            loss = reference.figures[scope]["loss"]
+            ratios = [network.figures[scope]["loss"] / loss for network in seeds]
             yield _mean(f"loss ratio, {scope}", ratios)
 
 
@@ -150,9 +150,7 @@ def _mean(name: str, values: Sequence[float]) -> str:
 
 
 def _with_error(network: NetworkResult, name: str, sign: str = "") -> str:
-    value, error = (
-        part.get(f"all/{name}") for part in (network.figures, network.errors)
-    )
+    value, error = (part["all"].get(name) for part in (network.figures, network.errors))
     return "-" if value is None or error is None else f"{value:{sign}.3f} ± {error:.3f}"
 
 

@@ -129,8 +129,8 @@ class FailingTracker(Tracker):
         self, parent: Run, name: str, tags: Mapping[str, str], expected_points: int = 0
     ) -> Run:
         if name != "expert_3":
-            return Run(parent.directory)
-        run = Failing(parent.directory)
+            return super().start_child(parent, name, tags)
+        run = Failing(parent.directory / name)
         run.error = self.error
         return run
 
@@ -276,6 +276,6 @@ def test_all_restarts_are_expected(
     monkeypatch.setattr("nnt.training.fitting.show_progress", show)
     config = make_config(epochs=2, restarts=restarts, experts=[0, 4])
     nnt.train(config, tracker=Noting(tmp_path))
-    assert shown[0] == (1, 4 * restarts)
+    assert shown[-1] == (4 * restarts, 4 * restarts)
     assert all(done <= total == 4 * restarts for done, total in shown)
     assert expected == [2 * restarts] * 3

@@ -21,9 +21,8 @@ import nnt
 from nnt.cli import main
 from nnt.errors import ConfigError, DataError, ExportError, TrackingError
 from nnt.evaluation import evaluate
-from nnt.evaluation.judged_rows import rows_for
+from nnt.evaluation.judged_rows import rows_for, rows_trained_on
 from nnt.evaluation.loaded_run import load_run
-from nnt.evaluation.seen import rows_trained_on
 from nnt.export import load_source
 from nnt.markdown import table
 from nnt.tracking import MlflowTracker, open_run, untrained_experts

@@ -11,8 +11,8 @@ from click.testing import CliRunner
 
 from nnt.cli.common import report_errors
 from nnt.engine import Epoch, History
-from nnt.training.expert import MetricsFile
-from nnt.training.logs import LogFile
+from nnt.training.fitting import MetricsFile
+from nnt.training.side_by_side import LogFile
 
 
 @pytest.fixture

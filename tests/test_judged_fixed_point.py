@@ -95,20 +95,14 @@ def test_a_training_draws_both_and_tells_of_every_expert(
     parent = tracker.start_run("run", description="", tags={})
     children = {k: tracker.start_child(parent, str(k), {}) for k in range(5)}
     splits = {s: judged(make_tracks(300, seed=i), nets) for i, s in enumerate("ab")}
-    folders: list[str] = []
-    drawn: set[str] = set()
-
-    def draw(both: FixedPointTable, split: str, folder: str) -> None:
-        folders.append(folder)
-        drawn.update(d.name for d in fixed_point_drawings(both, None, "of a test"))
-
-    told = log_fixed_point(parent, children, nets, splits, draw=draw)
+    told, both = log_fixed_point(parent, children, nets, splits)
+    assert both is not None
+    drawn = {d.name for d in fixed_point_drawings(both, None, "of a test")}
     assert told["precision"] == [12, 8, 8, 12, 10, 10]
     costs = [told["hardware"][f"expert_{k}"] for k in range(5)]
     for name, together in told["hardware"]["all"].items():
         assert together == sum(cost[name] for cost in costs) > 0
     assert set(told["b"]) == {"all", *(f"expert_{k}" for k in range(5))}
-    assert folders == ["plots/b_fixed_point"]
     assert {"z_difference", "theta_difference", "z_residual"} <= drawn
 
 
@@ -116,7 +110,7 @@ def test_a_network_that_the_firmware_cannot_hold_is_told(
     make_tracks: MakeTracks, tmp_path: Path
 ) -> None:
     parent = Tracker(tmp_path).start_run("run", description="", tags={})
-    told = log_fixed_point(parent, {}, networks("SimpleModel"), {}, draw=print)
+    told, _ = log_fixed_point(parent, {}, networks("SimpleModel"), {})
     assert "SimpleModel" in told["none"]
 
 

@@ -18,7 +18,7 @@ from some_networks import expert
 
 import nnt
 from nnt.networks import write_weights
-from nnt.tracking import MlflowRun, MlflowTracker, find_all_waiting, register, sync
+from nnt.tracking import MlflowTracker, Run, find_all_waiting, register, sync
 from nnt.tracks import Tracks
 
 DIGEST = "d" * 64
@@ -39,9 +39,8 @@ def example(make_tracks: Callable[..., Tracks]) -> Tracks:
 
 def log_networks(
     tracker: MlflowTracker, example: Tracks, rejection: float, name: str = "baseline_v2"
-) -> MlflowRun:
+) -> Run:
     run = tracker.start_run(name, description="", tags={"nnt.kind": "training"})
-    assert isinstance(run, MlflowRun)
     path = run.directory / "weights.json"
     write_weights(path, {0: expert(0)})
     run.log_file(path)
@@ -189,8 +188,7 @@ def test_the_registry_takes_the_model_and_old_runs_without_one(
     old = tracker.start_run("old", description="", tags={})
     (old.directory / "model").mkdir()
     (old.directory / "model" / "MLmodel").write_text(f"run_id: {old.run_id}\n")
-    assert isinstance(old, MlflowRun)
-    old._outbox.add(old.run_id, "folder", path=f"{old.run_id}/model", folder="model")
+    old._add("folder", path=f"{old.run_id}/model", folder="model")
     assert tracker.close() == 0
     client = MlflowClient()
     model = model_of(run.run_id)

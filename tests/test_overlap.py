@@ -11,7 +11,7 @@ import pytest
 from nnt.config import load_config
 from nnt.simulation import simulate
 from nnt.tracks import Tracks, concatenate, rows_of_shared_events, write_tracks
-from nnt.training.inputs import prepare
+from nnt.training.data import prepare
 
 MakeTracks = Callable[..., Tracks]
 

@@ -13,10 +13,10 @@ import pytest
 from some_networks import expert
 
 from nnt.evaluation.comparing import Comparison, Difference
+from nnt.evaluation.comparing_runs import BEST_BY, best_by_rejection, page
 from nnt.evaluation.judged_rows import JudgedRows
 from nnt.evaluation.loaded_run import LoadedRun
 from nnt.evaluation.network_result import NetworkResult
-from nnt.evaluation.page import BEST_BY, best_by_rejection, page
 from nnt.evaluation.page_tables import MAX_SIDE_BY_SIDE
 from nnt.networks import Networks
 from nnt.tracks import Tracks
@@ -54,24 +54,26 @@ class Reader(HTMLParser):
 
 
 def comparison(make_rows: Tracks, n: int, name: str) -> Comparison:
-    figures = {"all/n_tracks": 30.0, "all/rejection_at_eff96": 0.5, "all/loss": 0.1}
-    figures |= {f"expert_1/{k[4:]}": v for k, v in figures.items()}
+    figures = {"n_tracks": 30.0, "rejection_at_eff96": 0.5, "loss": 0.1}
+    of_all = [figures | {"rejection_at_eff96": 0.5 + k / 10} for k in range(n)]
     networks = [
         NetworkResult(
             name=f"{name} {k}", loaded=None,
-            figures=figures | {"all/rejection_at_eff96": 0.5 + k / 10},
-            errors={"all/rejection_at_eff96": 0.05}, replicas={}, curves={},
+            figures={"all": of_all[k], "expert_1": figures},
+            errors={"all": {"rejection_at_eff96": 0.05}, "expert_1": {}},
+            replicas={}, curves={},
         )
         for k in range(n)
     ]  # fmt: skip
-    difference = Difference(value=0.1, error=0.01, better=True)
+    difference = Difference(value=0.1, error=0.01, direction=1)
+    found = {"all": {"rejection_at_eff96": difference}}
     return Comparison(
         rows=JudgedRows(
             label="x", tracks=make_rows, digest=name, source=name, split=None
         ),
         n_tracks=30, filter=name, networks=networks,
         differences={
-            own.name: {"all/rejection_at_eff96": difference} for own in networks[1:]
+            own.name: found for own in networks[1:]
         },
         config_differences={name: {own.name: name for own in networks}},
         trained_on={own.name: 0.5 for own in networks},
@@ -121,13 +123,17 @@ def with_runs(found: Comparison, figures: list[dict[str, float]]) -> Comparison:
         text="x", name="x", networks=Networks({0: expert(0)}), run=None, config=None
     )
     changed = [
-        replace(own, figures={**own.figures, **more}, loaded=loaded)
+        replace(
+            own,
+            figures={**own.figures, "all": {**own.figures["all"], **more}},
+            loaded=loaded,
+        )
         for own, more in zip(found.networks, figures, strict=False)
     ]
     return replace(found, networks=[*changed, *found.networks[len(changed) :]])
 
 
-CLASS = "all/rejection_at_eff96_by_class"
+CLASS = "rejection_at_eff96_by_class"
 
 
 @pytest.mark.parametrize(
@@ -135,8 +141,8 @@ CLASS = "all/rejection_at_eff96_by_class"
     [
         ([{CLASS: 0.9}, {CLASS: 0.8}], ("n 0", CLASS)),
         ([{CLASS: 0.8}, {CLASS: 0.9}], ("n 1", CLASS)),
-        ([{CLASS: 0.9}, {}], ("n 2", "all/rejection_at_eff96")),
-        ([{}, {}], ("n 2", "all/rejection_at_eff96")),
+        ([{CLASS: 0.9}, {}], ("n 2", "rejection_at_eff96")),
+        ([{}, {}], ("n 2", "rejection_at_eff96")),
     ],
 )
 def test_the_best_is_by_class_where_every_run_has_one(

@@ -13,7 +13,7 @@ from test_plots import legend_texts, pair, sample
 from nnt import metrics, plots
 from nnt.metrics import Predictions, cut_at_efficiency_cm
 from nnt.tracking import Run
-from nnt.training.album import Painter
+from nnt.training.report import Painter
 
 
 def with_classes(view: Predictions) -> Predictions:

@@ -184,7 +184,7 @@ def test_a_killed_process_loses_nothing(
     with pytest.raises(TrackingError, match="has not ended; if it was interrupted"):
         killed.read_text("weights.json")
     (listed,) = list_trainings(9)
-    assert (listed.status, listed.interrupted) == ("RUNNING", True)
+    assert (listed.status, listed.is_interrupted) == ("RUNNING", True)
     # The next training says how to go on with it.
     train(epochs=1)
     assert f"--resume {run_id}" in caplog.text
@@ -192,7 +192,7 @@ def test_a_killed_process_loses_nothing(
     result = train(**LONG, resume=run_id)
     assert "resumed after epoch" in open_run(run_id).read_text("logs/app.log")
     assert_same(everything(result.run_id), everything(train(**LONG).run_id))
-    assert not any(training.interrupted for training in list_trainings(9))
+    assert not any(training.is_interrupted for training in list_trainings(9))
 
 
 def test_a_signal_ends_the_training_in_order(project: Path) -> None:
@@ -290,7 +290,7 @@ def test_other_data_are_refused_even_by_force() -> None:
 
 def test_other_code_is_refused_unless_forced(monkeypatch: pytest.MonkeyPatch) -> None:
     stopped = train(3)
-    monkeypatch.setattr("nnt.training.inputs.__version__", "99")
+    monkeypatch.setattr("nnt.training.data.__version__", "99")
     with pytest.raises(TrainingError, match=r"version of NNT.*'99' now"):
         train(resume=stopped.run_id)
     assert train(resume=stopped.run_id, force=True).outcome == "FINISHED"

@@ -12,7 +12,7 @@ from nnt.engine import ExpertData
 from nnt.errors import ConfigError, DataError
 from nnt.networks import ExpertWeights, Form, initial_state, write_weights
 from nnt.tracking import open_run
-from nnt.training.teachers import Teachers
+from nnt.training.earlier_networks import Teachers
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

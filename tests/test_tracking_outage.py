@@ -330,7 +330,7 @@ def test_a_stop_tells_the_end_before_it_sends_files(
     monkeypatch.setattr("nnt.tracking.delivery.FLUSH_EVERY_S", 3600)
     _, child = start(database)
     calls: list[str] = []
-    for name in ("_log_points", "_log_artifact", "_end"):
+    for name in ("_log_points", "_file", "_end"):
         real = getattr(Sender, name)
 
         def noted(*args: Any, _name: str = name, _real: Any = real, **more: Any) -> Any:
@@ -343,7 +343,7 @@ def test_a_stop_tells_the_end_before_it_sends_files(
     stop = Event()
     stop.set()
     assert database.close(stop) == 0
-    assert calls.index("_end") < calls.index("_log_artifact")
+    assert calls.index("_end") < calls.index("_file")
 
 
 @pytest.mark.parametrize("path", ["../x", "/etc/passwd", "a/../../x"])

@@ -19,9 +19,13 @@ from mlflow import MlflowClient
 from nnt.cli import main
 from nnt.errors import TrackingError
 from nnt.tracking import MlflowTracker, Run, open_run
-from nnt.tracking.environment import settle_mlflow
 from nnt.tracking.store import connect_to_read, reason_of
-from nnt.tracking.store_uri import split_store, sqlite_path, sqlite_uri
+from nnt.tracking.store_uri import (
+    settle_mlflow,
+    split_store,
+    sqlite_path,
+    sqlite_uri,
+)
 
 pytestmark = pytest.mark.usefixtures("workplace")
 

@@ -20,7 +20,6 @@ from mlflow import MlflowClient
 from nnt.cli import main
 from nnt.tracking import MlflowTracker, default_uri
 from nnt.tracking.experiments import add_views, newest_experiment, page_of_runs
-from nnt.tracking.listing import list_trainings
 from nnt.tracking.server import _page, _there
 
 START_S = 120
@@ -126,7 +125,9 @@ def test_its_list_prefers_the_class_where_there_is_one(project: Path) -> None:
     add_views(client, run.experiment_id)
     add_views(client, run.experiment_id)
     assert names_in_list(client, run.experiment_id) == ["b", "a", "z"]
-    listed = {own.config: own.test_rejection for own in list_trainings(9)}
+    done = CliRunner().invoke(main, ["list", "--json"])
+    trainings = json.loads(done.stdout)["trainings"]
+    listed = {own["config"]: own["test_rejection"] for own in trainings}
     assert listed == {"z": 0.6, "a": 0.71, "b": 0.72}
 
 

@@ -27,12 +27,18 @@ COMMANDS = {
     "train": ("nnt.cli.train", "Train the experts of a configuration."),
     "sweep": ("nnt.cli.sweep", "Search for a better configuration."),
     "config": ("nnt.cli.config", "List, show and check configurations."),
-    "evaluate": ("nnt.cli.evaluate", "Measure how good the networks of a run are."),
+    "evaluate": (
+        "nnt.cli.evaluate:evaluate",
+        "Measure how good the networks of a run are.",
+    ),
     "list": ("nnt.cli.store:list_runs", "List the newest trainings."),
-    "compare": ("nnt.cli.compare", "Compare runs on the same rows."),
-    "predict": ("nnt.cli.predict", "Append the outputs of a run to track files."),
+    "compare": ("nnt.cli.compare:compare", "Compare runs on the same rows."),
+    "predict": (
+        "nnt.cli.evaluate:predict",
+        "Append the outputs of a run to track files.",
+    ),
     "promote": (
-        "nnt.cli.promote",
+        "nnt.cli.compare:promote",
         "Let a run replace the present network if it is no worse.",
     ),
     "export": ("nnt.cli.export", "Write the files that BASF2 and the firmware load."),

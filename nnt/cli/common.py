@@ -28,10 +28,9 @@ __all__ = [
     "Group",
     "UserPath",
     "changes",
-    "check_integer_options",
     "data_option",
     "emit",
-    "fixed_point_option",
+    "integer_options",
     "json_option",
     "log_option",
     "overrides_option",
@@ -39,6 +38,7 @@ __all__ = [
     "precision_option",
     "print_table",
     "report_errors",
+    "rows_options",
     "saturate_option",
     "set_up_logging",
     "track_files",
@@ -63,14 +63,6 @@ overrides_option = click.option(
 )
 
 
-training_data_option = click.option(
-    "--data",
-    multiple=True,
-    metavar="FILE",
-    help="Track file to use instead of the configuration's data, split 60 : 20 : 20 "
-    "by event. May be given several times.",
-)
-
 DATA_SPLIT = (0.6, 0.2, 0.2)
 """Shares of the events of files that are given by ``--data``."""
 ABSENT = ("none", "")
@@ -92,16 +84,6 @@ class UserPath(click.Path):
         if not os.fspath(value):
             self.fail("expected a path, got nothing", param, ctx)
         return super().convert(expand_path(value), param, ctx)
-
-
-def changes(
-    overrides: Iterable[str], data: Iterable[str]
-) -> list[str | Mapping[str, object]]:
-    """What a command line changes in a configuration; later entries win."""
-    given: list[str | Mapping[str, object]] = [t for t in overrides if t not in ABSENT]
-    if files := track_files(data):
-        given.append({"data": {"files": files, "split": list(DATA_SPLIT)}})
-    return given
 
 
 def track_files(given: Iterable[str]) -> list[str]:
@@ -261,19 +243,73 @@ precision_option = click.option(
     "12,8,8,12,10,10]",
 )  # fmt: skip
 
-fixed_point_option = click.option(
-    "--fixed-point", is_flag=True, help="Use the integer arithmetic of the firmware."
-)
-
 saturate_option = click.option(
     "--saturate-13-bit", is_flag=True,
     help="Saturate integer outputs at 13 bits: 4095 where BASF2 returns 4096.",
 )  # fmt: skip
 
 
-def check_integer_options(
-    fixed_point: bool, precision: tuple[int, ...] | None, saturate_13_bit: bool
-) -> None:
-    """Refuse options of the integers where floats are computed."""
-    if not fixed_point and (precision is not None or saturate_13_bit):
-        raise click.UsageError("--precision and --saturate-13-bit need --fixed-point")
+def integer_options(command: Callable[..., R]) -> Callable[..., R]:
+    """Add the options of the firmware's integers; the command gets ``integers``."""
+
+    @click.option(
+        "--fixed-point", is_flag=True,
+        help="Use the integer arithmetic of the firmware.",
+    )  # fmt: skip
+    @precision_option
+    @saturate_option
+    @functools.wraps(command)
+    def checked(
+        fixed_point: bool,
+        precision: tuple[int, ...] | None,
+        saturate_13_bit: bool,
+        **others: Any,
+    ) -> R:
+        if not fixed_point and (precision is not None or saturate_13_bit):
+            raise click.UsageError(
+                "--precision and --saturate-13-bit need --fixed-point"
+            )
+        integers = {
+            "fixed_point": fixed_point,
+            "precision": precision,
+            "saturate_13_bit": saturate_13_bit,
+        }
+        return command(integers=integers, **others)
+
+    return checked
+
+
+def rows_options(command: Callable[..., R]) -> Callable[..., R]:
+    """Add ``--data`` and ``--split``, of which one may be given."""
+
+    @data_option
+    @click.option(
+        "--split", type=click.Choice(["train", "val", "test", "none"]),
+        help="Split of the run's data, or of the first run's, to use if no files are "
+        "given. [default: test]",
+    )  # fmt: skip
+    @functools.wraps(command)
+    def checked(data: list[str], split: str | None, **others: Any) -> R:
+        split = None if split == "none" else split
+        if data and split:
+            raise click.UsageError("give either --data or --split")
+        return command(data=data, split=split, **others)
+
+    return checked
+
+
+training_data_option = click.option(
+    "--data", multiple=True, metavar="FILE", callback=_files,
+    help="Track file to use instead of the configuration's data, split 60 : 20 : 20 "
+    "by event. May be given several times.",
+)  # fmt: skip
+
+
+def changes(
+    overrides: Iterable[str], files: Sequence[str]
+) -> list[str | Mapping[str, object]]:
+    """What ``-m`` and ``--data`` change in a configuration; later entries win."""
+    found: list[str | Mapping[str, object]] = [t for t in overrides if t not in ABSENT]
+    if files:
+        found.append({"data": {"files": list(files), "split": list(DATA_SPLIT)}})
+    return found

@@ -1,4 +1,4 @@
-"""``nnt compare``."""
+"""``nnt compare`` and ``nnt promote``."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from nnt.cli.common import (
     page_option,
     print_table,
     report_errors,
+    rows_options,
 )
 
 if TYPE_CHECKING:
-    from nnt.evaluation import Comparison, NetworkResult
+    from nnt.evaluation import Comparison, Promotion
+    from nnt.evaluation.page_tables import Cell, Table
 
-__all__ = ["command"]
+__all__ = ["compare", "promote"]
 
 MAX_COLUMNS = 4
 """Networks that fit side by side; more of them become rows of the table."""
@@ -28,16 +30,12 @@ MAX_COLUMNS = 4
 
 @click.command("compare")
 @click.argument("runs", nargs=-1, required=True)
-@data_option
-@click.option(
-    "--split", type=click.Choice(["train", "val", "test", "none"]),
-    help="Split of the first run's data to use if no files are given. [default: test]",
-)  # fmt: skip
+@rows_options
 @log_option
 @page_option
 @json_option
 @report_errors
-def command(
+def compare(
     runs: tuple[str, ...],
     data: list[str],
     split: str | None,
@@ -60,9 +58,6 @@ def command(
     """
     from nnt.evaluation import compare
 
-    split = None if split == "none" else split
-    if data and split:
-        raise click.UsageError("give either --data or --split")
     # An MLproject hands several runs over in one word.
     listed = [run for words in runs for run in words.split()]
     result = compare(listed, data=data, split=split, log_to_store=log, page_to=page)
@@ -77,73 +72,123 @@ def command(
 
 
 def _show(comparison: Comparison) -> None:
+    from nnt.evaluation.page_tables import configurations, hardware, main_table
     from nnt.metrics import main_metrics
 
-    names = [
-        f"all/{m}" for m in main_metrics() if f"all/{m}" in comparison.first.figures
-    ]
     title = (
         f"{comparison.n_tracks:,} rows of {comparison.source}; differences to "
         f"{comparison.first.name}; ▲ better, ▼ worse by more than twice the error"
     )
-    networks = comparison.networks
-    if len(networks) <= MAX_COLUMNS:
-        columns = ["", *(network.name for network in networks)]
-        rows = [
-            [
-                n.removeprefix("all/"),
-                *(_cell(comparison, network, n) for network in networks),
-            ]
-            for n in names
-        ]
-    else:
-        columns = ["", *(n.removeprefix("all/").replace("_", " ") for n in names)]
-        rows = [
-            [network.name, *(_short(comparison, network, n) for n in names)]
-            for network in networks
-        ]
-    print_table(title, columns, rows)
-    _show_hardware(comparison)
-    differing = comparison.config_differences
-    if not differing:
-        return
-    if len(networks) <= MAX_COLUMNS:
-        names = list(next(iter(differing.values())))
-        rows = [[k, *(v[name] for name in names)] for k, v in differing.items()]
-        print_table("Where configurations differ", ["", *names], rows)
-    else:
-        click.echo(f"configurations differ in {', '.join(differing)}")
+    are_few = len(comparison.networks) <= MAX_COLUMNS
+    names = {m: m if are_few else m.replace("_", " ") for m in main_metrics()}
+    lines = _lines(main_table(comparison, "all", names), with_notes=are_few)
+    if are_few:
+        lines = list(map(list, zip(*lines, strict=True)))
+    print_table(title, ["", *lines[0][1:]], lines[1:])
+    costs, differing = hardware(comparison), configurations(comparison)
+    if costs is not None:
+        print_table("Hardware cost, all experts together", *_head_and_rows(costs))
+    if differing is not None and are_few:
+        print_table("Where configurations differ", *_head_and_rows(differing))
+    elif differing is not None:
+        keys = ", ".join(comparison.config_differences)
+        click.echo(f"configurations differ in {keys}")
 
 
-def _show_hardware(comparison: Comparison) -> None:
-    """Print what the networks cost in the firmware, as far as it can hold them."""
-    kinds = comparison.hardware
-    if not kinds:
-        return
-    columns = ["", *(kind.rpartition("/")[2].replace("_", " ") for kind in kinds)]
+def _head_and_rows(table: Table) -> tuple[list[str], list[list[str]]]:
+    heads, *rows = _lines(table)
+    return ["", *heads[1:]], rows
+
+
+def _lines(table: Table, *, with_notes: bool = True) -> list[list[str]]:
+    """Write a table of the page for a terminal: its heads, then its rows."""
     rows = [
-        [network.name, *("–" if cost is None else f"{cost:,.0f}" for cost in costs)]
-        for network, *costs in zip(comparison.networks, *kinds.values(), strict=True)
-        if network.loaded is not None
+        [row.name, *(_text(cell, with_notes) for cell in row.cells)]
+        for row in table.rows
     ]
-    print_table("Hardware cost, all experts together", columns, rows)
+    return [list(table.heads), *rows]
 
 
-def _cell(comparison: Comparison, network: NetworkResult, name: str) -> str:
-    from nnt.evaluation import shown_difference
-
-    text = _short(comparison, network, name)
-    difference = comparison.difference(network, name)
-    if difference is None:
-        return text
-    return f"{text} ({shown_difference(difference)})"
+def _text(cell: Cell, with_note: bool) -> str:
+    mark = "" if cell.better is None else "▲ " if cell.better else "▼ "
+    text = cell.text if cell.number is None else f"{cell.number:.4g}"
+    note = f" ({cell.note})" if cell.note and with_note else ""
+    return f"{mark}{text}{note}"
 
 
-def _short(comparison: Comparison, network: NetworkResult, name: str) -> str:
-    if name not in network.figures:
-        return "–"
-    difference = comparison.difference(network, name)
-    mark = ""
-    if difference is not None and difference.better is not None:
-        mark = "▲ " if difference.better else "▼ "
-    return f"{mark}{network.figures[name]:.4g}"
+@click.command("promote")
+@click.argument("run")
+@click.option(
+    "--over", required=True, metavar="models:/NAME@ALIAS",
+    help="Alias to move to the run; it is created if it does not exist yet.",
+)  # fmt: skip
+@data_option
+@click.option(
+    "--sigma", type=click.FloatRange(min=0), default=2.0, show_default=True,
+    help="Number of standard errors by which the run may look worse in any metric.",
+)  # fmt: skip
+@click.option(
+    "--dry-run", is_flag=True, help="Only judge; change nothing in the store."
+)
+@page_option
+@json_option
+@report_errors
+def promote(
+    run: str,
+    over: str,
+    data: list[str],
+    sigma: float,
+    dry_run: bool,
+    page: Path | None,
+    as_json: bool,
+) -> None:
+    """Let a run replace the present network, if it is nowhere worse.
+
+    Both are judged in the firmware's integers, on rows that neither was trained on
+    (by default the test rows of the run): rejection at 96 and 98 % efficiency,
+    efficiency against charge, pt and theta, saturated outputs. The alias moves only if
+    none of these is worse by more than --sigma standard errors and the files of the run
+    pass the checks of nnt export; otherwise the exit status is 1.
+
+    \b
+    Examples:
+      nnt promote RUN --over models:/nnt@champion --data period42.gz
+      nnt promote RUN --over models:/nnt@champion --dry-run
+    """
+    from nnt.evaluation import promote
+
+    done = promote(
+        run, over=over, data=data, sigma=sigma, dry_run=dry_run, page_to=page
+    )
+    if as_json:
+        emit(done.to_dict())
+    else:
+        _show_promotion(done)
+    if not done.verdict.passes:
+        click.get_current_context().exit(1)
+
+
+def _show_promotion(done: Promotion) -> None:
+    from nnt.evaluation.page_tables import verdict_table
+
+    verdict = done.verdict
+    if verdict.checks:
+        title = (
+            f"{done.comparison.n_tracks:,} rows of {done.comparison.rows.source}, in "
+            "the firmware's integers"
+        )
+        print_table(title, *_head_and_rows(verdict_table(verdict)))
+    if not verdict.passes:
+        reasons = [[str(i), reason] for i, reason in enumerate(verdict.reasons, 1)]
+        click.echo(f"refused: {verdict.over} is unchanged, because")
+        for number, reason in reasons:
+            click.echo(f"  {number}. {reason}")
+    elif done.registered is not None:
+        made = done.registered
+        click.echo(f"promoted: {made.uri} is version {made.version}, run {made.run_id}")
+    else:
+        click.echo(f"passed: {verdict.over} would point to run {done.run_id}")
+    if done.page is not None:
+        click.echo(f"page: {done.page}")
+    if done.judgement is not None:
+        click.echo(f"judgement logged as run {done.judgement}")

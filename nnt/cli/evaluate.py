@@ -1,32 +1,31 @@
-"""``nnt evaluate``."""
+"""``nnt evaluate`` and ``nnt predict``."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from nnt.cli.common import (
     UserPath,
-    check_integer_options,
-    data_option,
     emit,
-    fixed_point_option,
+    integer_options,
     json_option,
     log_option,
-    precision_option,
     print_table,
     report_errors,
-    saturate_option,
+    rows_options,
 )
+from nnt.files import is_standard_output
 
 if TYPE_CHECKING:
     from nnt.evaluation import Evaluation
     from nnt.evaluation.evaluating import FixedPointEvaluation
 
-__all__ = ["command"]
+__all__ = ["evaluate", "predict"]
 
 PER_EXPERT = (
     "n_tracks", "loss", "z_std_cm", "z_trimmed_std_cm", "theta_std_deg",
@@ -37,14 +36,8 @@ CLASSES = {"class_cuts": "nnt", "stt_class_cuts": "stt"}
 
 @click.command("evaluate")
 @click.argument("run")
-@data_option
-@click.option(
-    "--split", type=click.Choice(["train", "val", "test", "none"]),
-    help="Split of the run's data to use if no files are given. [default: test]",
-)  # fmt: skip
-@fixed_point_option
-@precision_option
-@saturate_option
+@rows_options
+@integer_options
 @click.option(
     "--plots", "plots_to", type=UserPath(path_type=Path), metavar="DIR",
     help="Also write the plots to this folder.",
@@ -52,13 +45,11 @@ CLASSES = {"class_cuts": "nnt", "stt_class_cuts": "stt"}
 @log_option
 @json_option
 @report_errors
-def command(
+def evaluate(
     run: str,
     data: list[str],
     split: str | None,
-    fixed_point: bool,
-    precision: tuple[int, ...] | None,
-    saturate_13_bit: bool,
+    integers: Mapping[str, Any],
     plots_to: Path | None,
     log: bool,
     as_json: bool,
@@ -78,17 +69,11 @@ def command(
     """
     from nnt.evaluation import evaluate
 
-    split = None if split == "none" else split
-    if data and split:
-        raise click.UsageError("give either --data or --split")
-    check_integer_options(fixed_point, precision, saturate_13_bit)
     result = evaluate(
         run,
         data=data,
         split=split,
-        fixed_point=fixed_point,
-        precision=precision,
-        saturate_13_bit=saturate_13_bit,
+        **integers,
         log_to_run=log,
         plots_to=plots_to,
     )
@@ -132,8 +117,6 @@ def _show_fixed_point(result: FixedPointEvaluation) -> None:
 
 
 def _table_of_all(result: Evaluation) -> tuple[list[str], list[list[str]]]:
-    from nnt.evaluation import shown
-
     kept, every = result.filtered["all"], result.unfiltered["all"]
     details = result.details
     errors = details.errors.get("all", {})
@@ -146,16 +129,11 @@ def _table_of_all(result: Evaluation) -> tuple[list[str], list[list[str]]]:
     if every != kept:
         columns.append("network, unfiltered")
         cells.append((every, {}, ""))
-    rows = []
-    for name in every:
-        if not name.endswith("_reference"):
-            row = [
-                shown(figures[name + end], known.get(name + end, math.nan))
-                if name + end in figures and name != "n_tracks"
-                else _cell(figures, name + end)
-                for figures, known, end in cells
-            ]
-            rows.append([name, *row])
+    rows = [
+        [name, *(_cell(figures, name + end, known) for figures, known, end in cells)]
+        for name in every
+        if not name.endswith("_reference")
+    ]
     sizes = details.sizes.get("all", {}).items()
     rows += [[name, f"{n:,}", *[""] * (len(columns) - 2)] for name, n in sizes]
     return columns, rows
@@ -164,27 +142,73 @@ def _table_of_all(result: Evaluation) -> tuple[list[str], list[list[str]]]:
 def _table_of_experts(
     figures: dict[str, dict[str, float]], errors: dict[str, dict[str, float]]
 ) -> tuple[list[str], list[list[str]]]:
-    from nnt.evaluation import shown
-
     experts = [name for name in figures if name != "all"]
     rows = []
     for name in PER_EXPERT:
         for shown_name in (name, f"{name}_reference"):
-            cells = [
-                shown(
-                    figures[k][shown_name], errors.get(k, {}).get(shown_name, math.nan)
-                )
-                if shown_name in figures[k] and name != "n_tracks"
-                else _cell(figures[k], shown_name)
-                for k in experts
-            ]
+            cells = [_cell(figures[k], shown_name, errors.get(k)) for k in experts]
             if any(cell != "–" for cell in cells):
                 rows.append([shown_name, *cells])
     return ["", *(name.replace("_", " ") for name in experts)], rows
 
 
-def _cell(figures: dict[str, float], name: str) -> str:
+def _cell(
+    figures: Mapping[str, float], name: str, errors: Mapping[str, float] | None = None
+) -> str:
+    from nnt.evaluation import shown
+
     if name not in figures:
         return "–"
-    value = figures[name]
-    return f"{value:,.0f}" if name == "n_tracks" else f"{value:.4g}"
+    if name == "n_tracks":
+        return f"{figures[name]:,.0f}"
+    return shown(figures[name], (errors or {}).get(name, math.nan))
+
+
+@click.command("predict")
+@click.argument("run")
+@click.argument("files", nargs=-1, required=True, type=UserPath(path_type=Path))
+@click.option(
+    "-o", "--output", required=True, type=UserPath(path_type=Path),
+    help="File for all rows, or an existing directory for one file per input; names "
+    "ending in .gz are compressed, - is standard output.",
+)  # fmt: skip
+@integer_options
+@click.option("--overwrite", is_flag=True, help="Replace existing files.")
+@json_option
+@report_errors
+def predict(
+    run: str,
+    files: tuple[Path, ...],
+    output: Path,
+    integers: Mapping[str, Any],
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Append the predictions of a run to every track of FILES.
+
+    The rows come out in their order and as they are, with the columns NewZ and
+    NewTheta behind, in network units. With --fixed-point these are the outputs of the
+    firmware, and NewRawZ and NewRawTheta hold its integers. RUN is a run ID, runs:/ID,
+    models:/name[@alias] or a path to a weights.json.
+
+    \b
+    Examples:
+      nnt predict RUN period42.gz -o predicted.gz
+      nnt predict RUN period42.gz -o integers.gz --fixed-point --saturate-13-bit
+    """
+    from nnt.evaluation import predict
+
+    output = Path("/dev/stdout") if output == Path("-") else output
+    to_stdout = is_standard_output(output)
+    if to_stdout and as_json:
+        raise click.UsageError("--json: standard output is already used for the rows")
+    written = predict(run, files, output, overwrite=overwrite, **integers)
+    rows = {str(path): n for path, n in written.items()}
+    if to_stdout:
+        return
+    if as_json:
+        emit({"run": run, "rows": rows})
+    else:
+        print_table(
+            "Written", ["file", "rows"], [[k, f"{n:,}"] for k, n in rows.items()]
+        )

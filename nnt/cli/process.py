@@ -65,7 +65,7 @@ class Stopper:
             ).start()
 
     def begin(self, run_id: str) -> None:
-        """Say which run has begun: from now on there is something to keep."""
+        """From now on there is something to keep before the end, in this run."""
         self._has_begun = True
         click.echo(
             f"run {run_id}; Ctrl-C stops it; continue with --resume {run_id}", err=True

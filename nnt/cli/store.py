@@ -16,13 +16,14 @@ from nnt.cli.common import UserPath, emit, json_option, print_table, report_erro
 from nnt.errors import NNTError, TrackingError
 
 if TYPE_CHECKING:
-    from nnt.tracking import Delivered, Training, Waiting
+    from nnt.tracking import Delivered, StoredRun, Waiting
 
 __all__ = ["list_runs", "register", "sync", "tensorboard", "ui"]
 
 ID_DIGITS = 8
 """Enough for every command that takes a run."""
 MAX_TEXT = 40
+REJECTIONS = ("rejection_at_eff96_by_class", "rejection_at_eff96")
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -52,7 +53,7 @@ def list_runs(limit: int, debug: bool, as_json: bool) -> None:
 
     found = list_trainings(limit, debug=debug)
     if as_json:
-        emit({"trainings": [training.to_dict() for training in found]})
+        emit({"trainings": [_facts(run) for run in found]})
         return
     columns = [
         "ID", "started", "configuration", "description", "data", "val", "test",
@@ -63,17 +64,38 @@ def list_runs(limit: int, debug: bool, as_json: bool) -> None:
     )
 
 
-def _row(training: Training) -> list[str]:
-    text = training.description or training.overrides
+def _facts(run: StoredRun) -> dict[str, Any]:
+    """What a list shows of a training; rejections are by class where there is one."""
+    rejections: dict[str, float | None] = {}
+    for split in ("val", "test"):
+        there = [run.metrics.get(f"{split}/{name}") for name in REJECTIONS]
+        known = [value for value in there if value is not None]
+        rejections[f"{split}_rejection"] = known[0] if known else None
+    return {
+        "run_id": run.run_id,
+        "started": run.started.isoformat(timespec="seconds"),
+        "status": run.status,
+        "interrupted": run.is_interrupted,
+        "config": run.tags.get("config", run.name),
+        "description": run.tags.get("nnt.description", ""),
+        "overrides": run.tags.get("nnt.overrides", ""),
+        "data_digest": run.tags.get("data.digest", ""),
+        **rejections,
+    }
+
+
+def _row(run: StoredRun) -> list[str]:
+    facts = _facts(run)
+    text = facts["description"] or facts["overrides"]
     return [
-        training.run_id[:ID_DIGITS],
-        f"{training.started:%Y-%m-%d %H:%M}",
-        training.config,
+        run.run_id[:ID_DIGITS],
+        f"{run.started:%Y-%m-%d %H:%M}",
+        facts["config"],
         text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 3] + "...",
-        training.data_digest[:6],
-        _share(training.val_rejection),
-        _share(training.test_rejection),
-        "interrupted" if training.interrupted else training.status.lower(),
+        facts["data_digest"][:6],
+        _share(facts["val_rejection"]),
+        _share(facts["test_rejection"]),
+        "interrupted" if facts["interrupted"] else run.status.lower(),
     ]
 
 
@@ -121,14 +143,14 @@ def ui(port: int, host: str, debug: bool) -> None:
         # `nohup` asks to ignore the end of the terminal.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _interrupt)
+
+    def announce(address: str) -> None:
+        click.echo(f"{address}\nPress Ctrl-C to stop it")
+
     try:
-        serve_ui(uri, host=host, port=port, debug=debug, on_start=_announce)
+        serve_ui(uri, host=host, port=port, debug=debug, on_start=announce)
     except KeyboardInterrupt:
         click.echo("stopped", err=True)
-
-
-def _announce(address: str) -> None:
-    click.echo(f"{address}\nPress Ctrl-C to stop it")
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -210,7 +232,7 @@ def sync(
         return
     results, errors = _deliver(waiting, uri)
     if as_json:
-        emit({"delivered": [_public(result) for result in results], "errors": errors})
+        emit({"delivered": [asdict(result) for result in results], "errors": errors})
     else:
         _show(results)
         for error in errors:
@@ -248,40 +270,29 @@ def _deliver(
     return results, errors
 
 
-def _public(value: Waiting | Delivered) -> dict[str, Any]:
-    from nnt.tracking import hide_passwords
-
-    return {**asdict(value), "uri": hide_passwords(value.uri)}
-
-
 def _show_waiting(waiting: list[Waiting], as_json: bool) -> None:
-    from nnt.tracking import hide_passwords
-
     if as_json:
-        emit({"waiting": [_public(one) for one in waiting]})
+        emit({"waiting": [asdict(one) for one in waiting]})
         return
     if not waiting:
         click.echo("no pending uploads")
         return
-    rows = [[str(s.directory), s.n_operations, hide_passwords(s.uri)] for s in waiting]
+    rows = [[str(s.directory), s.n_operations, s.uri] for s in waiting]
     print_table("Pending uploads", ["run directory", "operations", "to"], rows)
 
 
 def _show(results: list[Delivered]) -> None:
-    from nnt.tracking import hide_passwords
-
     if not results:
         click.echo("nothing to upload")
         return
     rows = [
-        [str(r.directory), r.n_delivered, r.n_refused, r.n_left, hide_passwords(r.uri)]
-        for r in results
+        [str(r.directory), r.n_delivered, r.n_refused, r.n_left, r.uri] for r in results
     ]
     columns = ["run directory", "delivered", "refused", "left", "store"]
     print_table("Uploads", columns, rows)
     for result in results:
         for local, stored in result.created.items():
-            click.echo(f"run {local} is {stored} in {hide_passwords(result.uri)}")
+            click.echo(f"run {local} is {stored} in {result.uri}")
 
 
 @click.command("register")

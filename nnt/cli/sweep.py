@@ -91,7 +91,7 @@ def command(
     space: Path | None,
     trials: int | None,
     overrides: tuple[str, ...],
-    data: tuple[str, ...],
+    data: list[str],
     resume: str | None,
     scheduler: str,
     as_json: bool,

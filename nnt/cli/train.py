@@ -16,7 +16,6 @@ from nnt.cli.common import (
     overrides_option,
     print_table,
     report_errors,
-    track_files,
     training_data_option,
 )
 from nnt.cli.process import Stopper
@@ -26,7 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-DEBUG_OVERRIDES = ("experts=[-1]", "epochs=10")
+SOLO_OVERRIDES = ("experts=[-1]",)
+DEBUG_OVERRIDES = (*SOLO_OVERRIDES, "epochs=10")
 
 
 @click.command("train")
@@ -75,7 +75,7 @@ def command(
     solo_expert: bool,
     description: str | None,
     overrides: tuple[str, ...],
-    data: tuple[str, ...],
+    data: list[str],
     resume: str | None,
     force: bool,
     offline: bool,
@@ -109,8 +109,13 @@ def command(
     if resume is not None:
         production = production or not _is_debug_run(resume)
 
-    given = [*DEBUG_OVERRIDES] * (not production) + ["experts=[-1]"] * solo_expert
-    resolved = load_config(config, changes([*given, *overrides], data))
+    # Later entries win.
+    chosen = [
+        *(() if production else DEBUG_OVERRIDES),
+        *(SOLO_OVERRIDES if solo_expert else ()),
+        *changes(overrides, data),
+    ]
+    resolved = load_config(config, chosen)
     stopper = Stopper()
     stopper.watch()
     result = train(
@@ -155,7 +160,7 @@ def _command(
     production: bool,
     solo_expert: bool,
     overrides: tuple[str, ...],
-    data: tuple[str, ...],
+    data: list[str],
     device: str,
 ) -> str:
     """The shell command that does the same, but for how fast and what it is for."""
@@ -163,7 +168,7 @@ def _command(
     words += ["-p"] * production + ["-s"] * solo_expert
     for text in overrides:
         words += ["-m", text] if text not in ABSENT else []
-    for file in track_files(data):
+    for file in data:
         words += ["--data", file]
     if device != "auto":
         words += ["--device", device]

@@ -8,12 +8,17 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from nnt.config.files import read_layers
-from nnt.config.merging import EXPERT_KEYS, Layer, Merged, merge, merge_overrides
+from nnt.config.files import (
+    EXPERT_KEYS,
+    Layer,
+    Merged,
+    merge,
+    merge_overrides,
+    read_layers,
+)
 from nnt.config.overrides import CALL, COMMAND_LINE, Overrides, override_layers
 from nnt.config.parts import HOUGH3D_LARGEST_WEIGHT, plain_value
-from nnt.config.problems import Problems
-from nnt.config.rules import conflicts
+from nnt.config.problems import Problems, conflicts
 from nnt.config.schema import RUN_WIDE, Config
 from nnt.config.yaml_text import as_parameter, leaves, shown
 from nnt.detector import HOUGH3D

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nnt.config.merging import Layer
+from nnt.config.files import Layer
 from nnt.config.yaml_text import NON_PRINTABLE, TEXT_KEYS, has_comment, read_yaml
 from nnt.errors import ConfigError, shorten
 

@@ -8,7 +8,6 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Self, get_type_hints
 
-from annotated_types import Ge, Gt, Le, Lt
 from pydantic import (
     BaseModel,
     PlainValidator,
@@ -17,15 +16,14 @@ from pydantic import (
 )
 
 from nnt.config.values import (
-    Hint,
+    Number,
     OneOf,
     Part,
     Positive,
     Read,
-    Real,
-    Whole,
     mistake,
     mistakes_at,
+    unexpected,
 )
 from nnt.config.yaml_text import ABSENT_WORDS, shown
 from nnt.errors import ConfigError, DataError, did_you_mean
@@ -102,9 +100,7 @@ def _split(value: object) -> tuple[float, ...]:
         or not all(type(item) in (int, float) and 0 < item < 1 for item in numbers)
         or abs(sum(numbers) - 1) >= 1e-6
     ):
-        raise mistake(
-            f"expected three fractions above 0 that add up to 1, got {shown(value)}"
-        )
+        raise unexpected("three fractions above 0 that add up to 1", value)
     return tuple(map(float, numbers))
 
 
@@ -112,12 +108,18 @@ def _split(value: object) -> tuple[float, ...]:
 def simulation_model() -> type[BaseModel]:
     """Model of the keys of `Simulation`, made when a configuration simulates."""
     hints = get_type_hints(Simulation)
-    bounds: dict[object, Any] = {int: Annotated[Whole, Ge(0)], float: Real}
+    bounds: dict[object, Any] = {
+        int: Annotated[int, Number(int, {">=": 0})],
+        float: Annotated[float, Number(float)],
+    }
     fields: dict[str, Any] = {
         part.name: (bounds.get(hints[part.name], hints[part.name]), part.default)
         for part in dataclasses.fields(Simulation)
     }
-    fields["tracks"] = (Annotated[Whole, Ge(1), Le(MAX_TRACKS)], 100_000)
+    fields["tracks"] = (
+        Annotated[int, Number(int, {">=": 1, "<=": MAX_TRACKS})],
+        100_000,
+    )
     return create_model("SimulationKeys", __base__=Part, **fields)
 
 
@@ -165,7 +167,7 @@ def default_data() -> DataConfig:
 
 def _filter(value: object) -> Filter:
     if isinstance(value, str) and value in ABSENT_WORDS:
-        raise mistake(f"expected a filter or null, got {shown(value)}")
+        raise unexpected("a filter or null", value)
     try:
         return IdentityFilter() if value is None else from_config(value)
     except ConfigError as err:
@@ -178,15 +180,15 @@ AnyFilter = Annotated[Filter, PlainValidator(_filter)]
 # dist
 
 
-SCALED = Hint("z is scaled here: 1 is 100 cm, so write 0.4 for 40 cm")
-Z = Annotated[Real, Ge(-MAX_Z), Le(MAX_Z), SCALED]
+SCALED = "; z is scaled here: 1 is 100 cm, so write 0.4 for 40 cm"
+Z = Annotated[float, Number(float, {">=": -MAX_Z, "<=": MAX_Z}, hint=SCALED)]
 
 
 class NormalKeys(Part):
     """A normal distribution of scaled z."""
 
     mean: Z
-    std: Annotated[Real, Gt(0), Le(MAX_Z), SCALED]
+    std: Annotated[float, Number(float, {">": 0, "<=": MAX_Z}, hint=SCALED)]
 
 
 class UniformKeys(Part):
@@ -205,7 +207,7 @@ class UniformKeys(Part):
 class DistributionKeys(Part):
     """The distribution of z that bucket reweighting aims at."""
 
-    n_buckets: Annotated[Whole, Ge(1), Le(MAX_BUCKETS)]
+    n_buckets: Annotated[int, Number(int, {">=": 1, "<=": MAX_BUCKETS})]
     inf_bounds: bool = False
     norm: NormalKeys | None = None
     uniform: UniformKeys | None = None
@@ -241,11 +243,11 @@ AnyDistribution = Annotated[Distribution, Read(lambda: DistributionKeys, _distri
 
 def _quantities(value: object) -> tuple[str, ...]:
     if not isinstance(value, list | tuple):
-        raise mistake(f"expected a list of names, [] for none, got {shown(value)}")
+        raise unexpected("a list of names, [] for none", value)
     for name in value:
         OneOf("quantity", ("charge", "pt", "theta")).check(name)
     if len(set(value)) < len(value):
-        raise mistake(f"expected each name once, got {shown(value)}")
+        raise unexpected("each name once", value)
     return tuple(value)
 
 
@@ -284,9 +286,9 @@ class LRSchedule(Part):
     """
 
     name: Annotated[str, OneOf("schedule", tuple(SCHEDULES))]
-    final: Annotated[Real, Ge(0)] = 0.0
-    every: Annotated[Whole, Ge(1)] = 100
-    patience: Annotated[Whole, Ge(1)] = 10
+    final: Annotated[float, Number(float, {">=": 0})] = 0.0
+    every: Annotated[int, Number(int, {">=": 1})] = 100
+    patience: Annotated[int, Number(int, {">=": 1})] = 10
     factor: Positive = 0.5
 
     @model_validator(mode="after")
@@ -303,7 +305,7 @@ class LRSchedule(Part):
         return self
 
 
-Bits = Annotated[Whole, Ge(0), Le(MAX_TRAINED_BITS)]
+Bits = Annotated[int, Number(int, {">=": 0, "<=": MAX_TRAINED_BITS})]
 
 
 class Quantization(Part):
@@ -315,7 +317,9 @@ class Quantization(Part):
     nodes: Bits = DEFAULT_PRECISION[3]
     weights: Bits = DEFAULT_PRECISION[4]
     table: Bits = DEFAULT_PRECISION[5]
-    largest_weight: Annotated[Positive, Lt(WORD_END)] = LARGEST_WEIGHT
+    largest_weight: Annotated[float, Number(float, {">": 0, "<": WORD_END})] = (
+        LARGEST_WEIGHT
+    )
 
     @property
     def precision(self) -> tuple[int, ...]:

@@ -1,8 +1,8 @@
-"""Every mistake of a configuration, in words, with its place and its origin."""
+"""Every mistake of a configuration, in words; what holds between keys is a rule."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,17 +10,20 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from nnt.config.schema import Config
-from nnt.config.values import UNMENTIONED, WORDS, Hint, expectation, limit_of, model_of
+from nnt.config.values import WORDS, expectation, model_of
 from nnt.config.yaml_text import ABSENT_WORDS, listed, shown
 from nnt.errors import ConfigError, did_you_mean
 
-__all__ = ["Problems"]
+__all__ = ["Conflict", "Problems", "conflicts"]
 
 MAX_PATH = 100
 """Characters of a dotted path in a message."""
-BOUNDS = (
-    "greater_than", "greater_than_equal", "less_than", "less_than_equal",
-)  # fmt: skip
+QUANTIZABLE = {
+    "model": ("BaselineModel",),
+    "act": ("tanh/2", "tanh"),
+    "engine": ("auto", "torch"),
+}
+"""What goes with `quantize`: the compiled loops cannot hold the firmware's sums."""
 
 
 @dataclass
@@ -120,31 +123,15 @@ def _words(
         return "is missing"
     words = error["msg"]
     if error["type"] != WORDS:
-        words = f"expected {_expected(error, path)}, got {shown(value)}"
+        model = _model_above(path)
+        part = None if model is None else model.model_fields.get(path[-1])
+        expected = "another value" if part is None else expectation(part.annotation)
+        words = f"expected {expected}, got {shown(value)}"
     if isinstance(value, bool):
         words += " (YAML reads on, off, yes, no as true or false: quote them)"
     if isinstance(value, str) and value in ABSENT_WORDS:
         words += " (in YAML, write null for no value)"
-    if error["type"] in BOUNDS:
-        words += "".join(f"; {hint}" for hint in _hints(path))
     return words
-
-
-def _hints(path: tuple[str, ...]) -> list[str]:
-    model = _model_above(path)
-    part = None if model is None else model.model_fields.get(path[-1])
-    metadata = () if part is None else part.metadata
-    return [item.words for item in metadata if isinstance(item, Hint)]
-
-
-def _expected(error: ErrorDetails, path: tuple[str, ...]) -> str:
-    model = _model_above(path)
-    part = None if model is None else model.model_fields.get(path[-1])
-    if part is None:
-        return "another value"
-    if error["type"] == "less_than_equal" and error["ctx"]["le"] >= UNMENTIONED:
-        return f"a whole number <= {limit_of(part.annotation, part.metadata):,}"
-    return expectation(part.annotation, part.metadata)
 
 
 def _model_above(path: tuple[str, ...]) -> Any:
@@ -156,3 +143,92 @@ def _model_above(path: tuple[str, ...]) -> Any:
         if model is None:
             return None
     return model
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Keys that do not go together."""
+
+    keys: tuple[str, ...]
+    """The one to change first."""
+    words: str
+
+
+def conflicts(config: Config) -> Iterator[Conflict]:
+    """Find every rule that a configuration breaks, each value being right by itself."""
+    for rule in RULES:
+        yield from rule(config)
+
+
+def _outputs(config: Config) -> Iterator[Conflict]:
+    if config.out_size != len(config.outputs):
+        yield Conflict(
+            ("out_size", "outputs"),
+            f"expected {len(config.outputs)}, the number of names in outputs, got "
+            f"{config.out_size}; leave out_size out",
+        )
+
+
+def _form(config: Config) -> Iterator[Conflict]:
+    try:
+        config.form  # noqa: B018 (made here so that it can be read later)
+    except ConfigError as err:
+        place, _, words = str(err).partition(": ")
+        key = "hidden" if place not in Config.model_fields else place
+        yield Conflict((key, "model"), words or place)
+
+
+def _chain(config: Config) -> Iterator[Conflict]:
+    if config.chain == "classic" and config.in_size != 27:
+        yield Conflict(
+            ("in_size", "chain"),
+            f"expected 27, got {config.in_size}; {config.in_size} inputs go with "
+            "chain: 3dh",
+        )
+    if config.chain == "3dh" and config.experts != (-1,):
+        yield Conflict(
+            ("experts", "chain"),
+            f"expected [-1] with chain: 3dh, which has one network, got "
+            f"{list(config.experts)}",
+        )
+
+
+def _loss(config: Config) -> Iterator[Conflict]:
+    if config.loss == "TriggerLoss" and config.outputs != ("z", "theta"):
+        yield Conflict(
+            ("loss", "outputs", "out_size"),
+            "TriggerLoss needs outputs: [z, theta], got "
+            f"[{', '.join(config.outputs)}]; use MSELoss with other outputs",
+        )
+
+
+def _quantize(config: Config) -> Iterator[Conflict]:
+    if config.quantize is None:
+        return
+    for key, names in QUANTIZABLE.items():
+        if getattr(config, key) not in names:
+            yield Conflict(
+                (key, "quantize"),
+                f"expected {' or '.join(names)} with quantize, got "
+                f"{getattr(config, key)!r}",
+            )
+    if config.whiten is not None:
+        yield Conflict(
+            ("whiten", "quantize"),
+            "expected null with quantize, which works on the original inputs, got "
+            f"{config.whiten:g}",
+        )
+
+
+def _teachers(config: Config) -> Iterator[Conflict]:
+    if config.teach_from is not None and config.dist is not None:
+        yield Conflict(
+            ("dist", "teach_from"),
+            "expected null with teach_from: the z to train on is then not the z that "
+            "dist draws rows by; leave one of them out",
+        )
+
+
+RULES: tuple[Callable[[Config], Iterator[Conflict]], ...] = (
+    _outputs, _form, _chain, _loss, _quantize, _teachers,
+)  # fmt: skip

@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any
 
-from annotated_types import Ge, Le
-from pydantic import AfterValidator, PlainValidator, PrivateAttr
+from pydantic import PlainValidator, PrivateAttr
 
 from nnt.config.parts import (
     SPLITS,
@@ -26,21 +25,19 @@ from nnt.config.parts import (
 )
 from nnt.config.values import (
     MAX_COUNT,
-    Expected,
     Fraction,
+    Number,
     OneOf,
     OptionalText,
     Part,
     Positive,
-    Real,
     Text,
-    Whole,
     mistake,
     setting,
+    unexpected,
 )
-from nnt.config.yaml_text import as_yaml, flatten, shown
+from nnt.config.yaml_text import as_yaml, flatten
 from nnt.detector import N_HIDDEN
-from nnt.errors import did_you_mean, shorten
 from nnt.filters import IdentityFilter
 from nnt.networks.form import ACTIVATIONS, MAX_NODES, MODELS, OUTPUTS, Form
 from nnt.objective import CLASS_KINDS, REGRESSION_KINDS, Objective, objective_of
@@ -61,22 +58,17 @@ def _experts(value: object) -> tuple[int, ...]:
         or (set(numbers) <= set(range(5)) and len(set(numbers)) == len(numbers))
     )
     if not numbers or not good:
-        raise mistake(
-            f"expected [-1] or a list of different experts 0 to 4, got {shown(value)}"
-        )
+        raise unexpected("[-1] or a list of different experts 0 to 4", value)
     return tuple(sorted(numbers))
 
 
 def _outputs(value: object) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not value:
-        known = ", ".join(OUTPUTS)
-        raise mistake(f"expected a list of names out of {known}, got {shown(value)}")
+        raise unexpected(f"a list of names out of {', '.join(OUTPUTS)}", value)
     for name in value:
-        if name not in OUTPUTS:
-            near = did_you_mean(name, OUTPUTS)
-            raise mistake(f"unknown output {shorten(name)}; {near}")
+        OneOf("output", OUTPUTS).check(name)
     if len(set(value)) < len(value):
-        raise mistake(f"expected each output once, got {shown(value)}")
+        raise unexpected("each output once", value)
     return tuple(name for name in OUTPUTS if name in value)
 
 
@@ -87,35 +79,40 @@ def _teachers(value: object) -> tuple[str, ...]:
         or not runs
         or not all(isinstance(run, str) and run for run in runs)
     ):
-        raise mistake(f"expected a run, a list of runs or null, got {shown(value)}")
+        raise unexpected("a run, a list of runs or null", value)
     return tuple(runs)
 
 
 def _splits(value: object) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or any(v not in SPLITS for v in value):
-        raise mistake(
-            f"expected a list of names out of {', '.join(SPLITS)}, got {shown(value)}"
-        )
+        raise unexpected(f"a list of names out of {', '.join(SPLITS)}", value)
     return tuple(name for name in SPLITS if name in value)
 
 
-def _input_size(value: int) -> int:
+def _input_size(value: object) -> int:
     if value not in (27, 126):
-        raise mistake(f"expected 27 or 126, got {shown(value)}")
-    return value
+        raise unexpected("27 or 126", value)
+    return int(value)
 
 
-def _few(widths: tuple[int, ...]) -> tuple[int, ...]:
-    if len(widths) > MAX_LAYERS:
-        raise mistake(f"expected at most {MAX_LAYERS} layers, got {len(widths)}")
-    return widths
+def _widths(value: object) -> tuple[int, ...]:
+    if not isinstance(value, list | tuple) or not all(
+        type(width) in (int, float) and width in range(1, MAX_NODES + 1)
+        for width in value
+    ):
+        raise unexpected(
+            f"a list of widths from 1 to {MAX_NODES}, [] for no hidden layer", value
+        )
+    if len(value) > MAX_LAYERS:
+        raise mistake(f"expected at most {MAX_LAYERS} layers, got {len(value)}")
+    return tuple(map(int, value))
 
 
-Layers = Annotated[
-    tuple[Annotated[Whole, Ge(1), Le(MAX_NODES)], ...],
-    AfterValidator(_few),
-    Expected(f"a list of widths from 1 to {MAX_NODES}, [] for no hidden layer"),
-]
+Layers = Annotated[tuple[int, ...], PlainValidator(_widths)]
+Count = Annotated[int, Number(int, {">=": 1})]
+OptionalCount = Annotated[int | None, Number(int, {">=": 1}, null=True)]
+NotNegative = Annotated[float, Number(float, {">=": 0})]
+OptionalPositive = Annotated[float | None, Number(float, {">": 0}, null=True)]
 
 
 class Config(Part):
@@ -132,28 +129,30 @@ class Config(Part):
     )
     category: str = setting("", "text, a tag of the run", run_wide=True)
     learning_rate: Positive = setting(1e-3, "above 0")
-    batch_size: Annotated[Whole, Ge(1), Le(MAX_COUNT)] = setting(2048, "rows per step")
-    weight_decay: Annotated[Real, Ge(0)] = setting(1e-6, "0 or above")
+    batch_size: Annotated[int, Number(int, {">=": 1, "<=": MAX_COUNT})] = setting(
+        2048, "rows per step"
+    )
+    weight_decay: NotNegative = setting(1e-6, "0 or above")
     chain: Annotated[str, OneOf("chain", CHAINS)] = setting(
         "classic", "classic, or 3dh for the 3D Hough chain, see below", run_wide=True
     )
-    in_size: Annotated[Whole, AfterValidator(_input_size)] = setting(
+    in_size: Annotated[int, PlainValidator(_input_size)] = setting(
         27, "inputs of the networks; 126 needs `chain: 3dh`", run_wide=True
     )
     hidden: Layers = setting(
         (N_HIDDEN,), "nodes of the hidden layers of BaselineModel; `[]`: none"
     )
-    out_size: Annotated[Whole, Ge(1), Le(len(OUTPUTS))] = setting(
+    out_size: Annotated[int, Number(int, {">=": 1, "<=": len(OUTPUTS)})] = setting(
         2, "short for `outputs`; 1: `[z]`, 2: `[z, theta]`", run_wide=True
     )
     outputs: Annotated[tuple[str, ...], PlainValidator(_outputs)] = setting(
         ("z", "theta"), "out of z, theta and the classes nnt and stt", run_wide=True
     )
-    workers: Annotated[Whole, Ge(1)] | None = setting(
+    workers: OptionalCount = setting(
         None, "experts trained in parallel; null: as many as there are cores",
         run_wide=True,
     )  # fmt: skip
-    epochs: Annotated[Whole, Ge(0), Le(MAX_COUNT)] = setting(
+    epochs: Annotated[int, Number(int, {">=": 0, "<=": MAX_COUNT})] = setting(
         10, "at most; 0 evaluates the initial weights"
     )
     model: Annotated[str, OneOf("model", MODELS)] = setting(
@@ -196,35 +195,37 @@ class Config(Part):
     dist: AnyDistribution | None = setting(
         None, "distribution of z to draw rows by, see below"
     )
-    borrow: Annotated[Real, Ge(0)] = setting(
+    borrow: NotNegative = setting(
         0.0,
         "tracks that experts 1 to 4 borrow from expert 0 for training, as a multiple "
         "of their own, without the superlayer that they lack",
     )
-    seed: Annotated[Whole, Ge(0)] = setting(1, "seed of all random numbers")
-    split_seed: Annotated[Whole, Ge(0)] | None = setting(
+    seed: Annotated[int, Number(int, {">=": 0})] = setting(
+        1, "seed of all random numbers"
+    )
+    split_seed: Annotated[int | None, Number(int, {">=": 0}, null=True)] = setting(
         None, "seed of the split alone; null: `seed`", run_wide=True
     )
     data: DataConfig = setting(default_data, "see below", run_wide=True)
-    early_stopping_patience: Annotated[Whole, Ge(1)] | None = setting(
+    early_stopping_patience: OptionalCount = setting(
         30,
         "epochs without improvement of `val/loss` before training stops; null: "
         "never stop early",
     )
-    average: Fraction | None = setting(
+    average: Fraction = setting(
         None, "decay of a moving average of the weights, which is then kept"
     )
-    gradient_clip: Positive | None = setting(None, "largest norm of the gradient")
-    whiten: Positive | None = setting(
+    gradient_clip: OptionalPositive = setting(None, "largest norm of the gradient")
+    whiten: OptionalPositive = setting(
         None,
         "spread of the inputs in training, which are then combined so that they do not "
         "depend on each other; the weights kept are those of the usual inputs",
     )
     lr_schedule: LRSchedule | None = setting(None, "see below")
-    restarts: Annotated[Whole, Ge(1)] = setting(
+    restarts: Count = setting(
         1, "trainings, each from new initial weights; the best is kept"
     )
-    plot_every: Annotated[Whole, Ge(0)] = setting(
+    plot_every: Annotated[int, Number(int, {">=": 0})] = setting(
         50, "epochs between live plots; 0: none"
     )
     predictions: Annotated[tuple[str, ...], PlainValidator(_splits)] = setting(

@@ -1,19 +1,16 @@
-"""Types of single values: what pydantic checks, and the words for what is expected.
-
-A constraint is an annotation (``Annotated[Whole, Ge(1)]``); `expectation` puts it into
-words for messages.
-"""
+"""Types of single values, each an annotation that checks and says what it expects."""
 
 from __future__ import annotations
 
+import math
+import operator
+import sys
 import types
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from annotated_types import Ge, Gt, Le, Lt
 from pydantic import (
-    AllowInfNan,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -28,30 +25,27 @@ from nnt.errors import ConfigError, DataError, did_you_mean
 
 __all__ = [
     "MAX_COUNT",
-    "UNMENTIONED",
     "WORDS",
-    "Expected",
     "Fraction",
-    "Hint",
+    "Number",
     "OneOf",
     "OptionalText",
     "Part",
     "Positive",
     "Read",
-    "Real",
     "Text",
-    "Whole",
     "expectation",
-    "limit_of",
     "mistake",
     "mistakes_at",
     "model_of",
     "setting",
+    "unexpected",
 ]
 
 WORDS = "words"
 """Type of the errors that say in words of their own what is wrong."""
-MAX_INTEGER = 1 << 62
+SIGNS = {">=": operator.ge, ">": operator.gt, "<=": operator.le, "<": operator.lt}
+MAX_NUMBER: dict[type, float] = {int: 1 << 62, float: sys.float_info.max}
 """Compiled loops and stores count in 64 bits."""
 MAX_COUNT = 10**9
 """Epochs, and rows of a batch."""
@@ -91,6 +85,11 @@ def mistake(words: str) -> PydanticCustomError:
     return PydanticCustomError(WORDS, "{words}", {"words": words})
 
 
+def unexpected(words: str, value: object) -> PydanticCustomError:
+    """Make the error of a value that is not what was expected."""
+    return mistake(f"expected {words}, got {shown(value)}")
+
+
 def mistakes_at(found: Mapping[tuple[str, ...], str]) -> ValidationError:
     """Make one error of mistakes within a value: path in it -> words."""
     details = [
@@ -100,18 +99,52 @@ def mistakes_at(found: Mapping[tuple[str, ...], str]) -> ValidationError:
     return ValidationError.from_exception_data("configuration", details)
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """Words for what a value should have been, where its type does not say it."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Number:
+    """A finite number, whole or not, within bounds such as ``{">=": 1}``."""
 
-    words: str
+    kind: type[int] | type[float]
+    bounds: Mapping[str, float] = field(default_factory=dict)
+    null: bool = False
+    """Whether it may be null."""
+    hint: str = ""
+    """What to do about a number that is out of its bounds."""
 
+    def __get_pydantic_core_schema__(
+        self, source: type[Any], handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Check in place of what pydantic does for numbers."""
+        return core_schema.no_info_plain_validator_function(self.check)
 
-@dataclass(frozen=True, slots=True)
-class Hint:
-    """What to do about a value that is out of its bounds."""
+    def check(self, value: object) -> float | None:
+        """Give a number back; a whole one may be written as 1e3."""
+        if value is None and self.null:
+            return None
+        bounds = {"<=": MAX_NUMBER[self.kind], **self.bounds}
+        named = {sign: bound for sign, bound in bounds.items() if bound < UNMENTIONED}
+        if not self._is_of_kind(value):
+            raise unexpected(self._words(named), value)
+        number: Any = value
+        broken = {k: v for k, v in bounds.items() if not SIGNS[k](number, v)}
+        if broken:
+            # A high bound is mentioned to those who pass it alone.
+            words = self._words(named if broken.keys() & named.keys() else broken)
+            raise mistake(f"expected {words}, got {shown(value)}{self.hint}")
+        return self.kind(number)
 
-    words: str
+    def _is_of_kind(self, value: object) -> bool:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        if isinstance(value, int):
+            return self.kind is int or abs(value) <= MAX_NUMBER[float]
+        return value.is_integer() if self.kind is int else math.isfinite(value)
+
+    def _words(self, bounds: Mapping[str, float]) -> str:
+        within = " and ".join(
+            f"{sign} {bounds[sign]:,}" for sign in SIGNS if sign in bounds
+        )
+        kind = "a whole number" if self.kind is int else "a number"
+        return f"{kind} {within}".strip() + (" or null" if self.null else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,19 +186,12 @@ class Read:
     def read(self, value: object) -> object:
         """Check a mapping and make something of it."""
         if not isinstance(value, Mapping):
-            raise mistake(f"expected {_mapping_of(self.model())}, got {shown(value)}")
+            raise unexpected(_mapping_of(self.model()), value)
         checked = self.model().model_validate(value)
         try:
             return self.make(checked)
         except (ConfigError, DataError) as err:
             raise mistake(str(err)) from err
-
-
-def _to_whole(value: object) -> object:
-    """Take 1e3 for 1000, as nobody means a fraction by it."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value
 
 
 def _to_text(value: object) -> object:
@@ -175,73 +201,39 @@ def _to_text(value: object) -> object:
 
 def _no_other_null(value: object) -> object:
     if isinstance(value, str) and value in ABSENT_WORDS:
-        raise mistake(f"expected text or null, got {shown(value)}")
+        raise unexpected("text or null", value)
     return value
 
 
-Whole = Annotated[int, BeforeValidator(_to_whole), Le(MAX_INTEGER)]
-Real = Annotated[float, AllowInfNan(False)]
-Positive = Annotated[Real, Gt(0)]
-Fraction = Annotated[Real, Gt(0), Lt(1)]
+Positive = Annotated[float, Number(float, {">": 0})]
+Fraction = Annotated[float | None, Number(float, {">": 0, "<": 1}, null=True)]
 Text = Annotated[str, BeforeValidator(_to_text)]
 OptionalText = Annotated[str | None, BeforeValidator(_no_other_null)]
 
 
-def expectation(annotation: Any, metadata: Iterable[object] = ()) -> str:
-    """Put into words what a value of an annotated type is.
+def expectation(annotation: Any) -> str:
+    """Put into words what a value of a type is that says nothing itself.
 
     Examples
     --------
-    >>> expectation(Annotated[Whole, Ge(1)] | None)
-    'a whole number >= 1 or null'
+    >>> expectation(bool | None)
+    'true or false or null'
     """
     if get_origin(annotation) is Annotated:
-        inner, *more = get_args(annotation)
-        return expectation(inner, (*more, *metadata))
-    known = [item.words for item in metadata if isinstance(item, Expected)]
-    if known:
-        return known[0]
+        return expectation(get_args(annotation)[0])
     if get_origin(annotation) in (Union, types.UnionType):
         kinds = [kind for kind in get_args(annotation) if kind is not type(None)]
         null = " or null" if type(None) in get_args(annotation) else ""
-        return " or ".join(expectation(kind, metadata) for kind in kinds) + null
+        return " or ".join(map(expectation, kinds)) + null
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return _mapping_of(annotation)
-    if get_origin(annotation) is tuple:
-        count = [kind for kind in get_args(annotation) if kind is not Ellipsis]
-        return "a list of " + (f"{len(count)} numbers" if len(count) > 1 else "numbers")
-    names = {int: "a whole number", float: "a number", bool: "true or false"}
-    return f"{names.get(annotation, 'text')} {_bounds(metadata)}".strip()
+    return "true or false" if annotation is bool else "text"
 
 
 def _mapping_of(model: type[BaseModel]) -> str:
     names = list(model.model_fields)
     more = ", ..." if len(names) > MAX_NAMES else ""
     return f"a mapping with {', '.join(names[:MAX_NAMES])}{more}"
-
-
-def limit_of(annotation: Any, metadata: Iterable[object] = ()) -> int:
-    """Smallest of the upper bounds of a whole number."""
-    if get_origin(annotation) in (Annotated, Union, types.UnionType):
-        inner, *more = get_args(annotation)
-        is_annotated = get_origin(annotation) is Annotated
-        return limit_of(inner, (*(more if is_annotated else ()), *metadata))
-    return min(int(str(item.le)) for item in metadata if isinstance(item, Le))
-
-
-def _bounds(metadata: Iterable[object]) -> str:
-    words = []
-    for item in metadata:
-        match item:
-            case Ge(ge=bound):
-                words.append((0, f">= {bound:,}"))
-            case Gt(gt=bound):
-                words.append((0, f"> {bound:,}"))
-            case Le(le=bound) if isinstance(bound, int | float) and bound < UNMENTIONED:
-                words.append((1, f"<= {bound:,}"))
-            case Lt(lt=bound):
-                words.append((1, f"< {bound:,}"))
-    return " and ".join(text for _, text in sorted(words))
 
 
 def model_of(

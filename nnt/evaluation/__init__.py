@@ -2,11 +2,10 @@
 
 from nnt.evaluation.comparing import Comparison, Difference
 from nnt.evaluation.comparing_runs import ComparisonResult, compare
-from nnt.evaluation.details import Details
 from nnt.evaluation.evaluating import Evaluation, evaluate
 from nnt.evaluation.loaded_run import load_networks
-from nnt.evaluation.network_result import NetworkResult
-from nnt.evaluation.page_tables import shown, shown_check, shown_difference
+from nnt.evaluation.network_result import Details, NetworkResult
+from nnt.evaluation.page_tables import shown
 from nnt.evaluation.predicting import predict
 from nnt.evaluation.promoting import Promotion, promote
 from nnt.evaluation.verdict import Check, Verdict
@@ -27,6 +26,4 @@ __all__ = [
     "predict",
     "promote",
     "shown",
-    "shown_check",
-    "shown_difference",
 ]

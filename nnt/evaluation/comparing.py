@@ -6,23 +6,16 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nnt import metrics
 from nnt.errors import DataError
-from nnt.evaluation.judged_rows import JudgedRows, rows_for
-from nnt.evaluation.loaded_run import LoadedRun, load_run
-from nnt.evaluation.network_result import (
-    NetworkResult,
-    SharedRows,
-    results,
-    short_names,
-)
-from nnt.evaluation.seen import rows_trained_on
-from nnt.judging import Outputs, predicted_outputs
+from nnt.evaluation.judged_rows import JudgedRows
+from nnt.evaluation.loaded_run import LoadedRun
+from nnt.evaluation.network_result import NetworkResult, results, short_names
+from nnt.judging import Outputs
 from nnt.progress import show_progress
 from nnt.tracking import hide_passwords
 from nnt.tracks import Tracks
@@ -31,10 +24,7 @@ from nnt.training.data import SPLITS
 __all__ = [
     "Comparison",
     "Difference",
-    "compare_loaded_runs",
     "compare_on",
-    "direction_of",
-    "load_runs",
     "shared_rows",
 ]
 
@@ -55,13 +45,20 @@ class Difference:
     value: float
     error: float
     """Standard error, what the networks share drops out; NaN if it is not known."""
-    better: bool | None
-    """None where it does not stand out from its error, or has no good direction."""
+    direction: int
+    """1 where more is better, -1 where less is, else 0."""
 
     @property
     def stands_out(self) -> bool:
         """Whether it exceeds twice its error."""
         return bool(abs(self.value) > SIGNIFICANT * self.error)
+
+    @property
+    def better(self) -> bool | None:
+        """None where it does not stand out, or has no good direction."""
+        if not self.stands_out or self.direction == 0:
+            return None
+        return self.value * self.direction > 0
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -81,8 +78,8 @@ class Comparison:
     n_tracks: int
     filter: str
     networks: list[NetworkResult]
-    differences: dict[str, dict[str, Difference]]
-    """Name of the network -> figure -> difference to the first."""
+    differences: dict[str, dict[str, dict[str, Difference]]]
+    """Name of the network -> scope -> metric -> difference to the first."""
     config_differences: dict[str, dict[str, str]]
     """Key of the configuration -> name of the run -> value, where they differ."""
     trained_on: dict[str, float | None]
@@ -105,7 +102,7 @@ class Comparison:
     @property
     def scopes(self) -> list[str]:
         """``all`` and, if there are several, the experts."""
-        return list(dict.fromkeys(name.split("/")[0] for name in self.first.figures))
+        return list(self.first.figures)
 
     @property
     def hardware(self) -> dict[str, list[float | None]]:
@@ -118,9 +115,11 @@ class Comparison:
             for kind in kinds
         }
 
-    def difference(self, contender: NetworkResult, name: str) -> Difference | None:
-        """Difference to the first, None where either lacks the figure."""
-        return self.differences.get(contender.name, {}).get(name)
+    def difference(
+        self, network: NetworkResult, scope: str, metric: str
+    ) -> Difference | None:
+        """Difference to the first, None where either lacks the metric."""
+        return self.differences.get(network.name, {}).get(scope, {}).get(metric)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -141,90 +140,38 @@ class Comparison:
             "run_id": None if run is None else run.run_id,
             "store": None if run is None else hide_passwords(run.uri),
             "share_trained_on": self.trained_on.get(network.name),
-            "figures": _by_scope(network.figures),
-            "errors": _by_scope(network.errors),
+            "figures": network.figures,
+            "errors": network.errors,
             "hardware": dict(network.hardware),
         }
         if network is self.first:
             return found
-        plain = {k: d.to_dict() for k, d in self.differences[network.name].items()}
-        return found | {"differences": _by_scope(plain)}
+        differences = {
+            scope: {name: one.to_dict() for name, one in of_scope.items()}
+            for scope, of_scope in self.differences[network.name].items()
+        }
+        return found | {"differences": differences}
 
 
-def _by_scope(flat: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    nested: dict[str, dict[str, Any]] = {}
-    for name, value in flat.items():
-        scope, _, metric = name.partition("/")
-        nested.setdefault(scope, {})[metric] = value
-    return nested
-
-
-def _differences(first: NetworkResult, network: NetworkResult) -> dict[str, Difference]:
-    errors = {
-        f"{scope}/{metric}": error
-        for scope, drawn in network.replicas.items()
-        for metric, error in metrics.difference_errors(
-            first.replicas[scope], drawn
-        ).items()
-    }
-    differences = {}
-    for name in network.figures:
-        if name in first.figures:
-            value = network.figures[name] - first.figures[name]
-            error = errors.get(name, math.nan)
-            differences[name] = Difference(value, error, _is_better(name, value, error))
-    return differences
-
-
-def _is_better(name: str, value: float, error: float) -> bool | None:
-    direction = direction_of(name)
-    if not abs(value) > SIGNIFICANT * error or direction == 0:
-        return None
-    return value * direction > 0
-
-
-def direction_of(name: str) -> int:
-    """1 where more of ``<scope>/<metric>`` is better, -1 where less is, else 0."""
-    return metrics.METRICS[name.rpartition("/")[2]].direction
-
-
-def load_runs(names: Sequence[str]) -> list[LoadedRun]:
-    """Load the networks of all runs, or fail before anything long.
-
-    Raises
-    ------
-    TrackingError, DataError, ConfigError
-        One of them cannot be used.
-    """
-    runs = []
-    with show_progress("Loading runs", "runs") as progress:
-        for i, text in enumerate(names, start=1):
-            runs.append(load_run(text))
-            progress(i, len(names))
-    return runs
-
-
-def compare_loaded_runs(
-    runs: Sequence[LoadedRun],
-    data: str | Path | Sequence[str | Path],
-    split: str | None,
-) -> Comparison:
-    """Judge all networks on the rows given, or on a split of the first run's data.
-
-    Raises
-    ------
-    DataError
-        The rows cannot be used, or there are none that all networks serve.
-    """
-    rows = rows_for(runs[0], data, split)
-    tracks = shared_rows(runs, rows)
-    seen = rows_trained_on(runs, rows, tracks, runs[0].config)
-    return compare_on(runs, rows, tracks, [one.share for one in seen], in_floats)
-
-
-def in_floats(loaded: LoadedRun, tracks: Tracks) -> Outputs:
-    """What networks predict as they were trained."""
-    return predicted_outputs(loaded.networks, tracks)
+def _differences(
+    first: NetworkResult, network: NetworkResult
+) -> dict[str, dict[str, Difference]]:
+    found = {}
+    for scope, figures in network.figures.items():
+        of_first = first.figures[scope]
+        errors = metrics.difference_errors(
+            first.replicas[scope], network.replicas[scope]
+        )
+        found[scope] = {
+            name: Difference(
+                figures[name] - of_first[name],
+                errors.get(name, math.nan),
+                metrics.METRICS[name].direction,
+            )
+            for name in figures
+            if name in of_first
+        }
+    return found
 
 
 def compare_on(
@@ -250,8 +197,6 @@ def compare_on(
         Gives the outputs of the networks of a run for the rows.
     """
     first = runs[0]
-    outputs = set.intersection(*(set(one.networks.outputs) for one in runs))
-    shared = SharedRows(tracks, first.losses[None], sorted(outputs))
     names, judged = short_names(runs), []
     simulated = (
         rows.source in SPLITS
@@ -259,7 +204,7 @@ def compare_on(
         and first.config.data.simulate is not None
     )
     with show_progress("Judging", "networks") as progress:
-        for result in results(shared, runs, names, predict, simulated=simulated):
+        for result in results(tracks, runs, names, predict, simulated=simulated):
             judged.append(result)
             progress(min(len(judged), len(runs)), len(runs))
     return Comparison(

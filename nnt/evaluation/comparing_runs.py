@@ -1,34 +1,170 @@
-"""Compare runs, draw what they differ in, and keep it."""
+"""Compare runs, draw what they differ in, and keep it: one HTML page, and a run."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
+import base64
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from nnt import plots
 from nnt.errors import ConfigError, DataError, TrackingError
-from nnt.evaluation.comparing import Comparison, compare_loaded_runs, load_runs
-from nnt.evaluation.loaded_run import LoadedRun
-from nnt.evaluation.page import page
+from nnt.evaluation.comparing import Comparison, compare_on, shared_rows
+from nnt.evaluation.judged_rows import rows_for, rows_trained_on
+from nnt.evaluation.loaded_run import LoadedRun, load_run
+from nnt.evaluation.network_result import NetworkResult
+from nnt.evaluation.page_tables import (
+    Table,
+    all_metrics,
+    configurations,
+    described,
+    hardware,
+    main_table,
+    runs,
+    shown,
+    verdict_table,
+)
 from nnt.evaluation.storing import store_comparison
+from nnt.evaluation.verdict import Verdict
+from nnt.judging import predicted_outputs
+from nnt.metrics import main_metrics
 from nnt.progress import show_progress
 from nnt.tracking import StoredRun
+from nnt.training.fitting import read_epochs
 from nnt.types import F64
+from nnt.version import __version__
 
-__all__ = [
-    "ComparisonResult",
-    "compare",
-    "draw_comparison",
-    "validation_losses",
-    "write_page",
-]
+__all__ = ["ComparisonResult", "best_by_rejection", "compare", "keep", "page"]
+
+BEST_BY = {
+    "rejection_at_eff96_by_class": "highest rejection at 96 % efficiency, by class",
+    "rejection_at_eff96": "highest rejection at 96 % efficiency",
+}
+"""Metric -> its heading; the first that every run has decides."""
+
+TEMPLATE = "comparison.html"
+LOSS = ("epoch", "val/loss")
+CAPTION_OF_CURVES = "Validation loss of every expert, epoch by epoch."
+WIDE = ("learning_curves",)
+"""Plots that take a whole row of the page."""
+
+
+def best_by_rejection(comparison: Comparison) -> tuple[NetworkResult, str] | None:
+    """Network that throws away most background at 96 % efficiency, and by which metric.
+
+    By class where every run has one; the network of the data taking never has.
+    """
+    runs = [network for network in comparison.networks if network.loaded is not None]
+    for name in BEST_BY:
+        there = [n for n in comparison.networks if name in n.figures["all"]]
+        if there and all(name in network.figures["all"] for network in runs):
+            return max(there, key=lambda network: network.figures["all"][name]), name
+    return None
+
+
+def page(
+    comparison: Comparison,
+    pictures: Mapping[str, bytes],
+    verdict: Verdict | None = None,
+) -> str:
+    """Write the page.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        What it shows.
+    pictures : mapping of str to bytes
+        Name to PNG; they become part of the page.
+    verdict : Verdict, optional
+        Whether the last run may take the place of the first.
+    """
+    # Whatever names and descriptions hold becomes text, never HTML.
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(TEMPLATE).render(
+        title=_title(comparison, verdict),
+        verdict=None if verdict is None else _verdict(verdict),
+        facts=_facts(comparison),
+        warning=_warning(comparison),
+        main=main_table(comparison, "all", main_metrics()),
+        pictures=[_picture(name, data) for name, data in pictures.items()],
+        experts=list(_experts(comparison)),
+        runs=runs(comparison),
+        configurations=configurations(comparison),
+        hardware=hardware(comparison),
+        all_metrics=all_metrics(comparison),
+    )
+
+
+def _title(comparison: Comparison, verdict: Verdict | None) -> str:
+    if verdict is None:
+        return f"{len(comparison.networks)} networks on the same rows"
+    challenger = [network.name for network in comparison.networks if network.loaded][-1]
+    return f"{challenger} over {verdict.over}"
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "passes": verdict.passes,
+        "words": described(verdict),
+        "reasons": verdict.reasons,
+        "table": verdict_table(verdict) if verdict.checks else None,
+    }
+
+
+def _facts(comparison: Comparison) -> list[tuple[str, str]]:
+    rows = comparison.rows
+    facts = [
+        ("rows", f"{comparison.n_tracks:,} of {comparison.source}"),
+        ("digest of the rows", rows.digest),
+        ("filter", comparison.filter or "none"),
+        ("compared with", comparison.first.name),
+    ]
+    found = best_by_rejection(comparison)
+    if found is not None:
+        best, name = found
+        error = best.errors["all"].get(name, float("nan"))
+        value = shown(best.figures["all"][name], error)
+        facts.append((BEST_BY[name], f"{best.name}: {value}"))
+    return [*facts, ("NNT", __version__)]
+
+
+def _warning(comparison: Comparison) -> str | None:
+    seen = [share for share in comparison.trained_on.values() if share]
+    if not seen:
+        return None
+    return (
+        f"{len(seen)} of {len(comparison.trained_on)} runs were trained on some of "
+        f"these rows (up to {max(seen):.0%}): their metrics are too optimistic. Judge "
+        "on rows that none has seen."
+    )
+
+
+def _picture(name: str, data: bytes) -> dict[str, Any]:
+    captions = plots.captions() | {"learning_curves": CAPTION_OF_CURVES}
+    return {
+        "data": base64.b64encode(data).decode(),
+        "caption": captions.get(name, name.replace("_", " ")),
+        "is_wide": name in WIDE,
+    }
+
+
+def _experts(comparison: Comparison) -> Iterator[tuple[str, Table]]:
+    for scope in comparison.scopes:
+        if scope != "all":
+            n_tracks = comparison.first.figures[scope]["n_tracks"]
+            heading = f"{scope.replace('_', ' ')}, {n_tracks:,.0f} rows"
+            yield heading, main_table(comparison, scope, main_metrics())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,44 +219,70 @@ def compare(
     """
     if not runs:
         raise ConfigError("compare: expected at least one run, found none")
-    loaded = load_runs(runs)
-    comparison = compare_loaded_runs(loaded, data, split)
-    if not log_to_store and page_to is None:
-        return ComparisonResult(comparison=comparison, run_id=None, page=None)
-    pictures = draw_comparison(comparison, loaded)
-    text = page(comparison, pictures)
-    place = None if page_to is None else write_page(text, Path(page_to))
-    run_id = None
-    if log_to_store:
-        run_id, kept = store_comparison(comparison, text, pictures)
-        place = place or kept
+    loaded = []
+    with show_progress("Loading runs", "runs") as progress:
+        for i, text in enumerate(runs, start=1):
+            loaded.append(load_run(text))
+            progress(i, len(runs))
+    rows = rows_for(loaded[0], data, split)
+    tracks = shared_rows(loaded, rows)
+    seen = rows_trained_on(loaded, rows, tracks, loaded[0].config)
+    comparison = compare_on(
+        loaded, rows, tracks, [one.share for one in seen],
+        lambda one, tracks: predicted_outputs(one.networks, tracks),
+    )  # fmt: skip
+    run_id, place = keep(comparison, loaded, page_to, in_store=log_to_store)
     return ComparisonResult(comparison=comparison, run_id=run_id, page=place)
 
 
-def write_page(text: str, path: Path) -> Path:
-    """Write the page of a comparison.
+def keep(
+    comparison: Comparison,
+    runs: Sequence[LoadedRun],
+    page_to: str | Path | None,
+    *,
+    in_store: bool,
+    verdict: Verdict | None = None,
+) -> tuple[str | None, Path | None]:
+    """Draw a comparison, and keep its page in a file, as a run, or both.
+
+    Returns
+    -------
+    str or None
+        ID of the run.
+    Path or None
+        The page.
 
     Raises
     ------
     DataError
-        It cannot be written there.
+        The page cannot be written there.
+    TrackingError
+        The store does not answer.
     """
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as err:
-        raise DataError(
-            f"{path}: the page cannot be written ({err.strerror}); choose another path"
-        ) from err
-    return path
+    if not in_store and page_to is None:
+        return None, None
+    pictures = _draw(comparison, runs)
+    text = page(comparison, pictures, verdict)
+    place = None if page_to is None else Path(page_to)
+    if place is not None:
+        try:
+            place.write_text(text, encoding="utf-8")
+        except OSError as err:
+            raise DataError(
+                f"{place}: the page cannot be written ({err.strerror}); choose another "
+                "path"
+            ) from err
+    if not in_store:
+        return None, place
+    run_id, kept = store_comparison(comparison, text, pictures, verdict)
+    return run_id, place or kept
 
 
-def draw_comparison(
-    comparison: Comparison, runs: Sequence[LoadedRun]
-) -> dict[str, bytes]:
+def _draw(comparison: Comparison, runs: Sequence[LoadedRun]) -> dict[str, bytes]:
     """Draw what networks differ in, and their learning curves; name to PNG."""
     ranking = sorted(
         comparison.networks,
-        key=lambda network: -network.figures.get("all/rejection_at_eff96", 0.0),
+        key=lambda network: -network.figures["all"].get("rejection_at_eff96", 0.0),
     )
     names = [network.name for network in comparison.networks]
     look = plots.looks(names, [network.name for network in ranking])
@@ -132,7 +294,7 @@ def draw_comparison(
         for i, network in enumerate(comparison.networks, start=1):
             run = None if network.loaded is None else network.loaded.run
             if run is not None:
-                losses[network.name] = validation_losses(run)
+                losses[network.name] = _validation_losses(run)
             progress(min(i, len(runs)), len(runs))
     if any(losses.values()):
         plot = partial(plots.learning_curves_of_runs, look=look)
@@ -140,7 +302,7 @@ def draw_comparison(
     return plots.draw_all(len(drawings), ((d.name, d) for d in drawings))
 
 
-def validation_losses(run: StoredRun) -> dict[int, F64]:
+def _validation_losses(run: StoredRun) -> dict[int, F64]:
     """Read the validation loss of every epoch of every expert.
 
     Returns
@@ -152,17 +314,9 @@ def validation_losses(run: StoredRun) -> dict[int, F64]:
     losses = {}
     for expert, child in run.experts().items():
         try:
-            text = child.read_text("metrics.csv")
+            rows = read_epochs(child)
         except TrackingError:
             continue
-        points = [_point(row) for row in csv.DictReader(io.StringIO(text))]
-        known = [point for point in points if point is not None]
+        known = [[row[n] for n in LOSS] for row in rows if row.keys() >= set(LOSS)]
         losses[expert] = np.array(known, dtype=np.float64).reshape(-1, 2)
     return losses
-
-
-def _point(row: Mapping[str, str]) -> tuple[float, float] | None:
-    try:
-        return float(row["epoch"]), float(row["val/loss"])
-    except (KeyError, TypeError, ValueError):
-        return None

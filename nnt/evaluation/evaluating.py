@@ -11,16 +11,14 @@ from typing import Any
 
 from nnt import metrics, plots
 from nnt.errors import DataError
-from nnt.evaluation.details import Details, details
 from nnt.evaluation.judged_rows import JudgedRows, rows_for
 from nnt.evaluation.loaded_run import LoadedRun, load_run
-from nnt.evaluation.network_result import short_names
-from nnt.evaluation.storing import Judged, store_evaluation
+from nnt.evaluation.network_result import Details, details, short_names
+from nnt.evaluation.storing import store_evaluation
 from nnt.export.source import class_cuts, word_cuts
 from nnt.fixedpoint import FixedPointNetworks
 from nnt.judging import Figures, FixedPointTable, ScoredTable, by_scope
-from nnt.training.album import description_of
-from nnt.training.report import fixed_point_drawings
+from nnt.training.report import description_of, drawings_of, fixed_point_drawings
 
 __all__ = ["Evaluation", "FixedPointEvaluation", "evaluate", "judge_fixed_point"]
 
@@ -177,10 +175,10 @@ def evaluate(
     if plots_to is not None:
         _write(pictures, Path(plots_to))
     if stored is not None:
-        judged = Judged(result.to_dict(), result.n_tracks, {"": figures}, pictures)
+        named = {"": figures}
         if whole is not None:
-            judged.figures[f"_{whole.both.networks.name}"] = whole.filtered
-        store_evaluation(stored, rows, judged)
+            named[f"_{whole.both.networks.name}"] = whole.filtered
+        store_evaluation(stored, rows, result.to_dict(), named, pictures)
     return result
 
 
@@ -282,14 +280,10 @@ def _drawings(
     table: ScoredTable, expert: int | None, description: str, label: str
 ) -> list[plots.Drawing]:
     """Prepare plots; details and inputs are drawn of all rows alone."""
-    rows = table.rows(expert)
-    if not rows.any():
-        return []
     where = plots.EVALUATION if expert is None else plots.TRAINING
-    shown = table.named_predictions(rows)
-    drawings = plots.drawings_of_rows(shown, where, description)
-    if expert is None:
-        tables = {label: metrics.profiles(table.tracks[rows])["all"]}
+    drawings = drawings_of(table, expert, description, where)
+    if drawings and expert is None:
+        tables = {label: metrics.profiles(table.tracks[table.rows()])["all"]}
         plot = partial(plots.input_histograms, title="inputs of all tracks")
         drawings.append(plots.Drawing("inputs", plot, tables))
     return drawings

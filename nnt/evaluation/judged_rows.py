@@ -1,25 +1,35 @@
-"""The rows on which networks are judged."""
+"""The rows on which networks are judged, and whether these were trained on them."""
 
 from __future__ import annotations
 
 import json
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnt.errors import DataError, TrackingError
-from nnt.evaluation.loaded_run import LoadedRun
-from nnt.progress import show_progress
-from nnt.tracks import Tracks, read_tracks
-from nnt.training.data import load_split
+import numpy as np
 
-__all__ = ["JudgedRows", "rows_for"]
+from nnt.config import Config
+from nnt.detector import N_INPUTS
+from nnt.errors import DataError, NNTError, TrackingError
+from nnt.evaluation.loaded_run import LoadedRun, load_run
+from nnt.progress import show_progress
+from nnt.tracking import UNKNOWN_RUN
+from nnt.tracks import Tracks, read_tracks
+from nnt.tracks.table import INPUT_KINDS
+from nnt.training.data import load_split
+from nnt.types import U64, BoolArray
+
+__all__ = ["JudgedRows", "Seen", "rows_for", "rows_trained_on"]
 
 log = logging.getLogger(__name__)
 
 DEFAULT_SPLIT = "test"
+SEED = 27
+STARTED_FROM = "nnt.started_from"
+MAX_ANCESTORS = 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,3 +108,146 @@ def _digest_of_training(loaded: LoadedRun, split: str) -> str | None:
     except (TrackingError, ValueError, LookupError, TypeError):
         return None
     return digest if isinstance(digest, str) else None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """What is known of the rows that a network was trained on."""
+
+    rows: BoolArray | None
+    """Which of the rows that judge it, shape (N,); None if it is not known."""
+    reason: str = ""
+    """Why it is not known."""
+
+    @property
+    def share(self) -> float | None:
+        """Share of the rows that it was trained on."""
+        return None if self.rows is None else float(self.rows.mean())
+
+
+def rows_trained_on(
+    runs: Sequence[LoadedRun], rows: JudgedRows, tracks: Tracks, owner: Config | None
+) -> list[Seen]:
+    """Find the rows that are in the training split of each run, or of its ancestors.
+
+    An ancestor is a run whose weights a training started from, and so on. Runs of the
+    same data and split share their training rows, which are read once. Where one table
+    is split by event, no row of it is in two splits; files that are named for each
+    split may share rows, and are looked into.
+
+    Parameters
+    ----------
+    runs : sequence of LoadedRun
+        Runs.
+    rows : JudgedRows
+        Where the rows come from.
+    tracks : Tracks
+        Those that judge.
+    owner : Config, optional
+        The training whose split they are, if they are one.
+    """
+    known: dict[str, BoolArray] = {}
+    if rows.split in ("val", "test") and owner is not None and _is_one_table(owner):
+        known[_origin(owner)] = np.zeros(len(tracks), dtype=np.bool_)
+    own = _fingerprints(tracks)
+    found: list[Seen] = []
+    with show_progress("Comparing with training rows", "runs") as progress:
+        for i, loaded in enumerate(runs, start=1):
+            found.append(_seen(loaded, own, known))
+            progress(i, len(runs))
+    _warn([one.share for one in found])
+    return found
+
+
+def _seen(loaded: LoadedRun, own: U64, known: dict[str, BoolArray]) -> Seen:
+    rows = np.zeros(len(own), dtype=np.bool_)
+    try:
+        for config in _ancestry(loaded):
+            origin = _origin(config)
+            if origin not in known:
+                used = _fingerprints(load_split(config, "train"))
+                known[origin] = np.isin(own, used)
+            rows |= known[origin]
+    except NNTError as err:
+        log.warning("%s: its training rows cannot be read: %s", loaded.name, err)
+        return Seen(None, str(err))
+    return Seen(rows)
+
+
+def _ancestry(loaded: LoadedRun) -> Iterator[Config]:
+    """Configurations of a run and of all runs that it came from."""
+    waiting, done = [loaded], 0
+    while waiting:
+        one = waiting.pop()
+        if one.config is None:
+            raise DataError(
+                f"{one.text}: a weights file does not say on which rows it was "
+                "trained; name the run instead"
+            )
+        yield one.config
+        done += 1
+        if done > MAX_ANCESTORS:
+            raise DataError(f"{loaded.text}: more than {MAX_ANCESTORS} ancestors")
+        waiting += [load_run(source) for source in _sources(one, one.config)]
+
+
+def _sources(loaded: LoadedRun, config: Config) -> list[str]:
+    """Runs that a training took weights from, by names that stay."""
+    noted = "" if loaded.run is None else loaded.run.tags.get(STARTED_FROM, "")
+    named = noted.split()
+    if not noted:
+        own = [config.for_expert(k).load_pre_trained_weights for k in config.experts]
+        named = [source for source in dict.fromkeys(own) if source is not None]
+    for source in named:
+        if source == UNKNOWN_RUN or source.endswith(".json") or "@" in source:
+            raise DataError(
+                f"{loaded.text} started from "
+                f"{'a weights file' if source == UNKNOWN_RUN else source}, which "
+                "does not say on which rows they were trained"
+            )
+    return named
+
+
+def _is_one_table(config: Config) -> bool:
+    return not isinstance(config.data.files, Mapping)
+
+
+def _origin(config: Config) -> str:
+    """What the split of the rows follows from."""
+    parts = {
+        "data": config.to_dict().get("data"),
+        "seed": config.seed_of_split,
+        "chain": config.chain,
+    }
+    return json.dumps(parts, sort_keys=True, default=str)
+
+
+def _fingerprints(tracks: Tracks) -> U64:
+    """Hash each row, inputs and targets, by multiplying its bits with odd numbers.
+
+    Without hit patterns: a network may have been trained on the same rows without.
+    """
+    kinds = tracks.inputs_by_superlayer[:, :, : len(INPUT_KINDS)]
+    inputs = kinds.reshape(len(tracks), N_INPUTS)
+    bits = np.hstack([inputs, tracks.targets]).astype(np.float32)
+    words = np.ascontiguousarray(bits).view(np.uint32)
+    n_words: int = words.shape[1]
+    drawn = np.random.default_rng(SEED).integers(0, 2**61, size=n_words).tolist()
+    mixed = np.zeros(len(words), dtype=np.uint64)
+    for i, number in enumerate(drawn):
+        mixed = (mixed ^ words[:, i]) * np.uint64(2 * number + 1)
+        mixed ^= mixed >> np.uint64(29)
+    return mixed
+
+
+def _warn(shares: Sequence[float | None]) -> None:
+    seen = [share for share in shares if share]
+    if seen:
+        log.warning(
+            "%d of %d runs were trained on some of these rows (up to %.0f %%), so "
+            "that their metrics are too optimistic; judge on rows that none has "
+            "seen, with --data",
+            len(seen),
+            len(shares),
+            100 * max(seen),
+        )

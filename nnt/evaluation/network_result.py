@@ -1,20 +1,23 @@
-"""One network among those that are compared on the same rows."""
+"""Metrics of networks with all that stands behind them: errors, sizes, bins."""
 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
-from nnt import plots
+from nnt import metrics, plots
 from nnt.errors import DataError, ExportError
 from nnt.evaluation.loaded_run import LoadedRun
 from nnt.fixedpoint import FixedPointNetworks
 from nnt.judging import (
-    Losses,
+    MAIN,
+    REFERENCE,
+    Figures,
     Outputs,
     ScoredTable,
     outputs_in_data,
@@ -25,8 +28,9 @@ from nnt.tracks import Tracks
 __all__ = [
     "DATA_TAKING",
     "STAND_IN",
+    "Details",
     "NetworkResult",
-    "SharedRows",
+    "details",
     "results",
     "short_names",
 ]
@@ -46,10 +50,10 @@ class NetworkResult:
     name: str
     loaded: LoadedRun | None
     """None for the network of the data taking."""
-    figures: Mapping[str, float]
-    """``<scope>/<metric>``, a scope being ``all`` or ``expert_k``."""
-    errors: Mapping[str, float]
-    """Standard errors under the same names, where they are known."""
+    figures: Figures
+    """By scope, which is ``all`` or ``expert_k``."""
+    errors: Figures
+    """Standard errors, where they are known."""
     replicas: Mapping[str, Replicas]
     """By scope, for errors of differences to another network."""
     curves: Mapping[str, Any]
@@ -72,74 +76,6 @@ def short_names(runs: Sequence[LoadedRun]) -> list[str]:
     return result
 
 
-class SharedRows:
-    """Rows that all networks serve, on which each is judged in the same way.
-
-    Parameters
-    ----------
-    tracks : Tracks
-        The rows.
-    loss : str
-        Name of the loss.
-    outputs : sequence of str
-        Outputs that all networks have; the loss is over them.
-    """
-
-    def __init__(self, tracks: Tracks, loss: str, outputs: Sequence[str]) -> None:
-        self.tracks = tracks
-        self.losses: Losses = {None: loss}
-        self.outputs = outputs
-        self.first: Predictions | None = None
-        """What the first network predicts, with which the others are compared."""
-        experts = np.unique(tracks.expert).tolist()
-        self.scopes: dict[str, int | None] = {"all": None}
-        if len(experts) > 1:
-            self.scopes |= {f"expert_{k}": k for k in experts}
-
-    def judge(
-        self, name: str, loaded: LoadedRun | None, outputs: Outputs
-    ) -> NetworkResult:
-        """Compute metrics, their errors and the curves of one network.
-
-        Parameters
-        ----------
-        name : str
-            For tables and legends.
-        loaded : LoadedRun or None
-            None for the network of the data taking.
-        outputs : Outputs
-            What it predicts for the rows.
-        """
-        kept = np.ones(len(self.tracks), dtype=np.bool_)
-        table = ScoredTable(
-            self.tracks, kept, {name: outputs}, self.losses, self.outputs
-        )
-        figures: dict[str, float] = {}
-        errors: dict[str, float] = {}
-        replicas: dict[str, Replicas] = {}
-        for scope, expert in self.scopes.items():
-            found = table.metrics_of(name, expert)
-            of_scope, drawn = table.errors(expert)
-            figures |= {f"{scope}/{k}": v for k, v in found.items()}
-            errors |= {f"{scope}/{k}": v for k, v in of_scope[name].items()}
-            replicas[scope] = drawn[name]
-        return NetworkResult(
-            name=name,
-            loaded=loaded,
-            figures=figures,
-            errors=errors,
-            replicas=replicas,
-            curves=self._curves(table.predictions(kept)),
-            hardware={} if loaded is None else _hardware(loaded),
-        )
-
-    def _curves(self, predicted: Predictions) -> dict[str, Any]:
-        role = plots.REFERENCE if self.first is None else plots.NETWORK
-        curves = plots.curves(predicted, plots.COMPARISON, role, self.first)
-        self.first = self.first or predicted
-        return curves
-
-
 def _hardware(loaded: LoadedRun) -> dict[str, float]:
     try:
         return FixedPointNetworks(loaded.networks).total_hardware_cost()
@@ -149,7 +85,7 @@ def _hardware(loaded: LoadedRun) -> dict[str, float]:
 
 
 def results(
-    rows: SharedRows,
+    tracks: Tracks,
     runs: Sequence[LoadedRun],
     names: Sequence[str],
     predict: Callable[[LoadedRun, Tracks], Outputs],
@@ -158,10 +94,12 @@ def results(
 ) -> Iterator[NetworkResult]:
     """Judge one network after the other, the one that the rows come with last.
 
+    The loss is that of the first run, over the outputs that all runs have.
+
     Parameters
     ----------
-    rows : SharedRows
-        The rows.
+    tracks : Tracks
+        Rows that all networks serve.
     runs : sequence of LoadedRun
         The networks.
     names : sequence of str
@@ -171,9 +109,150 @@ def results(
     simulated : bool
         Whether the rows are simulated, and not of a data taking.
     """
-    tracks = rows.tracks
+    shared = set.intersection(*(set(one.networks.outputs) for one in runs))
+    kept = np.ones(len(tracks), dtype=np.bool_)
+    experts = np.unique(tracks.expert).tolist()
+    scopes: dict[str, int | None] = {"all": None}
+    if len(experts) > 1:
+        scopes |= {f"expert_{k}": k for k in experts}
+    first: Predictions | None = None
+    for name, loaded, outputs in _predicted(tracks, runs, names, predict, simulated):
+        table = ScoredTable(
+            tracks, kept, {name: outputs}, {None: runs[0].losses[None]},
+            sorted(shared),
+        )  # fmt: skip
+        predicted = table.predictions(kept)
+        role = plots.REFERENCE if first is None else plots.NETWORK
+        drawn = {scope: table.errors(expert) for scope, expert in scopes.items()}
+        yield NetworkResult(
+            name=name,
+            loaded=loaded,
+            figures={s: table.metrics_of(name, expert) for s, expert in scopes.items()},
+            errors={scope: errors[name] for scope, (errors, _) in drawn.items()},
+            replicas={scope: of_all[name] for scope, (_, of_all) in drawn.items()},
+            curves=plots.curves(predicted, plots.COMPARISON, role, first),
+            hardware={} if loaded is None else _hardware(loaded),
+        )
+        first = predicted if first is None else first
+
+
+def _predicted(
+    tracks: Tracks,
+    runs: Sequence[LoadedRun],
+    names: Sequence[str],
+    predict: Callable[[LoadedRun, Tracks], Outputs],
+    simulated: bool,
+) -> Iterator[tuple[str, LoadedRun | None, Outputs]]:
     for name, loaded in zip(names, runs, strict=True):
-        yield rows.judge(name, loaded, predict(loaded, tracks))
+        yield name, loaded, predict(loaded, tracks)
     in_data = outputs_in_data(tracks)
     if in_data is not None:
-        yield rows.judge(STAND_IN if simulated else DATA_TAKING, None, in_data)
+        yield STAND_IN if simulated else DATA_TAKING, None, in_data
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Details:
+    """Of the rows that pass the filter."""
+
+    errors: Figures = field(default_factory=dict)
+    """Standard errors, by the names of the figures."""
+    differences: Figures = field(default_factory=dict)
+    """Network minus reference; empty without a reference."""
+    difference_errors: Figures = field(default_factory=dict)
+    """What both share, the draw of the events, drops out."""
+    sizes: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Tracks and events that the shares are of."""
+    in_bins: dict[str, Any] = field(default_factory=dict)
+    """Residuals and efficiency of ``network`` and ``reference`` in bins."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+
+def details(table: ScoredTable, figures: Figures) -> Details:
+    """Compute what stands behind the metrics.
+
+    Parameters
+    ----------
+    table : ScoredTable
+        What the networks predict for the rows.
+    figures : dict
+        Metrics of the rows that pass the filter, by the names under which they are
+        logged.
+    """
+    found = Details()
+    if not table.rows().any():
+        return found
+    for name, predicted in table.named_predictions(table.rows()).items():
+        found.in_bins[name] = _in_bins(predicted)
+    for scope, named in figures.items():
+        expert = None if scope == "all" else int(scope.removeprefix("expert_"))
+        found.errors[scope], found.sizes[scope] = {}, {}
+        found.differences[scope], found.difference_errors[scope] = {}, {}
+        rows = table.rows(expert)
+        if not rows.any():
+            continue
+        errors, drawn = table.errors(expert)
+        found.errors[scope] = _as_logged(table, errors, drawn)
+        if REFERENCE in drawn:
+            found.differences[scope], found.difference_errors[scope] = _differences(
+                named, drawn
+            )
+            if not _same_loss(table, REFERENCE):
+                found.differences[scope].pop("loss", None)
+                found.difference_errors[scope].pop("loss", None)
+        found.sizes[scope] = metrics.sample_sizes(table.sample(rows))
+    return found
+
+
+def _same_loss(table: ScoredTable, other: str) -> bool:
+    """Whether the loss of another network is over the same outputs."""
+    return table.has_whole_loss(table.main) == table.has_whole_loss(other)
+
+
+def _as_logged(
+    table: ScoredTable,
+    errors: Mapping[str, Mapping[str, float]],
+    drawn: Mapping[str, Replicas],
+) -> dict[str, float]:
+    main, *others = errors
+    named = dict(errors[main])
+    for other in others:
+        named |= {f"{name}_{other}": error for name, error in errors[other].items()}
+        ratio = metrics.ratio_error(drawn[main], drawn[other], "loss")
+        if math.isfinite(ratio) and _same_loss(table, other):
+            named[f"loss_vs_{other}"] = ratio
+    return named
+
+
+def _differences(
+    named: Mapping[str, float], drawn: Mapping[str, Replicas]
+) -> tuple[dict[str, float], dict[str, float]]:
+    differences = {
+        name: value - named[f"{name}_{REFERENCE}"]
+        for name, value in named.items()
+        if f"{name}_{REFERENCE}" in named
+    }
+    errors = metrics.difference_errors(drawn[REFERENCE], drawn[MAIN])
+    known = {k: v for k, v in errors.items() if k in differences and math.isfinite(v)}
+    return differences, known
+
+
+def _in_bins(predicted: Predictions) -> dict[str, Any]:
+    if not predicted.has_z:
+        return {}
+    if predicted.fake is not None:
+        predicted = predicted[predicted.real]
+    residuals = metrics.in_bins(predicted)
+    efficiency = metrics.efficiency_in_bins(predicted)
+    return {
+        **{name: bins.to_dict() for name, bins in residuals.items()},
+        **{
+            f"efficiency_at_eff96_against_{name}": {
+                "edges": metrics.AXES[name].edges.tolist(),
+                **shares.to_dict(),
+            }
+            for name, shares in efficiency.items()
+        },
+    }

@@ -6,9 +6,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from nnt.evaluation.comparing import ABSENT, Comparison, Difference, direction_of
+from nnt.evaluation.comparing import ABSENT, Comparison, Difference
 from nnt.evaluation.network_result import NetworkResult
 from nnt.evaluation.verdict import Check, Verdict
+from nnt.metrics import METRICS
 from nnt.tracking import StoredRun, hide_passwords
 
 __all__ = [
@@ -23,8 +24,6 @@ __all__ = [
     "run_page",
     "runs",
     "shown",
-    "shown_check",
-    "shown_difference",
     "verdict_table",
 ]
 
@@ -47,7 +46,7 @@ class Cell:
     better: bool | None = None
     """Of a note that is a difference which stands out."""
     best: bool = False
-    value: str | None = None
+    number: float | None = None
     """By which a click sorts."""
     mark: str = ""
     """``code`` or ``warn``."""
@@ -83,7 +82,7 @@ def shown(value: float, error: float = math.nan) -> str:
     return f"{_to_error(value, error)} ± {_to_error(error, error)}"
 
 
-def shown_difference(difference: Difference) -> str:
+def _shown_difference(difference: Difference) -> str:
     """Write a difference with its sign and its error."""
     sign = "+" if difference.value >= 0 else ""
     return sign + shown(difference.value, difference.error)
@@ -100,27 +99,20 @@ def main_table(
     comparison: Comparison, scope: str, headings: Mapping[str, str]
 ) -> Table:
     """Metrics of every network with differences to the first; a click sorts."""
-    names = {
-        f"{scope}/{metric}": heading
-        for metric, heading in headings.items()
-        if any(
-            f"{scope}/{metric}" in network.figures for network in comparison.networks
-        )
-    }
-    best = {name: _best(comparison, name) for name in names}
+    networks = comparison.networks
+    names = [m for m in headings if any(m in n.figures[scope] for n in networks)]
     rows = [
         Row(
             name=network.name,
             link=_link(network),
             note=_what_differs(comparison, network.name),
-            cells=[
-                _metric_cell(comparison, network, name, best[name]) for name in names
-            ],
+            cells=[_metric_cell(comparison, network, scope, name) for name in names],
             is_first=network is comparison.first,
         )
-        for network in comparison.networks
+        for network in networks
     ]
-    return Table(heads=["network", *names.values()], rows=rows, kind="sortable")
+    heads = ["network", *(headings[name] for name in names)]
+    return Table(heads=heads, rows=rows, kind="sortable")
 
 
 def described(verdict: Verdict) -> str:
@@ -137,13 +129,13 @@ def verdict_table(verdict: Verdict) -> Table:
     """Every figure of both networks, with the difference and what it means."""
     heads = ["figure", "champion", "challenger", "difference", "standard errors"]
     rows = [
-        Row(name=check.name, cells=[*_texts(shown_check(check)[:3]), _sigmas(check)])
+        Row(name=check.name, cells=[*_texts(_shown_check(check)[:3]), _sigmas(check)])
         for check in verdict.checks
     ]
     return Table(heads=heads, rows=rows)
 
 
-def shown_check(check: Check) -> list[str]:
+def _shown_check(check: Check) -> list[str]:
     """Write champion, challenger, difference, and standard errors of a figure."""
     is_share = check.sigmas is not None or "efficiency" in check.name
     is_share = is_share or "outputs" in check.name
@@ -168,20 +160,17 @@ def shown_check(check: Check) -> list[str]:
 
 def _sigmas(check: Check) -> Cell:
     stands_out = check.is_worse or check.is_better
-    text = shown_check(check)[3]
+    text = _shown_check(check)[3]
     if not stands_out:
         return Cell(text=text)
     word = "better" if check.is_better else "worse"
     return Cell(text=text, note=word, better=check.is_better)
 
 
-def _best(comparison: Comparison, name: str) -> float | None:
-    direction = direction_of(name)
-    there = [
-        network.figures[name]
-        for network in comparison.networks
-        if name in network.figures
-    ]
+def _best(comparison: Comparison, scope: str, name: str) -> float | None:
+    direction = METRICS[name].direction
+    of_scope = [network.figures[scope] for network in comparison.networks]
+    there = [figures[name] for figures in of_scope if name in figures]
     if direction == 0 or len(there) < 2:
         return None
     return max(there) if direction > 0 else min(there)
@@ -222,18 +211,18 @@ def run_page(run: StoredRun) -> str | None:
 
 
 def _metric_cell(
-    comparison: Comparison, network: NetworkResult, name: str, best: float | None
+    comparison: Comparison, network: NetworkResult, scope: str, name: str
 ) -> Cell:
-    if name not in network.figures:
+    if name not in network.figures[scope]:
         return Cell(text="–")
-    value = network.figures[name]
-    difference = comparison.difference(network, name)
+    value = network.figures[scope][name]
+    difference = comparison.difference(network, scope, name)
     return Cell(
-        text=shown(value, network.errors.get(name, math.nan)),
-        note="" if difference is None else shown_difference(difference),
+        text=shown(value, network.errors[scope].get(name, math.nan)),
+        note="" if difference is None else _shown_difference(difference),
         better=None if difference is None else difference.better,
-        best=value == best,
-        value=repr(value) if math.isfinite(value) else None,
+        best=value == _best(comparison, scope, name),
+        number=value if math.isfinite(value) else None,
     )
 
 
@@ -290,7 +279,7 @@ def hardware(comparison: Comparison) -> Table | None:
         Row(
             name=network.name,
             cells=[
-                Cell(text="–" if cost is None else f"{cost:,.0f}", value=f"{cost}")
+                Cell(text="–" if cost is None else f"{cost:,.0f}", number=cost)
                 for cost in costs
             ],
             is_first=network is comparison.first,
@@ -306,20 +295,16 @@ def hardware(comparison: Comparison) -> Table | None:
 
 def all_metrics(comparison: Comparison) -> Table:
     """All metrics, one a row."""
-    names = dict.fromkeys(k for network in comparison.networks for k in network.figures)
+    networks = comparison.networks
+    of_all = [(s, m) for n in networks for s, of in n.figures.items() for m in of]
     rows = [
         Row(
-            name=name,
-            cells=_texts(
-                shown(network.figures.get(name, math.nan))
-                for network in comparison.networks
-            ),
+            name=f"{scope}/{name}",
+            cells=_texts(shown(n.figures[scope].get(name, math.nan)) for n in networks),
         )
-        for name in names
+        for scope, name in dict.fromkeys(of_all)
     ]
-    return Table(
-        heads=["metric", *(network.name for network in comparison.networks)], rows=rows
-    )
+    return Table(heads=["metric", *(network.name for network in networks)], rows=rows)
 
 
 def _texts(texts: Iterable[str]) -> list[Cell]:

@@ -11,12 +11,10 @@ from typing import Any
 
 from nnt.errors import DataError, ExportError
 from nnt.evaluation.comparing import Comparison, compare_on, shared_rows
-from nnt.evaluation.comparing_runs import draw_comparison, write_page
-from nnt.evaluation.judged_rows import JudgedRows, rows_for
+from nnt.evaluation.comparing_runs import keep
+from nnt.evaluation.judged_rows import JudgedRows, Seen, rows_for, rows_trained_on
 from nnt.evaluation.loaded_run import LoadedRun, load_run
-from nnt.evaluation.page import page
-from nnt.evaluation.seen import Seen, rows_trained_on
-from nnt.evaluation.storing import note_verdict, store_comparison
+from nnt.evaluation.storing import note_verdict
 from nnt.evaluation.verdict import Contestant, Verdict, judge
 from nnt.export import TARGETS, load_source
 from nnt.export.source import Request
@@ -26,6 +24,7 @@ from nnt.networks import HOUGH3D
 from nnt.tracking import (
     Alias,
     Registered,
+    StoredRun,
     check_can_be_registered,
     move_alias,
     read_alias,
@@ -137,21 +136,21 @@ def promote(
     tracks = shared_rows(runs, rows)
     _refuse_seen(runs, rows_trained_on(runs, rows, tracks, challenger.config), tracks)
     comparison, verdict = _judge(runs, rows, tracks, alias, sigma)
+    judgement, place = keep(
+        comparison, runs, page_to, in_store=not dry_run, verdict=verdict
+    )
+    registered = None
+    if verdict.passes and judgement is not None:
+        registered = _move(alias, challenger.run, judgement)
     before = None if champion is None else champion.run
-    return _conclude(
-        Promotion(
-            run_id=challenger.run.run_id,
-            champion=None if before is None else before.run_id,
-            verdict=verdict,
-            comparison=comparison,
-            registered=None,
-            judgement=None,
-            page=None,
-        ),
-        runs,
-        alias,
-        None if page_to is None else Path(page_to),
-        dry_run=dry_run,
+    return Promotion(
+        run_id=challenger.run.run_id,
+        champion=None if before is None else before.run_id,
+        verdict=verdict,
+        comparison=comparison,
+        registered=registered,
+        judgement=judgement,
+        page=place,
     )
 
 
@@ -231,9 +230,7 @@ def _judge(
             reasons.append(f"the firmware cannot hold it: {err}")
             continue
         outputs = predicted_outputs(integers, tracks)
-        contestants[id(loaded)] = Contestant(
-            name=loaded.name, networks=integers, outputs=outputs
-        )
+        contestants[id(loaded)] = Contestant(networks=integers, outputs=outputs)
 
     def predict(loaded: LoadedRun, tracks: Tracks) -> Outputs:
         if id(loaded) in contestants:
@@ -261,33 +258,12 @@ def _failed_checks(loaded: LoadedRun) -> list[str]:
     return []
 
 
-def _conclude(
-    judged: Promotion,
-    runs: Sequence[LoadedRun],
-    alias: Alias,
-    page_to: Path | None,
-    *,
-    dry_run: bool,
-) -> Promotion:
-    """Keep the judgement, and move the alias if it may."""
-    if dry_run and page_to is None:
-        return judged
-    pictures = draw_comparison(judged.comparison, runs)
-    text = page(judged.comparison, pictures, judged.verdict)
-    place = None if page_to is None else write_page(text, page_to)
-    if dry_run:
-        return replace(judged, page=place)
-    judgement, kept = store_comparison(
-        judged.comparison, text, pictures, judged.verdict
-    )
-    place = place or kept
-    run = runs[-1].run
-    registered = None
-    if judged.verdict.passes and run is not None:
-        try:
-            registered = move_alias(run, alias, judgement)
-        except Exception:
-            note_verdict(judgement, "overtaken")
-            raise
-        note_verdict(judgement, PROMOTED)
-    return replace(judged, page=place, judgement=judgement, registered=registered)
+def _move(alias: Alias, run: StoredRun, judgement: str) -> Registered:
+    """Let the alias mean the run, and say in the judgement what became of it."""
+    try:
+        registered = move_alias(run, alias, judgement)
+    except Exception:
+        note_verdict(judgement, "overtaken")
+        raise
+    note_verdict(judgement, PROMOTED)
+    return registered

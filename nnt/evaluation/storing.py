@@ -7,7 +7,6 @@ import math
 import os
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from nnt.markdown import table
 from nnt.metrics import MODEL_METRICS, main_metrics
 from nnt.tracking import MlflowTracker, Run, StoredRun
 
-__all__ = ["Judged", "note_verdict", "store_comparison", "store_evaluation"]
+__all__ = ["note_verdict", "store_comparison", "store_evaluation"]
 
 MAX_NOTE_ROWS = 20
 """Runs in the table of a note; MLflow cuts notes at 8,000 characters."""
@@ -30,22 +29,28 @@ VERDICT = "nnt.verdict"
 CURVES = ("val/loss", "val/loss_vs_reference", "val/z_std_cm", "val/z_trimmed_std_cm")
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """What an evaluation leaves in a run."""
-
-    result: Mapping[str, Any]
-    """All of it, kept as JSON."""
-    n_tracks: int
-    figures: dict[str, Figures]
-    """Those of the networks in floating point under ``""``, those of their integers
-    under the end of the prefix of their metrics."""
-    pictures: Mapping[tuple[str, str], bytes]
-    """Scope and path of each plot, and its PNG."""
-
-
-def store_evaluation(stored: StoredRun, rows: JudgedRows, judged: Judged) -> None:
+def store_evaluation(
+    stored: StoredRun,
+    rows: JudgedRows,
+    result: Mapping[str, Any],
+    figures: Mapping[str, Figures],
+    pictures: Mapping[tuple[str, str], bytes],
+) -> None:
     """Log figures and plots to a run and its experts; their status stays.
+
+    Parameters
+    ----------
+    stored : StoredRun
+        Whose networks were judged.
+    rows : JudgedRows
+        On which.
+    result : mapping
+        All of the evaluation, kept as JSON.
+    figures : mapping of str to Figures
+        What the names of the split, or of the rows, are followed by in names of
+        metrics (nothing, or the kind of integers), and the metrics.
+    pictures : mapping
+        Scope and path of each plot, and its PNG.
 
     Raises
     ------
@@ -61,17 +66,17 @@ def store_evaluation(stored: StoredRun, rows: JudgedRows, judged: Judged) -> Non
         for scope, one in scopes.items():
             run = tracker.reopen(one.run_id, one.experiment_id)
             if scope == "all":
-                text = json.dumps(judged.result, indent=2) + "\n"
+                text = json.dumps(result, indent=2) + "\n"
                 run.log_text(text, f"{folder}/evaluation.json")
                 if rows.split is None:
                     run.log_dataset(
                         rows.label, rows.digest, rows.source, "evaluation",
-                        judged.n_tracks,
+                        result["n_tracks"],
                     )  # fmt: skip
-            for end, figures in judged.figures.items():
+            for end, found in figures.items():
                 with_model = scope == "all" and not end
-                _log(run, one, rows, end, figures.get(scope, {}), with_model=with_model)
-            for (owner, path), data in judged.pictures.items():
+                _log(run, one, rows, end, found.get(scope, {}), with_model=with_model)
+            for (owner, path), data in pictures.items():
                 if owner == scope:
                     run.log_bytes(data, f"{folder}/{path}")
         _name_run_of_project(tracker, stored, rows)
@@ -166,8 +171,8 @@ def store_comparison(
             rows.label, rows.digest, rows.source, "comparison", comparison.n_tracks
         )
         for i, network in enumerate(comparison.networks):
-            figures = network.figures.items()
-            run.log_metrics({k: v for k, v in figures if k.startswith("all/")}, i)
+            figures = network.figures["all"].items()
+            run.log_metrics({f"all/{name}": value for name, value in figures}, i)
         content = json.dumps(comparison.to_dict(), indent=2) + "\n"
         run.log_text(content, "comparison.json")
         run.log_text(text, "comparison.html")
@@ -215,7 +220,7 @@ def _ids(comparison: Comparison) -> str:
 
 def _note(comparison: Comparison, store: str, verdict: Verdict | None) -> str:
     headings = main_metrics()
-    metrics = [m for m in headings if f"all/{m}" in comparison.first.figures]
+    metrics = [m for m in headings if m in comparison.first.figures["all"]]
     n_tracks = f"{comparison.n_tracks:,}"
     judged = "" if verdict is None else f"{described(verdict)}\n\n"
     head = (
@@ -227,7 +232,7 @@ def _note(comparison: Comparison, store: str, verdict: Verdict | None) -> str:
         [
             str(i),
             _named(network, store),
-            *(shown(network.figures.get(f"all/{m}", math.nan)) for m in metrics),
+            *(shown(network.figures["all"].get(m, math.nan)) for m in metrics),
         ]
         for i, network in enumerate(comparison.networks[:MAX_NOTE_ROWS])
     ]

@@ -100,7 +100,6 @@ class Verdict:
 class Contestant:
     """A network in integers, with what it predicts for the rows."""
 
-    name: str
     networks: FixedPointNetworks
     outputs: Outputs
 
@@ -185,9 +184,9 @@ def _rejections(
     suffix = "_by_class" if _have_class(contestants) else ""
     networks = comparison.networks[: len(contestants)]
     for rejection in REJECTIONS:
-        name = f"all/{rejection}{suffix}"
-        values = [network.figures.get(name) for network in networks]
-        difference = comparison.difference(networks[-1], name)
+        name = f"{rejection}{suffix}"
+        values = [network.figures["all"].get(name) for network in networks]
+        difference = comparison.difference(networks[-1], "all", name)
         error = None if difference is None else difference.error
         label = f"rejection at {rejection[-2:]} % efficiency"
         yield _check(f"{label} by class" if suffix else label, values, error, sigma)

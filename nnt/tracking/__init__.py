@@ -1,8 +1,5 @@
 """Runs: what a training leaves behind. Sole importer of mlflow."""
 
-from nnt.tracking.base import Outcome, Run, Tracker
-from nnt.tracking.environment import base_directory, default_uri
-from nnt.tracking.listing import Training, list_trainings
 from nnt.tracking.local_runs import runs_directory
 from nnt.tracking.registry import (
     Alias,
@@ -12,7 +9,7 @@ from nnt.tracking.registry import (
     read_alias,
     register,
 )
-from nnt.tracking.run import MlflowRun
+from nnt.tracking.run import Outcome, Run, Tracker
 from nnt.tracking.run_weights import (
     UNKNOWN_RUN,
     load_weights,
@@ -20,8 +17,13 @@ from nnt.tracking.run_weights import (
     run_of_weights,
     untrained_experts,
 )
-from nnt.tracking.store_uri import hide_passwords
-from nnt.tracking.stored_run import StoredRun, is_of_expert, open_run
+from nnt.tracking.store_uri import base_directory, default_uri, hide_passwords
+from nnt.tracking.stored_run import (
+    StoredRun,
+    is_of_expert,
+    list_trainings,
+    open_run,
+)
 from nnt.tracking.tracker import MlflowTracker
 from nnt.tracking.waiting import (
     Delivered,
@@ -35,14 +37,12 @@ __all__ = [
     "UNKNOWN_RUN",
     "Alias",
     "Delivered",
-    "MlflowRun",
     "MlflowTracker",
     "Outcome",
     "Registered",
     "Run",
     "StoredRun",
     "Tracker",
-    "Training",
     "Waiting",
     "base_directory",
     "check_can_be_registered",

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from nnt.errors import TrackingError, shorten
-from nnt.tracking.store import reason_of
-from nnt.tracking.store_uri import hide_passwords, sqlite_path
+from nnt.tracking.store import reason_of, shown_store
+from nnt.tracking.store_uri import sqlite_path
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
     from mlflow.store.artifact.http_artifact_repo import HttpArtifactRepository
 
@@ -41,18 +40,19 @@ def local_path(uri: str) -> Path | None:
     return Path(unquote(uri))
 
 
-def artifacts_of(run: Run, uri: str) -> ArtifactRepository:
-    """Open the artifacts of a run; arguments are those of `artifacts_at`.
+def artifacts_of(client: MlflowClient, run_id: str) -> ArtifactRepository:
+    """Open the artifacts of a run, as `artifacts_at` does.
 
     Raises
     ------
     TrackingError
         Their place is not there any more.
     """
-    return artifacts_at(str(run.info.artifact_uri), uri, f"run {run.info.run_id}")
+    noted = str(client.get_run(run_id).info.artifact_uri)
+    return artifacts_at(client, noted, f"run {run_id}")
 
 
-def artifacts_at(noted: str, uri: str, owner: str) -> ArtifactRepository:
+def artifacts_at(client: MlflowClient, noted: str, owner: str) -> ArtifactRepository:
     """Open the artifacts at a place that a store names.
 
     The store keeps where they were when their owner was made. If they are not there
@@ -61,10 +61,10 @@ def artifacts_at(noted: str, uri: str, owner: str) -> ArtifactRepository:
 
     Parameters
     ----------
+    client : MlflowClient
+        Of the store.
     noted : str
         Their address in the store.
-    uri : str
-        Of the store.
     owner : str
         The run, or the model, for messages.
 
@@ -77,6 +77,7 @@ def artifacts_at(noted: str, uri: str, owner: str) -> ArtifactRepository:
         get_artifact_repository,
     )
 
+    uri = client.tracking_uri
     database, place = sqlite_path(uri), local_path(noted)
     if database is None or place is None or place.exists():
         return get_artifact_repository(noted, tracking_uri=uri)
@@ -140,7 +141,7 @@ def fetch(
         raise TrackingError(f"run {run_id}: {shorten(path)} points outside the run")
     try:
         run = client.get_run(run_id)
-        repository = artifacts_of(run, client.tracking_uri)
+        repository = artifacts_of(client, run_id)
         _check(repository, run_id, pure, max_bytes)
         if isinstance(repository, HttpArtifactRepository):
             place = into / pure
@@ -160,7 +161,7 @@ def fetch(
                 f"--resume {run_id}"
             )
         raise TrackingError(
-            f"run {run_id} in {hide_passwords(client.tracking_uri)} holds no artifact "
+            f"run {run_id} in {shown_store(client)} holds no artifact "
             f"{shorten(path)[1:-1]}{reason}; {ended}"
         ) from err
     if not place.resolve().is_relative_to(into.resolve()):

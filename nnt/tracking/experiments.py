@@ -18,9 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 from nnt.errors import TrackingError
 from nnt.tracking.artifacts import MLRUNS, local_path
-from nnt.tracking.environment import variable
-from nnt.tracking.store import reason_of
-from nnt.tracking.store_uri import DATABASE, SPECIAL, hide_passwords, sqlite_path
+from nnt.tracking.store import asked, reason_of, shown_store
+from nnt.tracking.store_uri import (
+    DATABASE,
+    SPECIAL,
+    sqlite_path,
+    variable,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -153,7 +157,6 @@ def experiment_name() -> str | None:
 
 def find_experiment(
     client: MlflowClient,
-    uri: str,
     base: Path,
     name: str | None = None,
     *,
@@ -168,8 +171,6 @@ def find_experiment(
     Parameters
     ----------
     client : MlflowClient
-        Of the store.
-    uri : str
         Of the store.
     base : Path
         Artifacts of an experiment that is made in a SQLite store lie below it.
@@ -191,22 +192,15 @@ def find_experiment(
     """
     given = None if debug or name else variable("MLFLOW_EXPERIMENT_ID")
     name = name or (None if debug else experiment_name())
-    try:
-        found = _find(client, uri, base, name, given, debug=debug)
-    except TrackingError:
-        raise
-    except Exception as err:
-        raise TrackingError(
-            f"{hide_passwords(uri)}: no experiment for new runs can be opened: "
-            f"{reason_of(err)}; check MLFLOW_EXPERIMENT_NAME"
-        ) from err
-    _check(found, uri, base)
+    failure = f"{shown_store(client)}: no experiment for new runs can be opened"
+    with asked(failure, "; check MLFLOW_EXPERIMENT_NAME"):
+        found = _find(client, base, name, given, debug=debug)
+    _check(client, found, base)
     return str(found.experiment_id)
 
 
 def _find(
     client: MlflowClient,
-    uri: str,
     base: Path,
     name: str | None,
     given: str | None,
@@ -214,21 +208,21 @@ def _find(
     debug: bool,
 ) -> Experiment:
     if given is not None:
-        return _of_id(client, uri, given, name)
+        return _of_id(client, given, name)
     if name is not None:
         found = client.get_experiment_by_name(name)
-        return found or _make(client, uri, base, name)
-    return _default(client, uri, base, debug=debug)
+        return found or _make(client, base, name)
+    return _default(client, base, debug=debug)
 
 
-def _of_id(client: MlflowClient, uri: str, given: str, name: str | None) -> Experiment:
+def _of_id(client: MlflowClient, given: str, name: str | None) -> Experiment:
     from mlflow.exceptions import MlflowException
 
     try:
         found = client.get_experiment(given)
     except MlflowException as err:
         raise TrackingError(
-            f"there is no experiment {given!r} in {hide_passwords(uri)}; correct or "
+            f"there is no experiment {given!r} in {shown_store(client)}; correct or "
             f"unset MLFLOW_EXPERIMENT_ID ({reason_of(err)})"
         ) from err
     if name is not None and found.name != name:
@@ -239,26 +233,26 @@ def _of_id(client: MlflowClient, uri: str, given: str, name: str | None) -> Expe
     return found
 
 
-def _default(client: MlflowClient, uri: str, base: Path, *, debug: bool) -> Experiment:
+def _default(client: MlflowClient, base: Path, *, debug: bool) -> Experiment:
     found = client.get_experiment_by_name(EXPERIMENT)
     if found is not None and found.lifecycle_stage == "active":
         return found
     # MLflow takes the characters of the directory of its default for parts of a URI.
-    is_local = sqlite_path(uri) is not None
+    is_local = sqlite_path(client.tracking_uri) is not None
     if found is None and (debug or (is_local and SPECIAL.search(str(base)))):
-        return _make(client, uri, base, EXPERIMENT)
+        return _make(client, base, EXPERIMENT)
     default = client.get_experiment(DEFAULT_ID)
     if default.lifecycle_stage == "active":
         add_views(client, DEFAULT_ID)
         return default
-    return found or _make(client, uri, base, EXPERIMENT)
+    return found or _make(client, base, EXPERIMENT)
 
 
-def _make(client: MlflowClient, uri: str, base: Path, name: str) -> Experiment:
+def _make(client: MlflowClient, base: Path, name: str) -> Experiment:
     from mlflow.exceptions import MlflowException
 
     location = None
-    if sqlite_path(uri) is not None:
+    if sqlite_path(client.tracking_uri) is not None:
         place = base / MLRUNS
         location = place.as_uri() if SPECIAL.search(str(place)) else str(place)
     try:
@@ -274,20 +268,20 @@ def _make(client: MlflowClient, uri: str, base: Path, name: str) -> Experiment:
     return client.get_experiment(made)
 
 
-def _check(found: Experiment, uri: str, base: Path) -> None:
+def _check(client: MlflowClient, found: Experiment, base: Path) -> None:
     if not found.experiment_id:
         raise TrackingError(
-            f"{hide_passwords(uri)} does not answer as an MLflow server does; check "
+            f"{shown_store(client)} does not answer as an MLflow server does; check "
             "MLFLOW_TRACKING_URI"
         )
     if found.lifecycle_stage != "active":
         raise TrackingError(
-            f"the experiment {found.name!r} of {hide_passwords(uri)} has been "
+            f"the experiment {found.name!r} of {shown_store(client)} has been "
             "deleted; restore it with: mlflow experiments restore --experiment-id "
             f"{found.experiment_id}, or name another one with MLFLOW_EXPERIMENT_NAME"
         )
     place = local_path(found.artifact_location)
-    if place is None or sqlite_path(uri) is None:
+    if place is None or sqlite_path(client.tracking_uri) is None:
         return
     remedy = (
         "move or copy it back, link its old place to the new one, or name a new "
@@ -299,7 +293,7 @@ def _check(found: Experiment, uri: str, base: Path) -> None:
             f"the experiment {found.name!r} keeps its artifacts in {place}, which "
             f"does not exist; if this project has been moved, {remedy}"
         )
-    is_default = sqlite_path(uri) == base / DATABASE
+    is_default = sqlite_path(client.tracking_uri) == base / DATABASE
     if is_default and MLRUNS in place.parts and not place.is_relative_to(base):
         log.warning(
             "artifacts of the experiment %r go to %s, outside of this directory; if "

@@ -16,9 +16,8 @@ import psutil
 from nnt.errors import TrackingError
 from nnt.files import write_atomically
 from nnt.machine import user_name
-from nnt.tracking.environment import base_directory
 from nnt.tracking.outbox import read_about
-from nnt.tracking.store_uri import hide_passwords
+from nnt.tracking.store_uri import base_directory, hide_passwords
 
 __all__ = [
     "SAFE_ID",

@@ -1,4 +1,4 @@
-"""A run in MLflow, as a training or an evaluation sees it."""
+"""A run, and who opens it, as a training or an evaluation sees them."""
 
 from __future__ import annotations
 
@@ -11,26 +11,30 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from threading import Event
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from nnt.errors import TrackingError
-from nnt.tracking.base import Outcome, Run
 from nnt.tracking.curves import Curves
 from nnt.tracking.model import save_model
 from nnt.tracking.outbox import Outbox
 from nnt.tracking.store_uri import hide_passwords
+from nnt.tracking.stored_run import StoredRun
 from nnt.tracks import Tracks
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run as MlflowEntity
 
-__all__ = ["NOTHING", "AlreadyLogged", "MlflowRun", "logged_by"]
+__all__ = ["NOTHING", "AlreadyLogged", "Outcome", "Run", "Tracker", "logged_by"]
 
 log = logging.getLogger(__name__)
+
+Outcome = Literal["FINISHED", "FAILED", "KILLED", "PRUNED"]
+"""How a run ended. The status of a pruned one is FINISHED: it ended in order."""
 
 IMAGE = re.compile(r"images/(?P<key>\w+)[%+]step[%+](?P<step>\d+)[%+].*")
 """How MLflow names the files of `log_image`."""
@@ -92,19 +96,21 @@ def logged_by(client: MlflowClient, run: MlflowEntity) -> AlreadyLogged:
     return AlreadyLogged(points, frozenset(run.data.params), frozenset(images))
 
 
-class MlflowRun(Run):
-    """A run; every call leaves an entry in the outbox and returns at once.
+class Run:
+    """A run, parent or child; what is logged goes to an outbox at once.
+
+    No call waits for the store, and none fails.
 
     Parameters
     ----------
-    outbox : Outbox
-        Of the training.
-    run_id : str
-        In the store; for a run that no store knows yet, its name until then.
+    directory : Path
+        Local files of the run, which stay when the process ends; its name is the ID of
+        the run, and its parent holds the directories of every run.
+    outbox : Outbox, optional
+        Of the training. Without one, no store hears of the run, and artifacts are kept
+        as local files.
     experiment_id : str
         In the store.
-    directory : Path
-        Local files of the run; its parent holds those of every run.
     expected_points : int
         Points of each curve, if known.
     logged : AlreadyLogged
@@ -113,20 +119,23 @@ class MlflowRun(Run):
 
     def __init__(
         self,
-        outbox: Outbox,
-        run_id: str,
-        experiment_id: str,
         directory: Path,
+        outbox: Outbox | None = None,
+        experiment_id: str = "0",
         expected_points: int = 0,
         logged: AlreadyLogged = NOTHING,
     ) -> None:
         self._outbox = outbox
         self._curves = Curves(expected_points)
         self._logged = logged
-        self.run_id = run_id
+        self.run_id = directory.name
         self.experiment_id = experiment_id
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
+
+    def _add(self, kind: str, **values: Any) -> None:
+        if self._outbox is not None:
+            self._outbox.add(self.run_id, kind, **values)
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """Set parameters, once each; longer values are cut as MLflow would."""
@@ -137,17 +146,17 @@ class MlflowRun(Run):
         ]
         for start in range(0, len(values), MAX_PARAMS):
             part = dict(values[start : start + MAX_PARAMS])
-            self._outbox.add(self.run_id, "params", values=part)
+            self._add("params", values=part)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set or change tags; addresses in them lose their passwords."""
         values = {key: hide_passwords(value) for key, value in tags.items()}
-        self._outbox.add(self.run_id, "tags", values=values)
+        self._add("tags", values=values)
 
     def log_metrics(
         self, metrics: Mapping[str, float], step: int, time_ms: int | None = None
     ) -> None:
-        """Add a point to each curve; long curves are thinned evenly."""
+        """Add a point to each curve that has none at this step; thin long curves."""
         when = int(time.time() * 1000) if time_ms is None else time_ms
         if self._curves.add(metrics, step, when):
             self._note(metrics, step, when)
@@ -156,13 +165,12 @@ class MlflowRun(Run):
         new = {name: float(value) for name, value in metrics.items()}
         if self._logged.points:
             new = {k: v for k, v in new.items() if not self._logged.has(k, step, v)}
-        if new:
+        if new and self._outbox is not None:
             self._outbox.add_points(self.run_id, new, step, time_ms)
 
     def log_system_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """Log what the machine does, as it is: such curves have no epochs."""
-        when = int(time.time() * 1000)
-        self._outbox.add_points(self.run_id, dict(metrics), step, when)
+        self._note(metrics, step, int(time.time() * 1000))
 
     def next_step(self, prefix: str) -> int:
         """First step without a point of any curve whose name begins like this."""
@@ -181,20 +189,19 @@ class MlflowRun(Run):
             if not self._logged.has(key, step, value)
         }
         if new:
-            self._outbox.add(
-                self.run_id, "model_metrics", metrics=new, step=step, time_ms=when,
-                name=name, digest=digest[:MAX_DIGEST],
+            self._add(
+                "model_metrics", metrics=new, step=step, time_ms=when, name=name,
+                digest=digest[:MAX_DIGEST],
             )  # fmt: skip
 
     def log_file(self, path: Path, folder: str = "") -> None:
-        """Keep a file as an artifact."""
-        self._file(self._at_hand(path), folder)
+        """Keep a file as an artifact, as it is when it is delivered."""
+        if self._outbox is not None:
+            self._file(self._at_hand(path), folder)
 
     def _file(self, path: Path, folder: str, *, is_spooled: bool = False) -> None:
-        self._outbox.add(
-            self.run_id, "file", path=self._relative(path), folder=folder,
-            is_spooled=is_spooled,
-        )  # fmt: skip
+        relative = self._relative(path)
+        self._add("file", path=relative, folder=folder, is_spooled=is_spooled)
 
     def _relative(self, path: Path) -> str:
         return path.relative_to(self.directory.parent).as_posix()
@@ -208,15 +215,21 @@ class MlflowRun(Run):
             shutil.copyfile(path, place)
         return place
 
+    def log_text(self, text: str, path: str) -> None:
+        """Keep text as an artifact."""
+        self.log_bytes(text.encode(), path)
+
     def log_bytes(self, data: bytes, path: str) -> None:
         """Keep bytes as an artifact, and among the local files of the run."""
-        super().log_bytes(data, path)
+        place = self.directory / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(data)
         folder = str(Path(path).parent)
-        self._file(self.directory / path, "" if folder == "." else folder)
+        self._file(place, "" if folder == "." else folder)
 
     def log_image(self, image: npt.NDArray[np.uint8], key: str, step: int) -> None:
         """Add an image, shape (height, width, 3), to the live images of a run."""
-        if (key, step) in self._logged.images:
+        if self._outbox is None or (key, step) in self._logged.images:
             return
         from PIL import Image
 
@@ -238,8 +251,8 @@ class MlflowRun(Run):
         self, name: str, digest: str, source: str, context: str, n_rows: int
     ) -> None:
         """Name a table as input of the run, under its own digest."""
-        self._outbox.add(
-            self.run_id, "dataset", name=name, digest=digest[:MAX_DIGEST],
+        self._add(
+            "dataset", name=name, digest=digest[:MAX_DIGEST],
             source=source[:MAX_VALUE], context=context, n_rows=n_rows,
         )  # fmt: skip
 
@@ -250,6 +263,8 @@ class MlflowRun(Run):
         params: Mapping[str, object] | None = None,
     ) -> None:
         """Keep networks as an MLflow model; it is written here and now, sent later."""
+        if self._outbox is None:
+            return
         folder = self.directory / MODEL_FOLDER
         try:
             save_model(folder, weights, example, self.run_id)
@@ -257,11 +272,9 @@ class MlflowRun(Run):
             log.warning("tracking: %s", err)
             return
         values = {k: hide_passwords(str(v)) for k, v in (params or {}).items()}
-        self._outbox.add(self.run_id, "model", values=values)
-        self._outbox.add(
-            self.run_id, "folder", path=self._relative(folder), folder=MODEL_FOLDER,
-            is_model=True,
-        )  # fmt: skip
+        self._add("model", values=values)
+        place = self._relative(folder)
+        self._add("folder", path=place, folder=MODEL_FOLDER, is_model=True)
 
     def finish(
         self, outcome: Outcome, reason: str = "", *, resumable: bool = False
@@ -278,4 +291,58 @@ class MlflowRun(Run):
         when = int(time.time() * 1000)
         # A store knows no such status; one that ended in order has not been killed.
         status = "FINISHED" if outcome == "PRUNED" else outcome
-        self._outbox.add(self.run_id, "end", status=status, time_ms=when)
+        self._add("end", status=status, time_ms=when)
+
+
+class Tracker:
+    """Opens runs that no store hears of, for trainings inside other programs.
+
+    Parameters
+    ----------
+    directory : str or Path
+        Runs get directories of their own in it.
+    """
+
+    def __init__(self, directory: str | Path) -> None:
+        self.uri = str(directory)
+
+    def start_run(
+        self,
+        name: str,
+        *,
+        description: str,
+        tags: Mapping[str, str],
+        expected_points: int = 0,
+    ) -> Run:
+        """Open a parent run; curves are thinned as those of a child."""
+        return Run(Path(self.uri) / uuid.uuid4().hex)
+
+    def start_child(
+        self, parent: Run, name: str, tags: Mapping[str, str], expected_points: int = 0
+    ) -> Run:
+        """Open a run nested under a parent; curves are thinned to about 130 points."""
+        return Run(parent.directory / uuid.uuid4().hex)
+
+    def resume_run(self, run_id: str, expected_points: int = 0) -> Run:
+        """Continue a run, parent or child, that was interrupted.
+
+        Raises
+        ------
+        TrackingError
+            The run is not there, or nothing is known of runs that ended.
+        """
+        raise TrackingError(
+            f"run {run_id} cannot be resumed without a store; train with MlflowTracker"
+        )
+
+    def interrupted(self) -> list[StoredRun]:
+        """Trainings in the store whose process on this host has died."""
+        return []
+
+    def catch_up(self, run: StoredRun) -> bool:
+        """Deliver what a dead process has left of a run; return whether it left any."""
+        return False
+
+    def close(self, stop: Event | None = None) -> int:
+        """Deliver what is left, in seconds if `stop` is set; return how much stays."""
+        return 0

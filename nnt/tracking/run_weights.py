@@ -9,7 +9,7 @@ from pathlib import Path
 from nnt.files import expand_path
 from nnt.networks import ExpertWeights, read_weights
 from nnt.networks.weights import MAX_BYTES
-from nnt.tracking.environment import default_uri
+from nnt.tracking.store_uri import default_uri
 from nnt.tracking.stored_run import StoredRun, open_run
 
 __all__ = [

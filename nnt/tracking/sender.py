@@ -10,13 +10,14 @@ from nnt.errors import TrackingError, shorten
 from nnt.tracking.artifacts import artifacts_of
 from nnt.tracking.experiments import find_experiment
 from nnt.tracking.local_runs import keep_ids, project_of, read_ids
-from nnt.tracking.logged_models import LoggedModels
 from nnt.tracking.outbox import MAX_POINTS, Entry, Points
+from nnt.tracking.registry import LoggedModels
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
-__all__ = ["OfflineRuns", "Sender", "grouped", "is_file", "is_refusal"]
+__all__ = ["Sender", "grouped", "is_file", "is_refusal"]
 
 FILE_KINDS = ("file", "folder")
 NOTE = "mlflow.note.content"
@@ -57,62 +58,6 @@ def is_refusal(err: BaseException) -> bool:
     return isinstance(err, TrackingError) or getattr(err, "error_code", "") in REFUSALS
 
 
-class OfflineRuns:
-    """Makes the runs of an offline training in a store, each once.
-
-    Parameters
-    ----------
-    client : MlflowClient
-        Of the store.
-    uri : str
-        Of the store.
-    directory : Path
-        Of the parent run.
-    experiment : str, optional
-        Name of the experiment that they are for; default as for training.
-    """
-
-    def __init__(
-        self,
-        client: MlflowClient,
-        uri: str,
-        directory: Path,
-        experiment: str | None = None,
-    ) -> None:
-        self._client = client
-        self._uri = uri
-        self._directory = directory
-        self._experiment = experiment
-        self.ids = read_ids(directory)
-
-    def make(self, entry: Entry) -> str:
-        """Make a run, unless the store has it; return its ID there."""
-        base = project_of(self._directory)
-        experiment = find_experiment(self._client, self._uri, base, self._experiment)
-        run_id = self._find(experiment, entry.run_id) or self._create(experiment, entry)
-        self.ids[entry.run_id] = run_id
-        keep_ids(self._directory, entry.run_id, self.ids, self._uri)
-        return run_id
-
-    def _find(self, experiment: str, local_id: str) -> str | None:
-        chosen = f"tags.`{LOCAL_ID}` = '{local_id}'"
-        found = self._client.search_runs([experiment], chosen, max_results=1)
-        return str(found[0].info.run_id) if found else None
-
-    def _create(self, experiment: str, entry: Entry) -> str:
-        values = entry.values
-        tags = {**values["values"], LOCAL_ID: entry.run_id}
-        if values["parent"]:
-            tags["mlflow.parentRunId"] = self.ids[values["parent"]]
-        run = self._client.create_run(
-            experiment,
-            start_time=values["time_ms"],
-            tags=tags,
-            run_name=values["name"],
-        )
-        return str(run.info.run_id)
-
-
 class Sender:
     """Does what entries say.
 
@@ -122,20 +67,25 @@ class Sender:
         Of the store.
     directory : Path
         Holds the local directory of every run.
-    offline : OfflineRuns, optional
-        Makes runs that no store knows yet.
+    parent : Path, optional
+        Directory of the parent run of a training whose runs no store may know yet;
+        they are made, each once.
+    experiment : str, optional
+        Name of the experiment that these are for; default as for training.
     """
 
     def __init__(
         self,
         client: MlflowClient,
         directory: Path,
-        offline: OfflineRuns | None = None,
+        parent: Path | None = None,
+        experiment: str | None = None,
     ) -> None:
         self._client = client
         self._directory = directory
-        self._offline = offline
-        self._ids = {} if offline is None else offline.ids
+        self._parent = parent
+        self._experiment = experiment
+        self.ids = {} if parent is None else read_ids(parent)
         self._artifacts: dict[str, Any] = {}
         self._models = LoggedModels(client)
         self._held: dict[tuple[str, str], set[tuple[int, int]]] = {}
@@ -154,7 +104,7 @@ class Sender:
             Whatever a store may raise; the entries may have been done in part.
         """
         first = entries[0]
-        run_id = self._ids.get(first.run_id, first.run_id)
+        run_id = self.ids.get(first.run_id, first.run_id)
         if first.kind == "metrics":
             self._metrics(run_id, entries)
             return
@@ -235,11 +185,30 @@ class Sender:
         return self._held[place]
 
     def _create(self, run_id: str, entry: Entry) -> None:
-        if entry.run_id in self._ids:
+        """Make a run, unless the store has it."""
+        if entry.run_id in self.ids:
             return
-        if self._offline is None:
+        if self._parent is None:
             raise TrackingError(f"run {run_id} exists in its store already")
-        self._offline.make(entry)
+        base, client = project_of(self._parent), self._client
+        experiment = find_experiment(client, base, self._experiment)
+        known = f"tags.`{LOCAL_ID}` = '{entry.run_id}'"
+        found = client.search_runs([experiment], known, max_results=1)
+        made = found[0] if found else self._made(experiment, entry)
+        self.ids[entry.run_id] = str(made.info.run_id)
+        keep_ids(self._parent, entry.run_id, self.ids, client.tracking_uri)
+
+    def _made(self, experiment: str, entry: Entry) -> Run:
+        values = entry.values
+        tags = {**values["values"], LOCAL_ID: entry.run_id}
+        if values["parent"]:
+            tags["mlflow.parentRunId"] = self.ids[values["parent"]]
+        return self._client.create_run(
+            experiment,
+            start_time=values["time_ms"],
+            tags=tags,
+            run_name=values["name"],
+        )
 
     def _params(self, run_id: str, entry: Entry) -> None:
         from mlflow.entities import Param
@@ -253,7 +222,7 @@ class Sender:
         values = dict(entry.values["values"])
         if NOTE in values:
             # Of a run that was made later, the description knows older IDs.
-            for local_id, made in self._ids.items():
+            for local_id, made in self.ids.items():
                 values[NOTE] = values[NOTE].replace(local_id, made)
         tags = [RunTag(k, v) for k, v in values.items()]
         self._client.log_batch(run_id, tags=tags, synchronous=True)
@@ -278,7 +247,8 @@ class Sender:
         is_spooled = values.get("is_spooled") is True
         if is_spooled and entry.is_doubtful and not place.exists():
             return  # it was delivered, then removed
-        self._log_artifact(run_id, _present(place), values["folder"] or None)
+        repository = self._repository(run_id)
+        repository.log_artifact(str(_present(place)), values["folder"] or None)
         if is_spooled:
             place.unlink(missing_ok=True)
 
@@ -313,14 +283,10 @@ class Sender:
         if metrics:
             self._client.log_batch(run_id, metrics, synchronous=True)
 
-    def _log_artifact(self, run_id: str, place: Path, folder: str | None) -> None:
-        self._repository(run_id).log_artifact(str(place), folder)
-
     def _repository(self, run_id: str) -> Any:
         if run_id not in self._artifacts:
-            run = self._client.get_run(run_id)
             try:
-                found = artifacts_of(run, self._client.tracking_uri)
+                found = artifacts_of(self._client, run_id)
             except TrackingError as err:
                 raise OSError(str(err)) from err  # it may come back
             self._artifacts[run_id] = found

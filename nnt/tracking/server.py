@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import IO
 
 from nnt.errors import TrackingError, shorten
-from nnt.tracking.environment import SETTINGS, base_directory
 from nnt.tracking.experiments import add_views, newest_experiment, page_of_runs
 from nnt.tracking.store import connect, connect_to_read, reason_of
 from nnt.tracking.store_uri import (
     DATABASE,
+    SETTINGS,
+    base_directory,
     hide_passwords,
     sqlite_path,
     sqlite_uri,

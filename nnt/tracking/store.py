@@ -17,19 +17,27 @@ from typing import IO, TYPE_CHECKING
 
 from nnt.errors import TrackingError
 from nnt.files import expand_path
-from nnt.tracking.environment import settle_mlflow, variable
 from nnt.tracking.store_uri import (
     DATABASE,
     hide_passwords,
     is_server,
+    settle_mlflow,
     sqlite_path,
     sqlite_uri,
+    variable,
 )
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-__all__ = ["connect", "connect_to_read", "no_answer", "reason_of"]
+__all__ = [
+    "asked",
+    "connect",
+    "connect_to_read",
+    "no_answer",
+    "reason_of",
+    "shown_store",
+]
 
 LOCK = ".nnt.lock"
 CONNECT_S = 25.0
@@ -318,6 +326,28 @@ def reason_of(err: BaseException) -> str:
         reason += "; make room"
     reason = hide_passwords(reason)
     return reason if len(reason) <= MAX_REASON else reason[:MAX_REASON] + "..."
+
+
+def shown_store(client: MlflowClient) -> str:
+    """Address of a store, without the password that it may hold."""
+    return hide_passwords(client.tracking_uri)
+
+
+@contextlib.contextmanager
+def asked(failure: str, remedy: str = "") -> Iterator[None]:
+    """Say in one line what has failed; a server that is none answers anything.
+
+    Raises
+    ------
+    TrackingError
+        With `failure`, the reason and `remedy`, if the block raises anything else.
+    """
+    try:
+        yield
+    except TrackingError:
+        raise
+    except Exception as err:
+        raise TrackingError(f"{failure}: {reason_of(err)}{remedy}") from err
 
 
 def _choose(uri: str) -> None:

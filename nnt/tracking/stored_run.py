@@ -6,22 +6,27 @@ import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from nnt.errors import TrackingError, shorten
 from nnt.tracking.artifacts import artifacts_of, fetch
-from nnt.tracking.environment import base_directory, default_uri
-from nnt.tracking.local_runs import is_offline, read_ids, runs_directory
-from nnt.tracking.store import connect_to_read, no_answer, reason_of
-from nnt.tracking.store_uri import hide_passwords, split_store
+from nnt.tracking.local_runs import is_dead, is_offline, read_ids, runs_directory
+from nnt.tracking.store import asked, connect_to_read, no_answer
+from nnt.tracking.store_uri import (
+    base_directory,
+    default_uri,
+    hide_passwords,
+    split_store,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import FileInfo
     from mlflow.entities import Run as MlflowEntity
 
-__all__ = ["StoredRun", "is_of_expert", "open_run", "running_on"]
+__all__ = ["StoredRun", "is_of_expert", "list_trainings", "open_run", "running_on"]
 
 RUN_ID = re.compile(r"[0-9a-f]{6,32}")
 """Whole, or its beginning."""
@@ -70,6 +75,16 @@ class StoredRun:
     start_ms: int = 0
     """When it was opened, in milliseconds since 1970."""
 
+    @property
+    def started(self) -> datetime:
+        """When it was opened, in the time of this place."""
+        return datetime.fromtimestamp(self.start_ms / 1000, UTC).astimezone()
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether its process ran on this host and is gone; it can be resumed."""
+        return self.status == "RUNNING" and is_dead(self.tags)
+
     def children(self) -> list[StoredRun]:
         """Find the runs nested under this one, by name.
 
@@ -79,11 +94,9 @@ class StoredRun:
             The store does not answer.
         """
         nested = f"tags.`mlflow.parentRunId` = '{self.run_id}'"
-        try:
+        with asked(f"{self.shown_uri} does not list runs"):
             found = self._client.search_runs([self.experiment_id], nested)
-        except Exception as err:  # a server that is none answers anything
-            raise self._no_answer("list runs", err) from err
-        stored = [_stored(run, self.uri, self._client) for run in found]
+        stored = [_stored(run, self._client) for run in found]
         return sorted(stored, key=lambda run: run.name)
 
     def experts(self) -> dict[int, StoredRun]:
@@ -106,10 +119,8 @@ class StoredRun:
         TrackingError
             The store does not answer.
         """
-        try:
+        with asked(f"{self.shown_uri} does not list {name}"):
             points = self._client.get_metric_history(self.run_id, name)
-        except Exception as err:  # a server that is none answers anything
-            raise self._no_answer(f"list {name}", err) from err
         return sorted((p.step, p.timestamp, p.value) for p in points)
 
     def artifacts(self, folder: str, max_depth: int = 8) -> list[str]:
@@ -155,16 +166,9 @@ class StoredRun:
         return path in {str(item.path) for item in listed}
 
     def _list(self, folder: str | None) -> list[FileInfo]:
-        try:
-            run = self._client.get_run(self.run_id)
-            return list(artifacts_of(run, self.uri).list_artifacts(folder))
-        except TrackingError:
-            raise
-        except Exception as err:  # a server that is none answers anything
-            raise self._no_answer("list artifacts", err) from err
-
-    def _no_answer(self, what: str, err: Exception) -> TrackingError:
-        return TrackingError(f"{self.shown_uri} does not {what}: {reason_of(err)}")
+        with asked(f"{self.shown_uri} does not list artifacts"):
+            found = artifacts_of(self._client, self.run_id)
+            return list(found.list_artifacts(folder))
 
     @property
     def shown_uri(self) -> str:
@@ -236,7 +240,7 @@ def open_run(text: str, uri: str | None = None) -> StoredRun:
             f"{hide_passwords(uri)}; copy the ID from the MLflow UI, set "
             "MLFLOW_TRACKING_URI to the store that holds it, or write STORE#RUN"
         ) from err
-    stored = _stored(run, uri, client)
+    stored = _stored(run, client)
     return replace(stored, path=found["path"] or "") if found else stored
 
 
@@ -284,9 +288,7 @@ def _id_in_store(run_id: str) -> str:
     return run_id
 
 
-def running_on(
-    host: str, uri: str, client: MlflowClient, experiment_id: str
-) -> list[StoredRun]:
+def running_on(host: str, client: MlflowClient, experiment_id: str) -> list[StoredRun]:
     """Find the trainings that were begun on a host and have not reported their end."""
     from mlflow.exceptions import MlflowException
 
@@ -296,16 +298,46 @@ def running_on(
         found = client.search_runs([experiment_id], chosen, max_results=MAX_RUNNING)
     except MlflowException:
         return []
-    return [_stored(run, uri, client) for run in found]
+    return [_stored(run, client) for run in found]
 
 
-def _stored(run: MlflowEntity, uri: str, client: MlflowClient) -> StoredRun:
+def list_trainings(limit: int, *, debug: bool = False) -> list[StoredRun]:
+    """List the newest trainings; nothing is made and nothing is locked.
+
+    Parameters
+    ----------
+    limit : int
+        Trainings at most, the newest first.
+    debug : bool
+        Those without ``--production``, which are under the temporary directory.
+
+    Raises
+    ------
+    TrackingError
+        There is no store, or it does not answer.
+    """
+    uri = default_uri(debug=debug)
+    client = connect_to_read(uri)
+    try:
+        experiments = [e.experiment_id for e in client.search_experiments()]
+        found = client.search_runs(
+            experiments,
+            "tags.`nnt.kind` = 'training'",
+            max_results=limit,
+            order_by=["attributes.start_time DESC"],
+        )
+    except Exception as err:  # a server that is none answers anything
+        raise no_answer(uri, err) from err
+    return [_stored(run, client) for run in found]
+
+
+def _stored(run: MlflowEntity, client: MlflowClient) -> StoredRun:
     return StoredRun(
         run_id=run.info.run_id,
         experiment_id=run.info.experiment_id,
         name=run.info.run_name,
         status=run.info.status,
-        uri=uri,
+        uri=client.tracking_uri,
         tags=run.data.tags,
         params=run.data.params,
         metrics=run.data.metrics,

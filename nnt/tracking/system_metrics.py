@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from threading import Event, Thread
 from typing import Any
 
-from nnt.tracking.environment import variable
+from nnt.tracking.store_uri import variable
 
 __all__ = ["SystemMetrics", "wanted"]
 

@@ -14,9 +14,7 @@ from threading import Event
 from typing import IO, TYPE_CHECKING
 
 from nnt.errors import TrackingError, shorten
-from nnt.tracking.base import Run, Tracker
 from nnt.tracking.delivery import Delivery
-from nnt.tracking.environment import base_directory, default_uri, variable
 from nnt.tracking.experiments import experiment_name, find_experiment
 from nnt.tracking.local_runs import (
     SAFE_ID,
@@ -28,10 +26,15 @@ from nnt.tracking.local_runs import (
     runs_directory,
 )
 from nnt.tracking.outbox import Outbox
-from nnt.tracking.run import NOTHING, AlreadyLogged, MlflowRun, logged_by
+from nnt.tracking.run import NOTHING, AlreadyLogged, Run, Tracker, logged_by
 from nnt.tracking.sender import Sender
-from nnt.tracking.store import connect, reason_of
-from nnt.tracking.store_uri import hide_passwords
+from nnt.tracking.store import asked, connect, reason_of
+from nnt.tracking.store_uri import (
+    base_directory,
+    default_uri,
+    hide_passwords,
+    variable,
+)
 from nnt.tracking.stored_run import StoredRun, is_of_expert, running_on
 from nnt.tracking.system_metrics import SystemMetrics, wanted
 from nnt.tracking.waiting import BY_DEFAULT, deliver_left
@@ -144,7 +147,7 @@ class MlflowTracker(Tracker):
         return self._create(parent.experiment_id, name, tags, expected_points)
 
     def _experiment(self) -> str:
-        return find_experiment(self._client, self.uri, self.base, debug=self._debug)
+        return find_experiment(self._client, self.base, debug=self._debug)
 
     def _take_given_run(self) -> MlflowEntity | None:
         """Take the run of ``MLFLOW_RUN_ID``, which `mlflow run` has made, if it is new.
@@ -179,7 +182,7 @@ class MlflowTracker(Tracker):
         self._client.set_tag(run_id, "nnt.pid", str(os.getpid()))
         return found
 
-    def _begin(self, run: MlflowRun) -> MlflowRun:
+    def _begin(self, run: Run) -> Run:
         """Take a parent run for this process, and keep an outbox with its files."""
         self._locks.append(lock_run(run.directory, run.run_id))
         if self._outbox.path is None:
@@ -194,20 +197,14 @@ class MlflowTracker(Tracker):
 
     def _create(
         self, experiment: str, name: str, tags: dict[str, str], expected_points: int
-    ) -> MlflowRun:
-        from mlflow.exceptions import MlflowException
-
-        try:
+    ) -> Run:
+        with asked(f"{self.shown_uri} refuses a new run"):
             created = self._client.create_run(experiment, tags=tags, run_name=name)
-        except MlflowException as err:
-            raise TrackingError(
-                f"{self.shown_uri} refuses a new run: {reason_of(err)}"
-            ) from err
         return self._run(str(created.info.run_id), experiment, expected_points)
 
     def _note(
         self, name: str, tags: dict[str, str], parent: str, expected_points: int
-    ) -> MlflowRun:
+    ) -> Run:
         """Leave it to `sync` to make a run."""
         run_id = uuid.uuid4().hex
         when = int(time.time() * 1000)
@@ -223,19 +220,13 @@ class MlflowTracker(Tracker):
         expected_points: int,
         directory: Path | None = None,
         logged: AlreadyLogged = NOTHING,
-    ) -> MlflowRun:
+    ) -> Run:
         if not SAFE_ID.fullmatch(run_id):
             raise TrackingError(
                 f"{self.shown_uri} has given a run the ID {shorten(run_id)}"
             )
-        return MlflowRun(
-            self._outbox,
-            run_id,
-            experiment,
-            directory or self._runs / run_id,
-            expected_points,
-            logged,
-        )
+        place = directory or self._runs / run_id
+        return Run(place, self._outbox, experiment, expected_points, logged)
 
     def reopen(self, run_id: str, experiment_id: str) -> Run:
         """Add to a run that has ended; unless it is finished anew, its end stays."""
@@ -249,9 +240,7 @@ class MlflowTracker(Tracker):
         TrackingError
             It is not there, or another process works on it.
         """
-        from mlflow.exceptions import MlflowException
-
-        try:
+        with asked(f"run {run_id} in {self.shown_uri}"):
             found = self._client.get_run(run_id)
             tags = found.data.tags
             run = self._run(
@@ -269,10 +258,6 @@ class MlflowTracker(Tracker):
             for name in ENDING_TAGS:
                 if name in tags:
                     self._client.delete_tag(run_id, name)
-        except MlflowException as err:
-            raise TrackingError(
-                f"run {run_id} in {self.shown_uri}: {reason_of(err)}"
-            ) from err
         if not is_expert:
             run.set_tags(process_tags())
         return run
@@ -301,7 +286,7 @@ class MlflowTracker(Tracker):
         experiment = self._experiment()
         if self._debug:
             return []
-        running = running_on(socket.gethostname(), self.uri, self._client, experiment)
+        running = running_on(socket.gethostname(), self._client, experiment)
         return [run for run in running if is_dead(run.tags)]
 
     def catch_up(self, run: StoredRun) -> bool:
@@ -318,7 +303,7 @@ class MlflowTracker(Tracker):
             The store does not take it, or a process works on the run.
         """
         directory = self._directory_of(run.run_id, run.tags)
-        return deliver_left(directory, self._client, self.uri)
+        return deliver_left(directory, self._client)
 
     def close(self, stop: Event | None = None) -> int:
         """Deliver what is left; say where it is if the store does not take it.

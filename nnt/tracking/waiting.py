@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING
 
 from nnt.errors import TrackingError
 from nnt.tracking.delivery import Delivery
-from nnt.tracking.environment import default_uri
 from nnt.tracking.local_runs import LOCK, OUTBOX, lock_run, outbox_of, runs_directory
 from nnt.tracking.outbox import Outbox, read_about
-from nnt.tracking.sender import OfflineRuns, Sender
+from nnt.tracking.sender import Sender
 from nnt.tracking.store import connect
-from nnt.tracking.store_uri import hide_passwords
+from nnt.tracking.store_uri import default_uri, hide_passwords
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -51,7 +50,7 @@ class Waiting:
     """Of the run."""
     run_id: str
     uri: str
-    """Store that it is for."""
+    """Store that it is for, without a password, as that of what was delivered."""
     n_operations: int
     experiment: str = ""
     """Name of the experiment of a run that no store knows yet."""
@@ -84,13 +83,13 @@ def find_all_waiting(base: Path) -> Iterator[Waiting]:
             log.warning("%s", err)
 
 
-def _has_left(run_directory: Path) -> bool:
-    return any((run_directory / name).is_file() for name in (OUTBOX, OLD_JOURNAL))
-
-
 def is_delivered(directory: Path) -> bool:
     """Whether nothing waits any more in what is the directory of a run."""
     return (directory / LOCK).is_file() and not _has_left(directory)
+
+
+def _has_left(run_directory: Path) -> bool:
+    return any((run_directory / name).is_file() for name in (OUTBOX, OLD_JOURNAL))
 
 
 def find_waiting(directory: Path) -> Waiting:
@@ -142,7 +141,7 @@ def sync(waiting: Waiting, uri: str | None = None) -> Delivered:
     """
     uri = uri or _whole_uri(waiting.uri)
     with lock_run(waiting.directory, waiting.run_id):
-        return _deliver(waiting, connect(uri), uri)
+        return _deliver(waiting, connect(uri))
 
 
 def _whole_uri(noted: str) -> str:
@@ -158,7 +157,7 @@ def _whole_uri(noted: str) -> str:
     return noted
 
 
-def deliver_left(run_directory: Path, client: MlflowClient, uri: str) -> bool:
+def deliver_left(run_directory: Path, client: MlflowClient) -> bool:
     """Deliver what a dead process has left of a run; return whether there was any.
 
     Raises
@@ -177,20 +176,21 @@ def deliver_left(run_directory: Path, client: MlflowClient, uri: str) -> bool:
         path.replace(path.with_name(path.name + DAMAGED))
         return False
     with lock_run(run_directory, waiting.run_id):
-        done = _deliver(waiting, client, uri)
+        done = _deliver(waiting, client)
     if done.n_left:
         raise TrackingError(
-            f"{hide_passwords(uri)} does not take {done.n_left} operations of run "
+            f"{done.uri} does not take {done.n_left} operations of run "
             f"{waiting.run_id}, which are kept in {path}; try again when it does"
         )
     return True
 
 
-def _deliver(waiting: Waiting, client: MlflowClient, uri: str) -> Delivered:
+def _deliver(waiting: Waiting, client: MlflowClient) -> Delivered:
+    uri = client.tracking_uri
     outbox = Outbox.reopen(outbox_of(waiting.directory))
     named = None if waiting.experiment in ("", BY_DEFAULT) else waiting.experiment
-    offline = OfflineRuns(client, uri, waiting.directory, named)
-    sender = Sender(client, waiting.directory.parent, offline)
+    directory = waiting.directory
+    sender = Sender(client, directory.parent, directory, named)
     delivery = Delivery(outbox, sender, uri)
     try:
         for attempt in range(ATTEMPTS):
@@ -200,11 +200,11 @@ def _deliver(waiting: Waiting, client: MlflowClient, uri: str) -> Delivered:
     finally:
         outbox.close()
     return Delivered(
-        directory=waiting.directory,
+        directory=directory,
         run_id=waiting.run_id,
-        uri=uri,
+        uri=hide_passwords(uri),
         n_delivered=delivery.n_delivered,
         n_refused=delivery.n_refused,
         n_left=len(outbox.waiting()),
-        created=offline.ids,
+        created=sender.ids,
     )

@@ -1,4 +1,4 @@
-"""Tracks that rare experts borrow from expert 0 for their training."""
+"""The rows of one expert, with those that a rare one borrows from expert 0."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ import logging
 
 import numpy as np
 
+from nnt.config import Config
 from nnt.detector import EXPERT_MISSING_SUPERLAYER, superlayer_inputs
-from nnt.judging import expert_mask
+from nnt.engine import ExpertData
+from nnt.judging import Balances, Outputs, as_array, expert_mask, targets_of
+from nnt.judging.outputs import MEASURED
 from nnt.sampling import generator
 from nnt.tracks import Tracks, concatenate
-from nnt.training.inputs import TrainingInputs
+from nnt.training.data import TrainingInputs
 
-__all__ = ["rows_to_train", "with_borrowed"]
+__all__ = ["expert_data", "rows_to_train", "with_borrowed"]
 
 log = logging.getLogger(__name__)
 
@@ -82,3 +85,42 @@ def with_borrowed(
     inputs = borrowed.inputs.copy()
     inputs[:, superlayer_inputs(missing)] = 0
     return concatenate([own, dataclasses.replace(borrowed, inputs=inputs)])
+
+
+def expert_data(
+    train: Tracks,
+    val: Tracks,
+    config: Config,
+    balances: Balances,
+    reference: Outputs | None = None,
+) -> ExpertData:
+    """Put the rows of one expert into the form that the engine takes.
+
+    Parameters
+    ----------
+    train, val : Tracks
+        Rows to train on and to be judged by.
+    config : Config
+        Of the expert.
+    balances : Balances
+        Weights of the rows for classes, found on `train`.
+    reference : Outputs, optional
+        What another network predicts for the rows of `val`.
+    """
+    y_train, w_train = targets_of(train, config, balances)
+    y_val, w_val = targets_of(val, config, balances)
+    measured = [name for name in config.form.outputs if name in MEASURED]
+    compared = reference is not None and set(measured) <= reference.keys()
+    return ExpertData(
+        x_train=np.ascontiguousarray(train.inputs),
+        y_train=y_train,
+        x_val=np.ascontiguousarray(val.inputs),
+        y_val=y_val,
+        w_train=w_train,
+        w_val=w_val,
+        reference_val=(
+            as_array(reference, measured)
+            if reference is not None and measured and compared
+            else None
+        ),
+    )

@@ -1,20 +1,21 @@
-"""From the configuration to the rows of each split, reference included."""
+"""All that is read and checked before a run is opened: rows, earlier networks."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 from nnt.config import Config
-from nnt.engine import ExpertData
 from nnt.errors import ConfigError
-from nnt.judging import Balances, Outputs, as_array, targets_of
-from nnt.judging.outputs import MEASURED
+from nnt.judging import Outputs, reference_outputs, served_rows
+from nnt.networks import State
 from nnt.objective import CLASS_OUTPUTS
 from nnt.progress import show_progress
+from nnt.provenance import CodeState, code_state
 from nnt.tracks import (
     Tracks,
     class_conflicts,
@@ -23,19 +24,20 @@ from nnt.tracks import (
     rows_of_shared_events,
     split_by_event,
 )
+from nnt.training.earlier_networks import (
+    Teachers,
+    initial_states,
+    reference_networks,
+    sources_of_weights,
+)
+from nnt.version import __version__
 
-__all__ = [
-    "SPLITS",
-    "expert_data",
-    "load_split",
-    "load_splits",
-    "shared_shares",
-    "splits_digest",
-]
+__all__ = ["SPLITS", "TrainingInputs", "load_split", "load_splits", "prepare"]
 
 log = logging.getLogger(__name__)
 
 SPLITS = ("train", "val", "test")
+MAX_TAG = 500
 
 
 def load_splits(config: Config) -> dict[str, Tracks]:
@@ -124,7 +126,7 @@ def _simulate(config: Config) -> Tracks:
         )
 
 
-def shared_shares(config: Config, splits: Mapping[str, Tracks]) -> dict[str, float]:
+def _shared_shares(config: Config, splits: Mapping[str, Tracks]) -> dict[str, float]:
     """Tell which share of the rows of val and test is of events of earlier splits.
 
     One table is split by event, so that only files named for each split can share
@@ -151,46 +153,107 @@ def shared_shares(config: Config, splits: Mapping[str, Tracks]) -> dict[str, flo
     return shares
 
 
-def splits_digest(splits: Mapping[str, Tracks]) -> str:
+def _splits_digest(splits: Mapping[str, Tracks]) -> str:
     """One sha256 for the rows of all splits."""
     joined = ":".join(f"{name}={splits[name].digest}" for name in sorted(splits))
     return hashlib.sha256(joined.encode()).hexdigest()
 
 
-def expert_data(
-    train: Tracks,
-    val: Tracks,
-    config: Config,
-    balances: Balances,
-    reference: Outputs | None = None,
-) -> ExpertData:
-    """Put the rows of one expert into the form that the engine takes.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingInputs:
+    """All that is checked before the first run is opened."""
+
+    config: Config
+    splits: dict[str, Tracks]
+    """As the files hold them, whatever the networks are compared with."""
+    references: dict[str, Outputs | None]
+    """Outputs to compare with, for the rows of each split."""
+    initial: dict[int, State]
+    started_from: str
+    """Runs whose weights the experts start from; ``unknown`` where no run held them."""
+    code: CodeState
+    digest: str
+    shared: dict[str, float]
+    """Share of the rows of val and test that are of events of earlier splits."""
+    teachers: Teachers | None = None
+    """Whose outputs the rows to train on have for targets."""
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Tags of the parent run, by which the list of runs is filtered."""
+        config, code = self.config, self.code
+        changes = " ".join(f"{k}={v}" for k, v in config.overridden.items())[:MAX_TAG]
+        return {
+            "nnt.kind": "training",
+            **({"nnt.overrides": changes} if changes else {}),
+            "category": config.category,
+            "config": config.name,
+            "git.commit": code.commit,
+            "git.dirty": code.dirty_tag,
+            "git.diff": code.diff_digest,
+            "data.digest": self.digest,
+            **({"nnt.started_from": self.started_from} if self.started_from else {}),
+            **({"teachers.digest": self.teachers.digest} if self.teachers else {}),
+            **{f"data.shared.{k}": f"{v:.3g}" for k, v in self.shared.items()},
+            "nnt.version": __version__,
+        }
+
+
+def _check_chain(config: Config, splits: Mapping[str, Tracks]) -> None:
+    """Refuse rows of the other chain, or with another number of inputs."""
+    for split, tracks in splits.items():
+        expected = {"chain": config.chain, "in_size": config.in_size}
+        found = {"chain": tracks.chain.name, "in_size": tracks.inputs.shape[1]}
+        for key, value in expected.items():
+            if found[key] != value:
+                raise ConfigError(
+                    f"{config.name}: {key}: expected data of {key} {value}, but those "
+                    f"of {split} have {found[key]}; set {key}: {found[key]}, or name "
+                    "other files"
+                )
+
+
+def prepare(
+    config: Config, splits: Mapping[str, Tracks] | None = None
+) -> TrainingInputs:
+    """Read earlier weights, the data and the reference, and check that they fit.
 
     Parameters
     ----------
-    train, val : Tracks
-        Rows to train on and to be judged by.
     config : Config
-        Of the expert.
-    balances : Balances
-        Weights of the rows for classes, found on `train`.
-    reference : Outputs, optional
-        What another network predicts for the rows of `val`.
+        Of the training.
+    splits : mapping of str to Tracks, optional
+        The rows, where they have been read already.
+
+    Raises
+    ------
+    ConfigError, DataError, TrackingError
+        Something cannot be used; nothing has been started.
     """
-    y_train, w_train = targets_of(train, config, balances)
-    y_val, w_val = targets_of(val, config, balances)
-    measured = [name for name in config.form.outputs if name in MEASURED]
-    compared = reference is not None and set(measured) <= reference.keys()
-    return ExpertData(
-        x_train=np.ascontiguousarray(train.inputs),
-        y_train=y_train,
-        x_val=np.ascontiguousarray(val.inputs),
-        y_val=y_val,
-        w_train=w_train,
-        w_val=w_val,
-        reference_val=(
-            as_array(reference, measured)
-            if reference is not None and measured and compared
-            else None
-        ),
+    initial, teachers = initial_states(config), Teachers.of(config)
+    reference = reference_networks(config)
+    splits = load_splits(config) if splits is None else dict(splits)
+    _check_chain(config, splits)
+    digest = _splits_digest(splits)
+    references: dict[str, Outputs | None] = {
+        split: reference_outputs(
+            tracks, reference, config.form.outputs, served_rows(tracks, config.experts)
+        )
+        for split, tracks in splits.items()
+    }
+    if all(output is None for output in references.values()):
+        log.info(
+            "the data hold no outputs of a reference network: there is nothing to "
+            "compare with"
+        )
+    return TrainingInputs(
+        config=config,
+        splits=splits,
+        references=references,
+        initial=initial,
+        started_from=sources_of_weights(config),
+        code=code_state(),
+        digest=digest,
+        shared=_shared_shares(config, splits),
+        teachers=teachers,
     )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cached_property, partial
-from threading import Event
-from typing import Any
 
 import numpy as np
 
@@ -18,19 +17,19 @@ from nnt.fixedpoint import FixedPointNetworks
 from nnt.judging import FixedPointTable, ScoredTable, WholeLoss, kept_rows, losses_of
 from nnt.networks import DEFAULT_PRECISION, ExpertWeights, Networks, write_weights
 from nnt.tracking import Run
-from nnt.training.album import Album, data_of, description_of
 from nnt.training.data import SPLITS
-from nnt.training.inputs import TrainingInputs
 from nnt.training.note import describe
 from nnt.training.report import (
+    Album,
+    data_of,
+    description_of,
     drawings_of,
     fixed_point_drawings,
     log_fixed_point,
     log_predictions,
     summary,
-    write_json,
 )
-from nnt.training.result import ExpertFailure, ExpertResult
+from nnt.training.result import ExpertFailure, ExpertResult, TrainingRuns
 
 __all__ = ["REPORTED_SPLITS", "FinalReport", "StoppedError"]
 
@@ -51,43 +50,30 @@ class FinalReport:
 
     Parameters
     ----------
-    inputs : TrainingInputs
-        Configuration and rows.
-    parent : Run
-        The run of the training.
-    children : mapping of int to Run
-        The run of each expert.
+    training : TrainingRuns
+        Configuration, rows and runs; one that is part of another draws no plots.
     outcomes : mapping of int to FitResult or ExpertFailure
         How the fit of each expert ended.
     histories : mapping of int to sequence of mapping
         Metrics of every epoch of each expert.
-    stop : threading.Event
-        Set to compute no more.
-    draws : bool
-        Whether there are plots.
     """
 
     def __init__(
         self,
-        inputs: TrainingInputs,
-        parent: Run,
-        children: Mapping[int, Run],
+        training: TrainingRuns,
         outcomes: Mapping[int, FitResult | ExpertFailure],
         histories: Mapping[int, Sequence[Mapping[str, float]]],
-        stop: Event,
-        *,
-        draws: bool = True,
     ) -> None:
-        self.draws = draws
-        self.draws_rows = draws and inputs.config.plot_every > 0
-        self.inputs = inputs
-        self.config = inputs.config
-        self.parent = parent
-        self.children = children
+        self.inputs = training.inputs
+        self.config = self.inputs.config
+        self.parent = training.parent
+        self.children = training.children
+        self.stop = training.stop
+        self.draws = training.part is None
+        self.draws_rows = self.draws and self.config.plot_every > 0
         self.outcomes = outcomes
         self.fits = {k: v for k, v in outcomes.items() if isinstance(v, FitResult)}
         self.histories = histories
-        self.stop = stop
 
     def log_weights(self) -> None:
         """Write ``weights.json`` of each expert, and of all for the parent."""
@@ -154,21 +140,28 @@ class FinalReport:
             album = Album(studio)
             tables = pool.submit(self._log_tables, judged)
             # What is looked at first is drawn first.
-            figures = self._log_parent(judged, album)
-            experts = {k: self._log_expert(k, judged, album) for k in self.children}
+            found = {k: self._log(k, judged, album) for k in (None, *self.fits)}
+            experts = {
+                k: self._expert_result(k, found.get(k, {})) for k in self.children
+            }
             if self.draws:
                 self._draw_curves(experts, album)
-            fixed_point = log_fixed_point(
-                self.parent, self.children, networks,
-                {split: judged[split] for split in REPORTED_SPLITS},
-                draw=partial(self._draw_fixed_point, album),
-            )  # fmt: skip
+            reported = {split: judged[split] for split in REPORTED_SPLITS}
+            fixed_point, both = log_fixed_point(
+                self.parent, self.children, networks, reported
+            )
+            self._draw_fixed_point(both, album)
             album.log(self._check_stop)
             tables.result()
-        self._log_summary(experts, judged, fixed_point)
-        note = describe(self.inputs, description, experts, figures, self.parent.run_id)
+        digests = {split: t.digest for split, t in self.inputs.splits.items()}
+        value = summary(self.config, self.inputs.code, digests, experts, judged)
+        value["fixed_point"] = fixed_point
+        text = json.dumps(value, indent=2, default=str) + "\n"
+        self.parent.log_text(text, "summary.json")
+        run_id = self.parent.run_id
+        note = describe(self.inputs, description, experts, found[None], run_id)
         self.parent.set_tags({"mlflow.note.content": note})
-        return experts, figures
+        return experts, found[None]
 
     def draw(self, experts: Mapping[int, ExpertResult]) -> None:
         """Draw the plots of a training that has logged everything else before.
@@ -185,14 +178,12 @@ class FinalReport:
         with plots.Studio(self._n_plots) as studio:
             album = Album(studio)
             for split, table in judged.items():
-                self._draw(self.parent, split, table, None, album)
-                for expert in self.fits:
-                    self._draw(self.children[expert], split, table, expert, album)
+                for expert in (None, *self.fits):
+                    self._draw(split, table, expert, album)
             self._draw_curves(experts, album)
             with suppress(ExportError):  # the firmware cannot hold every network
                 both = FixedPointTable(judged["test"], FixedPointNetworks(networks))
-                folder = f"plots/test_{both.networks.name}"
-                self._draw_fixed_point(album, both, "test", folder)
+                self._draw_fixed_point(both, album)
             album.log(self._check_stop)
 
     @property
@@ -221,30 +212,24 @@ class FinalReport:
         )  # fmt: skip
 
     def _draw(
-        self,
-        run: Run,
-        split: str,
-        judged: ScoredTable,
-        expert: int | None,
-        album: Album,
+        self, split: str, judged: ScoredTable, expert: int | None, album: Album
     ) -> None:
         if self.draws_rows:
-            drawings = drawings_of(
-                judged, expert, self._description(run, split, expert)
-            )
+            shown = self._description(split, expert)
+            run, drawings = self._run(expert), drawings_of(judged, expert, shown)
             album.add(run, f"plots/{split}", drawings)
 
-    def _draw_fixed_point(
-        self, album: Album, both: FixedPointTable, split: str, folder: str
-    ) -> None:
-        if self.draws_rows:
-            description = self._description(self.parent, split, None)
-            album.add(
-                self.parent, folder, fixed_point_drawings(both, None, description)
-            )
+    def _draw_fixed_point(self, both: FixedPointTable | None, album: Album) -> None:
+        """Draw the test rows in integers."""
+        if self.draws_rows and both is not None:
+            drawings = fixed_point_drawings(both, None, self._description("test", None))
+            album.add(self.parent, f"plots/test_{both.networks.name}", drawings)
 
-    def _description(self, run: Run, split: str, expert: int | None) -> str:
-        title = f"{self.config.name} {run.run_id[:6]}"
+    def _run(self, expert: int | None) -> Run:
+        return self.parent if expert is None else self.children[expert]
+
+    def _description(self, split: str, expert: int | None) -> str:
+        title = f"{self.config.name} {self._run(expert).run_id[:6]}"
         return description_of(title, data_of(self.config, split), expert)
 
     def _log_tables(self, judged: Mapping[str, ScoredTable]) -> None:
@@ -298,34 +283,22 @@ class FinalReport:
             self.config, self.inputs.splits["train"], self.fits
         )
 
-    def _log_expert(
-        self, expert: int, judged: Mapping[str, ScoredTable], album: Album
-    ) -> ExpertResult:
-        if expert not in self.fits:
-            return self._expert_result(expert, {})
-        child, result = self.children[expert], self.fits[expert]
+    def _log(
+        self, expert: int | None, judged: Mapping[str, ScoredTable], album: Album
+    ) -> Figures:
+        """Log and draw how good one expert is, or (None) all together."""
+        run = self._run(expert)
+        fits = self.fits.values() if expert is None else [self.fits[expert]]
         figures = {split: judged[split].metrics(expert) for split in REPORTED_SPLITS}
-        ends = {"best_epoch": float(result.best_epoch), "epochs": float(result.epochs)}
-        child.log_metrics(ends, 0)
-        for split in REPORTED_SPLITS:
-            self._check_stop()
-            _log_final(child, split, figures[split], result.epochs)
-            self._draw(child, split, judged[split], expert, album)
-        return self._expert_result(expert, figures)
-
-    def _log_parent(self, judged: Mapping[str, ScoredTable], album: Album) -> Figures:
-        figures = {split: judged[split].metrics() for split in REPORTED_SPLITS}
-        fits = self.fits.values()
-        last = max(result.epochs for result in fits)
         # A mean would be no epoch at all; after this one, no expert improved.
         best = max(result.best_epoch for result in fits)
-        ends = {"best_epoch": float(best), "epochs": float(last)}
-        self.parent.log_metrics(ends, 0)
+        last = max(result.epochs for result in fits)
+        run.log_metrics({"best_epoch": float(best), "epochs": float(last)}, 0)
         for split in REPORTED_SPLITS:
             self._check_stop()
-            digest = self.inputs.splits[split].digest
-            _log_final(self.parent, split, figures[split], last, digest)
-            self._draw(self.parent, split, judged[split], None, album)
+            digest = self.inputs.splits[split].digest if expert is None else ""
+            _log_final(run, split, figures[split], last, digest)
+            self._draw(split, judged[split], expert, album)
         return figures
 
     def _expert_result(self, expert: int, figures: Figures) -> ExpertResult:
@@ -343,18 +316,6 @@ class FinalReport:
             val=figures.get("val", {}),
             test=figures.get("test", {}),
         )
-
-    def _log_summary(
-        self,
-        experts: dict[int, ExpertResult],
-        judged: Mapping[str, ScoredTable],
-        fixed_point: dict[str, Any],
-    ) -> None:
-        digests = {s: t.digest for s, t in self.inputs.splits.items()}
-        value = summary(self.config, self.inputs.code, digests, experts, judged)
-        value["fixed_point"] = fixed_point
-        path = write_json(value, self.parent.directory / "summary.json")
-        self.parent.log_file(path)
 
 
 def _log_final(

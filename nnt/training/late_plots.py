@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping
 from threading import Event
 
@@ -14,10 +12,11 @@ from nnt.networks import read_weights
 from nnt.tracking import MlflowTracker, StoredRun, open_run, read_run_weights
 from nnt.tracks import Tracks
 from nnt.training.borrowing import rows_to_train
+from nnt.training.data import prepare
 from nnt.training.final_report import FinalReport
-from nnt.training.inputs import prepare
+from nnt.training.fitting import read_epochs
 from nnt.training.report import log_sampling
-from nnt.training.result import ExpertResult
+from nnt.training.result import ExpertResult, TrainingRuns
 
 __all__ = ["draw_plots"]
 
@@ -65,8 +64,11 @@ def draw_plots(
             y_train, _ = targets_of(rows, of_expert, Balances.fit(rows, of_expert))
             log_sampling(child, y_train[:, 0], of_expert, expert)
         parent = tracker.reopen(stored.run_id, stored.experiment_id)
-        histories = {k: _history(nested[k]) for k in fits}
-        report = FinalReport(inputs, parent, children, fits, histories, stop)
+        histories = {k: read_epochs(nested[k]) for k in fits}
+        training = TrainingRuns(
+            inputs=inputs, parent=parent, children=children, stop=stop
+        )
+        report = FinalReport(training, fits, histories)
         report.draw({k: _result(nested[k], fits[k]) for k in fits})
     finally:
         tracker.close(stop)
@@ -82,11 +84,6 @@ def _fits(stored: StoredRun, nested: Mapping[int, StoredRun]) -> dict[int, FitRe
         )
         for expert, weights in read_weights(read_run_weights(stored)).items()
     }
-
-
-def _history(child: StoredRun) -> list[dict[str, float]]:
-    rows = csv.DictReader(io.StringIO(child.read_text("metrics.csv")))
-    return [{k: float(v) for k, v in row.items() if k != "epoch"} for row in rows]
 
 
 def _result(child: StoredRun, fit: FitResult) -> ExpertResult:

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from nnt.config import Config
 from nnt.markdown import table
-from nnt.training.data import SPLITS
-from nnt.training.inputs import TrainingInputs
+from nnt.training.data import SPLITS, TrainingInputs
 from nnt.training.result import ExpertResult
 
 __all__ = ["describe"]

@@ -1,16 +1,21 @@
-"""What a training logs at its end, in floats and in the firmware's integers."""
+"""What a training logs: plots, rows, the summary; in floats and in integers."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
 from functools import partial
-from pathlib import Path
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
+from nnt import metrics
 from nnt.classes import spread_of_weights
 from nnt.config import Config
 from nnt.engine import ExpertData
@@ -27,9 +32,13 @@ from nnt.types import F32
 from nnt.version import __version__
 
 if TYPE_CHECKING:  # matplotlib would delay the start of a training
-    from nnt.plots import Drawing
+    from nnt.plots import Drawing, Studio
 
 __all__ = [
+    "Album",
+    "Painter",
+    "data_of",
+    "description_of",
     "drawings_of",
     "fixed_point_drawings",
     "log_class_weights",
@@ -37,10 +46,18 @@ __all__ = [
     "log_predictions",
     "log_sampling",
     "summary",
-    "write_json",
 ]
 
 log = logging.getLogger(__name__)
+
+LIVE_PLOTS = ("z_against_reco", "z_residual")
+
+REST_FACTOR = 9
+"""Rest after each drawing, in units of its time: a tenth of one core at most."""
+
+Predicted = Mapping[str, metrics.Predictions]
+"""Rows with the outputs of each network, by its name."""
+Picture = tuple[Run, int, Callable[[], Predicted]]
 
 NAMES = ("fixed point", "floating point")
 """Of the networks in plots."""
@@ -77,16 +94,28 @@ def log_class_weights(run: Run, data: ExpertData, balances: Balances) -> None:
 
 
 def drawings_of(
-    table: ScoredTable, expert: int | None, description: str
+    table: ScoredTable, expert: int | None, description: str, where: str = ""
 ) -> list[Drawing]:
-    """Prepare every registered plot of the rows of one expert, or (None) of all."""
+    """Prepare the plots of the rows of one expert, or (None) of all.
+
+    Parameters
+    ----------
+    table : ScoredTable
+        The rows.
+    expert : int or None
+        Whose.
+    description : str
+        Which run, rows and experts are shown.
+    where : str, optional
+        Which of the registered plots; default: those of a training.
+    """
     rows = table.rows(expert)
     if not rows.any():
         return []
     from nnt import plots
 
     shown = table.named_predictions(rows)
-    return plots.drawings_of_rows(shown, plots.TRAINING, description)
+    return plots.drawings_of_rows(shown, where or plots.TRAINING, description)
 
 
 def log_sampling(run: Run, z_scaled: F32, config: Config, expert: int) -> None:
@@ -140,12 +169,6 @@ def summary(
     }
 
 
-def write_json(value: object, path: Path) -> Path:
-    """Write JSON that a person can read."""
-    path.write_text(json.dumps(value, indent=2, default=str) + "\n", encoding="utf-8")
-    return path
-
-
 def fixed_point_drawings(
     both: FixedPointTable, expert: int | None, description: str
 ) -> list[Drawing]:
@@ -169,8 +192,7 @@ def log_fixed_point(
     children: Mapping[int, Run],
     networks: Networks,
     tables: Mapping[str, ScoredTable],
-    draw: Callable[[FixedPointTable, str, str], None],
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], FixedPointTable | None]:
     """Log what the firmware makes of the networks of a training.
 
     Parameters
@@ -183,20 +205,20 @@ def log_fixed_point(
         As trained.
     tables : mapping of str to ScoredTable
         Splits, judged in floating point.
-    draw : callable
-        Draws a split, into a folder of the parent; called for the last one.
 
     Returns
     -------
     dict
         For the summary; says why there are no figures where the firmware cannot
         hold a network.
+    FixedPointTable or None
+        The last split, in integers.
     """
     try:
         fixed = FixedPointNetworks(networks)
     except ExportError as err:
         log.info("no metrics in fixed point: %s", err)
-        return {"none": str(err)}
+        return {"none": str(err)}, None
     found: dict[str, Any] = {"precision": list(fixed.precision)}
     found["hardware"] = _log_hardware(parent, children, fixed)
     runs = {"all": parent} | {f"expert_{k}": children[k] for k in fixed.experts}
@@ -207,8 +229,7 @@ def log_fixed_point(
             # At step 0 MLflow draws bars, to compare runs by.
             named = {f"{prefix}/{name}": value for name, value in figures.items()}
             runs[scope].log_metrics(named, 0)
-    draw(both, split, f"plots/{prefix}")
-    return found
+    return found, both
 
 
 def _log_hardware(
@@ -221,3 +242,120 @@ def _log_hardware(
     together = fixed.total_hardware_cost()
     parent.log_metrics(together, 0)
     return {"all": together} | {f"expert_{k}": cost for k, cost in costs.items()}
+
+
+class Album:
+    """Plots that are being drawn, and where each of them goes.
+
+    Parameters
+    ----------
+    studio : Studio
+        Draws.
+    """
+
+    def __init__(self, studio: Studio) -> None:
+        self.studio = studio
+        self._waiting: list[tuple[Run, str, Future[bytes | None]]] = []
+
+    def add(self, run: Run, folder: str, drawings: Iterable[Drawing]) -> None:
+        """Have plots drawn for a folder of a run."""
+        for drawing in drawings:
+            path = f"{folder}/{drawing.name}.png"
+            self._waiting.append((run, path, self.studio.submit(drawing)))
+
+    def log(self, check: Callable[[], None]) -> None:
+        """Log all plots, in the order in which they were added.
+
+        Parameters
+        ----------
+        check : callable
+            Raises where there is no use in waiting any more.
+        """
+        for run, path, future in self._waiting:
+            check()
+            data = future.result()
+            if data is not None:
+                run.log_bytes(data, path)
+        self._waiting.clear()
+
+
+def description_of(title: str, data: str, expert: int | None) -> str:
+    """Say which run, rows and experts a plot shows, by short names of them."""
+    who = "all experts" if expert is None else f"expert {expert}"
+    return f"{title} · {data} · {who}"
+
+
+def data_of(config: Config, split: str) -> str:
+    """The rows of a split, in a few words."""
+    files = config.data.files
+    if files is None:
+        return f"{split}, simulated tracks"
+    names = files[split] if isinstance(files, Mapping) else files
+    listed = [PurePath(name).name for name in names]
+    more = f" and {len(listed) - 1} more" if len(listed) > 1 else ""
+    return f"{split}, {listed[0]}{more}" if listed else split
+
+
+class Painter:
+    """One thread that draws; of each run, the latest epoch offered wins."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, Picture] = {}
+        self._changed = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._work, name="painter", daemon=True)
+        self._thread.start()
+
+    def offer(self, run: Run, epoch: int, predicted: Callable[[], Predicted]) -> None:
+        """Ask for the images of an epoch; returns at once.
+
+        Parameters
+        ----------
+        run : Run
+            Gets the images.
+        epoch : int
+            Their step.
+        predicted : callable
+            Gives what is drawn; called in the thread that draws.
+        """
+        with self._changed:
+            self._waiting[run.run_id] = (run, epoch, predicted)
+            self._changed.notify()
+
+    def close(self, *, draw: bool = True) -> None:
+        """Draw what is waiting, without rest, or leave it, and end."""
+        with self._changed:
+            self._closed = True
+            if not draw:
+                self._waiting.clear()
+            self._changed.notify()
+        self._thread.join()
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._closed)
+                if not self._waiting:
+                    return
+                # The run that was offered longest ago comes first.
+                picture = self._waiting.pop(next(iter(self._waiting)))
+            start = time.monotonic()
+            self._draw(*picture)
+            rest_s = REST_FACTOR * (time.monotonic() - start)
+            with self._changed:
+                self._changed.wait_for(lambda: self._closed, timeout=rest_s)
+
+    def _draw(self, run: Run, epoch: int, predicted: Callable[[], Predicted]) -> None:
+        try:
+            from nnt import plots
+
+            shown = predicted()
+            if not next(iter(shown.values())).has_z:
+                return  # they are of z
+            description = f"run {run.run_id[:6]} · validation rows · epoch {epoch}"
+            for name in LIVE_PLOTS:
+                figure = plots.draw(name, shown, description)
+                image: npt.NDArray[np.uint8] = plots.pixels(figure)
+                run.log_image(image, name, epoch)
+        except Exception:  # an image is not worth a training
+            log.exception("the live images of epoch %d could not be drawn", epoch)

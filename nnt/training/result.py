@@ -1,14 +1,25 @@
-"""What a training is part of, and what it gives back to its caller."""
+"""A training under way, what it is part of, and what it gives back to its caller."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from threading import Event
 from typing import Any
 
+from nnt.tracking import Run
 from nnt.tracks import Tracks
+from nnt.training.data import TrainingInputs
 
-__all__ = ["ENDS", "ExpertFailure", "ExpertResult", "Part", "Report", "TrainingResult"]
+__all__ = [
+    "ENDS",
+    "ExpertFailure",
+    "ExpertResult",
+    "Part",
+    "Report",
+    "TrainingResult",
+    "TrainingRuns",
+]
 
 Report = Callable[[int, Mapping[str, float]], str]
 """``report(epoch, metrics)``, metrics as means over the experts.
@@ -46,6 +57,20 @@ class Part:
     splits: Mapping[str, Tracks] | None = None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class TrainingRuns:
+    """A training under way: what it reads, and the runs that it logs to."""
+
+    inputs: TrainingInputs
+    parent: Run
+    children: Mapping[int, Run]
+    """The run of each expert."""
+    stop: Event
+    """Set to end after the batches under way."""
+    part: Part | None = None
+    """What the training is one of; then it draws no plots."""
+
+
 @dataclass(frozen=True, slots=True)
 class ExpertFailure:
     """Why an expert could not be trained."""
@@ -74,15 +99,9 @@ class ExpertResult:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
-        result: dict[str, Any] = {
-            "run_id": self.run_id,
-            "best_epoch": self.best_epoch,
-            "epochs": self.epochs,
-            "stop_reason": self.stop_reason,
-            "val": self.val,
-            "test": self.test,
-        }
-        return result | ({"error": self.error} if self.error else {})
+        values = asdict(self)
+        error = values.pop("error")
+        return values | ({"error": error} if error else {})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,12 +119,5 @@ class TrainingResult:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values, the experts under their numbers as text."""
-        return {
-            "run_id": self.run_id,
-            "experiment_id": self.experiment_id,
-            "tracking_uri": self.tracking_uri,
-            "outcome": self.outcome,
-            "experts": {str(k): v.to_dict() for k, v in self.experts.items()},
-            "val": self.val,
-            "test": self.test,
-        }
+        experts = {str(k): v.to_dict() for k, v in self.experts.items()}
+        return asdict(self) | {"experts": experts}

@@ -12,7 +12,7 @@ from nnt.engine import checkpoint_exists
 from nnt.errors import TrackingError, TrainingError, shorten
 from nnt.tracking import StoredRun, Tracker, hide_passwords, is_of_expert, open_run
 from nnt.tracking.store_uri import is_same_store
-from nnt.training.inputs import TrainingInputs
+from nnt.training.data import TrainingInputs
 
 __all__ = [
     "CHECKPOINT",
@@ -37,24 +37,17 @@ FIXED = (
 )  # fmt: skip
 """Keys without which a checkpoint has no meaning: not even by force."""
 
+ROWS = "data"
+TAGS = {
+    ROWS: "data.digest",
+    "code, commit": "git.commit",
+    "code, uncommitted changes": "git.diff",
+    "code, version of NNT": "nnt.version",
+}
+"""What else has to be the same, and the tag that tells."""
 MAX_SHOWN = 20
 MAX_PARAM = 6000
 """Longer values are cut in the store."""
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One thing in which a training differs from the run to be resumed."""
-
-    what: str
-    before: str
-    now: str
-    is_fixed: bool
-
-    def __str__(self) -> str:
-        return (
-            f"{self.what}: {shorten(self.before)} in the run, {shorten(self.now)} now"
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,57 +90,40 @@ class InterruptedRun:
         """
         found = self._differences(inputs)
         if self.force:
-            for difference in found:
+            for difference in found.values():
                 log.warning("resumed by force: %s", difference)
-        refused = [d for d in found if d.is_fixed or not self.force]
+        fixed = [key for key in found if key == ROWS or _is_in(key, FIXED)]
+        refused = fixed if self.force else list(found)
         if not refused:
             return
-        shown = "".join(f"\n  {difference}" for difference in refused[:MAX_SHOWN])
+        shown = "".join(f"\n  {found[key]}" for key in refused[:MAX_SHOWN])
         if len(refused) > MAX_SHOWN:
             shown += f"\n  and {len(refused) - MAX_SHOWN} more"
         remedy = (
             "the checkpoints have no meaning for it; start a new training"
-            if any(d.is_fixed for d in refused)
+            if fixed
             else "repeat what the run was started with, or resume with --force"
         )
         raise TrainingError(
             f"run {self.run_id} cannot be resumed by this training: {remedy}{shown}"
         )
 
-    def _differences(self, inputs: TrainingInputs) -> list[Difference]:
-        tags, code = self.run.tags, inputs.tags
-        found = [
-            Difference(what, tags.get(tag, "none"), code[tag], tag == "data.digest")
-            for what, tag in (
-                ("data", "data.digest"),
-                ("code, commit", "git.commit"),
-                ("code, uncommitted changes", "git.diff"),
-                ("code, version of NNT", "nnt.version"),
-            )
-            if tags.get(tag, "none") != code[tag]
-        ]
-        return found + self._changed_keys(inputs)
-
-    def _changed_keys(self, inputs: TrainingInputs) -> list[Difference]:
-        before = {
-            key.removeprefix("cfg."): value
-            for key, value in self.run.params.items()
-            if key.startswith("cfg.")
-        }
-        if not before:
-            return []  # it was interrupted before it could tell
-        now = _as_logged(inputs.config)
+    def _differences(self, inputs: TrainingInputs) -> dict[str, str]:
+        """In what the training differs from the run, in words."""
+        tags, now = self.run.tags, inputs.tags
+        before = {what: tags.get(tag, "none") for what, tag in TAGS.items()}
+        found = _in_words(before, {what: now[tag] for what, tag in TAGS.items()})
+        params = self.run.params.items()
+        keys = {k.removeprefix("cfg."): v for k, v in params if k.startswith("cfg.")}
+        if not keys:
+            return found  # it was interrupted before it could tell
+        logged = _as_logged(inputs.config)
         # An earlier version of NNT may have lacked a key: that meant its default.
         defaults = _as_logged(load_config({}))
-        lacking = (now.keys() & defaults.keys()) - before.keys()
-        before |= {key: defaults[key] for key in lacking}
-        return [
-            Difference(key, before.get(key, "not set"), now.get(key, "not set"), fixed)
-            for key in sorted(before.keys() | now.keys())
-            if not _is_in(key, IGNORED)
-            and before.get(key, "")[:MAX_PARAM] != now.get(key, "")[:MAX_PARAM]
-            for fixed in [_is_in(key, FIXED)]
-        ]
+        lacking = (logged.keys() & defaults.keys()) - keys.keys()
+        keys |= {key: defaults[key] for key in lacking}
+        of_keys = _in_words(dict(sorted(keys.items())), logged)
+        return found | {k: v for k, v in of_keys.items() if not _is_in(k, IGNORED)}
 
     def fetch_checkpoint(self, expert: int, directory: Path) -> None:
         """Get the checkpoint of an expert from its run where none is at hand."""
@@ -165,6 +141,16 @@ class InterruptedRun:
                 expert,
                 directory,
             )
+
+
+def _in_words(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
+    """Describe what two mappings differ in, by their keys."""
+    return {
+        key: f"{key}: {shorten(before.get(key, 'not set'))} in the run, "
+        f"{shorten(now.get(key, 'not set'))} now"
+        for key in {**before, **now}
+        if before.get(key, "")[:MAX_PARAM] != now.get(key, "")[:MAX_PARAM]
+    }
 
 
 def _as_logged(config: Config) -> dict[str, str]:

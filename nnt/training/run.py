@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -14,20 +14,24 @@ from nnt.engine import BackendChoice, FitResult
 from nnt.errors import TrainingError
 from nnt.files import is_full
 from nnt.tracking import MlflowTracker, Outcome, Run, Tracker, hide_passwords
-from nnt.training.data import SPLITS
+from nnt.training.data import SPLITS, TrainingInputs, prepare
 from nnt.training.final_report import REPORTED_SPLITS, FinalReport, StoppedError
 from nnt.training.fitting import Fitting, most_epochs
-from nnt.training.inputs import TrainingInputs, prepare
-from nnt.training.logs import training_log
 from nnt.training.places import Places
-from nnt.training.result import ExpertFailure, ExpertResult, Part, TrainingResult
+from nnt.training.result import (
+    ExpertFailure,
+    ExpertResult,
+    Part,
+    TrainingResult,
+    TrainingRuns,
+)
 from nnt.training.resume import (
     InterruptedRun,
     Resume,
     find_interrupted,
     warn_of_interrupted,
 )
-from nnt.training.side_by_side import one_torch_thread
+from nnt.training.side_by_side import one_torch_thread, training_log
 
 __all__ = ["Caller", "train"]
 
@@ -106,34 +110,29 @@ def train(
     part = caller.part
     try:
         with one_torch_thread():
-            interrupted = _interrupted(resume, tracker, warns=part is None)
+            interrupted = None
+            if resume is not None:
+                chosen = Resume(resume) if isinstance(resume, str) else resume
+                interrupted = find_interrupted(chosen, tracker)
+            elif part is None:
+                warn_of_interrupted(tracker)
             inputs = prepare(config, part.splits if part else None)
             if interrupted is not None:
                 interrupted.check(inputs)
+            before = interrupted.description if interrupted else ""
             training = _Training(
-                inputs,
-                tracker,
-                interrupted,
-                places.backends,
+                inputs=inputs,
+                tracker=tracker,
+                interrupted=interrupted,
+                backends=places.backends,
                 jobs=places.jobs(jobs),
                 stop=stop or Event(),
-                description=description,
+                description=description or before,
+                caller=caller,
             )
-            return training.run(caller)
+            return training.run()
     finally:
         tracker.close(stop)
-
-
-def _interrupted(
-    resume: str | Resume | None, tracker: Tracker, *, warns: bool
-) -> InterruptedRun | None:
-    if resume is None:
-        if warns:
-            warn_of_interrupted(tracker)
-        return None
-    if isinstance(resume, str):
-        resume = Resume(resume)
-    return find_interrupted(resume, tracker)
 
 
 def _params_of_expert(
@@ -145,38 +144,31 @@ def _params_of_expert(
     return {f"cfg.{k}": v for k, v in flat if k.partition(".")[0] in shown}
 
 
+@dataclass(kw_only=True)
 class _Training:
     """The steps of one training, in the order in which they are defined."""
 
-    def __init__(
-        self,
-        inputs: TrainingInputs,
-        tracker: Tracker,
-        interrupted: InterruptedRun | None,
-        backends: Mapping[int, BackendChoice],
-        *,
-        jobs: int,
-        stop: Event,
-        description: str,
-    ) -> None:
-        self.inputs = inputs
-        self.config = inputs.config
-        self.tracker = tracker
-        self.interrupted = interrupted
-        self.backends = backends
-        self.jobs = jobs
-        self.stop = stop
-        before = interrupted.description if interrupted else ""
-        self.description = description or before
-        self.children: dict[int, Run] = {}
+    inputs: TrainingInputs
+    tracker: Tracker
+    interrupted: InterruptedRun | None
+    backends: Mapping[int, BackendChoice]
+    jobs: int
+    stop: Event
+    description: str
+    caller: Caller
+    children: dict[int, Run] = field(default_factory=dict)
 
-    def run(self, caller: Caller) -> TrainingResult:
+    @property
+    def config(self) -> Config:
+        """That of the training."""
+        return self.inputs.config
+
+    def run(self) -> TrainingResult:
         """Leave no run RUNNING, whatever happens."""
-        self.part = caller.part
-        self.parent = self._open_parent(caller.command)
+        self.parent = self._open_parent()
         try:
-            if caller.on_start is not None:
-                caller.on_start(self.parent.run_id)
+            if self.caller.on_start is not None:
+                self.caller.on_start(self.parent.run_id)
             with training_log(self.parent.directory / "app.log"):
                 return self._run()
         except KeyboardInterrupt:
@@ -192,17 +184,18 @@ class _Training:
                 ) from err
             raise
 
-    def _open_parent(self, command: str) -> Run:
+    def _open_parent(self) -> Run:
+        part = self.caller.part
         longest = max(
             most_epochs(self.config.for_expert(k)) for k in self.config.experts
         )
         if self.interrupted is not None:
             return self.tracker.resume_run(self.interrupted.run_id, longest)
-        said = {"nnt.description": self.description, "nnt.command": command}
-        if self.part is not None:
-            said |= {**self.part.tags, "mlflow.parentRunId": self.part.parent}
+        said = {"nnt.description": self.description, "nnt.command": self.caller.command}
+        if part is not None:
+            said |= {**part.tags, "mlflow.parentRunId": part.parent}
         return self.tracker.start_run(
-            self.part.name if self.part else self.config.name,
+            part.name if part else self.config.name,
             description=self.description or self.config.description,
             tags=self.inputs.tags | {k: v for k, v in said.items() if v},
             expected_points=longest,
@@ -211,25 +204,16 @@ class _Training:
     def _run(self) -> TrainingResult:
         self._log_inputs()
         self._open_children()
-        fitting = Fitting(
-            self.inputs,
-            self.parent,
-            self.children,
-            self.backends,
-            self.jobs,
-            self.stop,
-            self.part,
+        runs = TrainingRuns(
+            inputs=self.inputs,
+            parent=self.parent,
+            children=self.children,
+            stop=self.stop,
+            part=self.caller.part,
         )
+        fitting = Fitting(runs, self.backends, self.jobs)
         outcomes = fitting.fit_all()
-        report = FinalReport(
-            self.inputs,
-            self.parent,
-            self.children,
-            outcomes,
-            fitting.histories,
-            self.stop,
-            draws=self.part is None,
-        )
+        report = FinalReport(runs, outcomes, fitting.histories)
         report.log_weights()
         if fitting.cut and not self.stop.is_set():
             return self._end_early("PRUNED", fitting.cut, report.unjudged())

@@ -1,26 +1,30 @@
-"""What experts that train side by side share: threads, a count of epochs, a mean."""
+"""What experts that train side by side share: threads, logs, the mean of metrics."""
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
-from threading import Event, Lock
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from threading import Event
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from nnt.engine import History
-from nnt.progress import Progress
+from nnt.progress import Progress, silent
 
 __all__ = [
-    "EpochCounter",
+    "LogFile",
     "MeanOverExperts",
     "Turns",
+    "expert_log",
     "one_torch_thread",
     "run_side_by_side",
+    "training_log",
 ]
 
 WAKE_EVERY_S = 0.5
@@ -93,6 +97,56 @@ def one_torch_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+class LogFile(logging.FileHandler):
+    """A log that a full disk leaves with gaps, without an error for each line."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Leave out a line that cannot be written."""
+
+    def close(self) -> None:
+        """Close the file, whether or not it takes its last lines."""
+        with suppress(OSError):
+            super().close()
+
+
+@contextmanager
+def _writing_to(path: Path, form: str, thread_name: str = "") -> Iterator[None]:
+    """Send what NNT logs to a file; of one thread, or of all."""
+    handler = LogFile(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter(form))
+    if thread_name:
+        handler.addFilter(lambda record: record.threadName == thread_name)
+    logger = logging.getLogger("nnt")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
+
+
+@contextmanager
+def training_log(path: Path) -> Iterator[None]:
+    """Keep the log of a whole training; the level of the log is put back after it."""
+    logger = logging.getLogger("nnt")
+    level = logger.level
+    if level == logging.NOTSET:
+        logger.setLevel(logging.INFO)
+    try:
+        with _writing_to(path, "%(asctime)s %(levelname)s %(threadName)s %(message)s"):
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextmanager
+def expert_log(path: Path, thread_name: str) -> Iterator[None]:
+    """Keep the log of the thread of one expert."""
+    form = "%(asctime)s %(levelname)s %(name)s %(message)s"
+    with _writing_to(path, form, thread_name):
+        yield
+
+
 class Turns:
     """Let the threads of experts take turns: one trains, the others wait.
 
@@ -130,42 +184,8 @@ class Turns:
         return min(self._left, key=lambda k: lengths[k] // EPOCHS_PER_TURN)
 
 
-class EpochCounter:
-    """Count the epochs of experts that run side by side.
-
-    Parameters
-    ----------
-    epochs : dict of int to int
-        Epochs that each expert may do.
-    progress : Progress
-        Called with epochs done and epochs in all.
-    """
-
-    def __init__(self, epochs: dict[int, int], progress: Progress) -> None:
-        self._left = dict(epochs)
-        self._done = 0
-        self._progress = progress
-        self._lock = Lock()
-
-    def add(self, expert: int) -> None:
-        """Count one epoch."""
-        with self._lock:
-            self._done += 1
-            self._left[expert] -= 1
-            self._show()
-
-    def finish(self, expert: int) -> None:
-        """Expect no more of an expert."""
-        with self._lock:
-            self._left[expert] = 0
-            self._show()
-
-    def _show(self) -> None:
-        self._progress(self._done, self._done + sum(self._left.values()))
-
-
 class MeanOverExperts:
-    """Average the metrics of experts that train side by side.
+    """Average the metrics of experts that train side by side, and count their epochs.
 
     An epoch is reported once every expert has reached it or has finished; one that
     has finished or failed counts with its last value, one without any not at all.
@@ -177,17 +197,25 @@ class MeanOverExperts:
         Of each expert; others add epochs to them.
     report : callable
         ``report(metrics, epoch)``; called in the order of the epochs.
+    progress : Progress, optional
+        Called with epochs done and epochs in all.
+    most_epochs : mapping of int to int, optional
+        Epochs that each expert may do.
     """
 
     def __init__(
         self,
         histories: Mapping[int, History],
         report: Callable[[dict[str, float], int], None],
+        progress: Progress = silent,
+        most_epochs: Mapping[int, int] | None = None,
     ) -> None:
         self._histories = histories
         self._running = set(histories)
         self._reported = 0
         self._report = report
+        self._progress = progress
+        self._most_epochs = most_epochs or {}
         self._lock = threading.Lock()
 
     def update(self) -> None:
@@ -215,3 +243,6 @@ class MeanOverExperts:
             means = {n: float(np.mean([row[n] for row in rows])) for n in shared}
             self._reported = number + 1
             self._report(means, self._reported)
+        done = sum(lengths.values())
+        left = sum(self._most_epochs.get(k, 0) - lengths[k] for k in self._running)
+        self._progress(done, done + left)
