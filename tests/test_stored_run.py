@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("workplace")
         "abc",
         "0" * 5,
         "0" * 33,
-        "0" * 32 + "\n",
+        "0" * 16 + "\n" + "0" * 15,
         "A" * 32,
         "runs:/" + "0" * 32 + "/../../etc/passwd",
         "runs:/" + "0" * 32 + "?x=1",
