@@ -49,12 +49,12 @@ def load_plugins() -> tuple[str, ...]:
                 f"{VARIABLE} or --plugin: no module {name!r}; install it where NNT is "
                 "installed, or add its folder to PYTHONPATH: export PYTHONPATH=$PWD"
             ) from err
-        except Exception as err:
+        except (Exception, SystemExit) as err:
             raise _failed(name, err) from err
     return tuple(words)
 
 
-def _failed(name: str, err: Exception) -> ConfigError:
+def _failed(name: str, err: BaseException) -> ConfigError:
     reason = " ".join(str(err).split())[:300]
     return ConfigError(
         f"{VARIABLE}: module {name!r} cannot be imported: {type(err).__name__}: "

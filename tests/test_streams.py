@@ -63,6 +63,32 @@ def test_commands_run_with_closed_streams(
     assert len(list((tmp_path / "out").iterdir())) == 3
 
 
+@pytest.mark.parametrize("place", ["/dev/full", None])
+def test_messages_that_nobody_takes_end_nothing(place: str | None) -> None:
+    code = (
+        "import sys, click, logging; from nnt.cli.process import open_streams\n"
+        "from nnt.cli.common import set_up_logging\n"
+        "open_streams(); set_up_logging()\n"
+        "for _ in range(3):\n"
+        "    click.echo('told', err=True); print('told', file=sys.stderr, flush=True)\n"
+        "    logging.getLogger('nnt').warning('told')\n"
+        "print('done')"
+    )
+    if place is None:
+        reader, number = os.pipe()
+        os.close(reader)
+    else:
+        number = os.open(place, os.O_WRONLY)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=number,
+            check=False,
+        )  # fmt: skip
+    finally:
+        os.close(number)
+    assert (done.returncode, done.stdout) == (0, b"done\n")
+
+
 @pytest.mark.parametrize(
     ("encoding", "expected"),
     [

@@ -193,10 +193,19 @@ def test_the_address_of_any_file_leads_back_to_it(parts: list[str]) -> None:
     assert sqlite_path(sqlite_uri(path)) == path
 
 
-@pytest.mark.parametrize("command", [["evaluate", "0" * 32], ["export", "0" * 32,
-    "--to", "json", "-o", "out"], ["compare", "0" * 32, "1" * 32],
-    ["register", "0" * 32, "x"], ["sync"], ["sync", "--list"],
-    ["train", "base", "-p", "--resume", "0" * 32]])  # fmt: skip
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["evaluate", "0" * 32],
+        ["export", "0" * 32, "--to", "json", "-o", "out"],
+        ["compare", "0" * 32, "1" * 32],
+        ["register", "0" * 32, "x"],
+        ["sync"],
+        ["sync", "--list"],
+        ["train", "base", "-p", "--resume", "0" * 32],
+        ["sweep", "--resume", "0" * 32],
+    ],
+)
 def test_commands_that_read_make_nothing(workplace: Path, command: list[str]) -> None:
     CliRunner().invoke(main, command)
     assert [p.name for p in workplace.iterdir() if p.name != "nnt-cache"] == []

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import unicodedata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -33,6 +33,8 @@ PLAIN = {
 }  # fmt: skip
 """What is shown where a terminal does not have a character."""
 
+FILES = (io.BufferedWriter, io.FileIO)
+"""What is below a stream of the process; tests and notebooks have others."""
 STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 
 
@@ -132,6 +134,34 @@ def open_streams() -> None:
             setattr(sys, name, io.open(number, mode, closefd=False))  # noqa: SIM115, UP020
         elif mode == "w" and isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="nnt")
+            if name == "stderr" and isinstance(stream.buffer, FILES):
+                sys.stderr = _messages(stream)
+
+
+class _Messages(io.FileIO):
+    """Standard error: what it does not take is lost, and nothing else.
+
+    Its reader may die, the terminal be closed, or the disk of a log be full.
+    """
+
+    def write(self, data: Any, /) -> int:
+        """Write what can be written."""
+        try:
+            return super().write(data) or 0
+        except OSError:
+            return memoryview(data).nbytes
+
+
+def _messages(stream: io.TextIOWrapper) -> io.TextIOWrapper:
+    """Give a stream like this one whose writing never fails."""
+    raw = _Messages(stream.fileno(), "wb", closefd=False)
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw),
+        encoding=stream.encoding,
+        errors="nnt",
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
 
 
 def _occupy(number: int) -> None:

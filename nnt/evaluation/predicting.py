@@ -118,6 +118,8 @@ def _predict(
                 tracks, path, new=output, new_raw=whole, as_read=True,
                 progress=progress,
             )  # fmt: skip
+    except BrokenPipeError:
+        raise  # a reader that has had enough, such as `head`
     except OSError as err:
         raise DataError(f"{path}: cannot be written ({err.strerror})") from err
     return len(tracks)

@@ -98,7 +98,7 @@ def sweep(
     executor: Executor | None = None if scheduler else LocalExecutor(jobs)
     tracker: MlflowTracker | None = None
     try:
-        tracker = MlflowTracker()
+        tracker = MlflowTracker(must_exist=resume is not None)
         if executor is None:
             varied = config_of(settings, resume, tracker.uri)
             executor = DaskExecutor(scheduler, varied, tracker.uri)
