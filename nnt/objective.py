@@ -1,4 +1,4 @@
-"""What a training minimises, as data: one description for every backend.
+"""What a training minimises and by what, as data: one description for every backend.
 
 A network has outputs in a fixed order, each with a target and a weight for every row.
 The loss of a batch of B rows is ::
@@ -19,8 +19,8 @@ ways and are tested against it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -35,10 +35,12 @@ __all__ = [
     "HUBER",
     "KINDS",
     "LOGISTIC",
+    "OPTIMISERS",
     "REGRESSION_KINDS",
     "SQUARED",
     "Column",
     "Objective",
+    "Optimiser",
     "logits_of",
     "losses",
     "objective_of",
@@ -327,3 +329,23 @@ def value_of_rows(
 def _counted(values: F64, factors: F64) -> F64:
     """Multiply; what does not count may be anything, even not a number."""
     return np.multiply(values, factors, where=factors != 0, out=np.zeros(values.shape))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Optimiser:
+    """One optimiser; its name in a configuration is its name in `torch.optim`."""
+
+    has_decay: bool = True
+    """Whether it takes `weight_decay`."""
+    is_compiled: bool = True
+    """Whether the compiled loops have it; if not, networks train through PyTorch."""
+    torch_options: Mapping[str, float | bool] = field(default_factory=dict)
+    """Other arguments in PyTorch."""
+
+
+OPTIMISERS: Mapping[str, Optimiser] = {
+    "Adam": Optimiser(torch_options={"fused": True}),
+    "AdamW": Optimiser(torch_options={"fused": True}),
+    "Rprop": Optimiser(has_decay=False),
+    "SGD": Optimiser(torch_options={"fused": True, "momentum": 0.9}),
+}

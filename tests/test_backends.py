@@ -17,7 +17,7 @@ from nnt.engine import choose_backend
 from nnt.errors import ConfigError
 from nnt.kernel import ACTIVATION_CODES, OPTIMISER_CODES
 from nnt.networks import ACTIVATIONS
-from nnt.optimisers import OPTIMISERS
+from nnt.objective import OPTIMISERS
 
 
 def make_config(**values: Any) -> Config:

@@ -27,8 +27,7 @@ from nnt.engine import (
 )
 from nnt.errors import ConfigError
 from nnt.networks import MODELS
-from nnt.objective import SQUARED, residual_loss
-from nnt.optimisers import OPTIMISERS
+from nnt.objective import OPTIMISERS, SQUARED, residual_loss
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

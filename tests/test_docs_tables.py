@@ -14,8 +14,7 @@ from nnt.config import Config
 from nnt.export import TARGETS
 from nnt.filters import FILTERS
 from nnt.networks import ACTIVATIONS, MODELS
-from nnt.objective import CLASS_KINDS, REGRESSION_KINDS
-from nnt.optimisers import OPTIMISERS
+from nnt.objective import CLASS_KINDS, OPTIMISERS, REGRESSION_KINDS
 
 ROOT = Path(__file__).parent.parent
 

@@ -25,8 +25,7 @@ from nnt.engine import (
 from nnt.engine.torch_backend import TorchBackend
 from nnt.errors import TrainingError
 from nnt.networks import ACTIVATIONS, MODELS, Form, State, build_module, initial_state
-from nnt.objective import SQUARED, residual_loss
-from nnt.optimisers import OPTIMISERS
+from nnt.objective import OPTIMISERS, SQUARED, residual_loss
 from nnt.sampling import generator
 
 pytestmark = pytest.mark.usefixtures("one_thread")

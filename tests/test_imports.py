@@ -25,7 +25,7 @@ LAYERS = [
     {"types", "version"},
     {"errors", "detector", "files", "machine", "markdown", "progress", "provenance"},
     {"compiled"},
-    {"tracks", "objective", "classes", "optimisers", "plugins"},
+    {"tracks", "objective", "classes", "plugins"},
     {"networks"},
     {"filters", "sampling", "simulation", "metrics", "fixedpoint", "kernel"},
     {"config"},

@@ -40,8 +40,13 @@ from nnt.config.yaml_text import as_yaml, flatten
 from nnt.detector import N_HIDDEN
 from nnt.filters import IdentityFilter
 from nnt.networks.form import ACTIVATIONS, MAX_NODES, MODELS, OUTPUTS, Form
-from nnt.objective import CLASS_KINDS, REGRESSION_KINDS, Objective, objective_of
-from nnt.optimisers import OPTIMISERS
+from nnt.objective import (
+    CLASS_KINDS,
+    OPTIMISERS,
+    REGRESSION_KINDS,
+    Objective,
+    objective_of,
+)
 
 __all__ = ["CHAINS", "RUN_WIDE", "Config"]
 

@@ -20,7 +20,7 @@ from nnt.fixedpoint import snap_text_inputs
 from nnt.fixedpoint.quantized import QuantizedNetwork
 from nnt.networks import State, build_module, load_state
 from nnt.networks.predicting import Network
-from nnt.optimisers import OPTIMISERS
+from nnt.objective import OPTIMISERS
 from nnt.types import F32, I64
 
 __all__ = ["QuantizedBackend", "TorchBackend"]

@@ -25,6 +25,7 @@ from nnt.export.source import (
     layers_of_text,
 )
 from nnt.fixedpoint import hough3d
+from nnt.fixedpoint.arithmetic import checked_layers
 from nnt.fixedpoint.integers import weight_fraction_bits
 from nnt.networks import OUTPUTS, FirmwareNetwork, firmware_network
 from nnt.networks.firmware import HOUGH3D_ACT
@@ -51,7 +52,7 @@ def write_3dh(request: Request, folder: Path) -> Report:
         The chain cannot hold the network, or there is more than one.
     """
     number, network = _network(request.source)
-    fraction = _fraction(network)
+    fraction = weight_fraction_bits(checked_layers(network.layers))
     json_path = folder / WEIGHTS_FILE
     json_path.write_text(json.dumps(_flat(network), allow_nan=False) + "\n")
     settings_path = folder / SETTINGS_FILE
@@ -88,12 +89,6 @@ def _network(source: Source) -> tuple[int, FirmwareNetwork]:
             f"{', '.join(form.outputs)}"
         )
     return number, network
-
-
-def _fraction(network: FirmwareNetwork) -> int:
-    return weight_fraction_bits(
-        [(w.astype(np.float64), b.astype(np.float64)) for w, b in network.layers]
-    )
 
 
 def _flat(network: FirmwareNetwork) -> dict[str, Any]:

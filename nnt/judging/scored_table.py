@@ -102,18 +102,12 @@ class ScoredTable:
 
         Parameters
         ----------
-        tracks : Tracks
-            All rows.
-        kept : bool array, shape (N,)
-            Rows that pass the filter.
+        tracks, kept, losses, whole_loss
+            As of the class; of all rows.
         networks : Predictor
             The experts.
-        losses : mapping, optional
-            Of the networks.
         reference : Outputs, optional
             Of all rows, to compare with.
-        whole_loss : callable, optional
-            As of the class.
         """
         served = served_rows(tracks, networks.experts)
         mine = tracks if served.all() else tracks[served]

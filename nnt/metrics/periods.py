@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -175,7 +176,7 @@ class Change:
     first: float
     """Mean of the first table; for hits and rows, their share."""
     second: float
-    flagged: bool
+    flagged: bool = False
     """Whether it is neither chance nor too small to matter."""
 
     def to_dict(self) -> dict[str, Any]:
@@ -239,61 +240,52 @@ def _share_of_rows(
     return _change_of_share("all", f"rows of {scope.replace('_', ' ')}", shares, sizes)
 
 
-def _changes_of(scope: str, first: Profile, second: Profile) -> list[Change]:
-    found = []
-    sizes = first.n_events, second.n_events
+def _changes_of(scope: str, first: Profile, second: Profile) -> Iterator[Change]:
+    both, sizes = (first, second), (first.n_events, second.n_events)
     for sl in range(N_SUPERLAYERS):
-        shares = first.n_hits[sl] / first.n_rows, second.n_hits[sl] / second.n_rows
-        found.append(_change_of_share(scope, f"hits in SL{sl}", shares, sizes))
+        hits = first.n_hits[sl] / first.n_rows, second.n_hits[sl] / second.n_rows
+        yield _change_of_share(scope, f"hits in SL{sl}", hits, sizes)
     for column, name in enumerate(INPUT_COLUMNS):
-        a, b = first.inputs[column], second.inputs[column]
         # Of the events, those where the superlayer has a hit.
-        seen = [
-            max(1, round(p.n_events * p.n_hits[column // 3] / p.n_rows))
-            for p in (first, second)
-        ]
-        if a.any() and b.any():
-            limits = -first.limit, first.limit
-            found.append(_change(scope, name, a, b, (seen[0], seen[1]), limits))
-    found += _changes_of_bits(scope, first, second)
+        n, m = (
+            max(1, round(p.n_events * p.n_hits[column // 3] / p.n_rows)) for p in both
+        )
+        counts = first.inputs[column], second.inputs[column]
+        yield from _change(scope, name, counts, (n, m), (-first.limit, first.limit))
+    if first.bits is not None and second.bits is not None:
+        for sl, bit in np.ndindex(first.bits.shape):
+            n, m = (max(int(p.n_hits[sl]), 1) for p in both)
+            shares = int(first.bits[sl, bit]) / n, int(second.bits[sl, bit]) / m
+            yield _change_of_share(scope, f"SL{sl}-extra_input{bit}", shares, (n, m))
     for name in first.others:
         if name in second.others:
-            a, b = first.others[name], second.others[name]
-            if a.any() and b.any():
-                found.append(_change(scope, name, a, b, sizes, RANGES[name]))
-    return found
-
-
-def _changes_of_bits(scope: str, first: Profile, second: Profile) -> list[Change]:
-    if first.bits is None or second.bits is None:
-        return []
-    found = []
-    for sl, bit in np.ndindex(first.bits.shape):
-        n, m = max(int(first.n_hits[sl]), 1), max(int(second.n_hits[sl]), 1)
-        shares = int(first.bits[sl, bit]) / n, int(second.bits[sl, bit]) / m
-        name = f"SL{sl}-extra_input{bit}"
-        found.append(_change_of_share(scope, name, shares, (n, m)))
-    return found
+            counts = first.others[name], second.others[name]
+            yield from _change(scope, name, counts, sizes, RANGES[name])
 
 
 def _change(
     scope: str,
     name: str,
-    a: I64,
-    b: I64,
+    counts: tuple[I64, I64],
     sizes: tuple[int, int],
     limits: tuple[float, float],
-) -> Change:
-    distance = float(np.abs(np.cumsum(a) / a.sum() - np.cumsum(b) / b.sum()).max())
+) -> Iterator[Change]:
+    """Compare counts in fine bins, where both tables have any."""
+    from scipy.special import kolmogorov  # scipy would delay other commands
+
+    if not all(part.any() for part in counts):
+        return
+    a, b = (part / part.sum() for part in counts)
+    distance = float(np.abs(np.cumsum(a) - np.cumsum(b)).max())
     centres = limits[0] + (limits[1] - limits[0]) * (np.arange(N_BINS) + 0.5) / N_BINS
-    return Change(
+    n, m = sizes
+    yield Change(
         scope=scope,
         quantity=name,
         distance=distance,
-        p_value=_chance(distance, *sizes),
-        first=float(centres @ a / a.sum()),
-        second=float(centres @ b / b.sum()),
-        flagged=False,
+        p_value=float(kolmogorov(distance * math.sqrt(n * m / (n + m)))),
+        first=float(centres @ a),
+        second=float(centres @ b),
     )
 
 
@@ -313,11 +305,4 @@ def _change_of_share(
         p_value=p_value,
         first=float(shares[0]),
         second=float(shares[1]),
-        flagged=False,
     )
-
-
-def _chance(distance: float, n: int, m: int) -> float:
-    from scipy.special import kolmogorov  # scipy would delay other commands
-
-    return float(kolmogorov(distance * math.sqrt(n * m / (n + m))))

@@ -15,6 +15,7 @@ from nnt.plots.shown import Look, readable
 from nnt.plots.style import (
     COLOURS,
     RECONSTRUCTION,
+    add_room,
     canvas,
     canvas_of_panels,
     legend,
@@ -153,20 +154,7 @@ def _legend_of_all(
     if not labels:
         return
     columns = max(1, int(figure.get_figwidth() // 2.6))
-    height = 0.17 * -(-len(labels) // columns) + 0.1
-    _add_below(figure, height)
+    add_room(figure, below=0.17 * -(-len(labels) // columns) + 0.1)
     figure.legend(
         handles, labels, loc="lower center", ncols=columns, fontsize=7, frameon=False
     )
-
-
-def _add_below(figure: Figure, more: float) -> None:
-    before = figure.get_figheight()
-    after = before + more
-    for axes in figure.axes:
-        left, bottom, width, height = axes.get_position().bounds
-        axes.set_position(
-            (left, (bottom * before + more) / after, width, height * before / after)
-        )
-    figure.set_figheight(after)
-    figure.suptitle(figure.get_suptitle(), y=1 - 0.08 / after)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -47,7 +47,7 @@ ToCurve = Callable[[Predictions, Predictions | None], Any]
 Networks = Predictions | Mapping[str, Predictions]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class RegisteredPlot:
     """One plot, and where it is drawn."""
 
@@ -117,14 +117,7 @@ def register(
 
     def add(plot: Plot) -> Plot:
         _PLOTS[name] = RegisteredPlot(
-            name=name,
-            plot=plot,
-            when=when,
-            where=frozenset(places),
-            caption=caption,
-            of=frozenset(of),
-            curve=curve,
-            fakes=fakes,
+            name, plot, when, frozenset(places), caption, frozenset(of), curve, fakes
         )
         return plot
 
@@ -168,16 +161,24 @@ def curves(
     dict
         Name of the plot to its curve; of plots that take rows, the rows.
     """
+    return _curves(registered(where), predicted, role, reference)
+
+
+def _curves(
+    entries: Iterable[RegisteredPlot],
+    predicted: Predictions,
+    role: str,
+    reference: Predictions | None = None,
+) -> dict[str, Any]:
     real = predicted.real
-    every = predicted, reference
-    few = every
+    every = few = predicted, reference
     if not real.all():
         few = predicted[real], None if reference is None else reference[real]
     found = {
         entry.name: attempt(
             entry.name, partial(_curve, entry, *(every if entry.fakes else few))
         )
-        for entry in registered(where)
+        for entry in entries
         if role in entry.of
     }
     return {name: curve for name, curve in found.items() if curve is not None}
@@ -249,7 +250,8 @@ def drawings_of_rows(
     description : str
         Which run, rows and experts are shown.
     """
-    return drawings(_curves_of_all(_by_name(predicted), where), description)
+    found = _curves_of_all(_by_name(predicted), registered(where))
+    return drawings(found, description)
 
 
 def _by_name(predicted: Networks) -> Mapping[str, Predictions]:
@@ -257,19 +259,14 @@ def _by_name(predicted: Networks) -> Mapping[str, Predictions]:
 
 
 def _curves_of_all(
-    networks: Mapping[str, Predictions], where: str
+    networks: Mapping[str, Predictions], entries: Sequence[RegisteredPlot]
 ) -> dict[str, dict[str, Any]]:
     first, *others = networks
     reference = networks[others[0]] if others else None
-    found = {first: curves(networks[first], where, NETWORK, reference)}
+    found = {first: _curves(entries, networks[first], NETWORK, reference)}
     # What the network itself lacks is of no interest.
-    drawn = {entry.name for entry in registered() if NETWORK not in entry.of} | set(
-        found[first]
-    )
-    for name in others:
-        curves_of = curves(networks[name], where, REFERENCE)
-        found[name] = {plot: c for plot, c in curves_of.items() if plot in drawn}
-    return found
+    left = [e for e in entries if e.name in found[first] or NETWORK not in e.of]
+    return found | {n: _curves(left, networks[n], REFERENCE) for n in others}
 
 
 def draw(name: str, predicted: Networks, description: str = "") -> Figure:
@@ -281,9 +278,7 @@ def draw(name: str, predicted: Networks, description: str = "") -> Figure:
         The networks have nothing that it shows.
     """
     entry, networks = _PLOTS[name], _by_name(predicted)
-    place = next(iter(entry.where))
-    found = _curves_of_all(networks, place)
-    data = _data(entry, found, looks(list(networks)))
+    data = _data(entry, _curves_of_all(networks, [entry]), looks(list(networks)))
     if data is None:
         raise ValueError(f"plot {name}: the networks have nothing that it shows")
     with default_style():

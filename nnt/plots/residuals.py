@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import erf, sqrt
+from math import sqrt
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -117,16 +117,14 @@ def _draw_residual(
 def _draw_core(
     axes: Axes, fit: CoreFit, n_tracks: int, edges: F64, curve: Curve[_Residual]
 ) -> None:
+    from scipy.special import ndtr  # as in the fit
+
     at = fit.mean + fit.std * np.linspace(-CORE, CORE, 61)
     half = (edges[1] - edges[0]) / 2
-    inside = _normal((at + half - fit.mean) / fit.std)
-    inside -= _normal((at - half - fit.mean) / fit.std)
+    inside = ndtr((at + half - fit.mean) / fit.std)
+    inside -= ndtr((at - half - fit.mean) / fit.std)
     expected = fit.share * n_tracks * inside
     axes.plot(at, expected, "--", color=curve.look.colour, lw=1)
-
-
-def _normal(at: F64) -> F64:
-    return np.array([(1 + erf(value / sqrt(2))) / 2 for value in at])
 
 
 def _register_residuals() -> None:

@@ -33,6 +33,7 @@ from nnt.plots.defaults import default_style
 __all__ = [
     "COLOURS",
     "RECONSTRUCTION",
+    "add_room",
     "canvas",
     "canvas_of_panels",
     "canvas_of_rows",
@@ -197,7 +198,7 @@ def legend(axes: Axes, title: str | None = None) -> None:
         for i in range(0, len(labels), n_rows)
     )
     height = LINE * (n_lines + (title is not None)) + 0.05 * n_rows + 0.1
-    _make_higher(figure, height)
+    add_room(figure, above=height)
     axes.legend(
         handles, labels, title=title, ncols=columns, loc="lower left",
         bbox_to_anchor=(0, 1), borderaxespad=0.25, frameon=False, alignment="left",
@@ -206,14 +207,16 @@ def legend(axes: Axes, title: str | None = None) -> None:
     )  # fmt: skip
 
 
-def _make_higher(figure: Figure, more: float) -> None:
-    """Add room between the axes and the texts above them."""
+def add_room(figure: Figure, *, above: float = 0.0, below: float = 0.0) -> None:
+    """Make a figure higher, with room above and below its axes."""
     before = figure.get_figheight()
-    scale = before / (before + more)
+    after = before + above + below
     for panel in figure.axes:
         left, bottom, width, height = panel.get_position().bounds
-        panel.set_position((left, bottom * scale, width, height * scale))
-    figure.set_figheight(before + more)
+        panel.set_position(
+            (left, (bottom * before + below) / after, width, height * before / after)
+        )
+    figure.set_figheight(after)
     _set_title(figure, figure.get_suptitle())
 
 

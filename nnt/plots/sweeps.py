@@ -75,7 +75,7 @@ class SweptMetric:
     def is_log(self) -> bool:
         """Whether its values span powers of ten."""
         there = self.values[np.isfinite(self.values)]
-        return bool(len(there) and there.min() > 0 and _is_wide(there))
+        return bool(len(there) and there.max() > WIDE * there.min() > 0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -264,10 +264,6 @@ def front(x: SweptMetric, y: SweptMetric, is_best: BoolArray) -> Figure:
     axes.margins(0.06)
     legend(axes)
     return figure
-
-
-def _is_wide(values: F64) -> bool:
-    return bool(values.max() > WIDE * values.min())
 
 
 def _ends(coordinate: Coordinate, done: BoolArray) -> tuple[float, float]:

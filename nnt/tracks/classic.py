@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from nnt.detector import CLASSIC, EXPERTS, N_INPUTS, N_TARGETS
-from nnt.tracks.layout import Check, Columns, Layout, beyond, stacked
 from nnt.tracks.table import (
     EXTRA_FLOATS,
     EXTRA_INTS,
@@ -23,6 +22,7 @@ from nnt.tracks.table import (
     Tracks,
     make_ids,
 )
+from nnt.tracks.text import Check, Columns, Layout, beyond, stacked
 from nnt.types import F32
 
 __all__ = ["CLASSIC_LAYOUT"]

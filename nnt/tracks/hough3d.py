@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from nnt.detector import HOUGH3D
-from nnt.tracks.layout import Check, Columns, Layout, beyond, stacked
 from nnt.tracks.table import (
     CLASS_COLUMNS,
     EVENT_COLUMNS,
@@ -26,6 +25,7 @@ from nnt.tracks.table import (
     input_columns,
     make_ids,
 )
+from nnt.tracks.text import Check, Columns, Layout, beyond, stacked
 from nnt.types import F32, I64, U64
 
 __all__ = ["HOUGH3D_LAYOUT"]

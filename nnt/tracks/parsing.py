@@ -21,9 +21,8 @@ from pyarrow import csv
 from nnt.errors import DataError, shorten
 from nnt.tracks.classic import CLASSIC_LAYOUT
 from nnt.tracks.hough3d import HOUGH3D_LAYOUT
-from nnt.tracks.layout import Columns, Layout
 from nnt.tracks.table import Tracks, concatenate
-from nnt.tracks.text import Block
+from nnt.tracks.text import Block, Columns, Layout
 from nnt.types import F32, F64
 
 __all__ = ["LAYOUTS", "RowParser", "between_headers", "read_header"]
@@ -152,17 +151,14 @@ class RowParser:
         self._path = path
         self._names = list(names)
         self._layout = layout
-        types = {name: self._type(name) for name in names}
+        whole = layout.integers - layout.whole
+        types = {n: pa.int64() if n in whole else pa.float64() for n in names}
         self._options = csv.ConvertOptions(
             column_types={**types, END: pa.null()},
             null_values=[""],
             strings_can_be_null=False,
             check_utf8=False,
         )
-
-    def _type(self, name: str) -> Any:
-        is_integer = name in self._layout.integers - self._layout.whole
-        return pa.int64() if is_integer else pa.float64()
 
     def parse(self, block: Block) -> Tracks:
         """Parse the rows of a block; threads may do so side by side.

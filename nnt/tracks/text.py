@@ -1,4 +1,4 @@
-"""Text of a file in blocks of whole lines, decompressed on the way.
+"""Text of track files: its layout, and its blocks of whole lines, decompressed.
 
 Only a few blocks are in memory at a time, whatever the file holds.
 """
@@ -7,19 +7,38 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from gzip import BadGzipFile
 from io import BufferedIOBase, BufferedReader
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 from zlib_ng import gzip_ng, zlib_ng
 
+from nnt.detector import Chain
 from nnt.errors import DataError
+from nnt.tracks.table import Tracks
+from nnt.types import BoolArray
 
-__all__ = ["Block", "ahead", "side_by_side", "text_blocks"]
+__all__ = [
+    "Block",
+    "Check",
+    "Columns",
+    "Layout",
+    "ahead",
+    "beyond",
+    "side_by_side",
+    "stacked",
+    "text_blocks",
+]
+
+Columns = Mapping[str, npt.NDArray[Any]]
+Check = tuple[str, BoolArray, str]
+"""Column, rows that are wrong, and what was expected."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -152,3 +171,38 @@ def side_by_side(
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Layout:
+    """The text format of one chain: its columns, and what they may hold."""
+
+    chain: Chain
+    required: Callable[[Sequence[str]], Sequence[str]]
+    """Columns that a header of these names must have."""
+    headless: tuple[str, ...] | None
+    """Columns of files without a header, if there are such files."""
+    integers: frozenset[str]
+    """Columns of integers; all others hold numbers."""
+    whole: frozenset[str]
+    """Columns of integers that some programs write as ``1822.000000``."""
+    checks: Callable[[Columns], Iterator[Check]]
+    """What values may be."""
+    table: Callable[[Columns], Tracks]
+    """The rows as a table; columns that it does not know are left out."""
+
+
+def beyond(columns: Columns, names: Sequence[str], limit: float) -> Iterator[Check]:
+    """Find numbers beyond a limit on either side, NaN too."""
+    for name in names:
+        wrong = ~(np.abs(columns[name]) <= limit)
+        yield name, wrong, f"a number in [-{limit:g}, {limit:g}]"
+
+
+def stacked(columns: Columns, names: Sequence[str]) -> npt.NDArray[np.float32]:
+    """Columns side by side, shape (N, len(names))."""
+    first = columns[names[0]]
+    table = np.empty((len(first), len(names)), dtype=np.float32)
+    for i, name in enumerate(names):
+        table[:, i] = columns[name]
+    return table
