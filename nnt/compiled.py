@@ -58,35 +58,26 @@ def njit(**options: Any) -> Callable[[Function], Function]:
 
 
 def _compiled(function: Function, options: dict[str, Any]) -> Function:
-    try:
-        return _njit(function, options, cache=True)
-    except RuntimeError as err:
-        if "cannot cache function" not in str(err):
-            raise
-    return _kept_by_nnt(function, options)
-
-
-def _kept_by_nnt(function: Function, options: dict[str, Any]) -> Function:
     import numba
 
+    make = numba.njit(nogil=True, cache=True, **options)
     settings: Any = numba.config
     before = settings.CACHE_DIR
-    # It is looked at while the function is decorated, and never again.
-    settings.CACHE_DIR = str(cache_dir() / "compiled")
-    try:
-        return _njit(function, options, cache=True)
-    except RuntimeError:
-        log.debug(
-            "compiled code cannot be cached; set NUMBA_CACHE_DIR to a writable "
-            "folder to save some seconds at each start"
-        )
-        return _njit(function, options, cache=False)
-    finally:
-        settings.CACHE_DIR = before
-
-
-def _njit(function: Function, options: dict[str, Any], *, cache: bool) -> Function:
-    import numba
-
-    made: Function = numba.njit(nogil=True, cache=cache, **options)(function)
-    return made
+    # Numba's own choice first; it looks while a function is decorated, and never again.
+    for place in (before, str(cache_dir() / "compiled")):
+        settings.CACHE_DIR = place
+        try:
+            made: Function = make(function)
+        except RuntimeError as err:
+            if "cannot cache function" not in str(err):
+                raise
+        else:
+            return made
+        finally:
+            settings.CACHE_DIR = before
+    log.debug(
+        "compiled code cannot be cached; set NUMBA_CACHE_DIR to a writable folder to "
+        "save some seconds at each start"
+    )
+    uncached: Function = numba.njit(nogil=True, **options)(function)
+    return uncached

@@ -115,7 +115,7 @@ def test_a_cache_can_be_shared_as_the_umask_allows(
 ) -> None:
     monkeypatch.setenv("NNT_CACHE_DIR", str(tmp_path / "cache"))
     with umask(mask):
-        cache.store("key", simulate(5))
+        cache.store_parts(lambda: "key", [simulate(5)])
     for path in (tmp_path / "cache").rglob("*"):
         assert mode(path) == (0o777 if path.is_dir() else 0o666) & ~mask
 

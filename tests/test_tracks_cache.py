@@ -103,7 +103,7 @@ def test_a_table_stored_in_parts_is_the_whole_one(make_tracks: MakeTracks) -> No
     assert cache.store_parts(
         lambda: "parts", (tracks[i : i + 8] for i in range(0, 50, 8))
     )
-    cache.store("whole", tracks)
+    cache.store_parts(lambda: "whole", [tracks])
     parts, whole = cache.load("parts"), cache.load("whole")
     assert parts is not None
     assert whole is not None

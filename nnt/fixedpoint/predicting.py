@@ -29,8 +29,11 @@ from nnt.types import F32, I64
 __all__ = ["FixedPointNetworks"]
 
 
-class FixedPointNetworks:
+class FixedPointNetworks(Networks):
     """The experts of a run as the firmware of their chain computes them.
+
+    Inputs are snapped to the grid that text files round. Outputs are integers divided
+    by ``2**node_bits``.
 
     Parameters
     ----------
@@ -59,23 +62,24 @@ class FixedPointNetworks:
         *,
         saturate_13_bit: bool = False,
     ) -> None:
-        self.chain = networks.chain
+        super().__init__(networks.experts)
         if self.chain == HOUGH3D:
             if precision is not None:
                 raise DataError(
                     "precision: the 3D Hough chain has a fixed one; leave it out"
                 )
-            bits: Sequence[int] = DEFAULT_PRECISION
-        else:
-            bits = networks.precision if precision is None else precision
-        self.precision = check_precision(bits)
+            precision = DEFAULT_PRECISION
+        bits = networks.precision if precision is None else precision
+        self._bits = check_precision(bits)
         self.saturate_13_bit = saturate_13_bit
-        self.experts = networks.experts
-        self.outputs = networks.outputs
         self.forms = {
             k: firmware_network(k, weights) for k, weights in self.experts.items()
         }
-        self._networks = networks
+
+    @property
+    def precision(self) -> tuple[int, ...]:
+        """Fractional bits of the classic chain that are computed with."""
+        return self._bits
 
     @property
     def name(self) -> str:
@@ -92,26 +96,6 @@ class FixedPointNetworks:
         """Fractional bits of the nodes: an output of 1 is two to the power of these."""
         return NODE_BITS if self.chain == HOUGH3D else self.precision[3]
 
-    def predict(self, tracks: Tracks) -> F32:
-        """Predict every row.
-
-        Parameters
-        ----------
-        tracks : Tracks
-            Their inputs are snapped to the grid that text files round.
-
-        Returns
-        -------
-        float32 array, shape (N, outputs)
-            Scaled, as of `Networks.predict`: integers divided by ``2**node_bits``.
-
-        Raises
-        ------
-        DataError
-            Rows belong to an expert that is not there.
-        """
-        return self.predict_inputs(self._networks.inputs_of(tracks), tracks.expert)
-
     def predict_inputs(self, inputs: F32, expert: I64) -> F32:
         """Predict rows of (N, inputs), each by the expert given for it."""
         whole = self.computed(snap_text_inputs(inputs), expert).outputs
@@ -120,7 +104,7 @@ class FixedPointNetworks:
 
     def computed_for(self, tracks: Tracks) -> Computed:
         """Integers that `predict` scales, and shares of the nodes of each row."""
-        inputs = snap_text_inputs(self._networks.inputs_of(tracks))
+        inputs = snap_text_inputs(self.inputs_of(tracks))
         return self.computed(inputs, tracks.expert)
 
     def computed(self, inputs: F32, expert: I64) -> Computed:
@@ -136,7 +120,7 @@ class FixedPointNetworks:
         n_rows = len(inputs)
         outputs = np.zeros((n_rows, len(self.outputs)), np.int64)
         saturated, wrapped = np.zeros((2, n_rows))
-        for k, rows in self._networks.rows_of_experts(expert):
+        for k, rows in self.rows_of_experts(expert):
             layers = self.forms[k].layers
             if self.chain == HOUGH3D:
                 found = run_hough3d(inputs[rows], layers)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,9 +13,11 @@ from nnt.networks import OUTPUTS
 from nnt.tracks import Tracks
 from nnt.types import F32, BoolArray
 
+if TYPE_CHECKING:
+    from nnt.networks import Networks
+
 __all__ = [
     "Outputs",
-    "Predictor",
     "as_array",
     "by_name",
     "expert_mask",
@@ -67,24 +69,6 @@ def kept_rows(config: Config, tracks: Tracks) -> BoolArray:
     return kept
 
 
-class Predictor(Protocol):
-    """Networks that predict tables, in floating point or in the firmware's integers."""
-
-    @property
-    def experts(self) -> Mapping[int, object]:
-        """The experts, by number."""
-        ...
-
-    @property
-    def outputs(self) -> Sequence[str]:
-        """Names of the outputs."""
-        ...
-
-    def predict(self, tracks: Tracks) -> F32:
-        """Predict every row, shape (N, outputs)."""
-        ...
-
-
 def by_name(names: Sequence[str], array: F32) -> dict[str, F32]:
     """Name the columns of an array of shape (N, K)."""
     return {name: array[:, i] for i, name in enumerate(names)}
@@ -100,7 +84,7 @@ def rows_of(outputs: Outputs, rows: BoolArray) -> dict[str, F32]:
     return {name: values[rows] for name, values in outputs.items()}
 
 
-def predicted_outputs(networks: Predictor, tracks: Tracks) -> dict[str, F32]:
+def predicted_outputs(networks: Networks, tracks: Tracks) -> dict[str, F32]:
     """Let networks predict every row.
 
     Raises
@@ -120,7 +104,7 @@ def outputs_in_data(tracks: Tracks) -> dict[str, F32] | None:
 
 def reference_outputs(
     tracks: Tracks,
-    networks: Predictor | None,
+    networks: Networks | None,
     needed: Sequence[str],
     served: BoolArray,
 ) -> dict[str, F32] | None:
@@ -132,7 +116,7 @@ def reference_outputs(
     ----------
     tracks : Tracks
         N rows.
-    networks : Predictor, optional
+    networks : Networks, optional
         Other networks to compare with.
     needed : sequence of str
         Outputs of the networks that are compared; of a class, the other networks need

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,7 +12,6 @@ from nnt.config import Config
 from nnt.judging.outputs import (
     MEASURED,
     Outputs,
-    Predictor,
     as_array,
     expert_mask,
     predicted_outputs,
@@ -22,6 +22,9 @@ from nnt.metrics import Predictions, Replicas, Sample
 from nnt.objective import REGRESSION_KINDS, residual_loss
 from nnt.tracks import Tracks
 from nnt.types import F64, BoolArray, FloatArray
+
+if TYPE_CHECKING:
+    from nnt.networks import Networks
 
 __all__ = ["MAIN", "REFERENCE", "Losses", "ScoredTable", "losses_of"]
 
@@ -93,7 +96,7 @@ class ScoredTable:
         cls,
         tracks: Tracks,
         kept: BoolArray,
-        networks: Predictor,
+        networks: Networks,
         losses: Losses | None = None,
         reference: Outputs | None = None,
         whole_loss: LossOfRows | None = None,
@@ -104,7 +107,7 @@ class ScoredTable:
         ----------
         tracks, kept, losses, whole_loss
             As of the class; of all rows.
-        networks : Predictor
+        networks : Networks
             The experts.
         reference : Outputs, optional
             Of all rows, to compare with.

@@ -16,7 +16,7 @@ import numpy as np
 from nnt.files import cache_dir
 from nnt.tracks.table import ID_DTYPE, Tracks
 
-__all__ = ["cache_dir", "load", "may_hold", "store", "store_parts"]
+__all__ = ["cache_dir", "load", "may_hold", "store_parts"]
 
 log = logging.getLogger(__name__)
 
@@ -76,11 +76,6 @@ def _fits(tracks: Tracks) -> bool:
 def may_hold(ending: str) -> bool:
     """Whether a table is kept, whole or not, whose key has this ending."""
     return any((cache_dir() / "tracks").glob(f"*{ending}-v{FORMAT_VERSION}"))
-
-
-def store(key: str, tracks: Tracks) -> None:
-    """Keep a table; a full or read-only disk costs only the speed of next time."""
-    store_parts(lambda: key, [tracks])
 
 
 def store_parts(key: Callable[[], str], parts: Iterable[Tracks]) -> bool:
