@@ -139,6 +139,11 @@ def test_losses_are_those_of_torch(name: str) -> None:
 
 
 @given(LENGTHS_CM)
+def test_std_is_that_of_numpy(values: F32) -> None:
+    assert metrics.std(values) == np.std(values, dtype=np.float64)
+
+
+@given(LENGTHS_CM)
 def test_trimmed_std_is_that_of_the_sorted_middle(values: F32) -> None:
     n_cut = int(len(values) * 0.05)
     middle = sorted(float(v) for v in values)[n_cut : len(values) - n_cut]

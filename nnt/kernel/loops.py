@@ -27,7 +27,7 @@ from nnt.kernel.products import (
     slopes_before_last,
     turn,
 )
-from nnt.kernel.slopes import slopes_of_loss
+from nnt.kernel.slopes import Target, slopes_of_loss
 
 __all__ = ["Settings", "aligned_zeros", "predict_rows", "train_batches"]
 
@@ -198,7 +198,7 @@ def _train_batches(rows, order, tables, target, settings, flats):  # type: ignor
 
 
 @njit(**OPTIONS)
-def _predict_rows(x, tables, target, inputs_step, flats, result):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _predict_rows(x, tables, act, inputs_step, flats, result):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Fill `result`; see `predict_rows`."""
     forward, last = tables[0], tables[4]
     p, tile = flats
@@ -210,7 +210,7 @@ def _predict_rows(x, tables, target, inputs_step, flats, result):  # type: ignor
         here = order[start : start + TILE]
         padded = -(-here.size // BLOCK) * BLOCK
         gather(x, here, padded, inputs)
-        _forward((forward, last), target.act, tile, p, sums, out, padded)
+        _forward((forward, last), act, tile, p, sums, out, padded)
         for t in range(here.size):
             for o in range(out.shape[1]):
                 result[start + t, o] = out[t, o]
@@ -231,12 +231,14 @@ def _entries(sources: str) -> tuple[Any, Any]:
     @compiled.njit(**OPTIONS)
     def train(rows, order, tables, target, settings, flats):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
         len(sources)
+        # Named tuples are made here: it takes longer to recognise them as arguments.
+        target, settings = Target(*target), Settings(*settings)
         return _train_batches(rows, order, tables, target, settings, flats)
 
     @compiled.njit(**OPTIONS)
-    def predict(x, tables, target, inputs_step, flats, result):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def predict(x, tables, act, inputs_step, flats, result):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
         len(sources)
-        _predict_rows(x, tables, target, inputs_step, flats, result)
+        _predict_rows(x, tables, act, inputs_step, flats, result)
 
     return train, predict
 
@@ -245,11 +247,12 @@ train_batches, predict_rows = _entries(_sources())
 """Train on all batches: ``(rows, order, tables, target, settings, flats)``.
 
 `rows` are inputs (N, I), targets (N, T) and weights (N, T), which have no size where
-there are none; `tables` those of `nnt.kernel.plan`; `flats` weights, gradients, both
+there are none; `tables` those of `nnt.kernel.plan`; `target` and `settings` plain
+tuples of the fields of `Target` and `Settings`; `flats` weights, gradients, both
 moments, the average of the weights, turned weights, tile. Returns the sum of the losses
 of all rows, and the first bad batch or -1.
 
-`predict_rows` takes ``(x, tables, target, inputs_step, flats, result)`` and fills
+`predict_rows` takes ``(x, tables, act, inputs_step, flats, result)`` and fills
 `result` (N, O) with the outputs for the rows of `x` (N, I); `flats` are weights and
 tile.
 """

@@ -113,31 +113,29 @@ class Kernel:
         self._plan = plan = plan_of(form.nodes)
         # The numbers of a decision come after the weights, on lanes of their own.
         self._cut = -(-plan.n_weights // LANES) * LANES
-        self._target = target_of(objective, self._cut)
+        target = target_of(objective, self._cut)
+        self._target, self._act = tuple(target), target.act
         decides = objective.decision is not None
         self._learned = self._cut + 2 if decides else plan.n_weights
         size = self._cut + LANES
         self._flat: list[F32] = [aligned_zeros(size) for _ in range(4)]
         self._flat.append(aligned_zeros(0 if average is None else size))
+        # By the names of the state; none of the average where there is none.
+        self._views = [
+            {name: plan.view(flat, name) for name in plan.views if flat.size}
+            for flat in self._flat
+        ]
         self._scratch = aligned_zeros(plan.n_turned), aligned_zeros(plan.n_tile)
         self._step = 0
         if decides:
             self._flat[WEIGHTS][self._cut : self._learned] = CUT_START
         self.set_parameters(state)
 
-    @property
-    def _names(self) -> list[str]:
-        return [*self._plan.views]
+    def _copies(self, number: int) -> dict[str, F32]:
+        return {n: v.copy(order="C") for n, v in self._views[number].items()}
 
-    def _named(self, flat: F32) -> dict[str, F32]:
-        """Views of a flat array by the names of the state."""
-        return {name: self._plan.view(flat, name) for name in self._names}
-
-    def _copies(self, flat: F32) -> dict[str, F32]:
-        return {n: v.copy(order="C") for n, v in self._named(flat).items()}
-
-    def _fill(self, flat: F32, values: Mapping[str, F32]) -> None:
-        for name, view in self._named(flat).items():
+    def _fill(self, number: int, values: Mapping[str, F32]) -> None:
+        for name, view in self._views[number].items():
             if name not in values or values[name].shape != view.shape:
                 found = values[name].shape if name in values else "nothing"
                 raise TrainingError(f"{name}: expected {view.shape}, found {found}")
@@ -145,7 +143,7 @@ class Kernel:
 
     def parameters(self) -> dict[str, F32]:
         """Copy of the weights, float32, by the names of the form."""
-        return self._copies(self._flat[WEIGHTS])
+        return self._copies(WEIGHTS)
 
     def set_parameters(self, state: Mapping[str, F32]) -> None:
         """Replace the weights; moments and step stay.
@@ -155,12 +153,12 @@ class Kernel:
         TrainingError
             An array is missing or has another shape.
         """
-        self._fill(self._flat[WEIGHTS], state)
+        self._fill(WEIGHTS, state)
 
     @property
-    def _judged(self) -> F32:
-        """Weights that predict: their average where there is one."""
-        return self._flat[AVERAGE if self._keep is not None and self._step else WEIGHTS]
+    def _judged(self) -> int:
+        """Number of the weights that predict: their average where there is one."""
+        return AVERAGE if self._keep is not None and self._step else WEIGHTS
 
     def averaged(self) -> dict[str, F32]:
         """Copy of the moving average of the weights; without one, of the weights."""
@@ -171,18 +169,18 @@ class Kernel:
         """Learned b and c of a decision; None without one."""
         if self._objective.decision is None:
             return None
-        b, c = self._judged[self._cut : self._learned]
+        b, c = self._flat[self._judged][self._cut : self._learned]
         return float(b), float(c)
 
     def gradients(self) -> dict[str, F32]:
         """Gradients of the last batch, after clipping; names as the weights."""
-        return self._copies(self._flat[SLOPES])
+        return self._copies(SLOPES)
 
     def bad_weights(self) -> str:
         """Name the first weights that are not all finite; empty if all are."""
         if np.isfinite(self._flat[WEIGHTS]).all():
             return ""
-        named = self._named(self._flat[WEIGHTS]).items()
+        named = self._views[WEIGHTS].items()
         return next((n for n, v in named if not np.isfinite(v).all()), DECISION)
 
     def snapshot(self) -> Callable[[], None]:
@@ -234,6 +232,7 @@ class Kernel:
         TrainingError
             Shapes do not fit or `order` names a row that is not there.
         """
+        order = np.ascontiguousarray(order, np.int64)
         self._check(x, y, w, order, batch_size)
         if not len(order):
             return 0.0
@@ -251,10 +250,10 @@ class Kernel:
         )
         total, bad = train_batches(
             tuple(map(_contiguous, (x, y, NO_WEIGHTS if w is None else w))),
-            np.ascontiguousarray(order, np.int64),
+            order,
             self._plan.tables,
             self._target,
-            settings,
+            tuple(settings),
             (*self._flat, *self._scratch),
         )
         if bad >= 0:
@@ -278,7 +277,8 @@ class Kernel:
             )
         if batch_size < 1:
             raise TrainingError(f"batch_size: expected at least 1, found {batch_size}")
-        if len(order) and (order.min() < 0 or order.max() >= len(x)):
+        # Unsigned, a negative number is larger than any row.
+        if len(order) and order.view(np.uint64).max() >= len(x):
             raise TrainingError(f"order: expected rows in 0 to {len(x) - 1}")
 
     def predict(self, x: F32) -> F32:
@@ -289,12 +289,12 @@ class Kernel:
         TrainingError
             The rows have another number of inputs.
         """
-        return self._predict(x, self._judged)
+        return self._predict(x, self._flat[self._judged])
 
     def frozen(self) -> Callable[[F32], F32]:
         """Give a `predict` that keeps the weights of now, for another thread."""
-        kept = aligned_zeros(len(self._judged))
-        kept[...] = self._judged
+        kept = aligned_zeros(len(self._flat[WEIGHTS]))
+        kept[...] = self._flat[self._judged]
         return partial(self._predict, weights=kept)
 
     def _predict(self, x: F32, weights: F32) -> F32:
@@ -307,7 +307,7 @@ class Kernel:
         # A tile of its own: other threads may predict at the same time.
         flats = weights, aligned_zeros(plan.n_tile)
         predict_rows(
-            _contiguous(x), plan.tables, self._target, plan.inputs_step, flats, result
+            _contiguous(x), plan.tables, self._act, plan.inputs_step, flats, result
         )
         return result
 
@@ -318,17 +318,17 @@ class Kernel:
         of a decision, the same of ``decision``; ``step``.
         """
         result: dict[str, npt.NDArray[np.generic]] = {}
-        for prefix, flat in self._kept():
-            for name, values in self._copies(flat).items():
+        for prefix, number in self._kept().items():
+            for name, values in self._copies(number).items():
                 result[prefix + name] = values
             if self._objective.decision is not None:
+                flat = self._flat[number]
                 result[prefix + DECISION] = flat[self._cut : self._learned].copy()
         result["step"] = np.array(self._step, np.int64)
         return result
 
-    def _kept(self) -> list[tuple[str, F32]]:
-        kept = KEPT | ({} if self._keep is None else {"average.": AVERAGE})
-        return [(prefix, self._flat[i]) for prefix, i in kept.items()]
+    def _kept(self) -> dict[str, int]:
+        return KEPT | ({} if self._keep is None else {"average.": AVERAGE})
 
     def load_state(self, state: Mapping[str, npt.NDArray[np.generic]]) -> None:
         """Take over what `state` returned.
@@ -340,17 +340,17 @@ class Kernel:
         """
         if "step" not in state:
             raise TrainingError("step: expected a number, found nothing")
-        for prefix, flat in self._kept():
+        for prefix, number in self._kept().items():
             part = {
                 name.removeprefix(prefix): np.asarray(value, np.float32)
                 for name, value in state.items()
                 if name.startswith(prefix)
             }
-            self._fill(flat, part)
+            self._fill(number, part)
             if self._objective.decision is not None:
                 if part.get(DECISION, NO_WEIGHTS).shape != (2,):
                     raise TrainingError(f"{prefix}{DECISION}: expected 2 numbers")
-                flat[self._cut : self._learned] = part[DECISION]
+                self._flat[number][self._cut : self._learned] = part[DECISION]
         self._step = int(state["step"])
 
 

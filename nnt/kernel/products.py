@@ -156,12 +156,18 @@ def add_last_gradient(last, tile, err, g, rows, first):  # type: ignore[no-untyp
 @njit(**OPTIONS)
 def slopes_before_last(last, tile, err, weights, rows):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
     """Fill the slopes of the loss by the outputs of the last hidden layer."""
-    width = last.width
-    for t in range(rows):
-        for h in range(0, width, LANES):
-            s0 = no_lanes()
-            for o in range(last.outputs):
-                s0 = add_product(
-                    s0, err[t, o], load(weights, last.matrix + o * width + h)
-                )
-            store(tile, last.slopes + t * width + h, s0)
+    width, outputs = last.width, last.outputs
+    for h in range(0, width, LANES):
+        for t in range(0, rows, BLOCK):
+            s0, s1, s2, s3 = no_lanes(), no_lanes(), no_lanes(), no_lanes()
+            for o in range(outputs):
+                u = load(weights, last.matrix + o * width + h)
+                s0 = add_product(s0, err[t, o], u)
+                s1 = add_product(s1, err[t + 1, o], u)
+                s2 = add_product(s2, err[t + 2, o], u)
+                s3 = add_product(s3, err[t + 3, o], u)
+            at = last.slopes + t * width + h
+            store(tile, at, s0)
+            store(tile, at + width, s1)
+            store(tile, at + 2 * width, s2)
+            store(tile, at + 3 * width, s3)

@@ -28,11 +28,14 @@ QUARTERS = (0.30854, 0.5, 0.69146)
 
 @np.errstate(all="ignore")
 def std(values: FloatArray) -> float:
-    """Standard deviation; 0 for a single value."""
-    return float(np.std(values, dtype=np.float64))
+    """Standard deviation; 0 for a single value.
+
+    It is that of `numpy.std`, which takes twice as long for the rows of an epoch.
+    """
+    far = values - np.add.reduce(values, dtype=np.float64) / len(values)
+    return math.sqrt(np.add.reduce(np.multiply(far, far, out=far)) / len(values))
 
 
-@np.errstate(all="ignore")
 def trimmed_std(values: FloatArray, cut: float = TRIMMED) -> float:
     """Compute the standard deviation without the outer shares on either side.
 

@@ -96,13 +96,12 @@ class MetricsFile:
             self._is_whole = False
 
     def _lines(self, numbers: Iterable[int]) -> bytes:
-        text = io.StringIO(newline="")
-        writer = csv.writer(text)
+        rows: list[list[object]] = []
         for number in numbers:
             if number == 1:
-                writer.writerow(["epoch", *self._history.names])
-            writer.writerow([number, *self._history[number - 1].values()])
-        return text.getvalue().encode()
+                rows.append(["epoch", *self._history.names])
+            rows.append([number, *self._history[number - 1].values()])
+        return "".join(",".join(map(str, row)) + "\r\n" for row in rows).encode()
 
     def close(self) -> None:
         """Write what is missing.
