@@ -16,6 +16,7 @@ from nnt.types import F32
 
 __all__ = [
     "FORMS",
+    "Rows",
     "dataloader_epoch",
     "dataloader_validation",
     "flop",
