@@ -29,6 +29,7 @@ from nnt.errors import TrackingError
 from nnt.tracking import MlflowTracker, find_waiting, open_run, sync
 from nnt.tracking.outbox import Points
 from nnt.tracking.sender import Sender
+from nnt.training.resume import warn_of_interrupted
 
 SERVER_START_S = 120
 IMAGE = np.zeros((8, 8, 3), dtype=np.uint8)
@@ -223,7 +224,7 @@ def test_a_batch_whose_answer_was_lost_is_not_doubled(
 
 
 def test_what_a_killed_process_has_logged_is_delivered(
-    workplace: Path, empty_store: Path
+    workplace: Path, empty_store: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     shutil.copy(empty_store, workplace)
     code = (
@@ -246,6 +247,10 @@ def test_what_a_killed_process_has_logged_is_delivered(
     assert done.returncode == -signal.SIGKILL, done.stderr
     run_id = done.stdout.strip()
     assert open_run(run_id).status == "RUNNING"
+    with closing(MlflowTracker()) as tracker:
+        warn_of_interrupted(tracker)
+    assert f"nnt sync {Path.cwd() / '.nnt' / 'runs' / run_id}" in caplog.text
+    assert "--resume" not in caplog.text
     told = CliRunner().invoke(main, ["sync", run_id])
     assert told.exit_code == 0, told.output
     assert_whole(run_id)

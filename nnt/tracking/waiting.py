@@ -52,6 +52,8 @@ class Waiting:
     uri: str
     """Store that it is for, without a password, as that of what was delivered."""
     n_operations: int
+    is_finished: bool = False
+    """Whether the end of the run waits, too: its training is done."""
     experiment: str = ""
     """Name of the experiment of a run that no store knows yet."""
 
@@ -113,13 +115,15 @@ def find_waiting(directory: Path) -> Waiting:
         )
     about = read_about(path)
     outbox = Outbox.reopen(path)
-    n_operations = len(outbox.waiting())
+    entries = outbox.waiting()
     outbox.abandon()
+    ends = [e.values["status"] for e in entries if e.kind == "end"]
     return Waiting(
         directory=directory,
         run_id=about["run"],
         uri=about["uri"],
-        n_operations=n_operations,
+        n_operations=len(entries),
+        is_finished=ends[-1:] == ["FINISHED"],
         experiment=about.get("experiment", ""),
     )
 

@@ -10,7 +10,14 @@ from pathlib import Path
 from nnt.config import Config, load_config
 from nnt.engine import checkpoint_exists
 from nnt.errors import TrackingError, TrainingError, shorten
-from nnt.tracking import StoredRun, Tracker, hide_passwords, is_of_expert, open_run
+from nnt.tracking import (
+    StoredRun,
+    Tracker,
+    find_waiting,
+    hide_passwords,
+    is_of_expert,
+    open_run,
+)
 from nnt.tracking.store_uri import is_same_store
 from nnt.training.data import TrainingInputs
 
@@ -220,6 +227,14 @@ def warn_of_interrupted(tracker: Tracker) -> None:
     for run in tracker.interrupted():
         if "mlflow.parentRunId" in run.tags:
             continue  # whatever it is part of is resumed as a whole
+        directory = Path(run.tags.get("nnt.directory", ".")) / run.run_id
+        if _is_finished(directory):
+            log.warning(
+                "run %s (%s) is finished, but not all of it is in the store; upload "
+                "the rest with: nnt sync %s",
+                run.run_id, run.name, directory,
+            )  # fmt: skip
+            continue
         command = run.tags.get("nnt.command") or f"nnt train {run.name} -p"
         # The text comes from a store; it shall not move the cursor of a terminal.
         shown = command if command.isprintable() else "the same command,"
@@ -229,7 +244,15 @@ def warn_of_interrupted(tracker: Tracker) -> None:
             run.run_id,
             run.name,
             run.tags.get("nnt.pid"),
-            Path(run.tags.get("nnt.directory", ".")).parent.parent,
+            directory.parent.parent.parent,
             shown,
             run.run_id,
         )
+
+
+def _is_finished(directory: Path) -> bool:
+    """Whether only the store has not heard yet that a training is done."""
+    try:
+        return find_waiting(directory).is_finished
+    except TrackingError:
+        return False
