@@ -102,3 +102,46 @@ def test_weights_to_start_from_are_those_of_the_usual_inputs() -> None:
     after = fit(data, config, 0, initial=before).state
     for name, value in before.items():
         np.testing.assert_allclose(after[name], value, atol=2e-3)
+
+
+@given(seeds, st.floats(1, 100))
+def test_weights_are_limited_at_the_least_change_of_what_nodes_add_up(
+    seed: int, largest: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    x, form = dependent_rows(seed), Form(hidden=(4,))
+    # Two inputs that are almost the same, whose difference counts.
+    x[:, 1] = x[:, 0] + rng.normal(0, 1e-3, len(x))
+    whitening = Whitening.of(x, 3)
+    state = initial_state(form, rng)
+    state["net.0.weight"][1:, :2] = [[150, -120], [40, 40], [-90, 200]]
+    limited = whitening.limited(state, form, largest)
+    assert np.abs(limited["net.0.weight"]).max() <= largest + 1e-3
+
+    def change(other: dict[str, F32]) -> float:
+        sums = [s["net.0.weight"] @ x.T + s["net.0.bias"][:, None]
+                for s in (state, other)]  # fmt: skip
+        return float(np.mean((sums[1] - sums[0]) ** 2))
+
+    clipped = state["net.0.weight"].clip(-largest, largest)
+    cut = state | {"net.0.weight": clipped}
+    assert change(limited) <= change(cut) + 1e-4
+    within = np.abs(state["net.0.weight"]).max(axis=1) <= largest
+    for name in ("net.0.weight", "net.0.bias"):
+        np.testing.assert_array_equal(limited[name][within], state[name][within])
+
+
+def test_a_training_ends_with_weights_of_the_firmware() -> None:
+    rng = np.random.default_rng(1)
+    x = np.repeat(rng.uniform(-0.5, 0.5, (400, 1)), 27, axis=1).astype(np.float32)
+    x[:, 1] += rng.normal(0, 1e-3, 400).astype(np.float32)
+    difference = 400 * (x[:, 1] - x[:, 0])
+    y = np.stack([np.tanh(difference), x[:, 0]], axis=1)
+    data = ExpertData(x_train=x, y_train=y, x_val=x, y_val=y)
+    values = {
+        "whiten": 30, "epochs": 40, "batch_size": 20, "learning_rate": 0.05,
+        "hidden": [8], "act": "tanh/2", "early_stopping_patience": None,
+    }  # fmt: skip
+    state = fit(data, load_config({"extends": "base"}, values), 0).state
+    largest = np.abs(state["net.0.weight"]).max()
+    assert largest == pytest.approx(63, abs=1e-3)

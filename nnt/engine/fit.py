@@ -8,6 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from nnt.config import Config
+from nnt.config.parts import LARGEST_WEIGHT
+from nnt.detector import CLASSIC
 from nnt.engine.attempt import Attempt, whole_number
 from nnt.engine.backends import BackendChoice, choose_backend, make_backend
 from nnt.engine.checkpoint import Checkpoint
@@ -81,7 +83,10 @@ def fit(
         initial = whitening.taken_out(initial, config.form)
     data = whitening.data(data)
     result = _fit(data, config, expert, initial, backend, resume, hooks or Hooks())
-    return replace(result, state=whitening.taken_in(result.state, config.form))
+    state = whitening.taken_in(result.state, config.form)
+    if config.chain == CLASSIC.name:
+        state = whitening.limited(state, config.form, LARGEST_WEIGHT)
+    return replace(result, state=state)
 
 
 def _fit(

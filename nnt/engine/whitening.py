@@ -27,6 +27,10 @@ STEPS = 1 << 12
 FLOOR = 1e-3
 """Added to the variance in every direction, (0.03)**2 of the range of an input.
 Directions that vary by less are taken for noise."""
+RIDGE = 1e-9
+"""Of the variance, so that inputs which never vary do no harm."""
+WORDS = 1 << 10
+"""Of one unit of a weight: those that had to be changed are words of the firmware."""
 DIGITS = 4
 """Significant digits that are kept: those in which all machines agree."""
 BLOCK = 1 << 12
@@ -48,6 +52,8 @@ class Whitening:
     """Shape (inputs,)."""
     matrix: F64
     """Shape (inputs, inputs), symmetric."""
+    covariance: F64
+    """Of the inputs, shape (inputs, inputs)."""
 
     @classmethod
     def of(cls, x: F32, width: float) -> Whitening:
@@ -71,7 +77,7 @@ class Whitening:
         varies = covariance.diagonal() > 0
         matrix = np.where(np.outer(varies, varies), (axes * scales) @ axes.T, 0.0)
         matrix[~varies, ~varies] = width
-        return cls(_rounded(mean / STEPS), _rounded(matrix))
+        return cls(_rounded(mean / STEPS), _rounded(matrix), covariance / STEPS**2)
 
     def inputs(self, x: F32) -> F32:
         """Combine the inputs of rows, shape (N, inputs)."""
@@ -98,6 +104,39 @@ class Whitening:
         matrix = state[weight].astype(np.float64) @ self.matrix.T
         shifted = state[bias].astype(np.float64) - matrix @ self.mean
         return _with(state, {weight: matrix, bias: shifted})
+
+    def limited(self, state: State, form: Form, largest: float) -> State:
+        """Weights of the first layer within a limit.
+
+        Only inputs that hardly differ from each other, as the crossing angles do, get
+        weights beyond that of the firmware's words. Other weights add up to nearly the
+        same sums: those of least squared change, averaged over the rows that the
+        whitening was found on.
+
+        Parameters
+        ----------
+        state : State
+            For the usual inputs.
+        form : Form
+            Of the network.
+        largest : float
+            No weight of an input is beyond it.
+        """
+        from scipy.optimize import lsq_linear
+
+        weight, bias = _first_layer(form)
+        usual = state[weight].astype(np.float64)
+        nodes = np.flatnonzero(np.abs(usual).max(axis=1) > largest)
+        if not len(nodes):
+            return state
+        root = np.linalg.cholesky(self.covariance + RIDGE * np.eye(len(self.mean))).T
+        changed = usual.copy()
+        for node in nodes:
+            sums = root @ usual[node]
+            found = lsq_linear(root, sums, (-largest, largest), method="bvls").x
+            changed[node] = np.rint(found * WORDS) / WORDS
+        shifted = state[bias].astype(np.float64) + (usual - changed) @ self.mean
+        return _with(state, {weight: changed, bias: shifted})
 
     def taken_out(self, state: State, form: Form) -> State:
         """The inverse of `taken_in`, but for rounding."""
