@@ -147,7 +147,8 @@ def rows_trained_on(
         The training whose split they are, if they are one.
     """
     known: dict[str, BoolArray] = {}
-    if rows.split in ("val", "test") and owner is not None and _is_one_table(owner):
+    is_held_out = rows.split in ("val", "test") and owner is not None
+    if owner is not None and is_held_out and not isinstance(owner.data.files, Mapping):
         known[_origin(owner)] = np.zeros(len(tracks), dtype=np.bool_)
     own = _fingerprints(tracks)
     found: list[Seen] = []
@@ -206,10 +207,6 @@ def _sources(loaded: LoadedRun, config: Config) -> list[str]:
                 "does not say on which rows they were trained"
             )
     return named
-
-
-def _is_one_table(config: Config) -> bool:
-    return not isinstance(config.data.files, Mapping)
 
 
 def _origin(config: Config) -> str:

@@ -206,16 +206,12 @@ def _title(comparison: Comparison, verdict: Verdict | None) -> str:
 
 
 def _tags(comparison: Comparison, verdict: Verdict | None) -> dict[str, str]:
-    compared = {"nnt.compared": _ids(comparison)}
-    if verdict is None:
-        return {"nnt.kind": "comparison", **compared}
-    outcome = "passed" if verdict.passes else "refused"
-    return {"nnt.kind": "promotion", **compared, VERDICT: outcome}
-
-
-def _ids(comparison: Comparison) -> str:
     runs = [network.loaded.run for network in comparison.networks if network.loaded]
-    return " ".join(run.run_id for run in runs if run is not None)[:MAX_TAG]
+    ids = " ".join(run.run_id for run in runs if run is not None)[:MAX_TAG]
+    if verdict is None:
+        return {"nnt.kind": "comparison", "nnt.compared": ids}
+    outcome = "passed" if verdict.passes else "refused"
+    return {"nnt.kind": "promotion", "nnt.compared": ids, VERDICT: outcome}
 
 
 def _note(comparison: Comparison, store: str, verdict: Verdict | None) -> str:

@@ -108,18 +108,8 @@ class Sender:
         if first.kind == "metrics":
             self._metrics(run_id, entries)
             return
-        actions = {
-            "create": self._create,
-            "params": self._params,
-            "tags": self._tags,
-            "dataset": self._dataset,
-            "file": self._file,
-            "folder": self._folder,
-            "model": self._model,
-            "model_metrics": self._model_metrics,
-            "end": self._end,
-        }
-        actions[first.kind](run_id, first)
+        # Every other kind in `outbox.FIELDS` has a method of its name.
+        getattr(self, f"_{first.kind}")(run_id, first)
 
     def _metrics(self, run_id: str, entries: list[Entry]) -> None:
         points: list[Points] = []

@@ -215,12 +215,6 @@ def train_expert(
     return result
 
 
-def _named(
-    tracks: Tracks, networks: Mapping[str, Outputs]
-) -> dict[str, metrics.Predictions]:
-    return {k: metrics.predictions(tracks, outputs) for k, outputs in networks.items()}
-
-
 class Fitting:
     """Fits every expert in a thread and reports its epochs.
 
@@ -331,7 +325,10 @@ class Fitting:
             networks: dict[str, Outputs] = {MAIN: by_name(config.form.outputs, output)}
             if reference is not None:
                 networks[REFERENCE] = reference
-            self._painter.offer(child, epoch.number, partial(_named, val, networks))
+            self._painter.offer(
+                child, epoch.number,
+                lambda: {k: metrics.predictions(val, v) for k, v in networks.items()},
+            )  # fmt: skip
 
         return train_expert(
             config,

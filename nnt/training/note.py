@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from nnt.config import Config
 from nnt.markdown import table
@@ -46,7 +46,7 @@ def describe(
     parts = [
         description or config.description,
         _working_point(figures.get("test", {})),
-        f"{_configuration(config)}  \n{_data(inputs)}  \n{_code(inputs)}",
+        "  \n".join(_origin(inputs)),
         _table(experts, figures),
         _pictures(config, figures.get("test", {}), run_id),
         _going_on(run_id),
@@ -70,17 +70,18 @@ def _working_point(test: Mapping[str, float]) -> str:
     return text + "."
 
 
-def _configuration(config: Config) -> str:
+def _origin(inputs: TrainingInputs) -> Iterator[str]:
+    """Say what made the networks: configuration, data, code."""
+    config, code = inputs.config, inputs.code
     changes = ", ".join(f"`{k}={v}`" for k, v in config.overridden.items())
-    return f"Configuration `{config.name}`" + (f" with {changes}" if changes else "")
-
-
-def _data(inputs: TrainingInputs) -> str:
+    yield f"Configuration `{config.name}`" + (f" with {changes}" if changes else "")
     rows = " / ".join(f"{len(inputs.splits[split]):,}" for split in SPLITS)
-    return (
-        f"Data: {_source(inputs.config)}; {rows} rows to train, validate and test "
+    yield (
+        f"Data: {_source(config)}; {rows} rows to train, validate and test "
         f"(digest `{inputs.digest[:12]}`)"
     )
+    dirty = " with uncommitted changes" if code.is_dirty else ""
+    yield f"Code: commit `{code.commit[:12]}`{dirty}"
 
 
 def _source(config: Config) -> str:
@@ -97,12 +98,6 @@ def _source(config: Config) -> str:
     names = [f"`{name.rsplit('/', 1)[-1]}`" for name in listed[:MAX_NAMES]]
     more = len(listed) - len(names)
     return ", ".join(names) + (f" and {more} more" if more else "")
-
-
-def _code(inputs: TrainingInputs) -> str:
-    code = inputs.code
-    dirty = " with uncommitted changes" if code.is_dirty else ""
-    return f"Code: commit `{code.commit[:12]}`{dirty}"
 
 
 def _table(experts: Mapping[int, ExpertResult], figures: Figures) -> str:
