@@ -108,14 +108,8 @@ def command(
         )
     if resume is not None:
         production = production or not _is_debug_run(resume)
-
-    # Later entries win.
-    chosen = [
-        *(() if production else DEBUG_OVERRIDES),
-        *(SOLO_OVERRIDES if solo_expert else ()),
-        *changes(overrides, data),
-    ]
-    resolved = load_config(config, chosen)
+    given = DEBUG_OVERRIDES * (not production) + SOLO_OVERRIDES * solo_expert
+    resolved = load_config(config, [*given, *changes(overrides, data)])
     stopper = Stopper()
     stopper.watch()
     result = train(
