@@ -13,8 +13,10 @@ from slow_objective import activate as plain_activation
 
 from nnt.kernel.activations import ACTIVATION_CODES, OPTIONS, activate
 from nnt.kernel.lanes import SQUARE, turn_square
-from nnt.kernel.plan import plan_of
+from nnt.kernel.plan import TILE, plan_of
 from nnt.kernel.quotients import newton_quotient, newton_root
+from nnt.kernel.slopes import by_output, target_of
+from nnt.objective import objective_of
 from nnt.types import F32
 
 
@@ -101,3 +103,14 @@ def test_no_two_weights_share_a_place(
     n_weights = sum((a + 1) * b for a, b in itertools.pairwise(nodes))
     assert flat.max() == 1
     assert flat.sum() == n_weights
+
+
+def test_slopes_are_products_in_the_order_in_which_they_are_written() -> None:
+    # Otherwise a training rounds differently where the loops have just been compiled.
+    rng = np.random.default_rng(0)
+    out, y, w = rng.uniform(-1, 1, (3, TILE, 2)).astype(np.float32)
+    objective = objective_of(("z", "theta"), "tanh/2")
+    n_batch, err = 96, np.empty_like(out)
+    by_output(target_of(objective, 0), y, w, (n_batch, np.arange(TILE)), out, err)
+    slope = np.float32(2 * objective.columns[0].factor / n_batch)
+    np.testing.assert_array_equal(err, (out - y) * slope * w)

@@ -9,7 +9,14 @@ from numba import njit
 
 from nnt.kernel.quotients import quotient
 
-__all__ = ["ACTIVATION_CODES", "OPTIONS", "activate", "tanh", "times_slope"]
+__all__ = [
+    "ACTIVATION_CODES",
+    "IN_ORDER",
+    "OPTIONS",
+    "activate",
+    "tanh",
+    "times_slope",
+]
 
 ACTIVATION_CODES = {
     "tanh": 0,
@@ -26,6 +33,10 @@ OPTIONS: dict[str, Any] = {
     "fastmath": {"reassoc", "contract", "nsz"},  # a NaN must reach the loss
 }
 """Of every compiled function of the kernel; only the outermost are cached."""
+
+IN_ORDER = OPTIONS | {"fastmath": {"contract", "nsz"}}
+"""Of those where the order of factors decides the rounding. Numba optimises a function
+once where it has just been compiled, but twice in the cache, which reorders them."""
 
 _F = np.float32
 ZERO, HALF, ONE, TWO = _F(0), _F(0.5), _F(1), _F(2)

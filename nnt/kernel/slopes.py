@@ -11,8 +11,8 @@ from numba import njit
 from nnt.kernel.activations import (
     ACTIVATION_CODES,
     HALF,
+    IN_ORDER,
     ONE,
-    OPTIONS,
     TWO,
     ZERO,
     tanh,
@@ -68,7 +68,7 @@ def target_of(objective: Objective, cut: int) -> Target:
     )
 
 
-@njit(**OPTIONS)
+@njit(**IN_ORDER)
 def _entropy(x, t, y):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Cross-entropy of the logit x, t its tanh(x / 2), for the target y."""
     size = abs(t)
@@ -79,7 +79,7 @@ def _entropy(x, t, y):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     return high + a * series - HALF * (y + ONE) * x
 
 
-@njit(**OPTIONS)
+@njit(**IN_ORDER)
 def by_output(target, y, w, index, out, err):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Fill the slopes of residuals by the outputs; return the sum of losses."""
     loss = 0.0
@@ -125,7 +125,7 @@ def by_output(target, y, w, index, out, err):  # type: ignore[no-untyped-def]  #
     return loss
 
 
-@njit(**OPTIONS)
+@njit(**IN_ORDER)
 def _by_decision(target, y, w, index, out, err, flats):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Add the slopes of the decision by z; return the sum of losses."""
     n_batch, order = index
@@ -152,7 +152,7 @@ def _by_decision(target, y, w, index, out, err, flats):  # type: ignore[no-untyp
     return target.decision * loss
 
 
-@njit(**OPTIONS)
+@njit(**IN_ORDER)
 def _by_logit(target, y, w, index, sums, out, err):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Fill the slopes of classes by the pre-activations; return the sum of losses."""
     n_batch, order = index
@@ -179,7 +179,7 @@ def _by_logit(target, y, w, index, sums, out, err):  # type: ignore[no-untyped-d
     return loss
 
 
-@njit(inline="always", **OPTIONS)
+@njit(inline="always", **IN_ORDER)
 def slopes_of_loss(target, rows, index, sums, out, err, flats):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
     """Fill the slopes of the loss by the sums of the last layer.
 
