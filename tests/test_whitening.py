@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnt.config import load_config
-from nnt.engine import ExpertData, fit
+from nnt.engine import ExpertData, History, Hooks, fit
 from nnt.engine.whitening import FLOOR, Whitening
 from nnt.networks import Form, Networks, initial_state
 from nnt.networks.weights import ExpertWeights
@@ -131,7 +131,8 @@ def test_weights_are_limited_at_the_least_change_of_what_nodes_add_up(
         np.testing.assert_array_equal(limited[name][within], state[name][within])
 
 
-def test_a_training_ends_with_weights_of_the_firmware() -> None:
+@pytest.mark.parametrize("engine", ["compiled", "torch"])
+def test_epochs_are_judged_with_weights_of_the_firmware(engine: str) -> None:
     rng = np.random.default_rng(1)
     x = np.repeat(rng.uniform(-0.5, 0.5, (400, 1)), 27, axis=1).astype(np.float32)
     x[:, 1] += rng.normal(0, 1e-3, 400).astype(np.float32)
@@ -139,9 +140,14 @@ def test_a_training_ends_with_weights_of_the_firmware() -> None:
     y = np.stack([np.tanh(difference), x[:, 0]], axis=1)
     data = ExpertData(x_train=x, y_train=y, x_val=x, y_val=y)
     values = {
-        "whiten": 30, "epochs": 40, "batch_size": 20, "learning_rate": 0.05,
+        "whiten": 50, "epochs": 40, "batch_size": 20, "learning_rate": 0.05,
         "hidden": [8], "act": "tanh/2", "early_stopping_patience": None,
+        "engine": engine,
     }  # fmt: skip
-    state = fit(data, load_config({"extends": "base"}, values), 0).state
+    config, history = load_config({"extends": "base"}, values), History()
+    state = fit(data, config, 0, hooks=Hooks(history=history)).state
     largest = np.abs(state["net.0.weight"]).max()
     assert largest == pytest.approx(63, abs=1e-3)
+    loss = float(np.mean((outputs(state, config.form, x) - y) ** 2))
+    best = min(epoch["val/loss"] for epoch in history)
+    assert loss == pytest.approx(best, rel=0.02)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -82,9 +84,14 @@ def fit(
     if initial is not None:
         initial = whitening.taken_out(initial, config.form)
     data = whitening.data(data)
-    result = _fit(data, config, expert, initial, backend, resume, hooks or Hooks())
+    limit = None
+    if config.chain == CLASSIC.name:
+        limit = partial(whitening.within, form=config.form, largest=LARGEST_WEIGHT)
+    hooks = hooks or Hooks()
+    result = _fit(data, config, expert, initial, backend, resume, hooks, limit)
     state = whitening.taken_in(result.state, config.form)
     if config.chain == CLASSIC.name:
+        # What the average of weights or rounding left beyond the limit.
         state = whitening.limited(state, config.form, LARGEST_WEIGHT)
     return replace(result, state=state)
 
@@ -97,10 +104,11 @@ def _fit(
     backend: BackendChoice | None,
     resume: Checkpoint | None,
     hooks: Hooks,
+    limit: Callable[[State], State] | None = None,
 ) -> FitResult:
     choice = backend or choose_backend(config, "cpu")
     log.info("backend: %s", choice)
-    loop = FitLoop(data, config, hooks)
+    loop = FitLoop(data, config, hooks, limit)
     first = 0 if resume is None else _restore(loop, resume)
     reason: StopReason = "epochs"
     for number in range(first, config.restarts):

@@ -72,9 +72,17 @@ class FitLoop:
         Of this expert.
     hooks : Hooks
         How the fit is watched, stopped and kept.
+    limit : callable, optional
+        Called with the weights after each epoch; returns those to go on with.
     """
 
-    def __init__(self, data: ExpertData, config: Config, hooks: Hooks) -> None:
+    def __init__(
+        self,
+        data: ExpertData,
+        config: Config,
+        hooks: Hooks,
+        limit: Callable[[State], State] | None = None,
+    ) -> None:
         self.config = config
         self.hooks = hooks
         self.history = hooks.history
@@ -83,6 +91,7 @@ class FitLoop:
         self.best_state: State = {}
         self._validation = Validation(data, config, hooks.validation_pool)
         self._pending: _Trained | None = None
+        self._limit = limit
 
     def run(self, attempt: Attempt) -> StopReason:
         """Train one attempt to its end, or until the fit is stopped."""
@@ -185,6 +194,9 @@ class FitLoop:
 
     def _submit_validation(self, attempt: Attempt, loss: float) -> None:
         """Have the epoch that was trained validated, and wait where that decides."""
+        if self._limit is not None:
+            backend = attempt.backend
+            backend.set_parameters(self._limit(backend.parameters()))
         self._pending = _Trained(
             loss=loss,
             learning_rate=attempt.schedule.rate(attempt.epochs + 1),

@@ -86,6 +86,14 @@ class Backend(Protocol):
         """Learned numbers of a decision by z (`nnt.objective`); None without one."""
         ...
 
+    def parameters(self) -> State:
+        """Copy of the weights, float32."""
+        ...
+
+    def set_parameters(self, state: State) -> None:
+        """Replace the weights; moments and step stay."""
+        ...
+
     def averaged(self) -> State:
         """Copy of the weights that predict: their moving average where there is one."""
         ...

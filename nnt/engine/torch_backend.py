@@ -187,10 +187,18 @@ class TorchBackend:
         """Learned numbers of a decision; see `Backend`."""
         return self._average.module.loss.cut
 
+    def parameters(self) -> State:
+        """Copy of the weights; see `Backend`."""
+        return _as_arrays(self._network)
+
+    def set_parameters(self, state: State) -> None:
+        """Replace the weights; see `Backend`."""
+        tensors = {name: torch.from_numpy(value) for name, value in state.items()}
+        self._network.load_state_dict(tensors)
+
     def averaged(self) -> State:
         """Copy of the weights that predict; see `Backend`."""
-        tensors = self._average.module.network.state_dict().items()
-        return {n: t.detach().cpu().numpy().astype(np.float32) for n, t in tensors}
+        return _as_arrays(self._average.module.network)
 
     def bad_weights(self) -> str:
         """Name weights that are not finite; see `Backend`."""
@@ -310,6 +318,11 @@ class QuantizedBackend(TorchBackend):
         if not isinstance(network, QuantizedNetwork):
             raise TypeError(f"expected a QuantizedNetwork, found {type(network)}")
         return {n: v.cpu().numpy() for n, v in network.rounded().items()}
+
+
+def _as_arrays(network: nn.Module) -> State:
+    tensors = network.state_dict().items()
+    return {n: t.detach().cpu().numpy().astype(np.float32) for n, t in tensors}
 
 
 def _optimiser(

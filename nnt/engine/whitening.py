@@ -24,8 +24,8 @@ MAX_ROWS = 1 << 17
 """As many tell how inputs depend on each other."""
 STEPS = 1 << 12
 """Of one unit of an input, in whole numbers of which sums are exact."""
-FLOOR = 1e-3
-"""Added to the variance in every direction, (0.03)**2 of the range of an input.
+FLOOR = 3e-3
+"""Added to the variance in every direction, (0.055)**2 of the range of an input.
 Directions that vary by less are taken for noise."""
 RIDGE = 1e-9
 """Of the variance, so that inputs which never vary do no harm."""
@@ -137,6 +137,12 @@ class Whitening:
             changed[node] = np.rint(found * WORDS) / WORDS
         shifted = state[bias].astype(np.float64) + (usual - changed) @ self.mean
         return _with(state, {weight: changed, bias: shifted})
+
+    def within(self, state: State, form: Form, largest: float) -> State:
+        """Weights for the combined inputs whose usual ones are `limited`."""
+        usual = self.taken_in(state, form)
+        limited = self.limited(usual, form, largest)
+        return state if limited is usual else self.taken_out(limited, form)
 
     def taken_out(self, state: State, form: Form) -> State:
         """The inverse of `taken_in`, but for rounding."""
