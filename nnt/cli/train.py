@@ -106,8 +106,7 @@ def command(
             "--offline is for new trainings with --production; to continue one that "
             "was started offline, upload it with nnt sync first"
         )
-    if resume is not None:
-        production = production or not _is_debug_run(resume)
+    production = production or (resume is not None and not _is_debug_run(resume))
     given = DEBUG_OVERRIDES * (not production) + SOLO_OVERRIDES * solo_expert
     resolved = load_config(config, [*given, *changes(overrides, data)])
     stopper = Stopper()

@@ -143,10 +143,8 @@ def make_hits(
     )
     scatter = s.background_scatter_wires[index] * h.scatter
     scatter = scatter * rng.standard_normal(len(scatter), dtype=np.float32)
-    true_place, place = (
-        place,
-        place + scatter[rows.helix] + s.segment_shift_wires[index],
-    )
+    true_place = place
+    place = place + scatter[rows.helix] + s.segment_shift_wires[index]
     half = 0.5 * second
     wire = np.rint(place - half) + half
     messy = h.mess[rows.helix]
