@@ -224,7 +224,8 @@ class Config(Part):
     whiten: OptionalPositive = setting(
         None,
         "spread of the inputs in training, which are then combined so that they do not "
-        "depend on each other; the weights kept are those of the usual inputs",
+        "depend on each other; the weights kept are those of the usual inputs, in the "
+        "classic chain within 63 in the first layer after every epoch",
     )
     lr_schedule: LRSchedule | None = setting(None, "see below")
     restarts: Count = setting(
