@@ -45,7 +45,7 @@ class Whitening:
     --------
     >>> x = np.array([[0, 0], [1, 1], [0, 1], [1, 0]], dtype=np.float32)
     >>> Whitening.of(x, width=2.0).inputs(x)[0]
-    array([-1.996, -1.996], dtype=float32)
+    array([-1.988, -1.988], dtype=float32)
     """
 
     mean: F64
