@@ -197,7 +197,8 @@ def write_shares(
 
     for number, path in enumerate(paths):
         parts = _parts(_chosen(tracks, turn == number), tracks.chain is CLASSIC)
-        _write(path, tracks[:0].columns(), parts, report)
+        # A table without rows would be taken for one that names events.
+        _write(path, tracks[:1].columns(), parts, report)
         done += rows[number]
     return rows
 
