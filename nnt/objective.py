@@ -41,6 +41,7 @@ __all__ = [
     "Column",
     "Objective",
     "Optimiser",
+    "factors_of_rows",
     "logits_of",
     "losses",
     "objective_of",
@@ -276,7 +277,7 @@ def losses(
     return result
 
 
-def _factors(
+def factors_of_rows(
     objective: Objective, weights: FloatArray | None, shape: tuple[int, ...]
 ) -> F64:
     """Weight of every row and column in the mean over rows, shape (N, T)."""
@@ -306,7 +307,7 @@ def value(
     Others as in `losses`.
     """
     rows = losses(objective, outputs, targets, logits, cut)
-    factors = _factors(objective, weights, rows.shape)
+    factors = factors_of_rows(objective, weights, rows.shape)
     return float(_counted(rows, factors).sum())
 
 
@@ -321,7 +322,7 @@ def value_of_rows(
     Logits are taken from the outputs; a decision has not learned anything yet.
     """
     rows = losses(objective, outputs, targets)
-    factors = _factors(objective, weights, rows.shape)
+    factors = factors_of_rows(objective, weights, rows.shape)
     parts: F64 = _counted(rows, factors).sum(axis=1) * len(rows)
     return parts
 

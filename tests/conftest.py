@@ -66,6 +66,19 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def short_pauses(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the sender try again at once, and the log come through."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setattr("nnt.tracking.delivery.FLUSH_EVERY_S", 0.05)
+    monkeypatch.setattr("nnt.tracking.delivery.FIRST_PAUSE_S", 0.05)
+    monkeypatch.setattr("nnt.tracking.delivery.LAST_PAUSE_S", 0.2)
+    monkeypatch.setattr("nnt.tracking.delivery.CLOSING_PAUSE_S", 0.05)
+    monkeypatch.setattr("nnt.tracking.waiting.PAUSE_S", 0.01)
+    # A command sends the log to its own stderr, for good.
+    monkeypatch.setattr(logging.getLogger("nnt"), "propagate", True)
+
+
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
     """Keep PyTorch to one thread, as a training does."""

@@ -15,6 +15,7 @@ from nnt.objective import (
     SELU_SCALE,
     SQUARED,
     Objective,
+    factors_of_rows,
 )
 from nnt.types import F64, FloatArray
 
@@ -55,17 +56,6 @@ def _cross_entropy_slope(logits: F64, targets: F64) -> F64:
     return slope
 
 
-def _factors(
-    objective: Objective, weights: FloatArray | None, shape: tuple[int, ...]
-) -> F64:
-    factors = [column.factor for column in objective.columns]
-    if objective.decision is not None:
-        factors.append(objective.decision)
-    rows: FloatArray = np.ones(shape) if weights is None else weights
-    result: F64 = np.asarray(rows, np.float64) * factors / max(shape[0], 1)
-    return result
-
-
 def _counted(values: F64, factors: F64) -> F64:
     """Multiply; what does not count may be anything, even not a number."""
     return np.multiply(values, factors, where=factors != 0, out=np.zeros(values.shape))
@@ -93,7 +83,7 @@ def gradient(
     """
     a, t = np.asarray(pre, np.float64), np.asarray(targets, np.float64)
     y = np.asarray(activate(objective.activation, a), np.float64)
-    factors = _factors(objective, weights, t.shape)
+    factors = factors_of_rows(objective, weights, t.shape)
     slopes = np.empty(a.shape)
     by_output = slope_of(objective.activation, y)
     for c, column in enumerate(objective.columns):

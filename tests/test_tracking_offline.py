@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 from pathlib import Path
 
@@ -14,17 +13,7 @@ from nnt.cli import main
 from nnt.errors import TrackingError
 from nnt.tracking import MlflowTracker, find_waiting, open_run, sync
 
-
-@pytest.fixture(autouse=True)
-def _short_pauses(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    monkeypatch.setattr("nnt.tracking.delivery.FLUSH_EVERY_S", 0.05)
-    monkeypatch.setattr("nnt.tracking.delivery.FIRST_PAUSE_S", 0.05)
-    monkeypatch.setattr("nnt.tracking.delivery.LAST_PAUSE_S", 0.2)
-    monkeypatch.setattr("nnt.tracking.delivery.CLOSING_PAUSE_S", 0.05)
-    monkeypatch.setattr("nnt.tracking.waiting.PAUSE_S", 0.01)
-    # A command sends the log to its own stderr, for good.
-    monkeypatch.setattr(logging.getLogger("nnt"), "propagate", True)
+pytestmark = pytest.mark.usefixtures("short_pauses")
 
 
 def test_offline_runs_are_made_in_the_store_later(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import shutil
 import signal
@@ -35,16 +34,7 @@ SERVER_START_S = 120
 IMAGE = np.zeros((8, 8, 3), dtype=np.uint8)
 
 
-@pytest.fixture(autouse=True)
-def _short_pauses(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    monkeypatch.setattr("nnt.tracking.delivery.FLUSH_EVERY_S", 0.05)
-    monkeypatch.setattr("nnt.tracking.delivery.FIRST_PAUSE_S", 0.05)
-    monkeypatch.setattr("nnt.tracking.delivery.LAST_PAUSE_S", 0.2)
-    monkeypatch.setattr("nnt.tracking.delivery.CLOSING_PAUSE_S", 0.05)
-    monkeypatch.setattr("nnt.tracking.waiting.PAUSE_S", 0.01)
-    # A command sends the log to its own stderr, for good.
-    monkeypatch.setattr(logging.getLogger("nnt"), "propagate", True)
+pytestmark = pytest.mark.usefixtures("short_pauses")
 
 
 @pytest.fixture(params=["database", "files"])
