@@ -98,11 +98,15 @@ def test_a_trial_goes_on_elsewhere_when_its_worker_is_killed(
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 def test_a_sweep_through_a_job_queue(project: Path) -> None:
     options = {"dashboard_address": ":0", "host": "127.0.0.1"}
+    # The queue takes any error that a worker prints for its end, such as one of
+    # clearing up after others in a directory that is shared with them.
     with LocalCluster(
-        cores=1, memory="2GB", processes=1, scheduler_options=options
-    ) as cluster:
+        cores=1, memory="2GB", processes=1, scheduler_options=options,
+        local_directory=str(project / "worker"),
+    ) as cluster:  # fmt: skip
         cluster.scale(jobs=1)
         address = cluster.scheduler_address
+        wait_for_workers(address, 1)
         result = sweep(CONFIG, SPACE, 1, sampler="grid", scheduler=address)
     assert [trial.state for trial in result.trials] == ["complete"]
     del cluster
