@@ -14,8 +14,6 @@ import numpy as np
 
 from nnt.types import F32, F64, I64, FloatArray
 
-__all__ = ["Balance", "class_targets", "spread_of_weights"]
-
 BINS = 10
 """Of a quantity that is continuous, each with as many of the rows that count."""
 

@@ -20,46 +20,6 @@ import numpy.typing as npt
 
 from nnt.types import FloatArray
 
-__all__ = [
-    "ALPHA_SCALE",
-    "AXIAL_PATTERNS",
-    "CHAINS",
-    "CLASSIC",
-    "EXPERTS",
-    "EXPERT_MISSING_SUPERLAYER",
-    "EXPERT_PATTERNS",
-    "HOUGH3D",
-    "ID_RANGES",
-    "MAGNETIC_FIELD_T",
-    "MIN_AXIAL_SUPERLAYERS",
-    "N_HIDDEN",
-    "N_INPUTS",
-    "N_PATTERN_BITS",
-    "N_SUPERLAYERS",
-    "N_TARGETS",
-    "N_TRACK_SEGMENTS",
-    "OMEGA_CM_TIMES_PT_GEV",
-    "REAL_Z_CM",
-    "STEREO_PATTERN_MASK",
-    "STT_MOMENTUM_GEV",
-    "SUPERLAYERS",
-    "THETA_RANGE_DEG",
-    "TRIGGER_TICK_NS",
-    "T_MAX_TICKS",
-    "Z_RANGE_CM",
-    "Chain",
-    "IDScaling",
-    "Superlayer",
-    "expert_of_pattern",
-    "id_scaling",
-    "scale_theta",
-    "scale_z",
-    "superlayer_inputs",
-    "theta_to_deg",
-    "z_to_cm",
-]
-
-
 T = TypeVar("T", float, FloatArray)
 
 N_SUPERLAYERS: Final = 9

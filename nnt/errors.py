@@ -10,17 +10,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = [
-    "ConfigError",
-    "DataError",
-    "ExportError",
-    "NNTError",
-    "TrackingError",
-    "TrainingError",
-    "did_you_mean",
-    "shorten",
-]
-
 
 class NNTError(Exception):
     """Base of all errors that a person can mend. The message is the remedy."""

@@ -20,20 +20,6 @@ from typing import BinaryIO
 
 import platformdirs
 
-__all__ = [
-    "cache_dir",
-    "check_writable",
-    "expand_path",
-    "is_full",
-    "is_replaceable",
-    "is_standard_output",
-    "make_folder",
-    "open_whole",
-    "previous_of",
-    "remedy",
-    "write_atomically",
-]
-
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 REMEDIES = {
     errno.ENOSPC: "make room and try again",

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-__all__ = ["table"]
-
 WIDE = "\u00a0\u00a0"
 """After each heading: MLflow leaves no room between the columns of a table."""
 

@@ -13,8 +13,6 @@ import re
 
 from nnt.errors import ConfigError, shorten
 
-__all__ = ["VARIABLE", "load_plugins"]
-
 VARIABLE = "NNT_PLUGINS"
 """Environment variable: names of importable modules, comma-separated."""
 MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")

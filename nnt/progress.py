@@ -12,8 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["Progress", "show_progress", "silent"]
-
 log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]

@@ -13,17 +13,6 @@ import numpy.typing as npt
 from nnt.errors import DataError
 from nnt.types import F64, I64
 
-__all__ = [
-    "BucketSampler",
-    "Distribution",
-    "EpochSampler",
-    "Normal",
-    "Sampler",
-    "Uniform",
-    "bucket_probabilities",
-    "generator",
-]
-
 log = logging.getLogger(__name__)
 
 

@@ -10,18 +10,6 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-__all__ = [
-    "F32",
-    "F64",
-    "I16",
-    "I32",
-    "I64",
-    "U8",
-    "U64",
-    "BoolArray",
-    "FloatArray",
-]
-
 F32: TypeAlias = npt.NDArray[np.float32]
 F64: TypeAlias = npt.NDArray[np.float64]
 I16: TypeAlias = npt.NDArray[np.int16]

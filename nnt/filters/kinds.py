@@ -23,20 +23,6 @@ if TYPE_CHECKING:
     from nnt.tracks import Tracks
 from nnt.tracks.table import CLASS_COLUMNS, TYPE_COLUMN
 
-__all__ = [
-    "FILTERS",
-    "MODULE",
-    "ConCatFilter",
-    "DuplicateEventsFilter",
-    "ExpertFilter",
-    "Filter",
-    "IdentityFilter",
-    "Max2EventsFilter",
-    "RangeFilter",
-    "is_bound",
-]
-
-
 EXPERTS = (-1, 0, 1, 2, 3, 4)
 MODULE = "dataset_filters"
 

@@ -18,8 +18,6 @@ from nnt.filters.kinds import (
     is_bound,
 )
 
-__all__ = ["from_config", "parse"]
-
 MAX_LENGTH = 4000
 MAX_DEPTH = 20
 

@@ -11,9 +11,6 @@ from nnt.simulation.parameters import Simulation
 from nnt.simulation.population import Helices, Rows
 from nnt.types import F64, I64, BoolArray
 
-__all__ = ["MAX_OMEGA_COUNT", "Found", "expectation", "find_tracks", "fit_segments"]
-
-
 OMEGA_STEP_PER_CM = OMEGA_CM_TIMES_PT_GEV / 0.3 / 34
 PHI_STEPS = 320
 PHI_STEP_RAD = 2 * np.pi / PHI_STEPS

@@ -22,9 +22,6 @@ from nnt.simulation.parameters import Simulation
 from nnt.simulation.segments import Hits, Segments, crossing
 from nnt.types import F64, I64, BoolArray
 
-__all__ = ["COT_RANGE", "MAX_INVERSE_PT", "Seeds", "Track3D", "find_tracks_3d"]
-
-
 MAX_INVERSE_PT = 4.0
 N_OMEGA, N_PHI, N_COT = 40, 384, 9
 OMEGA_CELL = 2 * MAX_INVERSE_PT / N_OMEGA * OMEGA_CM_TIMES_PT_GEV

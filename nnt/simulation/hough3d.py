@@ -35,8 +35,6 @@ from nnt.tracks import Tracks, make_ids
 from nnt.tracks.table import UNNAMED_EVENTS
 from nnt.types import F32, F64, I64
 
-__all__ = ["make_chunk_3d"]
-
 EVENTS_PER_CHUNK = 100 * CHUNK_EVENTS
 """Numbers kept free for each chunk: fakes of noise are events of their own."""
 REAL, BACKGROUND, NOISE, CROSSED = range(4)

@@ -8,8 +8,6 @@ from typing import Final
 
 from nnt.errors import ConfigError
 
-__all__ = ["Simulation"]
-
 PerSuperlayer = tuple[float, ...]
 PerOrigin = tuple[float, ...]
 PerAngle = tuple[float, ...]

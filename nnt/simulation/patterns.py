@@ -9,8 +9,6 @@ from nnt.simulation.parameters import Simulation
 from nnt.simulation.segments import Hits
 from nnt.types import F64, BoolArray
 
-__all__ = ["PATTERN_WIRES", "make_pattern"]
-
 INNER = (
     (0, 0), (1, -0.5), (1, 0.5), (2, -1), (2, 0), (2, 1),
     (3, -1.5), (3, -0.5), (3, 0.5), (3, 1.5),

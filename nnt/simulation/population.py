@@ -10,9 +10,6 @@ from nnt.detector import OMEGA_CM_TIMES_PT_GEV
 from nnt.simulation.parameters import Simulation
 from nnt.types import F64, I64, BoolArray
 
-__all__ = ["Helices", "Rows", "make_helices", "make_rows", "missing_axial"]
-
-
 MIN_OMEGA_PER_CM = 1e-6
 COLLISION, CROWD, BACKGROUND = range(3)
 """Kinds of tracks: of collisions with one or two, with more tracks, of neither."""

@@ -15,9 +15,6 @@ import numpy as np
 from nnt.detector import EXPERTS, N_HIDDEN, N_INPUTS, N_TARGETS
 from nnt.types import F32, F64, I64
 
-__all__ = ["RAW_PER_UNIT", "StandIn", "fit_stand_in"]
-
-
 RAW_PER_UNIT = 4096
 """The hardware's outputs are whole numbers of this part of the range."""
 FIRST_LAYER_SEED = 81

@@ -24,9 +24,6 @@ from nnt.simulation.segments import Segments, make_hits, make_segments
 from nnt.tracks import Tracks, make_ids
 from nnt.types import F32, F64, I64, BoolArray
 
-__all__ = ["CHUNK_EVENTS", "as_in_files", "make_chunk", "make_inputs", "make_targets"]
-
-
 CHUNK_EVENTS = 4_000
 RUN_NUMBER = 1
 MIN_AXIAL_IN_WINDOW = 2

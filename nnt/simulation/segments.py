@@ -12,8 +12,6 @@ from nnt.simulation.parameters import Simulation
 from nnt.simulation.population import Helices, Rows
 from nnt.types import F32, F64, I64, BoolArray
 
-__all__ = ["Hits", "Segments", "crossing", "make_hits", "make_segments"]
-
 SIDE_BINS = 200
 SIDE_ANGLES_RAD = np.arcsin(np.linspace(-1, 1, SIDE_BINS + 1))
 """Crossing angles at which the left/right tables are looked up."""

@@ -19,8 +19,6 @@ from nnt.simulation.reference import RAW_PER_UNIT, StandIn, fit_stand_in
 from nnt.simulation.rows import make_chunk
 from nnt.tracks import Tracks, cache, concatenate
 
-__all__ = ["check_choice", "simulate", "simulate_with"]
-
 MakeChunk = Callable[[Simulation, int, np.random.Generator], Tracks]
 
 CACHED_FROM_TRACKS = 50_000
@@ -101,12 +99,7 @@ def simulate_with(
         parts = partial(_parts_3d, settings, progress, inputs)
     if not use_cache or settings.tracks < CACHED_FROM_TRACKS:
         return concatenate(list(parts()))
-    key = table_key(settings, chain, inputs)
-    tracks = cache.load(key)
-    if tracks is None and cache.store_parts(lambda: key, parts()):
-        tracks = cache.load(key)
-    # Without a cache that takes it, the table lives in memory.
-    return concatenate(list(parts())) if tracks is None else tracks
+    return cache.kept(partial(table_key, settings, chain, inputs), parts)
 
 
 def check_choice(chain: str, inputs: int) -> None:

@@ -1,6 +1,6 @@
 """The track table and the text files of BASF2; sole owner of column names."""
 
-from nnt.tracks.cache import cache_dir
+from nnt.files import cache_dir
 from nnt.tracks.reading import read_tracks
 from nnt.tracks.splitting import rows_of_shared_events, split_by_event, split_like_basf2
 from nnt.tracks.summary import (

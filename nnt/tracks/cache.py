@@ -14,9 +14,7 @@ from typing import Any
 import numpy as np
 
 from nnt.files import cache_dir
-from nnt.tracks.table import ID_DTYPE, Tracks
-
-__all__ = ["cache_dir", "load", "may_hold", "store_parts"]
+from nnt.tracks.table import ID_DTYPE, Tracks, concatenate
 
 log = logging.getLogger(__name__)
 
@@ -54,28 +52,45 @@ def load(key: str) -> Tracks | None:
 def _fits(tracks: Tracks) -> bool:
     """Whether what was found has the form of a table."""
     n_rows = tracks.ids.shape[0]
+    sizes = [(n_rows, n_inputs) for n_inputs in tracks.chain.input_sizes]
     pairs = (tracks.targets, tracks.reference, tracks.classes)
-    flat = [*tracks.extras.values()]
-    if tracks.track_type is not None:
-        flat.append(tracks.track_type)
+    flat = (tracks.track_type, *tracks.extras.values())
     return (
         tracks.ids.dtype == ID_DTYPE
-        and tracks.inputs.ndim == 2
-        and tracks.inputs.shape[1] in tracks.chain.input_sizes
+        and tracks.inputs.shape in sizes
         and tracks.inputs.dtype == np.float32
-        and len(tracks.inputs) == n_rows
         and all(
-            (pair.shape, pair.dtype) == ((n_rows, 2), np.dtype(np.float32))
+            pair.shape == (n_rows, 2) and pair.dtype == np.float32
             for pair in pairs
             if pair is not None
         )
-        and all(values.shape == (n_rows,) for values in flat)
+        and all(v.shape == (n_rows,) for v in flat if v is not None)
     )
 
 
 def may_hold(ending: str) -> bool:
     """Whether a table is kept, whole or not, whose key has this ending."""
     return any((cache_dir() / "tracks").glob(f"*{ending}-v{FORMAT_VERSION}"))
+
+
+def kept(
+    key: Callable[[], str], parts: Callable[[], Iterable[Tracks]], *, look: bool = True
+) -> Tracks:
+    """Load a table, or make and keep it; it lives in memory where no cache takes it.
+
+    Parameters
+    ----------
+    key : callable
+        Gives the key; asked only when it is needed.
+    parts : callable
+        Gives the rows in their order, some at a time.
+    look : bool
+        Whether it may be there already.
+    """
+    tracks = load(key()) if look else None
+    if tracks is None and store_parts(key, parts()):
+        tracks = load(key())
+    return concatenate(list(parts())) if tracks is None else tracks
 
 
 def store_parts(key: Callable[[], str], parts: Iterable[Tracks]) -> bool:

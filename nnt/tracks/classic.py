@@ -6,11 +6,11 @@ which append ``NewZ`` and ``NewTheta``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
-from nnt.detector import CLASSIC, EXPERTS, N_INPUTS, N_TARGETS
+from nnt.detector import EXPERTS, N_INPUTS, N_TARGETS
 from nnt.tracks.table import (
     EXTRA_FLOATS,
     EXTRA_INTS,
@@ -22,10 +22,16 @@ from nnt.tracks.table import (
     Tracks,
     make_ids,
 )
-from nnt.tracks.text import Check, Columns, Layout, beyond, stacked
+from nnt.tracks.text import (
+    Check,
+    Columns,
+    Layout,
+    beyond,
+    infinite,
+    picked,
+    stacked,
+)
 from nnt.types import F32
-
-__all__ = ["CLASSIC_LAYOUT"]
 
 HEADLESS = (
     *(name for name in ID_COLUMNS if name != "nTracks"),
@@ -37,28 +43,21 @@ HEADLESS = (
 EXPERT_RANGE = f"an expert {EXPERTS[0]} .. {EXPERTS[-1]}"
 
 
-def _required(_: Sequence[str]) -> Sequence[str]:
-    return HEADLESS
-
-
 def _checks(columns: Columns) -> Iterator[Check]:
     yield from beyond(columns, (*INPUT_COLUMNS, *TARGET_COLUMNS), 1)
-    for name in sorted(set(columns) & {*REFERENCE_COLUMNS, *EXTRA_FLOATS}):
-        yield name, ~np.isfinite(columns[name]), "a finite number"
+    yield from infinite(columns, (*REFERENCE_COLUMNS, *EXTRA_FLOATS))
     yield "Expert", ~np.isin(columns["Expert"], EXPERTS), EXPERT_RANGE
     yield "iNodes", columns["iNodes"] != N_INPUTS, f"{N_INPUTS} inputs"
     yield "oNodes", columns["oNodes"] != N_TARGETS, f"{N_TARGETS} targets"
 
 
 def _table(columns: Columns) -> Tracks:
-    ids = {name: columns[name] for name in ID_COLUMNS if name in columns}
-    extras = (name for name in (*EXTRA_FLOATS, *EXTRA_INTS) if name in columns)
     return Tracks(
-        ids=make_ids(ids, len(columns["Expert"])),
+        ids=make_ids(picked(columns, ID_COLUMNS), len(columns["Expert"])),
         inputs=stacked(columns, INPUT_COLUMNS),
         targets=stacked(columns, TARGET_COLUMNS),
         reference=_reference(columns),
-        extras={name: columns[name] for name in extras},
+        extras=picked(columns, (*EXTRA_FLOATS, *EXTRA_INTS)),
     )
 
 
@@ -76,8 +75,7 @@ def _reference(columns: Columns) -> F32 | None:
 
 
 CLASSIC_LAYOUT = Layout(
-    chain=CLASSIC,
-    required=_required,
+    required=lambda _: HEADLESS,
     headless=HEADLESS,
     integers=frozenset({*ID_COLUMNS, *SIZE_COLUMNS, *EXTRA_INTS}),
     whole=frozenset(EXTRA_INTS),

@@ -8,12 +8,14 @@ by ``CDCTrigger3DHNeuroDataModule`` of basf2.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from nnt.detector import HOUGH3D
+from nnt.detector import HOUGH3D, N_SUPERLAYERS
+from nnt.tracks.splitting import MIX
 from nnt.tracks.table import (
     CLASS_COLUMNS,
     EVENT_COLUMNS,
@@ -25,15 +27,20 @@ from nnt.tracks.table import (
     input_columns,
     make_ids,
 )
-from nnt.tracks.text import Check, Columns, Layout, beyond, stacked
+from nnt.tracks.text import (
+    Check,
+    Columns,
+    Layout,
+    beyond,
+    infinite,
+    picked,
+    stacked,
+)
 from nnt.types import F32, I64, U64
-
-__all__ = ["HOUGH3D_LAYOUT"]
 
 MAX_ALPHA_RAD = math.pi / 2 + 1e-5
 """The crossing angle itself is the input, with six digits."""
 TRACK_TYPES = range(5)
-MIXER = np.uint64(0x9E3779B97F4A7C15)
 
 
 def _inputs(names: Sequence[str]) -> tuple[str, ...]:
@@ -48,21 +55,16 @@ def _required(names: Sequence[str]) -> Sequence[str]:
 
 
 def _checks(columns: Columns) -> Iterator[Check]:
-    for name in _inputs([*columns]):
-        kind = name.split("-")[1]
-        if kind == "relID":
-            yield name, ~np.isfinite(columns[name]), "a finite number"
-        elif kind == "driftT":
-            yield from beyond(columns, (name,), 1)
-        elif kind == "alpha":
-            yield name, ~(np.abs(columns[name]) <= MAX_ALPHA_RAD), "an angle in rad"
-        else:
-            yield name, ~np.isin(columns[name], (0, 1)), "0 or 1"
-    yield from beyond(columns, TARGET_COLUMNS, 1)
+    inputs = _inputs([*columns])
+    n_kinds = len(inputs) // N_SUPERLAYERS
+    rel_ids, drifts, alphas, *bits = (inputs[i::n_kinds] for i in range(n_kinds))
+    yield from infinite(columns, (*rel_ids, *EXTRA_FLOATS))
+    yield from beyond(columns, (*drifts, *TARGET_COLUMNS), 1)
+    yield from beyond(columns, alphas, MAX_ALPHA_RAD, "an angle in rad")
+    for name in itertools.chain(*bits):
+        yield name, ~np.isin(columns[name], (0, 1)), "0 or 1"
     for name in CLASS_COLUMNS:
         yield name, ~np.isin(columns[name], (-1, 1)), "a class -1 or 1"
-    for name in sorted(set(columns) & {*EXTRA_FLOATS}):
-        yield name, ~np.isfinite(columns[name]), "a finite number"
     types = f"a track type {TRACK_TYPES[0]} .. {TRACK_TYPES[-1]}"
     yield TYPE_COLUMN, ~np.isin(columns[TYPE_COLUMN], TRACK_TYPES), types
 
@@ -71,7 +73,7 @@ def _table(columns: Columns) -> Tracks:
     inputs = stacked(columns, _inputs([*columns]))
     targets = stacked(columns, TARGET_COLUMNS)
     track_type = columns[TYPE_COLUMN].astype(np.int64)
-    ids = {name: columns[name] for name in EVENT_COLUMNS if name in columns}
+    ids = picked(columns, EVENT_COLUMNS)
     if len(ids) < len(EVENT_COLUMNS):
         unnamed = np.full(len(inputs), UNNAMED_EVENTS)
         ids = {"Experiment": unnamed, "Event": _numbers(inputs, targets)}
@@ -79,7 +81,7 @@ def _table(columns: Columns) -> Tracks:
         ids=make_ids(ids, len(inputs)),
         inputs=inputs,
         targets=targets,
-        extras={name: columns[name] for name in EXTRA_FLOATS if name in columns},
+        extras=picked(columns, EXTRA_FLOATS),
         classes=stacked(columns, CLASS_COLUMNS),
         track_type=track_type,
     )
@@ -93,14 +95,13 @@ def _numbers(inputs: F32, targets: F32) -> I64:
     )
     number: U64 = (words.view(np.uint32) * (2 * factors + 1)).sum(axis=1)
     number ^= number >> np.uint64(32)
-    number *= MIXER
+    number *= MIX
     return (number >> np.uint64(1)).astype(np.int64)
 
 
 HOUGH3D_LAYOUT = Layout(
-    chain=HOUGH3D,
     required=_required,
-    headless=None,
+    headless=(),
     integers=frozenset({*EVENT_COLUMNS, TYPE_COLUMN}),
     whole=frozenset(),
     checks=_checks,

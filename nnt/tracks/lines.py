@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -13,66 +12,52 @@ from nnt.tracks.parsing import between_headers, read_header
 from nnt.tracks.table import Source, SourceFile, version_of
 from nnt.tracks.text import Block, text_blocks
 
-__all__ = ["SourceLines"]
 
+def source_lines(
+    source: Source, without: Sequence[str] = ()
+) -> tuple[list[str], Iterator[list[bytes]]]:
+    """Give the rows of a table cell by cell, as they stand in its files.
 
-class SourceLines:
-    """Rows of a table, cell by cell as they stand in its files.
-
-    Parameters
-    ----------
-    source : Source
-        Files and rows.
-    without : sequence of str
-        Columns to leave out.
+    Returns
+    -------
+    names : list of str
+        Columns that all files have, in the order of the first, but for `without`.
+    blocks : iterator of lists of bytes
+        Some rows at a time, their cells separated by tabs.
 
     Raises
     ------
     DataError
-        A file cannot be read any more, or has changed since it was read.
+        A file cannot be read any more, or has changed since it was read; the iterator
+        raises it, too.
     """
-
-    def __init__(self, source: Source, without: Sequence[str] = ()) -> None:
-        self._source = source
-        self._names = [_names(file) for file in source.files]
-        shared = set.intersection(*map(set, self._names)) - set(without)
-        self.names = [name for name in self._names[0] if name in shared]
-        """Columns that all files have, in the order of the first."""
-
-    def blocks(self) -> Iterator[list[bytes]]:
-        """Rows of some lines of a file, their cells separated by tabs.
-
-        Raises
-        ------
-        DataError
-            As for the class.
-        """
-        start = 0
-        for file, names in zip(self._source.files, self._names, strict=True):
-            place = [names.index(name) for name in self.names]
-            for lines in _lines(file, names):
-                yield _cells(self._chosen(lines, start), place, len(names))
-                start += len(lines)
-
-    def _chosen(self, lines: list[bytes], start: int) -> list[bytes]:
-        rows = self._source.rows
-        if rows is None:
-            return lines
-        first, last = np.searchsorted(rows, [start, start + len(lines)])
-        return [lines[row] for row in (rows[first:last] - start).tolist()]
+    headers = [_header(file) for file in source.files]
+    shared = set.intersection(*map(set, headers)) - set(without)
+    names = [name for name in headers[0] if name in shared]
+    return names, _cells(source, headers, names)
 
 
-def _cells(lines: list[bytes], place: list[int], n_columns: int) -> list[bytes]:
-    """Only some of the columns of each line, without the tab that may end it."""
-    if place == list(range(n_columns)):
-        return [line.rstrip(b"\t") for line in lines]
-    if len(place) == 1:
-        return [line.split(b"\t")[place[0]] for line in lines]
-    chosen = itemgetter(*place)
-    return [b"\t".join(chosen(line.split(b"\t"))) for line in lines]
+def _cells(
+    source: Source, headers: list[list[str]], names: list[str]
+) -> Iterator[list[bytes]]:
+    start = 0
+    for file, header in zip(source.files, headers, strict=True):
+        place = [header.index(name) for name in names]
+        for lines in _lines(file, header):
+            chosen = lines
+            if (rows := source.rows) is not None:
+                first, last = np.searchsorted(rows, [start, start + len(lines)])
+                chosen = [lines[row] for row in (rows[first:last] - start).tolist()]
+            start += len(lines)
+            if names == header:
+                # A tab may end them.
+                yield [line.rstrip(b"\t") for line in chosen]
+            else:
+                cells = (line.split(b"\t") for line in chosen)
+                yield [b"\t".join([row[i] for i in place]) for row in cells]
 
 
-def _names(file: SourceFile) -> list[str]:
+def _header(file: SourceFile) -> list[str]:
     for block in _blocks(file):
         return read_header(file.path, block.text)[0]
     raise _changed(file.path)

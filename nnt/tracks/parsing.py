@@ -10,6 +10,7 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,6 @@ from nnt.tracks.classic import CLASSIC_LAYOUT
 from nnt.tracks.hough3d import HOUGH3D_LAYOUT
 from nnt.tracks.table import Tracks, concatenate
 from nnt.tracks.text import Block, Columns, Layout
-from nnt.types import F32, F64
-
-__all__ = ["LAYOUTS", "RowParser", "between_headers", "read_header"]
 
 LAYOUTS = (CLASSIC_LAYOUT, HOUGH3D_LAYOUT)
 """All formats of text; a file is of the one whose columns it has."""
@@ -117,17 +115,15 @@ def read_header(path: Path, text: bytes) -> tuple[list[str], Layout]:
 
 
 def _headless(path: Path, cells: list[str]) -> tuple[list[str], Layout]:
-    sizes = {}
-    for layout in LAYOUTS:
-        if layout.headless is not None:
-            sizes[len(layout.headless)] = (list(layout.headless), layout)
+    sizes = {len(layout.headless): layout for layout in LAYOUTS if layout.headless}
     if len(cells) not in sizes:
-        expected = " or ".join(str(size) for size in sizes)
+        expected = " or ".join(map(str, sizes))
         raise DataError(
             f"{path}, line 1: expected {expected} columns in a file without header, "
             f"found {len(cells)}"
         )
-    return sizes[len(cells)]
+    layout = sizes[len(cells)]
+    return list(layout.headless), layout
 
 
 def _missing(names: list[str], layout: Layout) -> list[str]:
@@ -135,21 +131,11 @@ def _missing(names: list[str], layout: Layout) -> list[str]:
 
 
 class RowParser:
-    """Parses the rows of one file.
+    """Parses the rows of one file: its path for messages, its columns, its format."""
 
-    Parameters
-    ----------
-    path : Path
-        Its name, for messages.
-    names : sequence of str
-        Its columns, each once.
-    layout : Layout
-        What they may hold.
-    """
-
-    def __init__(self, path: Path, names: Sequence[str], layout: Layout) -> None:
+    def __init__(self, path: Path, names: list[str], layout: Layout) -> None:
         self._path = path
-        self._names = list(names)
+        self._names = names
         self._layout = layout
         whole = layout.integers - layout.whole
         types = {n: pa.int64() if n in whole else pa.float64() for n in names}
@@ -197,37 +183,37 @@ class RowParser:
             )
         except pa.ArrowInvalid:
             return None
-        cells = [table.column(i) for i in range(len(self._names))]
-        if any(cell.null_count for cell in cells):
-            return None
-        columns: dict[str, npt.NDArray[Any]] = {}
-        for name, cell in zip(self._names, cells, strict=True):
-            values = cell.to_numpy()
-            if name in self._layout.whole:
-                if not _are_whole(values):
-                    return None
-                values = values.astype(np.int64)
-            elif name not in self._layout.integers:
-                values = _as_float32(values)
-            columns[name] = values
+        columns = {}
+        for name, cells in zip(self._names, table.columns, strict=False):
+            values = cells.to_numpy()
+            if cells.null_count or (
+                name in self._layout.whole and not _is_whole(values)
+            ):
+                return None
+            columns[name] = self._typed(name, values)
         return columns
+
+    def _typed(self, name: str, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        if name in self._layout.integers:
+            return values.astype(np.int64, copy=False)
+        # By way of float64, as any other reader: the same digests everywhere.
+        with np.errstate(over="ignore"):
+            return values.astype(np.float32)
 
     def _row_by_row(self, block: Block) -> Columns:
         """Columns of the rows before the first that cannot be read, which is raised."""
-        cells: list[list[float]] = [[] for _ in self._names]
+        rows: list[list[float]] = []
         problem = None
         for number, line in _lines(block):
-            values = self._values(number, line)
-            if isinstance(values, DataError):
-                problem = values
+            try:
+                rows.append(self._values(number, line))
+            except DataError as err:
+                problem = err
                 break
-            for column, value in zip(cells, values, strict=True):
-                column.append(value)
-        columns: dict[str, npt.NDArray[Any]] = {
-            name: np.array(column, dtype=np.int64)
-            if name in self._layout.integers
-            else _as_float32(np.array(column, dtype=np.float64))
-            for name, column in zip(self._names, cells, strict=True)
+        cells = zip(*rows, strict=True) if rows else ((),) * len(self._names)
+        columns = {
+            name: self._typed(name, np.array(values))
+            for name, values in zip(self._names, cells, strict=True)
         }
         if problem is not None:
             # A row before it may be wrong in another way.
@@ -235,44 +221,36 @@ class RowParser:
             raise problem
         return columns
 
-    def _values(self, number: int, line: str) -> list[float] | DataError:
+    def _values(self, number: int, line: str) -> list[float]:
         cells = line.rstrip("\t").split("\t")
         if self._names[0] in line.split():
-            return DataError(
+            raise DataError(
                 f"{self._path}, line {number}: found a second header, with other "
                 "columns than the first; read files of different columns one by one"
             )
         if len(cells) != len(self._names):
             by_spaces = len(cells) == 1 and len(line.split()) > 1
-            return self._wrong(
-                number,
-                f"expected {len(self._names)} columns"
-                + (", separated by tabs" if by_spaces else "")
-                + f", found {len(cells)}",
-            )
-        values: list[float] = []
-        for name, cell in zip(self._names, cells, strict=True):
-            value = self._number(name, cell)
-            if value is None:
-                kind = "an integer" if name in self._layout.integers else "a number"
-                return self._wrong(
-                    number, f"expected {kind}, found {shorten(cell)}", name
-                )
-            values.append(value)
-        return values
+            expected = f"{len(self._names)} columns"
+            expected += ", separated by tabs" if by_spaces else ""
+            raise self._wrong(number, f"expected {expected}, found {len(cells)}")
+        return [
+            self._number(number, name, cell)
+            for name, cell in zip(self._names, cells, strict=True)
+        ]
 
-    def _number(self, name: str, cell: str) -> float | None:
+    def _number(self, number: int, name: str, cell: str) -> float:
         """Value of a cell by Python's rules, but for ``1_000`` and ``+1``."""
         whole = name in self._layout.integers
-        if "_" in cell or (whole and cell.startswith("+")):
-            return None
-        try:
-            value = int(cell) if whole else float(cell)
-        except ValueError:
-            if name not in self._layout.whole:
-                return None
-            return _whole_number(cell)
-        return value if not whole or -(2**63) <= value < 2**63 else None
+        if "_" not in cell and not (whole and cell.startswith("+")):
+            with suppress(ValueError):
+                value = int(cell) if whole else float(cell)
+                if not whole or -(2**63) <= value < 2**63:
+                    return value
+            with suppress(ValueError):
+                if name in self._layout.whole and _is_whole(value := float(cell)):
+                    return int(value)
+        kind = "an integer" if whole else "a number"
+        raise self._wrong(number, f"expected {kind}, found {shorten(cell)}", name)
 
     def _check(self, columns: Columns, block: Block) -> None:
         """Raise an error for the first row with a value that cannot be."""
@@ -295,23 +273,9 @@ class RowParser:
         )
 
 
-def _whole_number(cell: str) -> int | None:
-    """Read ``1822.000000`` as 1822."""
-    try:
-        value = float(cell)
-    except ValueError:
-        return None
-    return int(value) if value.is_integer() and abs(value) < 2**53 else None
-
-
-def _are_whole(values: F64) -> bool:
-    return bool((np.abs(values) < 2**53).all() and (values == np.rint(values)).all())
-
-
-def _as_float32(values: F64) -> F32:
-    # By way of float64, as any other reader: the same digests everywhere.
-    with np.errstate(over="ignore"):
-        return values.astype(np.float32)
+def _is_whole(values: npt.ArrayLike) -> bool:
+    """Whether floats are integers, as those of ``1822.000000`` are."""
+    return bool(np.all((np.abs(values) < 2**53) & (np.rint(values) == values)))
 
 
 def _lines(block: Block) -> Iterator[tuple[int, str]]:

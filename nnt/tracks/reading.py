@@ -14,6 +14,7 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from io import BufferedReader
 from itertools import chain
 from pathlib import Path
@@ -30,8 +31,6 @@ from nnt.tracks.table import Source, SourceFile, Tracks, concatenate, version_of
 
 if TYPE_CHECKING:
     from nnt.tracks.text import Block
-
-__all__ = ["read_tracks"]
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +83,11 @@ def read_tracks(
 
     for path, size in zip(paths, sizes, strict=True):
         with _opened(path) as file:
-            _warn_of_same(path, file, seen)
+            status = os.fstat(file.fileno())
+            first = seen.setdefault((status.st_dev, status.st_ino), path)
+            if first is not path:
+                words = "%s: is the same file as %s; its rows count twice"
+                log.warning(words, path, first)
             version = version_of(file.fileno())
             table = _read_file(path, file, use_cache, report)
         source = Source((SourceFile(path.absolute(), version, len(table)),))
@@ -118,22 +121,13 @@ def _opened(path: Path) -> BufferedReader:
         raise DataError(f"{shorten(str(path), 300)[1:-1]}: {words}") from err
 
 
-def _warn_of_same(
-    path: Path, file: BufferedReader, seen: dict[tuple[int, int], Path]
-) -> None:
-    """Report a file that is read more than once, under any name."""
-    status = os.fstat(file.fileno())
-    first = seen.setdefault((status.st_dev, status.st_ino), path)
-    if first is not path:
-        log.warning("%s: is the same file as %s; its rows count twice", path, first)
-
-
 def _read_file(
     path: Path, file: BufferedReader, use_cache: bool, progress: Progress
 ) -> Tracks:
     version = version_of(file.fileno())
+    parts = partial(_parts, path, file, progress)
     if not use_cache:
-        return concatenate(list(_parts(path, file, progress)))
+        return concatenate(list(parts()))
     # No need to wait for the hash to know that a file of this size was never parsed.
     size = f"-{version[0]}"
     with ThreadPoolExecutor(1, "hash") as pool:
@@ -148,12 +142,7 @@ def _read_file(
                 )
             return found + size
 
-        tracks = cache.load(key()) if cache.may_hold(size) else None
-        if tracks is None and cache.store_parts(key, _parts(path, file, progress)):
-            tracks = cache.load(key())
-    if tracks is None:
-        return concatenate(list(_parts(path, file, progress)))
-    return tracks
+        return cache.kept(key, parts, look=cache.may_hold(size))
 
 
 def _digest(file: BufferedReader) -> str:

@@ -11,8 +11,6 @@ from nnt.errors import DataError
 from nnt.tracks.table import EVENT_COLUMNS, Tracks
 from nnt.types import F32, I64, U64, BoolArray
 
-__all__ = ["rows_of_shared_events", "split_by_event", "split_like_basf2"]
-
 MIX = np.uint64(0x9E3779B97F4A7C15)
 SAME_SHARE = 0.95
 """Share of the events of one number that must agree for the number to be a name."""

@@ -13,8 +13,6 @@ from nnt.detector import EXPERTS, N_SUPERLAYERS, REAL_Z_CM, theta_to_deg, z_to_c
 from nnt.tracks.table import INPUT_KINDS, TYPE_NAMES, Tracks
 from nnt.types import BoolArray
 
-__all__ = ["Spread", "Summary", "class_conflicts", "empty_patterns", "summarise"]
-
 ROUNDING_CM = 1e-3
 """Files hold six digits of the scaled z."""
 

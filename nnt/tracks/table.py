@@ -13,43 +13,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from nnt.detector import CLASSIC, HOUGH3D, N_INPUTS, N_SUPERLAYERS, Chain
+from nnt.detector import (
+    CLASSIC,
+    HOUGH3D,
+    N_INPUTS,
+    N_SUPERLAYERS,
+    N_TARGETS,
+    Chain,
+)
 from nnt.errors import DataError
 from nnt.types import F32, I64, BoolArray
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = [
-    "CLASS_COLUMNS",
-    "EVENT_COLUMNS",
-    "EXTRA_FLOATS",
-    "EXTRA_INTS",
-    "FAKE_TYPES",
-    "ID_COLUMNS",
-    "INPUT_COLUMNS",
-    "INPUT_KINDS",
-    "NEW_COLUMNS",
-    "NEW_RAW_COLUMNS",
-    "RAW_COLUMNS",
-    "REFERENCE_COLUMNS",
-    "SIZE_COLUMNS",
-    "TARGET_COLUMNS",
-    "TYPE_COLUMN",
-    "TYPE_NAMES",
-    "UNNAMED_EVENTS",
-    "Source",
-    "SourceFile",
-    "Tracks",
-    "concatenate",
-    "input_columns",
-    "make_ids",
-    "version_of",
-]
-
-
-ID_COLUMNS = ("Experiment", "Run", "Subrun", "Event", "Track", "nTracks", "Expert")
-SIZE_COLUMNS = ("iNodes", "oNodes")
+INPUT_KINDS = ("relID", "driftT", "alpha")
 
 
 def input_columns(n_inputs: int) -> tuple[str, ...]:
@@ -59,16 +37,16 @@ def input_columns(n_inputs: int) -> tuple[str, ...]:
     return tuple(f"SL{sl}-{kind}" for sl in range(N_SUPERLAYERS) for kind in kinds)
 
 
-INPUT_KINDS = ("relID", "driftT", "alpha")
+EVENT_COLUMNS = ("Experiment", "Run", "Subrun", "Event")
+ID_COLUMNS = (*EVENT_COLUMNS, "Track", "nTracks", "Expert")
+SIZE_COLUMNS = ("iNodes", "oNodes")
 INPUT_COLUMNS = input_columns(N_INPUTS)
 TARGET_COLUMNS = ("RecoZ", "RecoTheta")
 REFERENCE_COLUMNS = ("ScaleZ", "ScaleTheta")
 RAW_COLUMNS = ("RawZ", "RawTheta")
 NEW_COLUMNS = {"z": "NewZ", "theta": "NewTheta", "nnt": "NewNNT", "stt": "NewSTT"}
 """What networks predict, by the name of the output, in network units."""
-NEW_RAW_COLUMNS = {
-    "z": "NewRawZ", "theta": "NewRawTheta", "nnt": "NewRawNNT", "stt": "NewRawSTT"
-}  # fmt: skip
+NEW_RAW_COLUMNS = {k: name.replace("New", "NewRaw") for k, name in NEW_COLUMNS.items()}
 """The same as integers of the firmware."""
 TYPE_NAMES = ("real", "background", "fake_of_empty_event", "fake", "unknown")
 """By track type."""
@@ -80,7 +58,6 @@ CLASS_COLUMNS = ("RecoNNTClassification", "RecoSTTClassification")
 TYPE_COLUMN = "TrackType"
 
 ID_DTYPE = np.dtype([(name, np.int64) for name in ID_COLUMNS])
-EVENT_COLUMNS = ("Experiment", "Run", "Subrun", "Event")
 UNNAMED_EVENTS = -1
 """Experiment of rows whose files name no events."""
 
@@ -111,12 +88,10 @@ class Source:
     """Numbers of the rows, counted from 0 through all files; None: all of them."""
 
     def __getitem__(self, chosen: npt.NDArray[Any] | slice) -> Source:
-        if self.rows is not None:
-            return Source(self.files, self.rows[chosen])
-        n_rows = sum(file.n_rows for file in self.files)
-        if isinstance(chosen, slice):
-            return Source(self.files, np.arange(*chosen.indices(n_rows)))
-        return Source(self.files, np.arange(n_rows)[chosen])
+        rows = self.rows
+        if rows is None:
+            rows = np.arange(sum(file.n_rows for file in self.files))
+        return Source(self.files, rows[chosen])
 
     @property
     def is_in_order(self) -> bool:
@@ -181,11 +156,8 @@ class Tracks:
         return len(self.ids)
 
     def __repr__(self) -> str:
-        held = [
-            name
-            for name in ("reference", "classes", "track_type")
-            if getattr(self, name) is not None
-        ]
+        optional = ("reference", "classes", "track_type")
+        held = [name for name in optional if getattr(self, name) is not None]
         parts = ["ids", f"inputs {self.inputs.shape}", "targets", *held, *self.extras]
         return f"<Tracks, {self.chain.name}: {len(self):,} rows of {', '.join(parts)}>"
 
@@ -229,10 +201,8 @@ class Tracks:
     def digest(self) -> str:
         """sha256 over ids, inputs, targets, reference, classes and track types."""
         sha = hashlib.sha256(str(len(self)).encode())
-        for part in (
-            self.ids, self.inputs, self.targets, self.reference, self.classes,
-            self.track_type,
-        ):  # fmt: skip
+        optional = (self.reference, self.classes, self.track_type)
+        for part in (self.ids, self.inputs, self.targets, *optional):
             if part is not None:
                 sha.update(np.ascontiguousarray(part).view(np.uint8).data)
         return sha.hexdigest()
@@ -262,40 +232,32 @@ class Tracks:
     def columns(self) -> dict[str, npt.NDArray[Any]]:
         """All columns under their names in the files, in the files' order."""
         classic = self.chain is CLASSIC
-        named = self._id_columns()
-        named |= dict(
-            zip(input_columns(self.inputs.shape[1]), self.inputs.T, strict=True)
-        )
-        named |= dict(zip(TARGET_COLUMNS, self.targets.T, strict=True))
-        named |= self._reference_columns() if classic else self._class_columns()
+        ids = ID_COLUMNS if classic else EVENT_COLUMNS if self.names_events else ()
+        named: dict[str, npt.NDArray[Any]] = {name: self.ids[name] for name in ids}
+        if classic:
+            for name, size in zip(SIZE_COLUMNS, (N_INPUTS, N_TARGETS), strict=True):
+                named[name] = np.broadcast_to(np.int64(size), len(self))
+        names = (*input_columns(self.inputs.shape[1]), *TARGET_COLUMNS)
+        named |= dict(zip(names, (*self.inputs.T, *self.targets.T), strict=True))
+        if classic:
+            named |= self._reference_columns()
+        if self.classes is not None and self.track_type is not None:
+            named |= dict(zip(CLASS_COLUMNS, self.classes.T, strict=True))
+            named[TYPE_COLUMN] = self.track_type
         further = (*EXTRA_FLOATS, *NEW_RAW_COLUMNS.values())
         return named | {n: self.extras[n] for n in further if n in self.extras}
 
-    def _id_columns(self) -> dict[str, npt.NDArray[Any]]:
-        if self.chain is CLASSIC:
-            n_rows, n_outputs = len(self), self.targets.shape[1]
-            sizes = np.full(n_rows, N_INPUTS), np.full(n_rows, n_outputs)
-            named = {name: self.ids[name] for name in ID_COLUMNS}
-            return named | dict(zip(SIZE_COLUMNS, sizes, strict=True))
-        if not self.names_events:
-            return {}
-        return {name: self.ids[name] for name in EVENT_COLUMNS}
-
     def _reference_columns(self) -> dict[str, npt.NDArray[Any]]:
         """Zeros are what BASF2 writes where no network has run."""
-        zeros = np.zeros((len(self), 2), np.float32)
-        reference = zeros if self.reference is None else np.nan_to_num(self.reference)
+        reference = self.whole_reference
+        if reference is None:
+            zeros = np.zeros((len(self), 2), np.float32)
+            held = self.reference
+            reference = zeros if held is None else np.nan_to_num(held)
         named: dict[str, npt.NDArray[Any]] = {}
         for i, raw in enumerate(RAW_COLUMNS):
             named[REFERENCE_COLUMNS[i]] = reference[:, i]
             named[raw] = self.extras.get(raw, np.zeros(len(self), dtype=np.int64))
-        return named
-
-    def _class_columns(self) -> dict[str, npt.NDArray[Any]]:
-        named: dict[str, npt.NDArray[Any]] = {}
-        if self.classes is not None and self.track_type is not None:
-            named |= dict(zip(CLASS_COLUMNS, self.classes.T, strict=True))
-            named[TYPE_COLUMN] = self.track_type
         return named
 
     def to_frame(self) -> pd.DataFrame:
@@ -315,31 +277,25 @@ def concatenate(tables: Sequence[Tracks]) -> Tracks:
     """
     if len(tables) == 1:
         return tables[0]
-    kinds = {_kind(table) for table in tables}
+    kinds = {
+        f"the {t.chain.name} chain with {t.inputs.shape[1]} inputs" for t in tables
+    }
     if len(kinds) > 1:
         raise DataError(
             f"tables of {' and '.join(sorted(kinds))} cannot be joined; use files of "
             "one kind"
         )
+
+    def joined(name: str) -> Any:
+        """All parts in a row; None if one is missing."""
+        parts = [getattr(t, name) for t in tables]
+        return None if any(p is None for p in parts) else np.concatenate(parts)
+
     # A list: the order of a set of names changes from process to process.
     shared = [n for n in tables[0].extras if all(n in t.extras for t in tables)]
+    names = ("ids", "inputs", "targets", "reference", "classes", "track_type")
     return Tracks(
-        ids=np.concatenate([t.ids for t in tables]),
-        inputs=np.concatenate([t.inputs for t in tables]),
-        targets=np.concatenate([t.targets for t in tables]),
-        reference=_joined([t.reference for t in tables]),
+        **{name: joined(name) for name in names},
         extras={n: np.concatenate([t.extras[n] for t in tables]) for n in shared},
-        classes=_joined([t.classes for t in tables]),
-        track_type=_joined([t.track_type for t in tables]),
         source=Source.joined([t.source for t in tables]),
     )
-
-
-def _kind(tracks: Tracks) -> str:
-    return f"the {tracks.chain.name} chain with {tracks.inputs.shape[1]} inputs"
-
-
-def _joined(parts: Sequence[npt.NDArray[Any] | None]) -> npt.NDArray[Any] | None:
-    """All parts in a row; None if one is missing."""
-    there = [part for part in parts if part is not None]
-    return np.concatenate(there) if len(there) == len(parts) else None

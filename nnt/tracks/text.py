@@ -19,22 +19,9 @@ import numpy as np
 import numpy.typing as npt
 from zlib_ng import gzip_ng, zlib_ng
 
-from nnt.detector import Chain
 from nnt.errors import DataError
 from nnt.tracks.table import Tracks
-from nnt.types import BoolArray
-
-__all__ = [
-    "Block",
-    "Check",
-    "Columns",
-    "Layout",
-    "ahead",
-    "beyond",
-    "side_by_side",
-    "stacked",
-    "text_blocks",
-]
+from nnt.types import F32, BoolArray
 
 Columns = Mapping[str, npt.NDArray[Any]]
 Check = tuple[str, BoolArray, str]
@@ -71,12 +58,7 @@ class Block:
 def text_blocks(path: Path, file: BufferedReader) -> Iterator[Block]:
     """Read a plain or gzipped file from its start, a block of lines at a time.
 
-    Parameters
-    ----------
-    path : Path
-        Its name, for messages.
-    file : binary file
-        The file, open; a gzip file may have any number of members.
+    A gzip file may have any number of members; the path is for messages.
 
     Raises
     ------
@@ -177,11 +159,10 @@ def side_by_side(
 class Layout:
     """The text format of one chain: its columns, and what they may hold."""
 
-    chain: Chain
     required: Callable[[Sequence[str]], Sequence[str]]
     """Columns that a header of these names must have."""
-    headless: tuple[str, ...] | None
-    """Columns of files without a header, if there are such files."""
+    headless: tuple[str, ...]
+    """Columns of files without a header; empty if there are no such files."""
     integers: frozenset[str]
     """Columns of integers; all others hold numbers."""
     whole: frozenset[str]
@@ -192,17 +173,29 @@ class Layout:
     """The rows as a table; columns that it does not know are left out."""
 
 
-def beyond(columns: Columns, names: Sequence[str], limit: float) -> Iterator[Check]:
+def beyond(
+    columns: Columns, names: Sequence[str], limit: float, expected: str = ""
+) -> Iterator[Check]:
     """Find numbers beyond a limit on either side, NaN too."""
     for name in names:
         wrong = ~(np.abs(columns[name]) <= limit)
-        yield name, wrong, f"a number in [-{limit:g}, {limit:g}]"
+        yield name, wrong, expected or f"a number in [-{limit:g}, {limit:g}]"
 
 
-def stacked(columns: Columns, names: Sequence[str]) -> npt.NDArray[np.float32]:
+def infinite(columns: Columns, names: Sequence[str]) -> Iterator[Check]:
+    """Find what is no finite number in those of the columns that a file has."""
+    for name, values in picked(columns, names).items():
+        yield name, ~np.isfinite(values), "a finite number"
+
+
+def picked(columns: Columns, names: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
+    """Those of the named columns that a file has."""
+    return {name: columns[name] for name in names if name in columns}
+
+
+def stacked(columns: Columns, names: Sequence[str]) -> F32:
     """Columns side by side, shape (N, len(names))."""
-    first = columns[names[0]]
-    table = np.empty((len(first), len(names)), dtype=np.float32)
+    table = np.empty((len(columns[names[0]]), len(names)), dtype=np.float32)
     for i, name in enumerate(names):
         table[:, i] = columns[name]
     return table

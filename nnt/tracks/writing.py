@@ -6,7 +6,7 @@ import gzip
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -16,15 +16,13 @@ from nnt.errors import DataError
 from nnt.files import check_writable, is_replaceable, open_whole, remedy
 from nnt.progress import Progress, silent
 from nnt.tracks.table import NEW_COLUMNS, NEW_RAW_COLUMNS, Tracks
-
-if TYPE_CHECKING:
-    from nnt.tracks.lines import SourceLines
-
-__all__ = ["check_outputs", "write_shares", "write_tracks"]
+from nnt.types import F32, I64, BoolArray
 
 log = logging.getLogger(__name__)
 
 Columns = Mapping[str, npt.NDArray[Any]]
+Part = tuple[bytes | memoryview, int]
+"""Text of some rows, and how many."""
 
 ALL_NEW_COLUMNS = (*NEW_COLUMNS.values(), *NEW_RAW_COLUMNS.values())
 CHUNK = 1 << 16
@@ -89,8 +87,8 @@ def write_tracks(
     tracks: Tracks,
     path: str | Path,
     *,
-    new: Mapping[str, npt.NDArray[np.float32]] | None = None,
-    new_raw: Mapping[str, npt.NDArray[np.int64]] | None = None,
+    new: Mapping[str, F32] | None = None,
+    new_raw: Mapping[str, I64] | None = None,
     as_read: bool = False,
     progress: Progress = silent,
 ) -> None:
@@ -126,19 +124,19 @@ def write_tracks(
     if new_raw is not None:
         more |= {NEW_RAW_COLUMNS[name]: values for name, values in new_raw.items()}
     without = ALL_NEW_COLUMNS if new is not None else ()
-    ends_in_tab = tracks.chain is CLASSIC
+    end, n_rows = _end(tracks), len(tracks)
 
     def report(done: int) -> None:
-        progress(done, len(tracks))
+        progress(done, n_rows)
 
     if as_read and tracks.source is not None and tracks.source.is_in_order:
         # Imported here: a simulated table has no files.
-        from nnt.tracks.lines import SourceLines
+        from nnt.tracks.lines import source_lines
 
         try:
-            lines = SourceLines(tracks.source, without)
-            parts = _parts_of_lines(lines, more, ends_in_tab)
-            _write(Path(path), [*lines.names, *more], parts, report)
+            names, blocks = source_lines(tracks.source, without)
+            parts = _parts_of_lines(blocks, more, end)
+            _write(Path(path), [*names, *more], parts, report)
         except DataError as err:
             log.warning(
                 "%s; %s holds the numbers to the precision of float32", err, path
@@ -146,7 +144,7 @@ def write_tracks(
         else:
             return
     columns = {n: v for n, v in tracks.columns().items() if n not in without} | more
-    _write(Path(path), columns, _parts([columns], ends_in_tab), report)
+    _write(Path(path), columns, _parts(columns, n_rows, end), report)
 
 
 def write_shares(
@@ -190,52 +188,48 @@ def write_shares(
     for path, n_rows in zip(paths, rows, strict=True):
         if not n_rows:
             raise DataError(f"{path}: no events are left for this file; give more data")
-    done = 0
+    columns, done = tracks.columns(), 0
 
     def report(rows_done: int) -> None:
         progress(done + rows_done, len(tracks))
 
     for number, path in enumerate(paths):
-        parts = _parts(_chosen(tracks, turn == number), tracks.chain is CLASSIC)
-        # A table without rows would be taken for one that names events.
-        _write(path, tracks[:1].columns(), parts, report)
+        parts = _parts(columns, len(tracks), _end(tracks), turn == number)
+        _write(path, columns, parts, report)
         done += rows[number]
     return rows
 
 
-def _chosen(tracks: Tracks, mine: npt.NDArray[np.bool_]) -> Iterator[Columns]:
-    for start in range(0, len(tracks), CHUNK):
-        block = slice(start, start + CHUNK)
-        yield tracks[block][mine[block]].columns()
+def _end(tracks: Tracks) -> bytes:
+    """What ends a row: BASF2 writes a tab more in the classic chain."""
+    return b"\t\n" if tracks.chain is CLASSIC else b"\n"
 
 
-Part = tuple[bytes | memoryview, int]
-"""Text of some rows, and how many."""
-
-
-def _parts(tables: Iterable[Columns], ends_in_tab: bool) -> Iterator[Part]:
-    """Text of tables that are written one after the other."""
-    for columns in tables:
-        length = len(next(iter(columns.values())))
-        for start in range(0, length, CHUNK):
-            part = {n: v[start : start + CHUNK] for n, v in columns.items()}
-            yield _text(part, ends_in_tab), min(CHUNK, length - start)
+def _parts(
+    columns: Columns, n_rows: int, end: bytes, mine: BoolArray | None = None
+) -> Iterator[Part]:
+    """Text of the rows, or of those that are chosen."""
+    for start in range(0, n_rows, CHUNK):
+        rows: slice | I64 = slice(start, start + CHUNK)
+        if mine is not None:
+            rows = start + np.flatnonzero(mine[rows])
+        part = {name: values[rows] for name, values in columns.items()}
+        yield _text(part, end), len(next(iter(part.values())))
 
 
 def _parts_of_lines(
-    lines: SourceLines, more: Columns, ends_in_tab: bool
+    blocks: Iterable[list[bytes]], more: Columns, end: bytes
 ) -> Iterator[Part]:
     """Rows as they were read, with further columns behind."""
-    end, done = b"\t\n" if ends_in_tab else b"\n", 0
-    for cells in lines.blocks():
+    done = 0
+    for cells in filter(None, blocks):
         rows = slice(done, done + len(cells))
         done += len(cells)
-        if more and cells:
-            added = _text({n: v[rows] for n, v in more.items()}, False)
+        if more:
+            added = _text({n: v[rows] for n, v in more.items()}, b"\n")
             pairs = zip(cells, bytes(added).splitlines(), strict=True)
             cells = [b"\t".join(pair) for pair in pairs]
-        if cells:
-            yield end.join([*cells, b""]), len(cells)
+        yield end.join([*cells, b""]), len(cells)
 
 
 def _write(
@@ -244,12 +238,12 @@ def _write(
     parts: Iterable[Part],
     report: Callable[[int], None],
 ) -> None:
-    """Write header, blank line and rows; a file is replaced whole.
-
-    Reported is how many rows are done.
-    """
+    """Write header, blank line and rows; report how many rows are done."""
     with open_whole(path) as raw:
-        out = _compressed(raw) if path.suffix == ".gz" else raw
+        out: BinaryIO | gzip.GzipFile = raw
+        if path.suffix == ".gz":
+            # No name and no time in the header: same table, same bytes.
+            out = gzip.GzipFile("", "wb", COMPRESSION, raw, mtime=0)
         out.write(("\t".join(names) + "\n\n").encode())
         done = 0
         for text, n_rows in parts:
@@ -260,25 +254,17 @@ def _write(
             out.close()
 
 
-def _compressed(raw: IO[bytes]) -> gzip.GzipFile:
-    # No name and no time in the header: same table, same bytes.
-    return gzip.GzipFile(
-        filename="", fileobj=raw, mode="wb", mtime=0, compresslevel=COMPRESSION
-    )
-
-
-def _text(columns: Columns, ends_in_tab: bool) -> memoryview:
-    """Rows as BASF2 writes them; those of the classic chain end in a tab."""
+def _text(columns: Columns, end: bytes) -> memoryview:
+    """Rows as BASF2 writes them."""
     import pyarrow as pa
     import pyarrow.csv as csv
 
-    n_rows = len(next(iter(columns.values())))
-    arrays = [pa.array(np.ascontiguousarray(v)) for v in columns.values()]
-    end = [pa.nulls(n_rows)] if ends_in_tab else []
-    table = pa.table([*arrays, *end], names=[*columns, ""][: len(arrays) + len(end)])
+    arrays = {n: pa.array(np.ascontiguousarray(v)) for n, v in columns.items()}
+    if end.startswith(b"\t"):
+        arrays[""] = pa.nulls(len(next(iter(arrays.values()))))
     out = pa.BufferOutputStream()
     options = csv.WriteOptions(
         include_header=False, delimiter="\t", quoting_style="none"
     )
-    csv.write_csv(table, out, options)
+    csv.write_csv(pa.table(arrays), out, options)
     return memoryview(out.getvalue())
