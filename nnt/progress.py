@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, quiet lines in a log.
+"""Progress of long work: a bar on a terminal, quiet lines in a log; and its end.
 
 Work reports through a plain callable, so that nothing below the command line
 knows how progress is shown.
@@ -11,6 +11,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Event
+
+from nnt.errors import TrainingError, shorten
 
 log = logging.getLogger(__name__)
 
@@ -18,6 +21,25 @@ Progress = Callable[[int, int], None]
 """``progress(done, total)``: called whenever some part of the work is done."""
 
 LOG_EVERY_S = 10.0
+
+
+def stop_event(stop: Event | None) -> Event:
+    """Check what is to be set to end long work early; None: nothing ever is.
+
+    Raises
+    ------
+    TrainingError
+        It is no event.
+    """
+    if stop is None:
+        return Event()
+    is_event = all(callable(getattr(stop, name, None)) for name in ("is_set", "wait"))
+    if not is_event or isinstance(stop, type):
+        raise TrainingError(
+            f"stop: expected a threading.Event, found {shorten(stop)}; make one, and "
+            "set it from another thread to end early"
+        )
+    return stop
 
 
 def silent(done: int, total: int) -> None:

@@ -37,6 +37,18 @@ def test_a_command_like_no_other_is_answered_by_all() -> None:
     assert "valid: check, list, show" in done.stderr
 
 
+@pytest.mark.parametrize("command", ["train", "sweep"])
+@pytest.mark.parametrize("text", ["", " "])
+def test_an_empty_run_to_resume_is_wrong_usage(
+    workplace: Path, command: str, text: str
+) -> None:
+    words = ["baseline_v2", "-m", "epochs=0", "--resume", text]
+    done = CliRunner().invoke(main, [command, *words])
+    assert done.exit_code == 2
+    assert "'--resume': expected a run, found an empty text" in done.stderr
+    assert not list(workplace.iterdir())
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_answers_by_its_name(name: str) -> None:
     done = CliRunner().invoke(main, [name, "--help"])

@@ -23,8 +23,8 @@ PACKAGE = Path(nnt.__file__).parent
 
 LAYERS = [
     {"types", "version"},
-    {"errors", "detector", "files", "machine", "markdown", "progress", "provenance"},
-    {"compiled"},
+    {"errors", "detector", "files", "machine", "markdown", "provenance"},
+    {"compiled", "progress"},
     {"tracks", "objective", "classes", "plugins"},
     {"networks"},
     {"filters", "sampling", "simulation", "metrics", "fixedpoint", "kernel"},

@@ -20,7 +20,8 @@ import nnt
 from nnt.cli import main
 from nnt.config import config_files
 from nnt.engine import Epoch, History
-from nnt.errors import ConfigError, TrackingError
+from nnt.errors import ConfigError, TrackingError, TrainingError
+from nnt.sweep import sweep
 from nnt.tracking import StoredRun, Tracker, open_run
 from nnt.tracks import Tracks, make_ids, write_tracks
 from nnt.training import TrainingResult
@@ -187,6 +188,17 @@ def test_an_expert_without_rows_fails_alone() -> None:
     assert open_run(result.experts[1].run_id).status == "FAILED"
 
 
+@pytest.mark.parametrize("stop", [True, Event, "yes", 1])
+def test_what_is_no_event_stops_nothing_and_begins_nothing(
+    shared_project: Path, stop: Any
+) -> None:
+    before = set(shared_project.rglob("*"))
+    for begin in (nnt.train, sweep):
+        with pytest.raises(TrainingError, match=r"stop: expected a threading\.Event"):
+            begin({**SMALL, "epochs": 1}, stop=stop)
+    assert set(shared_project.rglob("*")) == before
+
+
 def test_stopping_keeps_what_is_done() -> None:
     stop = Event()
     stop.set()
@@ -258,6 +270,25 @@ def test_mean_over_experts_counts_finished_ones_with_their_last_value() -> None:
     add(1, 5.0)
     mean.finish(1)
     assert told == [(1, 2.0), (2, 3.0)]
+
+
+def test_epochs_of_a_checkpoint_are_no_progress() -> None:
+    """Rate and time left come from what this process does."""
+    shown: list[tuple[int, int]] = []
+    histories = {0: History(), 1: History()}
+
+    def show(done: int, total: int) -> None:
+        shown.append((done, total))
+
+    mean = MeanOverExperts(histories, lambda *_: None, show, {0: 60, 1: 60})
+    for expert, is_new in [(0, False)] * 50 + [(1, False)] * 40 + [(0, True)] * 2:
+        history = histories[expert]
+        history.add(Epoch(number=len(history) + 1, metrics={"x": 1.0}))
+        mean.update(is_new=is_new)
+    assert {done for done, _ in shown[:90]} == {0}
+    assert shown[89:] == [(0, 30), (1, 30), (2, 30)]
+    mean.finish(0)
+    assert shown[-1] == (2, 22)
 
 
 def test_experts_that_take_turns_train_alone_and_side_by_side() -> None:

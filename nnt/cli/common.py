@@ -38,6 +38,7 @@ __all__ = [
     "precision_option",
     "print_table",
     "report_errors",
+    "resume_option",
     "rows_options",
     "saturate_option",
     "set_up_logging",
@@ -120,6 +121,21 @@ data_option = click.option(
     help="Track file to use in place of the training's data. May be given several "
     "times.",
 )  # fmt: skip
+
+
+def _run_to_resume(_: click.Context, __: click.Parameter, text: str | None) -> str:
+    """Give the run to go on with; empty for a new one, as with an MLproject's none."""
+    if text is not None and not text.strip():
+        raise click.BadParameter(
+            "expected a run, found an empty text; name the run that was interrupted, "
+            "or leave --resume out to start anew"
+        )
+    return "" if text is None or text in ABSENT else text
+
+
+def resume_option(text: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Make the option ``--resume`` with its help."""
+    return click.option("--resume", metavar="RUN", callback=_run_to_resume, help=text)
 
 
 class Group(click.Group):

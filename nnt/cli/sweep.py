@@ -18,6 +18,7 @@ from nnt.cli.common import (
     overrides_option,
     print_table,
     report_errors,
+    resume_option,
     training_data_option,
 )
 from nnt.cli.process import Stopper
@@ -78,11 +79,10 @@ MAX_SHOWN = 10
     "--seed", type=click.IntRange(min=0), default=1, show_default=True,
     help="Random seed of the search.",
 )  # fmt: skip
-@click.option(
-    "--resume", metavar="RUN",
-    help="Continue this sweep; all options but --trials, --jobs, --scheduler and "
-    "--timeout are ignored.",
-)  # fmt: skip
+@resume_option(
+    "Continue this sweep; all options but --trials, --jobs, --scheduler and "
+    "--timeout are ignored."
+)
 @click.option("-d", "--description", default="", help="What this sweep is for.")
 @json_option
 @report_errors
@@ -92,7 +92,7 @@ def command(
     trials: int | None,
     overrides: tuple[str, ...],
     data: list[str],
-    resume: str | None,
+    resume: str,
     scheduler: str,
     as_json: bool,
     **settings: Any,
@@ -109,18 +109,17 @@ def command(
     from nnt.config import load_config
     from nnt.sweep import sweep
 
-    resume = None if resume in ABSENT else resume
-    if resume is None and (config is None or space is None or trials is None):
+    if not resume and (config is None or space is None or trials is None):
         raise click.UsageError("a new sweep needs CONFIG, --space and --trials")
     given = changes(overrides, data)
-    resolved = load_config(config, given) if config and resume is None else None
+    resolved = load_config(config, given) if config and not resume else None
     stopper = Stopper()
     stopper.watch()
     result = sweep(
         resolved,
-        space if resume is None else None,
+        None if resume else space,
         trials,
-        resume=resume,
+        resume=resume or None,
         scheduler="" if scheduler in ABSENT else scheduler,
         command=shlex.join(["nnt", "sweep"]),
         stop=stopper.event,

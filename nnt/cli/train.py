@@ -16,6 +16,7 @@ from nnt.cli.common import (
     overrides_option,
     print_table,
     report_errors,
+    resume_option,
     training_data_option,
 )
 from nnt.cli.process import Stopper
@@ -43,7 +44,7 @@ DEBUG_OVERRIDES = (*SOLO_OVERRIDES, "epochs=10")
 @click.option("-d", "--description", help="What this training is for.")
 @overrides_option
 @training_data_option
-@click.option("--resume", metavar="RUN", help="Continue a run that was interrupted.")
+@resume_option("Continue a run that was interrupted.")
 @click.option(
     "--force",
     is_flag=True,
@@ -76,7 +77,7 @@ def command(
     description: str | None,
     overrides: tuple[str, ...],
     data: list[str],
-    resume: str | None,
+    resume: str,
     force: bool,
     offline: bool,
     jobs: int | None,
@@ -100,27 +101,26 @@ def command(
     from nnt.tracking import MlflowTracker
     from nnt.training import Caller, Resume, train
 
-    resume = None if resume in ABSENT else resume
-    if offline and (resume is not None or not production):
+    if offline and (resume or not production):
         raise click.UsageError(
             "--offline is for new trainings with --production; to continue one that "
             "was started offline, upload it with nnt sync first"
         )
-    production = production or (resume is not None and not _is_debug_run(resume))
+    production = production or (bool(resume) and not _is_debug_run(resume))
     given = DEBUG_OVERRIDES * (not production) + SOLO_OVERRIDES * solo_expert
     resolved = load_config(config, [*given, *changes(overrides, data)])
     stopper = Stopper()
     stopper.watch()
     result = train(
         resolved,
-        description=_description(description, production and resume is None),
+        description=_description(description, production and not resume),
         jobs=jobs,
         device=device,
         tracker=MlflowTracker(
-            debug=not production, offline=offline, must_exist=resume is not None
+            debug=not production, offline=offline, must_exist=bool(resume)
         ),
         stop=stopper.event,
-        resume=None if resume is None else Resume(resume, force),
+        resume=Resume(resume, force) if resume else None,
         caller=Caller(
             command=_command(config, production, solo_expert, overrides, data, device),
             on_start=stopper.begin,

@@ -8,6 +8,7 @@ from threading import Event
 from typing import Any
 
 from nnt.config import Config
+from nnt.progress import stop_event
 from nnt.sweep.cluster import DaskExecutor
 from nnt.sweep.local import Executor, LocalExecutor
 from nnt.sweep.loop import SweepLoop
@@ -87,8 +88,10 @@ def sweep(
     ConfigError
         Naming every mistake in the configuration or the space; nothing has begun.
     TrackingError, TrainingError
-        The store does not answer, or `resume` names no sweep that can go on.
+        The store does not answer, `resume` names no sweep that can go on, or `stop`
+        is no event.
     """
+    stop = stop_event(stop)
     settings: dict[str, Any] = {}
     if resume is None:
         settings = new_settings(
@@ -108,7 +111,7 @@ def sweep(
             record.write("sweep", settings=settings)
         elif trials is not None:
             record.write("sweep", settings={"trials": trials})
-        loop = SweepLoop(run, record, executor, tracker.uri, stop or Event())
+        loop = SweepLoop(run, record, executor, tracker.uri, stop)
         return loop.run(timeout, on_start)
     finally:
         if executor is not None:

@@ -315,7 +315,8 @@ class Fitting:
             log_sampling(child, data.y_train[:, 0], config, expert)
 
         def on_epoch(epoch: Epoch) -> None:
-            mean.update()
+            # What a checkpoint holds was done by another process.
+            mean.update(is_new=epoch.val_output is not None)
             if self._turns is not None:
                 self._turns.wait(expert)
             output = None if self._part is not None else epoch.val_output

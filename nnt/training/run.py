@@ -13,6 +13,7 @@ from nnt.config import Config, load_config
 from nnt.engine import BackendChoice, FitResult
 from nnt.errors import TrainingError
 from nnt.files import is_full
+from nnt.progress import stop_event
 from nnt.tracking import MlflowTracker, Outcome, Run, Tracker, hide_passwords
 from nnt.training.data import SPLITS, TrainingInputs, prepare
 from nnt.training.final_report import REPORTED_SPLITS, FinalReport, StoppedError
@@ -100,8 +101,10 @@ def train(
     ConfigError, DataError, TrackingError
         Something cannot be used; nothing has been started.
     TrainingError
-        `resume` names a run that has ended, or that differs from this training.
+        `resume` names a run that has ended, or that differs from this training, or
+        `stop` is no event.
     """
+    stop = stop_event(stop)
     if not isinstance(config, Config):
         config = load_config(config)
     places = Places.of(config, device)
@@ -126,7 +129,7 @@ def train(
                 interrupted=interrupted,
                 backends=places.backends,
                 jobs=places.jobs(jobs),
-                stop=stop or Event(),
+                stop=stop,
                 description=description or before,
                 caller=caller,
             )

@@ -198,7 +198,7 @@ class MeanOverExperts:
     report : callable
         ``report(metrics, epoch)``; called in the order of the epochs.
     progress : Progress, optional
-        Called with epochs done and epochs in all.
+        Called with epochs done and epochs in all; those of checkpoints do not count.
     most_epochs : mapping of int to int, optional
         Epochs that each expert may do.
     """
@@ -212,15 +212,16 @@ class MeanOverExperts:
     ) -> None:
         self._histories = histories
         self._running = set(histories)
-        self._reported = 0
+        self._reported = self._earlier = 0
         self._report = report
         self._progress = progress
         self._most_epochs = most_epochs or {}
         self._lock = threading.Lock()
 
-    def update(self) -> None:
-        """Report what has become complete."""
+    def update(self, *, is_new: bool = True) -> None:
+        """Report what has become complete by an epoch, new or of a checkpoint."""
         with self._lock:
+            self._earlier += not is_new
             self._report_complete()
 
     def finish(self, expert: int) -> None:
@@ -243,6 +244,6 @@ class MeanOverExperts:
             means = {n: float(np.mean([row[n] for row in rows])) for n in shared}
             self._reported = number + 1
             self._report(means, self._reported)
-        done = sum(lengths.values())
+        done = sum(lengths.values()) - self._earlier
         left = sum(self._most_epochs.get(k, 0) - lengths[k] for k in self._running)
         self._progress(done, done + left)
