@@ -62,9 +62,11 @@ class Meter:
         """Count from here on."""
         send = self._metered("send", Sender._log_points)
 
-        def counted(sender: Sender, run_id: str, points: list[Points]) -> None:
+        def counted(
+            sender: Sender, run_id: str, points: list[Points], **of: str
+        ) -> None:
             self.n_points += sum(len(values) for _, _, values in points)
-            send(sender, run_id, points)
+            send(sender, run_id, points, **of)
 
         deliver = self._metered("deliver", Delivery.deliver_waiting)
         note = self._metered("note", Outbox.add_points)
@@ -78,10 +80,10 @@ class Meter:
             yield
 
     def _metered(self, stage: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        def metered(*args: Any) -> Any:
+        def metered(*args: Any, **more: Any) -> Any:
             begin = time.thread_time()
             try:
-                return call(*args)
+                return call(*args, **more)
             finally:
                 self.seconds[stage] += time.thread_time() - begin
 

@@ -5,20 +5,21 @@ from __future__ import annotations
 import gzip
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 from test_bad_input import WEIGHTS, told
 
-from nnt.errors import (
-    DataError,
-    TrackingError,
-)
+from nnt.errors import DataError, TrackingError
 from nnt.networks import read_weights
 from nnt.tracking import MlflowTracker, StoredRun, open_run
+from nnt.tracking.outbox import Entry
+from nnt.tracking.sender import Sender
 
 
 @pytest.mark.parametrize(
@@ -94,20 +95,27 @@ class Hostile(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
+def serve() -> Iterator[Callable[[type[Hostile]], str]]:
+    """Start a server; it gives its address."""
+    with ExitStack() as servers:
+
+        def start(handler: type[Hostile]) -> str:
+            server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+            thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+            thread.start()
+            for end in (server.server_close, thread.join, server.shutdown):
+                servers.callback(end)
+            return f"http://127.0.0.1:{server.server_port}"
+
+        yield start
+
+
+@pytest.fixture
 def hostile(
-    workplace: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[tuple[type[Hostile], StoredRun]]:
+    workplace: Path, serve: Callable[[type[Hostile]], str]
+) -> tuple[type[Hostile], StoredRun]:
     handler = type("Handler", (Hostile,), {})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        uri = f"http://127.0.0.1:{server.server_port}"
-        yield handler, open_run(RUN_ID, uri)
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    return handler, open_run(RUN_ID, serve(handler))
 
 
 @pytest.mark.parametrize(
@@ -249,3 +257,34 @@ def test_a_pickle_is_not_opened(hostile: tuple[type[Hostile], StoredRun]) -> Non
     handler.listing, handler.chunks = [file("weights.json")], [WEIGHTS["a pickle"]]
     with pytest.raises(DataError, match="expected JSON"):
         read_weights(run.read_text("weights.json").encode())
+
+
+class Narrow(Hostile):
+    """A proxy that lets only small calls pass, before a store of metrics."""
+
+    refusal = b""
+    received: list[dict[str, Any]] = []  # noqa: RUF012
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.status = 413 if len(body) > 2000 else 200
+        if self.status == 200:
+            self.received += json.loads(body).get("metrics", [])
+        self.answer({}, self.refusal if self.status == 413 else None)
+
+
+@pytest.mark.parametrize(
+    "refusal", [b"", b"<h1>413</h1>", b'{"message": "Payload Too Large"}']
+)
+def test_a_proxy_that_refuses_large_calls_gets_small_ones(
+    serve: Callable[[type[Hostile]], str], tmp_path: Path, refusal: bytes
+) -> None:
+    received: list[dict[str, Any]] = []
+    handler = type("Handler", (Narrow,), {"refusal": refusal, "received": received})
+    sender = Sender(MlflowClient(serve(handler)), tmp_path)
+    points = [(step, 7, {"val/loss": 1 / step, "lr": 0.5}) for step in range(1, 301)]
+    sender.send([Entry(RUN_ID, "metrics", {"points": points}, n_points=600)])
+    found = [(m["step"], m["key"], m["value"]) for m in received]
+    assert found == [(s, k, v) for s, _, values in points for k, v in values.items()]
+    with pytest.raises(TrackingError, match="too large"):
+        sender.send([Entry(RUN_ID, "params", {"values": {"a": "x" * 3000}})])

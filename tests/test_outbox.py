@@ -186,38 +186,34 @@ def test_who_looks_at_the_file_of_a_training_at_work_does_not_disturb_it(
 
 
 @pytest.mark.parametrize(
-    ("kind", "content"),
+    "damage",
     [
-        ("tags", "\0" * 30),
-        ("tags", "[]"),
-        ("tags", "null"),
-        ("shell", "{}"),
-        (7, "{}"),
-        (None, None),
-        ("tags", '{"values":{"a":1}}'),
-        ("metrics", '{"points":[[1,1,{"a":"1"}]]}'),
-        ("metrics", '{"points":[[1,1,{"a":1.0}],[true,1,{"a":1.0}]]}'),
-        ("metrics", '{"points":[[1,1]]}'),
-        ("metrics", '{"points":[[1,1,["a"]],null]}'),
-        ("tags", "[" * 100_000),
-        ("tags", b"\xff\xfe"),
+        "content = replace(content, '1', '7')",
+        "content = '[]'",
+        "content = NULL",
+        "content = CAST(x'7bff' AS TEXT)",
+        "content = x'00ff'",
+        "kind = 'end'",
+        "kind = NULL",
+        "run = 'another'",
+        "checksum = checksum + 1",
+        "checksum = 'x'",
     ],
 )
 def test_a_damaged_entry_costs_only_itself(
     left: Path,
-    kind: object,
-    content: object,
+    damage: str,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(logging.getLogger("nnt"), "propagate", True)
     with closing(sqlite3.connect(left)) as database, database:
-        database.execute("CREATE TABLE loose (number INTEGER, run, kind, content)")
-        database.execute("INSERT INTO loose SELECT * FROM entries")
-        database.execute("INSERT INTO loose VALUES (9, 'r', ?, ?)", (kind, content))
+        # SQLite itself would refuse some of it.
+        database.execute("CREATE TABLE loose AS SELECT * FROM entries")
         database.execute("DROP TABLE entries")
         database.execute("ALTER TABLE loose RENAME TO entries")
-    assert numbers(left) == ["0", "1", "2", "3"]
+        database.execute(f"UPDATE entries SET {damage} WHERE number = 2")
+    assert numbers(left) == ["0", "2", "3"]
     assert "1 damaged entries" in caplog.text
 
 
@@ -263,6 +259,13 @@ def test_the_outbox_of_a_training_at_work_is_left_to_it(left: Path) -> None:
         pytest.raises(TrackingError, match="still running"),
     ):
         sync(find_waiting(left.parent))
+
+
+def test_an_outbox_of_another_version_is_left_to_it(left: Path) -> None:
+    with closing(sqlite3.connect(left)) as database, database:
+        database.execute("DELETE FROM about WHERE name = 'format'")
+    with pytest.raises(TrackingError, match="nnt sync of that version"):
+        find_waiting(left.parent)
 
 
 def test_a_journal_of_an_earlier_version_is_named(tmp_path: Path) -> None:

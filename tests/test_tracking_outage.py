@@ -222,7 +222,8 @@ def test_what_a_killed_process_has_logged_is_delivered(
         "d.FLUSH_EVERY_S = 3600\n"
         "from nnt.tracking import MlflowTracker\n"
         "t = MlflowTracker()\n"
-        "run = t.start_run('r', description='', tags={})\n"
+        "kind = {'nnt.kind': 'training'}\n"
+        "run = t.start_run('r', description='', tags=kind)\n"
         "for step in range(1, 21):\n"
         "    run.log_metrics({'val/loss': 1 / step, 'lr': 1e-3}, step)\n"
         "run.log_params({'cfg.lr': 0.001})\n"
@@ -241,6 +242,9 @@ def test_what_a_killed_process_has_logged_is_delivered(
         warn_of_interrupted(tracker)
     assert f"nnt sync {Path.cwd() / '.nnt' / 'runs' / run_id}" in caplog.text
     assert "--resume" not in caplog.text
+    listed = CliRunner().invoke(main, ["list"])
+    assert "upload pending" in " ".join(listed.stdout.split())
+    assert "interrupted" not in listed.stdout
     told = CliRunner().invoke(main, ["sync", run_id])
     assert told.exit_code == 0, told.output
     assert_whole(run_id)

@@ -76,6 +76,7 @@ def _facts(run: StoredRun) -> dict[str, Any]:
         "started": run.started.isoformat(timespec="seconds"),
         "status": run.status,
         "interrupted": run.is_interrupted,
+        "awaits_upload": run.awaits_upload,
         "config": run.tags.get("config", run.name),
         "description": run.tags.get("nnt.description", ""),
         "overrides": run.tags.get("nnt.overrides", ""),
@@ -95,8 +96,14 @@ def _row(run: StoredRun) -> list[str]:
         facts["data_digest"][:6],
         _share(facts["val_rejection"]),
         _share(facts["test_rejection"]),
-        "interrupted" if facts["interrupted"] else run.status.lower(),
+        _status(facts),
     ]
+
+
+def _status(facts: dict[str, Any]) -> str:
+    if facts["awaits_upload"]:
+        return "upload pending"
+    return "interrupted" if facts["interrupted"] else str(facts["status"]).lower()
 
 
 def _share(value: float | None) -> str:

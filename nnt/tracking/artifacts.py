@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
     from mlflow.store.artifact.http_artifact_repo import HttpArtifactRepository
 
-__all__ = ["MLRUNS", "artifacts_at", "artifacts_of", "fetch", "local_path"]
-
 MLRUNS = "mlruns"
 CHUNK_BYTES = 1 << 20
 MAX_SECONDS = 600.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping
 
-__all__ = ["MAX_POINTS", "Curves"]
+from nnt.tracking.outbox import Points
 
 MAX_POINTS = 128
 """Points of a curve, and a few; ``metrics.csv`` holds every epoch.
@@ -15,9 +15,6 @@ MLflow takes 70 us for each of them: with 400, tracking would cost a fast traini
 """
 N_LAST = 2
 """Of each curve: the last epoch, and the value of the best weights after it."""
-
-Row = tuple[int, int, dict[str, float]]
-"""Step, Unix time in ms, and values."""
 
 
 def stride(n_points: int) -> int:
@@ -44,8 +41,7 @@ class Curves:
     def __init__(self, expected_points: int) -> None:
         self._every = stride(expected_points)
         self._n_points = 0
-        self._skipped: list[Row] = []
-        self._pruned_at = 1
+        self._skipped: list[Points] = []
         self._last: dict[str, deque[tuple[int, int, float, bool]]] = {}
 
     def add(
@@ -67,26 +63,19 @@ class Curves:
         self._n_points = max(self._n_points, step)
         if not is_sent:
             self._skipped.append((step, time_ms, dict(metrics)))
-            self._prune()
+            if len(self._skipped) > 4 * MAX_POINTS:
+                # However the training ends, the others will not be sent.
+                self._keep_every(stride(self._n_points - N_LAST))
         return is_sent
 
-    def _prune(self) -> None:
-        """Forget what will not be sent, however the training ends."""
-        every = stride(self._n_points - N_LAST)
-        if every > self._pruned_at:
-            self._pruned_at = every
-            self._skipped = [row for row in self._skipped if row[0] % every == 0]
-        elif self._skipped[-1][0] % every:
-            self._skipped.pop()
+    def _keep_every(self, every: int) -> None:
+        self._skipped = [row for row in self._skipped if row[0] % every == 0]
 
-    def rest(self) -> Iterator[Row]:
+    def rest(self) -> Iterator[Points]:
         """Give the points that are missing at the end."""
-        every = stride(self._n_points - 1)
-        sent: set[tuple[str, int]] = set()
-        for step, time_ms, values in self._skipped:
-            if step % every == 0:
-                sent |= {(name, step) for name in values}
-                yield step, time_ms, values
+        self._keep_every(stride(self._n_points - 1))
+        yield from self._skipped
+        sent = {(name, step) for step, _, values in self._skipped for name in values}
         for name, points in self._last.items():
             for step, time_ms, value, is_sent in points:
                 if not is_sent and (name, step) not in sent:

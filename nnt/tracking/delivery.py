@@ -12,8 +12,6 @@ from nnt.tracking.sender import Sender, grouped, is_file, is_refusal
 from nnt.tracking.store import reason_of
 from nnt.tracking.store_uri import hide_passwords
 
-__all__ = ["Delivery"]
-
 log = logging.getLogger(__name__)
 
 FLUSH_EVERY_S = 5.0
@@ -64,8 +62,6 @@ class Delivery:
     def deliver_waiting(self) -> bool:
         """Deliver all that waits; return whether the store has taken all of it."""
         entries = self._outbox.waiting()
-        if not entries:
-            return True
         if self._failing:
             self._sender.forget()
         was_hurried = self._is_hurried
@@ -99,10 +95,7 @@ class Delivery:
         except Exception as err:  # noqa: BLE001 (whatever a store may raise)
             if not is_refusal(err):
                 return err
-            if len(call) > 1:
-                self._sender.forget()
-                return next(filter(None, (self._deliver([one]) for one in call)), None)
-            self._refuse(call[0], err)
+            self._refuse(call, err)
         else:
             self.n_delivered += len(call)
         self._outbox.settle(call)
@@ -111,15 +104,15 @@ class Delivery:
             self._outbox.write()
         return None
 
-    def _refuse(self, entry: Entry, err: Exception) -> None:
-        self.n_refused += 1
-        reason = reason_of(err)
+    def _refuse(self, call: list[Entry], err: Exception) -> None:
+        self.n_refused += len(call)
+        reason, first = reason_of(err), call[0]
         if reason not in self._refused:
             self._refused.add(reason)
             log.warning(
                 "tracking: %s of run %s cannot be delivered: %s",
-                entry.values.get("path") or entry.kind,
-                entry.run_id,
+                first.values.get("path") or first.kind,
+                first.run_id,
                 reason,
             )
 
@@ -146,10 +139,7 @@ class Delivery:
     def close(self, stop: Event | None = None) -> None:
         """Deliver what is left, unless the store has gone or time is short.
 
-        Parameters
-        ----------
-        stop : threading.Event, optional
-            While it is set, only a few seconds are left.
+        While `stop` is set, only a few seconds are left.
         """
         self._closing.set()
         self._outbox.is_ending.set()
@@ -172,8 +162,9 @@ class Delivery:
     def _wait(self, n_failures: int) -> bool:
         """Wait for the next round; return whether there is none."""
         if n_failures:
-            return self._closing.wait(_pause_s(n_failures))
-        if self._closing.is_set() or self._outbox.is_ending.is_set():
+            pause_s = FIRST_PAUSE_S * 2.0 ** min(n_failures - 1, 10)
+            return self._closing.wait(min(pause_s, LAST_PAUSE_S))
+        if self._outbox.is_ending.is_set():
             return self._closing.wait(FLUSH_EVERY_S)
         # While the last metrics are computed, a core has time for what is here.
         self._outbox.is_ending.wait(FLUSH_EVERY_S)
@@ -192,7 +183,3 @@ class Delivery:
                 return
             else:
                 time.sleep(0.1 if self._is_hurried else CLOSING_PAUSE_S)
-
-
-def _pause_s(n_failures: int) -> float:
-    return min(FIRST_PAUSE_S * 2.0 ** min(n_failures - 1, 10), LAST_PAUSE_S)

@@ -22,8 +22,6 @@ from nnt.tracking.stored_run import StoredRun, open_run
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-__all__ = ["EventFiles", "write_event_files"]
-
 log = logging.getLogger(__name__)
 
 LIVE_IMAGE = re.compile(

@@ -30,15 +30,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment
 
-__all__ = [
-    "add_views",
-    "experiment_name",
-    "experiment_tags",
-    "find_experiment",
-    "newest_experiment",
-    "page_of_runs",
-]
-
 log = logging.getLogger(__name__)
 
 PREFIX = "mlflow.sharedViewState."

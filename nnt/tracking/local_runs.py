@@ -19,37 +19,18 @@ from nnt.machine import user_name
 from nnt.tracking.outbox import read_about
 from nnt.tracking.store_uri import base_directory, hide_passwords
 
-__all__ = [
-    "SAFE_ID",
-    "is_dead",
-    "is_offline",
-    "keep_ids",
-    "lock_run",
-    "outbox_of",
-    "process_tags",
-    "project_of",
-    "read_ids",
-    "run_tags",
-    "runs_directory",
-]
-
 OUTBOX = "outbox.db"
+"""In the directory of a run: what it has logged and its store has not confirmed."""
 IDS = "synced.json"
-"""In the directory of an offline run: its IDs in the store."""
-SAFE_ID = re.compile(r"[\w-]{1,64}")
-
+"""In that of an offline run: its IDs in the store."""
 LOCK = "lock"
+SAFE_ID = re.compile(r"[\w-]{1,64}")
 START_TOLERANCE_S = 2.0
 
 
 def runs_directory(base: Path) -> Path:
     """Directory that holds the local files of every run."""
     return base / ".nnt" / "runs"
-
-
-def outbox_of(run_directory: Path) -> Path:
-    """File of what a run has logged and its store has not confirmed."""
-    return run_directory / OUTBOX
 
 
 def project_of(run_directory: Path) -> Path:
@@ -62,7 +43,7 @@ def project_of(run_directory: Path) -> Path:
 
 def is_offline(run_directory: Path) -> bool:
     """Whether a run, the parent of a training, waits to be made in its store."""
-    path = outbox_of(run_directory)
+    path = run_directory / OUTBOX
     try:
         return path.is_file() and bool(read_about(path).get("experiment"))
     except TrackingError:

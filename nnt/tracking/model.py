@@ -1,32 +1,40 @@
-"""The MLflow model of a run: weights, the code that runs them, signature, example."""
+"""The model of a run in MLflow: weights, the code that runs them, an example."""
 
 from __future__ import annotations
 
 import importlib.metadata
+import re
 import shutil
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from nnt.errors import TrackingError
 from nnt.networks import read_weights
+from nnt.tracking.artifacts import artifacts_at
 from nnt.tracks import Tracks, input_columns
 
 if TYPE_CHECKING:  # PyTorch would delay all that only reads runs or waits for others
     import pandas as pd
+    from mlflow import MlflowClient
     from mlflow.models import ModelSignature
 
     from nnt.networks import Networks
-
-__all__ = ["model_input", "save_model"]
 
 PACKAGE = Path(__file__).parents[1]
 CODE_FILE = Path(__file__).parent / "pyfunc_model.py"
 
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "platformdirs", "torch")
 """What prediction needs; NNT itself lies in the model."""
+KIND = "nnt"
+READY: Literal["READY"] = "READY"
+NOT_IN_NAMES = re.compile(r"[/:.%\"']")
+"""Characters that MLflow refuses in names of models."""
+UNKNOWN = ("ENDPOINT_NOT_FOUND", "NOT_IMPLEMENTED")
+"""Answers of a server that knows no models of runs."""
 
 
 def save_model(folder: Path, weights: Path, example: Tracks, run_id: str) -> None:
@@ -93,19 +101,17 @@ def _signature(networks: Networks) -> ModelSignature:
 
     # Doubles: MLflow refuses the numbers of a CSV file where floats are asked for.
     inputs = [ColSpec("double", name) for name in input_columns(networks.inputs)]
+    outputs = [ColSpec("float", name) for name in columns_of(networks.outputs)]
     precision = list(networks.precision)
+    params = [
+        ParamSpec("fixed_point", "boolean", default=False),
+        ParamSpec("precision", "long", default=precision, shape=(-1,)),
+        ParamSpec("saturate_13_bit", "boolean", default=False),
+    ]
     return ModelSignature(
         inputs=Schema([*inputs, ColSpec("long", "Expert")]),
-        outputs=Schema(
-            [ColSpec("float", name) for name in columns_of(networks.outputs)]
-        ),
-        params=ParamSchema(
-            [
-                ParamSpec("fixed_point", "boolean", default=False),
-                ParamSpec("precision", "long", default=precision, shape=(-1,)),
-                ParamSpec("saturate_13_bit", "boolean", default=False),
-            ]
-        ),
+        outputs=Schema([*outputs]),
+        params=ParamSchema(params),
     )
 
 
@@ -113,3 +119,68 @@ def _requirements() -> list[str]:
     # Without the local part of a version: no index holds 2.0+cpu.
     versions = {name: importlib.metadata.version(name) for name in REQUIREMENTS}
     return [f"{name}=={v.split('+')[0]}" for name, v in versions.items()]
+
+
+def make_model(client: MlflowClient, run_id: str, params: Mapping[str, str]) -> None:
+    """Make the model of a run in the store, unless there is one.
+
+    Raises
+    ------
+    TrackingError
+        The server is too old for it.
+    """
+    from mlflow.entities import LoggedModelOutput
+    from mlflow.exceptions import MlflowException
+
+    run = client.get_run(run_id)
+    try:
+        found = client.search_logged_models(
+            [run.info.experiment_id],
+            filter_string=f"source_run_id = '{run_id}'",
+            max_results=1,
+        )
+        model = (
+            found[0]
+            if found
+            else client.create_logged_model(
+                run.info.experiment_id,
+                name=NOT_IN_NAMES.sub("_", run.info.run_name) or KIND,
+                source_run_id=run_id,
+                params=dict(params),
+                model_type=KIND,
+            )
+        )
+    except (MlflowException, NotImplementedError) as err:
+        if getattr(err, "error_code", UNKNOWN[0]) not in UNKNOWN:
+            raise
+        raise TrackingError(
+            "the server does not support models of runs, which need MLflow 3; "
+            "the files are kept with the run"
+        ) from err
+    if model_of(client, run_id) is None:
+        client.log_outputs(run_id, models=[LoggedModelOutput(model.model_id, step=0)])
+
+
+def model_of(
+    client: MlflowClient, run_id: str, *, must_be_whole: bool = False
+) -> str | None:
+    """ID of the model of a run; None where there is none, or if its files lack."""
+    outputs = client.get_run(run_id).outputs
+    if not (outputs and outputs.model_outputs):
+        return None
+    model_id = str(outputs.model_outputs[0].model_id)
+    if must_be_whole and client.get_logged_model(model_id).status.value != READY:
+        return None
+    return model_id
+
+
+def log_model_files(client: MlflowClient, run_id: str, folder: Path) -> None:
+    """Keep the files of the model of a run, if it has one; it is whole then."""
+    model_id = model_of(client, run_id)
+    if model_id is None:
+        return
+    place = str(client.get_logged_model(model_id).artifact_location)
+    # MLflow gives it no types.
+    repository: Any = artifacts_at(client, place, f"model {model_id}")
+    repository.log_artifacts(str(folder))
+    client.finalize_logged_model(model_id, READY)

@@ -8,8 +8,9 @@ import os
 import sqlite3
 import threading
 import time
+import zlib
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -17,50 +18,29 @@ from typing import Any
 
 from nnt.errors import TrackingError
 
-__all__ = ["MAX_POINTS", "Entry", "Outbox", "Points", "read_about"]
-
 log = logging.getLogger(__name__)
 
 WRITE_EVERY_S = 0.25
 MAX_POINTS = 996
 """Points in one entry; a server refuses more than 1,000 in one call."""
 MAX_BYTES = 2 << 30
+FORMAT = "2"
+"""Of the file; the first one had no checksums."""
 TABLES = """
 CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS entries (
     number INTEGER PRIMARY KEY, run TEXT NOT NULL, kind TEXT NOT NULL,
-    content TEXT NOT NULL
+    content TEXT NOT NULL, checksum INTEGER NOT NULL
 );
 """
+KINDS = (
+    "create", "params", "tags", "metrics", "dataset", "file", "folder", "model",
+    "model_metrics", "end",
+)  # fmt: skip
+"""Of entries; `Sender` has a method for each."""
 
 Points = tuple[int, int, dict[str, float]]
 """Step, Unix time in ms, and the value of each curve there."""
-
-FIELDS: dict[str, dict[str, type]] = {
-    "create": {"name": str, "values": dict, "parent": str, "time_ms": int},
-    "params": {"values": dict},
-    "tags": {"values": dict},
-    "metrics": {"points": list},
-    "dataset": {
-        "name": str,
-        "digest": str,
-        "source": str,
-        "context": str,
-        "n_rows": int,
-    },
-    "file": {"path": str, "folder": str},
-    "folder": {"path": str, "folder": str},
-    "model": {"values": dict},
-    "model_metrics": {
-        "metrics": dict,
-        "step": int,
-        "time_ms": int,
-        "name": str,
-        "digest": str,
-    },
-    "end": {"status": str, "time_ms": int},
-}
-"""Kinds of entries, and what each must hold."""
 
 
 @dataclass(slots=True, eq=False)
@@ -90,6 +70,8 @@ class Outbox:
 
     def __init__(self) -> None:
         self.path: Path | None = None
+        self.about: dict[str, str] = {}
+        """What delivery needs to know: the store, the parent run."""
         self.is_ending = Event()
         """Set when the model has come: it is large, and little comes after it."""
         self._lock = threading.RLock()
@@ -100,25 +82,16 @@ class Outbox:
         self._settled: set[int] = set()
         """Entries that the file still holds, although they have been delivered."""
         self._next = 1
-        self._about: dict[str, str] = {}
         self._database: sqlite3.Connection | None = None
         self._last_write_s = 0.0
         self._is_synced = True
         self._is_failing = False
 
     def keep_in(self, path: Path, about: Mapping[str, str]) -> None:
-        """Keep all entries in a file from now on.
-
-        Parameters
-        ----------
-        path : Path
-            Of the file, anew.
-        about : mapping
-            What delivery needs to know: the store, the parent run.
-        """
+        """Keep all entries in a file from now on."""
         with self._lock:
             self.path = path
-            self._about = dict(about)
+            self.about = {**about, "format": FORMAT}
             self._unwritten = dict(self._waiting)
             self.write()
 
@@ -136,16 +109,7 @@ class Outbox:
     ) -> None:
         """Append points of several curves; costs a microsecond and never fails.
 
-        Parameters
-        ----------
-        run_id : str
-            Of the run.
-        values : dict
-            The value of each curve; not to be changed any more.
-        step : int
-            Of all of them.
-        time_ms : int
-            Of all of them, Unix time.
+        `values` holds the value of each curve and is not to be changed any more.
         """
         with self._lock:
             entry = self._growing.get(run_id)
@@ -174,24 +138,20 @@ class Outbox:
                 return
             self._last_write_s = time.monotonic()
             try:
-                self._commit(self.path)
+                self._commit(self._database or self._open(self.path))
             except (sqlite3.Error, OSError) as err:
                 self._report(err)
             else:
                 self._is_failing = False
 
-    def _commit(self, path: Path) -> None:
-        database = self._database or self._open(path)
+    def _commit(self, database: sqlite3.Connection) -> None:
         with database:
             database.executemany(
                 "DELETE FROM entries WHERE number = ?", [(n,) for n in self._settled]
             )
             database.executemany(
-                "INSERT INTO entries VALUES (?, ?, ?, ?)",
-                [
-                    (e.number, e.run_id, e.kind, _encode(e.values))
-                    for e in self._unwritten.values()
-                ],
+                "INSERT INTO entries VALUES (?, ?, ?, ?, ?)",
+                map(_encode, self._unwritten.values()),
             )
         self._settled.clear()
         self._unwritten.clear()
@@ -204,7 +164,7 @@ class Outbox:
             database.executescript(TABLES)
             with database:
                 database.executemany(
-                    "INSERT OR REPLACE INTO about VALUES (?, ?)", self._about.items()
+                    "INSERT OR REPLACE INTO about VALUES (?, ?)", self.about.items()
                 )
         except sqlite3.Error:
             database.close()
@@ -230,12 +190,8 @@ class Outbox:
         if self._is_synced or self.path is None:
             return
         self._is_synced = True
-        with suppress(OSError):
-            handle = os.open(self.path, os.O_RDONLY)
-            try:
-                os.fdatasync(handle)
-            finally:
-                os.close(handle)
+        with suppress(OSError), self.path.open("rb") as file:
+            os.fdatasync(file.fileno())
 
     def waiting(self) -> list[Entry]:
         """Entries that no store has confirmed, in order; none grows any more."""
@@ -256,9 +212,7 @@ class Outbox:
         """Remove the file if all is delivered, else leave it whole."""
         with self._lock:
             self.sync()
-            if self._database is not None:
-                self._database.close()
-                self._database = None
+            self._shut()
             if self.path is not None and not self._waiting:
                 for name in (self.path.name, f"{self.path.name}-journal"):
                     self.path.with_name(name).unlink(missing_ok=True)
@@ -266,10 +220,13 @@ class Outbox:
     def abandon(self) -> None:
         """Leave the file as it is."""
         with self._lock:
-            if self._database is not None:
-                self._database.close()
-                self._database = None
+            self._shut()
             self.path = None
+
+    def _shut(self) -> None:
+        if self._database is not None:
+            self._database.close()
+            self._database = None
 
     @classmethod
     def reopen(cls, path: Path) -> Outbox:
@@ -281,24 +238,21 @@ class Outbox:
             It is not an outbox, or it is damaged.
         """
         outbox = cls()
-        outbox._about = read_about(path)
-        outbox.path = path
-        n_damaged = 0
+        outbox.path, outbox.about = path, read_about(path)
+        outbox._database = _connect(path)
         try:
-            outbox._database = _connect(path)
-            for row in outbox._database.execute(
-                "SELECT number, run, kind, content FROM entries ORDER BY number"
-            ):
-                entry = _decode(*row)
+            rows = outbox._database.execute("SELECT * FROM entries ORDER BY number")
+            for row in rows:
                 outbox._next = int(row[0]) + 1
+                entry = _decode(*row)
                 if entry is None:
-                    n_damaged += 1
                     outbox._settled.add(int(row[0]))
                 else:
                     outbox._waiting[entry.number] = entry
-        except (sqlite3.Error, ValueError, OverflowError) as err:
+        except (sqlite3.Error, ValueError, TypeError) as err:
+            outbox.abandon()
             raise _not_one(path, err) from err
-        if n_damaged:
+        if n_damaged := len(outbox._settled):
             log.warning(
                 "tracking: %s holds %d damaged entries; they are left out",
                 path,
@@ -318,15 +272,17 @@ def read_about(path: Path) -> dict[str, str]:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise TrackingError(f"{path} is larger than {MAX_BYTES:,} bytes")
-        database = _connect(path)
-        try:
+        with closing(_connect(path)) as database:
             found = dict(database.execute("SELECT name, value FROM about").fetchall())
-        finally:
-            database.close()
     except (sqlite3.Error, OSError, ValueError) as err:
         raise _not_one(path, err) from err
     if not all(isinstance(found.get(name), str) for name in ("uri", "run")):
         raise TrackingError(f"{path}: it names neither store nor run")
+    if found.get("format") != FORMAT:
+        raise TrackingError(
+            f"{path} was written by another version of NNT; upload it with nnt sync of "
+            "that version"
+        )
     return {str(name): str(value) for name, value in found.items()}
 
 
@@ -339,6 +295,8 @@ def _not_one(path: Path, err: Exception) -> TrackingError:
 
 def _connect(path: Path) -> sqlite3.Connection:
     database = sqlite3.connect(path, timeout=0.1, check_same_thread=False)
+    # Damaged text costs its entry, not the file.
+    database.text_factory = lambda data: data.decode(errors="replace")
     # No second file that other computers would have to share, as WAL needs.
     database.execute("PRAGMA journal_mode = TRUNCATE")
     # A commit must not wait for the disk while a training does; `sync` does.
@@ -346,38 +304,26 @@ def _connect(path: Path) -> sqlite3.Connection:
     return database
 
 
-def _encode(values: Mapping[str, Any]) -> str:
-    return json.dumps(values, separators=(",", ":"))
+def _checksum(*values: object) -> int:
+    return zlib.crc32(repr(values).encode(errors="replace"))
 
 
-def _decode(number: Any, run_id: Any, kind: Any, content: Any) -> Entry | None:
-    """Check an entry that comes from the disk; None if it is none."""
-    try:
-        values = json.loads(content)
-    except (ValueError, TypeError, RecursionError):
-        return None
-    if not (isinstance(run_id, str) and kind in FIELDS and isinstance(values, dict)):
-        return None
-    if not all(isinstance(values.get(k), t) for k, t in FIELDS[kind].items()):
-        return None
-    entry = Entry(run_id, kind, values, int(number), is_doubtful=True)
-    if kind == "metrics":
-        points = [_points(one) for one in values["points"]]
-        entry.values = {"points": points}
-        entry.n_points = sum(len(point[2]) for point in points if point)
-        return entry if all(points) else None
-    texts = values.get("values", {}).values()
-    numbers = values.get("metrics", {}).values()
-    is_whole = all(isinstance(text, str) for text in texts)
-    return entry if is_whole and all(type(v) is float for v in numbers) else None
+def _encode(entry: Entry) -> tuple[int | str, ...]:
+    content = json.dumps(entry.values, separators=(",", ":"))
+    row = entry.number, entry.run_id, entry.kind, content
+    return *row, _checksum(*row)
 
 
-def _points(found: Any) -> Points | None:
-    try:
-        step, time_ms, values = found
-        is_whole = (type(step), type(time_ms)) == (int, int) and all(
-            type(value) is float for value in values.values()
-        )
-    except (ValueError, TypeError, AttributeError):
+def _decode(
+    number: int, run_id: str, kind: str, content: str, checksum: int
+) -> Entry | None:
+    """Read an entry that comes from the disk; None if it is damaged."""
+    is_whole = checksum == _checksum(number, run_id, kind, content)
+    if not is_whole or kind not in KINDS:
         return None
-    return (step, time_ms, values) if is_whole else None
+    values = json.loads(content)
+    entry = Entry(run_id, kind, values, number, is_doubtful=True)
+    if "points" in values:
+        values["points"] = [tuple(point) for point in values["points"]]
+        entry.n_points = sum(len(point[2]) for point in values["points"])
+    return entry

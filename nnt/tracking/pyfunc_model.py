@@ -20,8 +20,6 @@ from nnt.fixedpoint import FixedPointNetworks
 from nnt.networks import Networks, output_columns, read_weights
 from nnt.tracks import input_columns
 
-__all__ = ["ExpertsModel"]
-
 
 class ExpertsModel(PythonModel):
     """All experts of a run; each row goes to the one in its column ``Expert``."""

@@ -1,39 +1,21 @@
-"""The model of a run in MLflow, and models under permanent names."""
+"""Models under permanent names, in the registry of a store."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 from nnt.errors import TrackingError, shorten
-from nnt.tracking.artifacts import artifacts_at
+from nnt.tracking.model import model_of
 from nnt.tracking.store import asked, connect, connect_to_read, reason_of, shown_store
 from nnt.tracking.store_uri import default_uri, hide_passwords
 from nnt.tracking.stored_run import StoredRun, open_run
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run as MlflowEntity
 
-__all__ = [
-    "Alias",
-    "LoggedModels",
-    "Registered",
-    "check_can_be_registered",
-    "move_alias",
-    "read_alias",
-    "register",
-]
-
-KIND = "nnt"
-READY: Literal["READY"] = "READY"
-NOT_IN_NAMES = re.compile(r"[/:.%\"']")
-"""Characters that MLflow refuses in names of models."""
-UNKNOWN = ("ENDPOINT_NOT_FOUND", "NOT_IMPLEMENTED")
-"""Answers of a server that knows no such models."""
 NAME = re.compile(r"[\w.-]+")
 """Names that ``models:/name@alias`` can hold."""
 ALIAS = re.compile(rf"models:/(?P<name>{NAME.pattern})@(?P<alias>{NAME.pattern})")
@@ -43,99 +25,6 @@ CLAIM = "nnt.claim"
 JUDGEMENT = "nnt.promotion"
 CLAIM_MS = 300_000
 """How long a claim counts: a process that has died moves nothing any more."""
-
-
-class LoggedModels:
-    """The one model of each run in a store; every call can be repeated.
-
-    Parameters
-    ----------
-    client : MlflowClient
-        Of the store.
-    """
-
-    def __init__(self, client: MlflowClient) -> None:
-        self._client = client
-        self._ids: dict[str, str] = {}
-
-    def make(self, run_id: str, params: Mapping[str, str]) -> None:
-        """Make the model of a run, unless there is one.
-
-        Raises
-        ------
-        TrackingError
-            The server is too old for it.
-        """
-        from mlflow.entities import LoggedModelOutput
-        from mlflow.exceptions import MlflowException
-
-        run = self._client.get_run(run_id)
-        try:
-            model_id = self._find(run) or self._create(run, params)
-        except (MlflowException, NotImplementedError) as err:
-            if getattr(err, "error_code", UNKNOWN[0]) not in UNKNOWN:
-                raise
-            raise TrackingError(
-                "the server does not support models of runs, which need MLflow 3; "
-                "the files are kept with the run"
-            ) from err
-        held = run.outputs.model_outputs if run.outputs else []
-        if model_id not in {own.model_id for own in held}:
-            outputs = [LoggedModelOutput(model_id, step=0)]
-            self._client.log_outputs(run_id, models=outputs)
-        self._ids[run_id] = model_id
-
-    def _find(self, run: MlflowEntity) -> str | None:
-        found = self._client.search_logged_models(
-            [run.info.experiment_id],
-            filter_string=f"source_run_id = '{run.info.run_id}'",
-            max_results=1,
-        )
-        return str(found[0].model_id) if found else None
-
-    def _create(self, run: MlflowEntity, params: Mapping[str, str]) -> str:
-        made = self._client.create_logged_model(
-            run.info.experiment_id,
-            name=NOT_IN_NAMES.sub("_", run.info.run_name) or KIND,
-            source_run_id=run.info.run_id,
-            params=dict(params),
-            model_type=KIND,
-        )
-        return str(made.model_id)
-
-    def id_of(self, run_id: str) -> str | None:
-        """ID of the model of a run, None where there is none."""
-        if run_id not in self._ids:
-            outputs = self._client.get_run(run_id).outputs
-            if not (outputs and outputs.model_outputs):
-                return None
-            self._ids[run_id] = str(outputs.model_outputs[0].model_id)
-        return self._ids[run_id]
-
-    def log_files(self, run_id: str, folder: Path) -> None:
-        """Keep the files of the model of a run, if it has one; it is whole then."""
-        model_id = self.id_of(run_id)
-        if model_id is not None:
-            model = self._client.get_logged_model(model_id)
-            place, owner = str(model.artifact_location), f"model {model_id}"
-            # MLflow gives it no types.
-            repository: Any = artifacts_at(self._client, place, owner)
-            repository.log_artifacts(str(folder))
-            self._client.finalize_logged_model(model_id, READY)
-
-
-def _ready_model(client: MlflowClient, run_id: str) -> str | None:
-    """ID of the model of a run whose files are there, None if there is none.
-
-    Raises
-    ------
-    MlflowException
-        The store does not answer.
-    """
-    model_id = LoggedModels(client).id_of(run_id)
-    if model_id is None or client.get_logged_model(model_id).status.value != READY:
-        return None
-    return model_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,14 +56,13 @@ def register(run: str, name: str, alias: str | None = None) -> Registered:
     TrackingError
         There is no such run, it holds no model, or a name cannot be used.
     """
-    for text in (name, *([] if alias is None else [alias])):
-        if not NAME.fullmatch(text):
+    for text in (name, alias):
+        if text is not None and not NAME.fullmatch(text):
             raise TrackingError(
                 f"{shorten(text)} cannot be a name: expected letters, digits, "
                 "points, dashes and underscores"
             )
-    if alias is not None:
-        _check_alias(alias)
+    _check_alias(alias or "")
     stored = open_run(run)
     _check_model(stored)
     client = connect(stored.uri)
@@ -211,7 +99,7 @@ def _new_version(
 ) -> int:
     import mlflow
 
-    model_id = _ready_model(client, run.run_id)
+    model_id = model_of(client, run.run_id, must_be_whole=True)
     source = f"models:/{model_id}" if model_id else f"runs:/{run.run_id}/model"
     return int(mlflow.register_model(source, name, tags=dict(tags)).version)
 
@@ -319,12 +207,11 @@ def _rival(client: MlflowClient, to: Alias, version: int, claim: str) -> str:
     now = _version_of(client, to.name, to.alias)
     if now != to.version:
         return f"has been moved to version {now} meanwhile"
-    every = {
-        int(v.version): v for v in client.search_model_versions(f"name='{to.name}'")
-    }
-    own_ms = every[version].creation_timestamp
-    for number, other in sorted(every.items()):
-        is_alive = own_ms - other.creation_timestamp < CLAIM_MS
+    found = client.search_model_versions(f"name='{to.name}'")
+    versions = {int(v.version): v for v in found}
+    latest_ms = versions[version].creation_timestamp - CLAIM_MS
+    for number, other in sorted(versions.items()):
+        is_alive = other.creation_timestamp > latest_ms
         if number < version and other.tags.get(CLAIM) == claim and is_alive:
             return (
                 f"version {number}, run {other.run_id}, is being promoted at this "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import re
 import shutil
 import time
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run as MlflowEntity
 
-__all__ = ["NOTHING", "AlreadyLogged", "Outcome", "Run", "Tracker", "logged_by"]
-
 log = logging.getLogger(__name__)
 
 Outcome = Literal["FINISHED", "FAILED", "KILLED", "PRUNED"]
@@ -48,6 +45,11 @@ LIVE_IMAGES = "live_images"
 """Folder of images that have not been delivered yet."""
 
 
+def now_ms() -> int:
+    """Unix time in milliseconds, as MLflow counts it."""
+    return int(time.time() * 1000)
+
+
 @dataclass(frozen=True, slots=True)
 class AlreadyLogged:
     """Names of what a run holds; empty for a new run."""
@@ -58,16 +60,22 @@ class AlreadyLogged:
     images: frozenset[tuple[str, int]] = frozenset()
     """Live images with their steps."""
 
-    def has(self, name: str, step: int, value: float) -> bool:
-        """Whether a point is there, so that it need not be sent again.
+    def lacking(self, metrics: Mapping[str, float], step: int) -> dict[str, float]:
+        """Points of a step that are not there, so that they have to be sent.
 
         What is logged at step 0 belongs to the end. A run may have been evaluated
         before its training went on: then the end has another value, which counts.
         """
-        if (name, step) not in self.points:
-            return False
-        known = self.points[name, step]
-        return step != 0 or known == value or (math.isnan(known) and math.isnan(value))
+        new = {name: float(value) for name, value in metrics.items()}
+        if not self.points:
+            return new
+        known = {name: self.points.get((name, step)) for name in new}
+        # Two NaN are one value here.
+        return {
+            name: value
+            for name, value in new.items()
+            if known[name] is None or (step == 0 and repr(known[name]) != repr(value))
+        }
 
 
 NOTHING = AlreadyLogged()
@@ -157,20 +165,18 @@ class Run:
         self, metrics: Mapping[str, float], step: int, time_ms: int | None = None
     ) -> None:
         """Add a point to each curve that has none at this step; thin long curves."""
-        when = int(time.time() * 1000) if time_ms is None else time_ms
+        when = now_ms() if time_ms is None else time_ms
         if self._curves.add(metrics, step, when):
             self._note(metrics, step, when)
 
     def _note(self, metrics: Mapping[str, float], step: int, time_ms: int) -> None:
-        new = {name: float(value) for name, value in metrics.items()}
-        if self._logged.points:
-            new = {k: v for k, v in new.items() if not self._logged.has(k, step, v)}
+        new = self._logged.lacking(metrics, step)
         if new and self._outbox is not None:
             self._outbox.add_points(self.run_id, new, step, time_ms)
 
     def log_system_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """Log what the machine does, as it is: such curves have no epochs."""
-        self._note(metrics, step, int(time.time() * 1000))
+        self._note(metrics, step, now_ms())
 
     def next_step(self, prefix: str) -> int:
         """First step without a point of any curve whose name begins like this."""
@@ -181,39 +187,30 @@ class Run:
         self, metrics: Mapping[str, float], step: int, name: str, digest: str
     ) -> None:
         """Log metrics of the networks on a dataset, to the run and to its model."""
-        when = int(time.time() * 1000)
+        when = now_ms()
         self._curves.add(metrics, step, when, is_sent=True)
-        new = {
-            key: float(value)
-            for key, value in metrics.items()
-            if not self._logged.has(key, step, value)
-        }
-        if new:
-            self._add(
-                "model_metrics", metrics=new, step=step, time_ms=when, name=name,
-                digest=digest[:MAX_DIGEST],
-            )  # fmt: skip
+        if new := self._logged.lacking(metrics, step):
+            points = [(step, when, new)]
+            digest = digest[:MAX_DIGEST]
+            self._add("model_metrics", points=points, name=name, digest=digest)
 
-    def log_file(self, path: Path, folder: str = "") -> None:
-        """Keep a file as an artifact, as it is when it is delivered."""
-        if self._outbox is not None:
-            self._file(self._at_hand(path), folder)
+    def log_file(
+        self, path: Path, folder: str = "", *, is_spooled: bool = False
+    ) -> None:
+        """Keep a file as an artifact, as it is when it is delivered.
 
-    def _file(self, path: Path, folder: str, *, is_spooled: bool = False) -> None:
-        relative = self._relative(path)
+        One that `is_spooled` is removed then.
+        """
+        if self._outbox is None:
+            return
+        runs = self.directory.parent
+        if not path.is_relative_to(runs):
+            # It may go; the files of runs stay.
+            if path.exists():
+                shutil.copyfile(path, self.directory / path.name)
+            path = self.directory / path.name
+        relative = path.relative_to(runs).as_posix()
         self._add("file", path=relative, folder=folder, is_spooled=is_spooled)
-
-    def _relative(self, path: Path) -> str:
-        return path.relative_to(self.directory.parent).as_posix()
-
-    def _at_hand(self, path: Path) -> Path:
-        """Copy a file that is not among those of the runs: it may go, they stay."""
-        if path.is_relative_to(self.directory.parent):
-            return path
-        place = self.directory / path.name
-        if path.exists():
-            shutil.copyfile(path, place)
-        return place
 
     def log_text(self, text: str, path: str) -> None:
         """Keep text as an artifact."""
@@ -225,7 +222,7 @@ class Run:
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(data)
         folder = str(Path(path).parent)
-        self._file(place, "" if folder == "." else folder)
+        self.log_file(place, "" if folder == "." else folder)
 
     def log_image(self, image: npt.NDArray[np.uint8], key: str, step: int) -> None:
         """Add an image, shape (height, width, 3), to the live images of a run."""
@@ -234,7 +231,7 @@ class Run:
         from PIL import Image
 
         # The form in which MLflow names them itself: its charts step through these.
-        when = int(time.time() * 1000)
+        when = now_ms()
         name = f"{key}+step+{step}+timestamp+{when}+{uuid.uuid4()}"
         folder = self.directory / LIVE_IMAGES
         folder.mkdir(parents=True, exist_ok=True)
@@ -243,18 +240,23 @@ class Run:
         picture.save(full)
         picture.thumbnail(THUMBNAIL)
         picture.save(small)
-        self._file(full, "images", is_spooled=True)
-        self._file(small, "images", is_spooled=True)
+        self.log_file(full, "images", is_spooled=True)
+        self.log_file(small, "images", is_spooled=True)
         self.set_tags({"mlflow.loggedImages": "True"})
 
     def log_dataset(
         self, name: str, digest: str, source: str, context: str, n_rows: int
     ) -> None:
         """Name a table as input of the run, under its own digest."""
+        digest, source = digest[:MAX_DIGEST], source[:MAX_VALUE]
         self._add(
-            "dataset", name=name, digest=digest[:MAX_DIGEST],
-            source=source[:MAX_VALUE], context=context, n_rows=n_rows,
-        )  # fmt: skip
+            "dataset",
+            name=name,
+            digest=digest,
+            source=source,
+            context=context,
+            n_rows=n_rows,
+        )
 
     def log_model(
         self,
@@ -273,7 +275,7 @@ class Run:
             return
         values = {k: hide_passwords(str(v)) for k, v in (params or {}).items()}
         self._add("model", values=values)
-        place = self._relative(folder)
+        place = f"{self.run_id}/{MODEL_FOLDER}"
         self._add("folder", path=place, folder=MODEL_FOLDER, is_model=True)
 
     def finish(
@@ -288,7 +290,7 @@ class Run:
         because = {"nnt.reason": reason[:MAX_VALUE]} if reason else {}
         again = {"nnt.resumable": "true"} if resumable else {}
         self.set_tags({"nnt.outcome": outcome, **because, **again})
-        when = int(time.time() * 1000)
+        when = now_ms()
         # A store knows no such status; one that ended in order has not been killed.
         status = "FINISHED" if outcome == "PRUNED" else outcome
         self._add("end", status=status, time_ms=when)

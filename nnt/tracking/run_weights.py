@@ -12,15 +12,6 @@ from nnt.networks.weights import MAX_BYTES
 from nnt.tracking.store_uri import default_uri
 from nnt.tracking.stored_run import StoredRun, open_run
 
-__all__ = [
-    "UNKNOWN_RUN",
-    "WEIGHTS_FILE",
-    "load_weights",
-    "read_run_weights",
-    "run_of_weights",
-    "untrained_experts",
-]
-
 log = logging.getLogger(__name__)
 
 WEIGHTS_FILE = "weights.json"

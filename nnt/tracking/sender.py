@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -10,21 +11,21 @@ from nnt.errors import TrackingError, shorten
 from nnt.tracking.artifacts import artifacts_of
 from nnt.tracking.experiments import find_experiment
 from nnt.tracking.local_runs import keep_ids, project_of, read_ids
+from nnt.tracking.model import log_model_files, make_model, model_of
 from nnt.tracking.outbox import MAX_POINTS, Entry, Points
-from nnt.tracking.registry import LoggedModels
+from nnt.tracking.store import reason_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-__all__ = ["Sender", "grouped", "is_file", "is_refusal"]
-
-FILE_KINDS = ("file", "folder")
 NOTE = "mlflow.note.content"
 LOCAL_ID = "nnt.offline_id"
 
 REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS")
 """Answers of MLflow that another attempt does not change."""
+TOO_LARGE = re.compile(r"error code 413|(?i:(entity|payload|content) too large)")
+"""How a proxy refuses a call for its size."""
 
 
 def grouped(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
@@ -50,7 +51,7 @@ def grouped(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
 
 def is_file(entry: Entry) -> bool:
     """Whether it goes to the store of artifacts."""
-    return entry.kind in FILE_KINDS
+    return entry.kind in ("file", "folder")
 
 
 def is_refusal(err: BaseException) -> bool:
@@ -85,9 +86,9 @@ class Sender:
         self._directory = directory
         self._parent = parent
         self._experiment = experiment
+        self._max_items = MAX_POINTS
         self.ids = {} if parent is None else read_ids(parent)
         self._artifacts: dict[str, Any] = {}
-        self._models = LoggedModels(client)
         self._held: dict[tuple[str, str], set[tuple[int, int]]] = {}
 
     def forget(self) -> None:
@@ -107,23 +108,16 @@ class Sender:
         run_id = self.ids.get(first.run_id, first.run_id)
         if first.kind == "metrics":
             self._metrics(run_id, entries)
-            return
-        # Every other kind in `outbox.FIELDS` has a method of its name.
-        getattr(self, f"_{first.kind}")(run_id, first)
+        else:
+            # Every other kind in `outbox.KINDS` has a method of its name.
+            getattr(self, f"_{first.kind}")(run_id, first)
 
     def _metrics(self, run_id: str, entries: list[Entry]) -> None:
-        points: list[Points] = []
-        for entry in entries:
-            new: list[Points] = entry.values["points"]
-            points += self._missing(run_id, new) if entry.is_doubtful else new
-        for entry in entries:
-            entry.is_doubtful = True
-        if not points:
-            return
+        points = [point for e in entries for point in self._missing(run_id, e)]
         try:
             self._log_points(run_id, points)
         except Exception as err:
-            if len(entries) > 1 or not is_refusal(err):
+            if not is_refusal(err):
                 raise
             self._log_by_curve(run_id, points)
 
@@ -141,27 +135,41 @@ class Sender:
         if refusal is not None:
             raise refusal
 
-    def _log_points(self, run_id: str, points: list[Points]) -> None:
+    def _log_points(self, run_id: str, points: list[Points], **of: str) -> None:
+        """Send points, perhaps those `of` a model and a dataset."""
         from mlflow.entities import Metric
 
         metrics = [
-            Metric(name, value, time_ms, step)
+            Metric(name, value, time_ms, step, **of)
             for step, time_ms, values in points
             for name, value in values.items()
         ]
-        for start in range(0, len(metrics), MAX_POINTS):
-            # Else MLFLOW_ENABLE_ASYNC_LOGGING lets it return before it is done.
-            self._client.log_batch(
-                run_id, metrics[start : start + MAX_POINTS], synchronous=True
-            )
+        self._log(run_id, "metrics", metrics)
 
-    def _missing(self, run_id: str, points: Iterable[Points]) -> Iterator[Points]:
-        """Ask the store for points: not every one drops what it has already."""
-        for step, time_ms, values in points:
+    def _log(self, run_id: str, kind: str, items: Sequence[Any]) -> None:
+        """Send items in batches, smaller ones where a proxy does not let them pass."""
+        while items:
+            part = items[: self._max_items]
+            try:
+                # Else MLFLOW_ENABLE_ASYNC_LOGGING lets it return before it is done.
+                self._client.log_batch(run_id, **{kind: part}, synchronous=True)
+            except Exception as err:
+                if not TOO_LARGE.search(str(err)):
+                    raise
+                if len(part) == 1:
+                    raise TrackingError(f"too large: {reason_of(err)}") from err
+                self._max_items = len(part) // 2
+            else:
+                items = items[len(part) :]
+
+    def _missing(self, run_id: str, entry: Entry) -> Iterator[Points]:
+        """Give the points that the store lacks: not every one drops what it has."""
+        is_doubtful, entry.is_doubtful = entry.is_doubtful, True
+        for step, time_ms, values in entry.values["points"]:
             new = {
                 name: value
                 for name, value in values.items()
-                if (step, time_ms) not in self._times(run_id, name)
+                if not is_doubtful or (step, time_ms) not in self._times(run_id, name)
             }
             if new:
                 yield step, time_ms, new
@@ -194,17 +202,14 @@ class Sender:
         if values["parent"]:
             tags["mlflow.parentRunId"] = self.ids[values["parent"]]
         return self._client.create_run(
-            experiment,
-            start_time=values["time_ms"],
-            tags=tags,
-            run_name=values["name"],
+            experiment, values["time_ms"], tags, values["name"]
         )
 
     def _params(self, run_id: str, entry: Entry) -> None:
         from mlflow.entities import Param
 
-        params = [Param(k, v) for k, v in entry.values["values"].items()]
-        self._client.log_batch(run_id, params=params, synchronous=True)
+        values = entry.values["values"].items()
+        self._log(run_id, "params", [Param(k, v) for k, v in values])
 
     def _tags(self, run_id: str, entry: Entry) -> None:
         from mlflow.entities import RunTag
@@ -214,8 +219,7 @@ class Sender:
             # Of a run that was made later, the description knows older IDs.
             for local_id, made in self.ids.items():
                 values[NOTE] = values[NOTE].replace(local_id, made)
-        tags = [RunTag(k, v) for k, v in values.items()]
-        self._client.log_batch(run_id, tags=tags, synchronous=True)
+        self._log(run_id, "tags", [RunTag(k, v) for k, v in values.items()])
 
     def _dataset(self, run_id: str, entry: Entry) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -247,39 +251,28 @@ class Sender:
         repository = self._repository(run_id)
         repository.log_artifacts(str(place), entry.values["folder"])
         if entry.values.get("is_model") is True:
-            self._models.log_files(run_id, place)
+            log_model_files(self._client, run_id, place)
 
     def _model(self, run_id: str, entry: Entry) -> None:
-        self._models.make(run_id, entry.values["values"])
+        make_model(self._client, run_id, entry.values["values"])
 
     def _model_metrics(self, run_id: str, entry: Entry) -> None:
         """Log metrics of a dataset, to the run and to its model at once."""
-        from mlflow.entities import Metric
-
-        values = entry.values
-        points: Iterable[Points]
-        points = [(values["step"], values["time_ms"], values["metrics"])]
-        if entry.is_doubtful:
-            points = self._missing(run_id, points)
-        entry.is_doubtful = True
-        model_id = self._models.id_of(run_id)
-        dataset = {"dataset_name": values["name"], "dataset_digest": values["digest"]}
-        bound = {} if model_id is None else {"model_id": model_id, **dataset}
-        metrics = [
-            Metric(name, value, time_ms, step, **bound)
-            for step, time_ms, new in points
-            for name, value in new.items()
-        ]
-        if metrics:
-            self._client.log_batch(run_id, metrics, synchronous=True)
+        values, points = entry.values, list(self._missing(run_id, entry))
+        model_id = model_of(self._client, run_id)
+        bound = {
+            "model_id": model_id,
+            "dataset_name": values["name"],
+            "dataset_digest": values["digest"],
+        }
+        self._log_points(run_id, points, **({} if model_id is None else bound))
 
     def _repository(self, run_id: str) -> Any:
         if run_id not in self._artifacts:
             try:
-                found = artifacts_of(self._client, run_id)
+                self._artifacts[run_id] = artifacts_of(self._client, run_id)
             except TrackingError as err:
                 raise OSError(str(err)) from err  # it may come back
-            self._artifacts[run_id] = found
         return self._artifacts[run_id]
 
     def _local(self, path: str) -> Path:
@@ -289,10 +282,8 @@ class Sender:
         return self._directory / pure
 
     def _end(self, run_id: str, entry: Entry) -> None:
-        values = entry.values
-        self._client.set_terminated(
-            run_id, status=values["status"], end_time=values["time_ms"]
-        )
+        status, when = entry.values["status"], entry.values["time_ms"]
+        self._client.set_terminated(run_id, status=status, end_time=when)
 
 
 def _present(place: Path) -> Path:

@@ -28,8 +28,6 @@ from nnt.tracking.store_uri import (
     sqlite_uri,
 )
 
-__all__ = ["serve_ui"]
-
 log = logging.getLogger(__name__)
 
 START_S = 120.0

@@ -11,9 +11,10 @@ import sqlite3
 import tempfile
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future, wait
 from http import HTTPStatus
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from nnt.errors import TrackingError
 from nnt.files import expand_path
@@ -29,15 +30,6 @@ from nnt.tracking.store_uri import (
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-__all__ = [
-    "asked",
-    "connect",
-    "connect_to_read",
-    "no_answer",
-    "reason_of",
-    "shown_store",
-]
 
 LOCK = ".nnt.lock"
 CONNECT_S = 25.0
@@ -59,7 +51,9 @@ OTHER_ANSWERS = (AttributeError, LookupError, TypeError)
 NO_JSON = "not in a valid JSON format"
 MAINTENANCE = "is in maintenance mode"
 UNSUPPORTED = "got unsupported URI"
+EXAMPLE = sqlite_uri(Path("/PATH", DATABASE))
 CHECK = "check MLFLOW_TRACKING_URI"
+CHECK_SERVER = f"{CHECK} and that the server runs"
 CHECK_PATH = f"{CHECK}, with the path in front of its pages if there is one"
 OTHER_SCHEMA = "database schema"
 """What MLflow says of a database of another version."""
@@ -84,7 +78,7 @@ def connect(uri: str, *, choose: bool = True, must_exist: bool = False) -> Mlflo
     """
     if must_exist:
         _check_there(uri)
-    return _connect(_Connecting(uri, is_reading=False, choose=choose))
+    return _connect(uri, is_reading=False, choose=choose)
 
 
 def connect_to_read(uri: str, *, choose: bool = False) -> MlflowClient:
@@ -96,7 +90,7 @@ def connect_to_read(uri: str, *, choose: bool = False) -> MlflowClient:
         It does not answer, or there is no such database.
     """
     _check_there(uri)
-    return _connect(_Connecting(uri, is_reading=True, choose=choose))
+    return _connect(uri, is_reading=True, choose=choose)
 
 
 def _check_there(uri: str) -> None:
@@ -119,23 +113,93 @@ def _holds_something(path: Path) -> bool:
         return True  # opening it tells why not
 
 
-def _connect(connecting: _Connecting) -> MlflowClient:
+def _connect(uri: str, *, is_reading: bool, choose: bool) -> MlflowClient:
+    """Ask a store, for as long as somebody would wait.
+
+    Neither a server that never answers nor a locked database shall keep us waiting;
+    the tables of a new database are worth it, also while another process makes them.
+    """
     settle_mlflow()
-    uri = connecting.uri
-    try:
-        return connecting.answer()
-    except Exception as err:
+    answer: Future[MlflowClient] = Future()
+    turn = _Turn()
+    turn.limit_s = CONNECT_S
+
+    def ask() -> None:
+        try:
+            answer.set_result(_ask(uri, turn, is_reading=is_reading, choose=choose))
+        except Exception as err:  # noqa: BLE001 (every database driver raises its own)
+            answer.set_exception(err)
+        finally:
+            turn.set()
+
+    threading.Thread(target=ask, name="connect", daemon=True).start()
+    turn.wait(MAKE_S)
+    wait([answer], turn.limit_s)
+    late = TimeoutError(f"no answer within {turn.limit_s:g} s")
+    err = answer.exception() if answer.done() else late
+    if err is not None:
         raise no_answer(uri, err) from err
+    return answer.result()
 
 
-def no_answer(uri: str, err: Exception) -> TrackingError:
+class _Turn(threading.Event):
+    """Set once nobody else makes the tables of a database."""
+
+    limit_s = 0.0
+    """How long the store may take from then on."""
+
+
+def _ask(uri: str, turn: _Turn, *, is_reading: bool, choose: bool) -> MlflowClient:
+    from mlflow import MlflowClient
+
+    path = sqlite_path(uri)
+    if uri.startswith("sqlite"):
+        _check_file(path)
+    with _lock(uri, path, is_reading=is_reading):
+        if path is not None:
+            turn.limit_s = CONNECT_S if _holds_something(path) else MAKE_S
+            _look_at(path, is_reading=is_reading)
+        turn.set()
+        if choose:
+            _choose(uri)
+        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        client.search_experiments(max_results=1)
+    return client
+
+
+@contextlib.contextmanager
+def _lock(uri: str, path: Path | None, *, is_reading: bool) -> Iterator[None]:
+    """Keep processes from making the tables of a database at the same time.
+
+    The lock lies beside a SQLite database, which processes may use from any
+    directory. Who only reads makes no lock, and waits where there is one.
+    """
+    if path is not None:
+        place = path.parent / LOCK
+    elif is_server(uri):
+        yield  # it makes its tables itself
+        return
+    else:
+        name = hashlib.sha256(uri.encode()).hexdigest()[:16]
+        place = Path(tempfile.gettempdir()) / f"nnt-{os.getuid()}-{name}.lock"
+    with contextlib.ExitStack() as held:
+        # Where nothing can be written, no tables can be made.
+        with contextlib.suppress(OSError):
+            if not is_reading:
+                place.parent.mkdir(parents=True, exist_ok=True)
+            lock = held.enter_context(place.open("rb" if is_reading else "ab"))
+            fcntl.flock(lock, fcntl.LOCK_SH if is_reading else fcntl.LOCK_EX)
+        yield
+
+
+def no_answer(uri: str, err: BaseException) -> TrackingError:
     """Say that a store cannot be used, why, and what helps."""
     return TrackingError(
         f"the tracking store {hide_passwords(uri)} {_what_is_wrong(uri, err)}"
     )
 
 
-def _what_is_wrong(uri: str, err: Exception) -> str:
+def _what_is_wrong(uri: str, err: BaseException) -> str:
     """Say what a store does not do, why, and what helps."""
     text, reason = str(err), reason_of(err)
     if found := STATUS.search(text):
@@ -153,7 +217,7 @@ def _what_is_wrong(uri: str, err: Exception) -> str:
     if UNSUPPORTED in text:
         return (
             "cannot be used: expected an address such as http://HOST:5000 or "
-            f"{sqlite_uri(Path('/PATH', DATABASE))}; check MLFLOW_TRACKING_URI"
+            f"{EXAMPLE}; {CHECK}"
         )
     if OTHER_SCHEMA in text:
         return (
@@ -161,9 +225,7 @@ def _what_is_wrong(uri: str, err: Exception) -> str:
             "an older one, back the database up and run: mlflow db upgrade "
             f"'{hide_passwords(uri)}'; if a newer one, install that"
         )
-    remedy = (
-        f"{CHECK} and that {'the server runs' if is_server(uri) else 'it is there'}"
-    )
+    remedy = CHECK_SERVER if is_server(uri) else f"{CHECK} and that it is there"
     is_local = uri.startswith(("sqlite", "file:"))
     is_silent = "API request to" in text or (
         not is_local and any(map(DRIVER_ERROR.match, text.splitlines()))
@@ -188,94 +250,7 @@ def _of_status(status: int) -> str:
         return f"refuses access: {reason}; ask who runs it for the right to use it"
     if status in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
         return f"is no MLflow server: {reason}; {CHECK_PATH}"
-    return f"does not answer: {reason}; {CHECK} and that the server runs"
-
-
-class _Connecting(threading.Thread):
-    """Asks a store, for as long as somebody would wait.
-
-    Neither a server that never answers nor a locked database shall keep us waiting;
-    the tables of a new database are worth it, also while another process makes them.
-    """
-
-    def __init__(self, uri: str, *, is_reading: bool, choose: bool) -> None:
-        super().__init__(name="connect", daemon=True)
-        self.uri = uri
-        self._is_reading = is_reading
-        self._choose = choose
-        self._has_turn = threading.Event()
-        self._limit_s = CONNECT_S
-        self._answer: MlflowClient | Exception | None = None
-
-    def answer(self) -> MlflowClient:
-        """Give a client of a store that has answered, or raise what went wrong."""
-        self.start()
-        self._has_turn.wait(MAKE_S)
-        self.join(self._limit_s)
-        if self._answer is None:
-            raise TimeoutError(f"no answer within {self._limit_s:g} s")
-        if isinstance(self._answer, Exception):
-            raise self._answer
-        return self._answer
-
-    def run(self) -> None:
-        """Keep the answer, or the error."""
-        try:
-            self._answer = self._ask()
-        except Exception as err:  # noqa: BLE001 (every database driver raises its own)
-            self._answer = err
-        finally:
-            self._has_turn.set()
-
-    def _ask(self) -> MlflowClient:
-        from mlflow import MlflowClient
-
-        path = sqlite_path(self.uri)
-        if self.uri.startswith("sqlite"):
-            _check_file(path)
-        with _turn(self.uri, path, is_reading=self._is_reading):
-            if path is not None:
-                self._limit_s = CONNECT_S if _holds_something(path) else MAKE_S
-                _look_at(path, is_reading=self._is_reading)
-            self._has_turn.set()
-            if self._choose:
-                _choose(self.uri)
-            client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
-            client.search_experiments(max_results=1)
-        return client
-
-
-@contextlib.contextmanager
-def _turn(uri: str, path: Path | None, *, is_reading: bool) -> Iterator[None]:
-    """Keep processes from making the tables of a database at the same time.
-
-    The lock lies beside a SQLite database, which processes may use from any
-    directory. Who only reads makes no lock, and waits where there is one.
-    """
-    place = _lock_of(uri, path)
-    lock: IO[bytes] | None = None
-    # Where nothing can be written, no tables can be made.
-    with contextlib.suppress(OSError):
-        if place is not None and is_reading:
-            lock = place.open("rb") if place.exists() else None
-        elif place is not None:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            lock = place.open("ab")
-    if lock is None:
-        yield
-        return
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_SH if is_reading else fcntl.LOCK_EX)
-        yield
-
-
-def _lock_of(uri: str, path: Path | None) -> Path | None:
-    if path is not None:
-        return path.parent / LOCK
-    if is_server(uri):
-        return None  # it makes its tables itself
-    name = hashlib.sha256(uri.encode()).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"nnt-{os.getuid()}-{name}.lock"
+    return f"does not answer: {reason}; {CHECK_SERVER}"
 
 
 def _look_at(path: Path, *, is_reading: bool) -> None:
@@ -294,9 +269,7 @@ def _look_at(path: Path, *, is_reading: bool) -> None:
 def _check_file(path: Path | None) -> None:
     """Refuse an address that names no file in which runs could be kept."""
     if path is None:
-        raise ValueError(
-            f"expected a file, such as {sqlite_uri(Path('/PATH', DATABASE))}"
-        )
+        raise ValueError(f"expected a file, such as {EXAMPLE}")
     if path.is_dir():
         raise ValueError("it is a directory; name a file in it")
     if path.parts[0].startswith("~") and not path.exists():

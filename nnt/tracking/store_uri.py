@@ -12,21 +12,6 @@ from urllib.parse import quote, unquote, urlsplit
 from nnt.errors import TrackingError, shorten
 from nnt.files import expand_path
 
-__all__ = [
-    "DATABASE",
-    "SETTINGS",
-    "base_directory",
-    "default_uri",
-    "hide_passwords",
-    "is_same_store",
-    "is_server",
-    "settle_mlflow",
-    "split_store",
-    "sqlite_path",
-    "sqlite_uri",
-    "variable",
-]
-
 SETTINGS = {
     # The defaults retry for minutes without a word.
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -20,18 +20,17 @@ from nnt.tracking.store_uri import (
     hide_passwords,
     split_store,
 )
+from nnt.tracking.waiting import find_waiting
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import FileInfo
     from mlflow.entities import Run as MlflowEntity
 
-__all__ = ["StoredRun", "is_of_expert", "list_trainings", "open_run", "running_on"]
-
 RUN_ID = re.compile(r"[0-9a-f]{6,32}")
 """Whole, or its beginning."""
 FULL_ID = 32
-RUN_URI = re.compile(r"runs:/(?P<id>[0-9a-f]{6,32})(?:/(?P<path>[\w./-]+))?")
+RUN_URI = re.compile(rf"runs:/(?P<id>{RUN_ID.pattern})(?:/(?P<path>[\w./-]+))?")
 MODEL_URI = re.compile(
     r"models:/(?P<name>[\w.-]+)(?:@(?P<alias>[\w.-]+)|/(?P<version>\d+))?"
 )
@@ -57,7 +56,10 @@ def is_of_expert(tags: Mapping[str, str]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class StoredRun:
-    """A run in the tracking store."""
+    """A run in the tracking store.
+
+    All that asks the store raises `TrackingError` if it does not answer.
+    """
 
     run_id: str
     experiment_id: str
@@ -83,16 +85,37 @@ class StoredRun:
     @property
     def is_interrupted(self) -> bool:
         """Whether its process ran on this host and is gone; it can be resumed."""
-        return self.status == "RUNNING" and is_dead(self.tags)
+        is_left = self.status == "RUNNING" and is_dead(self.tags)
+        return is_left and not self.awaits_upload
+
+    @property
+    def awaits_upload(self) -> bool:
+        """Whether its training is done, and only the store has not heard of that."""
+        if self.status != "RUNNING" or not is_dead(self.tags):
+            return False
+        try:
+            return find_waiting(self.directory).is_finished
+        except TrackingError:
+            return False
+
+    @property
+    def shown_uri(self) -> str:
+        """Address of the store, without the password that it may hold."""
+        return hide_passwords(self.uri)
+
+    @property
+    def directory(self) -> Path:
+        """Its local files, as far as the run says."""
+        return Path(self.tags.get("nnt.directory", "")) / self.run_id
+
+    @property
+    def project(self) -> Path | None:
+        """Directory in which the training ran, as far as the run says."""
+        here = self.directory
+        return here.parent.parent.parent if here.is_absolute() else None
 
     def children(self) -> list[StoredRun]:
-        """Find the runs nested under this one, by name.
-
-        Raises
-        ------
-        TrackingError
-            The store does not answer.
-        """
+        """Find the runs nested under this one, by name."""
         nested = f"tags.`mlflow.parentRunId` = '{self.run_id}'"
         with asked(f"{self.shown_uri} does not list runs"):
             found = self._client.search_runs([self.experiment_id], nested)
@@ -100,25 +123,13 @@ class StoredRun:
         return sorted(stored, key=lambda run: run.name)
 
     def experts(self) -> dict[int, StoredRun]:
-        """Find the runs of the experts of a training; an expert's run is its own.
-
-        Raises
-        ------
-        TrackingError
-            The store does not answer.
-        """
+        """Find the runs of the experts of a training; an expert's run is its own."""
         nested = [self] if self.tags.get("expert") in EXPERTS else self.children()
         tagged = {run.tags.get("expert", ""): run for run in nested}
         return {EXPERTS[tag]: run for tag, run in tagged.items() if tag in EXPERTS}
 
     def history(self, name: str) -> list[tuple[int, int, float]]:
-        """Read a metric: step, time in milliseconds since 1970, value; by step.
-
-        Raises
-        ------
-        TrackingError
-            The store does not answer.
-        """
+        """Read a metric: step, time in milliseconds since 1970, value; by step."""
         with asked(f"{self.shown_uri} does not list {name}"):
             points = self._client.get_metric_history(self.run_id, name)
         return sorted((p.step, p.timestamp, p.value) for p in points)
@@ -141,6 +152,17 @@ class StoredRun:
             paths += self.artifacts(path, max_depth - 1) if item.is_dir else [path]
         return paths
 
+    def holds(self, path: str) -> bool:
+        """Tell whether there is an artifact of that name."""
+        folder = str(PurePosixPath(path).parent)
+        listed = self._list(None if folder == "." else folder)
+        return path in {str(item.path) for item in listed}
+
+    def _list(self, folder: str | None) -> list[FileInfo]:
+        with asked(f"{self.shown_uri} does not list artifacts"):
+            found = artifacts_of(self._client, self.run_id)
+            return list(found.list_artifacts(folder))
+
     def read_text(self, path: str) -> str:
         """Read an artifact.
 
@@ -152,34 +174,6 @@ class StoredRun:
         with tempfile.TemporaryDirectory() as into:
             place = self.download(path, Path(into), MAX_TEXT_BYTES)
             return place.read_text(encoding="utf-8", errors="replace")
-
-    def holds(self, path: str) -> bool:
-        """Tell whether there is an artifact of that name.
-
-        Raises
-        ------
-        TrackingError
-            The store does not answer.
-        """
-        folder = str(PurePosixPath(path).parent)
-        listed = self._list(None if folder == "." else folder)
-        return path in {str(item.path) for item in listed}
-
-    def _list(self, folder: str | None) -> list[FileInfo]:
-        with asked(f"{self.shown_uri} does not list artifacts"):
-            found = artifacts_of(self._client, self.run_id)
-            return list(found.list_artifacts(folder))
-
-    @property
-    def shown_uri(self) -> str:
-        """Address of the store, without the password that it may hold."""
-        return hide_passwords(self.uri)
-
-    @property
-    def project(self) -> Path | None:
-        """Directory in which the training ran, as far as the run says."""
-        runs = Path(self.tags.get("nnt.directory", ""))
-        return runs.parent.parent if runs.is_absolute() else None
 
     def download(self, path: str, into: Path, max_bytes: int = MAX_FILE_BYTES) -> Path:
         """Fetch an artifact into a directory, and nowhere else.
@@ -246,12 +240,10 @@ def open_run(text: str, uri: str | None = None) -> StoredRun:
 
 def _whole_id(client: MlflowClient, uri: str, beginning: str) -> str:
     """Find the one run whose ID begins like this."""
-    experiments = [e.experiment_id for e in client.search_experiments()]
+    chosen = f"attributes.run_id LIKE '{beginning}%'"
     # Not every store compares in the way of LIKE; the digits are checked again.
-    found = client.search_runs(
-        experiments, f"attributes.run_id LIKE '{beginning}%'", max_results=MAX_SHOWN
-    )
-    runs = [run for run in found if run.info.run_id.startswith(beginning)]
+    found = _search(client, chosen, MAX_SHOWN)
+    runs = [run for run in found if run.run_id.startswith(beginning)]
     if not runs:
         raise TrackingError(
             f"{beginning}: no run in {hide_passwords(uri)} has an ID that begins with "
@@ -259,11 +251,11 @@ def _whole_id(client: MlflowClient, uri: str, beginning: str) -> str:
             "store that holds the run"
         )
     if len(runs) > 1:
-        listed = "".join(f"\n  {r.info.run_id} ({r.info.run_name})" for r in runs)
+        listed = "".join(f"\n  {run.run_id} ({run.name})" for run in runs)
         raise TrackingError(
             f"{beginning} matches the IDs of several runs; give more digits:{listed}"
         )
-    return str(runs[0].info.run_id)
+    return runs[0].run_id
 
 
 def _id_in_store(run_id: str) -> str:
@@ -295,10 +287,9 @@ def running_on(host: str, client: MlflowClient, experiment_id: str) -> list[Stor
     quoted = host.replace("'", "")
     chosen = f"attributes.status = 'RUNNING' and tags.`nnt.host` = '{quoted}'"
     try:
-        found = client.search_runs([experiment_id], chosen, max_results=MAX_RUNNING)
+        return _search(client, chosen, MAX_RUNNING, [experiment_id])
     except MlflowException:
         return []
-    return [_stored(run, client) for run in found]
 
 
 def list_trainings(limit: int, *, debug: bool = False) -> list[StoredRun]:
@@ -319,15 +310,18 @@ def list_trainings(limit: int, *, debug: bool = False) -> list[StoredRun]:
     uri = default_uri(debug=debug)
     client = connect_to_read(uri)
     try:
-        experiments = [e.experiment_id for e in client.search_experiments()]
-        found = client.search_runs(
-            experiments,
-            "tags.`nnt.kind` = 'training'",
-            max_results=limit,
-            order_by=["attributes.start_time DESC"],
-        )
+        return _search(client, "tags.`nnt.kind` = 'training'", limit)
     except Exception as err:  # a server that is none answers anything
         raise no_answer(uri, err) from err
+
+
+def _search(
+    client: MlflowClient, chosen: str, limit: int, experiments: Sequence[str] = ()
+) -> list[StoredRun]:
+    """Find runs, the newest first; default: of all experiments."""
+    among = experiments or [e.experiment_id for e in client.search_experiments()]
+    newest = ["attributes.start_time DESC"]
+    found = client.search_runs(list(among), chosen, max_results=limit, order_by=newest)
     return [_stored(run, client) for run in found]
 
 

@@ -9,8 +9,6 @@ from typing import Any
 
 from nnt.tracking.store_uri import variable
 
-__all__ = ["SystemMetrics", "wanted"]
-
 log = logging.getLogger(__name__)
 
 PREFIX = "system/"

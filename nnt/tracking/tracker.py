@@ -6,7 +6,6 @@ import logging
 import os
 import shlex
 import socket
-import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,16 +16,23 @@ from nnt.errors import TrackingError, shorten
 from nnt.tracking.delivery import Delivery
 from nnt.tracking.experiments import experiment_name, find_experiment
 from nnt.tracking.local_runs import (
+    OUTBOX,
     SAFE_ID,
     is_dead,
     lock_run,
-    outbox_of,
     process_tags,
     run_tags,
     runs_directory,
 )
 from nnt.tracking.outbox import Outbox
-from nnt.tracking.run import NOTHING, AlreadyLogged, Run, Tracker, logged_by
+from nnt.tracking.run import (
+    NOTHING,
+    AlreadyLogged,
+    Run,
+    Tracker,
+    logged_by,
+    now_ms,
+)
 from nnt.tracking.sender import Sender
 from nnt.tracking.store import asked, connect, reason_of
 from nnt.tracking.store_uri import (
@@ -42,8 +48,6 @@ from nnt.tracking.waiting import BY_DEFAULT, deliver_left
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run as MlflowEntity
-
-__all__ = ["MlflowTracker"]
 
 log = logging.getLogger(__name__)
 
@@ -118,33 +122,41 @@ class MlflowTracker(Tracker):
     ) -> Run:
         """Open a parent run, or take over the one that `mlflow run` has made."""
         tags = {**tags, **process_tags(), "nnt.directory": str(self._runs)}
-        if self._store is None:
-            os.environ.pop("MLFLOW_RUN_ID", None)
-            made = self._note(name, run_tags(description, tags), "", expected_points)
-            return self._begin(made)
         given = self._take_given_run()
-        if given is not None:
-            adopted = self._run(
-                given.info.run_id, given.info.experiment_id, expected_points
-            )
-            adopted.set_tags({"mlflow.note.content": description, **tags})
-            self._client.update_run(adopted.run_id, name=name)
-            return self._begin(adopted)
-        return self._begin(
-            self._create(
-                self._experiment(), name, run_tags(description, tags), expected_points
-            )
-        )
+        if given is None:
+            tags = run_tags(description, tags)
+            return self._begin(self._open(name, tags, None, expected_points))
+        info = given.info
+        adopted = self._run(info.run_id, info.experiment_id, expected_points)
+        adopted.set_tags({"mlflow.note.content": description, **tags})
+        self._client.update_run(adopted.run_id, name=name)
+        return self._begin(adopted)
 
     def start_child(
         self, parent: Run, name: str, tags: Mapping[str, str], expected_points: int = 0
     ) -> Run:
         """Open a run nested under a parent."""
         tags = run_tags("", {"nnt.directory": str(self._runs), **tags})
+        return self._open(name, tags, parent, expected_points)
+
+    def _open(
+        self, name: str, tags: dict[str, str], parent: Run | None, expected_points: int
+    ) -> Run:
+        """Make a run, or leave it to `sync` to make it."""
         if self._store is None:
-            return self._note(name, tags, parent.run_id, expected_points)
-        tags["mlflow.parentRunId"] = parent.run_id
-        return self._create(parent.experiment_id, name, tags, expected_points)
+            run_id, experiment = uuid.uuid4().hex, OFFLINE_EXPERIMENT
+            above = parent.run_id if parent else ""
+            self._outbox.add(
+                run_id, "create", name=name, parent=above, values=tags, time_ms=now_ms()
+            )
+        else:
+            if parent is not None:
+                tags["mlflow.parentRunId"] = parent.run_id
+            experiment = parent.experiment_id if parent else self._experiment()
+            with asked(f"{self.shown_uri} refuses a new run"):
+                made = self._store.create_run(experiment, tags=tags, run_name=name)
+                run_id = str(made.info.run_id)
+        return self._run(run_id, experiment, expected_points)
 
     def _experiment(self) -> str:
         return find_experiment(self._client, self.base, debug=self._debug)
@@ -160,6 +172,8 @@ class MlflowTracker(Tracker):
         if run_id is None or self._debug:
             return None
         del os.environ["MLFLOW_RUN_ID"]
+        if self._store is None:
+            return None
         try:
             found = self._client.get_run(run_id)
         except Exception as err:
@@ -189,29 +203,11 @@ class MlflowTracker(Tracker):
             about = {"uri": self.shown_uri, "run": run.run_id}
             if self._store is None:
                 about["experiment"] = experiment_name() or BY_DEFAULT
-            self._outbox.keep_in(outbox_of(run.directory), about)
+            self._outbox.keep_in(run.directory / OUTBOX, about)
         if wanted() and self._system is None:
             first = run.next_step("system/")
             self._system = SystemMetrics(run.log_system_metrics, first)
         return run
-
-    def _create(
-        self, experiment: str, name: str, tags: dict[str, str], expected_points: int
-    ) -> Run:
-        with asked(f"{self.shown_uri} refuses a new run"):
-            created = self._client.create_run(experiment, tags=tags, run_name=name)
-        return self._run(str(created.info.run_id), experiment, expected_points)
-
-    def _note(
-        self, name: str, tags: dict[str, str], parent: str, expected_points: int
-    ) -> Run:
-        """Leave it to `sync` to make a run."""
-        run_id = uuid.uuid4().hex
-        when = int(time.time() * 1000)
-        self._outbox.add(
-            run_id, "create", name=name, parent=parent, values=tags, time_ms=when
-        )
-        return self._run(run_id, OFFLINE_EXPERIMENT, expected_points)
 
     def _run(
         self,
@@ -281,12 +277,9 @@ class MlflowTracker(Tracker):
 
     def interrupted(self) -> list[StoredRun]:
         """Trainings in the experiment whose process on this host has died."""
-        if self._store is None:
+        if self._store is None or self._debug:
             return []
-        experiment = self._experiment()
-        if self._debug:
-            return []
-        running = running_on(socket.gethostname(), self._client, experiment)
+        running = running_on(socket.gethostname(), self._store, self._experiment())
         return [run for run in running if is_dead(run.tags)]
 
     def catch_up(self, run: StoredRun) -> bool:
@@ -302,8 +295,7 @@ class MlflowTracker(Tracker):
         TrackingError
             The store does not take it, or a process works on the run.
         """
-        directory = self._directory_of(run.run_id, run.tags)
-        return deliver_left(directory, self._client)
+        return deliver_left(self._directory_of(run.run_id, run.tags), self._client)
 
     def close(self, stop: Event | None = None) -> int:
         """Deliver what is left; say where it is if the store does not take it.
@@ -327,13 +319,13 @@ class MlflowTracker(Tracker):
 
     def _report_left(self, n_left: int) -> None:
         """Say what has not been delivered, where it is and how it gets to the store."""
-        path = self._outbox.path
+        path, uri = self._outbox.path, self.shown_uri
         if path is None or not path.is_file():
             log.warning(
                 "tracking: %d entries are lost: %s did not take them, and the disk had "
                 "no room",
                 n_left,
-                self.shown_uri,
+                uri,
             )
             return
         command = f"nnt sync {shlex.quote(str(path.parent))}"
@@ -348,7 +340,7 @@ class MlflowTracker(Tracker):
         log.warning(
             "tracking: %s has not taken %d entries; they are kept in %s. Once it "
             "answers, upload them with: %s",
-            self.shown_uri,
+            uri,
             n_left,
             path,
             command,

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from nnt.errors import TrackingError
 from nnt.tracking.delivery import Delivery
-from nnt.tracking.local_runs import LOCK, OUTBOX, lock_run, outbox_of, runs_directory
-from nnt.tracking.outbox import Outbox, read_about
+from nnt.tracking.local_runs import LOCK, OUTBOX, lock_run, runs_directory
+from nnt.tracking.outbox import Outbox
 from nnt.tracking.sender import Sender
 from nnt.tracking.store import connect
 from nnt.tracking.store_uri import default_uri, hide_passwords
@@ -20,22 +20,10 @@ from nnt.tracking.store_uri import default_uri, hide_passwords
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-__all__ = [
-    "BY_DEFAULT",
-    "Delivered",
-    "Waiting",
-    "deliver_left",
-    "find_all_waiting",
-    "find_waiting",
-    "is_delivered",
-    "sync",
-]
-
 log = logging.getLogger(__name__)
 
 BY_DEFAULT = "*"
 """The experiment that is the default when the runs are made."""
-DAMAGED = ".damaged"
 OLD_JOURNAL = Path("spool") / "journal.jsonl"
 """What NNT before 0.2 has left in place of an outbox."""
 ATTEMPTS = 3
@@ -102,7 +90,7 @@ def find_waiting(directory: Path) -> Waiting:
     TrackingError
         Nothing waits there, or it is damaged.
     """
-    path = outbox_of(directory)
+    path = directory / OUTBOX
     if not path.is_file():
         if (directory / OLD_JOURNAL).is_file():
             raise TrackingError(
@@ -113,18 +101,17 @@ def find_waiting(directory: Path) -> Waiting:
             f"{directory} holds nothing to upload: expected the directory of a run, "
             f".nnt/runs/ID, with {OUTBOX} in it"
         )
-    about = read_about(path)
     outbox = Outbox.reopen(path)
     entries = outbox.waiting()
     outbox.abandon()
     ends = [e.values["status"] for e in entries if e.kind == "end"]
     return Waiting(
         directory=directory,
-        run_id=about["run"],
-        uri=about["uri"],
+        run_id=outbox.about["run"],
+        uri=outbox.about["uri"],
         n_operations=len(entries),
         is_finished=ends[-1:] == ["FINISHED"],
-        experiment=about.get("experiment", ""),
+        experiment=outbox.about.get("experiment", ""),
     )
 
 
@@ -169,7 +156,7 @@ def deliver_left(run_directory: Path, client: MlflowClient) -> bool:
     TrackingError
         The store does not take it, or a process works on the run.
     """
-    path = outbox_of(run_directory)
+    path = run_directory / OUTBOX
     if not path.is_file():
         return False
     try:
@@ -177,7 +164,7 @@ def deliver_left(run_directory: Path, client: MlflowClient) -> bool:
     except TrackingError as err:
         # The power went, perhaps. A training that goes on logs what is missing.
         log.warning("%s", err)
-        path.replace(path.with_name(path.name + DAMAGED))
+        path.replace(path.with_name(f"{OUTBOX}.damaged"))
         return False
     with lock_run(run_directory, waiting.run_id):
         done = _deliver(waiting, client)
@@ -190,10 +177,9 @@ def deliver_left(run_directory: Path, client: MlflowClient) -> bool:
 
 
 def _deliver(waiting: Waiting, client: MlflowClient) -> Delivered:
-    uri = client.tracking_uri
-    outbox = Outbox.reopen(outbox_of(waiting.directory))
+    directory, uri = waiting.directory, client.tracking_uri
     named = None if waiting.experiment in ("", BY_DEFAULT) else waiting.experiment
-    directory = waiting.directory
+    outbox = Outbox.reopen(directory / OUTBOX)
     sender = Sender(client, directory.parent, directory, named)
     delivery = Delivery(outbox, sender, uri)
     try:

@@ -13,7 +13,6 @@ from nnt.errors import TrackingError, TrainingError, shorten
 from nnt.tracking import (
     StoredRun,
     Tracker,
-    find_waiting,
     hide_passwords,
     is_of_expert,
     open_run,
@@ -227,8 +226,8 @@ def warn_of_interrupted(tracker: Tracker) -> None:
     for run in tracker.interrupted():
         if "mlflow.parentRunId" in run.tags:
             continue  # whatever it is part of is resumed as a whole
-        directory = Path(run.tags.get("nnt.directory", ".")) / run.run_id
-        if _is_finished(directory):
+        directory = run.directory
+        if run.awaits_upload:
             log.warning(
                 "run %s (%s) is finished, but not all of it is in the store; upload "
                 "the rest with: nnt sync %s",
@@ -248,11 +247,3 @@ def warn_of_interrupted(tracker: Tracker) -> None:
             shown,
             run.run_id,
         )
-
-
-def _is_finished(directory: Path) -> bool:
-    """Whether only the store has not heard yet that a training is done."""
-    try:
-        return find_waiting(directory).is_finished
-    except TrackingError:
-        return False
