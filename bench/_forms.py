@@ -10,7 +10,8 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from nnt.kernel import Kernel
-from nnt.networks import Form, build_module, initial_state
+from nnt.networks import Form, initial_state
+from nnt.networks.module import build_module
 from nnt.objective import LOGISTIC, Objective, objective_of, value
 from nnt.types import F32
 

@@ -27,7 +27,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from nnt.config import Config
 from nnt.engine import Epoch, ExpertData, Hooks
-from nnt.networks import build_module, initial_state
+from nnt.networks import initial_state
+from nnt.networks.module import build_module
 from nnt.sampling import generator
 from nnt.tracking import Tracker
 from nnt.training.fitting import train_expert

@@ -10,7 +10,8 @@ from slow_objective import activate, gradient
 from torch import Tensor, nn
 
 from nnt.kernel import Kernel
-from nnt.networks import Form, build_module, initial_state
+from nnt.networks import Form, initial_state
+from nnt.networks.module import build_module
 from nnt.objective import CUT_START, Objective, objective_of, value
 from nnt.types import F32, I64
 

@@ -212,7 +212,10 @@ def test_the_program_that_trains_is_left_as_it_was(
     logger, threads = logging.getLogger("nnt"), torch.get_num_threads()
     before = (logger.level, list(logger.handlers))
     torch.set_num_threads(3)
-    config, tracker = make_config(epochs=1, experts=[0]), Tracker(tmp_path)
+    config, tracker = (
+        make_config(epochs=1, experts=[0], engine="torch"),
+        Tracker(tmp_path),
+    )
     try:
         if error is None:
             nnt.train(config, tracker=tracker)

@@ -24,7 +24,8 @@ from nnt.engine import (
 )
 from nnt.engine.torch_backend import TorchBackend
 from nnt.errors import TrainingError
-from nnt.networks import ACTIVATIONS, MODELS, Form, State, build_module, initial_state
+from nnt.networks import ACTIVATIONS, MODELS, Form, State, initial_state
+from nnt.networks.module import build_module
 from nnt.objective import OPTIMISERS, SQUARED, residual_loss
 from nnt.sampling import generator
 

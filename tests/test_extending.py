@@ -49,7 +49,8 @@ def test_the_page_names_files_that_exist(path: str) -> None:
     [
         ("nnt/networks/form.py", "ACTIVATIONS"),
         ("nnt/networks/form.py", "MODELS"),
-        ("nnt/networks/predicting.py", "ACTIVATION_MODULES"),
+        ("nnt/networks/predicting.py", "ACTIVATION_FUNCTIONS"),
+        ("nnt/networks/module.py", "ACTIVATION_MODULES"),
         ("nnt/kernel/activations.py", "ACTIVATION_CODES"),
         ("nnt/export/onnx_graphs.py", "ACTIVATIONS"),
         ("nnt/tracks/parsing.py", "LAYOUTS"),

@@ -142,6 +142,17 @@ def loaded_by(code: str, heavy: set[str]) -> str:
     return done.stdout.splitlines()[-1]
 
 
+PLAIN_TRAINING = """
+import tempfile
+import nnt
+from nnt.tracking import Tracker
+data = {"simulate": {"tracks": 300, "seed": 1}, "split": [0.6, 0.2, 0.2]}
+small = {"data": data, "experts": [-1], "epochs": 1, "plot_every": 0, "hidden": [8]}
+with tempfile.TemporaryDirectory() as folder:
+    nnt.train(nnt.load_config("baseline_v2", small), tracker=Tracker(folder))
+"""
+
+
 @pytest.mark.parametrize(
     ("code", "heavy"),
     [
@@ -160,8 +171,18 @@ def loaded_by(code: str, heavy: set[str]) -> str:
             "matplotlib mlflow pandas pyarrow scipy.special optuna distributed",
         ),
         ("import nnt.sweep.run, nnt.sweep.note, nnt.sweep.pictures", "torch mlflow"),
+        ("import nnt.evaluation, nnt.export, nnt.fixedpoint", "torch"),
+        (PLAIN_TRAINING, "torch"),
     ],
-    ids=["import nnt", "help", "configuration", "training", "sweep"],
+    ids=[
+        "import nnt",
+        "help",
+        "configuration",
+        "training",
+        "sweep",
+        "evaluation",
+        "plain networks",
+    ],
 )
 def test_nothing_heavy_is_loaded_before_its_time(code: str, heavy: str) -> None:
     assert not loaded_by(code, set(heavy.split()))

@@ -30,7 +30,8 @@ from slow_kernel import (
 from nnt.errors import TrainingError
 from nnt.kernel import OPTIMISER_CODES, Kernel, NonFiniteLossError, why_not
 from nnt.kernel.lanes import LANES
-from nnt.networks import ACTIVATIONS, Form, build_module, initial_state
+from nnt.networks import ACTIVATIONS, Form, initial_state
+from nnt.networks.module import build_module
 from nnt.objective import (
     CUT_START,
     Objective,

@@ -13,7 +13,7 @@ from slow_objective import activate, gradient
 from torch import Tensor
 
 from nnt.errors import ConfigError
-from nnt.networks.predicting import ACTIVATION_MODULES as ACTIVATIONS
+from nnt.networks.module import ACTIVATION_MODULES as ACTIVATIONS
 from nnt.objective import (
     CLASS_KINDS,
     CLASS_OUTPUTS,

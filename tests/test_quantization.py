@@ -36,12 +36,11 @@ from nnt.networks import (
     Form,
     Networks,
     State,
-    build_module,
     initial_state,
-    load_state,
     read_weights,
     write_weights,
 )
+from nnt.networks.module import build_module, load_state
 from nnt.tracking import open_run
 from nnt.tracks import Tracks, write_tracks
 

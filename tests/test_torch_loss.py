@@ -12,7 +12,7 @@ from torch import nn
 
 from nnt.engine.torch_parts import MovingAverage, TorchLoss
 from nnt.networks import ACTIVATIONS, OUTPUTS
-from nnt.networks.predicting import ACTIVATION_MODULES
+from nnt.networks.module import ACTIVATION_MODULES
 from nnt.objective import (
     CLASS_KINDS,
     REGRESSION_KINDS,

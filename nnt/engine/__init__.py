@@ -1,6 +1,11 @@
 """Fit one expert: epochs, early stopping, restarts, best weights, checkpoints."""
 
-from nnt.engine.backends import DEVICES, BackendChoice, choose_backend
+from nnt.engine.backends import (
+    DEVICES,
+    BackendChoice,
+    choose_backend,
+    one_torch_thread,
+)
 from nnt.engine.checkpoint import (
     Checkpoint,
     Keeper,
@@ -25,5 +30,6 @@ __all__ = [
     "checkpoint_exists",
     "choose_backend",
     "fit",
+    "one_torch_thread",
     "read_checkpoint",
 ]

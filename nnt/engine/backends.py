@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
-
-import torch
 
 from nnt.compiled import is_disabled
 from nnt.config import Config
 from nnt.engine.records import Backend, ExpertData
-from nnt.engine.torch_backend import QuantizedBackend, TorchBackend
 from nnt.errors import ConfigError, did_you_mean
 from nnt.networks import State
 
-__all__ = ["DEVICES", "BackendChoice", "choose_backend", "make_backend"]
+__all__ = [
+    "DEVICES",
+    "BackendChoice",
+    "choose_backend",
+    "make_backend",
+    "one_torch_thread",
+]
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -51,10 +56,14 @@ def choose_backend(config: Config, device: str = "auto") -> BackendChoice:
         There is no such device, or ``engine: compiled`` is set where the compiled
         loops do not apply.
     """
-    has_gpu = _find_gpu(device)
+    if device not in DEVICES:
+        raise ConfigError(
+            f"device: unknown {device!r}; {did_you_mean(device, DEVICES)}"
+        )
     reason = _why_not_compiled(config, device)
     if not reason:
         return BackendChoice(name="compiled", device="cpu")
+    has_gpu = _find_gpu(device)
     if config.engine == "compiled":
         raise ConfigError(
             f"{config.name}: engine: the compiled loops do not apply: {reason}; set "
@@ -62,18 +71,17 @@ def choose_backend(config: Config, device: str = "auto") -> BackendChoice:
         )
     return BackendChoice(
         name="torch" if config.quantize is None else "quantized",
-        device="cuda" if has_gpu and device != "cpu" else "cpu",
+        device="cuda" if has_gpu else "cpu",
         reason=reason,
     )
 
 
 def _find_gpu(device: str) -> bool:
-    if device not in DEVICES:
-        raise ConfigError(
-            f"device: unknown {device!r}; {did_you_mean(device, DEVICES)}"
-        )
     if device == "cpu":
         return False
+    # PyTorch takes a second to load, and most trainings go without it.
+    import torch
+
     has_gpu = torch.cuda.is_available()
     if device == "cuda" and not has_gpu:
         raise ConfigError(
@@ -114,11 +122,28 @@ def make_backend(
     data : ExpertData
         Its rows.
     """
-    if choice.name == "quantized":
-        return QuantizedBackend(state, config, data, choice.device)
-    if choice.name == "torch":
-        return TorchBackend(state, config, data, choice.device)
-    # Imported here: compiled loops take a second to load.
-    from nnt.engine.compiled import CompiledBackend
+    # Imported here: each takes a second to load.
+    if choice.name == "compiled":
+        from nnt.engine.compiled import CompiledBackend
 
-    return CompiledBackend(state, config, data)
+        return CompiledBackend(state, config, data)
+    from nnt.engine.torch_backend import QuantizedBackend, TorchBackend
+
+    make = TorchBackend if choice.name == "torch" else QuantizedBackend
+    return make(state, config, data, choice.device)
+
+
+@contextmanager
+def one_torch_thread(choices: Iterable[BackendChoice]) -> Iterator[None]:
+    """Let PyTorch compute in one thread, as experts run side by side themselves."""
+    if all(choice.name == "compiled" for choice in choices):
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -18,8 +18,8 @@ from nnt.engine.torch_parts import MovingAverage, TorchLoss
 from nnt.errors import ConfigError, TrainingError
 from nnt.fixedpoint import snap_text_inputs
 from nnt.fixedpoint.quantized import QuantizedNetwork
-from nnt.networks import State, build_module, load_state
-from nnt.networks.predicting import Network
+from nnt.networks import State
+from nnt.networks.module import Network, build_module, load_state
 from nnt.objective import OPTIMISERS
 from nnt.types import F32, I64
 

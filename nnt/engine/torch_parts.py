@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nnt.networks.predicting import PLACE
+from nnt.networks.module import PLACE
 from nnt.objective import ABSOLUTE, CUT_START, HUBER, LOGISTIC, SQUARED, Objective
 
 __all__ = ["MovingAverage", "TorchLoss"]

@@ -1,11 +1,8 @@
 """What the trigger's integer arithmetic makes of a network, bit for bit.
 
 `classic` and `classic_inputs` follow ``updateTrackFix`` and ``runMLPFix`` of
-BASF2's ``NeuroTrigger``, `hough3d` follows ``NeuroTrigger3DH``. `FixedPointNetworks`
-needs PyTorch and is loaded when it is first used.
+BASF2's ``NeuroTrigger``, `hough3d` follows ``NeuroTrigger3DH``.
 """
-
-from typing import TYPE_CHECKING
 
 from nnt.fixedpoint.arithmetic import snap_text_inputs
 from nnt.fixedpoint.integers import (
@@ -14,6 +11,7 @@ from nnt.fixedpoint.integers import (
     hardware_cost,
     hough3d,
 )
+from nnt.fixedpoint.predicting import FixedPointNetworks
 from nnt.fixedpoint.preprocessing import (
     Segments,
     TrackParameters,
@@ -22,9 +20,6 @@ from nnt.fixedpoint.preprocessing import (
     track_parameters,
 )
 from nnt.networks import DEFAULT_PRECISION, check_precision
-
-if TYPE_CHECKING:
-    from nnt.fixedpoint.predicting import FixedPointNetworks
 
 __all__ = [
     "DEFAULT_PRECISION",
@@ -41,11 +36,3 @@ __all__ = [
     "snap_text_inputs",
     "track_parameters",
 ]
-
-
-def __getattr__(name: str) -> object:
-    if name == "FixedPointNetworks":
-        from nnt.fixedpoint.predicting import FixedPointNetworks
-
-        return FixedPointNetworks
-    raise AttributeError(f"module 'nnt.fixedpoint' has no attribute {name!r}")

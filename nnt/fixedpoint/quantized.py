@@ -23,15 +23,9 @@ from nnt.fixedpoint.integers import (
     tanh_half_table,
     tanh_table,
 )
-from nnt.networks import (
-    CHAINS,
-    CLASSIC,
-    DEFAULT_PRECISION,
-    Form,
-    build_module,
-    check_precision,
-)
+from nnt.networks import CHAINS, CLASSIC, DEFAULT_PRECISION, Form, check_precision
 from nnt.networks.firmware import ACTIVATION_OF_CHAIN, STEEPNESS
+from nnt.networks.module import build_module
 
 __all__ = ["QuantizedNetwork"]
 

@@ -1,16 +1,12 @@
 """Networks: what they are, their weights, their predictions, their firmware form.
 
-`Networks`, `build_module` and the like need PyTorch and are loaded when they are first
-used.
+Networks as PyTorch modules are in `nnt.networks.module`, which this door leaves closed:
+PyTorch takes a second to load, and only training through it needs it.
 """
-
-from __future__ import annotations
-
-import importlib
-from typing import TYPE_CHECKING
 
 from nnt.networks.firmware import FirmwareNetwork, firmware_network
 from nnt.networks.form import ACTIVATIONS, MODELS, OUTPUTS, Form, State, initial_state
+from nnt.networks.predicting import Networks, columns_of, output_columns
 from nnt.networks.weights import (
     CHAINS,
     CLASSIC,
@@ -21,15 +17,6 @@ from nnt.networks.weights import (
     read_weights,
     write_weights,
 )
-
-if TYPE_CHECKING:
-    from nnt.networks.predicting import (
-        Networks,
-        build_module,
-        columns_of,
-        load_state,
-        output_columns,
-    )
 
 __all__ = [
     "ACTIVATIONS",
@@ -44,19 +31,11 @@ __all__ = [
     "Form",
     "Networks",
     "State",
-    "build_module",
     "check_precision",
     "columns_of",
     "firmware_network",
     "initial_state",
-    "load_state",
     "output_columns",
     "read_weights",
     "write_weights",
 ]
-
-
-def __getattr__(name: str) -> object:
-    if name in __all__:
-        return getattr(importlib.import_module("nnt.networks.predicting"), name)
-    raise AttributeError(f"module 'nnt.networks' has no attribute {name!r}")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # PyTorch would delay all that only reads runs or waits for o
 PACKAGE = Path(__file__).parents[1]
 CODE_FILE = Path(__file__).parent / "pyfunc_model.py"
 
-REQUIREMENTS = ("mlflow", "numpy", "pandas", "platformdirs", "torch")
+REQUIREMENTS = ("mlflow", "numpy", "pandas", "platformdirs")
 """What prediction needs; NNT itself lies in the model."""
 KIND = "nnt"
 READY: Literal["READY"] = "READY"

@@ -10,7 +10,7 @@ from threading import Event
 from typing import Any
 
 from nnt.config import Config, load_config
-from nnt.engine import BackendChoice, FitResult
+from nnt.engine import BackendChoice, FitResult, one_torch_thread
 from nnt.errors import TrainingError
 from nnt.files import is_full
 from nnt.progress import stop_event
@@ -32,7 +32,7 @@ from nnt.training.resume import (
     find_interrupted,
     warn_of_interrupted,
 )
-from nnt.training.side_by_side import one_torch_thread, training_log
+from nnt.training.side_by_side import training_log
 
 __all__ = ["Caller", "train"]
 
@@ -112,7 +112,7 @@ def train(
     caller = caller or Caller()
     part = caller.part
     try:
-        with one_torch_thread():
+        with one_torch_thread(places.backends.values()):
             interrupted = None
             if resume is not None:
                 chosen = Resume(resume) if isinstance(resume, str) else resume

@@ -12,7 +12,6 @@ from threading import Event
 from typing import Any, TypeVar
 
 import numpy as np
-import torch
 
 from nnt.engine import History
 from nnt.progress import Progress, silent
@@ -22,7 +21,6 @@ __all__ = [
     "MeanOverExperts",
     "Turns",
     "expert_log",
-    "one_torch_thread",
     "run_side_by_side",
     "training_log",
 ]
@@ -84,17 +82,6 @@ def _wait(futures: Collection[Future[Any]], until: str) -> None:
         done, left = wait(left, WAKE_EVERY_S, until)
         if until == FIRST_EXCEPTION and any(future.exception() for future in done):
             return
-
-
-@contextmanager
-def one_torch_thread() -> Iterator[None]:
-    """Let PyTorch compute in one thread; experts run side by side themselves."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class LogFile(logging.FileHandler):
