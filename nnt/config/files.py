@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from nnt.config.yaml_text import ABSENT_WORDS, read_yaml, shown
+from nnt.config.yaml_text import ABSENT_WORDS, nodes, read_yaml, shown
 from nnt.errors import ConfigError, did_you_mean, shorten
 from nnt.files import expand_path
-
-__all__ = [
-    "EXPERT_KEYS",
-    "Layer",
-    "Merged",
-    "config_files",
-    "find_config",
-    "merge",
-    "merge_overrides",
-    "read_layers",
-    "read_mapping",
-]
 
 MAX_BYTES = 1_000_000
 EXPERT_KEYS = tuple(f"expert_{k}" for k in range(5))
@@ -89,27 +77,21 @@ def find_config(name: str | Path, beside: Path | None = None) -> Path:
     """
     text = str(name)
     is_path = text.endswith((".yaml", ".yml")) or "/" in text
-    if is_path:
-        places = [Path(expand_path(text))]
-        if beside is not None:
-            places.insert(0, beside / text)
-    else:
-        places = [place / f"{text}.yaml" for place in directories()]
-        if beside is not None:
-            places.insert(0, beside / f"{text}.yaml")
+    file = text if is_path else f"{text}.yaml"
+    folders = [] if is_path else directories()
+    places = [Path(expand_path(text))] if is_path else [d / file for d in folders]
+    if beside is not None:
+        places.insert(0, beside / file)
     for place in places:
         try:
             if place.is_file():
                 return place
         except OSError:  # a name too long, a directory of somebody else
             continue
+    what_to_do = did_you_mean(text, config_files())
     if text in ABSENT_WORDS:
-        raise ConfigError(
-            f"no configuration {shorten(text)}; in YAML, write null for none"
-        )
-    raise ConfigError(
-        f"no configuration {shorten(text)}; " + did_you_mean(text, config_files())
-    )
+        what_to_do = "in YAML, write null for none"
+    raise ConfigError(f"no configuration {shorten(text)}; {what_to_do}")
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
@@ -155,31 +137,33 @@ def read_layers(source: str | Path | Mapping[str, Any]) -> tuple[str, list[Layer
     ConfigError
         On an unknown parent, a circle, or a file that is not valid YAML.
     """
+    layers: list[Layer] = []
+    trail: list[str] = []
+    parent: Any = source
+    beside: Path | None = None
+    place = ""
     if isinstance(source, Mapping):
-        name, values, beside = "custom", dict(source), None
-        layers, trail = [Layer("<mapping>", values)], ["<mapping>"]
-    else:
-        path = find_config(source)
-        name, values, beside = path.stem, read_mapping(path), path.parent
-        layers, trail = [Layer(str(path), values)], [str(path.resolve())]
-    while (parent := layers[0].values.get("extends")) is not None:
-        child = layers[0].source
-        if not isinstance(parent, str):
+        layers, trail = [Layer("<mapping>", source)], ["<mapping>"]
+        parent = source.get("extends")
+    while parent is not None:
+        if layers:
+            place = f"{layers[0].source}: extends: "
+        if not isinstance(parent, str | Path):
             raise ConfigError(
-                f"{child}: extends: expected the name of a configuration, "
-                f"got {shown(parent)}"
+                f"{place}expected the name of a configuration, got {shown(parent)}"
             )
         try:
             path = find_config(parent, beside)
         except ConfigError as err:
-            raise ConfigError(f"{child}: extends: {err}") from err
+            raise ConfigError(f"{place}{err}") from err
         trail.append(str(path.resolve()))
         if trail[-1] in trail[:-1]:
             circle = " -> ".join(Path(step).stem for step in trail)
-            raise ConfigError(f"{child}: extends: circular: {circle}")
-        beside = path.parent
+            raise ConfigError(f"{place}circular: {circle}")
         layers.insert(0, Layer(str(path), read_mapping(path)))
-    return name, layers
+        parent, beside = layers[0].values.get("extends"), path.parent
+    is_mapping = isinstance(source, Mapping)
+    return "custom" if is_mapping else Path(layers[-1].source).stem, layers
 
 
 def merge(layers: list[Layer]) -> Merged:
@@ -188,7 +172,7 @@ def merge(layers: list[Layer]) -> Merged:
     for layer in layers:
         inherited = _still_valid("", merged.values, layer.values)
         merged.values = _over(inherited, layer.values)
-        merged.origins |= dict.fromkeys(_dotted(layer.values), layer.source)
+        merged.origins |= {key: layer.source for key, _ in nodes(layer.values)}
     return merged
 
 
@@ -221,7 +205,7 @@ def merge_overrides(
             if kept[key] == merged.values.get(key):
                 del kept[key]
         merged.values[expert] = kept
-    present = set(_dotted(merged.values))
+    present = {key for key, _ in nodes(merged.values)}
     merged.origins = {k: v for k, v in merged.origins.items() if k in present}
     return merged
 
@@ -241,22 +225,14 @@ def _still_valid(
     key: str, inherited: Mapping[str, Any], value: Mapping[str, Any]
 ) -> Mapping[str, Any]:
     """Drop from an inherited mapping what the child's form of it replaces."""
-    drop: set[str] = set()
-    forms = ALTERNATIVES.get(key, ())
-    chosen = [form for form in forms if value.get(form) is not None]
-    if chosen:
-        drop |= set(forms) - set(chosen)
-    if key == "data" and isinstance(value.get("files"), Mapping):
-        drop.add("split")
     if key == "lr_schedule" and value.get("name", inherited.get("name")) != (
         inherited.get("name")
     ):
         return {}
+    drop: set[str] = set()
+    forms = ALTERNATIVES.get(key, ())
+    if chosen := {form for form in forms if value.get(form) is not None}:
+        drop = set(forms) - chosen
+    if key == "data" and isinstance(value.get("files"), Mapping):
+        drop.add("split")
     return {name: item for name, item in inherited.items() if name not in drop}
-
-
-def _dotted(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    for key, value in values.items():
-        yield f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            yield from _dotted(value, f"{prefix}{key}.")

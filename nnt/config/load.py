@@ -20,12 +20,10 @@ from nnt.config.overrides import CALL, COMMAND_LINE, Overrides, override_layers
 from nnt.config.parts import HOUGH3D_LARGEST_WEIGHT, plain_value
 from nnt.config.problems import Problems, conflicts
 from nnt.config.schema import RUN_WIDE, Config
-from nnt.config.yaml_text import as_parameter, leaves, shown
+from nnt.config.yaml_text import as_parameter, nodes, shown
 from nnt.detector import HOUGH3D
 from nnt.errors import ConfigError
 from nnt.plugins import load_plugins
-
-__all__ = ["load_config", "resolve"]
 
 OUTPUTS_OF_SIZE = {1: ("z",), 2: ("z", "theta")}
 
@@ -97,8 +95,9 @@ def load_config(
     problems.raise_all()
     overridden = {
         key: as_parameter(plain_value(value))
-        for key, value in leaves(merged.values)
-        if merged.origins.get(key) in (COMMAND_LINE, CALL)
+        for key, value in nodes(merged.values)
+        if merged.origins[key] in (COMMAND_LINE, CALL)
+        and not isinstance(value, Mapping)
     }
     return config.completed(of_experts, expert_overrides, overridden)
 
@@ -110,7 +109,7 @@ def _without(values: Mapping[str, Any], keys: Collection[str]) -> dict[str, Any]
 def _of_expert(
     key: str, whole: Mapping[str, Any], of_expert: Mapping[str, Any], problems: Problems
 ) -> Config:
-    for name in of_expert.keys() & RUN_WIDE:
+    for name in filter(RUN_WIDE.__contains__, of_expert):
         problems.add(
             f"{key}.{name}", "applies to the whole run and cannot be set for one expert"
         )
@@ -134,13 +133,10 @@ def _checked(
     except ValidationError as err:
         wrong = problems.add_errors(err, given, names, prefix, only)
         config = Config.model_validate(_without(given, wrong))
-    for found in conflicts(config):
-        is_new = only is None or not set(found.keys).isdisjoint(only)
-        if is_new and wrong.isdisjoint(found.keys):
-            first = found.keys[0]
-            mine = [key for key in found.keys if only is None or key in only]
-            place = first if first in mine else mine[0]
-            problems.add(prefix + place, found.words)
+    for keys, words in conflicts(config):
+        mine = [key for key in keys if only is None or key in only]
+        if mine and wrong.isdisjoint(keys):
+            problems.add(prefix + mine[0], words)
     return config
 
 

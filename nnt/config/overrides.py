@@ -14,8 +14,6 @@ from nnt.config.files import Layer
 from nnt.config.yaml_text import NON_PRINTABLE, TEXT_KEYS, has_comment, read_yaml
 from nnt.errors import ConfigError, shorten
 
-__all__ = ["CALL", "COMMAND_LINE", "Overrides", "override_layers", "split_pairs"]
-
 COMMAND_LINE, CALL = "-m", "<overrides>"
 """Origins of keys that are given beside a file."""
 PAIR = re.compile(r"[A-Za-z_][\w.]{,199}=")

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Self, get_type_hints
 
-from pydantic import (
-    BaseModel,
-    PlainValidator,
-    create_model,
-    model_validator,
-)
+from pydantic import BaseModel, Field, PlainValidator, create_model, model_validator
 
 from nnt.config.values import (
-    Number,
-    OneOf,
+    Count,
+    Index,
+    NotNegative,
     Part,
     Positive,
     Read,
     mistake,
     mistakes_at,
+    one_of,
+    some_of,
     unexpected,
 )
 from nnt.config.yaml_text import ABSENT_WORDS, shown
@@ -32,19 +30,6 @@ from nnt.filters import Filter, IdentityFilter, from_config
 from nnt.networks import DEFAULT_PRECISION, check_precision
 from nnt.sampling import Distribution, Normal, Uniform, bucket_probabilities
 from nnt.simulation import Simulation
-
-__all__ = [
-    "HOUGH3D_LARGEST_WEIGHT",
-    "SPLITS",
-    "AnyDistribution",
-    "AnyFilter",
-    "Classes",
-    "DataConfig",
-    "LRSchedule",
-    "Quantization",
-    "default_data",
-    "plain_value",
-]
 
 SPLITS = ("train", "val", "test")
 DEFAULT_SPLIT = (0.6, 0.2, 0.2)
@@ -68,12 +53,11 @@ HOUGH3D_LARGEST_WEIGHT = 4.0
 
 
 def _files(value: object, path: tuple[str, ...] = ()) -> tuple[str, ...]:
-    paths = (value,) if isinstance(value, str | Path) else value
-    if (
-        not isinstance(paths, list | tuple)
-        or not paths
-        or not all(isinstance(item, str | Path) and str(item) for item in paths)
-    ):
+    paths: Any = (value,) if isinstance(value, str | Path) else value
+    are_paths = isinstance(paths, list | tuple) and all(
+        isinstance(item, str | Path) and str(item) for item in paths
+    )
+    if not paths or not are_paths:
         raise mistakes_at({path: f"expected a list of files, got {shown(value)}"})
     return tuple(expand_path(item) for item in paths)
 
@@ -82,12 +66,10 @@ def _files_or_splits(value: object) -> tuple[str, ...] | dict[str, tuple[str, ..
     if not isinstance(value, Mapping):
         return _files(value)
     found: dict[tuple[str, ...], str] = {}
-    for key in value:
-        if key not in SPLITS:
-            found[(key,)] = f"unknown key; {did_you_mean(key, SPLITS)}"
-    for key in SPLITS:
-        if key not in value:
-            found[(key,)] = "is missing"
+    for key in filter(lambda key: key not in SPLITS, value):
+        found[(key,)] = f"unknown key; {did_you_mean(key, SPLITS)}"
+    for key in filter(lambda key: key not in value, SPLITS):
+        found[(key,)] = "is missing"
     if found:
         raise mistakes_at(found)
     return {key: _files(value[key], (key,)) for key in SPLITS}
@@ -95,11 +77,8 @@ def _files_or_splits(value: object) -> tuple[str, ...] | dict[str, tuple[str, ..
 
 def _split(value: object) -> tuple[float, ...]:
     numbers = value if isinstance(value, list | tuple) else ()
-    if (
-        len(numbers) != len(SPLITS)
-        or not all(type(item) in (int, float) and 0 < item < 1 for item in numbers)
-        or abs(sum(numbers) - 1) >= 1e-6
-    ):
+    are_shares = all(type(item) in (int, float) and 0 < item < 1 for item in numbers)
+    if len(numbers) != len(SPLITS) or not are_shares or abs(sum(numbers) - 1) >= 1e-6:
         raise unexpected("three fractions above 0 that add up to 1", value)
     return tuple(map(float, numbers))
 
@@ -108,23 +87,15 @@ def _split(value: object) -> tuple[float, ...]:
 def simulation_model() -> type[BaseModel]:
     """Model of the keys of `Simulation`, made when a configuration simulates."""
     hints = get_type_hints(Simulation)
-    bounds: dict[object, Any] = {
-        int: Annotated[int, Number(int, {">=": 0})],
-        float: Annotated[float, Number(float)],
-    }
     fields: dict[str, Any] = {
-        part.name: (bounds.get(hints[part.name], hints[part.name]), part.default)
+        part.name: (
+            Index if hints[part.name] is int else hints[part.name],
+            part.default,
+        )
         for part in dataclasses.fields(Simulation)
     }
-    fields["tracks"] = (
-        Annotated[int, Number(int, {">=": 1, "<=": MAX_TRACKS})],
-        100_000,
-    )
+    fields["tracks"] = (Annotated[Count, Field(le=MAX_TRACKS)], 100_000)
     return create_model("SimulationKeys", __base__=Part, **fields)
-
-
-def _simulation(keys: BaseModel) -> Simulation:
-    return Simulation(**{name: getattr(keys, name) for name in keys.model_fields_set})
 
 
 class DataConfig(Part):
@@ -138,7 +109,7 @@ class DataConfig(Part):
         | None
     ) = None
     split: Annotated[tuple[float, float, float], PlainValidator(_split)] | None = None
-    simulate: Annotated[Simulation, Read(simulation_model, _simulation)] | None = None
+    simulate: Annotated[Simulation, Read(simulation_model, Simulation)] | None = None
 
     @model_validator(mode="after")
     def _has_one_form(self) -> Self:
@@ -181,14 +152,15 @@ AnyFilter = Annotated[Filter, PlainValidator(_filter)]
 
 
 SCALED = "; z is scaled here: 1 is 100 cm, so write 0.4 for 40 cm"
-Z = Annotated[float, Number(float, {">=": -MAX_Z, "<=": MAX_Z}, hint=SCALED)]
+"""What to do about a number that is out of its bounds."""
+Z = Annotated[float, Field(ge=-MAX_Z, le=MAX_Z), SCALED]
 
 
 class NormalKeys(Part):
     """A normal distribution of scaled z."""
 
     mean: Z
-    std: Annotated[float, Number(float, {">": 0, "<=": MAX_Z}, hint=SCALED)]
+    std: Annotated[float, Field(gt=0, le=MAX_Z), SCALED]
 
 
 class UniformKeys(Part):
@@ -207,10 +179,10 @@ class UniformKeys(Part):
 class DistributionKeys(Part):
     """The distribution of z that bucket reweighting aims at."""
 
-    n_buckets: Annotated[int, Number(int, {">=": 1, "<=": MAX_BUCKETS})]
+    n_buckets: Annotated[Count, Field(le=MAX_BUCKETS)]
     inf_bounds: bool = False
-    norm: NormalKeys | None = None
-    uniform: UniformKeys | None = None
+    norm: Annotated[Normal, Read(lambda: NormalKeys, Normal)] | None = None
+    uniform: Annotated[Uniform, Read(lambda: UniformKeys, Uniform)] | None = None
 
     @model_validator(mode="after")
     def _has_one_form(self) -> Self:
@@ -220,14 +192,8 @@ class DistributionKeys(Part):
         return self
 
 
-def _distribution(keys: DistributionKeys) -> Distribution:
-    norm, uniform = keys.norm, keys.uniform
-    found = Distribution(
-        n_buckets=keys.n_buckets,
-        inf_bounds=keys.inf_bounds,
-        norm=Normal(mean=norm.mean, std=norm.std) if norm else None,
-        uniform=Uniform(lower=uniform.lower, upper=uniform.upper) if uniform else None,
-    )
+def _distribution(**keys: Any) -> Distribution:
+    found = Distribution(**keys)
     try:
         bucket_probabilities(found)
     except DataError as err:
@@ -241,22 +207,14 @@ AnyDistribution = Annotated[Distribution, Read(lambda: DistributionKeys, _distri
 # classes, lr_schedule, quantize
 
 
-def _quantities(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple):
-        raise unexpected("a list of names, [] for none", value)
-    for name in value:
-        OneOf("quantity", ("charge", "pt", "theta")).check(name)
-    if len(set(value)) < len(value):
-        raise unexpected("each name once", value)
-    return tuple(value)
-
-
 class Classes(Part):
     """What signal and background are, for the outputs nnt and stt."""
 
     signal_cm: Positive = 1.0
     background_cm: Positive = 1.0
-    balance: Annotated[tuple[str, ...], PlainValidator(_quantities)] = ("charge",)
+    balance: Annotated[
+        tuple[str, ...], some_of("quantity", ("charge", "pt", "theta"))
+    ] = ("charge",)
 
     @model_validator(mode="after")
     def _do_not_overlap(self) -> Self:
@@ -285,10 +243,10 @@ class LRSchedule(Part):
     multiplies by `factor`.
     """
 
-    name: Annotated[str, OneOf("schedule", tuple(SCHEDULES))]
-    final: Annotated[float, Number(float, {">=": 0})] = 0.0
-    every: Annotated[int, Number(int, {">=": 1})] = 100
-    patience: Annotated[int, Number(int, {">=": 1})] = 10
+    name: Annotated[str, one_of("schedule", SCHEDULES)]
+    final: NotNegative = 0.0
+    every: Count = 100
+    patience: Count = 10
     factor: Positive = 0.5
 
     @model_validator(mode="after")
@@ -305,7 +263,7 @@ class LRSchedule(Part):
         return self
 
 
-Bits = Annotated[int, Number(int, {">=": 0, "<=": MAX_TRAINED_BITS})]
+Bits = Annotated[Index, Field(le=MAX_TRAINED_BITS)]
 
 
 class Quantization(Part):
@@ -317,9 +275,7 @@ class Quantization(Part):
     nodes: Bits = DEFAULT_PRECISION[3]
     weights: Bits = DEFAULT_PRECISION[4]
     table: Bits = DEFAULT_PRECISION[5]
-    largest_weight: Annotated[float, Number(float, {">": 0, "<": WORD_END})] = (
-        LARGEST_WEIGHT
-    )
+    largest_weight: Annotated[Positive, Field(lt=WORD_END)] = LARGEST_WEIGHT
 
     @property
     def precision(self) -> tuple[int, ...]:
@@ -345,19 +301,16 @@ def plain_value(value: Any) -> Any:
     if isinstance(value, LRSchedule):
         keys = ("name", *SCHEDULES[value.name])
         return {key: getattr(value, key) for key in keys}
+    names: Iterable[str] = ()
     if isinstance(value, BaseModel):
-        return _present({key: getattr(value, key) for key in type(value).model_fields})
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = type(value).model_fields
+    elif dataclasses.is_dataclass(value):
         names = [part.name for part in dataclasses.fields(value)]
-        return _present({name: getattr(value, name) for name in names})
+    if names:  # what is absent is left out
+        plain = {name: plain_value(getattr(value, name)) for name in names}
+        return {name: item for name, item in plain.items() if item is not None}
     if isinstance(value, Mapping):
         return {str(key): plain_value(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain_value(item) for item in value]
     return value
-
-
-def _present(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out what is absent."""
-    plain = {key: plain_value(item) for key, item in values.items()}
-    return {key: item for key, item in plain.items() if item is not None}

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+import types
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from nnt.config.schema import Config
-from nnt.config.values import WORDS, expectation, model_of
+from nnt.config.values import WORDS, Read
 from nnt.config.yaml_text import ABSENT_WORDS, listed, shown
 from nnt.errors import ConfigError, did_you_mean
 
-__all__ = ["Conflict", "Problems", "conflicts"]
-
 MAX_PATH = 100
 """Characters of a dotted path in a message."""
+MAX_NAMES = 10
+SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+BROKEN = {
+    "greater_than_equal": "ge",
+    "greater_than": "gt",
+    "less_than_equal": "le",
+    "less_than": "lt",
+}
+"""Type of an error -> the bound that is broken."""
+UNMENTIONED = 10**6
+"""A bound above it is mentioned only to those who pass it, and alone."""
+KINDS = {int: "a whole number", float: "a number", bool: "true or false"}
 QUANTIZABLE = {
     "model": ("BaselineModel",),
     "act": ("tanh/2", "tanh"),
@@ -35,17 +47,13 @@ class Problems:
     found: list[str] = field(default_factory=list)
 
     def add(self, path: str, words: str) -> None:
-        """Note a mistake at a dotted path."""
+        """Note a mistake at a dotted path, and who set it or the key above it."""
+        source, above = self.origins.get(path), path
+        while source is None and above:
+            above = above.rpartition(".")[0]
+            source = self.origins.get(above)
         shown = path if len(path) <= MAX_PATH else path[:MAX_PATH] + "..."
-        self.found.append(f"{self.source_of(path)}: {shown}: {words}")
-
-    def source_of(self, path: str) -> str:
-        """Name the source that set a dotted path, or the nearest part above it."""
-        parts = path.split(".")
-        for n in range(len(parts), 0, -1):
-            if (source := self.origins.get(".".join(parts[:n]))) is not None:
-                return source
-        return self.name
+        self.found.append(f"{source or self.name}: {shown}: {words}")
 
     def add_errors(
         self,
@@ -75,15 +83,12 @@ class Problems:
         set of str
             Keys that hold a mistake.
         """
-        seen: set[tuple[str, ...]] = set()
-        for error in err.errors(include_url=False):
-            path = _path(error["loc"])
-            if path in seen or (only is not None and path[0] not in only):
-                continue
-            seen.add(path)
-            words = _words(error, path, _value_at(values, path), names)
-            self.add(prefix + ".".join(path), words)
-        return {str(error["loc"][0]) for error in err.errors(include_url=False)}
+        errors = {_path(error["loc"]): error for error in err.errors()[::-1]}
+        for path, error in reversed(errors.items()):
+            if only is None or path[0] in only:
+                words = _words(error, path, _value_at(values, path), names)
+                self.add(prefix + ".".join(path), words)
+        return {path[0] for path in errors}
 
     def raise_all(self) -> None:
         """Raise `ConfigError` with every mistake, if there are any."""
@@ -93,12 +98,8 @@ class Problems:
 
 def _path(loc: tuple[int | str, ...]) -> tuple[str, ...]:
     """Keys down to a value; a list is one value."""
-    path: list[str] = []
-    for step in loc:
-        if not isinstance(step, str):
-            break
-        path.append(step)
-    return tuple(path)
+    numbers = [i for i, step in enumerate(loc) if not isinstance(step, str)]
+    return tuple(map(str, loc[: numbers[0]] if numbers else loc))
 
 
 def _value_at(values: Any, path: tuple[str, ...]) -> object:
@@ -110,23 +111,23 @@ def _value_at(values: Any, path: tuple[str, ...]) -> object:
 
 
 def _words(
-    error: ErrorDetails,
-    path: tuple[str, ...],
-    value: object,
-    names: Collection[str],
+    error: ErrorDetails, path: tuple[str, ...], value: object, names: Collection[str]
 ) -> str:
+    fields: Mapping[str, FieldInfo] = Config.model_fields
+    for key in path[:-1]:
+        model = _model_of(fields[key].annotation, fields[key].metadata)
+        fields = {} if model is None else model.model_fields
+        names = fields
     if error["type"] == "extra_forbidden":
-        model = _model_above(path)
-        known = names if len(path) == 1 or model is None else model.model_fields
-        return f"unknown key; {did_you_mean(path[-1], known)}"
+        return f"unknown key; {did_you_mean(path[-1], names)}"
     if error["type"] == "missing":
         return "is missing"
     words = error["msg"]
     if error["type"] != WORDS:
-        model = _model_above(path)
-        part = None if model is None else model.model_fields.get(path[-1])
-        expected = "another value" if part is None else expectation(part.annotation)
-        words = f"expected {expected}, got {shown(value)}"
+        part, broken = fields[path[-1]], BROKEN.get(error["type"])
+        expected = expectation(part.annotation, part.metadata, broken)
+        hints = [item for item in part.metadata if isinstance(item, str) and broken]
+        words = f"expected {expected}, got {shown(value)}{''.join(hints)}"
     if isinstance(value, bool):
         words += " (YAML reads on, off, yes, no as true or false: quote them)"
     if isinstance(value, str) and value in ABSENT_WORDS:
@@ -134,101 +135,135 @@ def _words(
     return words
 
 
-def _model_above(path: tuple[str, ...]) -> Any:
-    """Find the model whose key is the last of a path."""
-    model: Any = Config
-    for key in path[:-1]:
-        part = model.model_fields.get(key)
-        model = None if part is None else model_of(part.annotation, part.metadata)
-        if model is None:
-            return None
-    return model
+def expectation(
+    annotation: Any, metadata: Iterable[Any] = (), broken: str | None = None
+) -> str:
+    """Put into words what a value of a type is that says nothing itself.
+
+    Parameters
+    ----------
+    annotation : type
+        Of the value.
+    metadata : iterable of object
+        What it is annotated with.
+    broken : str, optional
+        The bound that the value breaks: ``ge``, ``gt``, ``le`` or ``lt``.
+
+    Examples
+    --------
+    >>> expectation(bool | None)
+    'true or false or null'
+    >>> expectation(Literal[27, 126])
+    '27 or 126'
+    """
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return expectation(arguments[0], [*arguments[1:], *metadata], broken)
+    if origin in (Union, types.UnionType):
+        kinds = [kind for kind in arguments if kind is not type(None)]
+        null = " or null" if type(None) in arguments else ""
+        return " or ".join(expectation(k, metadata, broken) for k in kinds) + null
+    if origin is Literal:
+        return " or ".join(map(str, arguments))
+    if model := _model_of(annotation, metadata):
+        keys = list(model.model_fields)
+        more = ["..."] * (len(keys) > MAX_NAMES)
+        return f"a mapping with {', '.join(keys[:MAX_NAMES] + more)}"
+    bounds = dict(_bounds(metadata))
+    if broken and bounds[broken] >= UNMENTIONED:
+        bounds = {broken: bounds[broken]}
+    else:
+        bounds = {key: bound for key, bound in bounds.items() if bound < UNMENTIONED}
+    signs = " and ".join(f"{SIGNS[k]} {bounds[k]:,}" for k in SIGNS if k in bounds)
+    return f"{KINDS.get(annotation, 'text')} {signs}".strip()
 
 
-@dataclass(frozen=True, slots=True)
-class Conflict:
-    """Keys that do not go together."""
-
-    keys: tuple[str, ...]
-    """The one to change first."""
-    words: str
-
-
-def conflicts(config: Config) -> Iterator[Conflict]:
-    """Find every rule that a configuration breaks, each value being right by itself."""
-    for rule in RULES:
-        yield from rule(config)
+def _bounds(metadata: Iterable[Any]) -> Iterator[tuple[str, float]]:
+    """Bounds of a number; those that come later count."""
+    for item in metadata:
+        if isinstance(item, FieldInfo):
+            yield from _bounds(item.metadata)
+        for key in SIGNS:
+            if hasattr(item, key):
+                yield key, getattr(item, key)
 
 
-def _outputs(config: Config) -> Iterator[Conflict]:
-    if config.out_size != len(config.outputs):
-        yield Conflict(
+def _model_of(
+    annotation: Any, metadata: Iterable[object] = ()
+) -> type[BaseModel] | None:
+    """Find the model that a value of an annotated type is checked by, if any."""
+    for item in metadata:
+        if isinstance(item, Read):
+            return item.model()
+    if isinstance(annotation, type):
+        return annotation if issubclass(annotation, BaseModel) else None
+    arguments = get_args(annotation)
+    if get_origin(annotation) is Annotated:
+        return _model_of(arguments[0], arguments[1:])
+    return next(filter(None, map(_model_of, arguments)), None)
+
+
+def conflicts(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Find every rule that a configuration breaks, each value being right by itself.
+
+    Yields
+    ------
+    keys : tuple of str
+        That do not go together; the one to change comes first.
+    words : str
+        What is wrong.
+    """
+    outputs, held = config.outputs, ", ".join(config.outputs)
+    if config.out_size != len(outputs):
+        yield (
             ("out_size", "outputs"),
-            f"expected {len(config.outputs)}, the number of names in outputs, got "
+            f"expected {len(outputs)}, the number of names in outputs, got "
             f"{config.out_size}; leave out_size out",
         )
-
-
-def _form(config: Config) -> Iterator[Conflict]:
     try:
         config.form  # noqa: B018 (made here so that it can be read later)
     except ConfigError as err:
         place, _, words = str(err).partition(": ")
         key = "hidden" if place not in Config.model_fields else place
-        yield Conflict((key, "model"), words or place)
-
-
-def _chain(config: Config) -> Iterator[Conflict]:
+        yield (key, "model"), words or place
     if config.chain == "classic" and config.in_size != 27:
-        yield Conflict(
+        yield (
             ("in_size", "chain"),
             f"expected 27, got {config.in_size}; {config.in_size} inputs go with "
             "chain: 3dh",
         )
     if config.chain == "3dh" and config.experts != (-1,):
-        yield Conflict(
+        yield (
             ("experts", "chain"),
-            f"expected [-1] with chain: 3dh, which has one network, got "
+            "expected [-1] with chain: 3dh, which has one network, got "
             f"{list(config.experts)}",
         )
-
-
-def _loss(config: Config) -> Iterator[Conflict]:
-    if config.loss == "TriggerLoss" and config.outputs != ("z", "theta"):
-        yield Conflict(
+    if config.loss == "TriggerLoss" and outputs != ("z", "theta"):
+        yield (
             ("loss", "outputs", "out_size"),
-            "TriggerLoss needs outputs: [z, theta], got "
-            f"[{', '.join(config.outputs)}]; use MSELoss with other outputs",
+            f"TriggerLoss needs outputs: [z, theta], got [{held}]; use MSELoss with "
+            "other outputs",
         )
-
-
-def _quantize(config: Config) -> Iterator[Conflict]:
-    if config.quantize is None:
-        return
-    for key, names in QUANTIZABLE.items():
-        if getattr(config, key) not in names:
-            yield Conflict(
-                (key, "quantize"),
-                f"expected {' or '.join(names)} with quantize, got "
-                f"{getattr(config, key)!r}",
-            )
-    if config.whiten is not None:
-        yield Conflict(
-            ("whiten", "quantize"),
-            "expected null with quantize, which works on the original inputs, got "
-            f"{config.whiten:g}",
-        )
-
-
-def _teachers(config: Config) -> Iterator[Conflict]:
+    if config.quantize is not None:
+        yield from _conflicts_with_quantize(config)
     if config.teach_from is not None and config.dist is not None:
-        yield Conflict(
+        yield (
             ("dist", "teach_from"),
             "expected null with teach_from: the z to train on is then not the z that "
             "dist draws rows by; leave one of them out",
         )
 
 
-RULES: tuple[Callable[[Config], Iterator[Conflict]], ...] = (
-    _outputs, _form, _chain, _loss, _quantize, _teachers,
-)  # fmt: skip
+def _conflicts_with_quantize(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
+    for key, names in QUANTIZABLE.items():
+        if (found := getattr(config, key)) not in names:
+            yield (
+                (key, "quantize"),
+                f"expected {' or '.join(names)} with quantize, got {found!r}",
+            )
+    if config.whiten is not None:
+        yield (
+            ("whiten", "quantize"),
+            "expected null with quantize, which works on the original inputs, got "
+            f"{config.whiten:g}",
+        )

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import PlainValidator, PrivateAttr
+from pydantic import AfterValidator, Field, PlainValidator, PrivateAttr
 
 from nnt.config.parts import (
     SPLITS,
@@ -25,15 +25,18 @@ from nnt.config.parts import (
 )
 from nnt.config.values import (
     MAX_COUNT,
-    Fraction,
-    Number,
-    OneOf,
+    WHOLE,
+    Count,
+    Index,
+    NotNegative,
     OptionalText,
     Part,
     Positive,
     Text,
     mistake,
+    one_of,
     setting,
+    some_of,
     unexpected,
 )
 from nnt.config.yaml_text import as_yaml, flatten
@@ -48,56 +51,27 @@ from nnt.objective import (
     objective_of,
 )
 
-__all__ = ["CHAINS", "RUN_WIDE", "Config"]
-
-CHAINS = ("classic", "3dh")
 ENGINES = ("auto", "torch", "compiled")
 MAX_LAYERS = 32
 
 
 def _experts(value: object) -> tuple[int, ...]:
     numbers = value if isinstance(value, list | tuple) else ()
-    whole = all(type(item) is int for item in numbers)
-    good = whole and (
-        list(numbers) == [-1]
-        or (set(numbers) <= set(range(5)) and len(set(numbers)) == len(numbers))
-    )
-    if not numbers or not good:
+    whole = [number for number in numbers if type(number) is int]
+    are_some = set(whole) <= set(range(5)) and len(set(whole)) == len(numbers)
+    if not numbers or not (are_some or list(numbers) == whole == [-1]):
         raise unexpected("[-1] or a list of different experts 0 to 4", value)
-    return tuple(sorted(numbers))
-
-
-def _outputs(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple) or not value:
-        raise unexpected(f"a list of names out of {', '.join(OUTPUTS)}", value)
-    for name in value:
-        OneOf("output", OUTPUTS).check(name)
-    if len(set(value)) < len(value):
-        raise unexpected("each output once", value)
-    return tuple(name for name in OUTPUTS if name in value)
+    return tuple(sorted(whole))
 
 
 def _teachers(value: object) -> tuple[str, ...]:
-    runs = (value,) if isinstance(value, str) else value
-    if (
-        not isinstance(runs, list | tuple)
-        or not runs
-        or not all(isinstance(run, str) and run for run in runs)
-    ):
+    runs: Any = (value,) if isinstance(value, str) else value
+    are_names = isinstance(runs, list | tuple) and all(
+        isinstance(run, str) and run for run in runs
+    )
+    if not runs or not are_names:
         raise unexpected("a run, a list of runs or null", value)
     return tuple(runs)
-
-
-def _splits(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple) or any(v not in SPLITS for v in value):
-        raise unexpected(f"a list of names out of {', '.join(SPLITS)}", value)
-    return tuple(name for name in SPLITS if name in value)
-
-
-def _input_size(value: object) -> int:
-    if value not in (27, 126):
-        raise unexpected("27 or 126", value)
-    return int(value)
 
 
 def _widths(value: object) -> tuple[int, ...]:
@@ -113,11 +87,8 @@ def _widths(value: object) -> tuple[int, ...]:
     return tuple(map(int, value))
 
 
-Layers = Annotated[tuple[int, ...], PlainValidator(_widths)]
-Count = Annotated[int, Number(int, {">=": 1})]
-OptionalCount = Annotated[int | None, Number(int, {">=": 1}, null=True)]
-NotNegative = Annotated[float, Number(float, {">=": 0})]
-OptionalPositive = Annotated[float | None, Number(float, {">": 0}, null=True)]
+def _in_the_order_of(names: tuple[str, ...]) -> AfterValidator:
+    return AfterValidator(lambda chosen: tuple(n for n in names if n in chosen))
 
 
 class Config(Part):
@@ -134,39 +105,41 @@ class Config(Part):
     )
     category: str = setting("", "text, a tag of the run", run_wide=True)
     learning_rate: Positive = setting(1e-3, "above 0")
-    batch_size: Annotated[int, Number(int, {">=": 1, "<=": MAX_COUNT})] = setting(
-        2048, "rows per step"
-    )
+    batch_size: Annotated[Count, Field(le=MAX_COUNT)] = setting(2048, "rows per step")
     weight_decay: NotNegative = setting(1e-6, "0 or above")
-    chain: Annotated[str, OneOf("chain", CHAINS)] = setting(
+    chain: Annotated[str, one_of("chain", ("classic", "3dh"))] = setting(
         "classic", "classic, or 3dh for the 3D Hough chain, see below", run_wide=True
     )
-    in_size: Annotated[int, PlainValidator(_input_size)] = setting(
+    in_size: Annotated[Literal[27, 126], WHOLE] = setting(
         27, "inputs of the networks; 126 needs `chain: 3dh`", run_wide=True
     )
-    hidden: Layers = setting(
+    hidden: Annotated[tuple[int, ...], PlainValidator(_widths)] = setting(
         (N_HIDDEN,), "nodes of the hidden layers of BaselineModel; `[]`: none"
     )
-    out_size: Annotated[int, Number(int, {">=": 1, "<=": len(OUTPUTS)})] = setting(
+    out_size: Annotated[Count, Field(le=len(OUTPUTS))] = setting(
         2, "short for `outputs`; 1: `[z]`, 2: `[z, theta]`", run_wide=True
     )
-    outputs: Annotated[tuple[str, ...], PlainValidator(_outputs)] = setting(
+    outputs: Annotated[
+        tuple[str, ...],
+        some_of("output", OUTPUTS, at_least=1),
+        _in_the_order_of(OUTPUTS),
+    ] = setting(
         ("z", "theta"), "out of z, theta and the classes nnt and stt", run_wide=True
     )
-    workers: OptionalCount = setting(
+    workers: Count | None = setting(
         None, "experts trained in parallel; null: as many as there are cores",
         run_wide=True,
     )  # fmt: skip
-    epochs: Annotated[int, Number(int, {">=": 0, "<=": MAX_COUNT})] = setting(
+    epochs: Annotated[Index, Field(le=MAX_COUNT)] = setting(
         10, "at most; 0 evaluates the initial weights"
     )
-    model: Annotated[str, OneOf("model", MODELS)] = setting(
+    model: Annotated[str, one_of("model", MODELS)] = setting(
         "BaselineModel", ", ".join(MODELS)
     )
-    loss: Annotated[str, OneOf("loss", tuple(REGRESSION_KINDS))] = setting(
+    loss: Annotated[str, one_of("loss", REGRESSION_KINDS)] = setting(
         "MSELoss", f"{', '.join(REGRESSION_KINDS)} of z and theta"
     )
-    class_loss: Annotated[str, OneOf("loss", tuple(CLASS_KINDS))] = setting(
+    class_loss: Annotated[str, one_of("loss", CLASS_KINDS)] = setting(
         "CrossEntropyLoss", f"{', '.join(CLASS_KINDS)} of nnt and stt"
     )
     class_weight: Positive = setting(
@@ -175,10 +148,10 @@ class Config(Part):
     classes: Classes = setting(
         Classes, "signal and background, see below", run_wide=True
     )
-    optim: Annotated[str, OneOf("optimiser", tuple(OPTIMISERS))] = setting(
+    optim: Annotated[str, one_of("optimiser", OPTIMISERS)] = setting(
         "Adam", ", ".join(OPTIMISERS)
     )
-    act: Annotated[str, OneOf("activation", ACTIVATIONS)] = setting(
+    act: Annotated[str, one_of("activation", ACTIVATIONS)] = setting(
         "relu", f"{', '.join(ACTIVATIONS)}; tanh/2 is tanh(x/2)"
     )
     experts: Annotated[tuple[int, ...], PlainValidator(_experts)] = setting(
@@ -205,23 +178,21 @@ class Config(Part):
         "tracks that experts 1 to 4 borrow from expert 0 for training, as a multiple "
         "of their own, without the superlayer that they lack",
     )
-    seed: Annotated[int, Number(int, {">=": 0})] = setting(
-        1, "seed of all random numbers"
-    )
-    split_seed: Annotated[int | None, Number(int, {">=": 0}, null=True)] = setting(
+    seed: Index = setting(1, "seed of all random numbers")
+    split_seed: Index | None = setting(
         None, "seed of the split alone; null: `seed`", run_wide=True
     )
     data: DataConfig = setting(default_data, "see below", run_wide=True)
-    early_stopping_patience: OptionalCount = setting(
+    early_stopping_patience: Count | None = setting(
         30,
         "epochs without improvement of `val/loss` before training stops; null: "
         "never stop early",
     )
-    average: Fraction = setting(
+    average: Annotated[Positive, Field(lt=1)] | None = setting(
         None, "decay of a moving average of the weights, which is then kept"
     )
-    gradient_clip: OptionalPositive = setting(None, "largest norm of the gradient")
-    whiten: OptionalPositive = setting(
+    gradient_clip: Positive | None = setting(None, "largest norm of the gradient")
+    whiten: Positive | None = setting(
         None,
         "spread of the inputs in training, which are then combined so that they do not "
         "depend on each other; the weights kept are those of the usual inputs, in the "
@@ -231,16 +202,16 @@ class Config(Part):
     restarts: Count = setting(
         1, "trainings, each from new initial weights; the best is kept"
     )
-    plot_every: Annotated[int, Number(int, {">=": 0})] = setting(
-        50, "epochs between live plots; 0: none"
-    )
-    predictions: Annotated[tuple[str, ...], PlainValidator(_splits)] = setting(
+    plot_every: Index = setting(50, "epochs between live plots; 0: none")
+    predictions: Annotated[
+        tuple[str, ...], some_of("split", SPLITS), _in_the_order_of(SPLITS)
+    ] = setting(
         SPLITS,
         "splits whose rows are kept with the outputs of the new networks; "
         "`[val, test]` saves a third of a gigabyte for 3 million rows",
         run_wide=True,
     )
-    engine: Annotated[str, OneOf("engine", ENGINES)] = setting(
+    engine: Annotated[str, one_of("engine", ENGINES)] = setting(
         "auto", ", ".join(ENGINES)
     )
     quantize: Quantization | None = setting(

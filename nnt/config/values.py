@@ -1,14 +1,10 @@
-"""Types of single values, each an annotation that checks and says what it expects."""
+"""Types of single values: pydantic checks them, `nnt.config.problems` has the words."""
 
 from __future__ import annotations
 
-import math
-import operator
-import sys
-import types
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Union, get_args, get_origin
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 from pydantic import (
     BaseModel,
@@ -16,6 +12,7 @@ from pydantic import (
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
+    PlainValidator,
     ValidationError,
 )
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
@@ -23,42 +20,21 @@ from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, cor
 from nnt.config.yaml_text import ABSENT_WORDS, shown
 from nnt.errors import ConfigError, DataError, did_you_mean
 
-__all__ = [
-    "MAX_COUNT",
-    "WORDS",
-    "Fraction",
-    "Number",
-    "OneOf",
-    "OptionalText",
-    "Part",
-    "Positive",
-    "Read",
-    "Text",
-    "expectation",
-    "mistake",
-    "mistakes_at",
-    "model_of",
-    "setting",
-    "unexpected",
-]
-
 WORDS = "words"
 """Type of the errors that say in words of their own what is wrong."""
-SIGNS = {">=": operator.ge, ">": operator.gt, "<=": operator.le, "<": operator.lt}
-MAX_NUMBER: dict[type, float] = {int: 1 << 62, float: sys.float_info.max}
-"""Compiled loops and stores count in 64 bits."""
 MAX_COUNT = 10**9
 """Epochs, and rows of a batch."""
-MAX_NAMES = 10
-UNMENTIONED = 10**6
-"""A bound above it is mentioned only to those who pass it."""
 
 
 class Part(BaseModel):
-    """Base of all models: strict, closed and frozen."""
+    """Base of all models: strict, closed and frozen; all numbers are finite."""
 
     model_config = ConfigDict(
-        strict=True, extra="forbid", frozen=True, arbitrary_types_allowed=True
+        strict=True,
+        extra="forbid",
+        frozen=True,
+        arbitrary_types_allowed=True,
+        allow_inf_nan=False,
     )
 
 
@@ -68,16 +44,14 @@ def setting(default: Any, text: str, *, run_wide: bool = False) -> Any:
     Parameters
     ----------
     default : object
-        Its value where nobody sets it.
+        Its value where nobody sets it, or a function that makes it.
     text : str
         What it means, in Markdown: the row of the table in docs/configuration.md.
     run_wide : bool
         Whether all experts share it; an expert may have its own of the others.
     """
-    extra = {"run_wide": run_wide}
-    if callable(default):
-        return Field(default_factory=default, description=text, json_schema_extra=extra)  # type: ignore[arg-type]
-    return Field(default, description=text, json_schema_extra=extra)  # type: ignore[arg-type]
+    given: Any = {"default_factory" if callable(default) else "default": default}
+    return Field(**given, description=text, json_schema_extra={"run_wide": run_wide})
 
 
 def mistake(words: str) -> PydanticCustomError:
@@ -99,73 +73,32 @@ def mistakes_at(found: Mapping[tuple[str, ...], str]) -> ValidationError:
     return ValidationError.from_exception_data("configuration", details)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Number:
-    """A finite number, whole or not, within bounds such as ``{">=": 1}``."""
+def one_of(noun: str, names: Collection[str]) -> PlainValidator:
+    """Take one of some names."""
 
-    kind: type[int] | type[float]
-    bounds: Mapping[str, float] = field(default_factory=dict)
-    null: bool = False
-    """Whether it may be null."""
-    hint: str = ""
-    """What to do about a number that is out of its bounds."""
-
-    def __get_pydantic_core_schema__(
-        self, source: type[Any], handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
-        """Check in place of what pydantic does for numbers."""
-        return core_schema.no_info_plain_validator_function(self.check)
-
-    def check(self, value: object) -> float | None:
-        """Give a number back; a whole one may be written as 1e3."""
-        if value is None and self.null:
-            return None
-        bounds = {"<=": MAX_NUMBER[self.kind], **self.bounds}
-        named = {sign: bound for sign, bound in bounds.items() if bound < UNMENTIONED}
-        if not self._is_of_kind(value):
-            raise unexpected(self._words(named), value)
-        number: Any = value
-        broken = {k: v for k, v in bounds.items() if not SIGNS[k](number, v)}
-        if broken:
-            # A high bound is mentioned to those who pass it alone.
-            words = self._words(named if broken.keys() & named.keys() else broken)
-            raise mistake(f"expected {words}, got {shown(value)}{self.hint}")
-        return self.kind(number)
-
-    def _is_of_kind(self, value: object) -> bool:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return False
-        if isinstance(value, int):
-            return self.kind is int or abs(value) <= MAX_NUMBER[float]
-        return value.is_integer() if self.kind is int else math.isfinite(value)
-
-    def _words(self, bounds: Mapping[str, float]) -> str:
-        within = " and ".join(
-            f"{sign} {bounds[sign]:,}" for sign in SIGNS if sign in bounds
-        )
-        kind = "a whole number" if self.kind is int else "a number"
-        return f"{kind} {within}".strip() + (" or null" if self.null else "")
-
-
-@dataclass(frozen=True, slots=True)
-class OneOf:
-    """One of some names."""
-
-    noun: str
-    names: tuple[str, ...]
-
-    def __get_pydantic_core_schema__(
-        self, source: type[Any], handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
-        """Check in place of what pydantic does for text."""
-        return core_schema.no_info_plain_validator_function(self.check)
-
-    def check(self, value: object) -> str:
-        """Give a known name back."""
-        if not isinstance(value, str) or value not in self.names:
-            near = did_you_mean(value, self.names)
-            raise mistake(f"unknown {self.noun} {shown(value)}; {near}")
+    def check(value: object) -> str:
+        if not isinstance(value, str) or value not in names:
+            near = did_you_mean(value, names)
+            raise mistake(f"unknown {noun} {shown(value)}; {near}")
         return value
+
+    return PlainValidator(check)
+
+
+def some_of(noun: str, names: Collection[str], *, at_least: int = 0) -> PlainValidator:
+    """Take a list of different names out of some."""
+    one: Any = one_of(noun, names)
+
+    def check(value: object) -> tuple[str, ...]:
+        if not isinstance(value, list | tuple) or len(value) < at_least:
+            raise unexpected(f"a list of names out of {', '.join(names)}", value)
+        for name in value:
+            one.func(name)
+        if len(set(value)) < len(value):
+            raise unexpected(f"each {noun} once", value)
+        return tuple(value)
+
+    return PlainValidator(check)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +106,8 @@ class Read:
     """A value that is checked as a model and then made into something else."""
 
     model: Callable[[], type[BaseModel]]
-    make: Callable[[Any], object]
+    make: Callable[..., object]
+    """Takes the values that are given."""
 
     def __get_pydantic_core_schema__(
         self, source: type[Any], handler: GetCoreSchemaHandler
@@ -186,12 +120,19 @@ class Read:
     def read(self, value: object) -> object:
         """Check a mapping and make something of it."""
         if not isinstance(value, Mapping):
-            raise unexpected(_mapping_of(self.model()), value)
+            raise PydanticCustomError("mapping", "expected a mapping")
         checked = self.model().model_validate(value)
         try:
-            return self.make(checked)
+            return self.make(
+                **{k: getattr(checked, k) for k in checked.model_fields_set}
+            )
         except (ConfigError, DataError) as err:
             raise mistake(str(err)) from err
+
+
+def _whole(value: object) -> object:
+    """Take a float for the whole number that it is, such as 1e3."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _to_text(value: object) -> object:
@@ -205,49 +146,12 @@ def _no_other_null(value: object) -> object:
     return value
 
 
-Positive = Annotated[float, Number(float, {">": 0})]
-Fraction = Annotated[float | None, Number(float, {">": 0, "<": 1}, null=True)]
+WHOLE = BeforeValidator(_whole)
+# Compiled loops and stores count in 64 bits.
+Whole = Annotated[int, WHOLE, Field(le=1 << 62)]
+Index = Annotated[Whole, Field(ge=0)]
+Count = Annotated[Whole, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
 Text = Annotated[str, BeforeValidator(_to_text)]
 OptionalText = Annotated[str | None, BeforeValidator(_no_other_null)]
-
-
-def expectation(annotation: Any) -> str:
-    """Put into words what a value of a type is that says nothing itself.
-
-    Examples
-    --------
-    >>> expectation(bool | None)
-    'true or false or null'
-    """
-    if get_origin(annotation) is Annotated:
-        return expectation(get_args(annotation)[0])
-    if get_origin(annotation) in (Union, types.UnionType):
-        kinds = [kind for kind in get_args(annotation) if kind is not type(None)]
-        null = " or null" if type(None) in get_args(annotation) else ""
-        return " or ".join(map(expectation, kinds)) + null
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return _mapping_of(annotation)
-    return "true or false" if annotation is bool else "text"
-
-
-def _mapping_of(model: type[BaseModel]) -> str:
-    names = list(model.model_fields)
-    more = ", ..." if len(names) > MAX_NAMES else ""
-    return f"a mapping with {', '.join(names[:MAX_NAMES])}{more}"
-
-
-def model_of(
-    annotation: Any, metadata: Iterable[object] = ()
-) -> type[BaseModel] | None:
-    """Find the model that a value of an annotated type is checked by, if any."""
-    for item in metadata:
-        if isinstance(item, Read):
-            return item.model()
-    if isinstance(annotation, type):
-        return annotation if issubclass(annotation, BaseModel) else None
-    arguments = get_args(annotation)
-    if get_origin(annotation) is Annotated:
-        return model_of(arguments[0], arguments[1:])
-    if get_origin(annotation) in (Union, types.UnionType):
-        return next(filter(None, map(model_of, arguments)), None)
-    return None

@@ -15,20 +15,6 @@ import yaml
 
 from nnt.errors import ConfigError, shorten
 
-__all__ = [
-    "ABSENT_WORDS",
-    "NON_PRINTABLE",
-    "TEXT_KEYS",
-    "as_parameter",
-    "as_yaml",
-    "flatten",
-    "has_comment",
-    "leaves",
-    "listed",
-    "read_yaml",
-    "shown",
-]
-
 TEXT_KEYS = (
     "name", "version", "description", "category", "extends", "compare_to",
     "load_pre_trained_weights", "teach_from",
@@ -60,7 +46,7 @@ def shown(value: object) -> str:
     ('null', 'true', '[1, 2]')
     """
     if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
+        return "null" if value is None else str(value).lower()
     return shorten(list(value) if isinstance(value, tuple) else value)
 
 
@@ -212,9 +198,8 @@ def has_comment(text: str) -> bool:
 
 def listed(mistakes: Sequence[str]) -> str:
     """Put mistakes one below the other; of hundreds, the first ones."""
-    more = len(mistakes) - MAX_LISTED
-    shown = [*mistakes[:MAX_LISTED], *([f"and {more} more"] if more > 0 else [])]
-    return "\n".join(shown)
+    left = len(mistakes) - MAX_LISTED
+    return "\n".join([*mistakes[:MAX_LISTED], *[f"and {left} more"] * (left > 0)])
 
 
 def as_yaml(values: Mapping[str, Any]) -> str:
@@ -224,13 +209,12 @@ def as_yaml(values: Mapping[str, Any]) -> str:
     )
 
 
-def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Give every value that is no mapping, with its dotted key."""
+def nodes(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Give every value, mappings too, with its dotted key."""
     for key, item in values.items():
+        yield f"{prefix}{key}", item
         if isinstance(item, Mapping):
-            yield from leaves(item, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", item
+            yield from nodes(item, f"{prefix}{key}.")
 
 
 def as_parameter(value: Any) -> str | int | float:
@@ -243,4 +227,8 @@ def as_parameter(value: Any) -> str | int | float:
 
 def flatten(values: Mapping[str, Any]) -> dict[str, str | int | float]:
     """Give every value under its dotted key; lists and null as YAML text."""
-    return {key: as_parameter(value) for key, value in leaves(values)}
+    return {
+        key: as_parameter(value)
+        for key, value in nodes(values)
+        if not isinstance(value, Mapping)
+    }
