@@ -291,9 +291,8 @@ def test_the_finder_is_exact_but_for_its_steps() -> None:
     rng = np.random.default_rng(1)
     helices = make_helices(s, 500, rng)
     rows = make_rows(s, helices, rng)
-    nothing = np.zeros(len(rows.helix))
-    seen_by_all = np.ones(len(rows.helix), dtype=bool)
-    words = finder.find_tracks(s, helices, rows, [nothing] * 5, [seen_by_all] * 5, rng)
+    hits = [make_hits(i, s, helices, rows, rng) for i in range(0, 9, 2)]
+    words = finder.find_tracks(s, helices, rows, hits, rng)
     omega = helices.omega_per_cm[rows.helix]
     phi = helices.phi_rad[rows.helix]
     error = words.omega_count * finder.OMEGA_STEP_PER_CM - omega

@@ -11,17 +11,21 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from nnt.errors import ConfigError, DataError, did_you_mean, shorten
-from nnt.types import BoolArray
-
-if TYPE_CHECKING:
-    from nnt.tracks import Tracks
-from nnt.tracks.table import CLASS_COLUMNS, TYPE_COLUMN
+from nnt.tracks import Tracks
+from nnt.tracks.table import (
+    CLASS_COLUMNS,
+    ID_COLUMNS,
+    REFERENCE_COLUMNS,
+    TARGET_COLUMNS,
+    TYPE_COLUMN,
+)
+from nnt.types import I64, BoolArray
 
 EXPERTS = (-1, 0, 1, 2, 3, 4)
 MODULE = "dataset_filters"
@@ -38,29 +42,21 @@ class Filter:
     def mask(self, tracks: Tracks) -> BoolArray:
         """Call the filter, and check what it gives.
 
-        Returns
-        -------
-        bool array, shape (N,)
-
         Raises
         ------
         ConfigError
             It is no mask of the rows.
         """
-        found = self(tracks)
-        if not (
-            isinstance(found, np.ndarray)
-            and found.dtype == np.bool_
-            and found.shape == (len(tracks),)
-        ):
-            kind = f"{type(found).__name__}"
-            if isinstance(found, np.ndarray):
-                kind = f"an array of {found.dtype} with shape {found.shape}"
-            raise ConfigError(
-                f"{type(self).__name__}: expected an array of bool with shape "
-                f"({len(tracks)},), one value per row, got {kind}"
-            )
-        return found
+        found: object = self(tracks)
+        kind = type(found).__name__
+        if isinstance(found, np.ndarray):
+            if found.dtype == np.bool_ and found.shape == (len(tracks),):
+                return found
+            kind = f"an array of {found.dtype} with shape {found.shape}"
+        raise ConfigError(
+            f"{type(self).__name__}: expected an array of bool with shape "
+            f"({len(tracks)},), one value per row, got {kind}"
+        )
 
     def __str__(self) -> str:
         values = (getattr(self, field.name) for field in dataclasses.fields(self))
@@ -142,30 +138,22 @@ class RangeFilter(Filter):
     upper: float | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.column, range):
-            if (self.lower, self.upper) != (None, None):
-                raise ConfigError(
-                    "RangeFilter: expected a range of row numbers alone, or a column "
-                    f"with its bounds, got {self.column} and bounds"
-                )
-            return
-        if not isinstance(self.column, str):
-            raise ConfigError(
-                "RangeFilter: expected the name of a column, got "
-                + shorten(self.column)
-            )
-        for side in (self.lower, self.upper):
-            if side is not None and not is_bound(side):
-                raise ConfigError(
-                    "RangeFilter: expected a finite number as bound, or none, got "
-                    + shorten(side)
-                )
-        lower = -np.inf if self.lower is None else self.lower
-        upper = np.inf if self.upper is None else self.upper
-        if not lower <= upper:
-            raise ConfigError(
-                f"RangeFilter: expected lower <= upper, got {lower} and {upper}"
-            )
+        column: object = self.column
+        words = ""
+        bounds = [side for side in (self.lower, self.upper) if side is not None]
+        wrong = [side for side in bounds if not is_bound(side)]
+        if isinstance(column, range):
+            if bounds:
+                words = "a range of row numbers alone, or a column with its bounds, "
+                words += f"got {column} and bounds"
+        elif not isinstance(column, str):
+            words = f"the name of a column, got {shorten(column)}"
+        elif wrong:
+            words = f"a finite number as bound, or none, got {shorten(wrong[0])}"
+        elif bounds != sorted(bounds):
+            words = f"lower <= upper, got {self.lower} and {self.upper}"
+        if words:
+            raise ConfigError(f"RangeFilter: expected {words}")
 
     def __call__(self, tracks: Tracks) -> BoolArray:
         """Mask of the rows to keep, shape (N,)."""
@@ -193,9 +181,8 @@ class ConCatFilter(Filter):
 
     def __post_init__(self) -> None:
         parts = self.filters
-        if not isinstance(parts, list | tuple) or not all(
-            isinstance(part, Filter) for part in parts
-        ):
+        listed = isinstance(parts, list | tuple)
+        if not listed or not all(isinstance(part, Filter) for part in parts):
             raise ConfigError(
                 f"ConCatFilter: expected a list of filters, got {shorten(parts)}"
             )
@@ -247,17 +234,14 @@ def _rows_with_numbers(numbers: range, n_rows: int) -> BoolArray:
     return mask
 
 
-def _first_of_each_track(tracks: Tracks, event: npt.NDArray[np.int64]) -> BoolArray:
+def _first_of_each_track(tracks: Tracks, event: I64) -> BoolArray:
     """Mark the first row of each (event, RecoZ, RecoTheta), shape (N,)."""
     mask = np.zeros(len(tracks), dtype=np.bool_)
-    if len(tracks) == 0:
-        return mask
     # Equal numbers have equal bits, once -0 is 0; one key sorts faster than two.
     target = (tracks.targets + np.float32(0)).view(np.uint64)[:, 0]
     # lexsort is stable: within equal keys the rows stay in the order of the file.
     order = np.lexsort((target, event))
-    starts = np.ones(len(order), dtype=np.bool_)
-    starts[1:] = False
+    starts = np.arange(len(order)) == 0
     for key in (event, target):
         along = key[order]
         starts[1:] |= along[1:] != along[:-1]
@@ -266,15 +250,14 @@ def _first_of_each_track(tracks: Tracks, event: npt.NDArray[np.int64]) -> BoolAr
 
 
 def _column(tracks: Tracks, name: str) -> npt.NDArray[Any]:
-    columns: dict[str, npt.NDArray[Any]] = {
-        field: tracks.ids[field] for field in tracks.ids.dtype.names or ()
-    }
-    columns |= {"RecoZ": tracks.targets[:, 0], "RecoTheta": tracks.targets[:, 1]}
-    if tracks.reference is not None:
-        columns["ScaleZ"] = tracks.reference[:, 0]
-        columns["ScaleTheta"] = tracks.reference[:, 1]
-    if tracks.classes is not None:
-        columns |= dict(zip(CLASS_COLUMNS, tracks.classes.T, strict=True))
+    columns: dict[str, npt.NDArray[Any]] = {n: tracks.ids[n] for n in ID_COLUMNS}
+    for names, values in (
+        (TARGET_COLUMNS, tracks.targets),
+        (REFERENCE_COLUMNS, tracks.reference),
+        (CLASS_COLUMNS, tracks.classes),
+    ):
+        if values is not None:
+            columns |= dict(zip(names, values.T, strict=True))
     if tracks.track_type is not None:
         columns[TYPE_COLUMN] = tracks.track_type
     columns |= tracks.extras
@@ -288,13 +271,10 @@ def _column(tracks: Tracks, name: str) -> npt.NDArray[Any]:
 
 def _entry(part: Filter) -> Any:
     name = type(part).__name__
+    values = {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
     if isinstance(part, RangeFilter) and isinstance(part.column, range):
         return str(part)
     if isinstance(part, ConCatFilter):
-        return {name: {"filters": [_entry(inner) for inner in part.filters]}}
-    parameters = {
-        field.name: getattr(part, field.name)
-        for field in dataclasses.fields(part)
-        if getattr(part, field.name) is not None
-    }
+        values["filters"] = [_entry(inner) for inner in part.filters]
+    parameters = {key: value for key, value in values.items() if value is not None}
     return {name: parameters} if parameters else name

@@ -32,10 +32,6 @@ def parse(text: str) -> Filter:
         ``dataset_filters.ConCatFilter([dataset_filters.Max2EventsFilter()])``.
         The prefix ``dataset_filters.`` may be left out.
 
-    Returns
-    -------
-    Filter
-
     Raises
     ------
     ConfigError
@@ -112,41 +108,33 @@ def _name_of(func: ast.expr) -> str:
 
 
 def _make(name: str, values: Sequence[Any], named: Mapping[str, Any]) -> Filter:
+    """Make a filter, unless its fields cannot be written as text and read again."""
     if name not in FILTERS:
         raise ConfigError(
             f"filter: no filter {shorten(name)}; {did_you_mean(name, FILTERS)} "
             "(to use your own filter, name its module in NNT_PLUGINS)"
         )
-    kind = FILTERS[name]
-    known = [field.name for field in dataclasses.fields(kind)]
+    fields = dataclasses.fields(FILTERS[name])
+    known = [field.name for field in fields]
+    required = {f.name for f in fields if f.default is dataclasses.MISSING}
     given = dict(zip(known, values, strict=False)) | dict(named)
-    unknown = [key for key in named if key not in known]
-    required = {
-        field.name
-        for field in dataclasses.fields(kind)
-        if field.default is dataclasses.MISSING
-    }
     twice = len(given) < len(values) + len(named)
-    if unknown or twice or required - set(given):
+    if twice or not required <= set(given) <= set(known):
         raise ConfigError(
             f"filter: expected {name}({', '.join(known)}), got "
             f"{shorten([*values, *(f'{key}=' for key in named)])}"
         )
-    return _checked(name, kind, given)
-
-
-def _checked(name: str, kind: type[Filter], given: Mapping[str, Any]) -> Filter:
-    """Make a filter, unless its fields cannot be written as text and read again."""
     try:
-        made = kind(**given)
+        made = FILTERS[name](**given)
     except (TypeError, ValueError, ArithmeticError) as err:
         values = ", ".join(f"{key}={shorten(value)}" for key, value in given.items())
         raise ConfigError(f"filter: {name}({values}): {err}") from err
-    for field in dataclasses.fields(made):
-        value = getattr(made, field.name)
+    # A run keeps a filter as text.
+    for field in known:
+        value = getattr(made, field)
         if not _is_constant(value):
             raise ConfigError(
-                f"filter: {name}.{field.name}: expected finite numbers, text, none, "
+                f"filter: {name}.{field}: expected finite numbers, text, none, "
                 f"filters, or lists of them, which a run can keep, got {shorten(value)}"
             )
     return made
@@ -169,10 +157,6 @@ def from_config(value: object) -> Filter:
     value : str, list or None
         The text form, a list of ``Name`` or ``{Name: {parameter: value}}``
         (all must keep a row), or None for every row.
-
-    Returns
-    -------
-    Filter
 
     Raises
     ------

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from nnt.detector import OMEGA_CM_TIMES_PT_GEV, SUPERLAYERS, Superlayer
+from nnt.detector import ID_RANGES, OMEGA_CM_TIMES_PT_GEV, SUPERLAYERS, Superlayer
 from nnt.simulation.parameters import Simulation
 from nnt.simulation.population import Helices, Rows
+from nnt.simulation.segments import Hits, Segments, strange_wire
 from nnt.types import F64, I64, BoolArray
 
 OMEGA_STEP_PER_CM = OMEGA_CM_TIMES_PT_GEV / 0.3 / 34
@@ -32,27 +34,10 @@ def find_tracks(
     s: Simulation,
     h: Helices,
     rows: Rows,
-    axial_error: list[F64],
-    axial_found: list[BoolArray],
+    axial: Sequence[Hits],
     rng: np.random.Generator,
 ) -> Found:
-    """Give each row the curvature and azimuth that the finder sees.
-
-    Parameters
-    ----------
-    s : Simulation
-        Settings.
-    h : Helices
-        True tracks.
-    rows : Rows
-        Whose 2D tracks are asked for.
-    axial_error : list of float64 arrays, shape (M,) each
-        Wires between the segment of SL0, 2, 4, 6, 8 and the true track.
-    axial_found : list of bool arrays, shape (M,) each
-        Which of them the row has.
-    rng : numpy.random.Generator
-        Of this chunk.
-    """
+    """Give each row the curvature and azimuth that the finder sees, by axial hits."""
     n = len(rows.helix)
     # A track beside the beam axis looks like one from it with another direction.
     inner_cm, outer_cm = s.finder_radius_cm
@@ -60,7 +45,9 @@ def find_tracks(
     phi = h.phi_rad + h.d0_cm * (1 / inner_cm + 1 / outer_cm)
     omega, phi = omega[rows.helix], phi[rows.helix]
     by_phi, by_omega = fit_segments(
-        h.omega_per_cm[rows.helix], axial_error, axial_found
+        h.omega_per_cm[rows.helix],
+        [part.error for part in axial],
+        [part.found for part in axial],
     )
     phi = phi + s.finder_follows * by_phi
     omega = omega + s.finder_follows * by_omega
@@ -79,9 +66,19 @@ def find_tracks(
 
 
 def fit_segments(
-    omega: F64, error: list[F64], found: list[BoolArray]
+    omega: F64, error: Sequence[F64], found: Sequence[BoolArray]
 ) -> tuple[F64, F64]:
-    """Least squares of azimuth and curvature to the axial segments of each row."""
+    """Least squares of azimuth and curvature to the axial segments of each row.
+
+    Parameters
+    ----------
+    omega : float64 array, shape (M,)
+        Curvature near which the fit is linear, in 1/cm.
+    error : sequence of float64 arrays, shape (M,) each
+        Wires between the segment of SL0, 2, 4, 6, 8 and that track.
+    found : sequence of bool arrays, shape (M,) each
+        Which of them the row has.
+    """
     sums = np.zeros((5, len(omega)))
     for sl, wires, present in zip(SUPERLAYERS[::2], error, found, strict=True):
         half_radius = sl.radius_cm[0] / 2
@@ -100,22 +97,33 @@ def fit_segments(
     return (xx * y - x * xy) / determinant, (n * xy - x * y) / determinant
 
 
+def crossing_angle(half_chord: F64) -> F64:
+    """Angle at which circles cross a layer; a right one where they do not reach it."""
+    inside = np.abs(half_chord) < 1
+    return np.where(inside, np.arcsin(np.clip(half_chord, -1, 1)), np.pi / 2)
+
+
 def _alpha_table(sl: Superlayer) -> F64:
     """Crossing angle by layer and curvature count, shape (2, 2 * max + 1)."""
     counts = np.arange(-MAX_OMEGA_COUNT, MAX_OMEGA_COUNT + 1)
-    half_chord = np.outer(sl.radius_cm, counts * OMEGA_STEP_PER_CM) / 2
-    inside = np.abs(half_chord) < 1
-    table: F64 = np.where(inside, np.arcsin(np.clip(half_chord, -1, 1)), np.pi / 2)
-    return table
+    return crossing_angle(np.outer(sl.radius_cm, counts * OMEGA_STEP_PER_CM) / 2)
 
 
 ALPHA_TABLES = [_alpha_table(sl) for sl in SUPERLAYERS]
 
 
-def expectation(sl: Superlayer, second: BoolArray, found: Found) -> tuple[F64, F64]:
-    """Crossing angle, and the wire where a row's 2D track meets the layer."""
+def make_segments(index: int, hits: Hits, found: Found) -> Segments:
+    """Place the segments of one superlayer relative to the 2D tracks."""
+    sl, (lower, upper) = SUPERLAYERS[index], ID_RANGES[index]
     count = np.clip(found.omega_count, -MAX_OMEGA_COUNT, MAX_OMEGA_COUNT)
-    table = ALPHA_TABLES[sl.index]
-    alpha: F64 = table[second.astype(np.int64), count + MAX_OMEGA_COUNT]
+    alpha = ALPHA_TABLES[index][hits.second.astype(np.int64), count + MAX_OMEGA_COUNT]
     wires_per_rad = sl.n_wires / (2 * np.pi)
-    return alpha, found.phi_count * (sl.n_wires / PHI_STEPS) - alpha * wires_per_rad
+    # Where the 2D track meets the layer.
+    place = found.phi_count * (sl.n_wires / PHI_STEPS) - alpha * wires_per_rad
+    wire = hits.wire
+    if sl.is_stereo:
+        strange = strange_wire(index, place, hits.anywhere, hits.second)
+        wire = np.where(hits.wrong, strange, wire)
+    rel_id = wire - place
+    seen = hits.found & (rel_id >= lower) & (rel_id <= upper)
+    return Segments(seen=seen, rel_id=rel_id, alpha_rad=alpha)

@@ -11,16 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from nnt.detector import (
-    ID_RANGES,
     N_SUPERLAYERS,
     OMEGA_CM_TIMES_PT_GEV,
     SUPERLAYERS,
     Superlayer,
 )
-from nnt.simulation.finder import fit_segments
+from nnt.simulation.finder import crossing_angle, fit_segments
 from nnt.simulation.parameters import Simulation
-from nnt.simulation.segments import Hits, Segments, crossing
-from nnt.types import F64, I64, BoolArray
+from nnt.simulation.segments import Hits, Segments, crossing, strange_wire
+from nnt.types import F64, BoolArray
 
 MAX_INVERSE_PT = 4.0
 N_OMEGA, N_PHI, N_COT = 40, 384, 9
@@ -114,28 +113,22 @@ def _fitted(seeds: Seeds, axial: Sequence[Hits]) -> tuple[F64, F64]:
 
 
 def _alpha(sl: Superlayer, second: BoolArray, omega: F64) -> F64:
-    half_chord = np.where(second, *sl.radius_cm[::-1]) * omega / 2
-    inside = np.abs(half_chord) < 1
-    return np.where(inside, np.arcsin(np.clip(half_chord, -1, 1)), np.pi / 2)
+    return crossing_angle(np.where(second, *sl.radius_cm[::-1]) * omega / 2)
 
 
 def _axial_place(sl: Superlayer, second: BoolArray, phi: F64, omega: F64) -> F64:
     """Reference of the relID, in wires: where a track would cross axial wires."""
-    place: F64 = (phi - _alpha(sl, second, omega)) * (sl.n_wires / (2 * np.pi))
-    return place
+    return (phi - _alpha(sl, second, omega)) * (sl.n_wires / (2 * np.pi))
 
 
 def _wires(hits: Sequence[Hits], phi: F64, omega: F64) -> list[F64]:
     """Wires of segments; of something else in stereo layers, anywhere in the window."""
-    wires = []
-    for sl, part, limits in zip(SUPERLAYERS, hits, ID_RANGES, strict=True):
-        if not sl.is_stereo:
-            wires.append(part.wire)
-            continue
-        half, (lower, upper) = 0.5 * part.second, limits
-        strange = _axial_place(sl, part.second, phi, omega)
-        strange = strange + lower + (upper - lower) * part.anywhere
-        wires.append(np.where(part.wrong, np.rint(strange - half) + half, part.wire))
+    wires = [part.wire for part in hits]
+    for i in range(1, N_SUPERLAYERS, 2):
+        part = hits[i]
+        place = _axial_place(SUPERLAYERS[i], part.second, phi, omega)
+        strange = strange_wire(i, place, part.anywhere, part.second)
+        wires[i] = np.where(part.wrong, strange, part.wire)
     return wires
 
 
@@ -170,8 +163,7 @@ def _share(
 
 def _turned(sl: Superlayer, wires: F64) -> F64:
     """Differences of wires, within half a turn."""
-    turned: F64 = np.remainder(wires + sl.n_wires / 2, sl.n_wires) - sl.n_wires / 2
-    return turned
+    return np.remainder(wires + sl.n_wires / 2, sl.n_wires) - sl.n_wires / 2
 
 
 def _best_cot(
@@ -182,8 +174,7 @@ def _best_cot(
         track = phi, omega, np.full(len(phi), centre)
         for i in range(1, N_SUPERLAYERS, 2):
             sums[cell] += _share(s, SUPERLAYERS[i], hits[i], wires[i], track)
-    best: I64 = np.argmax(sums, axis=0)
-    chosen: F64 = COT_CENTRES[best]
+    chosen: F64 = COT_CENTRES[np.argmax(sums, axis=0)]
     return chosen
 
 
@@ -193,11 +184,4 @@ def _related(
     sl = SUPERLAYERS[index]
     seen = _share(s, sl, part, wire, (phi, omega, cot)) > 0
     rel_id = _turned(sl, wire - _axial_place(sl, part.second, phi, omega))
-    return Segments(
-        seen=seen,
-        found=part.found,
-        rel_id=rel_id,
-        alpha_rad=_alpha(sl, part.second, omega),
-        time_ticks=part.time_ticks,
-        side=part.side,
-    )
+    return Segments(seen, rel_id, alpha_rad=_alpha(sl, part.second, omega))

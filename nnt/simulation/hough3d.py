@@ -9,7 +9,7 @@ import numpy as np
 
 from nnt.detector import (
     HOUGH3D,
-    N_PATTERN_BITS,
+    N_INPUTS,
     N_SUPERLAYERS,
     OMEGA_CM_TIMES_PT_GEV,
     REAL_Z_CM,
@@ -96,18 +96,15 @@ def make_chunk_3d(
     )
     targets, classes = _targets(s, helices, found, rng)
     track_type[:n_real][np.abs(z_to_cm(targets[:n_real, 0])) > REAL_Z_CM] = BACKGROUND
-    patterns = None
-    if n_inputs == N_SUPERLAYERS * (3 + N_PATTERN_BITS):
-        patterns = [
-            make_pattern(i, s, part, pattern_rng) for i, part in enumerate(hits)
-        ]
+    with_patterns = enumerate(hits) if n_inputs > N_INPUTS else ()
+    patterns = [make_pattern(i, s, part, pattern_rng) for i, part in with_patterns]
     # Shuffled, so that a table that is cut short holds rows of all types.
     rows = rng.permutation(np.flatnonzero(found.is_track))
     event = event[rows] + number * EVENTS_PER_CHUNK
     unnamed = np.full(len(rows), UNNAMED_EVENTS)
     return Tracks(
         ids=make_ids({"Experiment": unnamed, "Event": event}, len(rows)),
-        inputs=make_inputs(found.segments, HOUGH3D, patterns)[rows],
+        inputs=make_inputs(hits, found.segments, HOUGH3D, patterns)[rows],
         targets=as_in_files(targets[rows]),
         classes=classes[rows],
         track_type=track_type[rows],

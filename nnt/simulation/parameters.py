@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import Final
 
 from nnt.errors import ConfigError
 
@@ -327,29 +326,18 @@ class Simulation:
             raise ConfigError(
                 f"data.simulate.tracks: expected at least 1, found {self.tracks}"
             )
-        for name in (part.name for part in fields(self)):
-            self._check(name, getattr(self, name))
-
-    def _check(self, name: str, value: object) -> None:
-        """Refuse a list of a wrong length or with a value that is no number."""
-        if not isinstance(value, tuple):
-            return
-        if not all(
-            type(item) in (int, float) and math.isfinite(item) for item in value
-        ):
-            raise ConfigError(f"data.simulate.{name}: expected numbers, found {value}")
-        wanted = LENGTHS[name]
-        if (
-            not name.endswith(("tracks_share", "per_track_share"))
-            and len(value) != wanted
-        ):
-            raise ConfigError(
-                f"data.simulate.{name}: expected {wanted} numbers, found {len(value)}"
-            )
+        for field in fields(self):
+            name, value = f"data.simulate.{field.name}", getattr(self, field.name)
+            if not isinstance(value, tuple) or not isinstance(field.default, tuple):
+                continue
+            if not all(type(v) in (int, float) and math.isfinite(v) for v in value):
+                raise ConfigError(f"{name}: expected numbers, found {value}")
+            # Any number of tracks may be there, each with its share.
+            wanted = len(field.default)
+            if len(value) != wanted and not name.endswith(MORE_OR_FEWER):
+                raise ConfigError(
+                    f"{name}: expected {wanted} numbers, found {len(value)}"
+                )
 
 
-LENGTHS: Final = {
-    part.name: len(part.default)
-    for part in fields(Simulation)
-    if isinstance(part.default, tuple)
-}
+MORE_OR_FEWER = ("tracks_share", "per_track_share")

@@ -7,7 +7,7 @@ import numpy as np
 from nnt.detector import N_PATTERN_BITS
 from nnt.simulation.parameters import Simulation
 from nnt.simulation.segments import Hits
-from nnt.types import F64, BoolArray
+from nnt.types import BoolArray
 
 INNER = (
     (0, 0), (1, -0.5), (1, 0.5), (2, -1), (2, 0), (2, 1),
@@ -57,7 +57,9 @@ def make_pattern(
     passed = np.where(hits.wrong, other, hits.passed)
     slope = np.where(hits.wrong, np.roll(hits.slope, 1), hits.slope)
     first = passed - hits.second * slope
-    centre = _centre(hits, first)
+    # The wire in the first priority layer that names the segment: of the two next to a
+    # wire of the second layer, the one nearer to the track.
+    centre = hits.wire + np.where(first < hits.wire, -0.5, 0.5) * hits.second
     layer, offset = PATTERN_WIRES[index].T
     # The cells between where a layer begins and where it ends: two of them at most.
     half = 0.5 + np.minimum(np.abs(slope) / 2, 0.5)
@@ -65,24 +67,9 @@ def make_pattern(
     fired: BoolArray = np.abs(distance) < half[:, None]
     fired &= rng.random(fired.shape) >= s.pattern_missing_share
     fired |= rng.random(fired.shape) < s.pattern_noise_share
-    _set_priority(fired, hits, centre, index)
-    return fired
-
-
-def _centre(hits: Hits, first: F64) -> F64:
-    """Wire in the first priority layer that names the segment.
-
-    Of the two next to a wire of the second layer, the one nearer to the track.
-    """
-    beside = np.where(first < hits.wire, -0.5, 0.5)
-    centre: F64 = hits.wire + beside * hits.second
-    return centre
-
-
-def _set_priority(fired: BoolArray, hits: Hits, centre: F64, index: int) -> None:
-    """Make the priority wire fire that the segment was found by, in place."""
-    layer, offset = PATTERN_WIRES[index].T
+    # The priority wire that the segment was found by fires in any case.
     fired[:, (layer == 0) & (offset == 0)] = ~hits.second[:, None]
     for side in (-0.5, 0.5):
         mine = hits.second & (hits.wire - centre == side)
         fired[mine, np.flatnonzero((layer == 1) & (offset == side))] = True
+    return fired

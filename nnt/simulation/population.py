@@ -35,12 +35,6 @@ class Helices:
     scatter: F64
     """Factor on how far it passes from a helix; 0 for tracks of collisions."""
 
-    @property
-    def is_background(self) -> BoolArray:
-        """Whether a track comes from elsewhere than the collision point."""
-        beside: BoolArray = self.kind == BACKGROUND
-        return beside
-
 
 @dataclass(frozen=True, slots=True)
 class Rows:
@@ -135,13 +129,9 @@ def _curvature(
 ) -> F64:
     n = len(background)
     stiff = rng.random(n) < np.take(s.collision_stiff_share, number)
-    spectra = (
-        s.background_inverse_pt,
-        s.collision_stiff_inverse_pt,
-        s.collision_inverse_pt,
-    )
+    others = s.collision_stiff_inverse_pt, s.collision_inverse_pt
     which = np.where(background, 0, np.where(stiff, 1, 2))
-    mean, spread = np.take(spectra, which, axis=0).T
+    mean, spread = np.take((s.background_inverse_pt, *others), which, axis=0).T
     # Folded at zero: a spectrum has no negative momenta.
     inverse_pt = np.abs(mean + spread * rng.standard_normal(n))
     positive = np.where(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -17,10 +19,10 @@ from nnt.detector import (
     scale_theta,
     scale_z,
 )
-from nnt.simulation.finder import MAX_OMEGA_COUNT, find_tracks
+from nnt.simulation.finder import MAX_OMEGA_COUNT, find_tracks, make_segments
 from nnt.simulation.parameters import Simulation
-from nnt.simulation.population import Helices, make_helices, make_rows
-from nnt.simulation.segments import Segments, make_hits, make_segments
+from nnt.simulation.population import BACKGROUND, Helices, make_helices, make_rows
+from nnt.simulation.segments import Hits, Segments, make_hits
 from nnt.tracks import Tracks, make_ids
 from nnt.types import F32, F64, I64, BoolArray
 
@@ -49,21 +51,13 @@ def make_chunk(s: Simulation, number: int, rng: np.random.Generator) -> Tracks:
     helices = make_helices(s, CHUNK_EVENTS, rng)
     rows = make_rows(s, helices, rng)
     hits = [make_hits(i, s, helices, rows, rng) for i in range(N_SUPERLAYERS)]
-    axial_hits = hits[::2]
-    found = find_tracks(
-        s,
-        helices,
-        rows,
-        [part.error for part in axial_hits],
-        [part.found for part in axial_hits],
-        rng,
-    )
+    found = find_tracks(s, helices, rows, hits[::2], rng)
     segments = [make_segments(i, part, found) for i, part in enumerate(hits)]
     pattern = np.zeros(len(rows.helix), dtype=np.int64)
     for index, part in enumerate(segments):
         pattern |= part.seen.astype(np.int64) << index
     expert = expert_of_pattern(pattern)
-    axial = sum(part.found.astype(np.int64) for part in axial_hits)
+    axial = sum(part.found.astype(np.int64) for part in hits[::2])
     in_window = sum(part.seen.astype(np.int64) for part in segments[::2])
     targets = make_targets(s, helices, rng)[rows.helix]
     keep = (expert >= 0) & (axial >= MIN_AXIAL_SUPERLAYERS)
@@ -73,7 +67,7 @@ def make_chunk(s: Simulation, number: int, rng: np.random.Generator) -> Tracks:
     event = helices.event[rows.helix[keep]] + number * CHUNK_EVENTS
     return Tracks(
         ids=_ids(s, event, expert[keep], rng),
-        inputs=make_inputs(segments, CLASSIC)[keep],
+        inputs=make_inputs(hits, segments, CLASSIC)[keep],
         targets=as_in_files(targets[keep]),
     )
 
@@ -81,7 +75,7 @@ def make_chunk(s: Simulation, number: int, rng: np.random.Generator) -> Tracks:
 def make_targets(s: Simulation, h: Helices, rng: np.random.Generator) -> F64:
     """Give what the reconstruction finds of each helix, scaled, shape (N, 2)."""
     n = len(h.event)
-    z_error_cm = s.reco_z_std_cm * h.is_background * rng.standard_normal(n)
+    z_error_cm = s.reco_z_std_cm * (h.kind == BACKGROUND) * rng.standard_normal(n)
     theta_deg = np.degrees(h.theta_rad) + s.reco_theta_std_deg * rng.standard_normal(n)
     targets = np.stack([scale_z(h.z_cm + z_error_cm), scale_theta(theta_deg)], axis=1)
     wrong = rng.random(n) < s.reco_wrong_share
@@ -89,17 +83,20 @@ def make_targets(s: Simulation, h: Helices, rng: np.random.Generator) -> F64:
 
 
 def make_inputs(
-    segments: list[Segments], chain: Chain, patterns: list[BoolArray] | None = None
+    hits: Sequence[Hits],
+    segments: Sequence[Segments],
+    chain: Chain,
+    patterns: Sequence[BoolArray] = (),
 ) -> F32:
     """Inputs of each row; the earliest segment of a row is its event time.
 
     Parameters
     ----------
-    segments : list of Segments, M rows each
+    hits, segments : sequences of Hits and Segments, M rows each
         Of SL0 to SL8.
     chain : Chain
         Whose inputs.
-    patterns : list of bool arrays, shape (M, bits) each, optional
+    patterns : sequence of bool arrays, shape (M, bits) each
         Wires of the segments that have a signal, as further inputs.
 
     Returns
@@ -111,14 +108,14 @@ def make_inputs(
     n_bits = patterns[0].shape[1] if patterns else 0
     inputs = np.zeros((n, N_SUPERLAYERS, 3 + n_bits), dtype=np.float32)
     event_time = np.full(n, np.inf)
-    for part in segments:
-        np.minimum(event_time, part.time_ticks, out=event_time, where=part.seen)
-    for index, part in enumerate(segments):
+    for hit, part in zip(hits, segments, strict=True):
+        np.minimum(event_time, hit.time_ticks, out=event_time, where=part.seen)
+    for index, (hit, part) in enumerate(zip(hits, segments, strict=True)):
         scaling = id_scaling(*ID_RANGES[index])
-        ticks = np.clip(part.time_ticks - event_time, 0, T_MAX_TICKS)
+        ticks = np.clip(hit.time_ticks - event_time, 0, T_MAX_TICKS)
         values = (
             scaling.scale * (part.rel_id - scaling.offset),
-            part.side * ticks / T_MAX_TICKS,
+            hit.side * ticks / T_MAX_TICKS,
             chain.alpha_scale * part.alpha_rad,
         )
         for kind, value in enumerate(values):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
 from pathlib import Path
@@ -93,10 +94,10 @@ def simulate_with(
         The settings let no track pass.
     """
     check_choice(chain, inputs)
-    if chain == CLASSIC.name:
-        parts = partial(_parts, settings, progress)
-    else:
-        parts = partial(_parts_3d, settings, progress, inputs)
+    parts = partial(_parts, settings, progress)
+    if chain != CLASSIC.name:
+        make = partial(make_chunk_3d, n_inputs=inputs)
+        parts = partial(_chunks, settings, HOUGH3D_STREAM, make, progress)
     if not use_cache or settings.tracks < CACHED_FROM_TRACKS:
         return concatenate(list(parts()))
     return cache.kept(partial(table_key, settings, chain, inputs), parts)
@@ -131,46 +132,34 @@ def _parts(settings: Simulation, progress: Progress) -> Iterator[Tracks]:
     """Give the table of the classic chain in chunks, reference columns included."""
     shape = dataclasses.replace(settings, tracks=STAND_IN_TRACKS, seed=0)
     stand_in = _stand_in(shape)
-    done = 0
-    for part in _chunks(settings, TABLE_STREAM):
+    for part in _chunks(settings, TABLE_STREAM, make_chunk, progress):
         raw = stand_in.predict(part.inputs, part.expert)
         yield dataclasses.replace(
             part,
             reference=(raw / RAW_PER_UNIT).astype(np.float32),
             extras={"RawZ": raw[:, 0], "RawTheta": raw[:, 1]},
         )
-        done += len(part)
-        progress(done, settings.tracks)
-
-
-def _parts_3d(
-    settings: Simulation, progress: Progress, inputs: int
-) -> Iterator[Tracks]:
-    done = 0
-    make = partial(make_chunk_3d, n_inputs=inputs)
-    for part in _chunks(settings, HOUGH3D_STREAM, make):
-        yield part
-        done += len(part)
-        progress(done, settings.tracks)
 
 
 @lru_cache(maxsize=4)
 def _stand_in(settings: Simulation) -> StandIn:
-    sample = concatenate(list(_chunks(settings, STAND_IN_STREAM)))
+    sample = concatenate(list(_chunks(settings, STAND_IN_STREAM, make_chunk)))
     return fit_stand_in(sample.inputs, sample.targets, sample.expert)
 
 
 def _chunks(
-    settings: Simulation, stream: int, make: MakeChunk = make_chunk
+    settings: Simulation, stream: int, make: MakeChunk, progress: Progress = silent
 ) -> Iterator[Tracks]:
     """Give as many rows as the settings ask for, in chunks."""
     root = np.random.SeedSequence(settings.seed, spawn_key=(stream,))
-    left = settings.tracks
-    number = 0
-    while left > 0:
+    done = 0
+    for number in itertools.count():
         part = make(settings, number, np.random.default_rng(root.spawn(1)[0]))
         if not len(part):
             raise ConfigError("data.simulate: no track passes with these settings")
-        yield part[:left]
-        left -= len(part)
-        number += 1
+        part = part[: settings.tracks - done]
+        yield part
+        done += len(part)
+        progress(done, settings.tracks)
+        if done == settings.tracks:
+            return
