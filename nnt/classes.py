@@ -14,6 +14,7 @@ import numpy as np
 
 from nnt.types import F32, F64, I64, FloatArray
 
+Quantities = Mapping[str, FloatArray]
 BINS = 10
 """Of a quantity that is continuous, each with as many of the rows that count."""
 
@@ -46,9 +47,8 @@ def class_targets(
     """
     distance = np.abs(z_cm)
     signal = distance < signal_cm
-    background = distance >= background_cm
-    if background_cm > signal_cm:
-        background &= distance > background_cm
+    between = signal_cm < background_cm
+    background = (distance > background_cm) if between else (distance >= background_cm)
     if fast is not None:
         slow = ~np.asarray(fast, np.bool_) & np.isfinite(distance)
         signal &= ~slow
@@ -80,10 +80,7 @@ class Balance:
 
     @classmethod
     def fit(
-        cls,
-        targets: FloatArray,
-        counts: FloatArray,
-        quantities: Mapping[str, FloatArray],
+        cls, targets: FloatArray, counts: FloatArray, quantities: Quantities
     ) -> Balance:
         """Find the weights.
 
@@ -100,12 +97,9 @@ class Balance:
         n_bins = int(np.prod([len(e) + 1 for e in edges.values()], dtype=np.int64))
         bins = _bins(edges, quantities, len(used))
         signal = np.asarray(targets) > 0
-        found = np.stack(
-            [
-                np.bincount(bins[rows], minlength=n_bins)
-                for rows in (used & ~signal, used & signal)
-            ]
-        ).astype(np.float64)
+        kinds = used & ~signal, used & signal
+        counted = [np.bincount(bins[rows], minlength=n_bins) for rows in kinds]
+        found = np.stack(counted).astype(np.float64)
         shared = (found > 0).all(axis=0)
         table = np.zeros(found.shape)
         table[1, shared] = 1
@@ -116,18 +110,13 @@ class Balance:
         return cls(edges, table)
 
     def weights(
-        self,
-        targets: FloatArray,
-        counts: FloatArray,
-        quantities: Mapping[str, FloatArray],
+        self, targets: FloatArray, counts: FloatArray, quantities: Quantities
     ) -> F32:
         """Weight of each row, shape (N,) float32; arguments as in `fit`."""
         signal = (np.asarray(targets) > 0).astype(np.int64)
         bins = _bins(self.edges, quantities, len(signal))
-        weights: F32 = (self.table[signal, bins] * (np.asarray(counts) > 0)).astype(
-            np.float32
-        )
-        return weights
+        weights = self.table[signal, bins] * (np.asarray(counts) > 0)
+        return weights.astype(np.float32)
 
 
 def _edges(values: FloatArray) -> F64:
@@ -140,9 +129,7 @@ def _edges(values: FloatArray) -> F64:
     return np.unique(quantiles)
 
 
-def _bins(
-    edges: Mapping[str, F64], quantities: Mapping[str, FloatArray], n_rows: int
-) -> I64:
+def _bins(edges: Mapping[str, F64], quantities: Quantities, n_rows: int) -> I64:
     """Number of each row's bin in the grid of all quantities."""
     bins = np.zeros(n_rows, np.int64)
     for name, inner in edges.items():

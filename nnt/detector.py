@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
-from nnt.types import FloatArray
+from nnt.types import I64, FloatArray
 
 T = TypeVar("T", float, FloatArray)
 
@@ -127,19 +126,14 @@ SUPERLAYERS: Final[tuple[Superlayer, ...]] = (
 """Geometry of the priority layers (``cdc/data/CDC.xml``)."""
 # fmt: on
 
-N_TRACK_SEGMENTS: Final = 2336
-"""Track segments of all superlayers together."""
-
 MAGNETIC_FIELD_T: Final = 1.5
 
 OMEGA_CM_TIMES_PT_GEV: Final = 29.9792458 * 1e-4 * MAGNETIC_FIELD_T
 """Curvature times transverse momentum: ``omega[1/cm] = this / pt[GeV]``."""
 
-TRIGGER_TICK_NS: Final = 2 / 1.017774
-"""Clock of track segment times: two bins of the 1.017774 GHz TDC."""
-
 T_MAX_TICKS: Final = 256
-"""Drift times are clamped to ``[0, T_MAX_TICKS]`` and scaled by its inverse."""
+"""Drift times, in ticks of the trigger (two bins of the 1.017774 GHz TDC), are clamped
+to ``[0, T_MAX_TICKS]`` and scaled by its inverse."""
 
 ALPHA_SCALE: Final = CLASSIC.alpha_scale
 """Factor on the crossing angle (rad) in the inputs of the classic networks."""
@@ -182,10 +176,8 @@ EXPERT_MISSING_SUPERLAYER: Final[tuple[int | None, ...]] = (None, 7, 5, 3, 1)
 STEREO_PATTERN_MASK: Final = 0b010101010
 """The stereo superlayers alone choose the expert."""
 
-AXIAL_PATTERNS: Final = (341, 340, 337, 325, 277, 85)
-"""Axial hit patterns with at most one missing: those that get a data row."""
-
 MIN_AXIAL_SUPERLAYERS: Final = 4
+"""Of the five, for a track to get a data row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,22 +189,9 @@ class IDScaling:
 
 
 def id_scaling(lower: float, upper: float) -> IDScaling:
-    """Scaling that takes a relID window into [-1, 1] by a power of two.
+    """Scaling that takes a relID window, in wires, into [-1, 1] by a power of two.
 
-    Parameters
-    ----------
-    lower, upper : float
-        Window in wires, ``lower < upper``.
-
-    Returns
-    -------
-    IDScaling
-        Scale (per wire) and offset (wires).
-
-    Notes
-    -----
-    ``NeuroTrigger::getInputVector`` of basf2: powers of two are shifts in
-    the firmware.
+    Powers of two are shifts in the firmware (``NeuroTrigger::getInputVector`` of basf2).
 
     Examples
     --------
@@ -228,28 +207,17 @@ def superlayer_inputs(superlayer: int) -> slice:
     return slice(3 * superlayer, 3 * superlayer + 3)
 
 
-def expert_of_pattern(pattern: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Expert that serves each hit pattern.
+def expert_of_pattern(pattern: I64) -> I64:
+    """Expert that serves each hit pattern: bit i is set where superlayer i has a hit.
 
-    Parameters
-    ----------
-    pattern : int64 array, shape (...,)
-        Bit i is set where superlayer i has a hit.
-
-    Returns
-    -------
-    int64 array, shape (...,)
-        0 .. 4, or -1 where two or more stereo superlayers are missing.
-
-    Notes
-    -----
-    ``trg/cdc/src/NeuroTrigger.cc`` of basf2: the pattern under the mask
-    must equal that of the expert, so axial superlayers never matter.
+    It is -1 where two or more stereo superlayers are missing; axial ones never matter,
+    as the pattern under the mask must equal that of the expert
+    (``trg/cdc/src/NeuroTrigger.cc`` of basf2).
     """
     lookup = np.full(STEREO_PATTERN_MASK + 1, -1, dtype=np.int64)
     for expert, served in enumerate(EXPERT_PATTERNS):
         lookup[served & STEREO_PATTERN_MASK] = expert
-    experts: npt.NDArray[np.int64] = lookup[pattern & STEREO_PATTERN_MASK]
+    experts: I64 = lookup[pattern & STEREO_PATTERN_MASK]
     return experts
 
 

@@ -36,19 +36,7 @@ class ExportError(NNTError):
 
 
 def did_you_mean(name: object, valid: Iterable[str]) -> str:
-    """Point from a misspelt name to the valid ones.
-
-    Parameters
-    ----------
-    name : object
-        What was found; shown by `shorten` if it is not text.
-    valid : iterable of str
-        The names that would have been accepted.
-
-    Returns
-    -------
-    str
-        ``"did you mean 'tanh'?"`` when one is near, else the list of all.
+    """Point from a misspelt name to the nearest valid one, or else to all.
 
     Examples
     --------

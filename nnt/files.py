@@ -73,9 +73,7 @@ def previous_of(path: Path) -> Path:
 
 
 def is_replaceable(path: Path) -> bool:
-    """Whether writing to a path would replace a file that is there.
-
-    Pipes and devices take what is written to them and are not replaced.
+    """Whether writing to a path would replace a file, not a pipe or a device.
 
     Raises
     ------
@@ -101,8 +99,7 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except FileExistsError as err:
-        reason = os.strerror(errno.ENOTDIR)
-        raise NotADirectoryError(errno.ENOTDIR, reason, str(path)) from err
+        raise _error(errno.ENOTDIR, path) from err
 
 
 def cache_dir() -> Path:
@@ -127,10 +124,10 @@ def check_writable(path: Path) -> None:
         It cannot.
     """
     if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        raise _error(errno.EISDIR, path)
     if _is_written_through(path):
         if _descriptor(path) is None and not os.access(path, os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            raise _error(errno.EACCES, path)
         return
     handle, draft = _draft(_target(path))
     os.close(handle)
@@ -184,24 +181,13 @@ def open_whole(path: Path, *, keep_previous: bool = False) -> Iterator[BinaryIO]
 
 
 def write_atomically(path: Path, data: bytes, *, keep_previous: bool = False) -> None:
-    """Replace a file by new bytes, whole and on the disk, or not at all.
-
-    Parameters
-    ----------
-    path : Path
-        As for `open_whole`.
-    data : bytes
-        The new content.
-    keep_previous : bool
-        Keep the version before under the name that `previous_of` gives.
-
-    Raises
-    ------
-    OSError
-        The disk is full or not writable; the old file is as it was.
-    """
+    """Replace a file by new bytes, whole or not at all, as `open_whole` does."""
     with open_whole(path, keep_previous=keep_previous) as file:
         file.write(data)
+
+
+def _error(number: int, path: Path) -> OSError:
+    return OSError(number, os.strerror(number), str(path))
 
 
 def _is_written_through(path: Path) -> bool:
@@ -268,12 +254,11 @@ def _move(draft: Path, target: Path) -> None:
 
 
 def _sync_directory(directory: Path) -> None:
-    # A new name is on the disk only when its directory is.
-    try:
+    # A new name is on the disk only when its directory is. A folder may be one that can
+    # be written to, but not listed.
+    with suppress(PermissionError):
         handle = os.open(directory, os.O_RDONLY)
-    except PermissionError:
-        return  # a folder that may be written to, but not listed
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

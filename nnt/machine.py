@@ -6,10 +6,13 @@ import getpass
 import math
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
+FILES_V1, FILES_V2 = ("cpu.cfs_quota_us", "cpu.cfs_period_us"), ("cpu.max",)
+"""Where a group says how much time in how long it may use, in microseconds."""
 
 
 def usable_cores(cgroups: Path = CGROUPS, membership: Path = MEMBERSHIP) -> int:
@@ -38,36 +41,20 @@ def _quotas(cgroups: Path, membership: Path) -> Iterator[float]:
     """Cores that each enclosing control group allows, where it limits them."""
     for line in _read(membership).splitlines():
         _, controllers, group = (*line.split(":", 2), "", "")[:3]
-        if controllers == "":
-            root, limit = cgroups, _quota_v2
-        elif "cpu" in controllers.split(","):
-            root, limit = cgroups / controllers, _quota_v1
-        else:
+        if controllers and "cpu" not in controllers.split(","):
             continue
+        root = cgroups / controllers
         place = root / group.lstrip("/")
+        # Version 2 has all in one file, ``max 100000`` or ``150000 100000``.
+        names = FILES_V1 if controllers else FILES_V2
         for folder in (place, *place.parents):
-            if (cores := limit(folder)) is not None:
-                yield cores
+            with suppress(ValueError):
+                words = " ".join(_read(folder / name) for name in names).split()
+                quota, period = map(int, words)
+                if quota > 0 and period > 0:
+                    yield quota / period
             if folder == root:
                 break
-
-
-def _quota_v2(folder: Path) -> float | None:
-    """``cpu.max`` holds ``max 100000`` or ``150000 100000``, in microseconds."""
-    return _ratio(_read(folder / "cpu.max").split())
-
-
-def _quota_v1(folder: Path) -> float | None:
-    names = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
-    return _ratio([_read(folder / name).strip() for name in names])
-
-
-def _ratio(words: list[str]) -> float | None:
-    try:
-        quota, period = map(int, words)
-    except ValueError:
-        return None
-    return quota / period if quota > 0 and period > 0 else None
 
 
 def _read(path: Path) -> str:

@@ -50,17 +50,10 @@ def silent(done: int, total: int) -> None:
 def show_progress(description: str, unit: str) -> Iterator[Progress]:
     """Show progress with rate and time left until the block ends.
 
-    Parameters
-    ----------
-    description : str
-        What is being done, for example ``"Simulating"``.
-    unit : str
-        What is counted, for example ``"tracks"``.
-
     Yields
     ------
     Progress
-        Call it with the number done and the total.
+        Call it with the number done and the total, of the named unit.
     """
     # A host without a terminal, such as a notebook server, may have no such stream.
     if sys.stderr is not None and sys.stderr.isatty():
@@ -91,13 +84,8 @@ def _bar(description: str, unit: str) -> Iterator[Progress]:
 
         def report(done: int, total: int) -> None:
             rate = done / max(time.monotonic() - start, 1e-9)
-            bar.update(
-                task,
-                completed=done,
-                total=total,
-                count=f"{done:,}/{total:,} {unit}",
-                rate=_rate(rate, unit),
-            )
+            count, speed = f"{done:,}/{total:,} {unit}", _rate(rate, unit)
+            bar.update(task, completed=done, total=total, count=count, rate=speed)
 
         yield report
 
@@ -113,15 +101,8 @@ def _log_lines(description: str, unit: str) -> Progress:
         last = now
         rate = done / (now - start)
         left_s = (total - done) / rate if rate else float("inf")
-        log.info(
-            "%s: %s of %s %s, %s, %.0f s left",
-            description,
-            f"{done:,}",
-            f"{total:,}",
-            unit,
-            _rate(rate),
-            left_s,
-        )
+        count = f"{done:,} of {total:,} {unit}"
+        log.info("%s: %s, %s, %.0f s left", description, count, _rate(rate), left_s)
 
     return report
 

@@ -45,14 +45,9 @@ class CodeState:
     """Changes against the commit, files that git does not track left out."""
 
     @property
-    def is_known(self) -> bool:
-        """Whether git could say which code this is."""
-        return self.commit != UNKNOWN
-
-    @property
     def is_dirty(self) -> bool | None:
         """Whether the code differs from the commit; None where git cannot say."""
-        return bool(self.diff) if self.is_known else None
+        return None if self.commit == UNKNOWN else bool(self.diff)
 
     @property
     def dirty_tag(self) -> str:
@@ -62,11 +57,9 @@ class CodeState:
     @property
     def diff_digest(self) -> str:
         """A short sha256 of the changes; ``"none"`` where there are none."""
-        if not self.is_known:
-            return UNKNOWN
-        if not self.diff:
-            return "none"
-        return hashlib.sha256(self.diff.encode()).hexdigest()[:12]
+        if self.is_dirty:
+            return hashlib.sha256(self.diff.encode()).hexdigest()[:12]
+        return UNKNOWN if self.is_dirty is None else "none"
 
 
 class _GitError(Exception):
@@ -93,12 +86,9 @@ def code_state(checkout: Path = CHECKOUT) -> CodeState:
 
 def _check_own(checkout: Path) -> None:
     """Raise `_GitError` unless this is a checkout of NNT that git looks at."""
-    listed = (
-        _git(checkout, "ls-files", "-v", "-z").split("\0")
-        if (checkout / ".git").exists()
-        else []
-    )
-    names = {entry[2:]: entry[:1] for entry in listed}
+    is_root = (checkout / ".git").exists()
+    listed = _git(checkout, "ls-files", "-v", "-z") if is_root else ""
+    names = {entry[2:]: entry[:1] for entry in listed.split("\0")}
     if ITSELF not in names:
         raise _GitError(
             f"{checkout} is not a git checkout of NNT; install it from a clone (pip "

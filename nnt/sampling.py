@@ -8,25 +8,17 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from nnt.errors import DataError
-from nnt.types import F64, I64
+from nnt.types import F64, I64, FloatArray
 
 log = logging.getLogger(__name__)
 
 
 def generator(seed: int, expert: int, purpose: str) -> np.random.Generator:
-    """Make the generator of one expert for one purpose.
+    """Make the generator of one expert (-1 .. 4) for one purpose, of a training's seed.
 
-    Parameters
-    ----------
-    seed : int
-        Root seed of the training.
-    expert : int
-        -1 .. 4.
-    purpose : str
-        What it is for, such as ``"batches"``; each has a stream of its own.
+    Each purpose, such as ``"batches"``, has a stream of its own.
     """
     key = (expert + 1, zlib.crc32(purpose.encode()))
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
@@ -141,10 +133,7 @@ class BucketSampler:
     """
 
     def __init__(
-        self,
-        z_scaled: npt.NDArray[np.floating],
-        distribution: Distribution,
-        whose: str = "",
+        self, z_scaled: FloatArray, distribution: Distribution, whose: str = ""
     ) -> None:
         place = f"{whose}: dist" if whose else "dist"
         n_buckets = distribution.n_buckets
@@ -154,12 +143,8 @@ class BucketSampler:
         wanted = bucket_probabilities(distribution)
         empty = (count == 0) & (wanted > 0)
         if empty.any():
-            log.warning(
-                "%s: %d of %d buckets hold no row; their share goes to the others",
-                place,
-                empty.sum(),
-                n_buckets,
-            )
+            words = "%s: %d of %d buckets hold no row; their share goes to the others"
+            log.warning(words, place, empty.sum(), n_buckets)
         shared = np.where(count > 0, wanted, 0.0)
         if shared.sum() == 0:
             raise DataError(
