@@ -34,7 +34,7 @@ import psutil
 from bench._trainings import environment
 from nnt.config import load_config
 from nnt.sweep import load_space
-from nnt.sweep.local import THREADS
+from nnt.sweep.nursery import THREADS
 from nnt.sweep.record import RECORD, Record, Trial
 from nnt.tracking import StoredRun, open_run
 
@@ -49,7 +49,7 @@ SMALL = {
 }  # fmt: skip
 SECONDS = SMALL | {
     "data": {"simulate": {"tracks": 20_000, "seed": 1}, "split": [0.6, 0.2, 0.2]},
-    "batch_size": 64, "epochs": 800, "hidden": [81], "predictions": [],
+    "batch_size": 64, "epochs": 1300, "hidden": [81], "predictions": [],
 }  # fmt: skip
 PLAIN = """
 import json, sys
@@ -105,8 +105,8 @@ class Sweeping:
         """Its processes that train."""
         assert self.process is not None
         with suppress(psutil.Error):
-            found = psutil.Process(self.process.pid).children()
-            return [p for p in found if "nnt.sweep.process" in p.cmdline()]
+            found = psutil.Process(self.process.pid).children(recursive=True)
+            return [p for p in found if "nnt.sweep.nursery" in " ".join(p.cmdline())]
         return []
 
     def find_run(self) -> str:

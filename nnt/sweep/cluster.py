@@ -22,6 +22,7 @@ from uuid import uuid4
 from nnt.config import Config
 from nnt.errors import NNTError, TrainingError
 from nnt.sweep.local import ENDS, TrainingProcess
+from nnt.sweep.nursery import Nursery
 from nnt.sweep.record import Message
 from nnt.tracking.store import connect_to_read
 from nnt.version import __version__
@@ -297,6 +298,8 @@ def serve_trial(task: Mapping[str, Any], directory: str, key: str, topic: str) -
                 return
     finally:
         del _processes[key]
+        if process not in _idle:
+            process.nursery.close()
 
 
 def _place(directory: str, sweep: str) -> Path:
@@ -307,11 +310,11 @@ def _place(directory: str, sweep: str) -> Path:
 
 def _take_process(directory: Path) -> TrainingProcess:
     with _lock:
-        fitting = [process for process in _idle if process.directory == directory]
+        fitting = [p for p in _idle if p.nursery.directory == directory]
         if fitting:
             _idle.remove(fitting[0])
             return fitting[0]
-    return TrainingProcess(directory)
+    return TrainingProcess(Nursery(directory))
 
 
 def _is_wanted(worker: Any, key: str) -> bool:
@@ -334,3 +337,4 @@ def end_idle_processes() -> None:
         ended = [_idle.pop() for _ in range(len(_idle))]
     for process in ended:
         process.pipe.close()
+        process.nursery.close()

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import wait
-from pathlib import Path
 from typing import Any, Protocol
 
+from nnt.sweep.nursery import Nursery
 from nnt.sweep.record import Message
 
 __all__ = ["ENDS", "Executor", "LocalExecutor", "TrainingProcess"]
 
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-CLOSE_S = 60.0
 ENDS = ("ended", "died")
 """Messages after which a trial sends no more."""
 
@@ -53,24 +48,15 @@ class TrainingProcess:
 
     Parameters
     ----------
-    directory : Path, optional
-        Where it works; default: here.
+    nursery : Nursery
+        Where it comes from.
     """
 
-    def __init__(self, directory: Path | None = None) -> None:
-        self.directory = directory
+    def __init__(self, nursery: Nursery) -> None:
+        self.nursery = nursery
+        self.trial: int | None = None
         self.pipe, theirs = Pipe()
-        environment = dict.fromkeys(THREADS, "1")
-        environment |= {k: v for k, v in os.environ.items() if k != "MLFLOW_RUN_ID"}
-        # A session of its own: Ctrl-C at the terminal reaches the sweep alone.
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "nnt.sweep.process", str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
-            env=environment,
-            cwd=directory,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        self._wait = nursery.begin(theirs)
         theirs.close()
 
     def send(self, message: Mapping[str, Any]) -> None:
@@ -83,28 +69,17 @@ class TrainingProcess:
         try:
             message: Message = json.loads(self.pipe.recv_bytes())
         except (EOFError, OSError):
-            self.end()
-            status = self.process.returncode
-            how = f"by signal {-status}" if status < 0 else f"with status {status}"
-            return {"kind": "died", "reason": f"its process ended {how}"}
+            status = self.end()
+            how = "" if status is None else f" with status {status}"
+            if status is not None and status < 0:
+                how = f" by signal {-status}"
+            return {"kind": "died", "reason": f"its process ended{how}"}
         return message
 
-    def end(self) -> None:
-        """Close the pipe, which ends the training in order, and wait."""
+    def end(self) -> int | None:
+        """Close the pipe, which ends the training in order, and wait; exit status."""
         self.pipe.close()
-        try:
-            self.process.wait(CLOSE_S)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-
-class _Worker:
-    """A process and the trial that it trains."""
-
-    def __init__(self) -> None:
-        self.process = TrainingProcess()
-        self.trial: int | None = None
+        return self._wait()
 
 
 class LocalExecutor:
@@ -118,8 +93,8 @@ class LocalExecutor:
 
     def __init__(self, n_slots: int) -> None:
         self._n_slots = n_slots
-        # Now, because they take seconds to start.
-        self._workers = [_Worker() for _ in range(n_slots)]
+        self._nursery = Nursery()
+        self._workers: list[TrainingProcess] = []
 
     @property
     def n_slots(self) -> int:
@@ -130,17 +105,17 @@ class LocalExecutor:
         """Give a trial to a worker that is idle, or to a new one."""
         idle = [worker for worker in self._workers if worker.trial is None]
         if not idle:
-            idle = [_Worker()]
+            idle = [TrainingProcess(self._nursery)]
             self._workers += idle
         idle[0].trial = number
-        idle[0].process.send({"task": dict(task)})
+        idle[0].send({"task": dict(task)})
 
     def messages(self, timeout: float) -> list[tuple[int, Message]]:
         """Wait for messages."""
         found: list[tuple[int, Message]] = []
-        ready = wait([worker.process.pipe for worker in self._workers], timeout)
-        for worker in [w for w in self._workers if w.process.pipe in ready]:
-            message = worker.process.receive()
+        ready = wait([worker.pipe for worker in self._workers], timeout)
+        for worker in [w for w in self._workers if w.pipe in ready]:
+            message = worker.receive()
             if message["kind"] == "died":
                 self._workers.remove(worker)
             if worker.trial is None:
@@ -154,15 +129,16 @@ class LocalExecutor:
         """Answer the worker of a trial."""
         for worker in self._workers:
             if worker.trial == number:
-                worker.process.send({"answer": reason})
+                worker.send({"answer": reason})
 
     def stop(self) -> None:
         """Ask all workers to end their trials in order."""
         for worker in self._workers:
-            worker.process.send({"stop": True})
+            worker.send({"stop": True})
 
     def close(self) -> None:
         """Close the pipes, and wait for the processes."""
         for worker in self._workers:
-            worker.process.end()
+            worker.end()
         self._workers = []
+        self._nursery.close()

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
 import queue
-import signal
-import sys
 import threading
 from multiprocessing.connection import Connection
 from typing import Any
@@ -51,10 +48,3 @@ def serve(pipe: Connection) -> None:
         while not answers.empty():
             answers.get()
         run_trial(task, send, answers.get, stop, data)
-
-
-if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    logging.basicConfig(stream=sys.stderr, format="%(levelname).1s %(message)s")
-    logging.getLogger("nnt").setLevel(logging.WARNING)
-    serve(Connection(int(sys.argv[1])))

@@ -93,6 +93,12 @@ def connect_to_read(uri: str, *, choose: bool = False) -> MlflowClient:
     return _connect(uri, is_reading=True, choose=choose)
 
 
+def import_mlflow() -> None:
+    """Import what most stores need of MLflow: for a process that forks others."""
+    settle_mlflow()
+    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
+
+
 def _check_there(uri: str) -> None:
     path = sqlite_path(uri)
     if path is not None and not _holds_something(path):
