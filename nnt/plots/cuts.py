@@ -26,6 +26,7 @@ from nnt.plots.pieces import (
     MIN_TRACKS,
     Line,
     Points,
+    filled,
     plot_line,
     plot_points,
     set_axis,
@@ -225,7 +226,7 @@ def _draw_kept(
             label = curve.label and f"{curve.label}, {DECISIONS[suffix]} {cut}"
             marker = MARKERS[suffix]
             plot_points(axes, data.points, curve.look, label, highest=1, marker=marker)
-    below.stairs(first.points.n_tracks, first.points.edges, color="0.75", fill=True)
+    filled(below, first.points.edges, first.points.n_tracks, "0.75")
     if not rejected:
         axes.axhline(FEED_EFFICIENCY, color="0.5", lw=0.8)
     axes.set_ylim(top=1.005)

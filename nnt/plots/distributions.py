@@ -15,6 +15,7 @@ from nnt.plots.pieces import (
     Histogram,
     bin_edges,
     counts_of,
+    filled,
     histogram,
     numbers,
     outline,
@@ -35,10 +36,10 @@ from nnt.plots.style import (
     RECONSTRUCTION,
     canvas,
     canvas_with_ratio,
+    colour_bar,
     label_in_two_lines,
     legend,
     log_counts,
-    tick_powers,
 )
 from nnt.types import F64, FloatArray
 
@@ -79,7 +80,7 @@ def _draw_over_reconstruction(
 ) -> Figure:
     figure, axes, ratio = canvas_with_ratio(title)
     _, reco = curves[0].data
-    axes.stairs(reco.counts, reco.edges, color="0.85", fill=True, zorder=1)
+    filled(axes, reco.edges, reco.counts, "0.85")
     label = f"reconstruction: {reco.numbers}"
     outline(axes, reco.edges, reco.counts, LINE_OF_RECONSTRUCTION, label)
     for curve in curves:
@@ -161,15 +162,8 @@ def _against_reco(curves: Sequence[Curve[_Map]], *, quantity: str, unit: str) ->
         interpolation="nearest",
         aspect="auto",
     )
-    left, bottom, width, height = axes.get_position().bounds
-    axes.set_position((left, bottom, 0.88 * width, height))
-    bar = figure.colorbar(
-        image, cax=figure.add_axes((left + 0.9 * width, bottom, 0.03 * width, height))
-    )
     step = f"{data.edges[1] - data.edges[0]:g} {unit}"
-    bar.set_label(f"tracks per {step} × {step}", fontsize=9)
-    bar.ax.tick_params(labelsize=8)
-    tick_powers(bar.ax.yaxis)
+    colour_bar(axes, image, f"tracks per {step} × {step}")
     axes.plot(limits, limits, color="0.5", lw=0.8, ls="--")
     axes.set_xlabel(f"{quantity} of the reconstruction ({unit})")
     axes.set_ylabel(f"{quantity} of the {curve.name} ({unit})")

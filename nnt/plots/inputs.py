@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from nnt.detector import N_PATTERN_BITS, N_SUPERLAYERS
 from nnt.metrics import Profile
 from nnt.metrics.periods import RANGES, UNSIDED_BIN
-from nnt.plots.pieces import MIN_TRACKS, band, bin_edges, outline, plot_ratio
+from nnt.plots.pieces import MIN_TRACKS, band, bin_edges, outline, plot_ratio, steps
 from nnt.plots.shown import Look, readable
 from nnt.plots.style import (
     COLOURS,
@@ -119,7 +119,7 @@ def _panel(
             np.repeat(edges, 2)[1:-1], np.repeat(low, 2), np.repeat(high, 2),
             color=colour, alpha=0.25, lw=0,
         )  # fmt: skip
-        axes.stairs(floor + heights, edges, color=colour, lw=1, baseline=None)
+        steps(axes, edges, floor + heights, color=colour, lw=1)
     notes.append(f"highest bin {peak:,.0f} tracks")
     _frame(axes, middle, floor, f"SL{sl} {KINDS[kind]}", notes, is_marked=is_marked)
 
@@ -135,7 +135,7 @@ def _bits_panel(
             shares = table.bits[sl] / max(int(table.n_hits[sl]), 1)
             # A fifth of the panel is left for its name.
             heights = floor + 0.8 * shares
-            axes.stairs(heights, edges, color=colour, lw=1, baseline=None)
+            steps(axes, edges, heights, color=colour, lw=1)
     name = f"SL{sl} wires with a signal, 0 to 1"
     axes.plot(
         [middle - 1, middle + 1], [floor + 0.8] * 2, color="0.9", lw=0.6, zorder=0
@@ -240,8 +240,8 @@ def _target(
             continue
         scale = _scale(counts, first)
         band(axes, edges, counts * scale, np.sqrt(counts) * scale, colour)
-        axes.stairs(counts * scale, edges, color=colour, lw=1.2, baseline=None)
-        axes.plot([], [], color=colour, lw=1.6, label=f"{label}, scaled to the first")
+        label += ", scaled to the first"
+        steps(axes, edges, counts * scale, color=colour, lw=1.2, label=label)
         if ratio is not None:
             # Of other rows: errors of both.
             lower = np.where(first >= MIN_TRACKS, first, np.nan)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,7 @@ __all__ = [
     "band",
     "bin_edges",
     "counts_of",
+    "filled",
     "histogram",
     "numbers",
     "outline",
@@ -34,6 +36,7 @@ __all__ = [
     "set_axis",
     "share_beyond",
     "shares_in_bins",
+    "steps",
 ]
 
 MIN_TRACKS = 5
@@ -172,13 +175,23 @@ def outline(
     """Draw a histogram as a line, in a legend if it has one, with a band of errors."""
     if look.in_legend:
         band(axes, edges, counts, np.sqrt(counts), look.colour)
-    axes.stairs(
-        counts, edges, color=look.colour, lw=look.width, zorder=look.order,
-        baseline=None,
+    steps(axes, edges, counts, color=look.colour, lw=look.width, zorder=look.order,
+          label=label)  # fmt: skip
+
+
+def steps(axes: Axes, edges: F64, values: FloatArray | I64, **how: Any) -> None:
+    """Draw a value in each bin as a line, which takes a tenth of ``Axes.stairs``."""
+    axes.plot(
+        np.repeat(edges, 2)[1:-1], np.repeat(values, 2), solid_joinstyle="miter",
+        solid_capstyle="butt", **how,
     )  # fmt: skip
-    if label is not None:
-        # A line in the legend, not a box.
-        axes.plot([], [], color=look.colour, lw=1.6, label=label)
+
+
+def filled(axes: Axes, edges: F64, values: FloatArray | I64, colour: str) -> None:
+    """Fill the area below a histogram, behind all else."""
+    axes.fill_between(
+        np.repeat(edges, 2)[1:-1], np.repeat(values, 2), color=colour, lw=0, zorder=1
+    )
 
 
 def band(axes: Axes, edges: F64, values: F64, errors: F64, colour: str) -> None:

@@ -8,7 +8,6 @@ from functools import partial
 from math import sqrt
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nnt.metrics import (
@@ -54,8 +53,8 @@ UNITS = {"z": "cm", "theta": "deg"}
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Residual:
     histogram: Histogram
-    fit: CoreFit | None
-    n_tracks: int
+    core: tuple[F64, F64] | None
+    """Curve of the fit to the core; None without."""
 
 
 def _residual(
@@ -81,7 +80,19 @@ def _residual(
     if len(residual):
         text += share_beyond(residual, edges)
     counted = histogram(residual, edges, text, other, event)
-    return _Residual(histogram=counted, fit=fit, n_tracks=len(residual))
+    core = None if fit is None else _core_curve(fit, len(residual), edges)
+    return _Residual(histogram=counted, core=core)
+
+
+def _core_curve(fit: CoreFit, n_tracks: int, edges: F64) -> tuple[F64, F64]:
+    """Tracks that the fit expects in a bin around each place."""
+    # As in the fit; those who only draw need no scipy, whose import takes long.
+    from scipy.special import ndtr
+
+    at = np.linspace(-CORE, CORE, 61)
+    half = (edges[1] - edges[0]) / 2 / fit.std
+    expected = fit.share * n_tracks * (ndtr(at + half) - ndtr(at - half))
+    return fit.mean + fit.std * at, expected
 
 
 def _draw_residual(
@@ -98,8 +109,8 @@ def _draw_residual(
         data = curve.data.histogram
         label = curve.label and f"{curve.label}: {data.numbers}"
         outline(axes, edges, data.counts, curve.look, label)
-        if curve.data.fit is not None and curve.look.in_legend:
-            _draw_core(axes, curve.data.fit, curve.data.n_tracks, edges, curve)
+        if curve.data.core is not None and curve.look.in_legend:
+            axes.plot(*curve.data.core, "--", color=curve.look.colour, lw=1)
         if ratio is not None:
             plot_ratio(ratio, data.edges, data.ratio, data.ratio_error, curve.look)
     # A network that puts all tracks in one place must not hide the others.
@@ -112,19 +123,6 @@ def _draw_residual(
     below.set_xlabel(f"{quantity} - {quantity} of the reconstruction ({unit})")
     legend(axes)
     return figure
-
-
-def _draw_core(
-    axes: Axes, fit: CoreFit, n_tracks: int, edges: F64, curve: Curve[_Residual]
-) -> None:
-    from scipy.special import ndtr  # as in the fit
-
-    at = fit.mean + fit.std * np.linspace(-CORE, CORE, 61)
-    half = (edges[1] - edges[0]) / 2
-    inside = ndtr((at + half - fit.mean) / fit.std)
-    inside -= ndtr((at - half - fit.mean) / fit.std)
-    expected = fit.share * n_tracks * inside
-    axes.plot(at, expected, "--", color=curve.look.colour, lw=1)
 
 
 def _register_residuals() -> None:

@@ -29,6 +29,7 @@ from nnt.plots.pieces import (
     plot_line,
     plot_points,
     shares_in_bins,
+    steps,
 )
 from nnt.plots.registry import EVALUATION, EVERYWHERE, register
 from nnt.plots.shown import Curve
@@ -230,10 +231,8 @@ def calibration(curves: Sequence[Curve[dict[str, Points]]]) -> Figure:
             label = curve.label and f"{curve.label}, {name}"
             marker = "o" if name == "nnt" else "s"
             plot_points(axes, data, curve.look, label, highest=1, marker=marker)
-            below.stairs(
-                data.n_tracks, data.edges, color=curve.look.colour,
-                ls="-" if name == "nnt" else "--", baseline=None,
-            )  # fmt: skip
+            line = "-" if name == "nnt" else "--"
+            steps(below, data.edges, data.n_tracks, color=curve.look.colour, ls=line)
     axes.plot([0, 1], [0, 1], color="0.5", lw=0.8, ls="--")
     axes.set_ylim(0, 1.02)
     axes.set_ylabel("observed share of signal")

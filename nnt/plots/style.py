@@ -7,28 +7,28 @@ So a legend never covers data.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Sequence
-from math import ceil
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.ticker import (
     FormatStrFormatter,
-    FuncFormatter,
     LogLocator,
     MaxNLocator,
+    MultipleLocator,
     NullFormatter,
     NullLocator,
 )
 from zlib_ng import zlib_ng
 
 from nnt.plots.defaults import default_style
+from nnt.plots.fast import FastAxes, FastCanvas
 
 __all__ = [
     "COLOURS",
@@ -38,6 +38,7 @@ __all__ = [
     "canvas_of_panels",
     "canvas_of_rows",
     "canvas_with_ratio",
+    "colour_bar",
     "describe",
     "label_in_two_lines",
     "legend",
@@ -45,7 +46,6 @@ __all__ = [
     "pixels",
     "plain_log_scale",
     "png",
-    "tick_powers",
 ]
 
 COLOURS = (
@@ -105,7 +105,7 @@ def canvas_of_rows(
     gap = GAP if shared else 0.6
     height = TOP + sum(heights) + gap * (len(heights) - 1) + BOTTOM
     figure = Figure(figsize=(WIDTH, height), dpi=DPI)
-    FigureCanvasAgg(figure)
+    FastCanvas(figure)
     _set_title(figure, title)
     panels: list[Axes] = []
     top, width = height - TOP, WIDTH - LEFT - RIGHT
@@ -113,6 +113,7 @@ def canvas_of_rows(
         axes = figure.add_axes(
             (LEFT / WIDTH, (top - inner) / height, width / WIDTH, inner / height),
             sharex=panels[0] if panels and shared else None,
+            axes_class=FastAxes,
         )
         # A title in a fixed place: else, ticks are measured to find it one.
         axes.set_title("", y=1.0)
@@ -133,12 +134,12 @@ def canvas_of_rows(
 @default_style()
 def canvas_of_panels(n: int, title: str) -> tuple[Figure, list[Axes]]:
     """Make a figure with n small panels in rows of three."""
-    columns, rows = min(n, 3), ceil(n / 3)
+    columns, rows = min(n, 3), math.ceil(n / 3)
     panel, gap = (3.0, 1.95), (0.75, 0.7)
     width = LEFT + columns * panel[0] + (columns - 1) * gap[0] + RIGHT
     height = TOP + 0.25 + rows * panel[1] + (rows - 1) * gap[1] + BOTTOM
     figure = Figure(figsize=(width, height), dpi=DPI)
-    FigureCanvasAgg(figure)
+    FastCanvas(figure)
     _set_title(figure, title)
     panels = []
     for i in range(n):
@@ -191,7 +192,7 @@ def legend(axes: Axes, title: str | None = None) -> None:
     widest = max(len(line) for label in labels for line in label.split("\n"))
     columns = int(room / (widest * CHARACTER + HANDLE))
     columns = min(max(columns, 1), len(labels))
-    n_rows = ceil(len(labels) / columns)
+    n_rows = math.ceil(len(labels) / columns)
     # A column is filled from above before the next.
     n_lines = max(
         sum(label.count("\n") + 1 for label in labels[i : i + n_rows])
@@ -224,14 +225,31 @@ def log_counts(axes: Axes) -> None:
     """Let numbers of tracks go up by powers of ten, from below one."""
     axes.set_yscale("log")
     axes.set_ylim(bottom=0.5)
-    tick_powers(axes.yaxis)
-
-
-def tick_powers(axis: Axis) -> None:
-    """Mark the powers of ten of a logarithmic axis, as plain numbers."""
     # Ticks between the powers would cost more than the rest of the figure.
-    axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda value, _: _plain_number(value)))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(lambda value, _: _plain_number(value))
+
+
+def colour_bar(axes: Axes, image: AxesImage, label: str) -> None:
+    """Show on the right which numbers of tracks the colours of an image stand for."""
+    left, bottom, width, height = axes.get_position().bounds
+    axes.set_position((left, bottom, 0.88 * width, height))
+    bar = image.figure.add_axes(
+        (left + 0.9 * width, bottom, 0.03 * width, height), axes_class=FastAxes
+    )
+    low, high = (math.log10(end) for end in image.get_clim())
+    bar.imshow(
+        np.linspace(0, 1, 256)[:, None], cmap=image.get_cmap(), origin="lower",
+        extent=(0, 1, low, high), aspect="auto",
+    )  # fmt: skip
+    bar.xaxis.set_major_locator(NullLocator())
+    bar.yaxis.set_major_locator(MultipleLocator(1))
+    bar.yaxis.set_major_formatter(lambda power, _: _plain_number(10**power))
+    bar.tick_params(
+        left=False, labelleft=False, right=True, labelright=True, labelsize=8
+    )
+    bar.yaxis.set_label_coords(2.9, 0.5)
+    bar.set_ylabel(label, fontsize=9, va="top")
 
 
 def _plain_number(value: float) -> str:
@@ -254,7 +272,7 @@ def plain_log_scale(axes: Axes) -> None:
 def pixels(figure: Figure) -> npt.NDArray[np.uint8]:
     """Render a figure to an array of shape (height, width, 3)."""
     with default_style():
-        canvas: Any = FigureCanvasAgg(figure)
+        canvas: Any = FastCanvas(figure)
         canvas.draw()
         rgba: npt.NDArray[np.uint8] = np.asarray(canvas.buffer_rgba())
     return rgba[:, :, :3].copy()
