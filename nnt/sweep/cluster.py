@@ -27,8 +27,6 @@ from nnt.sweep.record import Message
 from nnt.tracking.store import connect_to_read
 from nnt.version import __version__
 
-__all__ = ["DaskExecutor"]
-
 log = logging.getLogger(__name__)
 
 CONNECT_S = 20.0

@@ -12,8 +12,6 @@ from typing import Any, Protocol
 from nnt.sweep.nursery import Nursery
 from nnt.sweep.record import Message
 
-__all__ = ["ENDS", "Executor", "LocalExecutor", "TrainingProcess"]
-
 ENDS = ("ended", "died")
 """Messages after which a trial sends no more."""
 

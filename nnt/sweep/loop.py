@@ -22,8 +22,6 @@ from nnt.sweep.space import load_space
 from nnt.sweep.study import Search
 from nnt.tracking import MlflowTracker, Outcome, Run, hide_passwords, open_run
 
-__all__ = ["SweepLoop"]
-
 log = logging.getLogger(__name__)
 
 WAKE_EVERY_S = 0.5

@@ -11,8 +11,6 @@ from nnt.sweep.record import Record, Trial
 from nnt.sweep.seeds import SEED, same_but_for_seed, spread
 from nnt.sweep.space import Space
 
-__all__ = ["Shares", "describe_sweep"]
-
 Shares = Mapping[str, Mapping[str, float]]
 """Metric to key to its importance."""
 

@@ -21,8 +21,6 @@ from importlib import import_module
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-__all__ = ["THREADS", "Nursery", "main"]
-
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 LENGTH = 4
 """Bytes of the number of a worker, which asks for its end, and of its exit status."""

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from nnt.errors import ConfigError, did_you_mean
 from nnt.metrics import METRICS
 
-__all__ = ["check_metrics", "choose_pruner", "directions_of"]
-
 HARDWARE = (
     "hardware/multiplications", "hardware/weight_bits", "hardware/bit_operations",
 )  # fmt: skip

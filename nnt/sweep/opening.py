@@ -16,8 +16,6 @@ from nnt.sweep.study import check_search
 from nnt.tracking import MlflowTracker, Run, hide_passwords, open_run
 from nnt.version import __version__
 
-__all__ = ["checked", "config_of", "new_settings", "open_sweep_run"]
-
 UNSHOWN = ("config", "space", "description")
 """Settings that are no parameters of the run, or parameters of their own."""
 

@@ -14,8 +14,6 @@ from nnt.sweep.note import Shares
 from nnt.sweep.record import Trial
 from nnt.sweep.space import Dimension, Space
 
-__all__ = ["draw_sweep"]
-
 WIDEST = 14
 """Characters of a choice; more would reach the next axis."""
 

@@ -10,8 +10,6 @@ from typing import Any
 
 from nnt.sweep.worker import Data, run_trial
 
-__all__ = ["serve"]
-
 
 def serve(pipe: Connection) -> None:
     """Train what comes, one after the other, until the other end is closed."""

@@ -11,8 +11,6 @@ from typing import Any
 
 from nnt.errors import TrackingError
 
-__all__ = ["RECORD", "Message", "Record", "Trial"]
-
 Message = dict[str, Any]
 """What a worker says of its trial: plain JSON."""
 

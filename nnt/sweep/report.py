@@ -12,8 +12,6 @@ from nnt.sweep.space import Space
 from nnt.sweep.study import Search
 from nnt.tracking import Run, hide_passwords
 
-__all__ = ["table", "write_report"]
-
 
 def write_report(run: Run, record: Record, search: Search, best: Sequence[int]) -> None:
     """Log the table of trials, the best configuration, pictures and the description.

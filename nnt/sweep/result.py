@@ -8,8 +8,6 @@ from typing import Any
 from nnt.sweep.record import Trial
 from nnt.sweep.space import Space
 
-__all__ = ["SweepResult"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SweepResult:

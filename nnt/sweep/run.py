@@ -18,8 +18,6 @@ from nnt.sweep.result import SweepResult
 from nnt.sweep.space import Space
 from nnt.tracking import MlflowTracker
 
-__all__ = ["sweep"]
-
 
 def sweep(
     config: Config | str | Path | Mapping[str, Any] | None = None,

@@ -14,16 +14,6 @@ from typing import Any
 from nnt.sweep.record import Trial
 from nnt.sweep.space import Dimension, Space
 
-__all__ = [
-    "REPEATS",
-    "SEED",
-    "Spread",
-    "n_repeats",
-    "next_seed",
-    "same_but_for_seed",
-    "spread",
-]
-
 SEED = "seed"
 REPEATS = "nnt.repeats"
 """Attribute of a trial that repeats another one: the number of that."""

@@ -15,8 +15,6 @@ from nnt.config.yaml_text import listed
 from nnt.errors import ConfigError, did_you_mean, shorten
 from nnt.files import expand_path
 
-__all__ = ["Dimension", "Space", "load_space"]
-
 KINDS = ("log_uniform", "uniform", "int", "choice")
 FIXED = ("name", "extends")
 """Keys that say what a configuration is, and change nothing in a training."""

@@ -18,7 +18,6 @@ from nnt.sweep.space import Dimension, Space
 if TYPE_CHECKING:
     import optuna
 
-__all__ = ["PRUNERS", "SAMPLERS", "Search", "check_search"]
 
 SAMPLERS = ("tpe", "random", "grid", "qmc", "nsga2")
 PRUNERS = ("median", "hyperband", "none")

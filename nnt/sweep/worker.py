@@ -23,8 +23,6 @@ from nnt.training.data import load_splits
 from nnt.training.final_report import StoppedError
 from nnt.training.late_plots import draw_plots
 
-__all__ = ["TRIAL_TAG", "Data", "run_trial"]
-
 log = logging.getLogger(__name__)
 
 TRIAL_TAG = "nnt.trial"
