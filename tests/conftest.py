@@ -74,7 +74,7 @@ def short_pauses(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nnt.tracking.delivery.FIRST_PAUSE_S", 0.05)
     monkeypatch.setattr("nnt.tracking.delivery.LAST_PAUSE_S", 0.2)
     monkeypatch.setattr("nnt.tracking.delivery.CLOSING_PAUSE_S", 0.05)
-    monkeypatch.setattr("nnt.tracking.waiting.PAUSE_S", 0.01)
+    monkeypatch.setattr("nnt.tracking.delivery.SYNC_PAUSE_S", 0.01)
     # A command sends the log to its own stderr, for good.
     monkeypatch.setattr(logging.getLogger("nnt"), "propagate", True)
 

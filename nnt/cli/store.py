@@ -227,7 +227,7 @@ def sync(
       nnt sync .nnt/runs/0123456789abcdef0123456789abcdef
     """
     from nnt.tracking import base_directory, find_all_waiting, find_waiting
-    from nnt.tracking.waiting import is_delivered
+    from nnt.tracking.delivery import is_delivered
 
     if run_dirs:
         directories = [_directory(text) for text in run_dirs]

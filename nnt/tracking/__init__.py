@@ -1,5 +1,12 @@
 """Runs: what a training leaves behind. Sole importer of mlflow."""
 
+from nnt.tracking.delivery import (
+    Delivered,
+    Waiting,
+    find_all_waiting,
+    find_waiting,
+    sync,
+)
 from nnt.tracking.local_runs import runs_directory
 from nnt.tracking.registry import (
     Alias,
@@ -25,13 +32,6 @@ from nnt.tracking.stored_run import (
     open_run,
 )
 from nnt.tracking.tracker import MlflowTracker
-from nnt.tracking.waiting import (
-    Delivered,
-    Waiting,
-    find_all_waiting,
-    find_waiting,
-    sync,
-)
 
 __all__ = [
     "UNKNOWN_RUN",

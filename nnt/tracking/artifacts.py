@@ -14,7 +14,6 @@ from nnt.tracking.store_uri import sqlite_path
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
-    from mlflow.store.artifact.http_artifact_repo import HttpArtifactRepository
 
 MLRUNS = "mlruns"
 CHUNK_BYTES = 1 << 20
@@ -39,32 +38,17 @@ def local_path(uri: str) -> Path | None:
 
 
 def artifacts_of(client: MlflowClient, run_id: str) -> ArtifactRepository:
-    """Open the artifacts of a run, as `artifacts_at` does.
-
-    Raises
-    ------
-    TrackingError
-        Their place is not there any more.
-    """
+    """Open the artifacts of a run, as `artifacts_at` does."""
     noted = str(client.get_run(run_id).info.artifact_uri)
     return artifacts_at(client, noted, f"run {run_id}")
 
 
 def artifacts_at(client: MlflowClient, noted: str, owner: str) -> ArtifactRepository:
-    """Open the artifacts at a place that a store names.
+    """Open the artifacts of an owner, a run or a model, at a place that a store names.
 
     The store keeps where they were when their owner was made. If they are not there
     any more, they are looked for beside the database, as they are after a project has
     been moved.
-
-    Parameters
-    ----------
-    client : MlflowClient
-        Of the store.
-    noted : str
-        Their address in the store.
-    owner : str
-        The run, or the model, for messages.
 
     Raises
     ------
@@ -77,17 +61,16 @@ def artifacts_at(client: MlflowClient, noted: str, owner: str) -> ArtifactReposi
 
     uri = client.tracking_uri
     database, place = sqlite_path(uri), local_path(noted)
-    if database is None or place is None or place.exists():
-        return get_artifact_repository(noted, tracking_uri=uri)
-    moved = _beside(database, place)
-    if moved is not None and moved.exists():
-        return get_artifact_repository(moved.as_uri(), tracking_uri=uri)
-    if not _project(place).exists():
-        raise TrackingError(
-            f"{owner}: its artifacts are kept in {place}, which does not exist; if "
-            "the project has been moved, put its mlruns next to the database "
-            f"{database}, or link its old place to the new one"
-        )
+    if database is not None and place is not None and not place.exists():
+        moved = _beside(database, place)
+        if moved is not None and moved.exists():
+            noted = moved.as_uri()
+        elif not _project(place).exists():
+            raise TrackingError(
+                f"{owner}: its artifacts are kept in {place}, which does not exist; if "
+                "the project has been moved, put its mlruns next to the database "
+                f"{database}, or link its old place to the new one"
+            )
     return get_artifact_repository(noted, tracking_uri=uri)
 
 
@@ -106,85 +89,84 @@ def _beside(database: Path, place: Path) -> Path | None:
     return database.absolute().parent.joinpath(*parts[last:])
 
 
-class _AbsentError(Exception):
-    """A store does not list an artifact."""
-
-
 def fetch(
     client: MlflowClient, run_id: str, path: str, into: Path, max_bytes: int
 ) -> Path:
-    """Fetch one file of a run into a directory, and nowhere else.
+    """Fetch one file of a run into a directory that is there, and nowhere else.
 
-    Parameters
-    ----------
-    client : MlflowClient
-        Of the store.
-    run_id, path : str
-        The artifact.
-    into : Path
-        Directory that is there.
-    max_bytes : int
-        Size above which it is refused: before it comes where the store tells its
-        size, else as soon as so much has come.
+    A file above `max_bytes` is refused: before it comes where the store tells its
+    size, else as soon as so much has come.
 
     Raises
     ------
     TrackingError
         There is none of that name, it is a folder, or it is too large.
     """
-    from mlflow.store.artifact.http_artifact_repo import HttpArtifactRepository
-
     pure = PurePosixPath(path)
+    outside = TrackingError(f"run {run_id}: {shorten(path)} points outside the run")
     if pure.is_absolute() or ".." in pure.parts or not pure.name:
-        raise TrackingError(f"run {run_id}: {shorten(path)} points outside the run")
+        raise outside
     try:
-        run = client.get_run(run_id)
-        repository = artifacts_of(client, run_id)
-        _check(repository, run_id, pure, max_bytes)
-        if isinstance(repository, HttpArtifactRepository):
-            place = into / pure
-            place.parent.mkdir(parents=True, exist_ok=True)
-            _stream(repository, run_id, pure, place, max_bytes)
-        else:
-            place = _copy(repository, str(pure), into)
+        place = _fetch(client, run_id, pure, into, max_bytes)
     except TrackingError:
         raise
     except Exception as err:  # a server that is none answers anything
-        is_absent = isinstance(err, _AbsentError)
-        reason = "" if is_absent else f" ({reason_of(err)[:200]})"
-        ended = "did its training end?"
-        if is_absent and run.info.status == "RUNNING":
-            ended = (
-                "its training has not ended; if it was interrupted, continue it with "
-                f"--resume {run_id}"
-            )
-        raise TrackingError(
-            f"run {run_id} in {shown_store(client)} holds no artifact "
-            f"{shorten(path)[1:-1]}{reason}; {ended}"
-        ) from err
+        raise _no_artifact(client, run_id, pure, reason_of(err)[:200]) from err
     if not place.resolve().is_relative_to(into.resolve()):
-        raise TrackingError(f"run {run_id}: {shorten(path)} points outside the run")
+        raise outside
     return place
 
 
-def _copy(repository: Any, path: str, into: Path) -> Path:
-    return Path(repository.download_artifacts(path, str(into)))
+def _fetch(
+    client: MlflowClient, run_id: str, path: PurePosixPath, into: Path, max_bytes: int
+) -> Path:
+    from mlflow.store.artifact.http_artifact_repo import HttpArtifactRepository
+
+    status = client.get_run(run_id).info.status
+    # MLflow gives it no types.
+    repository: Any = artifacts_of(client, run_id)
+    if not _is_listed(repository, run_id, path, max_bytes):
+        raise _no_artifact(client, run_id, path, status=status)
+    if not isinstance(repository, HttpArtifactRepository):
+        return Path(repository.download_artifacts(str(path), str(into)))
+    place = into / path
+    place.parent.mkdir(parents=True, exist_ok=True)
+    _stream(repository, run_id, path, place, max_bytes)
+    return place
 
 
-def _check(repository: Any, run_id: str, path: PurePosixPath, max_bytes: int) -> None:
-    """Refuse what the store itself says is none, a folder, or too large."""
+def _no_artifact(
+    client: MlflowClient,
+    run_id: str,
+    path: PurePosixPath,
+    reason: str = "",
+    status: str = "",
+) -> TrackingError:
+    ended = "did its training end?"
+    if status == "RUNNING":
+        ended = (
+            "its training has not ended; if it was interrupted, continue it with "
+            f"--resume {run_id}"
+        )
+    because = f" ({reason})" if reason else ""
+    return TrackingError(
+        f"run {run_id} in {shown_store(client)} holds no artifact "
+        f"{shorten(str(path))[1:-1]}{because}; {ended}"
+    )
+
+
+def _is_listed(
+    repository: Any, run_id: str, path: PurePosixPath, max_bytes: int
+) -> bool:
+    """Whether there is a file; the store itself says if it is a folder or too large."""
     folder = None if str(path.parent) == "." else str(path.parent)
-    found = [
-        item
-        for item in repository.list_artifacts(folder)
-        if PurePosixPath(item.path) == path
-    ]
-    if not found:
-        raise _AbsentError
-    if found[0].is_dir:
+    listed = repository.list_artifacts(folder)
+    found = [item for item in listed if PurePosixPath(item.path) == path]
+    if found and found[0].is_dir:
         raise TrackingError(f"run {run_id}: {shorten(str(path))} is a folder")
-    if (found[0].file_size or 0) > max_bytes:
+    if found and (found[0].file_size or 0) > max_bytes:
         raise _too_large(run_id, path, max_bytes)
+    return bool(found)
 
 
 def _too_large(run_id: str, path: PurePosixPath, max_bytes: int) -> TrackingError:
@@ -194,11 +176,7 @@ def _too_large(run_id: str, path: PurePosixPath, max_bytes: int) -> TrackingErro
 
 
 def _stream(
-    repository: HttpArtifactRepository,
-    run_id: str,
-    path: PurePosixPath,
-    place: Path,
-    max_bytes: int,
+    repository: Any, run_id: str, path: PurePosixPath, place: Path, max_bytes: int
 ) -> None:
     """Fetch a file from a server, of which neither size nor end is taken for granted.
 

@@ -1,16 +1,29 @@
-"""Delivery of an outbox to its store, by the one thread that talks to MLflow."""
+"""Delivery of an outbox to its store: by a thread of the training, or later.
+
+Only this thread talks to MLflow while a training goes on. What a process has left on
+local disk is found and delivered by `sync`.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from threading import Event
+from typing import TYPE_CHECKING
 
+from nnt.errors import TrackingError
+from nnt.tracking.local_runs import LOCK, OUTBOX, lock_run, runs_directory
 from nnt.tracking.outbox import Entry, Outbox
 from nnt.tracking.sender import Sender, grouped, is_file, is_refusal
-from nnt.tracking.store import reason_of
-from nnt.tracking.store_uri import hide_passwords
+from nnt.tracking.store import connect, reason_of
+from nnt.tracking.store_uri import default_uri, hide_passwords
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +41,13 @@ HURRY_S = 2.5
 NAMES = {False: "metrics, parameters and tags", True: "artifacts"}
 """By whether they are files."""
 
+BY_DEFAULT = "*"
+"""The experiment that is the default when the runs are made."""
+OLD_JOURNAL = Path("spool") / "journal.jsonl"
+"""What NNT before 0.2 has left in place of an outbox."""
+SYNC_ATTEMPTS = 3
+SYNC_PAUSE_S = 1.0
+
 
 class Delivery:
     """Carries entries from an outbox to a store, as far as the store takes them.
@@ -35,15 +55,8 @@ class Delivery:
     An entry that fails stays in the outbox, and those after it wait: files for files,
     all else for all else. One that the store refuses for what it is would fail for
     ever; it is left out with a warning.
-
-    Parameters
-    ----------
-    outbox : Outbox
-        What is to be delivered.
-    sender : Sender
-        Calls the store; used by the thread only, once it runs.
-    uri : str
-        Of the store, for messages.
+    Once the thread runs, it alone uses the sender; `uri` is that of the store, for
+    messages.
     """
 
     def __init__(self, outbox: Outbox, sender: Sender, uri: str) -> None:
@@ -183,3 +196,162 @@ class Delivery:
                 return
             else:
                 time.sleep(0.1 if self._is_hurried else CLOSING_PAUSE_S)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What has been logged to a run and its experts, and not been delivered."""
+
+    directory: Path
+    """Of the run."""
+    run_id: str
+    uri: str
+    """Store that it is for, without a password, as that of what was delivered."""
+    n_operations: int
+    is_finished: bool = False
+    """Whether the end of the run waits, too: its training is done."""
+    experiment: str = ""
+    """Name of the experiment of a run that no store knows yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """What became of it."""
+
+    directory: Path
+    run_id: str
+    uri: str
+    n_delivered: int
+    n_refused: int
+    """Operations that the store will never take."""
+    n_left: int
+    created: Mapping[str, str]
+    """IDs that runs have got in the store, by those that they had before."""
+
+
+def find_all_waiting(base: Path) -> Iterator[Waiting]:
+    """Find what waits for delivery to a default store."""
+    for path in sorted(runs_directory(base).glob("*/")):
+        # A run has a second name once a store has given it one.
+        if path.is_symlink() or not _has_left(path):
+            continue
+        try:
+            yield find_waiting(path)
+        except TrackingError as err:
+            log.warning("%s", err)
+
+
+def is_delivered(directory: Path) -> bool:
+    """Whether nothing waits any more in what is the directory of a run."""
+    return (directory / LOCK).is_file() and not _has_left(directory)
+
+
+def _has_left(run_directory: Path) -> bool:
+    return any((run_directory / name).is_file() for name in (OUTBOX, OLD_JOURNAL))
+
+
+def find_waiting(directory: Path) -> Waiting:
+    """Read what waits in the directory of a run.
+
+    Raises
+    ------
+    TrackingError
+        Nothing waits there, or it is damaged.
+    """
+    path = directory / OUTBOX
+    if not path.is_file():
+        if (directory / OLD_JOURNAL).is_file():
+            raise TrackingError(
+                f"{directory / OLD_JOURNAL} was written by an earlier version of NNT; "
+                "upload it with nnt sync of that version"
+            )
+        raise TrackingError(
+            f"{directory} holds nothing to upload: expected the directory of a run, "
+            f".nnt/runs/ID, with {OUTBOX} in it"
+        )
+    outbox = Outbox.reopen(path)
+    entries = outbox.waiting()
+    outbox.abandon()
+    ends = [e.values["status"] for e in entries if e.kind == "end"]
+    return Waiting(
+        directory=directory,
+        run_id=outbox.about["run"],
+        uri=outbox.about["uri"],
+        n_operations=len(entries),
+        is_finished=ends[-1:] == ["FINISHED"],
+        experiment=outbox.about.get("experiment", ""),
+    )
+
+
+def sync(waiting: Waiting, uri: str | None = None) -> Delivered:
+    """Deliver to the store, and remove the outbox when the store holds all of it.
+
+    If the store has moved, `uri` is where it is now.
+
+    Raises
+    ------
+    TrackingError
+        The store does not answer, or a process works on the run.
+    """
+    uri = uri or _whole_uri(waiting.uri)
+    with lock_run(waiting.directory, waiting.run_id):
+        return _deliver(waiting, connect(uri))
+
+
+def _whole_uri(noted: str) -> str:
+    """Find the password that the address of a store has lost on the disk."""
+    known = default_uri()
+    if noted == hide_passwords(known):
+        return known
+    if "***" in noted:
+        raise TrackingError(
+            f"the address of the store is kept without its password, as {noted}; set "
+            "MLFLOW_TRACKING_URI to the whole address, or name it with --to"
+        )
+    return noted
+
+
+def deliver_left(run_directory: Path, client: MlflowClient) -> bool:
+    """Deliver what a dead process has left of a run; return whether there was any."""
+    path = run_directory / OUTBOX
+    if not path.is_file():
+        return False
+    try:
+        waiting = find_waiting(run_directory)
+    except TrackingError as err:
+        # The power went, perhaps. A training that goes on logs what is missing.
+        log.warning("%s", err)
+        path.replace(path.with_name(f"{OUTBOX}.damaged"))
+        return False
+    with lock_run(run_directory, waiting.run_id):
+        done = _deliver(waiting, client)
+    if done.n_left:
+        raise TrackingError(
+            f"{done.uri} does not take {done.n_left} operations of run "
+            f"{waiting.run_id}, which are kept in {path}; try again when it does"
+        )
+    return True
+
+
+def _deliver(waiting: Waiting, client: MlflowClient) -> Delivered:
+    directory, uri = waiting.directory, client.tracking_uri
+    named = None if waiting.experiment in ("", BY_DEFAULT) else waiting.experiment
+    outbox = Outbox.reopen(directory / OUTBOX)
+    sender = Sender(client, directory.parent, directory, named)
+    delivery = Delivery(outbox, sender, uri)
+    try:
+        for attempt in range(SYNC_ATTEMPTS):
+            time.sleep(SYNC_PAUSE_S * attempt)
+            if delivery.deliver_waiting():
+                break
+    finally:
+        outbox.close()
+    return Delivered(
+        directory=directory,
+        run_id=waiting.run_id,
+        uri=hide_passwords(uri),
+        n_delivered=delivery.n_delivered,
+        n_refused=delivery.n_refused,
+        n_left=len(outbox.waiting()),
+        created=sender.ids,
+    )

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import re
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from nnt.errors import ExportError, TrackingError
 from nnt.files import make_folder
 from nnt.progress import show_progress
+from nnt.tracking.run import IMAGE
 from nnt.tracking.stored_run import StoredRun, open_run
 
 if TYPE_CHECKING:
@@ -24,11 +26,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LIVE_IMAGE = re.compile(
-    r"images/(?P<key>.+?)[+%]step[+%](?P<step>\d+)[+%]timestamp[+%](?P<time>\d+)"
-    r"[+%][\w-]+\.png"
-)
-"""Path of an image that was logged with a step; its preview is a WebP image."""
 MAX_IMAGE_BYTES = 64 << 20
 IMAGE_FOLDERS = ("images", "plots", "evaluations")
 NOTE = "mlflow.note.content"
@@ -57,11 +54,6 @@ def write_event_files(text: str, into: Path) -> EventFiles:
     into : Path
         Directory; the run gets one of its own in it.
 
-    Returns
-    -------
-    EventFiles
-        Where they are, and how much there was.
-
     Raises
     ------
     TrackingError
@@ -69,7 +61,10 @@ def write_event_files(text: str, into: Path) -> EventFiles:
     ExportError
         TensorBoard is not installed, or the directory holds this run already.
     """
-    _check_installed()
+    if importlib.util.find_spec("tensorboard") is None:
+        raise ExportError(
+            "tensorboard is not installed; pip install 'tensorboard>=2.17'"
+        )
     run = open_run(text)
     directory = into / _folder(run, run.run_id[:8])
     if any(directory.rglob("events.out.tfevents.*")):
@@ -85,16 +80,6 @@ def write_event_files(text: str, into: Path) -> EventFiles:
             n_points, n_images = n_points + points, n_images + images
             progress(i, len(family))
     return EventFiles(directory, len(family), n_points, n_images)
-
-
-def _check_installed() -> None:
-    try:
-        import tensorboard
-    except ImportError as err:
-        raise ExportError(
-            "tensorboard is not installed; pip install 'tensorboard>=2.17'"
-        ) from err
-    _ = tensorboard
 
 
 def _folder(run: StoredRun, suffix: str = "") -> str:
@@ -116,6 +101,7 @@ def _family(
 
 
 def _write(run: StoredRun, place: Path) -> tuple[int, int]:
+    """Write a run; return how many points and images it has."""
     from torch.utils.tensorboard import SummaryWriter
 
     try:
@@ -142,33 +128,21 @@ def _write_scalars(writer: SummaryWriter, run: StoredRun) -> int:
 
 
 def _write_images(writer: SummaryWriter, run: StoredRun) -> int:
+    found = []
+    for folder in IMAGE_FOLDERS:
+        for path in run.artifacts(folder):
+            live = IMAGE.fullmatch(path)
+            if live and path.endswith(".png"):
+                found.append((int(live["step"]), int(live["time"]), live["key"], path))
+            elif path.endswith(".png"):
+                found.append((0, run.start_ms, path.removesuffix(".png"), path))
     n_images = 0
-    for path in _image_paths(run):
-        live = LIVE_IMAGE.fullmatch(path)
-        tag = live["key"] if live else str(PurePosixPath(path).with_suffix(""))
-        step, time_ms = (int(live["step"]), int(live["time"])) if live else (0, None)
+    for step, time_ms, tag, path in sorted(found):
         pixels = _pixels(run, path)
         if pixels is not None:
-            time_s = (run.start_ms if time_ms is None else time_ms) / 1000
-            writer.add_image(tag, pixels, step, time_s, dataformats="HWC")
+            writer.add_image(tag, pixels, step, time_ms / 1000, dataformats="HWC")
             n_images += 1
     return n_images
-
-
-def _image_paths(run: StoredRun) -> list[str]:
-    """Name the images in the order of their steps."""
-    paths = [
-        path
-        for folder in IMAGE_FOLDERS
-        for path in run.artifacts(folder)
-        if path.endswith(".png")
-    ]
-
-    def step(path: str) -> int:
-        live = LIVE_IMAGE.fullmatch(path)
-        return int(live["step"]) if live else 0
-
-    return sorted(paths, key=step)
 
 
 def _pixels(run: StoredRun, path: str) -> npt.NDArray[np.uint8] | None:
@@ -178,11 +152,6 @@ def _pixels(run: StoredRun, path: str) -> npt.NDArray[np.uint8] | None:
             place = run.download(path, Path(into), MAX_IMAGE_BYTES)
             with Image.open(place, formats=["PNG"]) as image:
                 return np.asarray(image.convert("RGB"))
-        except (
-            TrackingError,
-            OSError,
-            UnidentifiedImageError,
-            Image.DecompressionBombError,
-        ) as err:
+        except (TrackingError, OSError, Image.DecompressionBombError) as err:
             log.warning("run %s: %s is left out: %s", run.run_id, path, err)
             return None

@@ -12,19 +12,14 @@ import json
 import logging
 import time
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnt.errors import TrackingError
 from nnt.tracking.artifacts import MLRUNS, local_path
 from nnt.tracking.store import asked, reason_of, shown_store
-from nnt.tracking.store_uri import (
-    DATABASE,
-    SPECIAL,
-    sqlite_path,
-    variable,
-)
+from nnt.tracking.store_uri import DATABASE, SPECIAL, sqlite_path, variable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -32,9 +27,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PREFIX = "mlflow.sharedViewState."
 TRAININGS = "nnt-trainings"
-LIST = PREFIX + TRAININGS
+LIST = f"mlflow.sharedViewState.{TRAININGS}"
 IS_TRAINING = "tags.`nnt.kind` = 'training'"
 BEST = "metrics.`test/rejection_at_eff96`"
 BEST_BY_CLASS = "metrics.`test/rejection_at_eff96_by_class`"
@@ -58,6 +52,26 @@ COLUMNS = (
 )
 WIDTHS = {"metrics": 170, "params": 130, "tags": 250}
 """Widths of columns in pixels: a heading shall be readable."""
+STATE: dict[str, Any] = {
+    "searchFilter": IS_TRAINING,
+    "orderByAsc": False,
+    "startTime": "ALL",
+    "lifecycleFilter": "Active",
+    "datasetsFilter": [],
+    "modelVersionFilter": "All Runs",
+    "runsHiddenMode": "FIRST_10_RUNS",
+    "viewMaximized": False,
+    "runListHidden": False,
+    "isAccordionReordered": False,
+    "useGroupedValuesInCharts": True,
+    "hideEmptyCharts": True,
+    "groupBy": None,
+    "groupsExpanded": {},
+    "globalLineChartConfig": {
+        "xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": "",
+    },
+}  # fmt: skip
+"""Of a saved view, as MLflow's page writes it."""
 
 EXPERIMENT = "nnt"
 DEFAULT_ID = "0"
@@ -70,50 +84,20 @@ def experiment_tags() -> dict[str, str]:
         # Without it, MLflow shows an experiment as one of language models.
         "mlflow.experimentKind": "custom_model_development",
         "mlflow.note.content": NOTE,
-        LIST: _list_of_trainings("Trainings, highest rejection first", [BEST]),
+        LIST: _list_of_trainings("Trainings, highest rejection first", BEST),
     }
 
 
-def _list_of_trainings(name: str, best: Sequence[str]) -> str:
+def _list_of_trainings(name: str, *best: str) -> str:
     """Saved list that is sorted by the first of some metrics and shows all of them."""
+    columns = [*best, *COLUMNS]
+    widths = {column: WIDTHS[column.partition(".")[0]] for column in columns}
+    shown = {"selectedColumns": columns, "columnOrder": columns, "columnWidths": widths}
+    state = json.dumps({**STATE, "orderByKey": best[0], **shown})
+    packed = base64.b64encode(zlib.compress(state.encode())).decode()
     now_ms = int(time.time() * 1000)
-    view = {
-        "name": name,
-        "createdAt": now_ms,
-        "updatedAt": now_ms,
-        "state": _state(IS_TRAINING, best[0], (*best, *COLUMNS)),
-    }
-    return json.dumps(view)
-
-
-def _state(chosen: str, order_by: str, columns: Sequence[str]) -> str:
-    state: dict[str, Any] = {
-        "searchFilter": chosen,
-        "orderByKey": order_by,
-        "orderByAsc": False,
-        "startTime": "ALL",
-        "lifecycleFilter": "Active",
-        "datasetsFilter": [],
-        "modelVersionFilter": "All Runs",
-        "selectedColumns": list(columns),
-        "columnOrder": list(columns),
-        "columnWidths": {name: WIDTHS[name.partition(".")[0]] for name in columns},
-        "runsHiddenMode": "FIRST_10_RUNS",
-        "viewMaximized": False,
-        "runListHidden": False,
-        "isAccordionReordered": False,
-        "useGroupedValuesInCharts": True,
-        "hideEmptyCharts": True,
-        "groupBy": None,
-        "groupsExpanded": {},
-        "globalLineChartConfig": {
-            "xAxisKey": "step",
-            "lineSmoothness": 0,
-            "selectedXAxisMetricKey": "",
-        },
-    }
-    packed = zlib.compress(json.dumps(state).encode())
-    return "deflate;" + base64.b64encode(packed).decode()
+    times = {"createdAt": now_ms, "updatedAt": now_ms}
+    return json.dumps({"name": name, **times, "state": f"deflate;{packed}"})
 
 
 def add_views(client: MlflowClient, experiment_id: str) -> None:
@@ -129,7 +113,7 @@ def add_views(client: MlflowClient, experiment_id: str) -> None:
         return
     with_class = f"{IS_TRAINING} and {BEST_BY_CLASS} >= 0"
     if client.search_runs([experiment_id], with_class, max_results=1):
-        by_class = _list_of_trainings(BY_CLASS, [BEST_BY_CLASS, BEST])
+        by_class = _list_of_trainings(BY_CLASS, BEST_BY_CLASS, BEST)
         client.set_experiment_tag(experiment_id, LIST, by_class)
 
 
@@ -147,28 +131,15 @@ def experiment_name() -> str | None:
 
 
 def find_experiment(
-    client: MlflowClient,
-    base: Path,
-    name: str | None = None,
-    *,
-    debug: bool = False,
+    client: MlflowClient, base: Path, name: str | None = None, *, debug: bool = False
 ) -> str:
     """Find the experiment of new runs, or make it.
 
     It is the one of `name`, of ``MLFLOW_EXPERIMENT_ID`` or of
-    ``MLFLOW_EXPERIMENT_NAME``. Without any of them it is the one called ``nnt`` if
-    there is one, else that of `mlflow run` without a name, so that there is one list.
-
-    Parameters
-    ----------
-    client : MlflowClient
-        Of the store.
-    base : Path
-        Artifacts of an experiment that is made in a SQLite store lie below it.
-    name : str, optional
-        Of the experiment.
-    debug : bool
-        Leave what the variables say to other stores.
+    ``MLFLOW_EXPERIMENT_NAME``; if `debug`, the variables speak of other stores.
+    Without any of them it is the one called ``nnt`` if there is one, else that of
+    `mlflow run` without a name, so that there is one list. In a SQLite store, artifacts
+    of an experiment that is made lie below `base`.
 
     Returns
     -------
@@ -185,25 +156,14 @@ def find_experiment(
     name = name or (None if debug else experiment_name())
     failure = f"{shown_store(client)}: no experiment for new runs can be opened"
     with asked(failure, "; check MLFLOW_EXPERIMENT_NAME"):
-        found = _find(client, base, name, given, debug=debug)
+        if given is not None:
+            found = _of_id(client, given, name)
+        elif name is not None:
+            found = client.get_experiment_by_name(name) or _make(client, base, name)
+        else:
+            found = _default(client, base, debug=debug)
     _check(client, found, base)
     return str(found.experiment_id)
-
-
-def _find(
-    client: MlflowClient,
-    base: Path,
-    name: str | None,
-    given: str | None,
-    *,
-    debug: bool,
-) -> Experiment:
-    if given is not None:
-        return _of_id(client, given, name)
-    if name is not None:
-        found = client.get_experiment_by_name(name)
-        return found or _make(client, base, name)
-    return _default(client, base, debug=debug)
 
 
 def _of_id(client: MlflowClient, given: str, name: str | None) -> Experiment:
@@ -247,8 +207,8 @@ def _make(client: MlflowClient, base: Path, name: str) -> Experiment:
         place = base / MLRUNS
         location = place.as_uri() if SPECIAL.search(str(place)) else str(place)
     try:
-        made = client.create_experiment(
-            name, artifact_location=location, tags=experiment_tags()
+        return client.get_experiment(
+            client.create_experiment(name, location, experiment_tags())
         )
     except MlflowException:
         # Another process was faster.
@@ -256,7 +216,6 @@ def _make(client: MlflowClient, base: Path, name: str) -> Experiment:
         if found is None:
             raise
         return found
-    return client.get_experiment(made)
 
 
 def _check(client: MlflowClient, found: Experiment, base: Path) -> None:
@@ -271,20 +230,21 @@ def _check(client: MlflowClient, found: Experiment, base: Path) -> None:
             "deleted; restore it with: mlflow experiments restore --experiment-id "
             f"{found.experiment_id}, or name another one with MLFLOW_EXPERIMENT_NAME"
         )
-    place = local_path(found.artifact_location)
-    if place is None or sqlite_path(client.tracking_uri) is None:
-        return
-    remedy = (
-        "move or copy it back, link its old place to the new one, or name a new "
-        "experiment with MLFLOW_EXPERIMENT_NAME"
+    database, place = (
+        sqlite_path(client.tracking_uri),
+        local_path(found.artifact_location),
     )
+    if place is None or database is None:
+        return
     project = place.parent if place.name == MLRUNS else place.parent.parent
     if not place.exists() and not project.is_dir():
         raise TrackingError(
             f"the experiment {found.name!r} keeps its artifacts in {place}, which "
-            f"does not exist; if this project has been moved, {remedy}"
+            "does not exist; if this project has been moved, move or copy it back, "
+            "link its old place to the new one, or name a new experiment with "
+            "MLFLOW_EXPERIMENT_NAME"
         )
-    is_default = sqlite_path(client.tracking_uri) == base / DATABASE
+    is_default = database == base / DATABASE
     if is_default and MLRUNS in place.parts and not place.is_relative_to(base):
         log.warning(
             "artifacts of the experiment %r go to %s, outside of this directory; if "

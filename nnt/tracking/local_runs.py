@@ -64,16 +64,8 @@ def keep_ids(
 ) -> None:
     """Let the files of a run that was made in a store be found under either ID.
 
-    Parameters
-    ----------
-    run_directory : Path
-        Of the parent run.
-    local_id : str
-        The run that has just been made.
-    ids : mapping
-        IDs in the store by local IDs.
-    uri : str
-        Of the store.
+    The directory is that of its parent, which may be itself; `ids` are those in the
+    store by local IDs.
     """
     content = json.dumps({"uri": hide_passwords(uri), "runs": dict(ids)}, indent=2)
     runs = run_directory.parent

@@ -38,18 +38,7 @@ UNKNOWN = ("ENDPOINT_NOT_FOUND", "NOT_IMPLEMENTED")
 
 
 def save_model(folder: Path, weights: Path, example: Tracks, run_id: str) -> None:
-    """Write the model of a run into a folder, anew.
-
-    Parameters
-    ----------
-    folder : Path
-        Replaced if it is there.
-    weights : Path
-        The ``weights.json`` of the run.
-    example : Tracks
-        Rows that show what the model takes.
-    run_id : str
-        Of the run.
+    """Write the model of a run into a folder, anew; `example` shows what it takes.
 
     Raises
     ------

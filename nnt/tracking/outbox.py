@@ -230,13 +230,7 @@ class Outbox:
 
     @classmethod
     def reopen(cls, path: Path) -> Outbox:
-        """Open what another process has left.
-
-        Raises
-        ------
-        TrackingError
-            It is not an outbox, or it is damaged.
-        """
+        """Open what another process has left; raise if it is no outbox."""
         outbox = cls()
         outbox.path, outbox.about = path, read_about(path)
         outbox._database = _connect(path)
@@ -262,13 +256,7 @@ class Outbox:
 
 
 def read_about(path: Path) -> dict[str, str]:
-    """Read for which store and run an outbox is.
-
-    Raises
-    ------
-    TrackingError
-        It is not an outbox, or it is damaged.
-    """
+    """Read for which store and run an outbox is; raise if it is none."""
     try:
         if path.stat().st_size > MAX_BYTES:
             raise TrackingError(f"{path} is larger than {MAX_BYTES:,} bytes")

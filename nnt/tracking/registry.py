@@ -40,12 +40,12 @@ class Registered:
 
 
 def register(run: str, name: str, alias: str | None = None) -> Registered:
-    """Put the model of a run into the registry of its store.
+    """Put the model of a run into the registry of its store, as a new version.
 
     Parameters
     ----------
     run : str
-        ``ID``, ``runs:/ID`` or ``models:/name[@alias]``.
+        As `open_run` takes it.
     name : str
         Of the registered model; made if it is not there.
     alias : str, optional
@@ -87,11 +87,11 @@ def _check_model(run: StoredRun) -> None:
     if run.holds("model/MLmodel"):
         return
     parent = run.tags.get("mlflow.parentRunId")
-    if parent:
-        raise TrackingError(
-            f"run {run.run_id} is that of one expert; register its parent, {parent}"
-        )
-    raise TrackingError(f"run {run.run_id} holds no model; did its training end?")
+    raise TrackingError(
+        f"run {run.run_id} is that of one expert; register its parent, {parent}"
+        if parent
+        else f"run {run.run_id} holds no model; did its training end?"
+    )
 
 
 def _new_version(
@@ -175,7 +175,7 @@ def move_alias(run: StoredRun, to: Alias, judgement: str) -> Registered:
     Parameters
     ----------
     run : StoredRun
-        Which the alias shall mean.
+        What the alias shall mean.
     to : Alias
         As it was when the run was judged.
     judgement : str

@@ -33,11 +33,12 @@ log = logging.getLogger(__name__)
 Outcome = Literal["FINISHED", "FAILED", "KILLED", "PRUNED"]
 """How a run ended. The status of a pruned one is FINISHED: it ended in order."""
 
-IMAGE = re.compile(r"images/(?P<key>\w+)[%+]step[%+](?P<step>\d+)[%+].*")
+IMAGE = re.compile(
+    r"images/(?P<key>.+?)[%+]step[%+](?P<step>\d+)[%+]timestamp[%+](?P<time>\d+)[%+].*"
+)
 """How MLflow names the files of `log_image`."""
 
 MAX_VALUE = 6000
-MAX_PARAMS = 100
 MAX_DIGEST = 36
 MODEL_FOLDER = "model"
 THUMBNAIL = (256, 256)
@@ -83,13 +84,7 @@ NOTHING = AlreadyLogged()
 
 
 def logged_by(client: MlflowClient, run: MlflowEntity) -> AlreadyLogged:
-    """Ask the store what a run holds.
-
-    Raises
-    ------
-    MlflowException
-        The store does not answer.
-    """
+    """Ask the store what a run holds."""
     run_id = run.info.run_id
     points = {
         (name, int(point.step)): float(point.value)
@@ -147,14 +142,13 @@ class Run:
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """Set parameters, once each; longer values are cut as MLflow would."""
-        values = [
-            (key, hide_passwords(str(value))[:MAX_VALUE])
+        values = {
+            key: hide_passwords(str(value))[:MAX_VALUE]
             for key, value in params.items()
             if key not in self._logged.params
-        ]
-        for start in range(0, len(values), MAX_PARAMS):
-            part = dict(values[start : start + MAX_PARAMS])
-            self._add("params", values=part)
+        }
+        if values:
+            self._add("params", values=values)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set or change tags; addresses in them lose their passwords."""
@@ -259,10 +253,7 @@ class Run:
         )
 
     def log_model(
-        self,
-        weights: Path,
-        example: Tracks,
-        params: Mapping[str, object] | None = None,
+        self, weights: Path, example: Tracks, params: Mapping[str, object] | None = None
     ) -> None:
         """Keep networks as an MLflow model; it is written here and now, sent later."""
         if self._outbox is None:

@@ -25,13 +25,7 @@ UNKNOWN_RUN = "unknown"
 
 
 def load_weights(source: str) -> dict[int, ExpertWeights]:
-    """Read the experts that a path, a run or a registered model stands for.
-
-    Parameters
-    ----------
-    source : str
-        A path to a ``weights.json``, a run ID, ``runs:/ID[/weights.json]`` or
-        ``models:/name[@alias]``.
+    """Read the experts of a ``weights.json``, or of what `open_run` takes.
 
     Raises
     ------
@@ -50,13 +44,7 @@ def _is_file(source: str) -> bool:
 
 
 def run_of_weights(source: str) -> str | None:
-    """Name the run that `load_weights` reads, for good; None for a file.
-
-    Raises
-    ------
-    TrackingError
-        There is no such run.
-    """
+    """Name the run that `load_weights` reads, for good; None for a file."""
     if _is_file(source):
         return None
     run = open_run(source)
@@ -75,30 +63,21 @@ def read_run_weights(run: StoredRun) -> bytes:
     with tempfile.TemporaryDirectory() as into:
         path = run.download(run.path or WEIGHTS_FILE, Path(into), MAX_BYTES)
         content = path.read_bytes()
-    untrained = untrained_experts(run)
-    if untrained:
-        named = ", ".join(map(str, untrained))
-        several = "experts" if len(untrained) > 1 else "expert"
+    if untrained := untrained_experts(run):
         log.warning(
             "run %s (%s): %s %s saw no epoch of training and still held random "
             "weights when the run ended; finish it with --resume %s",
             run.run_id,
             run.name,
-            several,
-            named,
+            "experts" if len(untrained) > 1 else "expert",
+            ", ".join(map(str, untrained)),
             run.tags.get("mlflow.parentRunId", run.run_id),
         )
     return content
 
 
 def untrained_experts(run: StoredRun) -> list[int]:
-    """Name the experts that have seen no epoch, and did not start from a network.
-
-    Raises
-    ------
-    TrackingError
-        The store does not answer.
-    """
+    """Name the experts that have seen no epoch, and did not start from a network."""
     return sorted(
         expert
         for expert, child in run.experts().items()

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 NOTE = "mlflow.note.content"
 LOCAL_ID = "nnt.offline_id"
 
+LIMITS = {"metrics": MAX_POINTS, "params": 100, "tags": 100}
+"""How many a server takes in one call."""
 REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS")
 """Answers of MLflow that another attempt does not change."""
 TOO_LARGE = re.compile(r"error code 413|(?i:(entity|payload|content) too large)")
@@ -67,7 +69,7 @@ class Sender:
     client : MlflowClient
         Of the store.
     directory : Path
-        Holds the local directory of every run.
+        That of every run lies in it.
     parent : Path, optional
         Directory of the parent run of a training whose runs no store may know yet;
         they are made, each once.
@@ -99,10 +101,7 @@ class Sender:
     def send(self, entries: list[Entry]) -> None:
         """Send entries that `grouped` has put together.
 
-        Raises
-        ------
-        Exception
-            Whatever a store may raise; the entries may have been done in part.
+        Whatever a store may raise comes through, and they may have been done in part.
         """
         first = entries[0]
         run_id = self.ids.get(first.run_id, first.run_id)
@@ -149,7 +148,7 @@ class Sender:
     def _log(self, run_id: str, kind: str, items: Sequence[Any]) -> None:
         """Send items in batches, smaller ones where a proxy does not let them pass."""
         while items:
-            part = items[: self._max_items]
+            part = items[: min(self._max_items, LIMITS[kind])]
             try:
                 # Else MLFLOW_ENABLE_ASYNC_LOGGING lets it return before it is done.
                 self._client.log_batch(run_id, **{kind: part}, synchronous=True)

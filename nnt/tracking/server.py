@@ -43,10 +43,8 @@ OF_OTHER_SERVERS = (
     "MLFLOW_UVICORN_OPTS",
 )
 """Variables by which a server would show something else, or somewhere else."""
-SAVING = {
-    # Without it, a dozen processes wait for jobs that nobody gives.
-    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-}
+SAVING = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+"""Else a dozen processes wait for jobs that nobody gives."""
 
 
 def serve_ui(
@@ -59,20 +57,9 @@ def serve_ui(
 ) -> None:
     """Run the MLflow UI on a database until the server ends or a signal comes.
 
-    Where there is no database yet, the page is empty, and none is made.
-
-    Parameters
-    ----------
-    uri : str
-        Of the store.
-    host : str
-        Address to listen on.
-    port : int
-        Port to listen on.
-    debug : bool
-        Whether it is the store of trainings for debugging.
-    on_start : callable
-        Called with the address of the page once it answers.
+    Where there is no database yet, the page is empty, and none is made. `on_start` is
+    called with the address of the page once it answers; `debug` tells that the store is
+    that of trainings for debugging.
 
     Raises
     ------
@@ -106,13 +93,14 @@ def _started(
     uri: str, host: str, port: int, base: Path, output: IO[bytes]
 ) -> subprocess.Popen[bytes]:
     inherited = {k: v for k, v in os.environ.items() if k not in OF_OTHER_SERVERS}
+    # Other users see the arguments of a process, but not its environment.
+    settings = {**SETTINGS, **SAVING, **inherited, "MLFLOW_BACKEND_STORE_URI": uri}
+    # Ctrl-C comes to us alone, who end it in order.
     return subprocess.Popen(
         _command(host, port, base),
-        # Other users see the arguments of a process, but not its environment.
-        env={**SETTINGS, **SAVING, **inherited, "MLFLOW_BACKEND_STORE_URI": uri},
+        env=settings,
         stdout=output,
         stderr=subprocess.STDOUT,
-        # Ctrl-C comes to us alone, who end it in order.
         start_new_session=True,
     )
 

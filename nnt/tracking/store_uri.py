@@ -67,8 +67,8 @@ def settle_mlflow() -> None:
     Variables that are set to nothing are removed, because MLflow takes some of them at
     their word. Addresses of this machine never go through a proxy.
     """
-    for name in [n for n in os.environ if n.startswith("MLFLOW_")]:
-        if variable(name) is None:
+    for name in list(os.environ):
+        if name.startswith("MLFLOW_") and variable(name) is None:
             del os.environ[name]
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
@@ -143,10 +143,10 @@ def sqlite_path(uri: str) -> Path | None:
 
 def is_same_store(uri: str, other: str) -> bool:
     """Tell whether two addresses are those of one store."""
-    paths = sqlite_path(uri), sqlite_path(other)
-    if None in paths:
+    path, other_path = sqlite_path(uri), sqlite_path(other)
+    if path is None or other_path is None:
         return uri == other
-    return len({path.resolve() for path in paths if path is not None}) == 1
+    return path.resolve() == other_path.resolve()
 
 
 def is_server(uri: str) -> bool:
@@ -155,21 +155,10 @@ def is_server(uri: str) -> bool:
 
 
 def split_store(text: str) -> tuple[str | None, str]:
-    """Split what a user writes for a run into the store and the run in it.
+    """Split ``RUN`` or ``STORE#RUN`` into the URI of the store, if any, and the run.
 
-    Parameters
-    ----------
-    text : str
-        ``RUN`` or ``STORE#RUN``; the store is a URI, a database file, or a directory
-        with an ``mlflow.db``. The address of a run's page in the MLflow UI is of this
-        form.
-
-    Returns
-    -------
-    str or None
-        URI of the store; None for that of the project.
-    str
-        The run, as in one store.
+    The store is a URI, a database file, or a directory with an ``mlflow.db``. The
+    address of a run's page in the MLflow UI is of this form.
 
     Raises
     ------
@@ -198,9 +187,8 @@ def _uri(store: str) -> str:
         try:
             urlsplit(store)
         except ValueError as err:
-            raise TrackingError(
-                f"{shorten(hide_passwords(store))} is not a URI: {err}"
-            ) from err
+            shown = shorten(hide_passwords(store))
+            raise TrackingError(f"{shown} is not a URI: {err}") from err
         return store.rstrip("/")
     # Opened without a look, a database that is not there would be made.
     path = _database(sqlite_path(store) or Path(store))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from nnt.errors import TrackingError, shorten
 from nnt.tracking.artifacts import artifacts_of, fetch
+from nnt.tracking.delivery import find_waiting
 from nnt.tracking.local_runs import is_dead, is_offline, read_ids, runs_directory
 from nnt.tracking.store import asked, connect_to_read, no_answer
 from nnt.tracking.store_uri import (
@@ -20,7 +21,6 @@ from nnt.tracking.store_uri import (
     hide_passwords,
     split_store,
 )
-from nnt.tracking.waiting import find_waiting
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -36,6 +36,7 @@ MODEL_URI = re.compile(
 )
 MAX_TEXT_BYTES = 64 << 20
 MAX_FILE_BYTES = 1 << 30
+MAX_CHILDREN = 1000
 MAX_RUNNING = 20
 MAX_SHOWN = 10
 MAX_NAME = 500
@@ -58,7 +59,8 @@ def is_of_expert(tags: Mapping[str, str]) -> bool:
 class StoredRun:
     """A run in the tracking store.
 
-    All that asks the store raises `TrackingError` if it does not answer.
+    What asks the store raises `TrackingError` if it does not answer, if there is no
+    such artifact, or if that is too large.
     """
 
     run_id: str
@@ -118,9 +120,8 @@ class StoredRun:
         """Find the runs nested under this one, by name."""
         nested = f"tags.`mlflow.parentRunId` = '{self.run_id}'"
         with asked(f"{self.shown_uri} does not list runs"):
-            found = self._client.search_runs([self.experiment_id], nested)
-        stored = [_stored(run, self._client) for run in found]
-        return sorted(stored, key=lambda run: run.name)
+            found = _search(self._client, nested, MAX_CHILDREN, [self.experiment_id])
+        return sorted(found, key=lambda run: run.name)
 
     def experts(self) -> dict[int, StoredRun]:
         """Find the runs of the experts of a training; an expert's run is its own."""
@@ -135,13 +136,7 @@ class StoredRun:
         return sorted((p.step, p.timestamp, p.value) for p in points)
 
     def artifacts(self, folder: str, max_depth: int = 8) -> list[str]:
-        """Name all artifacts below a folder, none if there is no such folder.
-
-        Raises
-        ------
-        TrackingError
-            The store does not answer, or its folders have no end.
-        """
+        """Name all artifacts below a folder, none if there is no such folder."""
         if max_depth < 0:
             raise TrackingError(
                 f"{self.shown_uri} lists an endless chain of nested folders"
@@ -164,25 +159,13 @@ class StoredRun:
             return list(found.list_artifacts(folder))
 
     def read_text(self, path: str) -> str:
-        """Read an artifact.
-
-        Raises
-        ------
-        TrackingError
-            There is none, or it is larger than 64 MB.
-        """
+        """Read an artifact of at most 64 MB."""
         with tempfile.TemporaryDirectory() as into:
             place = self.download(path, Path(into), MAX_TEXT_BYTES)
             return place.read_text(encoding="utf-8", errors="replace")
 
     def download(self, path: str, into: Path, max_bytes: int = MAX_FILE_BYTES) -> Path:
-        """Fetch an artifact into a directory, and nowhere else.
-
-        Raises
-        ------
-        TrackingError
-            There is none of that name, or it is larger than `max_bytes`.
-        """
+        """Fetch an artifact of at most `max_bytes` into a directory, nowhere else."""
         return fetch(self._client, self.run_id, path, into, max_bytes)
 
 
@@ -293,14 +276,9 @@ def running_on(host: str, client: MlflowClient, experiment_id: str) -> list[Stor
 
 
 def list_trainings(limit: int, *, debug: bool = False) -> list[StoredRun]:
-    """List the newest trainings; nothing is made and nothing is locked.
+    """List the newest trainings, or those without ``--production`` if `debug`.
 
-    Parameters
-    ----------
-    limit : int
-        Trainings at most, the newest first.
-    debug : bool
-        Those without ``--production``, which are under the temporary directory.
+    Nothing is made and nothing is locked.
 
     Raises
     ------

@@ -25,14 +25,10 @@ def wanted() -> bool:
 
 
 class SystemMetrics:
-    """Samples the machine in a thread of its own, until it is stopped.
+    """Samples the machine in a separate thread until it is stopped.
 
-    Parameters
-    ----------
-    report : callable
-        ``report(metrics, step)``; must neither fail nor wait.
-    first_step : int
-        Of the first sample.
+    ``report(metrics, step)``, whose steps begin at `first_step`, must neither fail nor
+    wait.
     """
 
     def __init__(
@@ -56,12 +52,12 @@ class SystemMetrics:
             monitors: list[Any] = make("").monitors
             n_samples = 0
             while not self._stop.wait(interval_s):
-                found: dict[str, float] = {}
+                named: dict[str, float] = {}
                 for monitor in monitors:
                     monitor.collect_metrics()
-                    found |= monitor.aggregate_metrics()
+                    for name, value in monitor.aggregate_metrics().items():
+                        named[f"{PREFIX}{name}"] = float(value)
                     monitor.clear_metrics()
-                named = {f"{PREFIX}{k}": float(v) for k, v in found.items()}
                 self._report(named, self._step)
                 self._step += 1
                 n_samples += 1

@@ -13,7 +13,7 @@ from threading import Event
 from typing import IO, TYPE_CHECKING
 
 from nnt.errors import TrackingError, shorten
-from nnt.tracking.delivery import Delivery
+from nnt.tracking.delivery import BY_DEFAULT, Delivery, deliver_left
 from nnt.tracking.experiments import experiment_name, find_experiment
 from nnt.tracking.local_runs import (
     OUTBOX,
@@ -25,25 +25,12 @@ from nnt.tracking.local_runs import (
     runs_directory,
 )
 from nnt.tracking.outbox import Outbox
-from nnt.tracking.run import (
-    NOTHING,
-    AlreadyLogged,
-    Run,
-    Tracker,
-    logged_by,
-    now_ms,
-)
+from nnt.tracking.run import NOTHING, AlreadyLogged, Run, Tracker, logged_by, now_ms
 from nnt.tracking.sender import Sender
 from nnt.tracking.store import asked, connect, reason_of
-from nnt.tracking.store_uri import (
-    base_directory,
-    default_uri,
-    hide_passwords,
-    variable,
-)
+from nnt.tracking.store_uri import base_directory, default_uri, hide_passwords, variable
 from nnt.tracking.stored_run import StoredRun, is_of_expert, running_on
 from nnt.tracking.system_metrics import SystemMetrics, wanted
-from nnt.tracking.waiting import BY_DEFAULT, deliver_left
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -283,12 +270,7 @@ class MlflowTracker(Tracker):
         return [run for run in running if is_dead(run.tags)]
 
     def catch_up(self, run: StoredRun) -> bool:
-        """Deliver what a process that died has left of a run.
-
-        Returns
-        -------
-        bool
-            Whether there was anything.
+        """Deliver what a dead process has left of a run; return whether it left any.
 
         Raises
         ------
@@ -298,13 +280,7 @@ class MlflowTracker(Tracker):
         return deliver_left(self._directory_of(run.run_id, run.tags), self._client)
 
     def close(self, stop: Event | None = None) -> int:
-        """Deliver what is left; say where it is if the store does not take it.
-
-        Returns
-        -------
-        int
-            How many entries have not been delivered.
-        """
+        """Deliver what is left, or say where it is; return how many entries stay."""
         if self._system is not None:
             self._system.stop()
         if self._delivery is not None:
