@@ -6,15 +6,14 @@ import hashlib
 import json
 import logging
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nnt.errors import ExportError, NNTError, did_you_mean
+from nnt.errors import ExportError, did_you_mean
 from nnt.export.payload import Payload
-from nnt.export.settings import Settings
+from nnt.export.settings import Settings, check_bits
 from nnt.export.source import (
     NAMES_OF_CUTS,
     Request,
@@ -24,11 +23,9 @@ from nnt.export.source import (
 )
 from nnt.export.targets import TARGETS, Target
 from nnt.files import make_folder, write_atomically
-from nnt.networks import check_precision, read_weights
+from nnt.networks import read_weights
 from nnt.tracking import StoredRun, open_run, read_run_weights, untrained_experts
 from nnt.version import __version__
-
-__all__ = ["MANIFEST", "export", "load_source"]
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +33,7 @@ MANIFEST = "MANIFEST.json"
 NODE_BITS = 12
 """Fractional bits of the nodes where the precision cannot be chosen."""
 FACTS = {
+    "parent_run_id": "mlflow.parentRunId",
     "config": "config",
     "git_commit": "git.commit",
     "git_dirty": "git.dirty",
@@ -64,14 +62,12 @@ def export(
 
     Parameters
     ----------
-    source : Source
-        Trained experts.
+    source, settings, precision, saturate_13_bit, payload
+        As of `Request`.
     target : str
         A key of `TARGETS`.
     folder : Path
         Made if it is not there; it gets the files and ``MANIFEST.json``.
-    settings, precision, saturate_13_bit, payload
-        As of `Request`.
     overwrite : bool
         Replace existing files.
 
@@ -103,7 +99,9 @@ def export(
 
 def _write(request: Request, target: str, work: Path) -> dict[str, Any]:
     report = TARGETS[target].load()(request, work)
-    names = sorted(path.name for path in work.iterdir())
+    contents = {path.name: path.read_bytes() for path in sorted(work.iterdir())}
+    bits = report.get("precision")
+    node_bits = int(bits[3]) if isinstance(bits, list) else NODE_BITS
     manifest = {
         "nnt_version": __version__,
         "target": target,
@@ -111,37 +109,36 @@ def _write(request: Request, target: str, work: Path) -> dict[str, Any]:
         **request.source.facts,
         **report,
         **_settings_fact(request, TARGETS[target]),
-        **word_cuts(request.source.class_cuts, _node_bits(report)),
-        "files": {name: _entry(work / name) for name in names},
+        **word_cuts(request.source.class_cuts, node_bits),
+        "files": {
+            name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+            for name, content in contents.items()
+        },
     }
     text = json.dumps(manifest, indent=2, allow_nan=False) + "\n"
     (work / MANIFEST).write_text(text, encoding="utf-8")
-    _check_cuts(work / MANIFEST, request.source, _node_bits(report))
+    _check_cuts(work / MANIFEST, request.source, node_bits)
     return manifest
 
 
 def _check_request(request: Request, name: str, target: Target) -> None:
+    fixed = "the precision is fixed; leave --precision out"
+    other = "uses no settings of the classic chain; leave --settings out"
+    never = "has no range of validity; leave --valid-from out, or export --to basf2"
+    floats = (
+        "saturate_13_bit is for graphs that compute outputs (onnx); these files hold "
+        "only weights; leave it out"
+    )
+    for given, is_taken, words in (
+        (request.precision, target.takes_precision, fixed),
+        (request.settings, target.takes_settings, other),
+        (request.payload, target.takes_payload, never),
+        (request.saturate_13_bit or None, target.computes_outputs, floats),
+    ):
+        if given is not None and not is_taken:
+            raise ExportError(f"{name}: {words}")
     if request.precision is not None:
-        if not target.takes_precision:
-            raise ExportError(f"{name}: the precision is fixed; leave --precision out")
-        try:
-            check_precision(request.precision)
-        except NNTError as err:
-            raise ExportError(str(err)) from err
-    if request.settings is not None and not target.takes_settings:
-        raise ExportError(
-            f"{name}: uses no settings of the classic chain; leave --settings out"
-        )
-    if request.payload is not None and not target.takes_payload:
-        raise ExportError(
-            f"{name}: has no range of validity; leave --valid-from out, or export "
-            "--to basf2"
-        )
-    if request.saturate_13_bit and not target.computes_outputs:
-        raise ExportError(
-            f"{name}: saturate_13_bit is for graphs that compute outputs (onnx); "
-            "these files hold only weights; leave it out"
-        )
+        check_bits(request.precision)
 
 
 def _settings_fact(request: Request, target: Target) -> dict[str, str]:
@@ -158,11 +155,6 @@ def _settings_fact(request: Request, target: Target) -> dict[str, str]:
     return {"settings": "BASF2's defaults; --settings was not given"}
 
 
-def _node_bits(report: Mapping[str, Any]) -> int:
-    precision = report.get("precision")
-    return int(precision[3]) if isinstance(precision, list) else NODE_BITS
-
-
 def _check_cuts(path: Path, source: Source, bits: int) -> None:
     """Read the cuts back: of all words, those beyond are the outputs that are kept."""
     manifest = json.loads(path.read_text(encoding="utf-8"))
@@ -175,11 +167,6 @@ def _check_cuts(path: Path, source: Source, bits: int) -> None:
                     f"{path}: the cut on {name} for {percent} % came back as "
                     f"{integer}, which does not keep the outputs above {cut:.9g}"
                 )
-
-
-def _entry(path: Path) -> Mapping[str, Any]:
-    content = path.read_bytes()
-    return {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
 
 
 def _hand_out(work: Path, names: list[str], folder: Path, overwrite: bool) -> None:
@@ -249,12 +236,7 @@ def _check_kind(run: StoredRun) -> None:
 
 
 def _facts(run: StoredRun) -> dict[str, str]:
-    tags = {name: run.tags[tag] for name, tag in FACTS.items() if tag in run.tags}
-    parent = run.tags.get("mlflow.parentRunId")
-    return {
-        "run_id": run.run_id,
-        "run_name": run.name,
-        "tracking_uri": run.shown_uri,
-        **({"parent_run_id": parent} if parent else {}),
-        **tags,
+    facts = {"run_id": run.run_id, "run_name": run.name, "tracking_uri": run.shown_uri}
+    return facts | {
+        name: run.tags[tag] for name, tag in FACTS.items() if tag in run.tags
     }

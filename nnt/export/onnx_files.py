@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -20,15 +20,18 @@ from nnt.export.onnx_graphs import (
     hough3d_integers,
     routed,
 )
-from nnt.export.source import Report, Request, Source, check_rows, float_tolerance
+from nnt.export.source import (
+    File,
+    Report,
+    Request,
+    Source,
+    check_rows,
+    float_tolerance,
+    write_files,
+)
 from nnt.fixedpoint import DEFAULT_PRECISION, FixedPointNetworks
 from nnt.networks import CLASSIC, HOUGH3D, Networks
 from nnt.types import F32, I64
-
-if TYPE_CHECKING:
-    from onnx import ModelProto
-
-__all__ = ["write_onnx"]
 
 QUIET = 3
 """Errors only, in the log levels of onnxruntime."""
@@ -46,9 +49,8 @@ def write_onnx(request: Request, folder: Path) -> Report:
         ONNX is not installed, or onnxruntime computes something else.
     """
     _check_installed()
-    experts = request.source.experts
-    networks = Networks(experts)
-    floats = {k: float_network(expert) for k, expert in experts.items()}
+    source, networks = request.source, Networks(request.source.experts)
+    floats = {k: float_network(expert) for k, expert in source.experts.items()}
     report: Report = {
         "experts": {
             str(k): {
@@ -58,9 +60,9 @@ def write_onnx(request: Request, folder: Path) -> Report:
                 "act": expert.form.activation,
                 "changes": [],
             }
-            for k, expert in experts.items()
+            for k, expert in source.experts.items()
         },
-        "checks": _write_all(_Graphs(networks, None, floats), folder, request.source),
+        "checks": write_files(folder, _files(source, networks, None, floats)),
     }
     try:
         integers = _integers(request, networks)
@@ -73,8 +75,13 @@ def write_onnx(request: Request, folder: Path) -> Report:
         report["experts"][str(k)]["changes"] = list(network.changes)
     if request.saturate_13_bit:
         report["saturate_13_bit"] = True
-    graphs = _Graphs(networks, integers, _integer_graphs(integers))
-    report["checks"] |= _write_all(graphs, folder, request.source)
+    graphs = {
+        k: hough3d_integers(network)
+        if integers.chain == HOUGH3D
+        else classic_integers(network, integers.precision)
+        for k, network in integers.forms.items()
+    }
+    report["checks"] |= write_files(folder, _files(source, networks, integers, graphs))
     return report
 
 
@@ -90,13 +97,6 @@ def _integers(request: Request, networks: Networks) -> FixedPointNetworks:
     )
 
 
-def _integer_graphs(integers: FixedPointNetworks) -> dict[int, Subgraph]:
-    forms = integers.forms.items()
-    if integers.chain == HOUGH3D:
-        return {k: hough3d_integers(network) for k, network in forms}
-    return {k: classic_integers(form, integers.precision) for k, form in forms}
-
-
 def _check_installed() -> None:
     try:
         import onnx
@@ -109,112 +109,110 @@ def _check_installed() -> None:
     _ = onnx
 
 
-@dataclass(frozen=True, slots=True)
-class _Graphs:
-    """Graphs of the experts, and what they must compute."""
-
-    floats: Networks
-    integers: FixedPointNetworks | None
-    """None for graphs in floats."""
-    experts: Mapping[int, Subgraph]
-
-
-def _write_all(graphs: _Graphs, folder: Path, source: Source) -> Report:
-    """Write a file for each expert and one for all; say what was checked."""
-    kind = "" if graphs.integers is None else "_fixed_point"
+def _files(
+    source: Source,
+    networks: Networks,
+    integers: FixedPointNetworks | None,
+    graphs: Mapping[int, Subgraph],
+) -> Iterator[File]:
+    """Describe a file for each expert and one for all; integers: those to compute."""
     facts = {
         **source.facts,
         "source": source.name,
-        "outputs": ",".join(graphs.floats.outputs),
+        "outputs": ",".join(networks.outputs),
         "z_range_cm": str(list(Z_RANGE_CM)),
         "theta_range_deg": str(list(THETA_RANGE_DEG)),
     }
-    if graphs.integers is not None:
-        facts["precision"] = str(list(graphs.integers.precision))
-        facts["saturate_13_bit"] = str(graphs.integers.saturate_13_bit).lower()
-    files: dict[str, int | None] = {
-        f"expert_{k}{kind}.onnx": k for k in graphs.experts
-    } | {f"experts{kind}.onnx": None}
-    checks: Report = {}
-    for name, expert in files.items():
-        model = _model(graphs, expert, facts)
-        (folder / name).write_bytes(model.SerializeToString())
-        checks[name] = _check(folder / name, graphs, expert)
-    return checks
+    kind = ""
+    if integers is not None:
+        kind = "_fixed_point"
+        facts["precision"] = str(list(integers.precision))
+        facts["saturate_13_bit"] = str(integers.saturate_13_bit).lower()
+    names: dict[str, int | None] = {f"expert_{k}{kind}.onnx": k for k in graphs}
+    for name, expert in (names | {f"experts{kind}.onnx": None}).items():
+        content = _model(networks, integers, graphs, expert, facts)
+        chosen = tuple(graphs) if expert is None else (expert,)
+        check = partial(_check, networks, integers, chosen, expert is None)
+        yield File(name, partial(_write, content), check)
 
 
-def _model(graphs: _Graphs, expert: int | None, facts: Mapping[str, str]) -> ModelProto:
+def _write(content: bytes, path: Path) -> None:
+    path.write_bytes(content)
+
+
+def _model(
+    networks: Networks,
+    integers: FixedPointNetworks | None,
+    graphs: Mapping[int, Subgraph],
+    expert: int | None,
+    facts: Mapping[str, str],
+) -> bytes:
     """One expert, or all behind a switch."""
-    graph, networks = Graph(), graphs.floats
+    graph = Graph()
     inputs: dict[str, Any] = {"inputs": (np.float32, ["N", networks.inputs])}
     if expert is None:
         inputs["expert"] = (np.int64, ["N"])
-        output = routed(graphs.experts, graph, "inputs", "expert")
+        output = routed(graphs, graph, "inputs", "expert")
     else:
-        output = graphs.experts[expert](graph, "inputs")
+        output = graphs[expert](graph, "inputs")
     shape: list[int | str] = ["N", len(networks.outputs)]
-    integers = graphs.integers
-    if integers is None:
-        return graph.model(inputs, {"scaled": (output, np.float32, shape)}, facts)
-    bits = integers.node_bits
-    if integers.saturate_13_bit:
-        output = graph.add("Min", output, graph.constant(np.int64(2**bits - 1)))
-    unit = graph.constant(np.float32(2.0**-bits))
-    as_float = graph.add("Cast", output, to=FLOAT)
-    scaled = graph.add("Mul", as_float, unit)
-    outputs: dict[str, Any] = {
-        "raw": (output, np.int64, shape),
-        "scaled": (scaled, np.float32, shape),
-    }
-    return graph.model(inputs, outputs, facts)
+    outputs: dict[str, Any] = {}
+    if integers is not None:
+        bits = integers.node_bits
+        if integers.saturate_13_bit:
+            output = graph.add("Min", output, graph.constant(np.int64(2**bits - 1)))
+        outputs["raw"] = (output, np.int64, shape)
+        unit = graph.constant(np.float32(2.0**-bits))
+        output = graph.add("Mul", graph.add("Cast", output, to=FLOAT), unit)
+    outputs["scaled"] = (output, np.float32, shape)
+    content: bytes = graph.model(inputs, outputs, facts).SerializeToString()
+    return content
 
 
-def _check(path: Path, graphs: _Graphs, expert: int | None) -> Report:
+def _check(
+    networks: Networks,
+    integers: FixedPointNetworks | None,
+    chosen: tuple[int, ...],
+    is_routed: bool,
+    content: bytes,
+) -> Report:
     """Run the file against the networks."""
-    chosen = tuple(graphs.experts) if expert is None else (expert,)
-    rows, number = _rows(graphs.floats, chosen)
-    given: dict[str, Any] = {"inputs": rows}
-    if expert is None:
-        given["expert"] = number
-    found = _session(path).run(None, given)
-    if graphs.integers is not None:
-        raw = graphs.integers.computed(rows, number).outputs
-        scaled = (raw / 2.0**graphs.integers.node_bits).astype(np.float32)
+    rows, number = _rows(networks, chosen)
+    given: dict[str, Any] = {"inputs": rows} | ({"expert": number} if is_routed else {})
+    found = _session(content).run(None, given)
+    if integers is not None:
+        raw = integers.computed(rows, number).outputs
+        scaled = (raw / 2.0**integers.node_bits).astype(np.float32)
         if not np.array_equal(found[0], raw) or not np.array_equal(found[1], scaled):
-            raise ExportError(
-                f"{path.name}: onnxruntime computes other integers than the firmware"
-            )
+            raise ExportError("onnxruntime computes other integers than the firmware")
         return {"outputs": "bit for bit"}
-    difference = np.abs(found[0] - graphs.floats.predict_inputs(rows, number))
+    difference = np.abs(found[0] - networks.predict_inputs(rows, number))
     largest = float(difference.max(initial=0))
-    allowed = float_tolerance(graphs.floats, rows, number)
+    allowed = float_tolerance(networks, rows, number)
     if not largest <= allowed:
         raise ExportError(
-            f"{path.name}: onnxruntime differs by {largest:.3g} from the run, "
-            f"expected at most {allowed:.3g} (scaled)"
+            f"onnxruntime differs by {largest:.3g} from the run, expected at most "
+            f"{allowed:.3g} (scaled)"
         )
     return {"largest_output_difference_scaled": largest}
 
 
 def _rows(networks: Networks, chosen: tuple[int, ...]) -> tuple[F32, I64]:
     """Rows of all chosen experts, mixed."""
-    patterns = dict(enumerate(EXPERT_PATTERNS))
-    parts = [
-        check_rows(networks.inputs, patterns.get(k, EXPERT_PATTERNS[0]), seed=k + 1)
-        for k in chosen
-    ]
+    patterns = {-1: EXPERT_PATTERNS[0], **dict(enumerate(EXPERT_PATTERNS))}
+    parts = [check_rows(networks.inputs, patterns[k], seed=k + 1) for k in chosen]
     expert = np.repeat(np.array(chosen, dtype=np.int64), [len(p) for p in parts])
     order = np.random.default_rng(0).permutation(len(expert))
     rows: F32 = np.concatenate(parts)[order]
     return rows, expert[order]
 
 
-def _session(path: Path) -> Any:
+def _session(content: bytes) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = QUIET
     options.intra_op_num_threads = 1
     return onnxruntime.InferenceSession(
-        str(path), options, providers=["CPUExecutionProvider"]
+        content, options, providers=["CPUExecutionProvider"]
     )

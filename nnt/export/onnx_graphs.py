@@ -28,15 +28,6 @@ from nnt.types import F32
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto
 
-__all__ = [
-    "FLOAT",
-    "Graph",
-    "Subgraph",
-    "classic_integers",
-    "float_network",
-    "hough3d_integers",
-    "routed",
-]
 
 OPSET = 17
 IR_VERSION = 8

@@ -6,27 +6,19 @@ stands between the first two double quotes of a line.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from nnt.errors import ExportError, shorten
-
-__all__ = [
-    "PAYLOAD_FILE",
-    "Payload",
-    "check_payload",
-    "parse_payload",
-    "payload_text",
-    "read_payload",
-]
+from nnt.export.settings import read_text
 
 PAYLOAD_FILE = "payload.conf"
 NETWORKS_FILE = "networks.root"
 """What BASF2's converter makes of the exported files."""
 MAX_TEXT = 255
-MAX_BYTES = 1 << 20
 OPEN = -1
 """An end of validity that is not known yet."""
 OF_THE_FIRMWARE = ("fwname", "fwnote")
@@ -45,7 +37,7 @@ class Payload:
     """Experiment and run from which on they are valid."""
     last: tuple[int, int] = (OPEN, OPEN)
     """Experiment and run up to which; -1 for no end."""
-    firmware: Mapping[str, str] | None = None
+    firmware: Mapping[str, str] = field(default_factory=dict)
     """``fwname`` and ``fwnote`` of the firmware."""
     bit_fields: Sequence[str] = ()
     """Lines of the bit fields of the firmware, as they are."""
@@ -57,15 +49,14 @@ class Payload:
                 f"validity: expected experiments and runs from 0 on (-1: no end), "
                 f"found {self.first} to {self.last}"
             )
-        (experiment, run), (last_experiment, last_run) = self.first, self.last
-        is_open = last_experiment == OPEN
-        if is_open and last_run != OPEN:
+        experiment, run = self.last
+        if experiment == OPEN and run != OPEN:
             raise ExportError(
                 "validity: expected -1 as last run where the last experiment is -1, "
                 f"found {self.last}"
             )
-        same = last_experiment == experiment and last_run != OPEN
-        if not is_open and (last_experiment < experiment or (same and last_run < run)):
+        end = tuple(math.inf if number == OPEN else number for number in self.last)
+        if end < self.first:
             raise ExportError(f"validity: {self.last} lies before {self.first}")
 
 
@@ -81,17 +72,7 @@ def read_payload(
     """
     firmware, bit_fields = {}, []
     if earlier is not None:
-        try:
-            if earlier.stat().st_size > MAX_BYTES:
-                raise ExportError(
-                    f"{earlier}: expected a payload.conf, found a file larger "
-                    "than 1 MB; check the path"
-                )
-            lines = earlier.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as err:
-            raise ExportError(
-                f"{earlier}: cannot be read ({err}); check the path"
-            ) from err
+        lines = read_text(earlier, "a payload.conf").splitlines()
         values = parse_payload(lines)
         firmware = {key: values[key] for key in OF_THE_FIRMWARE if key in values}
         bit_fields = [line.strip() for line in lines if BIT_LINE.fullmatch(line)]
@@ -133,7 +114,6 @@ def payload_text(payload: Payload, facts: Mapping[str, str], event_time: int) ->
     short = facts.get("run_id", facts.get("weights_sha256", ""))[:8]
     noted = ("run_id", "config", "git_commit", "data_digest", "weights_sha256")
     note = ", ".join(f"{key} {facts[key]}" for key in noted if key in facts)
-    firmware = payload.firmware or {}
     values = {
         "nniov_exp_start": experiment,
         "nniov_exp_end": last_experiment,
@@ -142,24 +122,21 @@ def payload_text(payload: Payload, facts: Mapping[str, str], event_time: int) ->
         "nnname": f"{name} {short}".strip()[:MAX_TEXT],
         "nnpath": NETWORKS_FILE,
         "nnnote": note,
-        "fwname": firmware.get("fwname", ""),
-        "fwnote": firmware.get("fwnote", ""),
+        "fwname": payload.firmware.get("fwname", ""),
+        "fwnote": payload.firmware.get("fwnote", ""),
         "ppbool": str(event_time not in WITHOUT_FINDER).lower(),
         "ppnote": f"event time: ETOption {event_time}",
     }
-    lines = [f'{key} = "{_plain(str(value))}"' for key, value in values.items()]
+    # A double quote would end a value.
+    plain = {k: " ".join(str(v).replace('"', "'").split()) for k, v in values.items()}
+    lines = [f'{key} = "{value}"' for key, value in plain.items()]
     return "\n".join([*lines, *payload.bit_fields]) + "\n"
 
 
-def _plain(text: str) -> str:
-    """Leave out what would end a value."""
-    return " ".join(text.replace('"', "'").split())
-
-
-def check_payload(path: Path, payload: Payload) -> None:
+def check_payload(text: str, payload: Payload) -> dict[str, str]:
     """Raise `ExportError` unless the file says what it was to say."""
-    values = parse_payload(path.read_text(encoding="utf-8").splitlines())
+    values = parse_payload(text.splitlines())
     interval = [values.get(key, "") for key in ("nniov_exp_start", "nniov_run_start")]
     if interval != [str(n) for n in payload.first] or not values.get("nnname"):
-        shown = shorten(", ".join(interval))
-        raise ExportError(f"{path}: differs when read back: {shown}")
+        raise ExportError(f"differs when read back: {shorten(', '.join(interval))}")
+    return {"keys": "exact"}

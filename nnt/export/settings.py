@@ -28,15 +28,6 @@ from nnt.detector import (
 from nnt.errors import ExportError, NNTError, shorten
 from nnt.networks import DEFAULT_PRECISION, check_precision
 
-__all__ = [
-    "Setting",
-    "Settings",
-    "default_settings",
-    "parse_settings",
-    "read_settings",
-    "shown_number",
-]
-
 MAX_BYTES = 1 << 20
 
 Row = tuple[float, ...]
@@ -124,10 +115,8 @@ class Settings(dict[str, Setting]):
         value = self[key].value
         if not isinstance(value, tuple) or not value:
             raise ExportError(f"{key}: expected a list, found {shorten(value)}")
-        rows = tuple(item for item in value if isinstance(item, tuple))
-        if not rows:
-            return tuple(item for item in value if not isinstance(item, tuple))
-        return rows[expert] if len(rows) > 1 else rows[0]
+        chosen = value[expert if len(value) > 1 else 0]
+        return chosen if isinstance(chosen, tuple) else _plain(value)
 
     def superlayers(self, key: str, expert: int) -> int:
         """Give an expert's number of a list: SLpattern or SLpatternMask, as bits."""
@@ -145,22 +134,11 @@ class Settings(dict[str, Setting]):
 
     def changed(self, values: Mapping[str, Value]) -> Settings:
         """Give a copy with other values; locks stay."""
-        return Settings(
-            {
-                key: replace(setting, value=values[key]) if key in values else setting
-                for key, setting in self.items()
-            }
-        )
+        other = {k: replace(self[k], value=v) for k, v in values.items() if k in self}
+        return Settings({**self, **other})
 
     def for_network(self, hidden: Row, n_outputs: int) -> Settings:
-        """Give a copy that describes a trained network.
-
-        Parameters
-        ----------
-        hidden : tuple of int
-            Nodes of its hidden layers.
-        n_outputs : int
-            1: z; 2: z and theta.
+        """Give a copy that describes a trained network, 1: of z, 2: of z and theta.
 
         Raises
         ------
@@ -211,37 +189,30 @@ class Settings(dict[str, Setting]):
                 f"{shown(self['maxHitsPerSL'].value)}"
             )
         self._check_id_ranges([float(k) for k in range(int(n_networks))])
-        self._check_ranges()
-        try:
-            check_precision(self.precision)
-        except NNTError as err:
-            raise ExportError(str(err)) from err
-
-    def _check_id_ranges(self, expected: list[float]) -> None:
-        rows = self["IDRanges"].value
-        if (
-            not isinstance(rows, tuple)
-            or [row[0] for row in rows if isinstance(row, tuple)] != expected
-        ):
-            raise ExportError(f"IDRanges: expected one row for each of {expected}")
-        for k in range(len(rows)):
-            limits = self.id_limits(k)
-            if len(limits) != 2 * N_SUPERLAYERS or any(
-                lower >= upper
-                for lower, upper in zip(limits[::2], limits[1::2], strict=False)
-            ):
-                raise ExportError(
-                    f"IDRanges: expert {k}: expected 9 pairs of a lower and an upper "
-                    "limit"
-                )
-
-    def _check_ranges(self) -> None:
         for name in RANGES:
             used, trained = self.row(f"{name}Use"), self.row(f"{name}Train")
             if len(used) != 2 or len(trained) != 2:
                 raise ExportError(f"{name}Use, {name}Train: expected rows of 2 limits")
             if trained[0] > used[0] or trained[1] < used[1]:
                 raise ExportError(f"{name}Train must enclose {name}Use")
+        check_bits(self.precision)
+
+    def _check_id_ranges(self, expected: list[float]) -> None:
+        rows = self["IDRanges"].value
+        if not isinstance(rows, tuple) or expected != [
+            row[0] for row in rows if isinstance(row, tuple)
+        ]:
+            raise ExportError(f"IDRanges: expected one row for each of {expected}")
+        for k in range(len(rows)):
+            limits = self.id_limits(k)
+            pairs = zip(limits[::2], limits[1::2], strict=False)
+            if len(limits) != 2 * N_SUPERLAYERS or any(
+                lower >= upper for lower, upper in pairs
+            ):
+                raise ExportError(
+                    f"IDRanges: expert {k}: expected 9 pairs of a lower and an upper "
+                    "limit"
+                )
 
     def text(self) -> str:
         """Give the file that BASF2 loads."""
@@ -253,9 +224,30 @@ class Settings(dict[str, Setting]):
         return "\n".join(lines) + "\n"
 
 
+def check_bits(precision: tuple[int, ...]) -> None:
+    """Raise `ExportError` unless these can be counts of fractional bits."""
+    try:
+        check_precision(precision)
+    except NNTError as err:
+        raise ExportError(str(err)) from err
+
+
 def default_settings() -> Settings:
     """Give the settings of BASF2's own default, with NNT's detector constants."""
     return Settings({key: Setting(value) for key, (value, _) in KEYS.items()})
+
+
+def read_text(path: Path, kind: str) -> str:
+    """Read a small file of text; `kind` says what it should be."""
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ExportError(
+                f"{path}: expected {kind}, found a file larger than 1 MB; check the "
+                "path"
+            )
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as err:
+        raise ExportError(f"{path}: cannot be read ({err}); check the path") from err
 
 
 def read_settings(path: Path) -> Settings:
@@ -266,16 +258,7 @@ def read_settings(path: Path) -> Settings:
     ExportError
         It cannot be read, or a value is not of the kind that its key has.
     """
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ExportError(
-                f"{path}: expected a configuration, found a file larger than 1 MB; "
-                "check the path"
-            )
-        content = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as err:
-        raise ExportError(f"{path}: cannot be read ({err}); check the path") from err
-    given = parse_settings(content, str(path))
+    given = parse_settings(read_text(path, "a configuration"), str(path))
     settings = Settings({**default_settings(), **given})
     settings.place = str(path)
     return settings
@@ -286,15 +269,8 @@ def parse_settings(
 ) -> Settings:
     """Read the lines of a configuration, ``key = value``, as BASF2 does.
 
-    Parameters
-    ----------
-    content : str
-        The text.
-    place : str
-        Its file, for messages.
-    dimensions : mapping of str to int, optional
-        Of the value of each key: 0 a number, 1 a list, 2 a list of lists; default:
-        those of `KEYS`.
+    Messages name its `place`. `dimensions` says of the value of each key whether it is
+    a number (0), a list (1) or a list of lists (2); default: as in `KEYS`.
 
     Raises
     ------
@@ -323,7 +299,7 @@ def _value(text: str, dimensions: int | None, place: str) -> Value:
     found = _parsed(text, place)
     # Earlier files hold the one row of outputScale as a plain list.
     if dimensions == 2 and isinstance(found, tuple) and _depth(found) == 1:
-        found = (tuple(item for item in found if not isinstance(item, tuple)),)
+        found = (_plain(found),)
     if dimensions is not None and _depth(found) != dimensions:
         kinds = ("one number", "a list [a, b]", "a list of lists [[a, b], [c, d]]")
         raise ExportError(
@@ -336,6 +312,10 @@ def _depth(value: Value) -> int:
     if not isinstance(value, tuple):
         return 0
     return 2 if value and isinstance(value[0], tuple) else 1
+
+
+def _plain(value: tuple[float | Row, ...]) -> Row:
+    return tuple(item for item in value if not isinstance(item, tuple))
 
 
 def _parsed(text: str, place: str) -> Value:
@@ -363,7 +343,7 @@ def _number(text: str, place: str) -> float:
 def shown(value: Value) -> str:
     """Show a value as BASF2 reads it."""
     if isinstance(value, tuple):
-        return "[" + ",".join(shown(item) for item in value) + "]"
+        return "[" + ",".join(map(shown, value)) + "]"
     return shown_number(value)
 
 

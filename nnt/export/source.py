@@ -1,12 +1,13 @@
-"""What is exported: trained experts, where they come from, and how it was asked for."""
+"""What is exported and how it was asked for; the road of every file; shared checks."""
 
 from __future__ import annotations
 
 import itertools
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,26 +26,12 @@ from nnt.networks import (
 )
 from nnt.types import F32, F64, I64
 
-__all__ = [
-    "NAMES_OF_CUTS",
-    "Report",
-    "Request",
-    "Source",
-    "check_rows",
-    "class_cuts",
-    "classic_experts",
-    "expert_report",
-    "float_tolerance",
-    "integer_layers",
-    "layers_of_text",
-    "word_cuts",
-]
-
 log = logging.getLogger(__name__)
 
 Report = dict[str, Any]
 """What a writer reports of its files, for the manifest: experts, checks, precision."""
-
+Layers = Sequence[tuple[F64, F64]]
+"""Weights (out, in) and biases (out,) of each layer."""
 
 CUT_EFFICIENCIES = ("95", "96", "98")
 CUT_PREFIXES = {"nnt": "", "stt": "stt_"}
@@ -92,10 +79,7 @@ class Source:
         ExportError
             An expert has no such output, or none would be left.
         """
-        kept = {
-            k: _with_outputs(k, weights, tuple(names))
-            for k, weights in self.experts.items()
-        }
+        kept = {k: _with_outputs(k, own, names) for k, own in self.experts.items()}
         left = next(iter(kept.values())).form.outputs
         facts = {**self.facts, "outputs": ",".join(left)}
         cuts = {name: cut for name, cut in self.class_cuts.items() if name in names}
@@ -103,11 +87,10 @@ class Source:
 
 
 def _with_outputs(
-    k: int, weights: ExpertWeights, names: tuple[str, ...]
+    k: int, weights: ExpertWeights, names: Sequence[str]
 ) -> ExpertWeights:
     held = weights.form.outputs
-    missing = [name for name in names if name not in held]
-    if missing or not names or len(set(names)) != len(names):
+    if not names or not set(names) <= set(held) or len(set(names)) != len(names):
         raise ExportError(
             f"outputs: expected names out of {', '.join(held)}, which expert {k} has, "
             f"found {', '.join(names) or 'none'}"
@@ -158,6 +141,48 @@ class Request:
         return settings
 
 
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file of a target."""
+
+    name: str
+    write: Callable[[Path], object]
+    check: Callable[[bytes], Report]
+    """Takes what was read back and says what was checked; raises `ExportError`."""
+
+
+def written(name: str, text: str, check: Callable[[str], Report]) -> File:
+    """Describe a file of text."""
+    content = text.encode()
+    return File(
+        name, lambda p: p.write_bytes(content), lambda read: check(read.decode())
+    )
+
+
+def write_files(folder: Path, files: Iterable[File]) -> Report:
+    """Write files, read them back, and report by name what was checked.
+
+    Raises
+    ------
+    ExportError
+        A file does not hold what it is to hold.
+    """
+    checks = {}
+    for file in files:
+        file.write(folder / file.name)
+        try:
+            checks[file.name] = file.check((folder / file.name).read_bytes())
+        except ExportError as err:
+            raise ExportError(f"{file.name}: {err}") from err
+    return checks
+
+
+def expect(holds: bool, what: str = "the file") -> None:
+    """Raise `ExportError` if something did not come back as it was written."""
+    if not holds:
+        raise ExportError(f"{what} differs when read back")
+
+
 def classic_experts(source: Source) -> dict[int, FirmwareNetwork]:
     """All five experts in the form of the classic chain.
 
@@ -166,8 +191,7 @@ def classic_experts(source: Source) -> dict[int, FirmwareNetwork]:
     ExportError
         One was not trained, or the classic chain cannot hold it.
     """
-    missing = [k for k in EXPERTS if k not in source.experts]
-    if missing:
+    if missing := [k for k in EXPERTS if k not in source.experts]:
         raise ExportError(_of_missing(source, missing))
     networks = {k: firmware_network(k, source.experts[k]) for k in EXPERTS}
     for k, network in networks.items():
@@ -185,21 +209,20 @@ def classic_experts(source: Source) -> dict[int, FirmwareNetwork]:
 
 
 def _of_missing(source: Source, missing: Sequence[int]) -> str:
-    held = ", ".join(str(k) for k in sorted(source.experts))
-    parent = source.facts.get("parent_run_id")
-    if parent is not None:
+    held = ", ".join(map(str, sorted(source.experts)))
+    if (parent := source.facts.get("parent_run_id")) is not None:
         return (
             f"{source.name} holds expert {held} alone; the trigger needs experts 0 to "
             f"4: export the parent of all of them, {parent}"
         )
-    named = ", ".join(str(k) for k in missing)
     return (
         f"{source.name}: the trigger needs experts 0 to 4; not trained: expert "
-        f"{named}; the source holds {held}. Train all five (experts: [0, 1, 2, 3, 4])"
+        f"{', '.join(map(str, missing))}; the source holds {held}. Train all five "
+        "(experts: [0, 1, 2, 3, 4])"
     )
 
 
-def expert_report(network: FirmwareNetwork) -> dict[str, Any]:
+def expert_report(network: FirmwareNetwork) -> Report:
     """What the manifest says of one network in firmware form."""
     return {
         "nodes": list(network.form.nodes),
@@ -213,29 +236,18 @@ def expert_report(network: FirmwareNetwork) -> dict[str, Any]:
 def class_cuts(
     metrics: Mapping[str, float], sources: Sequence[str] = ("",)
 ) -> dict[str, dict[str, float]]:
-    """Find the cuts on each class among metrics.
+    """Find the cuts among metrics, as in `Source.class_cuts`.
 
-    Parameters
-    ----------
-    metrics : mapping of str to float
-        By name.
-    sources : sequence of str
-        What the names begin with; the first that has cuts on a class counts.
-
-    Returns
-    -------
-    dict
-        Class -> efficiency in percent -> output above which tracks are kept.
+    The names begin with one of `sources`; the first that has cuts on a class counts.
     """
     found = {}
-    for own, prefix in CUT_PREFIXES.items():
-        for source in sources:
-            start = f"{source}{prefix}cut_at_eff"
-            places = {n: f"{start}{n}_by_class" for n in CUT_EFFICIENCIES}
-            cuts = {n: metrics[name] for n, name in places.items() if name in metrics}
-            if cuts:
-                found[own] = cuts
-                break
+    for (own, prefix), source in itertools.product(CUT_PREFIXES.items(), sources):
+        places = {
+            n: f"{source}{prefix}cut_at_eff{n}_by_class" for n in CUT_EFFICIENCIES
+        }
+        cuts = {n: metrics[name] for n, name in places.items() if name in metrics}
+        if cuts and own not in found:
+            found[own] = cuts
     return found
 
 
@@ -244,12 +256,9 @@ def word_cuts(
 ) -> dict[str, Any]:
     """What the cuts on each class are in the words of the firmware.
 
-    Returns
-    -------
-    dict
-        By the names of manifest and JSON, and efficiency in percent: the output, and
-        the integer above which tracks are kept. An integer is larger than the output
-        times ``2**node_bits`` where it is larger than that number rounded down.
+    By the names of manifest and JSON, and efficiency in percent: the output, and the
+    integer above which tracks are kept. An integer is larger than the output times
+    ``2**node_bits`` where it is larger than that number rounded down.
     """
     return {
         NAMES_OF_CUTS[name]: {
@@ -269,20 +278,28 @@ def integer_layers(network: FirmwareNetwork, bits: int) -> list[I64]:
     return [whole_numbers(np.column_stack(pair), bits) for pair in network.layers]
 
 
-def layers_of_text(sizes: str, numbers: str, bits: int) -> list[tuple[F64, F64]]:
-    """Weights (out, in) and biases (out,) from the words of `integer_layers` in text.
+def integer_lines(network: FirmwareNetwork, layers: Sequence[I64]) -> list[str]:
+    """Nodes of the layers, and their integers, as two lines of text."""
+    flat = np.concatenate([layer.ravel() for layer in layers])
+    return [" ".join(map(str, row)) for row in (network.form.nodes, flat.tolist())]
+
+
+def layers_of_lines(
+    network: FirmwareNetwork, sizes: str, numbers: str, bits: int
+) -> Layers:
+    """Weights and biases from the two lines of `integer_lines`.
 
     Raises
     ------
-    ValueError
-        There are more or fewer numbers than nodes of these sizes need.
+    ExportError
+        The lines are not those of such a network.
     """
-    nodes = [int(n) for n in sizes.split()]
+    nodes = network.form.nodes
+    expect(sizes == " ".join(map(str, nodes)), "the line of nodes")
     shapes = [(n_out, n_in + 1) for n_in, n_out in itertools.pairwise(nodes)]
     values = np.array(numbers.split(), dtype=np.int64) / 2.0**bits
-    *parts, rest = np.split(values, np.cumsum([a * b for a, b in shapes]))
-    if len(rest):
-        raise ValueError(f"{len(rest)} numbers too many")
+    expect(len(values) == sum(a * b for a, b in shapes), "the number of weights")
+    parts = np.split(values, np.cumsum([a * b for a, b in shapes])[:-1])
     tables = [part.reshape(s) for part, s in zip(parts, shapes, strict=True)]
     return [(table[:, :-1], table[:, -1]) for table in tables]
 
@@ -300,20 +317,9 @@ def float_tolerance(networks: Networks, rows: F32, expert: I64) -> float:
 
 
 def check_rows(n_inputs: int, pattern: int, seed: int) -> F32:
-    """Inputs to compare networks with, on the grid of the firmware's words.
+    """Inputs to compare networks with, (2000, n_inputs), on the grid of the words.
 
-    Parameters
-    ----------
-    n_inputs : int
-        27, or more for other chains.
-    pattern : int
-        Bit i is set where superlayer i may have a hit; the others are 0 0 0.
-    seed : int
-        Chooses the rows.
-
-    Returns
-    -------
-    float32 array, shape (2000, n_inputs)
+    Superlayer i may have a hit where bit i of `pattern` is set; the others are 0 0 0.
     """
     rng = np.random.default_rng(seed)
     grid = rng.integers(-int(GRID), int(GRID) + 1, (CHECK_ROWS, n_inputs))

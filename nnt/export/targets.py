@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     Write = Callable[[Request, Path], Report]
 
-__all__ = ["TARGETS", "Target"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Target:
