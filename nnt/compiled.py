@@ -16,8 +16,6 @@ from typing import Any
 
 from nnt.files import cache_dir
 
-__all__ = ["is_disabled", "njit"]
-
 log = logging.getLogger(__name__)
 
 Function = Callable[..., Any]

@@ -27,29 +27,6 @@ import numpy as np
 from nnt.errors import ConfigError, did_you_mean
 from nnt.types import F64, FloatArray
 
-__all__ = [
-    "ABSOLUTE",
-    "CLASS_KINDS",
-    "CLASS_OUTPUTS",
-    "CUT_START",
-    "HUBER",
-    "KINDS",
-    "LOGISTIC",
-    "OPTIMISERS",
-    "REGRESSION_KINDS",
-    "SQUARED",
-    "Column",
-    "Objective",
-    "Optimiser",
-    "factors_of_rows",
-    "logits_of",
-    "losses",
-    "objective_of",
-    "residual_loss",
-    "value",
-    "value_of_rows",
-]
-
 SQUARED, ABSOLUTE, HUBER, LOGISTIC = KINDS = (
     "squared",
     "absolute",

@@ -11,18 +11,6 @@ import numpy.typing as npt
 from nnt.errors import DataError
 from nnt.types import F32, F64, I64, BoolArray, FloatArray
 
-__all__ = [
-    "EXACT",
-    "Arithmetic",
-    "Computed",
-    "Layers",
-    "checked_layers",
-    "round_half_away",
-    "run_layers",
-    "snap_text_inputs",
-    "whole_numbers",
-]
-
 Layers = Sequence[tuple[npt.ArrayLike, npt.ArrayLike]]
 """Weights (out, in) and biases (out,) of each layer."""
 

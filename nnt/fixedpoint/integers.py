@@ -27,25 +27,6 @@ from nnt.networks.firmware import CLASSIC_ACT, HOUGH3D_ACT
 from nnt.networks.weights import dropped_bits
 from nnt.types import F64, I64, BoolArray
 
-__all__ = [
-    "NODE_BITS",
-    "TABLE_SHIFT",
-    "TABLE_SIZE",
-    "WEIGHT_BITS",
-    "WINDOW_BITS",
-    "HardwareCost",
-    "classic",
-    "classic_layers",
-    "fraction_bits_for",
-    "hardware_cost",
-    "hough3d",
-    "run_classic",
-    "run_hough3d",
-    "tanh_half_table",
-    "tanh_table",
-    "weight_fraction_bits",
-]
-
 NODE_BITS = 12
 WEIGHT_BITS = 17
 """Magnitude bits of the 18-bit signed words of the weights."""

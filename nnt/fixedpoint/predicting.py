@@ -26,8 +26,6 @@ from nnt.networks import (
 from nnt.tracks import Tracks
 from nnt.types import F32, I64
 
-__all__ = ["FixedPointNetworks"]
-
 
 class FixedPointNetworks(Networks):
     """The experts of a run as the firmware of their chain computes them.

@@ -23,15 +23,6 @@ from nnt.fixedpoint.arithmetic import EXACT, round_half_away
 from nnt.networks import DEFAULT_PRECISION, check_precision
 from nnt.types import F64, I64
 
-__all__ = [
-    "Segments",
-    "TrackParameters",
-    "classic_inputs",
-    "relative_ids",
-    "track_parameters",
-]
-
-
 N_WIRES = np.array([layer.n_wires for layer in SUPERLAYERS], dtype=np.float64)
 OFFSETS = np.array([layer.segment_offset for layer in SUPERLAYERS], dtype=np.int64)
 RADII_CM = np.array([layer.radius_cm for layer in SUPERLAYERS])

@@ -27,8 +27,6 @@ from nnt.networks import CHAINS, CLASSIC, DEFAULT_PRECISION, Form, check_precisi
 from nnt.networks.firmware import ACTIVATION_OF_CHAIN, STEEPNESS
 from nnt.networks.module import build_module
 
-__all__ = ["QuantizedNetwork"]
-
 
 class QuantizedNetwork(nn.Module):
     """A plain network that computes what the integers of its chain compute.

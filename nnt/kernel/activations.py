@@ -9,15 +9,6 @@ from numba import njit
 
 from nnt.kernel.quotients import quotient
 
-__all__ = [
-    "ACTIVATION_CODES",
-    "IN_ORDER",
-    "OPTIONS",
-    "activate",
-    "tanh",
-    "times_slope",
-]
-
 ACTIVATION_CODES = {
     "tanh": 0,
     "tanh/2": 1,
@@ -52,7 +43,7 @@ SELU_LOW = _F(1.0507009873554804934193349852946 * 1.6732632423543772848170429916
 
 
 @njit(inline="always", **OPTIONS)
-def tanh(x):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def tanh(x):
     """Hyperbolic tangent of a float32, exact to rounding."""
     u = x * x
     u = SQUARE_END if u > SQUARE_END else u  # beyond it, t grows out of [-1, 1]
@@ -63,7 +54,7 @@ def tanh(x):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
 
 
 @njit(**OPTIONS)
-def activate(code, a):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def activate(code, a):
     """Replace the flat array by its activation."""
     n = a.size
     if code == 0:
@@ -94,7 +85,7 @@ def activate(code, a):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
 
 
 @njit(**OPTIONS)
-def times_slope(code, a, d):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def times_slope(code, a, d):
     """Multiply `d` by the slope of the activation, found from its value `a`."""
     n = a.size
     if code == 0:

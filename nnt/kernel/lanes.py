@@ -11,27 +11,13 @@ in them are counted from their beginning and never checked.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from llvmlite import binding, ir
 from numba import extending, types
 from numba.core import cgutils
 from numba.extending import models, register_model
-
-__all__ = [
-    "BLOCK",
-    "LANES",
-    "SQUARE",
-    "add_product",
-    "load",
-    "no_lanes",
-    "prefetch",
-    "spread",
-    "store",
-    "total",
-    "turn_square",
-]
 
 _FORCED = os.environ.get("NUMBA_CPU_FEATURES")
 FEATURES = _FORCED or binding.get_host_cpu_features().flatten()
@@ -66,9 +52,8 @@ class _LanesModel(models.PrimitiveModel):
 _lanes = _Lanes()
 
 
-def _intrinsic(generator: Callable[..., Any]) -> Any:
-    """Make it callable by compiled code, which leaves out its first argument."""
-    return extending.intrinsic(generator)
+_intrinsic: Any = extending.intrinsic
+"""Makes it callable by compiled code, which leaves out its first argument."""
 
 
 def _choice(of: Iterable[int]) -> ir.Constant:
@@ -83,8 +68,9 @@ def _element(context: Any, builder: Any, kind: Any, array: Any, k: Any) -> Any:
     return builder.gep(held.data, [k])
 
 
-def _vector_at(builder: Any, element: Any, kind: ir.VectorType = VECTOR) -> Any:
-    return builder.bitcast(element, kind.as_pointer())
+def _vector(*where: Any, of: ir.VectorType = VECTOR) -> Any:
+    """Point to numbers from `k` on; the first arguments are those of `_element`."""
+    return where[1].bitcast(_element(*where), of.as_pointer())
 
 
 def _all_equal(builder: Any, number: Any) -> Any:
@@ -97,8 +83,8 @@ def load(_: Any, array: Any, k: Any) -> Any:
     """Read ``array[k : k + LANES]``."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        element = _element(context, builder, signature.args[0], *args)
-        return builder.load(_vector_at(builder, element), align=FLOAT_BYTES)
+        place = _vector(context, builder, signature.args[0], *args)
+        return builder.load(place, align=FLOAT_BYTES)
 
     return _lanes(array, types.intp), generate
 
@@ -108,8 +94,8 @@ def store(_: Any, array: Any, k: Any, lanes: Any) -> Any:
     """Write ``array[k : k + LANES]``."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        element = _element(context, builder, signature.args[0], *args[:2])
-        builder.store(args[2], _vector_at(builder, element), align=FLOAT_BYTES)
+        place = _vector(context, builder, signature.args[0], *args[:2])
+        builder.store(args[2], place, align=FLOAT_BYTES)
         return context.get_dummy_value()
 
     return types.void(array, types.intp, _lanes), generate
@@ -207,8 +193,7 @@ def turn_square(
             for _ in range(SQUARE - 1):
                 starts.append(builder.add(starts[-1], step))
             return [
-                _vector_at(builder, _element(context, builder, kind, array, s), square)
-                for s in starts
+                _vector(context, builder, kind, array, s, of=square) for s in starts
             ]
 
         kinds = signature.args

@@ -29,8 +29,6 @@ from nnt.kernel.products import (
 )
 from nnt.kernel.slopes import Target, slopes_of_loss
 
-__all__ = ["Settings", "aligned_zeros", "predict_rows", "train_batches"]
-
 FLOAT_BYTES = 4
 
 
@@ -56,7 +54,7 @@ class Settings(NamedTuple):
 
 
 @njit(**OPTIONS)
-def aligned_zeros(size):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def aligned_zeros(size):
     """Zeros, float32, that begin with a line of the cache.
 
     A vector that spans two lines is read and written at half the speed.
@@ -67,7 +65,7 @@ def aligned_zeros(size):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
 
 
 @njit(**OPTIONS)
-def gather(x, order, padded, inputs):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def gather(x, order, padded, inputs):
     """Copy the rows of a tile; the others are zero, also their bias input."""
     n, bias = x.shape[1], -(-(x.shape[1] + 1) // BLOCK) * BLOCK - 1
     for t in range(padded):
@@ -83,7 +81,7 @@ def gather(x, order, padded, inputs):  # type: ignore[no-untyped-def]  # noqa: A
 
 
 @njit(**OPTIONS)
-def _ask_for(x, y, w, order):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _ask_for(x, y, w, order):
     """Have the rows of the next tile fetched while this one is worked on."""
     n = x.shape[1]
     for t in range(order.size):
@@ -96,7 +94,7 @@ def _ask_for(x, y, w, order):  # type: ignore[no-untyped-def]  # noqa: ANN001, A
 
 
 @njit(inline="always", **OPTIONS)
-def _forward(tables, act, tile, weights, sums, out, rows):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _forward(tables, act, tile, weights, sums, out, rows):
     """Go from the inputs of a tile to its outputs.
 
     `sums` take them before activation, if these are wanted: else it has no rows.
@@ -115,7 +113,7 @@ def _forward(tables, act, tile, weights, sums, out, rows):  # type: ignore[no-un
 
 
 @njit(inline="always", **OPTIONS)
-def _backward(tables, act, tile, err, flats, rows, first):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _backward(tables, act, tile, err, flats, rows, first):
     """Add the gradients of a tile, from the last layer to the first."""
     forward, backward, gradients, last = tables
     weights, turned, g = flats
@@ -133,7 +131,7 @@ def _backward(tables, act, tile, err, flats, rows, first):  # type: ignore[no-un
 
 
 @njit(inline="always", **OPTIONS)
-def _clear_padding(gradients, last, g):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _clear_padding(gradients, last, g):
     """Take away gradients of what is padding, where activations of 0 are not 0."""
     for i in range(1, gradients.size):
         task = gradients[i]
@@ -146,7 +144,7 @@ def _clear_padding(gradients, last, g):  # type: ignore[no-untyped-def]  # noqa:
 
 
 @njit(inline="always", **OPTIONS)
-def _step(settings, step, flats):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _step(settings, step, flats):
     """Clip, update, average; numbers of a decision do not decay."""
     p, g, m, v, mean = flats
     n, end = settings.decayed, settings.learned
@@ -162,7 +160,7 @@ def _step(settings, step, flats):  # type: ignore[no-untyped-def]  # noqa: ANN00
 
 
 @njit(inline="always", **OPTIONS)
-def _train_batches(rows, order, tables, target, settings, flats):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _train_batches(rows, order, tables, target, settings, flats):
     """Train on all batches; see `train_batches`."""
     x, y, w = rows
     forward, backward, gradients, turns, last = tables
@@ -198,7 +196,7 @@ def _train_batches(rows, order, tables, target, settings, flats):  # type: ignor
 
 
 @njit(**OPTIONS)
-def _predict_rows(x, tables, act, inputs_step, flats, result):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _predict_rows(x, tables, act, inputs_step, flats, result):
     """Fill `result`; see `predict_rows`."""
     forward, last = tables[0], tables[4]
     p, tile = flats
@@ -229,14 +227,14 @@ def _entries(sources: str) -> tuple[Any, Any]:
     """Make the functions that are kept on disk, by the digest of their sources."""
 
     @compiled.njit(**OPTIONS)
-    def train(rows, order, tables, target, settings, flats):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def train(rows, order, tables, target, settings, flats):
         len(sources)
         # Named tuples are made here: it takes longer to recognise them as arguments.
         target, settings = Target(*target), Settings(*settings)
         return _train_batches(rows, order, tables, target, settings, flats)
 
     @compiled.njit(**OPTIONS)
-    def predict(x, tables, act, inputs_step, flats, result):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def predict(x, tables, act, inputs_step, flats, result):
         len(sources)
         _predict_rows(x, tables, act, inputs_step, flats, result)
 

@@ -19,8 +19,6 @@ from nnt.networks.form import Form
 from nnt.objective import CUT_START, Objective
 from nnt.types import F32, I64
 
-__all__ = ["Kernel", "NonFiniteLossError", "why_not"]
-
 WEIGHTS, SLOPES, FIRST, SECOND, AVERAGE = range(5)
 KEPT = {"": WEIGHTS, "first.": FIRST, "second.": SECOND}
 """What a state holds, by the beginnings of names."""
@@ -236,6 +234,7 @@ class Kernel:
         self._check(x, y, w, order, batch_size)
         if not len(order):
             return 0.0
+        rows = x, y, NO_WEIGHTS if w is None else w
         settings = Settings(
             batch_size=int(batch_size),
             optim=self._optimiser,
@@ -249,7 +248,7 @@ class Kernel:
             inputs_step=self._plan.inputs_step,
         )
         total, bad = train_batches(
-            tuple(map(_contiguous, (x, y, NO_WEIGHTS if w is None else w))),
+            tuple(np.ascontiguousarray(a, np.float32) for a in rows),
             order,
             self._plan.tables,
             self._target,
@@ -306,9 +305,8 @@ class Kernel:
         result = np.empty((len(x), plan.nodes[-1]), np.float32)
         # A tile of its own: other threads may predict at the same time.
         flats = weights, aligned_zeros(plan.n_tile)
-        predict_rows(
-            _contiguous(x), plan.tables, self._act, plan.inputs_step, flats, result
-        )
+        rows = np.ascontiguousarray(x, np.float32)
+        predict_rows(rows, plan.tables, self._act, plan.inputs_step, flats, result)
         return result
 
     def state(self) -> dict[str, npt.NDArray[np.generic]]:
@@ -319,8 +317,7 @@ class Kernel:
         """
         result: dict[str, npt.NDArray[np.generic]] = {}
         for prefix, number in self._kept().items():
-            for name, values in self._copies(number).items():
-                result[prefix + name] = values
+            result |= {prefix + n: v for n, v in self._copies(number).items()}
             if self._objective.decision is not None:
                 flat = self._flat[number]
                 result[prefix + DECISION] = flat[self._cut : self._learned].copy()
@@ -352,7 +349,3 @@ class Kernel:
                     raise TrainingError(f"{prefix}{DECISION}: expected 2 numbers")
                 self._flat[number][self._cut : self._learned] = part[DECISION]
         self._step = int(state["step"])
-
-
-def _contiguous(array: F32) -> F32:
-    return np.ascontiguousarray(array, np.float32)

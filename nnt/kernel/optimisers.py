@@ -8,8 +8,6 @@ from numba import njit
 from nnt.kernel.activations import ONE, OPTIONS, ZERO
 from nnt.kernel.quotients import quotient, root
 
-__all__ = ["OPTIMISER_CODES", "clip", "follow", "update"]
-
 OPTIMISER_CODES = {"Adam": 0, "AdamW": 1, "SGD": 2, "Rprop": 3}
 
 _F = np.float32
@@ -21,7 +19,7 @@ SHRINK, GROW, STEP_MIN, STEP_MAX = _F(0.5), _F(1.2), _F(1e-6), _F(50)
 
 
 @njit(**OPTIONS)
-def clip(g, limit):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def clip(g, limit):
     """Shorten the whole gradient to a norm of at most `limit`."""
     square = ZERO
     for k in range(g.size):
@@ -33,7 +31,8 @@ def clip(g, limit):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
 
 
 @njit(**OPTIONS)
-def adam(p, g, m, v, step, rate, decay, decoupled):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def adam(p, g, m, v, step, rate, decay, decoupled):
+    """Do a step of Adam, or of AdamW, whose decay is decoupled from the gradient."""
     size = _F(rate / (1.0 - 0.9**step))
     grown = _F(1.0 / np.sqrt(1.0 - 0.999**step))
     keep = _F(1.0 - rate * decay) if decoupled else ONE
@@ -47,7 +46,7 @@ def adam(p, g, m, v, step, rate, decay, decoupled):  # type: ignore[no-untyped-d
 
 
 @njit(**OPTIONS)
-def _sgd(p, g, m, rate, decay):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _sgd(p, g, m, rate, decay):
     r, pull = _F(rate), _F(decay)
     for k in range(p.size):
         m[k] = MOMENTUM * m[k] + g[k] + pull * p[k]
@@ -55,7 +54,7 @@ def _sgd(p, g, m, rate, decay):  # type: ignore[no-untyped-def]  # noqa: ANN001,
 
 
 @njit(**OPTIONS)
-def _rprop(p, g, last, size, step, rate):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _rprop(p, g, last, size, step, rate):
     if step == 1:
         size[:] = _F(rate)
     for k in range(p.size):
@@ -69,7 +68,7 @@ def _rprop(p, g, last, size, step, rate):  # type: ignore[no-untyped-def]  # noq
 
 
 @njit(inline="always", **OPTIONS)
-def update(optim, flats, step, rate, decay):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def update(optim, flats, step, rate, decay):
     """Do one step; `flats` are weights, gradients, first and second moments."""
     p, g, m, v = flats
     if optim <= 1:
@@ -81,7 +80,7 @@ def update(optim, flats, step, rate, decay):  # type: ignore[no-untyped-def]  # 
 
 
 @njit(**OPTIONS)
-def follow(p, mean, step, keep):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def follow(p, mean, step, keep):
     """Take the weights after `step` steps into their moving average.
 
     After n steps the weights of step i count ``keep^(n - i)``, relative to the others;

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -26,61 +26,34 @@ import numpy.typing as npt
 from nnt.kernel.lanes import BLOCK, LANES
 from nnt.types import F32
 
-__all__ = ["TILE", "Plan", "plan_of"]
-
 TILE = 32
 """Rows; what they need of a small network fits the first cache."""
 
 CACHE_LINE = 16
 """Numbers of float32."""
 
-PRODUCT = np.dtype(
-    [
-        (name, np.int64)
-        for name in (
-            "source", "source_step",  # rows of the tile, (rows, terms)
-            "terms",
-            "matrix", "matrix_step",  # weights, (terms, width)
-            "start",  # what sums begin with, (width,); -1: zero
-            "result", "width",  # rows of the tile, (rows, width)
-        )
-    ]
-)  # fmt: skip
-GRADIENT = np.dtype(
-    [
-        (name, np.int64)
-        for name in (
-            "source", "source_step",  # rows of the tile, (rows, terms)
-            "terms", "blocks",  # weights of both, the second a multiple of `BLOCK`
-            "slopes", "width",  # rows of the tile, (rows, width)
-            "matrix", "matrix_step",  # gradients, (blocks, width)
-            "bias",  # (width,); -1: among the terms
-        )
-    ]
-)  # fmt: skip
-TURN = np.dtype(
-    [
-        (name, np.int64)
-        for name in (
-            "matrix", "matrix_step", "terms", "nodes",  # weights, (terms, nodes)
-            "result", "result_step",  # turned weights, (nodes, terms)
-        )
-    ]
-)  # fmt: skip
-LAST = np.dtype(
-    [
-        (name, np.int64)
-        for name in (
-            "source", "width", "terms",  # rows of the tile, (rows, width)
-            "matrix", "outputs",  # weights, (outputs, width)
-            "bias",
-            "slopes",  # of the loss by the source, (rows, width); -1: none
-        )
-    ]
-)  # fmt: skip
 
-Table = npt.NDArray[np.void]
-Tables = tuple[Table, Table, Table, Table, Table]
+def _record(names: str) -> np.dtype[np.void]:
+    return np.dtype([(name, np.int64) for name in names.split()])
+
+
+PRODUCT = _record("source source_step terms matrix matrix_step start result width")
+"""Rows of the tile (rows, terms), times weights (terms, width), from `start` (width,)
+on, or from zero where it is -1; the result are rows of the tile (rows, width)."""
+
+GRADIENT = _record(
+    "source source_step terms blocks slopes width matrix matrix_step bias"
+)
+"""Rows of the tile (rows, terms), times their slopes (rows, width), make gradients
+(blocks, width); `blocks` are the terms in whole `BLOCK`. Those of the biases (width,)
+are among them where `bias` is -1."""
+
+TURN = _record("matrix matrix_step terms nodes result result_step")
+"""Weights (terms, nodes) become turned weights (nodes, terms)."""
+
+LAST = _record("source width terms matrix outputs bias slopes")
+"""Rows of the tile (rows, width), times weights (outputs, width), plus biases; the
+slopes of the loss by the source are (rows, width), none where they are at -1."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +62,7 @@ class Plan:
 
     nodes: tuple[int, ...]
     """From inputs to outputs."""
-    tables: Tables
+    tables: tuple[npt.NDArray[np.void], ...]
     """Products forward and backward, gradients, turns: one for each hidden layer, but
     backward and turns without the first; and the last layer."""
     views: Mapping[str, tuple[int, tuple[int, int], tuple[int, int], bool]]
@@ -121,101 +94,51 @@ def _step(width: int) -> int:
 
 
 def plan_of(nodes: tuple[int, ...]) -> Plan:
-    """Lay out a network.
-
-    Parameters
-    ----------
-    nodes : tuple of int
-        Inputs, nodes of the hidden layers, outputs.
-    """
-    return _Layout(nodes).plan()
-
-
-class _Layout:
-    """Places being given out, layer by layer."""
-
-    def __init__(self, nodes: tuple[int, ...]) -> None:
-        self.nodes = nodes
-        self.weights = self.turned = 0
-        self.views: dict[str, Any] = {}
-        n_inputs, *hidden, _ = nodes
-        # A block of inputs, the last of which is always one.
-        self.first_terms = _up(n_inputs + 1, BLOCK)
-        self.widths = [_up(self.first_terms, LANES), *(_up(n, LANES) for n in hidden)]
-        ends = np.cumsum([0, *(TILE * width for width in self.widths)]).tolist()
-        self.tiles: list[int] = ends[:-1]
-        self.slopes: int = ends[-1]
-        self.widest = max(self.widths)
-
-    def plan(self) -> Plan:
-        """Go through the layers."""
-        n_hidden = len(self.nodes) - 2
-        forward = np.zeros(n_hidden, PRODUCT)
-        gradients = np.zeros(n_hidden, GRADIENT)
-        turns = np.zeros(max(n_hidden - 1, 0), TURN)
-        backward = np.zeros(max(n_hidden - 1, 0), PRODUCT)
-        for i in range(n_hidden):
-            forward[i], gradients[i] = self._hidden(i)
-            if i:
-                turns[i - 1] = self._turn(i, forward[i])
-                backward[i - 1] = self._backward(i, turns[i - 1])
-        last = np.array([self._last()], LAST)
-        return Plan(
-            nodes=self.nodes,
-            tables=(forward, backward, gradients, turns, last),
-            views=self.views,
-            n_weights=self.weights,
-            n_tile=self.slopes + 2 * TILE * self.widest,
-            n_turned=self.turned,
-            inputs_step=self.widths[0],
-        )
-
-    def _place(self, rows: int, step: int) -> int:
-        start = self.weights
-        self.weights += rows * step
-        return start
-
-    def _slopes_of(self, layer: int) -> int:
-        """Where the slopes by the nodes of a hidden layer lie: in turn."""
-        return self.slopes + (layer % 2) * TILE * self.widest
-
-    def _hidden(self, i: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        terms, nodes, width = self.nodes[i], self.nodes[i + 1], self.widths[i + 1]
-        step = _step(width)
-        blocks = _up(terms, BLOCK) if i else self.first_terms
-        matrix = self._place(blocks, step)
-        bias = self._place(1, step) if i else matrix + (blocks - 1) * step
-        name = f"net.{2 * i}"
-        self.views[f"{name}.weight"] = (matrix, (blocks, step), (terms, nodes), True)
-        self.views[f"{name}.bias"] = (bias, (1, step), (1, nodes), False)
-        source = (self.tiles[i], self.widths[i])
-        return (
-            (*source, terms, matrix, step, bias, self.tiles[i + 1], width),
-            (*source, terms, blocks, self._slopes_of(i), width, matrix, step,
-             bias if i else -1),
-        )  # fmt: skip
-
-    def _turn(self, i: int, forward: np.void) -> tuple[int, ...]:
-        result, step = self.turned, _step(self.widths[i])
-        self.turned += _up(self.nodes[i + 1], LANES) * step
-        matrix, matrix_step = int(forward["matrix"]), int(forward["matrix_step"])
-        return (matrix, matrix_step, self.nodes[i], self.nodes[i + 1], result, step)
-
-    def _backward(self, i: int, turn: np.void) -> tuple[int, ...]:
-        result, step = int(turn["result"]), int(turn["result_step"])
-        return (
-            self._slopes_of(i), self.widths[i + 1], self.nodes[i + 1],
-            result, step, -1, self._slopes_of(i - 1), self.widths[i],
-        )  # fmt: skip
-
-    def _last(self) -> tuple[int, ...]:
-        i = len(self.nodes) - 2
-        terms, outputs, width = self.nodes[i], self.nodes[i + 1], self.widths[i]
-        matrix = self._place(outputs, width)
-        bias = self._place(1, outputs)
-        name = f"net.{2 * i}"
-        shapes = (outputs, width), (outputs, terms)
-        self.views[f"{name}.weight"] = (matrix, *shapes, False)
-        self.views[f"{name}.bias"] = (bias, (1, outputs), (1, outputs), False)
-        slopes = self._slopes_of(i - 1) if i else -1
-        return (self.tiles[i], width, terms, matrix, outputs, bias, slopes)
+    """Lay out a network of these inputs, nodes of hidden layers, outputs."""
+    n_hidden, n_outputs = len(nodes) - 2, nodes[-1]
+    # A block of inputs, the last of which is always one.
+    first_terms = _up(nodes[0] + 1, BLOCK)
+    widths = [_up(n, LANES) for n in (first_terms, *nodes[1:-1])]
+    tiles = np.cumsum([0, *(TILE * width for width in widths)]).tolist()
+    # Slopes by the nodes of the hidden layers, in turn; -1 where there are none.
+    n_slopes = TILE * max(widths)
+    slopes = [tiles[-1] + i % 2 * n_slopes for i in range(n_hidden)]
+    views = {}
+    forward, backward, gradients, turns = [], [], [], []
+    end = n_turned = 0
+    for i, (terms, n) in enumerate(pairwise(nodes[:-1])):
+        width, step = widths[i + 1], _step(widths[i + 1])
+        blocks = _up(terms, BLOCK) if i else first_terms
+        matrix, bias = end, end + (blocks if i else blocks - 1) * step
+        end = bias + step
+        views[f"net.{2 * i}.weight"] = matrix, (blocks, step), (terms, n), True
+        views[f"net.{2 * i}.bias"] = bias, (1, step), (1, n), False
+        source = tiles[i], widths[i]
+        product = *source, terms, matrix, step, bias, tiles[i + 1], width
+        forward.append(product)
+        to = matrix, step, bias if i else -1
+        gradients.append((*source, terms, blocks, slopes[i], width, *to))
+        if i:
+            turned = n_turned, _step(widths[i])
+            turns.append((matrix, step, terms, n, *turned))
+            by_nodes, by_terms = (slopes[i], width), (slopes[i - 1], widths[i])
+            backward.append((*by_nodes, n, *turned, -1, *by_terms))
+            n_turned += _up(n, LANES) * turned[1]
+    terms, width = nodes[-2], widths[-1]
+    bias = end + n_outputs * width
+    shapes = (n_outputs, width), (n_outputs, terms)
+    views[f"net.{2 * n_hidden}.weight"] = end, *shapes, False
+    views[f"net.{2 * n_hidden}.bias"] = bias, (1, n_outputs), (1, n_outputs), False
+    before = slopes[-1] if n_hidden else -1
+    last = tiles[-2], width, terms, end, n_outputs, bias, before
+    tables = forward, backward, gradients, turns, [last]
+    records = PRODUCT, PRODUCT, GRADIENT, TURN, LAST
+    return Plan(
+        nodes=nodes,
+        tables=tuple(map(np.array, tables, records)),
+        views=views,
+        n_weights=bias + n_outputs,
+        n_tile=tiles[-1] + 2 * n_slopes,
+        n_turned=n_turned,
+        inputs_step=widths[0],
+    )

@@ -18,18 +18,9 @@ from nnt.kernel.lanes import (
     turn_square,
 )
 
-__all__ = [
-    "add_gradient",
-    "add_last_gradient",
-    "last_sums",
-    "multiply",
-    "slopes_before_last",
-    "turn",
-]
-
 
 @njit(**OPTIONS)
-def multiply(task, tile, weights, rows):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def multiply(task, tile, weights, rows):
     """Multiply rows of the tile by a matrix; a `PRODUCT` of `nnt.kernel.plan`.
 
     Columns come first: those of the matrix that are at work stay in the cache for
@@ -58,7 +49,7 @@ def multiply(task, tile, weights, rows):  # type: ignore[no-untyped-def]  # noqa
 
 
 @njit(**OPTIONS)
-def add_gradient(task, tile, g, rows, first):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def add_gradient(task, tile, g, rows, first):
     """Add the gradients of a hidden layer; a `GRADIENT` of `nnt.kernel.plan`.
 
     The first tile of a batch begins them.
@@ -93,7 +84,7 @@ def add_gradient(task, tile, g, rows, first):  # type: ignore[no-untyped-def]  #
 
 
 @njit(**OPTIONS)
-def turn(task, weights, turned):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def turn(task, weights, turned):
     """Copy a matrix with its rows as columns; a `TURN` of `nnt.kernel.plan`."""
     squares = task.terms // SQUARE * SQUARE
     for o in range(0, task.nodes, SQUARE):
@@ -111,7 +102,7 @@ def turn(task, weights, turned):  # type: ignore[no-untyped-def]  # noqa: ANN001
 
 
 @njit(**OPTIONS)
-def last_sums(last, tile, weights, sums, rows):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def last_sums(last, tile, weights, sums, rows):
     """Fill `sums` (TILE, O) of the last layer, before its activation."""
     width = last.width
     for t in range(0, rows, BLOCK):
@@ -131,7 +122,7 @@ def last_sums(last, tile, weights, sums, rows):  # type: ignore[no-untyped-def] 
 
 
 @njit(**OPTIONS)
-def add_last_gradient(last, tile, err, g, rows, first):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def add_last_gradient(last, tile, err, g, rows, first):
     """Add the gradients of the last layer, given `err` (TILE, O) before activation."""
     width = last.width
     for o in range(last.outputs):
@@ -154,7 +145,7 @@ def add_last_gradient(last, tile, err, g, rows, first):  # type: ignore[no-untyp
 
 
 @njit(**OPTIONS)
-def slopes_before_last(last, tile, err, weights, rows):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def slopes_before_last(last, tile, err, weights, rows):
     """Fill the slopes of the loss by the outputs of the last hidden layer."""
     width, outputs = last.width, last.outputs
     for h in range(0, width, LANES):

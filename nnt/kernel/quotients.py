@@ -16,21 +16,10 @@ from typing import Any
 from llvmlite import binding, ir
 from numba import extending, types
 
-__all__ = [
-    "HAS_SLOW_DIVIDER",
-    "divided",
-    "newton_quotient",
-    "newton_root",
-    "quotient",
-    "root",
-    "rooted",
-]
+from nnt.kernel.lanes import FEATURES
 
 _NAME = os.environ.get("NUMBA_CPU_NAME") or binding.get_host_cpu_name()
-_FEATURES = (
-    os.environ.get("NUMBA_CPU_FEATURES") or binding.get_host_cpu_features().flatten()
-)
-HAS_SLOW_DIVIDER = "+avx512f" in _FEATURES and not _NAME.startswith("znver")
+HAS_SLOW_DIVIDER = "+avx512f" in FEATURES and not _NAME.startswith("znver")
 """Whether `quotient` and `root` go without the divider."""
 
 F32, BITS = ir.FloatType(), ir.IntType(32)
@@ -38,25 +27,9 @@ RECIPROCAL_GUESS, ROOT_GUESS = 0x7EF311C7, 0x5F3759DF
 """Less the bits of a number, or half of them: a guess within 12 or 4 %."""
 STEPS = 3
 """Of Newton's method, each of which squares the error: to less than 2^-24."""
-SMALLEST = 2.0**-120
+SMALLEST = ir.Constant(F32, 2.0**-120)
 """Below it the steps would leave the normal numbers."""
 STRICT = ("contract",)  # keeps the flags of the loops away: nothing here may be fused
-
-
-def _number(value: float) -> ir.Constant:
-    return ir.Constant(F32, value)
-
-
-def _fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
-    return builder.fma(a, b, c)
-
-
-def _times(builder: Any, a: Any, b: Any) -> Any:
-    return builder.fmul(a, b, flags=STRICT)
-
-
-def _minus(builder: Any, a: Any) -> Any:
-    return builder.fneg(a)
 
 
 def _guess(builder: Any, number: Any, magic: int, shift: int) -> Any:
@@ -68,24 +41,25 @@ def _guess(builder: Any, number: Any, magic: int, shift: int) -> Any:
 
 def _quotient(builder: Any, over: Any, under: Any) -> Any:
     r = _guess(builder, under, RECIPROCAL_GUESS, 0)
-    minus = _minus(builder, under)
+    minus = builder.fneg(under)
     for _ in range(STEPS):
-        r = _fma(builder, r, _fma(builder, minus, r, _number(1)), r)
-    q = _times(builder, over, r)
-    return _fma(builder, r, _fma(builder, minus, q, over), q)
+        r = builder.fma(r, builder.fma(minus, r, ir.Constant(F32, 1.0)), r)
+    q = builder.fmul(over, r, flags=STRICT)
+    return builder.fma(r, builder.fma(minus, q, over), q)
 
 
 def _root(builder: Any, number: Any) -> Any:
-    too_small = builder.fcmp_ordered("<", number, _number(SMALLEST))
-    v = builder.select(too_small, _number(SMALLEST), number)
-    half = _times(builder, v, _number(-0.5))
+    def times(a: Any, b: Any) -> Any:
+        return builder.fmul(a, b, flags=STRICT)
+
+    v = builder.select(builder.fcmp_ordered("<", number, SMALLEST), SMALLEST, number)
+    half = times(v, ir.Constant(F32, -0.5))
     r = _guess(builder, v, ROOT_GUESS, 1)
     for _ in range(STEPS):
-        square = _times(builder, r, r)
-        r = _times(builder, r, _fma(builder, half, square, _number(1.5)))
-    s = _times(builder, v, r)
-    left = _fma(builder, _minus(builder, s), s, v)
-    return _fma(builder, _times(builder, r, _number(0.5)), left, s)
+        r = times(r, builder.fma(half, times(r, r), ir.Constant(F32, 1.5)))
+    s = times(v, r)
+    left = builder.fma(builder.fneg(s), s, v)
+    return builder.fma(times(r, ir.Constant(F32, 0.5)), left, s)
 
 
 def _divider(builder: Any, over: Any, under: Any) -> Any:
@@ -93,41 +67,36 @@ def _divider(builder: Any, over: Any, under: Any) -> Any:
 
 
 def _rooter(builder: Any, number: Any) -> Any:
-    kind = ir.FunctionType(F32, [F32])
     name = "llvm.sqrt.f32"
     found = builder.module.globals.get(name)
-    take = found or ir.Function(builder.module, kind, name)
-    return builder.call(take, [number])
+    kind = ir.FunctionType(F32, [F32])
+    return builder.call(found or ir.Function(builder.module, kind, name), [number])
 
 
-def _function(recipe: Callable[..., Any], n_arguments: int) -> Any:
-    """Make a function of so many float32 for compiled code."""
+def _of_one(recipe: Callable[..., Any]) -> Any:
+    """Make a function of a float32 for compiled code."""
 
-    def generate(_: Any, builder: Any, __: Any, args: Any) -> Any:
-        return recipe(builder, *args)
+    def function(_: Any, a: Any) -> Any:
+        return types.float32(types.float32), lambda _, b, __, args: recipe(b, *args)
 
-    kinds = (types.float32,) * n_arguments
-    if n_arguments == 1:
-
-        def one(_: Any, a: Any) -> Any:
-            return types.float32(*kinds), generate
-
-        return extending.intrinsic(one)
-
-    def two(_: Any, a: Any, b: Any) -> Any:
-        return types.float32(*kinds), generate
-
-    return extending.intrinsic(two)
+    return extending.intrinsic(function)
 
 
-divided, rooted = _function(_divider, 2), _function(_rooter, 1)
-"""Quotient and root as the processor's divider gives them."""
+def _of_two(recipe: Callable[..., Any]) -> Any:
+    """Make a function of two float32."""
 
-quotient = _function(_quotient if HAS_SLOW_DIVIDER else _divider, 2)
+    def function(_: Any, a: Any, b: Any) -> Any:
+        kind = types.float32(types.float32, types.float32)
+        return kind, lambda _, b, __, args: recipe(b, *args)
+
+    return extending.intrinsic(function)
+
+
+quotient = _of_two(_quotient if HAS_SLOW_DIVIDER else _divider)
 """``over / under`` for a normal `under` from 1e-30 to 1e30."""
 
-root = _function(_root if HAS_SLOW_DIVIDER else _rooter, 1)
+root = _of_one(_root if HAS_SLOW_DIVIDER else _rooter)
 """Square root; without a divider 2**-60 for all below 2**-120, and finite alone."""
 
-newton_quotient, newton_root = _function(_quotient, 2), _function(_root, 1)
+newton_quotient, newton_root = _of_two(_quotient), _of_one(_root)
 """The same without the divider, on any processor."""

@@ -20,8 +20,6 @@ from nnt.kernel.activations import (
 )
 from nnt.objective import KINDS, Objective
 
-__all__ = ["COLUMN", "Target", "slopes_of_loss", "target_of"]
-
 SQUARED, ABSOLUTE, HUBER, LOGISTIC = range(len(KINDS))
 COLUMN = np.dtype([("kind", np.int64), ("factor", np.float64)])
 
@@ -69,7 +67,7 @@ def target_of(objective: Objective, cut: int) -> Target:
 
 
 @njit(**IN_ORDER)
-def _entropy(x, t, y):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _entropy(x, t, y):
     """Cross-entropy of the logit x, t its tanh(x / 2), for the target y."""
     size = abs(t)
     a = (ONE - size) / (THREE + size)
@@ -79,8 +77,20 @@ def _entropy(x, t, y):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     return high + a * series - HALF * (y + ONE) * x
 
 
+@njit(inline="always", **IN_ORDER)
+def _of_residual(kind, e, double, single):
+    """Give the slope and the loss of a residual."""
+    if kind == SQUARED:
+        return e * double, e * e
+    size = abs(e)
+    if kind == HUBER and size < ONE:
+        return e * single, HALF * e * e
+    sign = ONE if e > ZERO else (-ONE if e < ZERO else e)
+    return sign * single, size - HALF if kind == HUBER else size
+
+
 @njit(**IN_ORDER)
-def by_output(target, y, w, index, out, err):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def by_output(target, y, w, index, out, err):
     """Fill the slopes of residuals by the outputs; return the sum of losses."""
     loss = 0.0
     n_batch, order = index
@@ -99,34 +109,15 @@ def by_output(target, y, w, index, out, err):  # type: ignore[no-untyped-def]  #
             for t in range(order.size):
                 k = w[order[t], o] if w.size else ONE
                 e = out[t, o] - y[order[t], o] if k != ZERO else ZERO
-                size = abs(e)
-                near = kind == SQUARED or (kind == HUBER and size < ONE)
-                sign = ONE if e > ZERO else (-ONE if e < ZERO else e)
-                err[t, o] = (
-                    e * double
-                    if kind == SQUARED
-                    else e * single
-                    if near
-                    else sign * single
-                ) * k
-                part += float(
-                    k
-                    * (
-                        e * e
-                        if kind == SQUARED
-                        else HALF * e * e
-                        if near
-                        else size - HALF
-                        if kind == HUBER
-                        else size
-                    )
-                )
+                slope, of_row = _of_residual(kind, e, double, single)
+                err[t, o] = slope * k
+                part += float(k * of_row)
         loss += factor * part
     return loss
 
 
 @njit(**IN_ORDER)
-def _by_decision(target, y, w, index, out, err, flats):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _by_decision(target, y, w, index, out, err, flats):
     """Add the slopes of the decision by z; return the sum of losses."""
     n_batch, order = index
     p, g = flats
@@ -153,7 +144,7 @@ def _by_decision(target, y, w, index, out, err, flats):  # type: ignore[no-untyp
 
 
 @njit(**IN_ORDER)
-def _by_logit(target, y, w, index, sums, out, err):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _by_logit(target, y, w, index, sums, out, err):
     """Fill the slopes of classes by the pre-activations; return the sum of losses."""
     n_batch, order = index
     loss = 0.0
@@ -180,7 +171,7 @@ def _by_logit(target, y, w, index, sums, out, err):  # type: ignore[no-untyped-d
 
 
 @njit(inline="always", **IN_ORDER)
-def slopes_of_loss(target, rows, index, sums, out, err, flats):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def slopes_of_loss(target, rows, index, sums, out, err, flats):
     """Fill the slopes of the loss by the sums of the last layer.
 
     Parameters

@@ -16,16 +16,6 @@ from nnt.networks.form import NORMALISATION_EPSILON, PLAIN_MODEL, Form, Layer, S
 from nnt.networks.weights import CLASSIC, HOUGH3D, ExpertWeights
 from nnt.types import F32, F64
 
-__all__ = [
-    "ACTIVATION_OF_CHAIN",
-    "CLASSIC_ACT",
-    "HOUGH3D_ACT",
-    "STEEPNESS",
-    "FirmwareNetwork",
-    "firmware_network",
-]
-
-
 CLASSIC_ACT = "tanh/2"
 HOUGH3D_ACT = "tanh"
 ACTIVATION_OF_CHAIN = {CLASSIC: CLASSIC_ACT, HOUGH3D: HOUGH3D_ACT}

@@ -19,19 +19,6 @@ from nnt.detector import N_HIDDEN, N_INPUTS
 from nnt.errors import ConfigError, did_you_mean, shorten
 from nnt.types import F32
 
-__all__ = [
-    "ACTIVATIONS",
-    "MAX_NODES",
-    "MODELS",
-    "NORMALISATION_EPSILON",
-    "OUTPUTS",
-    "PLAIN_MODEL",
-    "Form",
-    "Layer",
-    "State",
-    "initial_state",
-]
-
 State = dict[str, F32]
 """Weights by the names of the network's state dict, such as ``net.0.weight``."""
 

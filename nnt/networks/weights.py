@@ -21,19 +21,6 @@ from nnt.files import write_atomically
 from nnt.networks.form import MAX_NODES, PLAIN_MODEL, Form, State
 from nnt.types import F32
 
-__all__ = [
-    "CHAINS",
-    "CLASSIC",
-    "DEFAULT_PRECISION",
-    "HOUGH3D",
-    "MAX_BYTES",
-    "ExpertWeights",
-    "check_precision",
-    "dropped_bits",
-    "read_weights",
-    "write_weights",
-]
-
 CLASSIC, HOUGH3D = CHAINS = ("classic", "3dh")
 """The trigger chains that networks serve."""
 
