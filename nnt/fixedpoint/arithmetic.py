@@ -48,8 +48,7 @@ class Arithmetic:
 class Computed:
     """What integer layers make of N rows."""
 
-    outputs: I64
-    """Shape (N, n_out)."""
+    outputs: I64  # (N, n_out)
     saturated_share: F64
     """Shape (N,): hidden nodes at the end of the table; 0 without hidden nodes."""
     wrapped_share: F64
@@ -75,8 +74,8 @@ def checked_layers(layers: Layers) -> list[tuple[F64, F64]]:
     if not layers:
         raise DataError("layers: expected at least one pair of weights and biases")
     checked: list[tuple[F64, F64]] = []
-    for i, (weight, bias) in enumerate(layers):
-        w, b = _float32(weight), _float32(bias)
+    for i, layer in enumerate(layers):
+        w, b = (_float32(part).astype(np.float64) for part in layer)
         if w.ndim != 2 or b.shape != w.shape[:1]:
             raise DataError(
                 f"layer {i}: expected weights (out, in) and biases (out,), found "
@@ -93,16 +92,8 @@ def checked_layers(layers: Layers) -> list[tuple[F64, F64]]:
     return checked
 
 
-def checked_inputs(inputs: npt.ArrayLike, size: int) -> F32:
-    """Inputs as float32, in which BASF2 holds them.
-
-    Raises
-    ------
-    DataError
-        The shape is not (N, size), or a number is not finite.
-    """
-    with np.errstate(over="ignore"):
-        x = np.asarray(inputs, dtype=np.float32)
+def _checked_inputs(inputs: npt.ArrayLike, size: int) -> F32:
+    x = _float32(inputs)
     if x.ndim != 2 or x.shape[1] != size:
         raise DataError(f"inputs: expected shape (N, {size}), found {x.shape}")
     if not np.isfinite(x).all():
@@ -136,7 +127,7 @@ def run_layers(
     DataError
         Inputs do not fit, or a sum may reach 2**53, so that it could be wrong.
     """
-    x = checked_inputs(inputs, layers[0][0].shape[1])
+    x = _checked_inputs(inputs, layers[0][0].shape[1])
     units, per_bin = 2.0**arithmetic.weight_bits, arithmetic.per_bin
     # Powers of two scale exactly. A bias of +0 also turns a sum of -0 into +0, whose
     # sign is plus.
@@ -154,7 +145,12 @@ def run_layers(
         nodes = arithmetic.to_nodes(x[rows].astype(np.float64))
         largest = float(np.abs(nodes).max(initial=0))
         for i, (weight, bias) in enumerate(whole):
-            _check_bound(weight, bias, largest, 1 / per_bin, i)
+            bound = np.abs(weight).sum(axis=0) * largest + np.abs(bias)
+            if (reached := bound.max(initial=0) / per_bin) >= EXACT:
+                raise DataError(
+                    f"layer {i}: sums may reach {reached:.3g}, expected below 2**53; "
+                    "use smaller weights or fewer fractional bits"
+                )
             sums = nodes @ weight
             sums += bias
             if arithmetic.wraps is not None:
@@ -197,9 +193,7 @@ def snap_text_inputs(inputs: npt.ArrayLike) -> F32:
     >>> float(snap_text_inputs([[0.988281]])[0, 0])
     0.98828125
     """
-    with np.errstate(over="ignore"):
-        x = np.asarray(inputs, dtype=np.float32)
-    value = x.astype(np.float64)
+    value = _float32(inputs).astype(np.float64)
     size = np.abs(value)
     decade = np.floor(np.log10(np.where(size > 0, size, 1.0)))
     half_digit = 0.5 * 10.0 ** (decade - (TEXT_DIGITS - 1))
@@ -210,18 +204,6 @@ def snap_text_inputs(inputs: npt.ArrayLike) -> F32:
     return snapped
 
 
-def _float32(value: npt.ArrayLike) -> F64:
-    with np.errstate(over="ignore"):
-        return np.asarray(value, dtype=np.float32).astype(np.float64)
-
-
-def _check_bound(
-    weight: F64, bias: F64, largest: float, units: float, number: int
-) -> None:
-    column = np.abs(weight).sum(axis=0) * largest + np.abs(bias)
-    column *= units
-    if column.max(initial=0) >= EXACT:
-        raise DataError(
-            f"layer {number}: sums may reach {column.max():.3g}, expected below "
-            "2**53; use smaller weights or fewer fractional bits"
-        )
+@np.errstate(over="ignore")
+def _float32(value: npt.ArrayLike) -> F32:
+    return np.asarray(value, dtype=np.float32)

@@ -37,8 +37,6 @@ TABLE_SHIFT = 2
 LARGEST = 4095
 
 
-HardwareCost = dict[str, float]
-
 HOUGH3D_INPUT_BITS = NODE_BITS + 2
 """A sign, one bit before the point and twelve after: inputs reach 2."""
 
@@ -55,26 +53,8 @@ def classic(
 ) -> I64:
     """Run a network of one hidden layer as the firmware does.
 
-    Parameters
-    ----------
-    inputs : array_like, shape (N, n_in)
-        Scaled inputs, as of `classic_layers`.
-    w1, b1 : array_like, shapes (n_hidden, n_in) and (n_hidden,)
-        First layer of a network with activation tanh(x / 2).
-    w2, b2 : array_like, shapes (n_out, n_hidden) and (n_out,)
-        Second layer.
-    precision, saturate_13_bit
-        As of `classic_layers`.
-
-    Returns
-    -------
-    int64 array, shape (N, n_out)
-        Outputs times ``2**precision[3]``.
-
-    Raises
-    ------
-    DataError
-        As of `classic_layers`.
+    `classic_layers` for two layers; the first has weights (n_hidden, n_in) and biases
+    (n_hidden,), the second (n_out, n_hidden) and (n_out,).
     """
     layers = [(w1, b1), (w2, b2)]
     return classic_layers(inputs, layers, precision, saturate_13_bit=saturate_13_bit)
@@ -138,9 +118,7 @@ def run_classic(
         return np.trunc(value, out=value)
 
     def activate(sums: F64) -> F64:
-        bins = np.abs(sums).astype(np.int64)
-        magnitude: F64 = table.take(bins, mode="clip")
-        return np.copysign(magnitude, sums, out=magnitude)
+        return _looked_up(table, np.abs(sums).astype(np.int64), sums)
 
     arithmetic = Arithmetic(
         weight_bits=bits[4],
@@ -151,6 +129,12 @@ def run_classic(
         per_bin=2.0 ** -dropped_bits(bits),
     )
     return run_layers(inputs, checked_layers(layers), arithmetic)
+
+
+def _looked_up(table: F64, place: I64, sums: F64) -> F64:
+    """Take values of a table, the last one beyond its end; with the sign of sums."""
+    magnitude: F64 = table.take(place, mode="clip")
+    return np.copysign(magnitude, sums, out=magnitude)
 
 
 @lru_cache(maxsize=8)
@@ -211,8 +195,7 @@ def run_hough3d(inputs: npt.ArrayLike, layers: Layers) -> Computed:
 
     def activate(sums: F64) -> F64:
         window = ((whole_sums(sums) + half) & (2 * half - 1)) - half
-        magnitude: F64 = tanh_table().take(np.abs(window) >> TABLE_SHIFT, mode="clip")
-        return np.copysign(magnitude, sums, out=magnitude)
+        return _looked_up(tanh_table(), np.abs(window) >> TABLE_SHIFT, sums)
 
     def wraps(sums: F64) -> BoolArray:
         whole = whole_sums(sums)
@@ -231,17 +214,10 @@ def run_hough3d(inputs: npt.ArrayLike, layers: Layers) -> Computed:
 
 
 def weight_fraction_bits(layers: Sequence[tuple[F64, F64]]) -> int:
-    """Fractional bits that all weights and biases share.
-
-    Raises
-    ------
-    DataError
-        A weight is so large that no fractional bit is left.
-    """
-    largest = max(
-        float(np.abs(part).max(initial=0)) for layer in layers for part in layer
+    """Fractional bits that all weights and biases share; see `fraction_bits_for`."""
+    return fraction_bits_for(
+        max(float(np.abs(part).max(initial=0)) for layer in layers for part in layer)
     )
-    return fraction_bits_for(largest)
 
 
 def fraction_bits_for(largest: float) -> int:
@@ -277,7 +253,7 @@ def tanh_table() -> F64:
 
 def hardware_cost(
     form: Form, layers: Layers, precision: Sequence[int] = DEFAULT_PRECISION
-) -> HardwareCost:
+) -> dict[str, float]:
     """Count what the arithmetic of a network takes.
 
     Parameters

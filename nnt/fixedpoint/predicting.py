@@ -8,10 +8,9 @@ import numpy as np
 
 from nnt.detector import EXPERT_MISSING_SUPERLAYER, EXPERTS, superlayer_inputs
 from nnt.errors import DataError
-from nnt.fixedpoint.arithmetic import Computed, Layers, snap_text_inputs
+from nnt.fixedpoint.arithmetic import Computed, snap_text_inputs
 from nnt.fixedpoint.integers import (
     NODE_BITS,
-    HardwareCost,
     hardware_cost,
     run_classic,
     run_hough3d,
@@ -68,7 +67,7 @@ class FixedPointNetworks(Networks):
                 )
             precision = DEFAULT_PRECISION
         bits = networks.precision if precision is None else precision
-        self._bits = check_precision(bits)
+        self._precision = check_precision(bits)
         self.saturate_13_bit = saturate_13_bit
         self.forms = {
             k: firmware_network(k, weights) for k, weights in self.experts.items()
@@ -77,7 +76,7 @@ class FixedPointNetworks(Networks):
     @property
     def precision(self) -> tuple[int, ...]:
         """Fractional bits of the classic chain that are computed with."""
-        return self._bits
+        return self._precision
 
     @property
     def name(self) -> str:
@@ -130,26 +129,24 @@ class FixedPointNetworks(Networks):
             outputs = np.minimum(outputs, 2**self.node_bits - 1)
         return Computed(outputs, saturated, wrapped)
 
-    def hardware_cost(self) -> dict[int, HardwareCost]:
+    def hardware_cost(self) -> dict[int, dict[str, float]]:
         """What each expert costs in hardware; see `nnt.fixedpoint.hardware_cost`.
 
         Weights of a superlayer that an expert of the classic chain does not read are
         0 in the firmware, and so they are here.
         """
-        return {
-            k: hardware_cost(network.form, self._read_weights(k), self.precision)
-            for k, network in self.forms.items()
-        }
+        costs = {}
+        for k, network in self.forms.items():
+            (weight, bias), *others = network.layers
+            missing = EXPERT_MISSING_SUPERLAYER[k] if k in EXPERTS else None
+            if missing is not None and self.chain != HOUGH3D:
+                weight = weight.copy()
+                weight[:, superlayer_inputs(missing)] = 0
+            layers = [(weight, bias), *others]
+            costs[k] = hardware_cost(network.form, layers, self.precision)
+        return costs
 
-    def total_hardware_cost(self) -> HardwareCost:
+    def total_hardware_cost(self) -> dict[str, float]:
         """What all experts together cost in hardware."""
         costs = list(self.hardware_cost().values())
         return {name: sum(cost[name] for cost in costs) for name in costs[0]}
-
-    def _read_weights(self, k: int) -> Layers:
-        (weight, bias), *others = self.forms[k].layers
-        missing = EXPERT_MISSING_SUPERLAYER[k] if k in EXPERTS else None
-        if missing is not None and self.chain != HOUGH3D:
-            weight = weight.copy()
-            weight[:, superlayer_inputs(missing)] = 0
-        return [(weight, bias), *others]

@@ -166,7 +166,10 @@ def classic_inputs(
     event_time = np.asarray(event_time_ticks, dtype=np.float64)
     _check_segments(segments, event_time, len(parameters.alpha))
     inputs = np.empty((len(event_time), N_SUPERLAYERS, 3))
-    inputs[..., 0] = _scaled(relative_ids(parameters, segments, bits), id_ranges)
+    scalings = [id_scaling(lower, upper) for lower, upper in id_ranges]
+    offset = np.array([s.offset for s in scalings])
+    rel_ids = relative_ids(parameters, segments, bits)
+    inputs[..., 0] = np.array([s.scale for s in scalings]) * (rel_ids - offset)
     inputs[..., 1] = _drift_times(segments, event_time, t_max_ticks)
     alpha = _of_layer_hit(parameters.alpha, segments) / 2.0 ** bits[0]
     inputs[..., 2] = ALPHA_SCALE * alpha
@@ -178,14 +181,6 @@ def _of_layer_hit(values: I64, segments: Segments) -> I64:
     first = segments.priority == FIRST_PRIORITY
     chosen: I64 = np.where(first, values[..., 0], values[..., 1])
     return chosen
-
-
-def _scaled(rel_ids: F64, id_ranges: Sequence[tuple[float, float]]) -> F64:
-    scalings = [id_scaling(lower, upper) for lower, upper in id_ranges]
-    scale = np.array([s.scale for s in scalings])
-    offset = np.array([s.offset for s in scalings])
-    scaled: F64 = scale * (rel_ids - offset)
-    return scaled
 
 
 def _drift_times(segments: Segments, event_time: F64, t_max_ticks: int) -> F64:
@@ -208,7 +203,6 @@ def _check_segments(segments: Segments, event_time: F64, n_tracks: int) -> None:
                 f"segments: {name}: expected shape ({n_tracks}, {N_SUPERLAYERS}), "
                 f"found {found.shape}"
             )
-    for name in ("priority", "left_right"):
-        found = getattr(segments, name)
-        if ((found < 0) | (found > 3)).any():
+        is_code = name in ("priority", "left_right")
+        if is_code and ((found < 0) | (found > 3)).any():
             raise DataError(f"segments: {name}: expected codes 0 to 3")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from nnt.errors import ExportError
-from nnt.networks.form import NORMALISATION_EPSILON, PLAIN_MODEL, Form, Layer, State
+from nnt.networks.form import NORMALISATION_EPSILON, PLAIN_MODEL, Form, State
 from nnt.networks.weights import CLASSIC, HOUGH3D, ExpertWeights
 from nnt.types import F32, F64
 
@@ -83,12 +83,11 @@ def firmware_network(
     if factor != 1:
         changes.append(f"weights times {factor:g}: {found} became {act}")
     form = replace(expert.form, model=PLAIN_MODEL, activation=act)
-    layers = tuple((_scaled(w, factor), _scaled(b, factor)) for w, b in folded)
+    layers = tuple(
+        ((w * factor).astype(np.float32), (b * factor).astype(np.float32))
+        for w, b in folded
+    )
     return FirmwareNetwork(form, layers, tuple(changes))
-
-
-def _scaled(value: F64, factor: float) -> F32:
-    return (value * factor).astype(np.float32)
 
 
 def _folded(
@@ -96,34 +95,23 @@ def _folded(
 ) -> list[tuple[F64, F64]]:
     """Linear layers in float64, batch normalisation folded in."""
     layers: list[tuple[F64, F64]] = []
-    has_activation = True
-    for layer in expert.form.layers:
-        if layer.kind == "activation":
-            has_activation = True
-        elif layer.kind == "normalisation":
-            layers[-1] = _fold(layers[-1], _arrays(expert, layer))
-            changes.append(
-                f"batch normalisation net.{layer.number} folded into the layer before"
-            )
-        elif has_activation:
-            weight, bias = _arrays(expert, layer)
-            layers.append((weight, bias))
-            has_activation = False
-    if not has_activation:
+    if expert.form.layers[-1].kind != "activation":
         raise ExportError(
             f"expert {number}: the firmware has tanh after each layer, "
             f"{expert.form.model} has a layer without; train BaselineModel or "
             "BaselineModelBN"
         )
+    for layer in expert.form.layers:
+        arrays = [expert.state[name].astype(np.float64) for name in layer.shapes]
+        if layer.kind == "linear":
+            weight, bias = arrays
+            layers.append((weight, bias))
+        elif layer.kind == "normalisation":
+            gain, offset, mean, variance, _ = arrays
+            scale = gain / np.sqrt(variance + NORMALISATION_EPSILON)
+            weight, bias = layers[-1]
+            layers[-1] = weight * scale[:, None], (bias - mean) * scale + offset
+            changes.append(
+                f"batch normalisation net.{layer.number} folded into the layer before"
+            )
     return layers
-
-
-def _arrays(expert: ExpertWeights, layer: Layer) -> list[F64]:
-    return [expert.state[name].astype(np.float64) for name in layer.shapes]
-
-
-def _fold(linear: tuple[F64, F64], normalisation: list[F64]) -> tuple[F64, F64]:
-    weight, bias = linear
-    gain, offset, mean, variance, _ = normalisation
-    scale = gain / np.sqrt(variance + NORMALISATION_EPSILON)
-    return weight * scale[:, None], (bias - mean) * scale + offset

@@ -108,27 +108,25 @@ class Form:
     model: str = PLAIN_MODEL
 
     def __post_init__(self) -> None:
-        if self.model not in MODELS:
-            near = did_you_mean(self.model, MODELS)
-            raise ConfigError(f"model: unknown {shorten(self.model)}; {near}")
-        if self.activation not in ACTIVATIONS:
-            near = did_you_mean(self.activation, ACTIVATIONS)
-            raise ConfigError(f"act: unknown {shorten(self.activation)}; {near}")
-        self._check_outputs()
-        self._fix_hidden()
-        for width in (self.inputs, *self.hidden):
-            if not 1 <= width <= MAX_NODES:
-                raise ConfigError(
-                    f"layers: expected 1 to {MAX_NODES} nodes, found {shorten(width)}"
-                )
-
-    def _check_outputs(self) -> None:
+        for key, name, known in (
+            ("model", self.model, MODELS),
+            ("act", self.activation, ACTIVATIONS),
+        ):
+            if name not in known:
+                near = did_you_mean(name, known)
+                raise ConfigError(f"{key}: unknown {shorten(name)}; {near}")
         known = tuple(name for name in OUTPUTS if name in self.outputs)
         if not known or known != self.outputs:
             raise ConfigError(
                 f"outputs: expected names out of {', '.join(OUTPUTS)}, in this order, "
                 f"found {shorten(self.outputs)}"
             )
+        self._fix_hidden()
+        for width in (self.inputs, *self.hidden):
+            if not 1 <= width <= MAX_NODES:
+                raise ConfigError(
+                    f"layers: expected 1 to {MAX_NODES} nodes, found {shorten(width)}"
+                )
 
     def _fix_hidden(self) -> None:
         fixed = FIXED_HIDDEN.get(self.model)

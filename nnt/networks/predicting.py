@@ -84,17 +84,17 @@ class Networks:
         if not experts:
             raise DataError("expected at least one expert, found none")
         self.experts = dict(experts)
-        forms = {k: weights.form for k, weights in self.experts.items()}
-        kinds = {k: (form.inputs, form.outputs) for k, form in forms.items()}
-        chains = {weights.chain for weights in self.experts.values()}
-        if len(set(kinds.values())) > 1 or len(chains) > 1:
+        kinds = {
+            k: (weights.form.inputs, weights.form.outputs, weights.chain)
+            for k, weights in self.experts.items()
+        }
+        if len(set(kinds.values())) > 1:
             shown = "; ".join(
                 f"expert {k}: {n_inputs} inputs, outputs {', '.join(outputs)}"
-                for k, (n_inputs, outputs) in sorted(kinds.items())
+                for k, (n_inputs, outputs, _) in sorted(kinds.items())
             )
             raise DataError(f"experts differ in their inputs or outputs: {shown}")
-        self.inputs, self.outputs = next(iter(kinds.values()))
-        self.chain = chains.pop()
+        self.inputs, self.outputs, self.chain = next(iter(kinds.values()))
 
     @property
     def precision(self) -> tuple[int, ...]:
@@ -217,19 +217,7 @@ def columns_of(outputs: Sequence[str]) -> list[str]:
 
 
 def output_columns(outputs: Sequence[str], scaled: F32) -> dict[str, F32]:
-    """Show outputs to people, in physical units and scaled.
-
-    Parameters
-    ----------
-    outputs : sequence of str
-        Names of the outputs.
-    scaled : float32 array, shape (N, outputs)
-
-    Returns
-    -------
-    dict of float32 arrays, shape (N,)
-        By the names of `columns_of`.
-    """
+    """Show outputs, scaled (N, outputs), to people: in physical units and scaled."""
     return {
         column: convert(scaled[:, i])
         for i, name in enumerate(outputs)

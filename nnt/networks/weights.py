@@ -69,14 +69,14 @@ class ExpertWeights:
             for name in (*expected, *found)
             if expected.get(name) != found.get(name)
         )
+        shown = [
+            f"shape {shapes[wrong]}" if wrong in shapes else "none"
+            for shapes in (expected, found)
+        ]
         raise DataError(
             f"the weights do not fit {self.form}: {shorten(wrong)}: expected "
-            f"{_shown(expected.get(wrong))}, found {_shown(found.get(wrong))}"
+            f"{shown[0]}, found {shown[1]}"
         )
-
-
-def _shown(shape: tuple[int, ...] | None) -> str:
-    return "none" if shape is None else f"shape {shape}"
 
 
 def write_weights(path: str | Path, experts: Mapping[int, ExpertWeights]) -> None:
@@ -89,21 +89,15 @@ def write_weights(path: str | Path, experts: Mapping[int, ExpertWeights]) -> Non
     DataError
         A number is not finite, or an array is not float32.
     """
-    path = Path(path)
     for k, expert in experts.items():
-        _check_writable(expert.state, f"{path}: expert_{k}")
+        for name, array in expert.state.items():
+            if array.dtype != np.float32 or not np.isfinite(array).all():
+                raise DataError(
+                    f"{path}: expert_{k}: {name}: expected finite float32 numbers to "
+                    f"write, found {array.dtype} or numbers that are not finite"
+                )
     value = {f"expert_{k}": _plain(expert) for k, expert in sorted(experts.items())}
-    text = json.dumps(value, allow_nan=False) + "\n"
-    write_atomically(path, text.encode())
-
-
-def _check_writable(state: State, place: str) -> None:
-    for name, value in state.items():
-        if value.dtype != np.float32 or not np.isfinite(value).all():
-            raise DataError(
-                f"{place}: {name}: expected finite float32 numbers to write, found "
-                f"{value.dtype} or numbers that are not finite"
-            )
+    write_atomically(Path(path), (json.dumps(value, allow_nan=False) + "\n").encode())
 
 
 def _plain(expert: ExpertWeights) -> dict[str, Any]:
@@ -148,10 +142,13 @@ def read_weights(source: str | Path | bytes) -> dict[int, ExpertWeights]:
         raise DataError(f"{place}: expected JSON, found other data ({err})") from err
     if not isinstance(value, dict) or not value:
         raise DataError(f"{place}: expected an object with keys expert_0 .. expert_4")
-    return {
-        _expert_number(key, place): _expert(expert, f"{place}: {key}")
-        for key, expert in value.items()
-    }
+    valid = {f"expert_{k}": k for k in range(-1, 5)}
+    for key in value:
+        if key not in valid:
+            raise DataError(
+                f"{place}: expected keys {sorted(valid)}, found {shorten(key)}"
+            )
+    return {valid[key]: _expert(own, f"{place}: {key}") for key, own in value.items()}
 
 
 def _content(path: Path) -> bytes:
@@ -171,26 +168,20 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return value
 
 
-def _expert_number(key: str, place: str) -> int:
-    valid = {f"expert_{k}": k for k in range(-1, 5)}
-    if key not in valid:
-        raise DataError(f"{place}: expected keys {sorted(valid)}, found {shorten(key)}")
-    return valid[key]
-
-
 def _expert(value: Any, place: str) -> ExpertWeights:
     if not isinstance(value, dict) or not isinstance(value.get("weights"), dict):
         raise DataError(f"{place}: expected an object with the key 'weights'")
     if not value["weights"]:
         raise DataError(f"{place}: weights: expected at least one array, found none")
-    state = _state(value["weights"], value.get("shapes", {}), place)
-    precision = _precision(value.get("precision"), place)
     try:
-        form = _form(state, value)
+        state = _state(value["weights"], value.get("shapes", {}))
+        form, bits = _form(state, value), value.get("precision")
+        if bits is not None:
+            bits = check_precision(bits if isinstance(bits, list) else [bits])
         return ExpertWeights(
             state,
             form,
-            precision,
+            bits,
             chain=_chain(value.get("chain"), form),
             names_activation=value.get("act") is not None,
         )
@@ -198,19 +189,19 @@ def _expert(value: Any, place: str) -> ExpertWeights:
         raise DataError(f"{place}: {err}") from err
 
 
-def _state(weights: dict[str, Any], shapes: Any, place: str) -> State:
+def _state(weights: dict[str, Any], shapes: Any) -> State:
     if not isinstance(shapes, dict) or (shapes and shapes.keys() != weights.keys()):
-        raise DataError(f"{place}: shapes: expected one for each array of 'weights'")
+        raise DataError("shapes: expected one for each array of 'weights'")
     state: State = {}
     for name, rows in weights.items():
-        array = _array(rows, f"{place}: weights: {shorten(name)}")
+        array = _array(rows, f"weights: {shorten(name)}")
         if shapes and shapes[name] != list(array.shape):
             raise DataError(
-                f"{place}: {shorten(name)}: expected shape {shorten(shapes[name])} "
-                f"as in 'shapes', found {list(array.shape)}"
+                f"{shorten(name)}: expected shape {shorten(shapes[name])} as in "
+                f"'shapes', found {list(array.shape)}"
             )
         if (key := name.removeprefix(PREFIX)) in state:
-            raise DataError(f"{place}: weights: {shorten(key)} appears twice")
+            raise DataError(f"weights: {shorten(key)} appears twice")
         state[key] = array
     return state
 
@@ -235,15 +226,6 @@ def _chain(name: Any, form: Form) -> str:
     if name not in CHAINS:
         raise DataError(f"chain: expected {' or '.join(CHAINS)}, found {shorten(name)}")
     return str(name)
-
-
-def _precision(bits: Any, place: str) -> tuple[int, ...] | None:
-    if bits is None:
-        return None
-    try:
-        return check_precision(bits if isinstance(bits, list) else [bits])
-    except DataError as err:
-        raise DataError(f"{place}: {err}") from err
 
 
 def _array(rows: Any, place: str) -> F32:
@@ -294,14 +276,10 @@ def check_precision(precision: Sequence[int]) -> tuple[int, ...]:
             f"precision: expected 6 counts of bits from 0 to {MAX_BITS}, found "
             f"{shorten(bits)}"
         )
-    if dropped_bits(bits) < 0:
+    most, why = min((bits[3] + bits[4], " (nodes + weights)"), (MAX_TABLE_BITS, ""))
+    if bits[5] > most:
         raise DataError(
-            f"precision: expected at most {bits[3] + bits[4]} bits for the table "
-            f"(nodes + weights), found {bits[5]}"
-        )
-    if bits[5] > MAX_TABLE_BITS:
-        raise DataError(
-            f"precision: expected at most {MAX_TABLE_BITS} bits for the table, found "
+            f"precision: expected at most {most} bits for the table{why}, found "
             f"{bits[5]}"
         )
     return tuple(int(b) for b in bits)
