@@ -11,7 +11,7 @@ in them are counted from their beginning and never checked.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from llvmlite import binding, ir
@@ -52,7 +52,7 @@ class _LanesModel(models.PrimitiveModel):
 _lanes = _Lanes()
 
 
-_intrinsic: Any = extending.intrinsic
+_intrinsic: Callable[[Any], Any] = extending.intrinsic
 """Makes it callable by compiled code, which leaves out its first argument."""
 
 
