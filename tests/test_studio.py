@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 from collections.abc import Iterator
 from functools import partial
 
@@ -38,7 +40,7 @@ def open_studio() -> Iterator[Studio]:
 
 
 def test_pictures_are_the_same_to_the_byte(open_studio: Studio) -> None:
-    assert len(open_studio._workers) == 2
+    assert len(open_studio._pipes) == 2
     drawings = plots.drawings_of_rows(rows(300), plots.EVALUATION, "run · data")
     futures = [open_studio.submit(drawing) for drawing in drawings]
     assert [f.result() for f in futures] == [render(d) for d in drawings]
@@ -79,15 +81,15 @@ def test_processes_that_end_early_lose_no_plot(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(studio, "usable_cores", lambda: 2)
     drawings = plots.drawings_of_rows(rows(50))[:6]
     with Studio(1000) as opened:
-        for worker in opened._workers:
-            worker.kill()
+        for process in opened._processes:
+            os.killpg(process.pid, signal.SIGKILL)
         futures = [opened.submit(drawing) for drawing in drawings]
         assert [f.result() for f in futures] == [render(d) for d in drawings]
 
 
 def test_a_few_plots_need_no_other_process() -> None:
     with Studio(3) as opened:
-        assert not opened._workers
+        assert not opened._processes
 
 
 def test_an_error_ends_the_processes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,4 +99,4 @@ def test_an_error_ends_the_processes_at_once(monkeypatch: pytest.MonkeyPatch) ->
     for _ in range(200):
         opened.submit(drawing)
     opened.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
-    assert all(worker.poll() is not None for worker in opened._workers)
+    assert all(process.poll() is not None for process in opened._processes)

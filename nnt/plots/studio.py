@@ -1,8 +1,8 @@
 """Many plots at once, in a process for every core.
 
-In each process plots come in by standard input, and pictures go out. They are none of
-`multiprocessing`, which would run the script of the user once more in each. Only the
-process that has started one can write to it.
+Plots go to each process by a pipe, and pictures come back. Importing matplotlib takes
+as long as twenty plots: one process does it, and forks the others. They are none of
+`multiprocessing`, which would run the script of the user once more in each.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import itertools
 import json
 import logging
 import os
-import pickle
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Hashable, Iterable
@@ -20,10 +20,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import Any, BinaryIO, TypeVar, cast
+from typing import Any, TypeVar
 
 from matplotlib.figure import Figure
 
@@ -31,36 +32,22 @@ from nnt.machine import usable_cores
 from nnt.plots.defaults import default_style
 from nnt.plots.style import describe, png
 
-__all__ = [
-    "LENGTH",
-    "Drawing",
-    "Studio",
-    "attempt",
-    "draw_all",
-    "picture",
-    "reason",
-    "receive",
-    "render",
-    "send",
-    "work",
-]
-
 log = logging.getLogger(__name__)
 
 Key = TypeVar("Key", bound=Hashable)
 
-LENGTH = 8
-"""Bytes of the number before each message."""
 PLOTS_PER_COLLECTION = 10
 """Plots after which memory that nothing refers to any more is looked for."""
 
 MAX_WORKERS = 4
 MANY_PLOTS = 24
+IS_FORKED = sys.platform != "darwin"
+"""Libraries of macOS do not survive a fork: there, each process imports by itself."""
 CODE = """\
 import json, sys
 sys.path[:] = json.loads(sys.argv[1])
 from nnt.plots.studio import main
-main()
+main(*map(int, sys.argv[2:]))
 """
 
 T = TypeVar("T")
@@ -131,56 +118,47 @@ def warn_of(name: str, why: str) -> None:
     log.warning("plot %s cannot be drawn and is left out: %s", name, why)
 
 
-def send(stream: BinaryIO, data: bytes) -> None:
-    """Write one message."""
-    stream.write(len(data).to_bytes(LENGTH, "little") + data)
-    stream.flush()
-
-
-def receive(stream: BinaryIO) -> bytes:
-    """Read one message.
-
-    Raises
-    ------
-    EOFError
-        The other end is closed.
-    """
-    head = stream.read(LENGTH)
-    if len(head) < LENGTH:
-        raise EOFError
-    size = int.from_bytes(head, "little")
-    data = stream.read(size)
-    if len(data) < size:
-        raise EOFError
-    return data
-
-
-def work(incoming: BinaryIO, outgoing: BinaryIO) -> None:
-    """Draw until nothing more comes.
-
-    Every answer begins with ``1`` and the picture, or ``0`` and the reason why there
-    is none.
-    """
-    # Figures are full of circles; to look for them all the time costs a tenth.
-    gc.freeze()
-    gc.disable()
+def work(pipe: Connection) -> None:
+    """Draw until nothing more comes: a picture, or the reason why there is none."""
     for n_drawn in itertools.count(1):
         if n_drawn % PLOTS_PER_COLLECTION == 0:
             gc.collect()
         try:
-            drawing = pickle.loads(receive(incoming))  # noqa: S301 (of the parent)
+            drawing = pipe.recv()
         except EOFError:
             return
         try:
-            answer = b"1" + render(drawing)
+            answer: bytes | str = render(drawing)
         except Exception as err:  # noqa: BLE001 (the parent says so)
-            answer = b"0" + reason(err).encode()
-        send(outgoing, answer)
+            answer = reason(err)
+        pipe.send(answer)
 
 
-def main() -> None:
-    """Draw what the process that has started this one asks for."""
-    work(sys.stdin.buffer, sys.stdout.buffer)
+def main(*numbers: int) -> None:
+    """Draw what the process that has started this one asks for, in one for each pipe.
+
+    Parameters
+    ----------
+    *numbers : int
+        Of the pipes.
+    """
+    # Figures are full of circles; to look for them all the time costs a tenth.
+    gc.freeze()
+    gc.disable()
+    pipes = [Connection(number) for number in numbers]
+    mine, forked = pipes[0], list[int]()
+    for pipe in pipes[1:]:
+        child = os.fork()
+        if not child:
+            mine, forked = pipe, []
+            break
+        forked.append(child)
+    for pipe in pipes:
+        if pipe is not mine:
+            pipe.close()
+    work(mine)
+    for child in forked:
+        os.waitpid(child, 0)
 
 
 class Studio:
@@ -198,15 +176,13 @@ class Studio:
 
     def __init__(self, n_plots: int) -> None:
         cores = min(usable_cores(), MAX_WORKERS)
-        n_workers = cores if cores > 1 and n_plots >= MANY_PLOTS else 0
-        self._workers: list[subprocess.Popen[bytes]] = []
-        self._idle: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
-        for _ in range(n_workers if sys.executable else 0):
-            worker = _start()
-            if worker is not None:
-                self._workers.append(worker)
-                self._idle.put(worker)
-        self._pool = ThreadPoolExecutor(max(len(self._workers), 1), "studio")
+        many = cores > 1 and n_plots >= MANY_PLOTS
+        self._processes, pipes = _start(cores if many and sys.executable else 0)
+        self._pipes: list[Connection] = pipes
+        self._idle: SimpleQueue[Connection] = SimpleQueue()
+        for pipe in pipes:
+            self._idle.put(pipe)
+        self._pool = ThreadPoolExecutor(max(len(pipes), 1), "studio")
 
     def __enter__(self) -> Studio:
         return self
@@ -226,53 +202,63 @@ class Studio:
     def close(self, *, wait: bool = True) -> None:
         """Draw what was asked for, or leave it, and end the processes."""
         self._pool.shutdown(wait=wait, cancel_futures=not wait)
-        for worker in self._workers:
-            if not wait:
-                worker.kill()
-            for stream in (worker.stdin, worker.stdout):
-                # What was written to a process that has ended is not read any more.
-                with suppress(OSError):
-                    cast(BinaryIO, stream).close()
-            worker.wait()
+        for process in self._processes if not wait else ():
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        for pipe in self._pipes:
+            pipe.close()
+        for process in self._processes:
+            process.wait()
 
     def _render(self, drawing: Drawing) -> bytes | None:
-        worker = self._idle_worker() if _is_of_nnt(drawing.plot) else None
-        if worker is None:
+        pipe = self._idle_pipe() if _is_of_nnt(drawing.plot) else None
+        if pipe is None:
             return attempt(drawing.name, lambda: render(drawing))
         try:
-            send(cast(BinaryIO, worker.stdin), pickle.dumps(drawing))
-            answer = receive(cast(BinaryIO, worker.stdout))
+            pipe.send(drawing)
+            answer: bytes | str = pipe.recv()
         except (OSError, EOFError, ValueError):
             # It has ended, of too little memory for instance: go on without it.
             return attempt(drawing.name, lambda: render(drawing))
-        self._idle.put(worker)
-        if answer[:1] == b"1":
-            return answer[1:]
-        warn_of(drawing.name, answer[1:].decode())
+        self._idle.put(pipe)
+        if isinstance(answer, bytes):
+            return answer
+        warn_of(drawing.name, answer)
         return None
 
-    def _idle_worker(self) -> subprocess.Popen[bytes] | None:
+    def _idle_pipe(self) -> Connection | None:
         try:
             return self._idle.get_nowait()
         except Empty:
             return None
 
 
-def _start() -> subprocess.Popen[bytes] | None:
+def _start(n: int) -> tuple[list[subprocess.Popen[bytes]], list[Connection]]:
+    """Start processes that draw, and others by them; none where that fails."""
     path = json.dumps([entry or str(Path.cwd()) for entry in sys.path])
-    one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    pipes = [Pipe() for _ in range(n)]
+    numbers = [theirs.fileno() for _, theirs in pipes]
+    groups = [numbers] if IS_FORKED and n else [[number] for number in numbers]
     try:
-        return subprocess.Popen(
-            [sys.executable, "-c", CODE, path],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=os.environ | one_thread,
-            # Ctrl-C is for this process, which ends the others.
-            start_new_session=True,
-        )
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", CODE, path, *map(str, group)],
+                pass_fds=group,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+                # Ctrl-C is for this process, which ends the others.
+                start_new_session=True,
+            )
+            for group in groups
+        ]
     except OSError:
-        return None
+        return [], []
+    finally:
+        for _, theirs in pipes:
+            theirs.close()
+    return processes, [ours for ours, _ in pipes]
 
 
 def _is_of_nnt(plot: Callable[[Any], Any]) -> bool:
