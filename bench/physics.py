@@ -19,8 +19,7 @@ import numpy as np
 
 import nnt
 from bench._pictures import write_pictures
-from nnt.evaluation.comparing import Comparison
-from nnt.evaluation.network_result import NetworkResult
+from nnt.evaluation import Comparison, NetworkResult
 from nnt.fixedpoint import FixedPointNetworks
 from nnt.metrics import Replicas, difference_errors, ratio_error
 from nnt.tracking import open_run

@@ -195,7 +195,7 @@ def test_figures_of_theta_are_those_of_networks_that_have_it(
     run = compared[name].run_id
     result = nnt.evaluate(run, fixed_point=True, log_to_run=False)
     assert result.fixed_point is not None
-    figures = {**result.filtered["all"], **result.fixed_point.filtered["all"]}
+    figures = {**result.filtered["all"], **result.fixed_point["filtered"]["all"]}
     theta = {f for f in figures if f.startswith(("theta_", "stt_"))}
     has_theta = name == "baseline_v2"
     assert bool(theta) == has_theta

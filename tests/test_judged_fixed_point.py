@@ -14,8 +14,7 @@ import nnt
 from nnt import fixedpoint
 from nnt.cli import main
 from nnt.cli.evaluate import _show_fixed_point
-from nnt.evaluation.evaluating import judge_fixed_point
-from nnt.evaluation.loaded_run import LoadedRun
+from nnt.evaluation.evaluating import in_integers
 from nnt.fixedpoint import FixedPointNetworks
 from nnt.judging import FixedPointTable, ScoredTable
 from nnt.networks import ExpertWeights, Form, Networks, initial_state
@@ -162,14 +161,15 @@ def test_the_cuts_on_the_class_are_words_that_decide_alike(
         }
     )
     tracks = make_tracks(900)
-    loaded = LoadedRun(text="x", name="x", networks=nets, run=None, config=None)
-    found = judge_fixed_point(judged(tracks, nets), loaded, (12, 8, 8, 10, 10, 10))
-    cuts = found.to_dict()["class_cuts"]
+    fixed = FixedPointNetworks(nets, (12, 8, 8, 10, 10, 10))
+    table = FixedPointTable(judged(tracks, nets), fixed)
+    found = in_integers(table)
+    cuts = found["class_cuts"]
     assert [*cuts] == ["95", "96", "98"]
-    outputs = found.both.table.networks["network"]["nnt"]
+    outputs = table.networks["network"]["nnt"]
     words = np.rint(outputs.astype(np.float64) * 2**10).astype(np.int64)
     for percent, cut in cuts.items():
-        metric = found.filtered["all"][f"cut_at_eff{percent}_by_class"]
+        metric = found["filtered"]["all"][f"cut_at_eff{percent}_by_class"]
         np.testing.assert_array_equal(words > cut["integer"], outputs > metric)
     assert cuts["95"]["integer"] >= cuts["98"]["integer"]
     _show_fixed_point(found)

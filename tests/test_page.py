@@ -12,12 +12,10 @@ from pathlib import Path
 import pytest
 from some_networks import expert
 
-from nnt.evaluation.comparing import Comparison, Difference
-from nnt.evaluation.comparing_runs import BEST_BY, best_by_rejection, page
+from nnt.evaluation.comparison import Comparison, Difference, NetworkResult
 from nnt.evaluation.judged_rows import JudgedRows
 from nnt.evaluation.loaded_run import LoadedRun
-from nnt.evaluation.network_result import NetworkResult
-from nnt.evaluation.page_tables import MAX_SIDE_BY_SIDE
+from nnt.evaluation.page import BEST_BY, MAX_SIDE_BY_SIDE, best_by_rejection, page
 from nnt.networks import Networks
 from nnt.tracks import Tracks
 
@@ -58,19 +56,17 @@ def comparison(make_rows: Tracks, n: int, name: str) -> Comparison:
     of_all = [figures | {"rejection_at_eff96": 0.5 + k / 10} for k in range(n)]
     networks = [
         NetworkResult(
-            name=f"{name} {k}", loaded=None,
+            name=f"{name} {k}",
             figures={"all": of_all[k], "expert_1": figures},
             errors={"all": {"rejection_at_eff96": 0.05}, "expert_1": {}},
-            replicas={}, curves={},
+            replicas={},
         )
         for k in range(n)
     ]  # fmt: skip
     difference = Difference(value=0.1, error=0.01, direction=1)
     found = {"all": {"rejection_at_eff96": difference}}
     return Comparison(
-        rows=JudgedRows(
-            label="x", tracks=make_rows, digest=name, source=name, split=None
-        ),
+        rows=JudgedRows(label="x", tracks=make_rows, digest=name, source=name),
         n_tracks=30, filter=name, networks=networks,
         differences={
             own.name: found for own in networks[1:]
@@ -119,9 +115,7 @@ def test_the_template_is_part_of_the_package() -> None:
 
 def with_runs(found: Comparison, figures: list[dict[str, float]]) -> Comparison:
     """Put figures into the first networks, which are those of runs."""
-    loaded = LoadedRun(
-        text="x", name="x", networks=Networks({0: expert(0)}), run=None, config=None
-    )
+    loaded = LoadedRun(text="x", name="x", networks=Networks({0: expert(0)}))
     changed = [
         replace(
             own,
@@ -131,6 +125,23 @@ def with_runs(found: Comparison, figures: list[dict[str, float]]) -> Comparison:
         for own, more in zip(found.networks, figures, strict=False)
     ]
     return replace(found, networks=[*changed, *found.networks[len(changed) :]])
+
+
+@pytest.mark.parametrize(
+    ("split", "owner", "words"),
+    [
+        ("test", "challenger", "30 of the test split of challenger"),
+        (None, "challenger", "30 of x.gz"),
+        (None, None, "30 of x.gz"),
+    ],
+)
+def test_rows_are_those_of_the_run_that_they_were_split_for(
+    make_tracks: Callable[..., Tracks], split: str | None, owner: str | None, words: str
+) -> None:
+    found = comparison(make_tracks(3), 2, "champion")
+    run = owner and LoadedRun(text="x", name=owner, networks=Networks({0: expert(0)}))
+    rows = replace(found.rows, source="x.gz", split=split, owner=run or None)
+    assert words in Reader(page(replace(found, rows=rows), {})).texts
 
 
 CLASS = "rejection_at_eff96_by_class"

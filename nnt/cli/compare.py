@@ -20,7 +20,7 @@ from nnt.cli.common import (
 
 if TYPE_CHECKING:
     from nnt.evaluation import Comparison, Promotion
-    from nnt.evaluation.page_tables import Cell, Table
+    from nnt.evaluation.page import Cell, Table
 
 __all__ = ["compare", "promote"]
 
@@ -72,12 +72,12 @@ def compare(
 
 
 def _show(comparison: Comparison) -> None:
-    from nnt.evaluation.page_tables import configurations, hardware, main_table
+    from nnt.evaluation.page import configurations, hardware, main_table
     from nnt.metrics import main_metrics
 
     title = (
-        f"{comparison.n_tracks:,} rows of {comparison.source}; differences to "
-        f"{comparison.first.name}; ▲ better, ▼ worse by more than twice the error"
+        f"{comparison.n_tracks:,} rows of {comparison.rows.description}; differences "
+        f"to {comparison.first.name}; ▲ better, ▼ worse by more than twice the error"
     )
     are_few = len(comparison.networks) <= MAX_COLUMNS
     names = {m: m if are_few else m.replace("_", " ") for m in main_metrics()}
@@ -169,7 +169,7 @@ def promote(
 
 
 def _show_promotion(done: Promotion) -> None:
-    from nnt.evaluation.page_tables import verdict_table
+    from nnt.evaluation.page import verdict_table
 
     verdict = done.verdict
     if verdict.checks:

@@ -23,7 +23,6 @@ from nnt.files import is_standard_output
 
 if TYPE_CHECKING:
     from nnt.evaluation import Evaluation
-    from nnt.evaluation.evaluating import FixedPointEvaluation
 
 __all__ = ["evaluate", "predict"]
 
@@ -84,32 +83,28 @@ def evaluate(
 
 
 def _show(result: Evaluation) -> None:
-    print_table(
-        f"{result.name} on {result.source}, all experts", *_table_of_all(result)
-    )
+    print_table(f"{result.name} on {result.data}, all experts", *_table_of_all(result))
     if len(result.filtered) > 2:
-        print_table(
-            "By expert", *_table_of_experts(result.filtered, result.details.errors)
-        )
+        print_table("By expert", *_table_of_experts(result.filtered, result.errors))
     if result.fixed_point is not None:
         _show_fixed_point(result.fixed_point)
     if result.logged:
         click.echo(f"added to run {result.run_id}: evaluations/{result.label}")
 
 
-def _show_fixed_point(result: FixedPointEvaluation) -> None:
-    figures = result.filtered["all"]
+def _show_fixed_point(result: Mapping[str, Any]) -> None:
+    figures = result["filtered"]["all"]
     rows = [
         [name, _cell(figures, name), _cell(figures, f"{name}_float")]
         for name in figures
         if not name.endswith("_float") or name.endswith("_vs_float")
     ]
-    bits = ", ".join(str(n) for n in result.both.networks.precision)
+    bits = ", ".join(str(n) for n in result["precision"])
     print_table(f"In integers ({bits})", ["", "fixed point", "floating point"], rows)
     words = [
         [f"{percent} %", CLASSES[name], f"{cut['output']:.4g}", f"> {cut['integer']:,}"]
-        for name, cuts in result.cuts.items()
-        for percent, cut in cuts.items()
+        for name in CLASSES
+        for percent, cut in result.get(name, {}).items()
     ]
     if words:
         heads = ["efficiency", "class", "output", "integer"]
@@ -118,14 +113,13 @@ def _show_fixed_point(result: FixedPointEvaluation) -> None:
 
 def _table_of_all(result: Evaluation) -> tuple[list[str], list[list[str]]]:
     kept, every = result.filtered["all"], result.unfiltered["all"]
-    details = result.details
-    errors = details.errors.get("all", {})
-    differences = details.differences.get("all", {})
+    errors = result.errors.get("all", {})
+    differences = result.differences.get("all", {})
     columns, cells = ["", "network"], [(kept, errors, "")]
     if any(name.endswith("_reference") for name in kept):
         columns += ["reference", "difference"]
         cells.append((kept, errors, "_reference"))
-        cells.append((differences, details.difference_errors.get("all", {}), ""))
+        cells.append((differences, result.difference_errors.get("all", {}), ""))
     if every != kept:
         columns.append("network, unfiltered")
         cells.append((every, {}, ""))
@@ -134,7 +128,7 @@ def _table_of_all(result: Evaluation) -> tuple[list[str], list[list[str]]]:
         for name in every
         if not name.endswith("_reference")
     ]
-    sizes = details.sizes.get("all", {}).items()
+    sizes = result.sizes.get("all", {}).items()
     rows += [[name, f"{n:,}", *[""] * (len(columns) - 2)] for name, n in sizes]
     return columns, rows
 

@@ -3,59 +3,29 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from nnt import metrics, plots
 from nnt.errors import DataError
+from nnt.evaluation.comparison import Differences, differences, judge_networks
 from nnt.evaluation.judged_rows import JudgedRows, rows_for
 from nnt.evaluation.loaded_run import LoadedRun, load_run
-from nnt.evaluation.network_result import Details, details, short_names
 from nnt.evaluation.storing import store_evaluation
 from nnt.export.source import class_cuts, word_cuts
 from nnt.fixedpoint import FixedPointNetworks
-from nnt.judging import Figures, FixedPointTable, ScoredTable, by_scope
+from nnt.judging import Figures, FixedPointTable, ScoredTable, losses_of, scopes_of
+from nnt.metrics import Predictions
 from nnt.training.report import description_of, drawings_of, fixed_point_drawings
-
-__all__ = ["Evaluation", "FixedPointEvaluation", "evaluate", "judge_fixed_point"]
 
 log = logging.getLogger(__name__)
 
 PLOTS = "plots"
 """Folder of the plots of the networks as they were trained."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class FixedPointEvaluation:
-    """What the firmware's integers make of networks on a table."""
-
-    both: FixedPointTable
-    filtered: Figures
-    """Figures of the rows that pass the filter."""
-    unfiltered: Figures
-    """The same without the filter of the training."""
-
-    @property
-    def cuts(self) -> dict[str, Any]:
-        """Cuts on each class at 95, 96 and 98 % efficiency, as the firmware has them.
-
-        ``class_cuts`` and ``stt_class_cuts``, as in the manifest of an export.
-        """
-        cuts = class_cuts(self.filtered["all"])
-        return word_cuts(cuts, self.both.networks.node_bits)
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return {
-            "precision": list(self.both.networks.precision),
-            "saturate_13_bit": self.both.networks.saturate_13_bit,
-            "filtered": self.filtered,
-            "unfiltered": self.unfiltered,
-            **self.cuts,
-        }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,7 +37,7 @@ class Evaluation:
     name: str
     label: str
     """Short name of the rows."""
-    source: str
+    data: str
     """Where the rows come from: a split of the training, or files."""
     digest: str
     n_tracks: int
@@ -76,29 +46,28 @@ class Evaluation:
     """Figures of the rows that pass the filter."""
     unfiltered: Figures
     """The same without the filter of the training."""
-    details: Details
-    """Errors, sizes, bins and differences to the reference, of filtered rows."""
-    fixed_point: FixedPointEvaluation | None = None
-    """The same in the firmware's integers, where asked for."""
+    errors: Figures
+    """Standard errors of the filtered ones, as all that follows."""
+    differences: Figures
+    """Network minus reference; empty without a reference."""
+    difference_errors: Figures
+    """What both share, the draw of the events, drops out."""
+    sizes: Mapping[str, Mapping[str, int]]
+    """Tracks and events that the shares are of."""
+    in_bins: Mapping[str, Any]
+    """Residuals and efficiency of ``network`` and ``reference`` in bins."""
+    fixed_point: Mapping[str, Any] | None = None
+    """The figures in the firmware's integers, with their precision and the cuts on each
+    class, as in the JSON; where asked for."""
     logged: bool = False
     """Whether the run holds this evaluation."""
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
-        fixed = self.fixed_point
-        return {
-            "run_id": self.run_id,
-            "name": self.name,
-            "label": self.label,
-            "data": self.source,
-            "digest": self.digest,
-            "n_tracks": self.n_tracks,
-            "filtered": self.filtered,
-            "unfiltered": self.unfiltered,
-            **self.details.to_dict(),
-            **({} if fixed is None else {"fixed_point": fixed.to_dict()}),
-            "logged": self.logged,
-        }
+        found = {one.name: getattr(self, one.name) for one in fields(self)}
+        if self.fixed_point is None:
+            del found["fixed_point"]
+        return found
 
 
 def evaluate(
@@ -146,38 +115,36 @@ def evaluate(
     """
     loaded = load_run(run)
     rows = rows_for(loaded, data, split)
-    table = score(loaded, rows)
-    whole = (
-        judge_fixed_point(table, loaded, precision, saturate_13_bit=saturate_13_bit)
-        if fixed_point
-        else None
-    )
+    table, whole = score(loaded, rows), None
+    if fixed_point:
+        networks = FixedPointNetworks(
+            loaded.networks, precision, saturate_13_bit=saturate_13_bit
+        )
+        whole = FixedPointTable(table, networks)
     stored = loaded.run if log_to_run else None
     experts = sorted(loaded.networks.experts)
-    figures = by_scope(table, experts)
     result = Evaluation(
         run_id=None if loaded.run is None else loaded.run.run_id,
         name=loaded.name,
         label=rows.label,
-        source=rows.source,
+        data=rows.source,
         digest=rows.digest,
         n_tracks=len(table.tracks),
-        filtered=figures,
-        unfiltered=by_scope(table, experts, filtered=False),
-        details=details(table, figures),
-        fixed_point=whole,
+        filtered=table.figures(experts),
+        unfiltered=table.figures(experts, filtered=False),
+        **_details(table, experts),
+        fixed_point=None if whole is None else in_integers(whole),
         logged=stored is not None,
     )
     if plots_to is None and stored is None:
         return result
-    integers = None if whole is None or stored is None else whole.both
-    pictures = _draw(loaded, rows, table, integers)
+    pictures = _draw(loaded, rows, table, None if stored is None else whole)
     if plots_to is not None:
         _write(pictures, Path(plots_to))
     if stored is not None:
-        named = {"": figures}
-        if whole is not None:
-            named[f"_{whole.both.networks.name}"] = whole.filtered
+        named = {"": result.filtered}
+        if whole is not None and result.fixed_point is not None:
+            named[f"_{whole.integers.name}"] = result.fixed_point["filtered"]
         store_evaluation(stored, rows, result.to_dict(), named, pictures)
     return result
 
@@ -195,7 +162,7 @@ def score(loaded: LoadedRun, rows: JudgedRows) -> ScoredTable:
         tracks,
         loaded.kept(tracks),
         loaded.networks,
-        loaded.losses,
+        losses_of(loaded.config),
         loaded.reference(tracks),
         loaded.whole_loss(),
     )
@@ -210,42 +177,73 @@ def score(loaded: LoadedRun, rows: JudgedRows) -> ScoredTable:
     return table
 
 
-def judge_fixed_point(
-    floats: ScoredTable,
-    loaded: LoadedRun,
-    precision: Sequence[int] | None = None,
-    *,
-    saturate_13_bit: bool = False,
-) -> FixedPointEvaluation:
-    """Judge networks again, in integers.
+def in_integers(table: FixedPointTable) -> dict[str, Any]:
+    """What the firmware makes of networks on a table, as in the JSON.
 
-    Parameters
-    ----------
-    floats : ScoredTable
-        The same rows, judged in floating point.
-    loaded : LoadedRun
-        The networks.
-    precision : sequence of 6 int, optional
-        Fractional bits; default: those for which the networks were trained.
-    saturate_13_bit : bool
-        Keep outputs in a signed word.
-
-    Raises
-    ------
-    ExportError
-        The firmware cannot hold the network of an expert.
-    DataError
-        The precision is none.
+    ``class_cuts`` and ``stt_class_cuts`` are the cuts on each class at 95, 96 and 98 %
+    efficiency in the words of the firmware, as in the manifest of an export.
     """
-    networks = FixedPointNetworks(
-        loaded.networks, precision, saturate_13_bit=saturate_13_bit
-    )
-    both, experts = FixedPointTable(floats, networks), sorted(networks.experts)
-    return FixedPointEvaluation(
-        both=both,
-        filtered=by_scope(both, experts),
-        unfiltered=by_scope(both, experts, filtered=False),
-    )
+    networks, experts = table.integers, sorted(table.integers.experts)
+    filtered = table.figures(experts)
+    return {
+        "precision": list(networks.precision),
+        "saturate_13_bit": networks.saturate_13_bit,
+        "filtered": filtered,
+        "unfiltered": table.figures(experts, filtered=False),
+        **word_cuts(class_cuts(filtered["all"]), networks.node_bits),
+    }
+
+
+def _details(table: ScoredTable, experts: Sequence[int]) -> dict[str, Any]:
+    """What stands behind the metrics of the rows that pass the filter."""
+    kept = table.rows()
+    scopes = scopes_of(experts) if kept.any() else {}
+    network, *others = results = judge_networks(table, scopes)
+    errors, sizes = {}, {}
+    changes: Differences = {scope: {} for scope in scopes}
+    for scope, expert in scopes.items():
+        errors[scope] = table.logged({one.name: one.errors[scope] for one in results})
+        rows = table.rows(expert)
+        sizes[scope] = metrics.sample_sizes(table.sample(rows)) if rows.any() else {}
+    for other in others:
+        changes = differences(other, network)
+        for scope, of_scope in changes.items():
+            ratio = metrics.ratio_error(
+                network.replicas[scope], other.replicas[scope], "loss"
+            )
+            of_scope.pop("n_tracks", None)
+            if not table.same_loss(other.name):
+                of_scope.pop("loss", None)
+            elif math.isfinite(ratio):
+                errors[scope][f"loss_vs_{other.name}"] = ratio
+    return {
+        "errors": errors,
+        "differences": {
+            scope: {name: one.value for name, one in of_scope.items()}
+            for scope, of_scope in changes.items()
+        },
+        "difference_errors": {
+            scope: {k: v.error for k, v in of_scope.items() if math.isfinite(v.error)}
+            for scope, of_scope in changes.items()
+        },
+        "sizes": sizes,
+        "in_bins": {
+            name: _in_bins(predicted)
+            for name, predicted in table.named_predictions(kept).items()
+            if kept.any()
+        },
+    }
+
+
+def _in_bins(predicted: Predictions) -> dict[str, Any]:
+    if not predicted.has_z:
+        return {}
+    predicted = predicted if predicted.fake is None else predicted[predicted.real]
+    found = {k: bins.to_dict() for k, bins in metrics.in_bins(predicted).items()}
+    for name, shares in metrics.efficiency_in_bins(predicted).items():
+        edges = {"edges": metrics.AXES[name].edges.tolist()}
+        found[f"efficiency_at_eff96_against_{name}"] = edges | shares.to_dict()
+    return found
 
 
 def _draw(
@@ -255,22 +253,21 @@ def _draw(
     integers: FixedPointTable | None,
 ) -> dict[tuple[str, str], bytes]:
     """Draw all plots: scope and path of each, to its PNG."""
-    [title] = short_names([loaded])
-    n_scopes = 1 + len(loaded.networks.experts)
-    n_plots = n_scopes * len(plots.registered(plots.TRAINING))
+    scopes = scopes_of(sorted(loaded.networks.experts))
+    n_plots = len(scopes) * len(plots.registered(plots.TRAINING))
     n_plots += len(plots.registered(plots.EVALUATION))
 
     def drawings() -> Iterator[tuple[tuple[str, str], plots.Drawing]]:
-        for expert in (None, *sorted(loaded.networks.experts)):
-            scope = "all" if expert is None else f"expert_{expert}"
-            shown = description_of(title, rows.label, expert)
+        for scope, expert in scopes.items():
+            shown = description_of(loaded.label, rows.label, expert)
             for drawing in _drawings(table, expert, shown, rows.label):
                 yield (scope, f"{PLOTS}/{drawing.name}.png"), drawing
             if integers is None:
                 continue
-            shown = description_of(title, f"{rows.label} in fixed point", expert)
+            label = f"{rows.label} in fixed point"
+            shown = description_of(loaded.label, label, expert)
             for drawing in fixed_point_drawings(integers, expert, shown):
-                folder = f"{PLOTS}_{integers.networks.name}"
+                folder = f"{PLOTS}_{integers.integers.name}"
                 yield (scope, f"{folder}/{drawing.name}.png"), drawing
 
     return plots.draw_all(n_plots, drawings())

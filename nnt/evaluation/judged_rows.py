@@ -6,7 +6,8 @@ import json
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +16,13 @@ from nnt.config import Config
 from nnt.detector import N_INPUTS
 from nnt.errors import DataError, NNTError, TrackingError
 from nnt.evaluation.loaded_run import LoadedRun, load_run
+from nnt.judging import served_rows
 from nnt.progress import show_progress
-from nnt.tracking import UNKNOWN_RUN
+from nnt.tracking import UNKNOWN_RUN, weights_file
 from nnt.tracks import Tracks, read_tracks
 from nnt.tracks.table import INPUT_KINDS
 from nnt.training.data import load_split
 from nnt.types import U64, BoolArray
-
-__all__ = ["JudgedRows", "Seen", "rows_for", "rows_trained_on"]
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +41,17 @@ class JudgedRows:
     tracks: Tracks
     digest: str
     source: str
-    split: str | None
-    """Split of the training whose rows these are; None for any others."""
+    split: str | None = None
+    """Split whose rows these are, as they were in the training; None for any others."""
+    owner: LoadedRun | None = None
+    """The training whose split they are, changed or not; None for files."""
+
+    @property
+    def description(self) -> str:
+        """Where they come from, in words."""
+        if self.split is None or self.owner is None:
+            return self.source
+        return f"the {self.split} split of {self.owner.label}"
 
 
 def rows_for(
@@ -57,9 +66,15 @@ def rows_for(
     DataError
         The rows cannot be read, or there are none.
     """
-    files = [data] if isinstance(data, str | Path) else data
+    files = [data] if isinstance(data, str | Path) else list(data)
     if files:
-        return _rows_of_files(files)
+        with show_progress("Reading", "bytes") as progress:
+            tracks = read_tracks(files, progress=progress)
+        label = re.sub(r"\W+", "_", Path(files[0]).name.split(".")[0])
+        digest, source = tracks.digest, ", ".join(map(str, files))
+        return JudgedRows(
+            label=f"{label}_{digest[:8]}", tracks=tracks, digest=digest, source=source
+        )
     split = split or DEFAULT_SPLIT
     if loaded.config is None:
         raise DataError(
@@ -68,46 +83,56 @@ def rows_for(
         )
     tracks = load_split(loaded.config, split)
     digest = tracks.digest
+    rows = JudgedRows(
+        label=split, tracks=tracks, digest=digest, source=split, split=split,
+        owner=loaded,
+    )  # fmt: skip
     trained_on = _digest_of_training(loaded, split)
     if trained_on is None or trained_on == digest:
-        return JudgedRows(
-            label=split, tracks=tracks, digest=digest, source=split, split=split
-        )
+        return rows
     log.warning(
         "%s: the rows have changed since the training (digest now %s, then %s)",
         split,
         digest[:12],
         trained_on[:12],
     )
-    label = f"{split}_{digest[:8]}"
-    return JudgedRows(
-        label=label, tracks=tracks, digest=digest, source=split, split=None
-    )
-
-
-def _rows_of_files(files: Sequence[str | Path]) -> JudgedRows:
-    with show_progress("Reading", "bytes") as progress:
-        tracks = read_tracks(list(files), progress=progress)
-    digest = tracks.digest
-    stem = re.sub(r"\W+", "_", Path(files[0]).name.split(".")[0])
-    return JudgedRows(
-        label=f"{stem}_{digest[:8]}",
-        tracks=tracks,
-        digest=digest,
-        source=", ".join(str(file) for file in files),
-        split=None,
-    )
+    return replace(rows, label=f"{split}_{digest[:8]}", split=None)
 
 
 def _digest_of_training(loaded: LoadedRun, split: str) -> str | None:
     """Digest of the rows as the training saw them, where the run records it."""
-    if loaded.run is None:
-        return None
-    try:
-        digest = json.loads(loaded.run.read_text("summary.json"))["data"][split]
-    except (TrackingError, ValueError, LookupError, TypeError):
-        return None
-    return digest if isinstance(digest, str) else None
+    with suppress(TrackingError, ValueError, LookupError, TypeError):
+        if loaded.run is not None:
+            digest = json.loads(loaded.run.read_text("summary.json"))["data"][split]
+            return digest if isinstance(digest, str) else None
+    return None
+
+
+def shared_rows(runs: Sequence[LoadedRun], rows: JudgedRows) -> Tracks:
+    """Choose the rows that the first run's filter keeps and that all runs serve.
+
+    Raises
+    ------
+    DataError
+        There are none.
+    """
+    kept = runs[0].kept(rows.tracks)
+    served = kept.copy()
+    for loaded in runs:
+        served &= served_rows(rows.tracks, loaded.networks.experts)
+    if not served.any():
+        raise DataError(
+            f"{rows.source}: no row passes the filter of {runs[0].text} and "
+            "belongs to an expert that all runs hold; compare runs of the same experts"
+        )
+    left_out = kept.sum() - served.sum()
+    if left_out:
+        log.warning(
+            "%s of %s rows left out: not all runs hold their experts",
+            f"{left_out:,}",
+            f"{kept.sum():,}",
+        )
+    return rows.tracks[served]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,7 +151,7 @@ class Seen:
 
 
 def rows_trained_on(
-    runs: Sequence[LoadedRun], rows: JudgedRows, tracks: Tracks, owner: Config | None
+    runs: Sequence[LoadedRun], rows: JudgedRows, tracks: Tracks
 ) -> list[Seen]:
     """Find the rows that are in the training split of each run, or of its ancestors.
 
@@ -143,21 +168,33 @@ def rows_trained_on(
         Where the rows come from.
     tracks : Tracks
         Those that judge.
-    owner : Config, optional
-        The training whose split they are, if they are one.
     """
     known: dict[str, BoolArray] = {}
-    is_held_out = rows.split in ("val", "test") and owner is not None
-    if owner is not None and is_held_out and not isinstance(owner.data.files, Mapping):
-        known[_origin(owner)] = np.zeros(len(tracks), dtype=np.bool_)
+    config = None if rows.owner is None else rows.owner.config
+    is_held_out = config is not None and not isinstance(config.data.files, Mapping)
+    if config is not None and is_held_out and rows.split in ("val", "test"):
+        known[_origin(config)] = np.zeros(len(tracks), dtype=np.bool_)
     own = _fingerprints(tracks)
     found: list[Seen] = []
     with show_progress("Comparing with training rows", "runs") as progress:
         for i, loaded in enumerate(runs, start=1):
             found.append(_seen(loaded, own, known))
             progress(i, len(runs))
-    _warn([one.share for one in found])
+    if warning := warning_of([one.share for one in found]):
+        log.warning("%s, with --data", warning)
     return found
+
+
+def warning_of(shares: Sequence[float | None]) -> str:
+    """Say how many runs were trained on rows that judge them; empty if none was."""
+    seen = [share for share in shares if share]
+    if not seen:
+        return ""
+    return (
+        f"{len(seen)} of {len(shares)} runs were trained on some of these rows (up "
+        f"to {100 * max(seen):.0f} %), so that their metrics are too optimistic; judge "
+        "on rows that none has seen"
+    )
 
 
 def _seen(loaded: LoadedRun, own: U64, known: dict[str, BoolArray]) -> Seen:
@@ -200,7 +237,7 @@ def _sources(loaded: LoadedRun, config: Config) -> list[str]:
         own = [config.for_expert(k).load_pre_trained_weights for k in config.experts]
         named = [source for source in dict.fromkeys(own) if source is not None]
     for source in named:
-        if source == UNKNOWN_RUN or source.endswith(".json") or "@" in source:
+        if source == UNKNOWN_RUN or weights_file(source) or "@" in source:
             raise DataError(
                 f"{loaded.text} started from "
                 f"{'a weights file' if source == UNKNOWN_RUN else source}, which "
@@ -235,16 +272,3 @@ def _fingerprints(tracks: Tracks) -> U64:
         mixed = (mixed ^ words[:, i]) * np.uint64(2 * number + 1)
         mixed ^= mixed >> np.uint64(29)
     return mixed
-
-
-def _warn(shares: Sequence[float | None]) -> None:
-    seen = [share for share in shares if share]
-    if seen:
-        log.warning(
-            "%d of %d runs were trained on some of these rows (up to %.0f %%), so "
-            "that their metrics are too optimistic; judge on rows that none has "
-            "seen, with --data",
-            len(seen),
-            len(shares),
-            100 * max(seen),
-        )

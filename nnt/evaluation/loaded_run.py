@@ -5,31 +5,28 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from nnt.config import Config, load_config, resolve
 from nnt.errors import ConfigError, NNTError
-from nnt.judging import (
-    Losses,
-    Outputs,
-    WholeLoss,
-    kept_rows,
-    losses_of,
-    reference_outputs,
-    served_rows,
-)
+from nnt.judging import Outputs, WholeLoss, kept_rows, reference_outputs, served_rows
 from nnt.networks import Networks, read_weights
-from nnt.tracking import StoredRun, load_weights, open_run, read_run_weights
+from nnt.tracking import (
+    StoredRun,
+    load_weights,
+    open_run,
+    read_run_weights,
+    weights_file,
+)
 from nnt.tracks import Tracks
 from nnt.training.data import load_split
 from nnt.training.earlier_networks import reference_networks
-
-__all__ = ["LoadedRun", "load_networks", "load_run"]
+from nnt.types import BoolArray
 
 log = logging.getLogger(__name__)
 
@@ -40,23 +37,23 @@ Repair = tuple[Callable[[Values], Values], str]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoadedRun:
-    """Networks to be judged."""
+    """Networks to be judged, in floats or in integers."""
 
     text: str
     """What the user wrote."""
     name: str
     networks: Networks
-    run: StoredRun | None
+    run: StoredRun | None = None
     """None for a weights file."""
-    config: Config | None
+    config: Config | None = None
     """That of the training; None for a weights file."""
 
     @property
-    def losses(self) -> Losses:
-        """Losses of the training."""
-        return losses_of(self.config)
+    def label(self) -> str:
+        """Its name with the first digits of its ID."""
+        return self.name if self.run is None else f"{self.name} {self.run.run_id[:6]}"
 
-    def kept(self, tracks: Tracks) -> npt.NDArray[np.bool_]:
+    def kept(self, tracks: Tracks) -> BoolArray:
         """Rows that pass the filter of the training."""
         if self.config is None:
             return np.ones(len(tracks), dtype=np.bool_)
@@ -91,13 +88,13 @@ class LoadedRun:
         return WholeLoss.of_training(self.config, train, self.networks.experts)
 
 
-def load_run(text: str) -> LoadedRun:
-    """Load the networks that a run, a registered model or a file stands for.
+def load_networks(source: str) -> Networks:
+    """Load the experts of a run.
 
     Parameters
     ----------
-    text : str
-        A run ID, ``runs:/ID[/path]``, ``models:/name[@alias]`` or a path to a
+    source : str
+        A run ID, ``runs:/ID``, ``models:/name[@alias]`` or a path to a
         ``weights.json``.
 
     Raises
@@ -107,18 +104,29 @@ def load_run(text: str) -> LoadedRun:
     DataError
         The weights cannot be used.
     """
-    if text.endswith(".json") and ":/" not in text:
-        networks = Networks(load_weights(text))
-        return LoadedRun(
-            text=text, name=Path(text).stem, networks=networks, run=None, config=None
-        )
+    return Networks(load_weights(source))
+
+
+def load_run(text: str) -> LoadedRun:
+    """Load what `load_networks` does, with all that is known of its training.
+
+    Raises
+    ------
+    TrackingError, DataError
+        As there.
+    ConfigError
+        The configuration of the run cannot be used.
+    """
+    path = weights_file(text)
+    if path is not None:
+        return LoadedRun(text=text, name=path.stem, networks=load_networks(text))
     run = open_run(text)
-    weights = read_weights(read_run_weights(run))
+    networks = Networks(read_weights(read_run_weights(run)))
     with tempfile.TemporaryDirectory() as into:
         config = _config_of(run, run.download("config.yaml", Path(into)))
     config = _with_files_of(run, config)
     return LoadedRun(
-        text=text, name=run.name, networks=Networks(weights), run=run, config=config
+        text=text, name=run.name, networks=networks, run=run, config=config
     )
 
 
@@ -127,7 +135,11 @@ def _config_of(run: StoredRun, path: Path) -> Config:
         return load_config(path)
     except ConfigError as err:
         for repairs in REPAIRS:
-            if (config := _repaired(path, repairs)) is not None:
+            with suppress(ConfigError, LookupError, TypeError, AttributeError):
+                values = dict(resolve(path)[1].values)
+                for repair, _ in repairs:
+                    values = repair(values)
+                config = load_config(values)
                 for _, consequence in repairs:
                     log.warning("run %s (%s): %s", run.run_id, run.name, consequence)
                 return config
@@ -145,14 +157,13 @@ def _with_files_of(run: StoredRun, config: Config) -> Config:
     if project is None or files is None or project == Path.cwd():
         return config
 
-    def found(names: Sequence[str]) -> tuple[str, ...]:
+    def found(names: Sequence[str]) -> list[str]:
         # A project that has been moved is where the command is given.
-        return tuple(
-            name
-            if not project.is_dir() and Path(name).exists()
-            else str(project / name)
+        moved = not project.is_dir()
+        return [
+            name if moved and Path(name).exists() else str(project / name)
             for name in names
-        )
+        ]
 
     named = (
         {split: found(names) for split, names in files.items()}
@@ -179,44 +190,14 @@ def _without_dist(values: Values) -> Values:
     }
 
 
-NO_DIST = (
+NO_DIST: Repair = (
     _without_dist,
     "this version of NNT does not accept its dist, which no metric depends on",
 )
-OTHER_SIMULATION = (
+OTHER_SIMULATION: Repair = (
     _with_simulation_of_today,
     "the simulation had other settings then; rows that it makes now are not those of "
     "the training",
 )
 REPAIRS = ((NO_DIST,), (OTHER_SIMULATION,), (NO_DIST, OTHER_SIMULATION))
 """What makes a configuration of an earlier version readable, least change first."""
-
-
-def _repaired(path: Path, repairs: Sequence[Repair]) -> Config | None:
-    _, merged = resolve(path)
-    values = dict(merged.values)
-    try:
-        for repair, _ in repairs:
-            values = repair(values)
-        return load_config(values)
-    except (ConfigError, LookupError, TypeError, AttributeError):
-        return None
-
-
-def load_networks(source: str) -> Networks:
-    """Load the experts of a run.
-
-    Parameters
-    ----------
-    source : str
-        A run ID, ``runs:/ID``, ``models:/name[@alias]`` or a path to a
-        ``weights.json``.
-
-    Raises
-    ------
-    TrackingError
-        There is no such run, or it holds no weights.
-    DataError
-        The weights cannot be used.
-    """
-    return Networks(load_weights(source))

@@ -15,8 +15,6 @@ from nnt.networks import Networks
 from nnt.progress import show_progress
 from nnt.tracks import check_outputs, read_tracks, write_tracks
 
-__all__ = ["predict"]
-
 
 def predict(
     run: str,
@@ -70,16 +68,15 @@ def predict(
         The firmware cannot hold the networks.
     """
     listed = [files] if isinstance(files, str | Path) else list(files)
-    jobs = _jobs([Path(file) for file in listed], Path(output))
-    sources = [source for own in jobs.values() for source in own]
+    sources = [Path(file) for file in listed]
+    jobs = _jobs(sources, Path(output))
     check_outputs(list(jobs), sources, overwrite=overwrite)
-    floats = load_networks(run)
-    networks = (
-        FixedPointNetworks(floats, precision, saturate_13_bit=saturate_13_bit)
-        if fixed_point
-        else floats
-    )
-    return {path: _predict(networks, sources, path) for path, sources in jobs.items()}
+    networks = load_networks(run)
+    if fixed_point:
+        networks = FixedPointNetworks(
+            networks, precision, saturate_13_bit=saturate_13_bit
+        )
+    return {path: _predict(networks, own, path) for path, own in jobs.items()}
 
 
 def _jobs(files: list[Path], output: Path) -> dict[Path, list[Path]]:
@@ -100,18 +97,13 @@ def _jobs(files: list[Path], output: Path) -> dict[Path, list[Path]]:
     return jobs
 
 
-def _predict(
-    networks: Networks | FixedPointNetworks, sources: list[Path], path: Path
-) -> int:
+def _predict(networks: Networks, sources: list[Path], path: Path) -> int:
     with show_progress("Reading", "bytes") as progress:
         tracks = read_tracks(sources, progress=progress)
-    output = predicted_outputs(networks, tracks)
-    whole = None
+    output, whole = predicted_outputs(networks, tracks), None
     if isinstance(networks, FixedPointNetworks):
-        whole = {
-            name: (values * 2.0**networks.node_bits).astype(np.int64)
-            for name, values in output.items()
-        }
+        unit = 2.0**networks.node_bits
+        whole = {k: (values * unit).astype(np.int64) for k, values in output.items()}
     try:
         with show_progress(f"Writing {path.name}", "rows") as progress:
             write_tracks(

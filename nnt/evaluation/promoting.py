@@ -10,16 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from nnt.errors import DataError, ExportError
-from nnt.evaluation.comparing import Comparison, compare_on, shared_rows
-from nnt.evaluation.comparing_runs import keep
-from nnt.evaluation.judged_rows import JudgedRows, Seen, rows_for, rows_trained_on
+from nnt.evaluation.comparing import keep
+from nnt.evaluation.comparison import Comparison, compare_on
+from nnt.evaluation.judged_rows import (
+    JudgedRows,
+    Seen,
+    rows_for,
+    rows_trained_on,
+    shared_rows,
+)
 from nnt.evaluation.loaded_run import LoadedRun, load_run
 from nnt.evaluation.storing import note_verdict
-from nnt.evaluation.verdict import Contestant, Verdict, judge
+from nnt.evaluation.verdict import Verdict, judge
 from nnt.export import TARGETS, load_source
 from nnt.export.source import Request
 from nnt.fixedpoint import FixedPointNetworks
-from nnt.judging import Outputs, predicted_outputs
 from nnt.networks import HOUGH3D
 from nnt.tracking import (
     Alias,
@@ -30,12 +35,10 @@ from nnt.tracking import (
     read_alias,
 )
 from nnt.tracks import Tracks
-from nnt.types import BoolArray
-
-__all__ = ["Promotion", "promote"]
 
 log = logging.getLogger(__name__)
 
+ID = ("Experiment", "Run", "Event", "Track")
 MAX_SHOWN = 5
 """Rows that a message names."""
 PROMOTED, PASSED, REFUSED = "promoted", "passed", "refused"
@@ -134,11 +137,9 @@ def promote(
     runs = _contest(challenger, champion, alias)
     rows = rows_for(challenger, data)
     tracks = shared_rows(runs, rows)
-    _refuse_seen(runs, rows_trained_on(runs, rows, tracks, challenger.config), tracks)
+    _refuse_seen(runs, rows_trained_on(runs, rows, tracks), tracks)
     comparison, verdict = _judge(runs, rows, tracks, alias, sigma)
-    judgement, place = keep(
-        comparison, runs, page_to, in_store=not dry_run, verdict=verdict
-    )
+    judgement, place = keep(comparison, page_to, in_store=not dry_run, verdict=verdict)
     registered = None
     if verdict.passes and judgement is not None:
         registered = _move(alias, challenger.run, judgement)
@@ -187,29 +188,22 @@ def _refuse_seen(
                 f"({one.reason})"
             )
         elif one.rows.any():
+            listed = "; ".join(
+                ", ".join(f"{name.lower()} {row[name]}" for name in ID)
+                for row in tracks.ids[one.rows][:MAX_SHOWN]
+            )
+            more = "; ..." if one.rows.sum() > MAX_SHOWN else ""
             problems.append(
                 f"{loaded.text}: it, or a run that it came from, was trained on "
-                f"{one.rows.sum():,} of {len(tracks):,} rows{_named(tracks, one.rows)}"
+                f"{one.rows.sum():,} of {len(tracks):,} rows ({listed}{more})"
             )
     if problems:
         raise DataError(
             "these rows cannot be used to judge, because networks do better on rows "
             "that they were trained on:\n  "
             + "\n  ".join(problems)
-            + "\nname track files that "
-            "neither was trained on with --data"
+            + "\nname track files that neither was trained on with --data"
         )
-
-
-def _named(tracks: Tracks, rows: BoolArray) -> str:
-    """The first of the rows, by their names in the files."""
-    names = ("Experiment", "Run", "Event", "Track")
-    first = tracks.ids[rows][:MAX_SHOWN]
-    listed = "; ".join(
-        ", ".join(f"{name.lower()} {one[name]}" for name in names) for one in first
-    )
-    more = "; ..." if rows.sum() > MAX_SHOWN else ""
-    return f" ({listed}{more})"
 
 
 def _judge(
@@ -219,29 +213,23 @@ def _judge(
     alias: Alias,
     sigma: float,
 ) -> tuple[Comparison, Verdict]:
-    contestants: dict[int, Contestant] = {}
-    reasons = []
+    judged, reasons, integers = [], [], []
     for loaded in runs:
         try:
-            integers = FixedPointNetworks(loaded.networks)
+            networks = FixedPointNetworks(loaded.networks)
         except ExportError as err:
             if loaded is not runs[-1]:
                 raise
             reasons.append(f"the firmware cannot hold it: {err}")
-            continue
-        outputs = predicted_outputs(integers, tracks)
-        contestants[id(loaded)] = Contestant(networks=integers, outputs=outputs)
-
-    def predict(loaded: LoadedRun, tracks: Tracks) -> Outputs:
-        if id(loaded) in contestants:
-            return contestants[id(loaded)].outputs
-        return predicted_outputs(loaded.networks, tracks)
-
-    comparison = compare_on(runs, rows, tracks, [0.0] * len(runs), predict)
+            judged.append(loaded)
+        else:
+            integers.append(networks)
+            judged.append(replace(loaded, networks=networks))
+    comparison = compare_on(judged, rows, tracks, [0.0] * len(runs))
     if reasons:
         refused = Verdict(over=alias.uri, sigma=sigma, checks=(), reasons=reasons)
         return comparison, refused
-    found = judge(comparison, tracks, list(contestants.values()), alias.uri, sigma)
+    found = judge(comparison, tracks, integers, alias.uri, sigma)
     failed = _failed_checks(runs[-1])
     return comparison, replace(found, reasons=[*failed, *found.reasons])
 

@@ -10,17 +10,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from nnt.evaluation.comparing import Comparison
+from nnt.evaluation.comparison import Comparison, NetworkResult
 from nnt.evaluation.judged_rows import JudgedRows
-from nnt.evaluation.network_result import NetworkResult
-from nnt.evaluation.page_tables import described, run_page, shown
+from nnt.evaluation.page import run_page, shown
 from nnt.evaluation.verdict import Verdict
 from nnt.judging import Figures
 from nnt.markdown import table
 from nnt.metrics import MODEL_METRICS, main_metrics
 from nnt.tracking import MlflowTracker, Run, StoredRun
-
-__all__ = ["note_verdict", "store_comparison", "store_evaluation"]
 
 MAX_NOTE_ROWS = 20
 """Runs in the table of a note; MLflow cuts notes at 8,000 characters."""
@@ -69,10 +66,7 @@ def store_evaluation(
                 text = json.dumps(result, indent=2) + "\n"
                 run.log_text(text, f"{folder}/evaluation.json")
                 if rows.split is None:
-                    run.log_dataset(
-                        rows.label, rows.digest, rows.source, "evaluation",
-                        result["n_tracks"],
-                    )  # fmt: skip
+                    _log_dataset(run, rows, "evaluation", result["n_tracks"])
             for end, found in figures.items():
                 with_model = scope == "all" and not end
                 _log(run, one, rows, end, found.get(scope, {}), with_model=with_model)
@@ -80,6 +74,10 @@ def store_evaluation(
                 if owner == scope:
                     run.log_bytes(data, f"{folder}/{path}")
         _name_run_of_project(tracker, stored, rows)
+
+
+def _log_dataset(run: Run, rows: JudgedRows, context: str, n_rows: int) -> None:
+    run.log_dataset(rows.label, rows.digest, rows.source, context, n_rows)
 
 
 def _log(
@@ -95,11 +93,13 @@ def _log(
     named = {f"{prefix}{end}/{name}": value for name, value in figures.items()}
     if rows.split is not None:
         # The training has logged most of them: same rows, same values. Others are of
-        # networks that were trained further since.
+        # networks that were trained further since. Curves end with the value of the
+        # best epoch, which the training has added.
         named = {
             name: value
             for name, value in named.items()
-            if stored.metrics.get(name) != value and not _is_curve(name, stored)
+            if stored.metrics.get(name) != value
+            and not (name in CURVES and name in stored.metrics)
         }
     ours = {f"{prefix}/{name}" for name in MODEL_METRICS} if with_model else set()
     of_model = {name: value for name, value in named.items() if name in ours}
@@ -108,22 +108,17 @@ def _log(
     run.log_metrics({k: v for k, v in named.items() if k not in of_model}, 0)
 
 
-def _is_curve(name: str, stored: StoredRun) -> bool:
-    """Curves end with the value of the best epoch, which the training has added."""
-    return name in stored.metrics and name in CURVES
-
-
 def _name_run_of_project(
     tracker: MlflowTracker, stored: StoredRun, rows: JudgedRows
 ) -> None:
     """Say what the run is that `mlflow run` has made for the command itself."""
     if not os.environ.get("MLFLOW_RUN_ID", "").strip():
         return
-    link = f"#/experiments/{stored.experiment_id}/runs/{stored.run_id}"
+    link = f"[{stored.name}](#/experiments/{stored.experiment_id}/runs/{stored.run_id})"
     run = tracker.start_run(
         f"evaluate {stored.name}",
-        description=f"Evaluation of [{stored.name}]({link}) on {rows.source}: "
-        f"its metrics and plots are in that run, under `evaluations/{rows.label}`.",
+        description=f"Evaluation of {link} on {rows.source}: its metrics and plots are "
+        f"in that run, under `evaluations/{rows.label}`.",
         tags={"nnt.kind": "evaluation", "nnt.evaluated": stored.run_id},
     )
     run.finish("FINISHED")
@@ -166,10 +161,7 @@ def store_comparison(
             description=_note(comparison, tracker.uri, verdict),
             tags=_tags(comparison, verdict),
         )
-        rows = comparison.rows
-        run.log_dataset(
-            rows.label, rows.digest, rows.source, "comparison", comparison.n_tracks
-        )
+        _log_dataset(run, comparison.rows, "comparison", comparison.n_tracks)
         for i, network in enumerate(comparison.networks):
             figures = network.figures["all"].items()
             run.log_metrics({f"all/{name}": value for name, value in figures}, i)
@@ -198,15 +190,16 @@ def note_verdict(run_id: str, outcome: str) -> None:
 
 
 def _title(comparison: Comparison, verdict: Verdict | None) -> str:
-    first, *others = [network.name for network in comparison.networks if network.loaded]
+    first, *others = [network.name for network in comparison.runs]
     if verdict is not None:
-        return f"promote {others[0] if others else first} over {verdict.over}"
-    beside = others[0] if len(others) == 1 else f"{len(others)} others"
-    return f"compare {first} with {beside}"
+        return f"promote {comparison.runs[-1].name} over {verdict.over}"
+    return f"compare {first} with " + (
+        others[0] if len(others) == 1 else f"{len(others)} others"
+    )
 
 
 def _tags(comparison: Comparison, verdict: Verdict | None) -> dict[str, str]:
-    runs = [network.loaded.run for network in comparison.networks if network.loaded]
+    runs = [network.run for network in comparison.runs]
     ids = " ".join(run.run_id for run in runs if run is not None)[:MAX_TAG]
     if verdict is None:
         return {"nnt.kind": "comparison", "nnt.compared": ids}
@@ -218,11 +211,11 @@ def _note(comparison: Comparison, store: str, verdict: Verdict | None) -> str:
     headings = main_metrics()
     metrics = [m for m in headings if m in comparison.first.figures["all"]]
     n_tracks = f"{comparison.n_tracks:,}"
-    judged = "" if verdict is None else f"{described(verdict)}\n\n"
+    judged = "" if verdict is None else f"{verdict.words}\n\n"
     head = (
-        f"{judged}The same {n_tracks} rows of {comparison.source}, predicted by every "
-        "network. `comparison.html` under Artifacts shows plots, differences and "
-        "their errors. Step k of the curves is row k of this table."
+        f"{judged}The same {n_tracks} rows of {comparison.rows.description}, predicted "
+        "by every network. `comparison.html` under Artifacts shows plots, differences "
+        "and their errors. Step k of the curves is row k of this table."
     )
     rows = [
         [
@@ -238,12 +231,11 @@ def _note(comparison: Comparison, store: str, verdict: Verdict | None) -> str:
 
 
 def _named(network: NetworkResult, store: str) -> str:
-    run = None if network.loaded is None else network.loaded.run
+    run, page = network.run, run_page(network.run)
     if run is None:
         return network.name
     if run.uri == store:
-        return f"[{network.name}](#/experiments/{run.experiment_id}/runs/{run.run_id})"
-    page = run_page(run)
+        page = f"#/experiments/{run.experiment_id}/runs/{run.run_id}"
     return (
         f"{network.name}, another store"
         if page is None

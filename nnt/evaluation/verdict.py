@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from nnt import metrics
-from nnt.evaluation.comparing import Comparison
+from nnt.evaluation.comparison import Comparison
 from nnt.fixedpoint import FixedPointNetworks
-from nnt.judging import Outputs
+from nnt.judging import Outputs, predicted_outputs
 from nnt.metrics import Decision, Predictions
 from nnt.metrics.clusters import event_sums_of_squares
 from nnt.tracks import Tracks
-from nnt.types import F64, I64, BoolArray, FloatArray
+from nnt.types import F64, I64, BoolArray
 
-__all__ = ["Check", "Contestant", "Verdict", "judge"]
-
+BY_CLASS = "_by_class"
 REJECTIONS = ("rejection_at_eff96", "rejection_at_eff98")
 EFFICIENCY = 0.96
 """At which efficiencies in bins are compared, over all rows."""
-BINS: Mapping[str, tuple[tuple[float, float], ...]] = {
-    "charge": ((-1.5, 0.0), (0.0, 1.5)),
-    "pt": ((0.0, 0.5), (0.5, 1.0), (1.0, math.inf)),
-    "theta": ((10.0, 50.0), (50.0, 90.0), (90.0, 130.0), (130.0, 170.0)),
-}
+BINS = (
+    ("negative", "charge", -1.5, 0.0),
+    ("positive", "charge", 0.0, 1.5),
+    ("pt 0 to 0.5 GeV", "pt", 0.0, 0.5),
+    ("pt 0.5 to 1 GeV", "pt", 0.5, 1.0),
+    ("pt from 1 GeV", "pt", 1.0, math.inf),
+    ("theta 10 to 50 deg", "theta", 10.0, 50.0),
+    ("theta 50 to 90 deg", "theta", 50.0, 90.0),
+    ("theta 90 to 130 deg", "theta", 90.0, 130.0),
+    ("theta 130 to 170 deg", "theta", 130.0, 170.0),
+)
 """Few and wide: every bin is one more figure in which a network may seem worse."""
 FEWEST_ROWS = 25
 """Tracks from the collision point that a bin is compared from."""
@@ -36,7 +41,6 @@ FEWEST_TRACKS = 100
 MAX_SATURATED = 1e-3
 """Share of outputs at the end of their word that is not counted as worse."""
 HARDWARE = ("multiplications", "weight_bits", "bit_operations")
-UNITS_OF_BINS = {"charge": "", "pt": " GeV", "theta": " deg"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +58,11 @@ class Check:
     figures that are only shown."""
     is_worse: bool = False
     is_better: bool = False
+
+    @property
+    def is_share(self) -> bool:
+        """Whether it is a share of rows."""
+        return "efficiency" in self.name or "outputs" in self.name
 
     @property
     def difference(self) -> float | None:
@@ -85,6 +94,16 @@ class Verdict:
         """Whether the alias may move."""
         return not self.reasons
 
+    @property
+    def words(self) -> str:
+        """What it is, and why."""
+        if self.passes:
+            return (
+                f"May become {self.over}: in the firmware's integers nowhere worse by "
+                f"more than {self.sigma:g} standard errors."
+            )
+        return f"Must not become {self.over}: " + "; ".join(self.reasons)
+
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
         return {
@@ -96,22 +115,14 @@ class Verdict:
         }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Contestant:
-    """A network in integers, with what it predicts for the rows."""
-
-    networks: FixedPointNetworks
-    outputs: Outputs
-
-
 def judge(
     comparison: Comparison,
     tracks: Tracks,
-    contestants: Sequence[Contestant],
+    networks: Sequence[FixedPointNetworks],
     over: str,
     sigma: float,
 ) -> Verdict:
-    """Compare the last contestant with the first, if there are two.
+    """Judge the challenger, which is the last network, by the champion before it.
 
     Parameters
     ----------
@@ -119,22 +130,23 @@ def judge(
         Of both in integers, in this order.
     tracks : Tracks
         Rows that judge.
-    contestants : sequence of Contestant
+    networks : sequence of FixedPointNetworks
         The champion, if there is one, and the challenger.
     over : str
         The alias.
     sigma : float
         Errors by which the challenger may be worse in any figure.
     """
-    rows = [
-        metrics.predictions(tracks, contestant.outputs) for contestant in contestants
-    ]
-    decisions = _decisions(rows, contestants)
+    outputs = [predicted_outputs(one, tracks) for one in networks]
+    suffix = BY_CLASS if all("nnt" in named for named in outputs) else ""
+    rows = [metrics.predictions(tracks, named) for named in outputs]
+    found = [metrics.all_decisions(row).get(("", suffix)) for row in rows]
+    decisions = [] if None in found else [one for one in found if one is not None]
     checks = [
-        *_rejections(comparison, contestants, sigma),
+        *_rejections(comparison, suffix, sigma),
         *_efficiencies(rows[-1], decisions, sigma),
-        _saturation(tracks, contestants, sigma),
-        *_hardware(contestants),
+        _saturation(tracks, networks, outputs, sigma),
+        *_hardware(comparison, networks),
     ]
     reasons = [
         f"{check.name}: {_percent(check.challenger)} in place of "
@@ -153,8 +165,8 @@ def _percent(value: float | None) -> str:
 def _check(
     name: str,
     values: Sequence[float | None],
-    error: float | None,
-    sigma: float,
+    error: float | None = None,
+    sigma: float = 0.0,
     direction: int = 1,
     tolerance: float = 0.0,
 ) -> Check:
@@ -163,10 +175,9 @@ def _check(
     champion = before[0] if before else None
     if champion is None or challenger is None or error is None:
         return Check(name=name, champion=champion, challenger=challenger)
-    gain = direction * (challenger - champion)
-    sigmas = gain / error if error > 0 else math.copysign(math.inf, gain) * (gain != 0)
-    if gain == 0 or not math.isfinite(error):
-        sigmas = 0.0
+    gain, sigmas = direction * (challenger - champion), 0.0
+    if gain and math.isfinite(error):
+        sigmas = gain / error if error > 0 else math.copysign(math.inf, gain)
     return Check(
         name=name,
         champion=champion,
@@ -178,11 +189,8 @@ def _check(
     )
 
 
-def _rejections(
-    comparison: Comparison, contestants: Sequence[Contestant], sigma: float
-) -> Iterator[Check]:
-    suffix = "_by_class" if _have_class(contestants) else ""
-    networks = comparison.networks[: len(contestants)]
+def _rejections(comparison: Comparison, suffix: str, sigma: float) -> Iterator[Check]:
+    networks = comparison.runs
     for rejection in REJECTIONS:
         name = f"{rejection}{suffix}"
         values = [network.figures["all"].get(name) for network in networks]
@@ -192,34 +200,18 @@ def _rejections(
         yield _check(f"{label} by class" if suffix else label, values, error, sigma)
 
 
-def _have_class(contestants: Sequence[Contestant]) -> bool:
-    return all("nnt" in contestant.outputs for contestant in contestants)
-
-
 def _doubts(decisions: Sequence[Decision]) -> Iterator[str]:
     """Say why the rows cannot tell."""
     if not decisions:
         yield "no output that a trigger can cut on is known for all tracks"
         return
-    counts = [
-        int(kind.sum()) for kind in (decisions[-1].signal, decisions[-1].background)
-    ]
-    if min(counts) < FEWEST_TRACKS:
+    n_signal, n_background = decisions[-1].signal.sum(), decisions[-1].background.sum()
+    if min(n_signal, n_background) < FEWEST_TRACKS:
         yield (
-            f"too few rows to tell: they hold {counts[0]:,} tracks from the collision "
-            f"point and {counts[1]:,} of background, and at least {FEWEST_TRACKS} of "
-            "each are needed; name more files with --data"
+            f"too few rows to tell: they hold {n_signal:,} tracks from the collision "
+            f"point and {n_background:,} of background, and at least {FEWEST_TRACKS} "
+            "of each are needed; name more files with --data"
         )
-
-
-def _decisions(
-    rows: Sequence[Predictions], contestants: Sequence[Contestant]
-) -> list[Decision]:
-    """What each contestant decides by; empty if they do not decide by the same."""
-    suffix = "_by_class" if _have_class(contestants) else ""
-    found = [metrics.all_decisions(row).get(("", suffix)) for row in rows]
-    there = [decision for decision in found if decision is not None]
-    return there if len(there) == len(found) else []
 
 
 def _efficiencies(
@@ -229,34 +221,19 @@ def _efficiencies(
     if not decisions or not decisions[-1].signal.any():
         return
     signal = decisions[-1].signal
-    passing = []
+    near, passing = rows[signal], []
     for decision in decisions:
         distance = decision.distance_cm[signal]
         passing.append(distance < metrics.cut_at_efficiency_cm(distance, EFFICIENCY))
-    event = rows.event[signal]
-    for quantity, values in _quantities(rows[signal]).items():
-        for low, high in BINS[quantity]:
-            inside = (values >= low) & (values < high)
-            if inside.sum() >= FEWEST_ROWS:
-                name = f"efficiency, {_bin_name(quantity, low, high)}"
-                shares, error = _paired(
-                    [passed[inside] for passed in passing], event[inside]
-                )
-                yield _check(name, shares, error, sigma)
-
-
-def _quantities(predicted: Predictions) -> dict[str, FloatArray]:
-    at = {name: metrics.AXES[name].values(predicted) for name in BINS}
-    return {name: values for name, values in at.items() if values is not None}
-
-
-def _bin_name(quantity: str, low: float, high: float) -> str:
-    if quantity == "charge":
-        return "negative" if high == 0 else "positive"
-    unit = UNITS_OF_BINS[quantity]
-    if math.isinf(high):
-        return f"{quantity} from {low:g}{unit}"
-    return f"{quantity} {low:g} to {high:g}{unit}"
+    for name, quantity, low, high in BINS:
+        values = metrics.AXES[quantity].values(near)
+        if values is None:
+            continue
+        inside = (values >= low) & (values < high)
+        if inside.sum() >= FEWEST_ROWS:
+            flags = [passed[inside] for passed in passing]
+            shares, error = _paired(flags, near.event[inside])
+            yield _check(f"efficiency, {name}", shares, error, sigma)
 
 
 def _paired(flags: Sequence[BoolArray], event: I64) -> tuple[list[float], float | None]:
@@ -275,36 +252,29 @@ def _paired(flags: Sequence[BoolArray], event: I64) -> tuple[list[float], float 
 
 
 def _saturation(
-    tracks: Tracks, contestants: Sequence[Contestant], sigma: float
+    tracks: Tracks,
+    networks: Sequence[FixedPointNetworks],
+    outputs: Sequence[Outputs],
+    sigma: float,
 ) -> Check:
     """Share of the rows whose z or theta is at the end of its word."""
     flags = []
-    for contestant in contestants:
-        end = 1 - 2.0**-contestant.networks.node_bits
-        measured = [v for k, v in contestant.outputs.items() if k in ("z", "theta")]
+    for network, named in zip(networks, outputs, strict=True):
         at_end = np.zeros(len(tracks), dtype=np.bool_)
-        for values in measured:
-            at_end |= np.abs(values) >= end
+        for name in named.keys() & {"z", "theta"}:
+            at_end |= np.abs(named[name]) >= 1 - 2.0**-network.node_bits
         flags.append(at_end)
     shares, error = _paired(flags, tracks.event_index)
     name = "saturated outputs (z or theta)"
     return _check(name, shares, error, sigma, -1, MAX_SATURATED)
 
 
-def _hardware(contestants: Sequence[Contestant]) -> Iterator[Check]:
+def _hardware(
+    comparison: Comparison, networks: Sequence[FixedPointNetworks]
+) -> Iterator[Check]:
     """What the networks cost, all experts together; shown, not judged."""
-    costs = [
-        [dict(cost) for cost in contestant.networks.hardware_cost().values()]
-        for contestant in contestants
-    ]
     for name in HARDWARE:
-        values = [
-            float(sum(cost[f"hardware/{name}"] for cost in experts))
-            for experts in costs
-        ]
-        yield _check(f"hardware: {name.replace('_', ' ')}", values, None, 0.0)
-    largest = [
-        max(form.largest_weight for form in contestant.networks.forms.values())
-        for contestant in contestants
-    ]
-    yield _check("largest weight (below 64)", largest, None, 0.0)
+        costs = [one.hardware[f"hardware/{name}"] for one in comparison.runs]
+        yield _check(f"hardware: {name.replace('_', ' ')}", costs)
+    largest = [max(k.largest_weight for k in one.forms.values()) for one in networks]
+    yield _check("largest weight (below 64)", largest)

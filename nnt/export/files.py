@@ -24,7 +24,13 @@ from nnt.export.source import (
 from nnt.export.targets import TARGETS, Target
 from nnt.files import make_folder, write_atomically
 from nnt.networks import read_weights
-from nnt.tracking import StoredRun, open_run, read_run_weights, untrained_experts
+from nnt.tracking import (
+    StoredRun,
+    open_run,
+    read_run_weights,
+    untrained_experts,
+    weights_file,
+)
 from nnt.version import __version__
 
 log = logging.getLogger(__name__)
@@ -197,8 +203,8 @@ def load_source(run: str) -> Source:
     ExportError
         The run is a comparison, or an expert has not been trained.
     """
-    path = Path(run)
-    if path.suffix == ".json" and ":/" not in run:
+    path = weights_file(run)
+    if path is not None:
         experts = read_weights(path)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         return Source(name=run, experts=experts, facts={"weights_sha256": digest})

@@ -1,6 +1,6 @@
 """From weights and rows to outputs by name, and from those to metrics."""
 
-from nnt.judging.fixed_point import Figures, FixedPointTable, by_scope
+from nnt.judging.fixed_point import FixedPointTable
 from nnt.judging.outputs import (
     Outputs,
     as_array,
@@ -13,7 +13,14 @@ from nnt.judging.outputs import (
     rows_of,
     served_rows,
 )
-from nnt.judging.scored_table import MAIN, REFERENCE, Losses, ScoredTable, losses_of
+from nnt.judging.scored_table import (
+    MAIN,
+    REFERENCE,
+    Figures,
+    ScoredTable,
+    losses_of,
+    scopes_of,
+)
 from nnt.judging.targets import Balances, WholeLoss, targets_of
 
 __all__ = [
@@ -22,13 +29,11 @@ __all__ = [
     "Balances",
     "Figures",
     "FixedPointTable",
-    "Losses",
     "Outputs",
     "ScoredTable",
     "WholeLoss",
     "as_array",
     "by_name",
-    "by_scope",
     "expert_mask",
     "kept_rows",
     "losses_of",
@@ -36,6 +41,7 @@ __all__ = [
     "predicted_outputs",
     "reference_outputs",
     "rows_of",
+    "scopes_of",
     "served_rows",
     "targets_of",
 ]

@@ -16,19 +16,6 @@ from nnt.types import F32, BoolArray
 if TYPE_CHECKING:
     from nnt.networks import Networks
 
-__all__ = [
-    "Outputs",
-    "as_array",
-    "by_name",
-    "expert_mask",
-    "kept_rows",
-    "outputs_in_data",
-    "predicted_outputs",
-    "reference_outputs",
-    "rows_of",
-    "served_rows",
-]
-
 Outputs = Mapping[str, F32]
 """Name of the output -> shape (N,), in network units."""
 
@@ -123,11 +110,6 @@ def reference_outputs(
         none.
     served : bool array, shape (N,)
         Rows that are compared; others are not predicted, and become NaN.
-
-    Returns
-    -------
-    dict or None
-        None where there is nothing to compare with.
 
     Raises
     ------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,15 +26,13 @@ from nnt.types import F64, BoolArray, FloatArray
 if TYPE_CHECKING:
     from nnt.networks import Networks
 
-__all__ = ["MAIN", "REFERENCE", "Losses", "ScoredTable", "losses_of"]
-
-LossOfRows = Callable[[Tracks, Outputs], F64]
-
 MAIN = "network"
 """Name of the network that is judged; metrics of all others have their name behind."""
 REFERENCE = "reference"
 
-
+LossOfRows = Callable[[Tracks, Outputs], F64]
+Figures = dict[str, dict[str, float]]
+"""Numbers of ``all`` rows, and of those of each ``expert_k``."""
 Losses = Mapping[int | None, str]
 """Name of the loss, as in PyTorch, over the rows of all experts (None), and over those
 of one expert, where it is another one."""
@@ -46,6 +44,11 @@ def losses_of(config: Config | None) -> Losses:
         return {None: "MSELoss"}
     found: dict[int | None, str] = {None: config.loss}
     return found | {k: config.for_expert(k).loss for k in config.experts}
+
+
+def scopes_of(experts: Iterable[int]) -> dict[str, int | None]:
+    """Name all rows (None), and those of each expert."""
+    return {"all": None} | {f"expert_{k}": k for k in experts}
 
 
 class ScoredTable:
@@ -83,13 +86,14 @@ class ScoredTable:
         self.tracks = tracks
         self.kept = kept
         self.networks = dict(networks)
+        self.main = next(iter(self.networks))
         self.losses = losses or losses_of(None)
         names = self.networks[self.main] if loss_outputs is None else loss_outputs
-        self.loss_outputs = [name for name in MEASURED if name in names]
+        self._loss_outputs = [name for name in MEASURED if name in names]
         self.whole_loss = whole_loss
         self._whole: dict[str, F64] = {}
         self._rows = metrics.predictions(tracks, {})
-        self._metrics: dict[tuple[int | None, bool], dict[str, float]] = {}
+        self._metrics: dict[tuple[str, int | None, bool], dict[str, float]] = {}
 
     @classmethod
     def of_experts(
@@ -103,14 +107,8 @@ class ScoredTable:
     ) -> ScoredTable:
         """Let experts predict the rows that they serve; other rows are left out.
 
-        Parameters
-        ----------
-        tracks, kept, losses, whole_loss
-            As of the class; of all rows.
-        networks : Networks
-            The experts.
-        reference : Outputs, optional
-            Of all rows, to compare with.
+        The other arguments are those of the class, for all rows, and the outputs of a
+        `reference` to compare with.
         """
         served = served_rows(tracks, networks.experts)
         mine = tracks if served.all() else tracks[served]
@@ -119,31 +117,13 @@ class ScoredTable:
             named[REFERENCE] = rows_of(reference, served)
         return cls(mine, kept[served], named, losses, whole_loss=whole_loss)
 
-    @property
-    def main(self) -> str:
-        """Name of the network that is judged."""
-        return next(iter(self.networks))
-
-    @property
-    def others(self) -> list[str]:
-        """Names of the networks that it is compared with."""
-        return list(self.networks)[1:]
-
     def rows(self, expert: int | None = None, *, filtered: bool = True) -> BoolArray:
         """Rows of one expert, or (None) of all."""
         mask = self.kept if filtered else np.ones(len(self.tracks), dtype=np.bool_)
         return mask if expert is None else mask & expert_mask(self.tracks, expert)
 
     def predictions(self, rows: BoolArray, network: str = "") -> Predictions:
-        """Rows with the outputs of one network, in physical units.
-
-        Parameters
-        ----------
-        rows : bool array, shape (N,)
-            Which.
-        network : str, optional
-            Name; default: that of the network that is judged.
-        """
+        """Some rows with the outputs of one network (the one judged), in cm and deg."""
         outputs = self.networks[network or self.main]
         return metrics.with_outputs(self._rows[rows], rows_of(outputs, rows))
 
@@ -151,62 +131,63 @@ class ScoredTable:
         """The same of every network, by name."""
         return {name: self.predictions(rows, name) for name in self.networks}
 
-    def loss_of_rows(
-        self, rows: BoolArray, network: str, expert: int | None = None
+    def _measured_loss(
+        self, rows: BoolArray, network: str, expert: int | None
     ) -> FloatArray | None:
-        """Loss of each row, over the measured outputs `loss_outputs`.
-
-        Returns
-        -------
-        float64 array, shape (n,), or None
-            None for a network that lacks one of these outputs.
-        """
-        outputs = rows_of(self.networks[network], rows)
-        names = self.loss_outputs
+        """Loss of each row over z and theta; None for a network that lacks one."""
+        outputs, names = self.networks[network], self._loss_outputs
         if not names or not set(names) <= outputs.keys():
             return None
         columns = [MEASURED.index(name) for name in names]
         targets = self.tracks.targets[rows][:, columns]
         kind = REGRESSION_KINDS[self.losses.get(expert, self.losses[None])]
-        found = residual_loss(kind, as_array(outputs, names) - targets).mean(axis=1)
+        residuals = as_array(rows_of(outputs, rows), names) - targets
+        found = residual_loss(kind, residuals).mean(axis=1)
         # z and theta of a track of no particle mean nothing.
         return np.where(self._rows.real[rows], found, 0.0)
+
+    def same_loss(self, network: str) -> bool:
+        """Whether the loss of a network is over all outputs of the one judged."""
+        judged, other = self.networks[self.main], self.networks[network]
+        return self.whole_loss is None or judged.keys() <= other.keys()
+
+    def _losses(
+        self, rows: BoolArray, network: str, expert: int | None
+    ) -> dict[str, FloatArray]:
+        if self.whole_loss is None or not self.same_loss(network):
+            of_rows = self._measured_loss(rows, network, expert)
+            return {} if of_rows is None else {"loss": of_rows}
+        if network not in self._whole:
+            self._whole[network] = self.whole_loss(self.tracks, self.networks[network])
+        return {"loss": self._whole[network][rows]}
 
     def sample(
         self, rows: BoolArray, network: str = "", expert: int | None = None
     ) -> Sample:
         """What the metrics of a network on some rows are functions of."""
-        network = network or self.main
-        losses = self._losses(rows, network, expert)
+        losses = self._losses(rows, network or self.main, expert)
         return Sample.of(self.predictions(rows, network), losses)
-
-    def _losses(
-        self, rows: BoolArray, network: str, expert: int | None
-    ) -> dict[str, FloatArray]:
-        if self.has_whole_loss(network):
-            return {"loss": self._whole_loss_of(network)[rows]}
-        of_rows = self.loss_of_rows(rows, network, expert)
-        return {} if of_rows is None else {"loss": of_rows}
-
-    def has_whole_loss(self, network: str) -> bool:
-        """Whether the loss of a network is over its classes, too."""
-        outputs = self.networks[network].keys()
-        return (
-            self.whole_loss is not None and self.networks[self.main].keys() <= outputs
-        )
-
-    def _whole_loss_of(self, network: str) -> F64:
-        if network not in self._whole and self.whole_loss is not None:
-            outputs = self.networks[network]
-            self._whole[network] = self.whole_loss(self.tracks, outputs)
-        return self._whole[network]
 
     def metrics_of(
         self, network: str, expert: int | None = None, *, filtered: bool = True
     ) -> dict[str, float]:
         """Metrics of one network, by their names in `nnt.metrics.METRICS`."""
-        rows = self.rows(expert, filtered=filtered)
-        return metrics.compute_metrics(self.sample(rows, network, expert))
+        # A filter that keeps all rows makes no difference.
+        key = network, expert, filtered and not self.kept.all()
+        if key not in self._metrics:
+            rows = self.rows(expert, filtered=filtered)
+            sample = self.sample(rows, network, expert)
+            self._metrics[key] = metrics.compute_metrics(sample)
+        return dict(self._metrics[key])
+
+    def logged(self, values: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+        """Name metrics of all networks as they are logged: the network comes last."""
+        return {
+            name if network == self.main else f"{name}_{network}": value
+            for network, named in values.items()
+            for name, value in named.items()
+            if network == self.main or name != "n_tracks"
+        }
 
     def metrics(
         self, expert: int | None = None, *, filtered: bool = True
@@ -219,48 +200,44 @@ class ScoredTable:
             Those of the network that is judged, those of each other network with
             its name behind, and ``loss_vs_<name>``, the ratio of the losses.
         """
-        # A filter that keeps all rows makes no difference.
-        key = expert, filtered and not self.kept.all()
-        if key not in self._metrics:
-            self._metrics[key] = self._compute(expert, filtered=filtered)
-        return dict(self._metrics[key])
-
-    def _compute(self, expert: int | None, *, filtered: bool) -> dict[str, float]:
-        found = self.metrics_of(self.main, expert, filtered=filtered)
-        rows = self.rows(expert, filtered=filtered)
-        for name in self.others if found else ():
-            of_other = self.metrics_of(name, expert, filtered=filtered)
-            of_other.pop("n_tracks", None)
-            found |= {f"{metric}_{name}": value for metric, value in of_other.items()}
-            loss = found.get("loss")
-            if self.has_whole_loss(self.main) and not self.has_whole_loss(name):
-                measured = self.loss_of_rows(rows, self.main, expert)
+        named = {
+            k: self.metrics_of(k, expert, filtered=filtered) for k in self.networks
+        }
+        found = self.logged(named)
+        for name in [*self.networks][1:]:
+            loss, of_other = found.get("loss"), named[name].get("loss", 0.0)
+            if of_other > 0 and not self.same_loss(name):
+                rows = self.rows(expert, filtered=filtered)
+                measured = self._measured_loss(rows, self.main, expert)
                 loss = None if measured is None else float(measured.mean())
-            if loss is not None and of_other.get("loss", 0) > 0:
-                found[f"loss_vs_{name}"] = loss / of_other["loss"]
+            if loss is not None and of_other > 0:
+                found[f"loss_vs_{name}"] = loss / of_other
         return found
+
+    def figures(self, experts: Iterable[int], *, filtered: bool = True) -> Figures:
+        """Metrics of all rows, and of those of each expert."""
+        scopes = scopes_of(experts).items()
+        return {scope: self.metrics(k, filtered=filtered) for scope, k in scopes}
 
     def errors(
         self, expert: int | None = None
-    ) -> tuple[dict[str, dict[str, float]], dict[str, Replicas]]:
+    ) -> dict[str, tuple[dict[str, float], Replicas]]:
         """Standard errors of the metrics of every network, of rows that are kept.
 
         Returns
         -------
-        errors : dict
-            Name of the network -> metric -> error.
-        replicas : dict of str to Replicas
-            By the name of the network, for errors of differences between them.
+        dict
+            Name of the network -> errors of its metrics, and replicas for errors of
+            differences to another network.
         """
-        rows = self.rows(expert)
+        rows, found = self.rows(expert), {}
         draws = metrics.EventDraws(self._rows.event[rows])
-        errors, drawn = {}, {}
         for name in self.networks:
-            sample = self.sample(rows, name, expert)
-            drawn[name] = metrics.replicas(
-                self.predictions(rows, name), self._losses(rows, name, expert), draws
+            losses = self._losses(rows, name, expert)
+            drawn = metrics.replicas(self.predictions(rows, name), losses, draws)
+            sample, values = (
+                self.sample(rows, name, expert),
+                self.metrics_of(name, expert),
             )
-            errors[name] = metrics.metric_errors(
-                metrics.compute_metrics(sample), sample, drawn[name]
-            )
-        return errors, drawn
+            found[name] = metrics.metric_errors(values, sample, drawn), drawn
+        return found

@@ -23,8 +23,6 @@ from nnt.objective import CLASS_OUTPUTS, value_of_rows
 from nnt.tracks import Tracks
 from nnt.types import F32, F64, FloatArray
 
-__all__ = ["Balances", "WholeLoss", "targets_of"]
-
 DECISION = "decision"
 """Name of the column of a network of z that learns the decision by |z|."""
 
@@ -37,15 +35,7 @@ class Balances:
 
     @classmethod
     def fit(cls, tracks: Tracks, config: Config) -> Balances:
-        """Find the weights on the rows to train on, those of one expert.
-
-        Parameters
-        ----------
-        tracks : Tracks
-            Rows that pass the filter of the expert and that it serves.
-        config : Config
-            Of the expert.
-        """
+        """Find the weights on the rows that an expert is trained on."""
         quantities = _quantities(tracks, config)
         found = {}
         for name in _class_columns(config):
@@ -77,8 +67,7 @@ def targets_of(
         None where all rows count alike. z and theta of fake tracks do not
         count, nor do classes of rows between signal and background.
     """
-    columns, weights = [], []
-    fake = tracks.fake
+    columns, weights, fake = [], [], tracks.fake
     ones = np.ones(len(tracks), dtype=np.float32)
     real = ones if fake is None else (~fake).astype(np.float32)
     for name in config.form.outputs:
@@ -124,26 +113,11 @@ class WholeLoss:
     def of_training(
         cls, config: Config, train: Tracks, experts: Iterable[int]
     ) -> WholeLoss:
-        """Balance the classes on the rows that each expert was trained on.
-
-        Parameters
-        ----------
-        config : Config
-            Of the training.
-        train : Tracks
-            Rows of its training split, filtered or not.
-        experts : iterable of int
-            Which.
-        """
+        """Balance the classes on the rows of a training split, filtered or not."""
         kept = kept_rows(config, train)
+        own = {k: train[kept & expert_mask(train, k)] for k in experts}
         return cls(
-            config,
-            {
-                k: Balances.fit(
-                    train[kept & expert_mask(train, k)], config.for_expert(k)
-                )
-                for k in experts
-            },
+            config, {k: Balances.fit(v, config.for_expert(k)) for k, v in own.items()}
         )
 
     def __call__(self, tracks: Tracks, outputs: Outputs) -> F64:

@@ -23,6 +23,7 @@ from nnt.tracking.run_weights import (
     read_run_weights,
     run_of_weights,
     untrained_experts,
+    weights_file,
 )
 from nnt.tracking.store_uri import base_directory, default_uri, hide_passwords
 from nnt.tracking.stored_run import (
@@ -62,4 +63,5 @@ __all__ = [
     "runs_directory",
     "sync",
     "untrained_experts",
+    "weights_file",
 ]

@@ -34,18 +34,21 @@ def load_weights(source: str) -> dict[int, ExpertWeights]:
     DataError
         The file is not a ``weights.json``.
     """
-    if _is_file(source):
-        return read_weights(Path(expand_path(source)))
+    path = weights_file(source)
+    if path is not None:
+        return read_weights(path)
     return read_weights(read_run_weights(open_run(source)))
 
 
-def _is_file(source: str) -> bool:
-    return source.endswith(".json") and ":/" not in source
+def weights_file(source: str) -> Path | None:
+    """The file of weights that a text names; None where it names a run."""
+    is_file = source.endswith(".json") and ":/" not in source
+    return Path(expand_path(source)) if is_file else None
 
 
 def run_of_weights(source: str) -> str | None:
     """Name the run that `load_weights` reads, for good; None for a file."""
-    if _is_file(source):
+    if weights_file(source) is not None:
         return None
     run = open_run(source)
     is_elsewhere = run.uri != default_uri()

@@ -223,7 +223,7 @@ class FinalReport:
         """Draw the test rows in integers."""
         if self.draws_rows and both is not None:
             drawings = fixed_point_drawings(both, None, self._description("test", None))
-            album.add(self.parent, f"plots/test_{both.networks.name}", drawings)
+            album.add(self.parent, f"plots/test_{both.integers.name}", drawings)
 
     def _run(self, expert: int | None) -> Run:
         return self.parent if expert is None else self.children[expert]

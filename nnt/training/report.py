@@ -21,7 +21,7 @@ from nnt.config import Config
 from nnt.engine import ExpertData
 from nnt.errors import ExportError
 from nnt.fixedpoint import FixedPointNetworks
-from nnt.judging import Balances, FixedPointTable, ScoredTable, by_scope
+from nnt.judging import Balances, FixedPointTable, ScoredTable
 from nnt.networks import Networks
 from nnt.provenance import CodeState
 from nnt.sampling import BucketSampler, generator
@@ -150,8 +150,8 @@ def summary(
     """All that is worth knowing about a training, as JSON values."""
     found = {
         split: {
-            "filtered": by_scope(table, experts),
-            "unfiltered": by_scope(table, experts, filtered=False),
+            "filtered": table.figures(experts),
+            "unfiltered": table.figures(experts, filtered=False),
         }
         for split, table in tables.items()
     }
@@ -173,12 +173,12 @@ def fixed_point_drawings(
     both: FixedPointTable, expert: int | None, description: str
 ) -> list[Drawing]:
     """All plots in integers, and by how much integers and floats differ."""
-    rows = both.table.rows(expert)
+    rows = both.rows(expert)
     if not rows.any():
         return []
     from nnt import plots
 
-    shown = dict(zip(NAMES, both.table.named_predictions(rows).values(), strict=True))
+    shown = dict(zip(NAMES, both.named_predictions(rows).values(), strict=True))
     drawn = plots.drawings_of_rows(shown, plots.TRAINING, description)
     for quantity, (unit, values) in both.differences(rows).items():
         plot = partial(plots.fixed_point_difference, quantity=quantity, unit=unit)
@@ -224,7 +224,7 @@ def log_fixed_point(
     runs = {"all": parent} | {f"expert_{k}": children[k] for k in fixed.experts}
     for split, floats in tables.items():
         both, prefix = FixedPointTable(floats, fixed), f"{split}_{fixed.name}"
-        found[split] = by_scope(both, fixed.experts)
+        found[split] = both.figures(fixed.experts)
         for scope, figures in found[split].items():
             # At step 0 MLflow draws bars, to compare runs by.
             named = {f"{prefix}/{name}": value for name, value in figures.items()}

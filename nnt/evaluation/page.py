@@ -1,0 +1,377 @@
+"""The page of a comparison, and its tables as data for page and terminal alike."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from nnt import plots
+from nnt.evaluation.comparison import ABSENT, Comparison, NetworkResult
+from nnt.evaluation.judged_rows import warning_of
+from nnt.evaluation.verdict import Check, Verdict
+from nnt.metrics import METRICS, main_metrics
+from nnt.tracking import StoredRun, hide_passwords
+from nnt.version import __version__
+
+BEST_BY = {
+    "rejection_at_eff96_by_class": "highest rejection at 96 % efficiency, by class",
+    "rejection_at_eff96": "highest rejection at 96 % efficiency",
+}
+"""Metric -> its heading; the first that every run has decides."""
+
+CURVES = "learning_curves"
+CAPTION_OF_CURVES = "Validation loss of every expert, epoch by epoch."
+KEYS_NOT_SHOWN = ("name", "description", "category", "version", "extends")
+UNSET = (ABSENT, "null")
+MAX_KEYS = 4
+MAX_VALUE = 24
+"""Keys, and characters of a value, that stand below the name of a run."""
+MAX_SIDE_BY_SIDE = 5
+"""Runs whose configurations stand side by side; more of them become rows."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cell:
+    """One cell of a table."""
+
+    text: str
+    note: str = ""
+    """Below, in small print."""
+    better: bool | None = None
+    """Of a note that is a difference which stands out."""
+    best: bool = False
+    number: float | None = None
+    """By which a click sorts."""
+    mark: str = ""
+    """``code`` or ``warn``."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One row of a table."""
+
+    name: str
+    cells: Sequence[Cell]
+    note: str = ""
+    link: str | None = None
+    is_first: bool = False
+    is_key: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Table:
+    """A table with its kind: ``sortable``, ``words`` or none."""
+
+    heads: Sequence[str]
+    rows: Sequence[Row]
+    kind: str = ""
+
+
+def page(
+    comparison: Comparison,
+    pictures: Mapping[str, bytes],
+    verdict: Verdict | None = None,
+) -> str:
+    """Write the page.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        What it shows.
+    pictures : mapping of str to bytes
+        Name to PNG; they become part of the page.
+    verdict : Verdict, optional
+        Whether the last run may take the place of the first.
+    """
+    # Whatever names and descriptions hold becomes text, never HTML.
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    title = f"{len(comparison.networks)} networks on the same rows"
+    if verdict is not None:
+        title = f"{comparison.runs[-1].name} over {verdict.over}"
+    headings = main_metrics()
+    tables = [
+        (
+            f"{scope.replace('_', ' ')}, {figures['n_tracks']:,.0f} rows",
+            main_table(comparison, scope, headings),
+        )
+        for scope, figures in comparison.first.figures.items()
+    ]
+    return environment.get_template("comparison.html").render(
+        title=title,
+        verdict=verdict,
+        verdict_table=None if verdict is None else verdict_table(verdict),
+        facts=_facts(comparison),
+        warning=warning_of([*comparison.trained_on.values()]),
+        main=tables[0][1],
+        pictures=[_picture(name, data) for name, data in pictures.items()],
+        experts=tables[1:],
+        runs=_runs(comparison),
+        configurations=configurations(comparison),
+        hardware=hardware(comparison),
+        all_metrics=_all_metrics(comparison),
+    )
+
+
+def _picture(name: str, data: bytes) -> dict[str, Any]:
+    captions = plots.captions() | {CURVES: CAPTION_OF_CURVES}
+    return {
+        "data": base64.b64encode(data).decode(),
+        "caption": captions.get(name, name.replace("_", " ")),
+        "is_wide": name == CURVES,
+    }
+
+
+def best_by_rejection(comparison: Comparison) -> tuple[NetworkResult, str] | None:
+    """Network that throws away most background at 96 % efficiency, and by which metric.
+
+    By class where every run has one; the network of the data taking never has.
+    """
+    for name in BEST_BY:
+        there = [n for n in comparison.networks if name in n.figures["all"]]
+        if there and all(name in network.figures["all"] for network in comparison.runs):
+            return max(there, key=lambda network: network.figures["all"][name]), name
+    return None
+
+
+def _facts(comparison: Comparison) -> list[tuple[str, str]]:
+    rows = comparison.rows
+    facts = [
+        ("rows", f"{comparison.n_tracks:,} of {rows.description}"),
+        ("digest of the rows", rows.digest),
+        ("filter", comparison.filter or "none"),
+        ("compared with", comparison.first.name),
+    ]
+    found = best_by_rejection(comparison)
+    if found is not None:
+        best, name = found
+        error = best.errors["all"].get(name, math.nan)
+        value = shown(best.figures["all"][name], error)
+        facts.append((BEST_BY[name], f"{best.name}: {value}"))
+    return [*facts, ("NNT", __version__)]
+
+
+def shown(value: float, error: float = math.nan) -> str:
+    """Write a value to the digits that its error leaves, or else with four."""
+    if not math.isfinite(value):
+        return ABSENT
+    if not math.isfinite(error):
+        return f"{value:.4g}"
+    return f"{_to_error(value, error)} ± {_to_error(error, error)}"
+
+
+def _to_error(value: float, error: float) -> str:
+    # Two digits of the error; one that is 0 leaves all of the value.
+    if error == 0:
+        return f"{value:.4g}"
+    return f"{value:,.{max(0, 1 - math.floor(math.log10(error)))}f}"
+
+
+def main_table(
+    comparison: Comparison, scope: str, headings: Mapping[str, str]
+) -> Table:
+    """Metrics of every network with differences to the first; a click sorts."""
+    networks = comparison.networks
+    names = [m for m in headings if any(m in n.figures[scope] for n in networks)]
+    rows = [
+        Row(
+            name=network.name,
+            link=run_page(network.run),
+            note=_what_differs(comparison, network.name),
+            cells=[_metric_cell(comparison, network, scope, name) for name in names],
+            is_first=network is comparison.first,
+        )
+        for network in networks
+    ]
+    heads = ["network", *(headings[name] for name in names)]
+    return Table(heads=heads, rows=rows, kind="sortable")
+
+
+def _metric_cell(
+    comparison: Comparison, network: NetworkResult, scope: str, name: str
+) -> Cell:
+    value = network.figures[scope].get(name)
+    if value is None:
+        return Cell(text=ABSENT)
+    note, change = "", comparison.difference(network, scope, name)
+    if change is not None:
+        sign = "+" if change.value >= 0 else ""
+        note = sign + shown(change.value, change.error)
+    return Cell(
+        text=shown(value, network.errors[scope].get(name, math.nan)),
+        note=note,
+        better=None if change is None else change.better,
+        best=value == _best(comparison, scope, name),
+        number=value if math.isfinite(value) else None,
+    )
+
+
+def _best(comparison: Comparison, scope: str, name: str) -> float | None:
+    direction = METRICS[name].direction
+    of_scope = [network.figures[scope] for network in comparison.networks]
+    there = [figures[name] for figures in of_scope if name in figures]
+    if direction == 0 or len(there) < 2:
+        return None
+    return max(there) if direction > 0 else min(there)
+
+
+def _what_differs(comparison: Comparison, name: str) -> str:
+    """What a person knows this run from the others by: short values that differ."""
+    values = {
+        key: _brief(by_run[name])
+        for key, by_run in comparison.config_differences.items()
+        if name in by_run and key not in KEYS_NOT_SHOWN
+    }
+    short = {k: v for k, v in values.items() if len(v) <= MAX_VALUE and v not in UNSET}
+    # The seed says least.
+    ranked = sorted(short, key=lambda key: (key == "seed", key.count(".")))
+    pairs = (f"{key} {short[key]}".replace(" ", "\u00a0") for key in ranked[:MAX_KEYS])
+    return ", ".join(pairs)
+
+
+def _brief(text: str) -> str:
+    try:
+        return text if text.lstrip("-").isdigit() else f"{float(text):.4g}"
+    except ValueError:
+        return text
+
+
+def run_page(run: StoredRun | None) -> str | None:
+    """Address of a run in the UI of its server; None for a database."""
+    if run is None or not run.uri.startswith(("http://", "https://")):
+        return None
+    base = hide_passwords(run.uri).rstrip("/")
+    return f"{base}/#/experiments/{run.experiment_id}/runs/{run.run_id}"
+
+
+def verdict_table(verdict: Verdict) -> Table:
+    """Every figure of both networks, with the difference and what it means."""
+    heads = ["figure", "champion", "challenger", "difference", "standard errors"]
+    rows = [
+        Row(name=check.name, cells=[*_texts(_values(check)), _sigmas(check)])
+        for check in verdict.checks
+    ]
+    return Table(heads=heads, rows=rows)
+
+
+def _values(check: Check) -> Iterable[str]:
+    """Write champion, challenger and difference."""
+    for value, sign in (
+        (check.champion, ""),
+        (check.challenger, ""),
+        (check.difference, "+"),
+    ):
+        if value is None:
+            yield ABSENT
+        elif not check.is_share:
+            style = ",.0f" if value == int(value) else ".4g"
+            yield f"{value:{sign}{style}}"
+        elif sign and check.error is not None:
+            yield f"{100 * value:+.2f} ± {100 * check.error:.2f} %"
+        else:
+            yield f"{100 * value:{sign}.2f} %"
+
+
+def _sigmas(check: Check) -> Cell:
+    text = ABSENT if check.sigmas is None else f"{check.sigmas:+.1f}"
+    if not check.is_worse and not check.is_better:
+        return Cell(text=text)
+    word = "better" if check.is_better else "worse"
+    return Cell(text=text, note=word, better=check.is_better)
+
+
+def _runs(comparison: Comparison) -> Table:
+    """Which run each name stands for, and what it has seen."""
+    rows = []
+    for network in comparison.networks:
+        loaded, run = network.loaded, network.run
+        if loaded is None:
+            continue
+        config = loaded.config
+        cells = [
+            Cell(text=ABSENT) if run is None else Cell(text=run.run_id, mark="code"),
+            Cell(text=loaded.text if run is None else hide_passwords(run.uri)),
+            Cell(text=ABSENT)
+            if config is None
+            else Cell(text=config.name, mark="code"),
+            _seen(comparison.trained_on.get(network.name)),
+        ]
+        rows.append(Row(name=network.name, link=run_page(run), cells=cells))
+    heads = ["network", "run", "store", "configuration", "share of rows trained on"]
+    return Table(heads=heads, rows=rows, kind="words")
+
+
+def _seen(share: float | None) -> Cell:
+    if share is None:
+        return Cell(text="not known")
+    return Cell(text=f"{share:.0%}", mark="warn") if share else Cell(text="none")
+
+
+def configurations(comparison: Comparison) -> Table | None:
+    """Keys in which configurations differ; None if they are the same."""
+    if not comparison.config_differences:
+        return None
+    found = {
+        key: {name: _brief(value) for name, value in values.items()}
+        for key, values in comparison.config_differences.items()
+    }
+    names = list(next(iter(found.values())))
+    if len(names) <= MAX_SIDE_BY_SIDE:
+        rows = [
+            Row(name=key, is_key=True, cells=_texts(values.values()))
+            for key, values in found.items()
+        ]
+        return Table(heads=["key", *names], rows=rows, kind="words")
+    rows = [
+        Row(name=name, cells=_texts(values[name] for values in found.values()))
+        for name in names
+    ]
+    return Table(heads=["network", *found], rows=rows, kind="words")
+
+
+def hardware(comparison: Comparison) -> Table | None:
+    """What each network costs in the firmware; None if it can hold none of them."""
+    kinds = dict.fromkeys(kind for one in comparison.runs for kind in one.hardware)
+    rows = [
+        Row(
+            name=network.name,
+            cells=[
+                Cell(text=ABSENT if cost is None else f"{cost:,.0f}", number=cost)
+                for cost in map(network.hardware.get, kinds)
+            ],
+            is_first=network is comparison.first,
+        )
+        for network in comparison.runs
+    ]
+    names = [kind.rpartition("/")[2].replace("_", " ") for kind in kinds]
+    table = Table(heads=["network", *names], rows=rows, kind="sortable")
+    return table if kinds else None
+
+
+def _all_metrics(comparison: Comparison) -> Table:
+    """All metrics, one a row."""
+    networks = comparison.networks
+    of_all = [(s, m) for n in networks for s, of in n.figures.items() for m in of]
+    rows = [
+        Row(
+            name=f"{scope}/{name}",
+            cells=_texts(shown(n.figures[scope].get(name, math.nan)) for n in networks),
+        )
+        for scope, name in dict.fromkeys(of_all)
+    ]
+    return Table(heads=["metric", *(network.name for network in networks)], rows=rows)
+
+
+def _texts(texts: Iterable[str]) -> list[Cell]:
+    return [Cell(text=text) for text in texts]
