@@ -357,7 +357,7 @@ def test_a_history_gives_back_every_epoch(values: list[list[float]]) -> None:
     np.testing.assert_array_equal([list(row.values()) for row in history], values)
     np.testing.assert_array_equal(rows, np.reshape(values, rows.shape))
     assert times_ms.tolist() == [7 * n for n in range(1, len(values) + 1)]
-    assert len(history) == len(history[:]) == len(values)
+    assert len(history) == len(values)
 
 
 def test_rows_that_do_not_count_are_not_judged() -> None:

@@ -39,12 +39,12 @@ def test_the_network_that_comes_out_is_the_one_that_was_trained(
     seed: int, hidden: tuple[int, ...], width: float
 ) -> None:
     x, form = dependent_rows(seed), Form(hidden=hidden)
-    whitening = Whitening.of(x, width)
+    whitening = Whitening.of(x, width, form)
     state = initial_state(form, np.random.default_rng(seed))
-    usual = whitening.taken_in(state, form)
+    usual = whitening.taken_in(state)
     trained = outputs(state, form, whitening.inputs(x))
     np.testing.assert_allclose(outputs(usual, form, x), trained, atol=2e-4)
-    back = whitening.taken_out(usual, form)
+    back = whitening.taken_out(usual)
     for name, value in state.items():
         np.testing.assert_allclose(back[name], value, atol=1e-3)
 
@@ -52,7 +52,7 @@ def test_the_network_that_comes_out_is_the_one_that_was_trained(
 @given(seeds, st.floats(0.1, 4))
 def test_combined_inputs_do_not_depend_on_each_other(seed: int, width: float) -> None:
     x = dependent_rows(seed)
-    whitening = Whitening.of(x, width)
+    whitening = Whitening.of(x, width, Form())
     combined = np.cov(whitening.inputs(x), rowvar=False)
     variance, axes = np.linalg.eigh(np.cov(x, rowvar=False))
     expected = axes * (width**2 * variance / (variance + FLOOR)) @ axes.T
@@ -64,7 +64,7 @@ def test_combined_inputs_do_not_depend_on_each_other(seed: int, width: float) ->
 @given(seeds)
 def test_the_order_of_rows_changes_no_bit(seed: int) -> None:
     x = dependent_rows(seed)
-    one, other = (Whitening.of(rows, 2.0) for rows in (x, np.flipud(x)))
+    one, other = (Whitening.of(rows, 2.0, Form()) for rows in (x, np.flipud(x)))
     assert one.mean.tobytes() == other.mean.tobytes()
     assert one.matrix.tobytes() == other.matrix.tobytes()
 
@@ -112,10 +112,10 @@ def test_weights_are_limited_at_the_least_change_of_what_nodes_add_up(
     x, form = dependent_rows(seed), Form(hidden=(4,))
     # Two inputs that are almost the same, whose difference counts.
     x[:, 1] = x[:, 0] + rng.normal(0, 1e-3, len(x))
-    whitening = Whitening.of(x, 3)
+    whitening = Whitening.of(x, 3, form, largest)
     state = initial_state(form, rng)
     state["net.0.weight"][1:, :2] = [[150, -120], [40, 40], [-90, 200]]
-    limited = whitening.limited(state, form, largest)
+    limited = whitening.limited(state)
     assert np.abs(limited["net.0.weight"]).max() <= largest + 1e-3
 
     def change(other: dict[str, F32]) -> float:

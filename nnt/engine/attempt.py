@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,19 +15,46 @@ from nnt.errors import TrainingError, shorten
 from nnt.sampling import Sampler
 from nnt.types import I64
 
-__all__ = ["Attempt", "Schedule", "real_number", "whole_number"]
-
 MAX_COUNT = 1 << 62
+
+
+def numbers(owner: object, names: Iterable[str]) -> dict[str, float]:
+    """Attributes that a checkpoint holds."""
+    return {name: getattr(owner, name) for name in names}
+
+
+def load_numbers(
+    owner: object, names: Iterable[str], values: Mapping[str, Any]
+) -> None:
+    """Set attributes from a checkpoint; raise ValueError where one is no number."""
+    for name in names:
+        value, kind = values[name], type(getattr(owner, name))
+        if kind is int:
+            whole_number(values, name)
+        elif type(value) not in (int, float) or math.isnan(value):
+            raise ValueError(f"{name}: expected a number, found {shorten(value)}")
+        setattr(owner, name, kind(value))
+
+
+def whole_number(values: Mapping[str, Any], name: str) -> int:
+    """Give a counter of a checkpoint; raise ValueError where it is none."""
+    value = values[name]
+    if type(value) is not int or not 0 <= value < MAX_COUNT:
+        raise ValueError(f"{name}: expected a count, found {shorten(value)}")
+    return value
 
 
 class Schedule:
     """Learning rates as `lr_schedule` of a configuration says."""
 
+    KEPT = ("factor", "best", "since_best")
+
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._factor = 1.0
-        self._best = math.inf
-        self._since_best = 0
+        self.factor = 1.0
+        """Of the rate, after the plateaus so far."""
+        self.best = math.inf
+        self.since_best = 0
 
     def rate(self, number: int) -> float:
         """Learning rate of an epoch, counted from 1."""
@@ -40,7 +67,7 @@ class Schedule:
             return schedule.final + (start - schedule.final) * share
         if schedule.name == "step":
             return start * float(schedule.factor ** ((number - 1) // schedule.every))
-        return start * self._factor
+        return start * self.factor
 
     @property
     def follows_val_loss(self) -> bool:
@@ -53,25 +80,11 @@ class Schedule:
         schedule = self._config.lr_schedule
         if schedule is None or schedule.name != "plateau":
             return
-        self._since_best = 0 if val_loss < self._best else self._since_best + 1
-        self._best = min(self._best, val_loss)
-        if self._since_best > schedule.patience:
-            self._factor *= schedule.factor
-            self._since_best = 0
-
-    def state(self) -> dict[str, Any]:
-        """What has been seen so far, as JSON values."""
-        return {
-            "factor": self._factor,
-            "best": self._best,
-            "since_best": self._since_best,
-        }
-
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state` returned."""
-        self._factor = float(state["factor"])
-        self._best = float(state["best"])
-        self._since_best = int(state["since_best"])
+        self.since_best = 0 if val_loss < self.best else self.since_best + 1
+        self.best = min(self.best, val_loss)
+        if self.since_best > schedule.patience:
+            self.factor *= schedule.factor
+            self.since_best = 0
 
 
 class Attempt:
@@ -91,7 +104,7 @@ class Attempt:
         Of this expert.
     """
 
-    COUNTERS = ("epochs", "since_best", "best_loss", "rows_done", "loss_sum")
+    KEPT = ("epochs", "since_best", "best_loss", "rows_done", "loss_sum")
 
     def __init__(
         self,
@@ -103,7 +116,6 @@ class Attempt:
     ) -> None:
         self.backend = backend
         self.number = number
-        self.schedule = Schedule(config)
         self.is_new = True
         self.epochs = 0
         """Epochs trained; the last one may not be validated yet."""
@@ -112,6 +124,7 @@ class Attempt:
         self.best_loss = math.inf
         self.rows_done = 0
         self.loss_sum = 0.0
+        self._schedule = Schedule(config)
         self._config = config
         self._sampler = sampler
         self._rng = rng
@@ -122,6 +135,11 @@ class Attempt:
         self._rng_state = self._rng.bit_generator.state
         return self._sampler.epoch(self._rng)
 
+    @property
+    def rate(self) -> float:
+        """Learning rate of the epoch under way."""
+        return self._schedule.rate(self.epochs + 1)
+
     def end_epoch(self) -> None:
         """Count an epoch that is trained."""
         self.epochs += 1
@@ -130,7 +148,7 @@ class Attempt:
 
     def record_val_loss(self, val_loss: float) -> None:
         """Take note of the validation loss of the next epoch that was trained."""
-        self.schedule.record_val_loss(val_loss)
+        self._schedule.record_val_loss(val_loss)
         self.since_best = 0 if val_loss < self.best_loss else self.since_best + 1
         self.best_loss = min(self.best_loss, val_loss)
 
@@ -139,7 +157,7 @@ class Attempt:
         patience = self._config.early_stopping_patience
         return (
             (patience is not None and self.since_best + 1 >= patience)
-            or self.schedule.follows_val_loss
+            or self._schedule.follows_val_loss
             or self.epochs >= self._config.epochs
         )
 
@@ -148,9 +166,7 @@ class Attempt:
         patience = self._config.early_stopping_patience
         if self.epochs and patience is not None and self.since_best >= patience:
             return "early stopping"
-        if self.epochs >= self._config.epochs:
-            return "epochs"
-        return None
+        return "epochs" if self.epochs >= self._config.epochs else None
 
     def values(self) -> dict[str, Any]:
         """All but the arrays, as JSON values.
@@ -160,9 +176,9 @@ class Attempt:
         return {
             "arithmetic": self.backend.name,
             "number": self.number,
-            "schedule": self.schedule.state(),
+            "schedule": numbers(self._schedule, Schedule.KEPT),
             "rng": self._rng_state,
-            **{name: getattr(self, name) for name in self.COUNTERS},
+            **numbers(self, self.KEPT),
         }
 
     def load(self, checkpoint: Checkpoint) -> None:
@@ -180,27 +196,7 @@ class Attempt:
                 f"continue with {self.backend.name}; choose the same device and engine"
             )
         self.backend.load_state(checkpoint.backend)
-        self.schedule.load_state(values["schedule"])
+        load_numbers(self._schedule, Schedule.KEPT, values["schedule"])
         self._rng.bit_generator.state = self._rng_state = values["rng"]
-        self.epochs, self.since_best, self.rows_done = (
-            whole_number(values, name) for name in ("epochs", "since_best", "rows_done")
-        )
-        self.best_loss = real_number(values, "best_loss")
-        self.loss_sum = real_number(values, "loss_sum")
+        load_numbers(self, self.KEPT, values)
         self.is_new = False
-
-
-def whole_number(values: Mapping[str, Any], name: str) -> int:
-    """Give a counter; raise ValueError where it is none."""
-    value = values[name]
-    if type(value) is not int or not 0 <= value < MAX_COUNT:
-        raise ValueError(f"{name}: expected a count, found {shorten(value)}")
-    return value
-
-
-def real_number(values: Mapping[str, Any], name: str) -> float:
-    """Give a number; raise ValueError where it is none."""
-    value = values[name]
-    if type(value) not in (int, float) or math.isnan(value):
-        raise ValueError(f"{name}: expected a number, found {shorten(value)}")
-    return float(value)

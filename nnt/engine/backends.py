@@ -13,14 +13,6 @@ from nnt.engine.records import Backend, ExpertData
 from nnt.errors import ConfigError, did_you_mean
 from nnt.networks import State
 
-__all__ = [
-    "DEVICES",
-    "BackendChoice",
-    "choose_backend",
-    "make_backend",
-    "one_torch_thread",
-]
-
 DEVICES = ("auto", "cpu", "cuda")
 
 
@@ -109,19 +101,7 @@ def _why_not_compiled(config: Config, device: str) -> str:
 def make_backend(
     choice: BackendChoice, state: State, config: Config, data: ExpertData
 ) -> Backend:
-    """Make the backend that was chosen.
-
-    Parameters
-    ----------
-    choice : BackendChoice
-        Of `choose_backend`.
-    state : dict of arrays
-        First weights.
-    config : Config
-        Of the expert.
-    data : ExpertData
-        Its rows.
-    """
+    """Make the backend that was chosen, with first weights and rows of an expert."""
     # Imported here: each takes a second to load.
     if choice.name == "compiled":
         from nnt.engine.compiled import CompiledBackend

@@ -21,14 +21,6 @@ from nnt.errors import TrainingError
 from nnt.files import previous_of, write_atomically
 from nnt.networks import State
 
-__all__ = [
-    "Checkpoint",
-    "Keeper",
-    "checkpoint_exists",
-    "read_checkpoint",
-    "write_checkpoint",
-]
-
 log = logging.getLogger(__name__)
 
 FORMAT = 2
@@ -57,15 +49,11 @@ class Checkpoint:
 
     def epochs(self) -> list[Epoch]:
         """Every epoch so far, as it was reported, without its outputs."""
+        metrics = [dict(zip(self.names, r, strict=True)) for r in self.rows.tolist()]
+        times = zip(metrics, self.times_ms.tolist(), strict=True)
         return [
-            Epoch(
-                number=number,
-                metrics=dict(zip(self.names, row, strict=True)),
-                time_ms=time_ms,
-            )
-            for number, (row, time_ms) in enumerate(
-                zip(self.rows.tolist(), self.times_ms.tolist(), strict=True), 1
-            )
+            Epoch(number=number, metrics=of_epoch, time_ms=time_ms)
+            for number, (of_epoch, time_ms) in enumerate(times, 1)
         ]
 
 
@@ -84,14 +72,8 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         **{f"best.{name}": value for name, value in checkpoint.best.items()},
     }
     # The file sorts its arrays; weights.json has them in the order of the network.
-    text = json.dumps(
-        {
-            "format": FORMAT,
-            "arrays": list(arrays),
-            "names": checkpoint.names,
-            "values": checkpoint.values,
-        }
-    )
+    content = {"names": checkpoint.names, "values": checkpoint.values}
+    text = json.dumps({"format": FORMAT, "arrays": list(arrays), **content})
     metadata = {"nnt": text, "sha256": _digest(text, arrays)}
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, save(arrays, metadata), keep_previous=True)
@@ -122,11 +104,10 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
         for problem in problems:
             log.warning("%s; continuing from the previous one", problem)
         return checkpoint
-    if problems:
-        raise TrainingError(
-            "; ".join(problems) + "; delete it to train this expert from the start"
-        )
-    return None
+    if not problems:
+        return None
+    found = "; ".join(problems)
+    raise TrainingError(f"{found}; delete it to train this expert from the start")
 
 
 def _read(path: Path) -> Checkpoint:
@@ -159,11 +140,8 @@ def _read(path: Path) -> Checkpoint:
 
 
 def _part(prefix: str, arrays: Arrays) -> Arrays:
-    return {
-        name.removeprefix(prefix): value
-        for name, value in arrays.items()
-        if name.startswith(prefix)
-    }
+    named = {k: v for k, v in arrays.items() if k.startswith(prefix)}
+    return {k.removeprefix(prefix): v for k, v in named.items()}
 
 
 def _digest(text: str, arrays: Arrays) -> str:

@@ -9,21 +9,9 @@ from nnt.kernel import Kernel, NonFiniteLossError
 from nnt.networks import State
 from nnt.types import I64
 
-__all__ = ["CompiledBackend"]
-
 
 class CompiledBackend(Kernel):
-    """`nnt.kernel.Kernel` with the rows that it trains on.
-
-    Parameters
-    ----------
-    state : dict of arrays
-        First weights.
-    config : Config
-        Of this expert, for which `choose_backend` has chosen the compiled loops.
-    data : ExpertData
-        Rows to train on.
-    """
+    """`nnt.kernel.Kernel` with the rows that it trains on."""
 
     name = "compiled loops"
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 
 from nnt.config import Config
 from nnt.config.parts import LARGEST_WEIGHT
 from nnt.detector import CLASSIC
-from nnt.engine.attempt import Attempt, whole_number
+from nnt.engine.attempt import Attempt
 from nnt.engine.backends import BackendChoice, choose_backend, make_backend
 from nnt.engine.checkpoint import Checkpoint
 from nnt.engine.loop import FitLoop, Hooks
@@ -22,12 +23,7 @@ from nnt.errors import TrainingError
 from nnt.networks import State, initial_state
 from nnt.sampling import BucketSampler, EpochSampler, Sampler, generator
 
-__all__ = ["fit"]
-
 log = logging.getLogger(__name__)
-
-UNUSABLE = (KeyError, TypeError, ValueError, OverflowError, AttributeError)
-"""What values of other kinds than those of a checkpoint raise."""
 
 
 def fit(
@@ -78,21 +74,16 @@ def fit(
             raise TrainingError(
                 f"there are no rows to {name} with; check data, filter and experts"
             )
-    if config.whiten is None:
-        return _fit(data, config, expert, initial, backend, resume, hooks or Hooks())
-    whitening = Whitening.of(data.x_train, config.whiten)
-    if initial is not None:
-        initial = whitening.taken_out(initial, config.form)
-    data = whitening.data(data)
-    limit = None
-    if config.chain == CLASSIC.name:
-        limit = partial(whitening.within, form=config.form, largest=LARGEST_WEIGHT)
     hooks = hooks or Hooks()
+    if config.whiten is None:
+        return _fit(data, config, expert, initial, backend, resume, hooks)
+    largest = LARGEST_WEIGHT if config.chain == CLASSIC.name else math.inf
+    whitening = Whitening.of(data.x_train, config.whiten, config.form, largest)
+    data, initial = whitening.data(data), initial and whitening.taken_out(initial)
+    limit = whitening.within
     result = _fit(data, config, expert, initial, backend, resume, hooks, limit)
-    state = whitening.taken_in(result.state, config.form)
-    if config.chain == CLASSIC.name:
-        # What the average of weights or rounding left beyond the limit.
-        state = whitening.limited(state, config.form, LARGEST_WEIGHT)
+    # Once more, for what the average of weights or rounding left beyond the limit.
+    state = whitening.limited(whitening.taken_in(result.state))
     return replace(result, state=state)
 
 
@@ -109,7 +100,10 @@ def _fit(
     choice = backend or choose_backend(config, "cpu")
     log.info("backend: %s", choice)
     loop = FitLoop(data, config, hooks, limit)
-    first = 0 if resume is None else _restore(loop, resume)
+    first = 0
+    if resume is not None:
+        with _only_of_this_fit():
+            first = loop.restore(resume)
     reason: StopReason = "epochs"
     for number in range(first, config.restarts):
         rng = generator(config.seed, expert, f"weights {number}")
@@ -122,35 +116,25 @@ def _fit(
             config,
         )
         if resume is not None and number == first:
-            _load(attempt, resume)
+            with _only_of_this_fit():
+                _check_best(attempt.backend.averaged(), resume.best)
+                attempt.load(resume)
         reason = loop.run(attempt)
         if hooks.should_stop() and number + 1 < config.restarts:
             reason = "stopped"
             break
-    return loop.result(reason)
+    return FitResult(
+        state=loop.best_state,
+        best_epoch=loop.best_epoch,
+        epochs=len(loop.history),
+        stop_reason=reason,
+    )
 
 
 def _sampler(data: ExpertData, config: Config, expert: int) -> Sampler:
     if config.dist is None:
         return EpochSampler(len(data.x_train))
     return BucketSampler(data.y_train[:, 0], config.dist, f"expert {expert}")
-
-
-def _restore(loop: FitLoop, checkpoint: Checkpoint) -> int:
-    """Take over the epochs so far; return the number of the attempt under way."""
-    try:
-        loop.restore(checkpoint)
-        return whole_number(checkpoint.values["attempt"], "number")
-    except UNUSABLE as err:
-        raise _unusable(err) from err
-
-
-def _load(attempt: Attempt, checkpoint: Checkpoint) -> None:
-    try:
-        _check_best(attempt.backend.averaged(), checkpoint.best)
-        attempt.load(checkpoint)
-    except UNUSABLE as err:
-        raise _unusable(err) from err
 
 
 def _check_best(weights: State, best: State) -> None:
@@ -163,8 +147,13 @@ def _check_best(weights: State, best: State) -> None:
         raise ValueError("the best weights belong to another network")
 
 
-def _unusable(err: Exception) -> TrainingError:
-    return TrainingError(
-        f"the checkpoint was not written by this version of NNT ({err!r}); delete it "
-        "to train this expert from the start"
-    )
+@contextmanager
+def _only_of_this_fit() -> Iterator[None]:
+    """Report values that are no checkpoint's, whatever they lead to."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as err:
+        raise TrainingError(
+            f"the checkpoint was not written by this version of NNT ({err!r}); delete "
+            "it to train this expert from the start"
+        ) from err

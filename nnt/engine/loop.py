@@ -7,17 +7,16 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from nnt.config import Config
-from nnt.engine.attempt import Attempt, real_number, whole_number
+from nnt.engine.attempt import Attempt, load_numbers, numbers, whole_number
 from nnt.engine.checkpoint import Checkpoint, Keeper
-from nnt.engine.records import Epoch, ExpertData, FitResult, History, StopReason
+from nnt.engine.records import Epoch, ExpertData, History, StopReason
 from nnt.engine.validation import Validated, Validation
 from nnt.errors import TrainingError
 from nnt.networks import State
 from nnt.types import I64
-
-__all__ = ["FitLoop", "Hooks"]
 
 REMEDY = "lower learning_rate or set gradient_clip"
 PART_ROWS = 1 << 17
@@ -25,22 +24,13 @@ PART_BATCHES = 1 << 12
 """An epoch is done in parts of at most so much; between them a fit can stop."""
 
 
-def _ignore(epoch: Epoch) -> None:
-    """Report an epoch to nobody."""
-
-
-def _never() -> bool:
-    """Let a fit continue."""
-    return False
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Hooks:
     """What surrounds a fit; none of it changes the result."""
 
-    on_epoch: Callable[[Epoch], None] = _ignore
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None
     """Called with each epoch; first with those of a checkpoint that is resumed."""
-    should_stop: Callable[[], bool] = _never
+    should_stop: Callable[[], bool] = lambda: False
     """Asked between batches; True ends the fit after those under way."""
     keeper: Keeper | None = None
     """Writes a checkpoint now and then, and at the end."""
@@ -51,8 +41,7 @@ class Hooks:
     """Takes the metrics of every epoch, before `on_epoch` is called."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class _Trained:
+class _Trained(NamedTuple):
     """An epoch whose validation is not finished."""
 
     loss: float
@@ -75,6 +64,8 @@ class FitLoop:
     limit : callable, optional
         Called with the weights after each epoch; returns those to go on with.
     """
+
+    KEPT = ("best_epoch", "best_loss")
 
     def __init__(
         self,
@@ -105,27 +96,19 @@ class FitLoop:
             if loss is not None:
                 self._finish_validation(attempt)  # of the epoch before
                 self._submit_validation(attempt, loss)
-                self._keep_if_due(attempt)
+                self._keep(attempt, only_if_due=True)
         self._finish_validation(attempt)
         self._keep(attempt)
         return reason
 
-    def result(self, reason: StopReason) -> FitResult:
-        """What came out of all attempts."""
-        return FitResult(
-            state=self.best_state,
-            best_epoch=self.best_epoch,
-            epochs=len(self.history),
-            stop_reason=reason,
-        )
-
-    def restore(self, checkpoint: Checkpoint) -> None:
-        """Go on from a checkpoint; its epochs are reported again."""
+    def restore(self, checkpoint: Checkpoint) -> int:
+        """Report the epochs of a checkpoint again; number of the attempt under way."""
         for epoch in checkpoint.epochs():
             self._report(epoch)
-        self.best_epoch = whole_number(checkpoint.values, "best_epoch")
-        self.best_loss = real_number(checkpoint.values, "best_loss")
+        values = checkpoint.values
+        load_numbers(self, self.KEPT, values)
         self.best_state = checkpoint.best
+        return whole_number(values["attempt"], "number")
 
     def _validate_first_weights(self, attempt: Attempt) -> None:
         backend = attempt.backend
@@ -137,21 +120,22 @@ class FitLoop:
 
     def _train_epoch(self, attempt: Attempt) -> float | None:
         """Mean loss of the epoch; None if it was stopped within."""
-        order = attempt.order()
-        rate = attempt.schedule.rate(attempt.epochs + 1)
-        size = self.config.batch_size
+        order, rate, size = attempt.order(), attempt.rate, self.config.batch_size
         part = size * min(max(PART_ROWS // size, 1), PART_BATCHES)
         while attempt.rows_done < len(order):
             if attempt.rows_done:
                 if self.hooks.should_stop():
                     return None
-                self._keep_if_due(attempt)
+                self._keep(attempt, only_if_due=True)
             rows = order[attempt.rows_done : attempt.rows_done + part]
             try:
                 loss = self._train_part(attempt, rows, rate)
             except TrainingError as err:
                 self._finish_validation(attempt)
-                raise TrainingError(self._place(attempt, len(order), err)) from err
+                done = f"after {attempt.rows_done:,} of {len(order):,} rows: "
+                raise self._not_finite(
+                    done * bool(attempt.rows_done) + str(err)
+                ) from err
             attempt.loss_sum += loss * len(rows)
             attempt.rows_done += len(rows)
         return attempt.loss_sum / len(order)
@@ -177,31 +161,24 @@ class FitLoop:
                     f"it; {REMEDY}"
                 )
 
-    def _place(self, attempt: Attempt, n_rows: int, err: TrainingError) -> str:
-        before = f"after {attempt.rows_done:,} of {n_rows:,} rows: "
-        return (
-            f"epoch {len(self.history) + 1}: {before if attempt.rows_done else ''}"
-            f"{err} ({self._last_finite()})"
+    def _not_finite(self, what: str) -> TrainingError:
+        """Say in which epoch, and which losses were the last that were finite."""
+        number = len(self.history)
+        last, place = {"val/loss": self.best_loss}, "before the first epoch"
+        if number:
+            last, place = self.history[-1], f"in epoch {number}"
+        losses = [f"{n} {last[n]:.6g}" for n in ("train/loss", "val/loss") if n in last]
+        return TrainingError(
+            f"epoch {number + 1}: {what} (last finite: {', '.join(losses)} {place})"
         )
-
-    def _last_finite(self) -> str:
-        """Losses of the last epoch that was whole."""
-        if not self.history:
-            return f"last finite: val/loss {self.best_loss:.6g} before the first epoch"
-        last = self.history[-1]
-        losses = (f"{name} {last[name]:.6g}" for name in ("train/loss", "val/loss"))
-        return f"last finite: {', '.join(losses)} in epoch {len(self.history)}"
 
     def _submit_validation(self, attempt: Attempt, loss: float) -> None:
         """Have the epoch that was trained validated, and wait where that decides."""
+        backend = attempt.backend
         if self._limit is not None:
-            backend = attempt.backend
             backend.set_parameters(self._limit(backend.parameters()))
         self._pending = _Trained(
-            loss=loss,
-            learning_rate=attempt.schedule.rate(attempt.epochs + 1),
-            weights=attempt.backend.averaged(),
-            validated=self._validation.submit(attempt.backend),
+            loss, attempt.rate, backend.averaged(), self._validation.submit(backend)
         )
         attempt.end_epoch()
         if self._validation.is_immediate or attempt.next_loss_decides():
@@ -215,14 +192,11 @@ class FitLoop:
         validated = trained.validated.result()
         self._check(validated)
         attempt.record_val_loss(validated.loss)
+        losses = {"train/loss": trained.loss, **validated.metrics}
         self._report(
             Epoch(
                 number=len(self.history) + 1,
-                metrics={
-                    "train/loss": trained.loss,
-                    **validated.metrics,
-                    "lr": trained.learning_rate,
-                },
+                metrics={**losses, "lr": trained.learning_rate},
                 time_ms=time.time_ns() // 1_000_000,
                 val_output=validated.output,
             )
@@ -235,9 +209,8 @@ class FitLoop:
 
     def _check(self, validated: Validated) -> None:
         if not math.isfinite(validated.loss):
-            raise TrainingError(
-                f"epoch {len(self.history) + 1}: after its last batch, val/loss is not "
-                f"finite; {REMEDY} ({self._last_finite()})"
+            raise self._not_finite(
+                f"after its last batch, val/loss is not finite; {REMEDY}"
             )
 
     def _keep_if_best(self, val_loss: float, weights: State) -> None:
@@ -246,23 +219,16 @@ class FitLoop:
             self.best_epoch = len(self.history)
             self.best_state = weights
 
-    def _keep_if_due(self, attempt: Attempt) -> None:
-        if self.hooks.keeper is not None and self.hooks.keeper.is_due():
-            self._keep(attempt)
-
-    def _keep(self, attempt: Attempt) -> None:
+    def _keep(self, attempt: Attempt, *, only_if_due: bool = False) -> None:
         """Write a checkpoint of all that is trained so far."""
-        if self.hooks.keeper is None:
+        keeper = self.hooks.keeper
+        if keeper is None or (only_if_due and not keeper.is_due()):
             return
         self._finish_validation(attempt)
         rows, times_ms = self.history.arrays()
-        self.hooks.keeper.keep(
+        keeper.keep(
             Checkpoint(
-                values={
-                    "attempt": attempt.values(),
-                    "best_epoch": self.best_epoch,
-                    "best_loss": self.best_loss,
-                },
+                values={"attempt": attempt.values(), **numbers(self, self.KEPT)},
                 backend=attempt.backend.state(),
                 best=self.best_state,
                 names=self.history.names,

@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Any, Literal, Protocol, overload
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from nnt.networks import State
 from nnt.types import F32, F64, I64
-
-__all__ = [
-    "Arrays",
-    "Backend",
-    "Epoch",
-    "ExpertData",
-    "FitResult",
-    "History",
-    "StopReason",
-]
 
 StopReason = Literal["epochs", "early stopping", "stopped"]
 Arrays = dict[str, npt.NDArray[Any]]
@@ -71,44 +61,34 @@ class Backend(Protocol):
         TrainingError
             The loss of a batch is not finite.
         """
-        ...
 
     def predict(self, inputs: F32) -> F32:
         """Outputs, shape (N, outputs), as in evaluation, by the average if any."""
-        ...
 
     def frozen(self) -> Callable[[F32], F32]:
         """Give a `predict` with the weights of now, for use in another thread."""
-        ...
 
     @property
     def cut(self) -> tuple[float, float] | None:
         """Learned numbers of a decision by z (`nnt.objective`); None without one."""
-        ...
 
     def parameters(self) -> State:
         """Copy of the weights, float32."""
-        ...
 
     def set_parameters(self, state: State) -> None:
         """Replace the weights; moments and step stay."""
-        ...
 
     def averaged(self) -> State:
         """Copy of the weights that predict: their moving average where there is one."""
-        ...
 
     def bad_weights(self) -> str:
         """Name the first array of weights that is not all finite; empty if none."""
-        ...
 
     def snapshot(self) -> Callable[[], None]:
         """Remember all that moves; what it returns puts it back."""
-        ...
 
     def state(self) -> Arrays:
         """Copy of all that moves: weights, optimiser and buffers."""
-        ...
 
     def load_state(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         """Take over what `state` returned, to the last bit.
@@ -118,7 +98,6 @@ class Backend(Protocol):
         TrainingError
             It is the state of another network or optimiser.
         """
-        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,10 +127,10 @@ class FitResult:
     stop_reason: StopReason
 
 
-class History(Sequence[Mapping[str, float]]):
+class History:
     """Epochs in order, 64 bytes or so each; others may read while one thread adds.
 
-    As a sequence, number 0 holds the metrics of epoch 1.
+    As in a list, number 0 holds the metrics of epoch 1.
     """
 
     def __init__(self) -> None:
@@ -170,17 +149,7 @@ class History(Sequence[Mapping[str, float]]):
     def __len__(self) -> int:
         return len(self._times_ms)
 
-    @overload
-    def __getitem__(self, index: int) -> dict[str, float]: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[Mapping[str, float]]: ...
-
-    def __getitem__(
-        self, index: int | slice
-    ) -> dict[str, float] | list[Mapping[str, float]]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
+    def __getitem__(self, index: int) -> dict[str, float]:
         place = range(len(self))[index] * len(self.names)
         row = self._values[place : place + len(self.names)]
         return dict(zip(self.names, row, strict=True))

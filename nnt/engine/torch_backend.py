@@ -23,8 +23,6 @@ from nnt.networks.module import Network, build_module, load_state
 from nnt.objective import OPTIMISERS
 from nnt.types import F32, I64
 
-__all__ = ["QuantizedBackend", "TorchBackend"]
-
 PREDICT_ROWS = 1 << 16
 AVERAGE, AVERAGE_STEPS = "average", "average_steps"
 
@@ -39,7 +37,7 @@ class _Trained(nn.Module):
 
 
 class TorchBackend:
-    """Index batches over tensors that stay on the device.
+    """Index batches over tensors that stay on the device; see `Backend`.
 
     Parameters
     ----------
@@ -65,27 +63,26 @@ class TorchBackend:
         self._device = torch.device(device)
         self._network = self._make_network(config)
         load_state(self._network, state)
-        self._objective = config.objective
         self._to_sums = self._network.net[:-1]
-        self._loss = TorchLoss(self._objective)
-        self._trained = _Trained(self._network, self._loss).to(self._device)
+        loss = TorchLoss(config.objective)
+        self._trained = _Trained(self._network, loss).to(self._device)
         self._parameters = list(self._trained.parameters())
-        self._optimiser = _optimiser(config, self._network, self._loss)
+        self._optimiser = _optimiser(config, self._network, loss)
         self._average = MovingAverage(self._trained, config.average)
         self._clip = config.gradient_clip
         self._batch_size = config.batch_size
-        n_rows = min(self._batch_size, len(data.x_train))
-        if n_rows == 1 and self._has_batch_norm():
+        layers = self._network.modules()
+        self._normalises = any(isinstance(n, nn.BatchNorm1d) for n in layers)
+        if self._normalises and min(self._batch_size, len(data.x_train)) == 1:
             raise TrainingError(
                 f"a batch of one row cannot be normalised by {config.model}; set "
                 "batch_size to 2 or more, and use at least 2 rows"
             )
         self._x = self._tensor(self._prepared(data.x_train))
         self._y = self._tensor(data.y_train)
-        weights = data.w_train
-        self._w = None if weights is None else self._tensor(weights)
+        self._w = None if data.w_train is None else self._tensor(data.w_train)
         self._x_val = data.x_val
-        self._val: Tensor | None = None
+        self._val = self._tensor(self._prepared(data.x_val))
 
     def _make_network(self, config: Config) -> Network | QuantizedNetwork:
         return build_module(config.form)
@@ -93,6 +90,9 @@ class TorchBackend:
     def _prepared(self, inputs: F32) -> F32:
         """Inputs as the network takes them."""
         return inputs
+
+    def _constrain(self) -> None:
+        """Bring the weights back into bounds, if there are any."""
 
     def _tensor(self, array: npt.NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(array).to(self._device)
@@ -102,22 +102,27 @@ class TorchBackend:
         for group in self._optimiser.param_groups:
             group["lr"] = learning_rate
         self._network.train()
-        rows = self._tensor(order)
-        batches = torch.split(rows, self._batch_size)
+        batches = torch.split(self._tensor(order), self._batch_size)
         losses = torch.stack([self._step(batch) for batch in batches]).double()
         bad = torch.nonzero(~torch.isfinite(losses))
         if len(bad):
             number = int(bad[0])
-            before = float(losses[number - 1]) if number else float("nan")
-            raise _not_finite(number, len(batches), before)
+            before = f"{float(losses[number - 1]):.6g}" if number else "none"
+            raise TrainingError(
+                f"batch {number + 1} of {len(batches)}: the training loss is not "
+                f"finite (of the batch before: {before}); lower learning_rate or set "
+                "gradient_clip"
+            )
         sizes = torch.tensor([len(batch) for batch in batches], device=self._device)
         return float((losses * sizes).sum()) / len(order)
 
     def _step(self, batch: Tensor) -> Tensor:
-        if len(batch) == 1 and self._has_batch_norm():
+        if len(batch) == 1 and self._normalises:
             # The spread of one row is not defined; the row comes again next epoch.
             return torch.zeros((), device=self._device)
-        loss = self._loss_of(batch)
+        weights = None if self._w is None else self._w[batch]
+        outputs, sums = self._outputs_and_sums(self._x[batch])
+        loss: Tensor = self._trained.loss(outputs, sums, self._y[batch], weights)
         self._optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         if self._clip is not None:
@@ -127,17 +132,6 @@ class TorchBackend:
         self._average.follow()
         return loss.detach()
 
-    def _loss_of(self, batch: Tensor) -> Tensor:
-        x = self._x[batch]
-        sums = None
-        if self._loss.needs_logits:
-            outputs, sums = self._outputs_and_sums(x)
-        else:
-            outputs = self._network(x)
-        weights = None if self._w is None else self._w[batch]
-        loss: Tensor = self._loss(outputs, sums, self._y[batch], weights)
-        return loss
-
     def _outputs_and_sums(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Outputs, and what the last activation made them from."""
         layers = self._network.net
@@ -146,13 +140,6 @@ class TorchBackend:
             return outputs, outputs
         sums: Tensor = self._to_sums(x)
         return layers[-1](sums), sums
-
-    def _constrain(self) -> None:
-        """Bring the weights back into bounds, if there are any."""
-
-    def _has_batch_norm(self) -> bool:
-        layers = self._network.modules()
-        return any(isinstance(layer, nn.BatchNorm1d) for layer in layers)
 
     def predict(self, inputs: F32) -> F32:
         """Outputs as in evaluation; see `Backend`."""
@@ -165,22 +152,14 @@ class TorchBackend:
 
     def _predict(self, inputs: F32, network: nn.Module) -> F32:
         network.eval()
-        x = self._on_device(inputs)
+        is_val = inputs is self._x_val
+        x = self._val if is_val else self._tensor(self._prepared(inputs))
         with torch.no_grad():
             # A clone, because alignment in memory can change the rounding.
-            parts = [
-                network(rows.clone()).cpu() for rows in torch.split(x, PREDICT_ROWS)
-            ]
+            batches = torch.split(x, PREDICT_ROWS)
+            parts = [network(rows.clone()).cpu() for rows in batches]
         out: F32 = torch.cat(parts).numpy()
         return out
-
-    def _on_device(self, inputs: F32) -> Tensor:
-        """Bring rows to the device; those to validate on are brought once."""
-        if inputs is not self._x_val:
-            return self._tensor(self._prepared(inputs))
-        if self._val is None:
-            self._val = self._tensor(self._prepared(inputs))
-        return self._val
 
     @property
     def cut(self) -> tuple[float, float] | None:
@@ -265,17 +244,6 @@ class QuantizedBackend(TorchBackend):
     this is PyTorch, in float64 where sums must be exact. Inputs are snapped to the
     grid that text files round to.
 
-    Parameters
-    ----------
-    state : dict of arrays
-        First weights.
-    config : Config
-        Of this expert, with `quantize`.
-    data : ExpertData
-        Rows to train on.
-    device : str
-        ``"cpu"`` or ``"cuda"``.
-
     Raises
     ------
     ConfigError
@@ -291,16 +259,14 @@ class QuantizedBackend(TorchBackend):
         self._constrain()
 
     def _make_network(self, config: Config) -> QuantizedNetwork:
-        if config.quantize is None:
+        own = config.quantize
+        if own is None:
             raise ConfigError("quantize: expected the bits of the firmware, found null")
         # A checkpoint of other bits is one of other arithmetic.
-        bits = ", ".join(str(n) for n in config.quantize.precision)
+        bits = ", ".join(map(str, own.precision))
         self.name = f"{self.name}, in the integers of the firmware ({bits})"
         return QuantizedNetwork(
-            config.form,
-            config.quantize.precision,
-            config.quantize.largest_weight,
-            chain=config.chain,
+            config.form, own.precision, own.largest_weight, chain=config.chain
         )
 
     def _prepared(self, inputs: F32) -> F32:
@@ -338,12 +304,3 @@ def _optimiser(
         groups, lr=config.learning_rate, **record.torch_options
     )
     return optimiser
-
-
-def _not_finite(batch: int, n_batches: int, before: float) -> TrainingError:
-    """Name a batch, from 0, whose loss is not finite, and the loss before it."""
-    last = f"{before:.6g}" if batch else "none"
-    return TrainingError(
-        f"batch {batch + 1} of {n_batches}: the training loss is not finite (of the "
-        f"batch before: {last}); lower learning_rate or set gradient_clip"
-    )

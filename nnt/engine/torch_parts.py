@@ -13,8 +13,6 @@ from torch.nn import functional
 from nnt.networks.module import PLACE
 from nnt.objective import ABSOLUTE, CUT_START, HUBER, LOGISTIC, SQUARED, Objective
 
-__all__ = ["MovingAverage", "TorchLoss"]
-
 Module = TypeVar("Module", bound=nn.Module)
 
 OF_RESIDUALS: dict[str, Callable[..., Tensor]] = {
@@ -61,12 +59,8 @@ class MovingAverage(Generic[Module]):
             return
         self.steps += 1
         share = (1 - self._decay) / (1 - self._decay**self.steps)
-        pairs = zip(
-            self.mean.state_dict().values(),
-            self._module.state_dict().values(),
-            strict=True,
-        )
-        for mean, value in pairs:
+        means, values = (m.state_dict().values() for m in (self.mean, self._module))
+        for mean, value in zip(means, values, strict=True):
             if mean.is_floating_point():
                 mean.lerp_(value, share)
             else:
@@ -89,11 +83,6 @@ class TorchLoss(nn.Module):
             self.decision = nn.Parameter(torch.tensor(CUT_START, **PLACE))
 
     @property
-    def needs_logits(self) -> bool:
-        """Whether the sums of the last layer are needed, before its activation."""
-        return any(column.kind == LOGISTIC for column in self.objective.columns)
-
-    @property
     def cut(self) -> tuple[float, float] | None:
         """Learned b and c of a decision; None without one."""
         if self.objective.decision is None:
@@ -104,9 +93,9 @@ class TorchLoss(nn.Module):
     def forward(
         self,
         outputs: Tensor,
-        sums: Tensor | None,
+        sums: Tensor,
         targets: Tensor,
-        weights: Tensor | None,
+        weights: Tensor | None = None,
     ) -> Tensor:
         """Mean over the rows of a batch.
 
@@ -114,8 +103,8 @@ class TorchLoss(nn.Module):
         ----------
         outputs : (B, O) tensor
             Of the network.
-        sums : (B, O) tensor, optional
-            Of the last layer, before its activation; where `needs_logits`.
+        sums : (B, O) tensor
+            Of the last layer, before its activation.
         targets : (B, T) tensor
             See `nnt.objective`.
         weights : (B, T) tensor, optional
@@ -127,16 +116,12 @@ class TorchLoss(nn.Module):
         parts = []
         for c, column in enumerate(objective.columns):
             target, weight = _counted(targets, weights, c)
-            if column.kind != LOGISTIC:
-                of_rows = OF_RESIDUALS[column.kind](
-                    outputs[:, c], target, reduction="none"
-                )
-                part = (of_rows * weight).sum()
-            elif sums is None:
-                raise ValueError("a class needs the sums of the last layer")
-            else:
+            if column.kind == LOGISTIC:
                 logits = objective.steepness * sums[:, c]
                 part = _cross_entropy(logits, target, weight)
+            else:
+                loss_of = OF_RESIDUALS[column.kind]
+                part = (loss_of(outputs[:, c], target, reduction="none") * weight).sum()
             parts.append(column.factor * part)
         if objective.decision is not None:
             logits = self._decision_logits(outputs)

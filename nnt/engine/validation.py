@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,16 +21,14 @@ from nnt.objective import (
 )
 from nnt.types import F32
 
-__all__ = ["Validated", "Validation"]
-
 Metrics = dict[str, float]
-Cut = tuple[float, float] | None
 
 CM_PER_UNIT = (Z_RANGE_CM[1] - Z_RANGE_CM[0]) / 2
+RATIOS = {"loss": "loss", "z_std": "z_std_cm"}
+"""Figures whose ratio to those of a reference network is a metric, too."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Validated:
+class Validated(NamedTuple):
     """What the weights of one epoch make of the validation rows."""
 
     output: F32
@@ -62,16 +60,13 @@ class Validation:
         outputs = config.form.outputs
         self._has_z = outputs[0] == "z"
         self._n_measured = sum(name not in CLASS_OUTPUTS for name in outputs)
-        self._is_plain = (
-            data.w_val is None
-            and self._objective.is_plain
-            and self._n_measured == len(outputs)
-        )
+        is_measured = self._n_measured == len(outputs)
+        self._is_plain = data.w_val is None and is_measured and self._objective.is_plain
         # Of tracks of no particle, z and theta do not count.
-        weights = data.w_val if self._n_measured else None
-        counted = None if weights is None else weights[:, 0] > 0
-        self._counted = None if counted is None or counted.all() else counted
-        reference = data.reference_val if self._n_measured else None
+        counted = None if data.w_val is None else data.w_val[:, 0] > 0
+        is_whole = counted is None or counted.all()
+        self._counted = slice(None) if is_whole else counted
+        reference = data.reference_val
         self._reference = {} if reference is None else self._measured(reference)
 
     @property
@@ -87,7 +82,9 @@ class Validation:
         done.set_result(self.judge(backend.predict, backend.cut))
         return done
 
-    def judge(self, predict: Callable[[F32], F32], cut: Cut = None) -> Validated:
+    def judge(
+        self, predict: Callable[[F32], F32], cut: tuple[float, float] | None = None
+    ) -> Validated:
         """Predict the validation rows and compute all figures.
 
         Parameters
@@ -97,34 +94,31 @@ class Validation:
         cut : tuple, optional
             Learned numbers of a decision.
         """
-        output = predict(self._data.x_val)
-        metrics = self._measured(output) if self._n_measured else {}
+        data = self._data
+        output = predict(data.x_val)
+        metrics = self._measured(output)
         ratios = {
-            f"val/{ratio}_vs_reference": metrics[name] / self._reference[name]
-            for ratio, name in (("loss", "val/loss"), ("z_std", "val/z_std_cm"))
-            if self._reference.get(name, 0) > 0
+            f"val/{ratio}_vs_reference": metrics[f"val/{name}"] / reference
+            for ratio, name in RATIOS.items()
+            if (reference := self._reference.get(f"val/{name}", 0)) > 0
         }
         if self._is_plain:
             return Validated(output, metrics | ratios, metrics["val/loss"])
-        whole = self._whole_loss(output, cut)
+        cut = cut or CUT_START
+        whole = value(self._objective, output, data.y_val, data.w_val, cut=cut)
         # A decision by z is judged by what it rejects; what it learned besides
         # the weights is not part of the network.
         name = "val/loss" if self._objective.decision is None else "val/objective"
         return Validated(output, {**metrics, name: whole, **ratios}, whole)
 
-    def _whole_loss(self, output: F32, cut: Cut) -> float:
-        data = self._data
-        return value(
-            self._objective, output, data.y_val, data.w_val, cut=cut or CUT_START
-        )
-
     @np.errstate(all="ignore")
     def _measured(self, output: F32) -> Metrics:
         """Figures of z and theta alone, which a reference network has, too."""
-        target = self._data.y_val
-        if self._counted is not None:
-            output, target = output[self._counted], target[self._counted]
         n = self._n_measured
+        if not n:
+            return {}
+        target = self._data.y_val[self._counted]
+        output = output[self._counted]
         losses = residual_loss(self._kind, output[:, :n] - target[:, :n])
         metrics = {"val/loss": float(np.mean(losses))}
         if self._has_z:

@@ -10,6 +10,7 @@ what comes out is a network of the usual inputs.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,8 +18,6 @@ import numpy as np
 from nnt.engine.records import ExpertData
 from nnt.networks import Form, State
 from nnt.types import F32, F64
-
-__all__ = ["Whitening"]
 
 MAX_ROWS = 1 << 17
 """As many tell how inputs depend on each other."""
@@ -44,7 +43,7 @@ class Whitening:
     Examples
     --------
     >>> x = np.array([[0, 0], [1, 1], [0, 1], [1, 0]], dtype=np.float32)
-    >>> Whitening.of(x, width=2.0).inputs(x)[0]
+    >>> Whitening.of(x, 2.0, Form(inputs=2)).inputs(x)[0]
     array([-1.988, -1.988], dtype=float32)
     """
 
@@ -54,9 +53,15 @@ class Whitening:
     """Shape (inputs, inputs), symmetric."""
     covariance: F64
     """Of the inputs, shape (inputs, inputs)."""
+    form: Form
+    """Of the network."""
+    largest: float = math.inf
+    """No weight of an input is beyond it."""
 
     @classmethod
-    def of(cls, x: F32, width: float) -> Whitening:
+    def of(
+        cls, x: F32, width: float, form: Form, largest: float = math.inf
+    ) -> Whitening:
         """Find it for rows to train on.
 
         Parameters
@@ -65,6 +70,10 @@ class Whitening:
             N is at least 1.
         width : float
             Standard deviation that each combination of inputs gets.
+        form : Form
+            Of the network.
+        largest : float
+            Limit on its weights for the usual inputs.
         """
         some = x[:: -(-len(x) // MAX_ROWS)]
         # Sums of whole numbers are exact, in whatever order they are taken.
@@ -77,7 +86,8 @@ class Whitening:
         varies = covariance.diagonal() > 0
         matrix = np.where(np.outer(varies, varies), (axes * scales) @ axes.T, 0.0)
         matrix[~varies, ~varies] = width
-        return cls(_rounded(mean / STEPS), _rounded(matrix), covariance / STEPS**2)
+        covariance /= STEPS**2
+        return cls(_rounded(mean / STEPS), _rounded(matrix), covariance, form, largest)
 
     def inputs(self, x: F32) -> F32:
         """Combine the inputs of rows, shape (N, inputs)."""
@@ -98,69 +108,55 @@ class Whitening:
             data, x_train=self.inputs(data.x_train), x_val=self.inputs(data.x_val)
         )
 
-    def taken_in(self, state: State, form: Form) -> State:
+    def taken_in(self, state: State) -> State:
         """Weights for the usual inputs, from those for the combined ones."""
-        weight, bias = _first_layer(form)
-        matrix = state[weight].astype(np.float64) @ self.matrix.T
-        shifted = state[bias].astype(np.float64) - matrix @ self.mean
-        return _with(state, {weight: matrix, bias: shifted})
+        weight, bias = self._first_layer(state)
+        usual = weight @ self.matrix.T
+        return self._with(state, usual, bias - usual @ self.mean)
 
-    def limited(self, state: State, form: Form, largest: float) -> State:
-        """Weights of the first layer within a limit.
+    def taken_out(self, state: State) -> State:
+        """The inverse of `taken_in`, but for rounding."""
+        weight, bias = self._first_layer(state)
+        combined = np.linalg.solve(self.matrix, weight.T).T.astype(np.float64)
+        return self._with(state, combined, bias + weight @ self.mean)
+
+    def limited(self, state: State) -> State:
+        """Weights for the usual inputs, those of the first layer within the limit.
 
         Only inputs that hardly differ from each other, as the crossing angles do, get
         weights beyond that of the firmware's words. Other weights add up to nearly the
         same sums: those of least squared change, averaged over the rows that the
         whitening was found on.
-
-        Parameters
-        ----------
-        state : State
-            For the usual inputs.
-        form : Form
-            Of the network.
-        largest : float
-            No weight of an input is beyond it.
         """
         from scipy.optimize import lsq_linear
 
-        weight, bias = _first_layer(form)
-        usual = state[weight].astype(np.float64)
-        nodes = np.flatnonzero(np.abs(usual).max(axis=1) > largest)
+        usual, bias = self._first_layer(state)
+        nodes = np.flatnonzero(np.abs(usual).max(axis=1) > self.largest)
         if not len(nodes):
             return state
         root = np.linalg.cholesky(self.covariance + RIDGE * np.eye(len(self.mean))).T
-        changed = usual.copy()
+        changed, bounds = usual.copy(), (-self.largest, self.largest)
         for node in nodes:
-            sums = root @ usual[node]
-            found = lsq_linear(root, sums, (-largest, largest), method="bvls").x
+            found = lsq_linear(root, root @ usual[node], bounds, method="bvls").x
             changed[node] = np.rint(found * WORDS) / WORDS
-        shifted = state[bias].astype(np.float64) + (usual - changed) @ self.mean
-        return _with(state, {weight: changed, bias: shifted})
+        return self._with(state, changed, bias + (usual - changed) @ self.mean)
 
-    def within(self, state: State, form: Form, largest: float) -> State:
+    def within(self, state: State) -> State:
         """Weights for the combined inputs whose usual ones are `limited`."""
-        usual = self.taken_in(state, form)
-        limited = self.limited(usual, form, largest)
-        return state if limited is usual else self.taken_out(limited, form)
+        usual = self.taken_in(state)
+        limited = self.limited(usual)
+        return state if limited is usual else self.taken_out(limited)
 
-    def taken_out(self, state: State, form: Form) -> State:
-        """The inverse of `taken_in`, but for rounding."""
-        weight, bias = _first_layer(form)
-        usual = state[weight].astype(np.float64)
-        shifted = state[bias].astype(np.float64) + usual @ self.mean
-        combined = np.linalg.solve(self.matrix, usual.T).T.astype(np.float64)
-        return _with(state, {weight: combined, bias: shifted})
+    def _first_layer(self, state: State) -> tuple[F64, F64]:
+        weight, bias = (state[name] for name in self.form.layers[0].shapes)
+        return weight.astype(np.float64), bias.astype(np.float64)
 
-
-def _first_layer(form: Form) -> tuple[str, str]:
-    weight, bias = [*form.layers[0].shapes]
-    return weight, bias
-
-
-def _with(state: State, changed: dict[str, F64]) -> State:
-    rounded = {name: value.astype(np.float32) for name, value in changed.items()}
-    return {name: rounded.get(name, value) for name, value in state.items()}
+    def _with(self, state: State, weight: F64, bias: F64) -> State:
+        """Replace the first layer, rounded to float32."""
+        names, values = self.form.layers[0].shapes, (weight, bias)
+        return state | {
+            n: v.astype(np.float32) for n, v in zip(names, values, strict=True)
+        }
 
 
 def _rounded(values: F64) -> F64:

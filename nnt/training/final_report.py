@@ -205,7 +205,7 @@ class FinalReport:
         }
         plot = partial(plots.learning_curves, best=best)
         description = f"{self.config.name} {self.parent.run_id[:6]}"
-        curves = {k: list(history) for k, history in self.histories.items() if history}
+        curves = {k: history for k, history in self.histories.items() if history}
         album.add(
             self.parent, "plots",
             [plots.Drawing("learning_curves", plot, curves, description)],

@@ -216,7 +216,8 @@ class _Training:
         )
         fitting = Fitting(runs, self.backends, self.jobs)
         outcomes = fitting.fit_all()
-        report = FinalReport(runs, outcomes, fitting.histories)
+        histories = {k: list(epochs) for k, epochs in fitting.histories.items()}
+        report = FinalReport(runs, outcomes, histories)
         report.log_weights()
         if fitting.cut and not self.stop.is_set():
             return self._end_early("PRUNED", fitting.cut, report.unjudged())
