@@ -14,12 +14,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_engine import assert_same as assert_same_bits
+from test_engine import make_config as quick_config
+from test_engine import make_data
 
-from nnt.config import Config, load_config
+from nnt.config import Config
 from nnt.engine import (
     Checkpoint,
     Epoch,
-    ExpertData,
     FitResult,
     Hooks,
     Keeper,
@@ -33,7 +35,7 @@ from nnt.files import previous_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-ROWS = 200
+DATA = make_data(n_train=200, n_val=60)
 
 
 @pytest.fixture
@@ -44,24 +46,8 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nnt.engine.loop.PART_ROWS", 64)
 
 
-def make_data(seed: int = 0) -> ExpertData:
-    rng = np.random.default_rng(seed)
-    x = rng.uniform(-1, 1, (ROWS + 60, 27)).astype(np.float32)
-    y = np.tanh(x @ rng.normal(0, 0.3, (27, 2))).astype(np.float32)
-    return ExpertData(
-        x_train=x[:ROWS], y_train=y[:ROWS], x_val=x[ROWS:], y_val=y[ROWS:]
-    )
-
-
 def make_config(**values: Any) -> Config:
-    quick = {
-        "data": {"files": ["unread.gz"], "split": [0.6, 0.2, 0.2]},
-        "batch_size": 32,
-        "epochs": 6,
-        "act": "tanh",
-        "learning_rate": 1e-2,
-    }
-    return load_config({**quick, **values})
+    return quick_config(**{"batch_size": 32, "epochs": 6, **values})
 
 
 def run(
@@ -70,6 +56,7 @@ def run(
     resume: Checkpoint | None = None,
     on_epoch: Callable[[Epoch], object] = lambda epoch: None,
     stop: threading.Event | None = None,
+    **hooks: Any,
 ) -> tuple[FitResult, list[Epoch]]:
     told: list[Epoch] = []
 
@@ -77,18 +64,11 @@ def run(
         told.append(epoch)
         on_epoch(epoch)
 
-    result = fit(
-        make_data(),
-        config,
-        2,
-        resume=resume,
-        hooks=Hooks(
-            on_epoch=tell,
-            should_stop=(stop or threading.Event()).is_set,
-            keeper=Keeper(path) if path else None,
-        ),
-    )
-    return result, told
+    if path is not None:
+        hooks = {"keeper": Keeper(path), **hooks}
+    should_stop = (stop or threading.Event()).is_set
+    around = Hooks(on_epoch=tell, should_stop=should_stop, **hooks)
+    return fit(DATA, config, 2, resume=resume, hooks=around), told
 
 
 def run_until(config: Config, path: Path, last: int) -> None:
@@ -107,12 +87,9 @@ def assert_same(
 ) -> None:
     (result, epochs), (other, others) = first, second
     assert epochs == others
-    assert (result.best_epoch, result.epochs, result.stop_reason) == (
-        other.best_epoch, other.epochs, other.stop_reason,
-    )  # fmt: skip
-    assert list(result.state) == list(other.state)
-    for name, value in result.state.items():
-        assert value.tobytes() == other.state[name].tobytes()
+    assert_same_bits(result.state, other.state)
+    ends = [(r.best_epoch, r.epochs, r.stop_reason) for r in (result, other)]
+    assert ends[0] == ends[1]
 
 
 CASES = [
@@ -160,19 +137,14 @@ def test_every_checkpoint_leads_to_the_same_end(
         def keep(self, checkpoint: Checkpoint) -> None:
             kept.append(checkpoint)
 
-    whole: list[Epoch] = []
     with ThreadPoolExecutor(threads or 1) as pool:
-        hooks = Hooks(
-            on_epoch=whole.append,
-            keeper=Collector(path),
-            validation_pool=pool if threads else None,
-        )
-        result = fit(make_data(), config, 2, hooks=hooks)
+        own_pool = pool if threads else None
+        whole = run(config, keeper=Collector(path), validation_pool=own_pool)
     parts = [c.values["attempt"]["rows_done"] for c in kept]
     assert {0, 64, 128, 192} == set(parts)
     for checkpoint in kept:
         write_checkpoint(path, checkpoint)
-        assert_same(run(config, resume=read_checkpoint(path)), (result, whole))
+        assert_same(run(config, resume=read_checkpoint(path)), whole)
 
 
 @pytest.mark.usefixtures("often")
@@ -187,8 +159,7 @@ def test_stop_within_an_epoch_keeps_its_first_part(tmp_path: Path) -> None:
                 stop.set()
             return False
 
-    hooks = Hooks(should_stop=stop.is_set, keeper=Stopper(path))
-    fit(make_data(), config, 2, hooks=hooks)
+    run(config, stop=stop, keeper=Stopper(path))
     checkpoint = read_checkpoint(path)
     assert checkpoint is not None
     assert checkpoint.values["attempt"]["rows_done"] > 0
@@ -290,7 +261,8 @@ def forge(checkpoint: Checkpoint, part: str, name: str, value: Any) -> Checkpoin
         ("best", "net.2.bias", np.full(2, np.nan, np.float32)),
         ("attempt", "rows_done", -5),  # once an epoch without an end
         ("attempt", "epochs", 1.5),
-        ("attempt", "best_loss", []),
+        ("attempt", "epochs", 3),
+        ("attempt", "loss_sum", []),
         ("attempt", "rng", {"state": 10**30}),
         ("values", "best_loss", None),
         ("values", "best_epoch", -1),

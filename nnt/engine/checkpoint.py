@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from nnt.engine.records import Arrays, Epoch
-from nnt.errors import TrainingError
+from nnt.errors import TrainingError, shorten
 from nnt.files import previous_of, write_atomically
 from nnt.networks import State
 
@@ -28,6 +29,7 @@ MIN_INTERVAL_S = 1.0
 REST_FACTOR = 200
 """Time between checkpoints, in units of what the last one took."""
 MAX_BYTES = 1 << 30
+MAX_COUNT = 1 << 62
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -55,6 +57,22 @@ class Checkpoint:
             Epoch(number=number, metrics=of_epoch, time_ms=time_ms)
             for number, (of_epoch, time_ms) in enumerate(times, 1)
         ]
+
+
+def whole_number(values: Mapping[str, Any], name: str) -> int:
+    """Give a counter of a checkpoint; raise ValueError where it is none."""
+    value = values[name]
+    if type(value) is not int or not 0 <= value < MAX_COUNT:
+        raise ValueError(f"{name}: expected a count, found {shorten(value)}")
+    return value
+
+
+def real_number(values: Mapping[str, Any], name: str) -> float:
+    """Give a number of a checkpoint; raise ValueError where it is none."""
+    value = values[name]
+    if type(value) not in (int, float) or math.isnan(value):
+        raise ValueError(f"{name}: expected a number, found {shorten(value)}")
+    return float(value)
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -154,13 +172,7 @@ def _digest(text: str, arrays: Arrays) -> str:
 
 
 class Keeper:
-    """Writes the checkpoints of one fit, seldom enough to cost nothing.
-
-    Parameters
-    ----------
-    path : Path
-        The file; the version before it is kept, too.
-    """
+    """Writes the checkpoints of one fit, seldom enough to cost nothing."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from nnt.config import Config
-from nnt.engine.attempt import Attempt, load_numbers, numbers, whole_number
-from nnt.engine.checkpoint import Checkpoint, Keeper
+from nnt.engine.attempt import Attempt
+from nnt.engine.checkpoint import Checkpoint, Keeper, real_number, whole_number
 from nnt.engine.records import Epoch, ExpertData, History, StopReason
-from nnt.engine.validation import Validated, Validation
+from nnt.engine.validation import Metrics, Validated, Validation, compared_loss
 from nnt.errors import TrainingError
 from nnt.networks import State
 from nnt.types import I64
@@ -53,19 +53,8 @@ class _Trained(NamedTuple):
 class FitLoop:
     """Trains attempt after attempt and keeps the best weights of all.
 
-    Parameters
-    ----------
-    data : ExpertData
-        Rows of the expert.
-    config : Config
-        Of this expert.
-    hooks : Hooks
-        How the fit is watched, stopped and kept.
-    limit : callable, optional
-        Called with the weights after each epoch; returns those to go on with.
+    `limit` is called with the weights after each epoch, and gives those to go on with.
     """
-
-    KEPT = ("best_epoch", "best_loss")
 
     def __init__(
         self,
@@ -105,18 +94,18 @@ class FitLoop:
         """Report the epochs of a checkpoint again; number of the attempt under way."""
         for epoch in checkpoint.epochs():
             self._report(epoch)
-        values = checkpoint.values
-        load_numbers(self, self.KEPT, values)
+        self.best_epoch = whole_number(checkpoint.values, "best_epoch")
+        self.best_loss = real_number(checkpoint.values, "best_loss")
         self.best_state = checkpoint.best
-        return whole_number(values["attempt"], "number")
+        return whole_number(checkpoint.values["attempt"], "number")
 
     def _validate_first_weights(self, attempt: Attempt) -> None:
         backend = attempt.backend
-        validated = self._validation.judge(backend.predict, backend.cut)
-        self._check(validated)
+        _, metrics = self._validation.judge(backend.predict, backend.cut)
+        loss = self._finite_loss(metrics)
         # Fresh weights of a later attempt would be those of no epoch.
         if attempt.number == 0:
-            self._keep_if_best(validated.loss, backend.averaged())
+            self._keep_if_best(loss, backend.averaged())
 
     def _train_epoch(self, attempt: Attempt) -> float | None:
         """Mean loss of the epoch; None if it was stopped within."""
@@ -189,29 +178,31 @@ class FitLoop:
         if self._pending is None:
             return
         trained, self._pending = self._pending, None
-        validated = trained.validated.result()
-        self._check(validated)
-        attempt.record_val_loss(validated.loss)
-        losses = {"train/loss": trained.loss, **validated.metrics}
+        output, metrics = trained.validated.result()
+        loss = self._finite_loss(metrics)
+        attempt.record_val_loss(loss)
+        losses = {"train/loss": trained.loss, **metrics}
         self._report(
             Epoch(
                 number=len(self.history) + 1,
                 metrics={**losses, "lr": trained.learning_rate},
                 time_ms=time.time_ns() // 1_000_000,
-                val_output=validated.output,
+                val_output=output,
             )
         )
-        self._keep_if_best(validated.loss, trained.weights)
+        self._keep_if_best(loss, trained.weights)
 
     def _report(self, epoch: Epoch) -> None:
         self.history.add(epoch)
         self.hooks.on_epoch(epoch)
 
-    def _check(self, validated: Validated) -> None:
-        if not math.isfinite(validated.loss):
+    def _finite_loss(self, metrics: Metrics) -> float:
+        loss = compared_loss(metrics)
+        if not math.isfinite(loss):
             raise self._not_finite(
                 f"after its last batch, val/loss is not finite; {REMEDY}"
             )
+        return loss
 
     def _keep_if_best(self, val_loss: float, weights: State) -> None:
         if val_loss < self.best_loss:
@@ -228,7 +219,11 @@ class FitLoop:
         rows, times_ms = self.history.arrays()
         keeper.keep(
             Checkpoint(
-                values={"attempt": attempt.values(), **numbers(self, self.KEPT)},
+                values={
+                    "attempt": attempt.values(),
+                    "best_epoch": self.best_epoch,
+                    "best_loss": self.best_loss,
+                },
                 backend=attempt.backend.state(),
                 best=self.best_state,
                 names=self.history.names,

@@ -39,16 +39,7 @@ class _Trained(nn.Module):
 class TorchBackend:
     """Index batches over tensors that stay on the device; see `Backend`.
 
-    Parameters
-    ----------
-    state : dict of arrays
-        First weights.
-    config : Config
-        Of this expert.
-    data : ExpertData
-        Rows to train on; those to validate on are brought to the device once.
-    device : str
-        ``"cpu"`` or ``"cuda"``.
+    The device is ``"cpu"`` or ``"cuda"``.
 
     Raises
     ------

@@ -24,14 +24,7 @@ OF_RESIDUALS: dict[str, Callable[..., Tensor]] = {
 
 
 class MovingAverage(Generic[Module]):
-    """Follows a module step by step.
-
-    Parameters
-    ----------
-    module : nn.Module
-        What moves.
-    decay : float, optional
-        From 0 to below 1; None: no average, the module stands for itself.
+    """Follows a module step by step; without a decay, the module stands for itself.
 
     Notes
     -----
@@ -68,13 +61,7 @@ class MovingAverage(Generic[Module]):
 
 
 class TorchLoss(nn.Module):
-    """Loss of a batch; holds the two learned numbers of a decision, if there is one.
-
-    Parameters
-    ----------
-    objective : Objective
-        What is minimised.
-    """
+    """Loss of a batch; holds the two learned numbers of a decision, if there is one."""
 
     def __init__(self, objective: Objective) -> None:
         super().__init__()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future
-from typing import NamedTuple
 
 import numpy as np
 
@@ -28,28 +27,17 @@ RATIOS = {"loss": "loss", "z_std": "z_std_cm"}
 """Figures whose ratio to those of a reference network is a metric, too."""
 
 
-class Validated(NamedTuple):
-    """What the weights of one epoch make of the validation rows."""
+Validated = tuple[F32, Metrics]
+"""Outputs for the validation rows, shape (M, outputs), and their figures."""
 
-    output: F32
-    """Shape (M, outputs)."""
-    metrics: Metrics
-    loss: float
+
+def compared_loss(metrics: Mapping[str, float]) -> float:
     """By which epochs are compared: ``val/loss``, or with a decision the whole."""
+    return metrics.get("val/objective", metrics["val/loss"])
 
 
 class Validation:
-    """Judges weights by the validation rows.
-
-    Parameters
-    ----------
-    data : ExpertData
-        Rows of the expert.
-    config : Config
-        Of the expert.
-    pool : concurrent.futures.Executor, optional
-        Threads to validate in; without them everything is done at once.
-    """
+    """Judges weights by the validation rows, in threads of a pool, or else at once."""
 
     def __init__(self, data: ExpertData, config: Config, pool: Executor | None) -> None:
         self._data = data
@@ -87,12 +75,7 @@ class Validation:
     ) -> Validated:
         """Predict the validation rows and compute all figures.
 
-        Parameters
-        ----------
-        predict : callable
-            Gives outputs, shape (M, outputs), for inputs.
-        cut : tuple, optional
-            Learned numbers of a decision.
+        `cut` holds the learned numbers of a decision, if there is one.
         """
         data = self._data
         output = predict(data.x_val)
@@ -103,13 +86,13 @@ class Validation:
             if (reference := self._reference.get(f"val/{name}", 0)) > 0
         }
         if self._is_plain:
-            return Validated(output, metrics | ratios, metrics["val/loss"])
+            return output, metrics | ratios
         cut = cut or CUT_START
         whole = value(self._objective, output, data.y_val, data.w_val, cut=cut)
         # A decision by z is judged by what it rejects; what it learned besides
         # the weights is not part of the network.
         name = "val/loss" if self._objective.decision is None else "val/objective"
-        return Validated(output, {**metrics, name: whole, **ratios}, whole)
+        return output, {**metrics, name: whole, **ratios}
 
     @np.errstate(all="ignore")
     def _measured(self, output: F32) -> Metrics:

@@ -2,23 +2,67 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from nnt import metrics
 from nnt.config import Config
 from nnt.detector import EXPERT_MISSING_SUPERLAYER, superlayer_inputs
 from nnt.engine import ExpertData
-from nnt.judging import Balances, Outputs, as_array, expert_mask, targets_of
+from nnt.judging import (
+    MAIN,
+    REFERENCE,
+    Balances,
+    Outputs,
+    as_array,
+    by_name,
+    expert_mask,
+    rows_of,
+    targets_of,
+)
 from nnt.judging.outputs import MEASURED
 from nnt.sampling import generator
 from nnt.tracks import Tracks, concatenate
 from nnt.training.data import TrainingInputs
-
-__all__ = ["expert_data", "rows_to_train", "with_borrowed"]
+from nnt.types import F32
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ExpertRows:
+    """What an expert is trained on, and judged by after every epoch."""
+
+    data: ExpertData
+    balances: Balances
+    """Of the classes, as found on the rows to train on."""
+    val: Tracks
+    outputs: tuple[str, ...]
+    """Names of the outputs of its network."""
+    reference: Outputs | None
+    """What it is compared with on the rows of `val`."""
+
+    def predictions(self, output: F32) -> dict[str, metrics.Predictions]:
+        """Rows to validate with an output of the network, and the reference if any."""
+        networks: dict[str, Outputs] = {MAIN: by_name(self.outputs, output)}
+        if self.reference is not None:
+            networks[REFERENCE] = self.reference
+        return {k: metrics.predictions(self.val, v) for k, v in networks.items()}
+
+
+def rows_of_expert(inputs: TrainingInputs, expert: int) -> ExpertRows:
+    """Choose the rows of an expert, and put them into the form of the engine."""
+    config, whole = inputs.config.for_expert(expert), inputs.splits["val"]
+    kept = config.filter.mask(whole) & expert_mask(whole, expert)
+    val, reference = whole[kept], inputs.references["val"]
+    if reference is not None:
+        reference = rows_of(reference, kept)
+    train = rows_to_train(inputs, expert)
+    balances = Balances.fit(train, config)
+    data = expert_data(train, val, config, balances, reference)
+    return ExpertRows(data, balances, val, config.form.outputs, reference)
 
 
 def rows_to_train(inputs: TrainingInputs, expert: int) -> Tracks:
@@ -32,11 +76,8 @@ def rows_to_train(inputs: TrainingInputs, expert: int) -> Tracks:
     complete = table[kept & expert_mask(table, 0)]
     chosen_by = generator(config.seed, expert, "borrow")
     joined = with_borrowed(own, complete, expert, config.borrow, chosen_by)
-    log.info(
-        "%s of its own tracks and %s borrowed ones",
-        f"{len(own):,}",
-        f"{len(joined) - len(own):,}",
-    )
+    numbers = [f"{n:,}" for n in (len(own), len(joined) - len(own))]
+    log.info("%s of its own tracks and %s borrowed ones", *numbers)
     return joined
 
 
@@ -51,25 +92,15 @@ def with_borrowed(
 
     A track of expert 0 without its segment in SL5 looks like a track of expert 2. There
     are fifteen times as many of them, so that a rare expert sees more than a few tracks
-    again and again.
+    again and again. Its own rows come first, then those of `complete` that are chosen,
+    in their order and none twice.
 
     Parameters
     ----------
-    own : Tracks
-        Rows of the expert.
-    complete : Tracks
-        Rows of expert 0.
     expert : int
         1 to 4; the others borrow nothing.
     share : float
-        Borrowed rows as a multiple of its own; no row is borrowed twice.
-    generator : numpy.random.Generator
-        Chooses the rows.
-
-    Returns
-    -------
-    Tracks
-        Its own rows, then the borrowed ones in their order.
+        Borrowed rows as a multiple of its own.
 
     Notes
     -----
@@ -84,7 +115,7 @@ def with_borrowed(
     borrowed = complete[rows]
     inputs = borrowed.inputs.copy()
     inputs[:, superlayer_inputs(missing)] = 0
-    return concatenate([own, dataclasses.replace(borrowed, inputs=inputs)])
+    return concatenate([own, replace(borrowed, inputs=inputs)])
 
 
 def expert_data(
@@ -96,21 +127,12 @@ def expert_data(
 ) -> ExpertData:
     """Put the rows of one expert into the form that the engine takes.
 
-    Parameters
-    ----------
-    train, val : Tracks
-        Rows to train on and to be judged by.
-    config : Config
-        Of the expert.
-    balances : Balances
-        Weights of the rows for classes, found on `train`.
-    reference : Outputs, optional
-        What another network predicts for the rows of `val`.
+    `balances` are found on `train`; `reference` predicts the rows of `val`.
     """
     y_train, w_train = targets_of(train, config, balances)
     y_val, w_val = targets_of(val, config, balances)
     measured = [name for name in config.form.outputs if name in MEASURED]
-    compared = reference is not None and set(measured) <= reference.keys()
+    has_all = measured and reference and set(measured) <= reference.keys()
     return ExpertData(
         x_train=np.ascontiguousarray(train.inputs),
         y_train=y_train,
@@ -118,9 +140,5 @@ def expert_data(
         y_val=y_val,
         w_train=w_train,
         w_val=w_val,
-        reference_val=(
-            as_array(reference, measured)
-            if reference is not None and measured and compared
-            else None
-        ),
+        reference_val=as_array(reference, measured) if reference and has_all else None,
     )

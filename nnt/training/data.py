@@ -30,9 +30,8 @@ from nnt.training.earlier_networks import (
     reference_networks,
     sources_of_weights,
 )
+from nnt.types import BoolArray
 from nnt.version import __version__
-
-__all__ = ["SPLITS", "TrainingInputs", "load_split", "load_splits", "prepare"]
 
 log = logging.getLogger(__name__)
 
@@ -65,39 +64,8 @@ def load_splits(config: Config) -> dict[str, Tracks]:
     return splits
 
 
-def _warn_of_rows(config: Config, name: str, tracks: Tracks) -> None:
-    """Report rows of the 3D Hough chain that do not fit together."""
-    if any(output in CLASS_OUTPUTS for output in config.form.outputs):
-        signal_cm = config.classes.signal_cm
-        wrong = class_conflicts(tracks, signal_cm)
-        if wrong.any():
-            log.warning(
-                "%s: the classes of %s of %s rows do not agree with z, first those of "
-                "row %d: RecoNNTClassification is to be 1 for tracks with a |z| of at "
-                "most %g cm (classes.signal_cm) and -1 for others and fakes, "
-                "RecoSTTClassification never 1 where that is -1; those of the file are "
-                "trained on",
-                name, f"{int(wrong.sum()):,}", f"{len(tracks):,}",
-                int(np.argmax(wrong)) + 1, signal_cm,
-            )  # fmt: skip
-    empty = empty_patterns(tracks)
-    if empty.any():
-        log.warning(
-            "%s: %s of %s rows, first row %d, have a segment with a drift time and no "
-            "wire in its hit pattern (extra_input0 to 10); check how they were written",
-            name, f"{int(empty.sum()):,}", f"{len(tracks):,}",
-            int(np.argmax(empty)) + 1,
-        )  # fmt: skip
-
-
 def load_split(config: Config, split: str) -> Tracks:
-    """Read, or simulate, the rows of one split only.
-
-    Raises
-    ------
-    DataError
-        A file cannot be read, or the split holds no row.
-    """
+    """Read, or simulate, the rows of one split only; raises as `load_splits`."""
     files = config.data.files
     if isinstance(files, Mapping):
         return _read(files[split])
@@ -126,16 +94,39 @@ def _simulate(config: Config) -> Tracks:
         )
 
 
+def _warn_of_rows(config: Config, name: str, tracks: Tracks) -> None:
+    """Report rows of the 3D Hough chain that do not fit together."""
+    signal_cm = config.classes.signal_cm
+    if any(output in CLASS_OUTPUTS for output in config.form.outputs):
+        wrong = class_conflicts(tracks, signal_cm)
+        if wrong.any():
+            log.warning(
+                "%s: the classes of %s of %s rows do not agree with z, first those of "
+                "row %d: RecoNNTClassification is to be 1 for tracks with a |z| of at "
+                "most %g cm (classes.signal_cm) and -1 for others and fakes, "
+                "RecoSTTClassification never 1 where that is -1; those of the file are "
+                "trained on",
+                *(name, *_counted(wrong), signal_cm),
+            )
+    empty = empty_patterns(tracks)
+    if empty.any():
+        log.warning(
+            "%s: %s of %s rows, first row %d, have a segment with a drift time and no "
+            "wire in its hit pattern (extra_input0 to 10); check how they were written",
+            *(name, *_counted(empty)),
+        )
+
+
+def _counted(rows: BoolArray) -> tuple[str, str, int]:
+    """How many rows these are, of how many, and the number of the first one."""
+    return f"{int(rows.sum()):,}", f"{len(rows):,}", int(np.argmax(rows)) + 1
+
+
 def _shared_shares(config: Config, splits: Mapping[str, Tracks]) -> dict[str, float]:
-    """Tell which share of the rows of val and test is of events of earlier splits.
+    """Share of the rows of val and test that are of events of earlier splits.
 
     One table is split by event, so that only files named for each split can share
     events. A warning names each split that does.
-
-    Returns
-    -------
-    dict
-        Split to share; empty where the files are not named for each split.
     """
     if not isinstance(config.data.files, Mapping):
         return {}
@@ -148,15 +139,24 @@ def _shared_shares(config: Config, splits: Mapping[str, Tracks]) -> dict[str, fl
                 "%s: %.3g %% of its rows are of events that are in %s as well, so "
                 "that its metrics are too optimistic; name files that share no "
                 "event, or one list of files for NNT to split",
-                split, 100 * shares[split], " or ".join(SPLITS[:i]),
-            )  # fmt: skip
+                *(split, 100 * shares[split], " or ".join(SPLITS[:i])),
+            )
     return shares
 
 
-def _splits_digest(splits: Mapping[str, Tracks]) -> str:
-    """One sha256 for the rows of all splits."""
-    joined = ":".join(f"{name}={splits[name].digest}" for name in sorted(splits))
-    return hashlib.sha256(joined.encode()).hexdigest()
+def _check_chain(config: Config, splits: Mapping[str, Tracks]) -> None:
+    """Refuse rows of the other chain, or with another number of inputs."""
+    for split, tracks in splits.items():
+        for key, expected, found in (
+            ("chain", config.chain, tracks.chain.name),
+            ("in_size", config.in_size, tracks.inputs.shape[1]),
+        ):
+            if found != expected:
+                raise ConfigError(
+                    f"{config.name}: {key}: expected data of {key} {expected}, but "
+                    f"those of {split} have {found}; set {key}: {found}, or name "
+                    "other files"
+                )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -199,20 +199,6 @@ class TrainingInputs:
         }
 
 
-def _check_chain(config: Config, splits: Mapping[str, Tracks]) -> None:
-    """Refuse rows of the other chain, or with another number of inputs."""
-    for split, tracks in splits.items():
-        expected = {"chain": config.chain, "in_size": config.in_size}
-        found = {"chain": tracks.chain.name, "in_size": tracks.inputs.shape[1]}
-        for key, value in expected.items():
-            if found[key] != value:
-                raise ConfigError(
-                    f"{config.name}: {key}: expected data of {key} {value}, but those "
-                    f"of {split} have {found[key]}; set {key}: {found[key]}, or name "
-                    "other files"
-                )
-
-
 def prepare(
     config: Config, splits: Mapping[str, Tracks] | None = None
 ) -> TrainingInputs:
@@ -234,7 +220,7 @@ def prepare(
     reference = reference_networks(config)
     splits = load_splits(config) if splits is None else dict(splits)
     _check_chain(config, splits)
-    digest = _splits_digest(splits)
+    digests = ":".join(f"{name}={splits[name].digest}" for name in sorted(splits))
     references: dict[str, Outputs | None] = {
         split: reference_outputs(
             tracks, reference, config.form.outputs, served_rows(tracks, config.experts)
@@ -253,7 +239,7 @@ def prepare(
         initial=initial,
         started_from=sources_of_weights(config),
         code=code_state(),
-        digest=digest,
+        digest=hashlib.sha256(digests.encode()).hexdigest(),
         shared=_shared_shares(config, splits),
         teachers=teachers,
     )

@@ -15,8 +15,6 @@ from nnt.networks import ExpertWeights, Form, Networks, State
 from nnt.objective import CLASS_OUTPUTS
 from nnt.tracking import UNKNOWN_RUN, load_weights, run_of_weights
 
-__all__ = ["Teachers", "initial_states", "reference_networks", "sources_of_weights"]
-
 PROBABILISTIC = ("tanh", "tanh/2")
 """Activations whose outputs are 2 p - 1 of the probability p of a class."""
 
@@ -40,16 +38,15 @@ def initial_states(config: Config) -> dict[int, State]:
         The source has no network for an expert, or one of another shape,
         model or activation.
     """
-    loaded: dict[str, dict[int, ExpertWeights]] = {}
+    loaded: dict[str, Mapping[int, ExpertWeights]] = {}
     states = {}
     for expert in config.experts:
         of_expert = config.for_expert(expert)
         source = of_expert.load_pre_trained_weights
-        if source is None:
-            continue
-        if source not in loaded:
-            loaded[source] = load_weights(source)
-        states[expert] = _state_for(of_expert, expert, loaded[source])
+        if source is not None:
+            if source not in loaded:
+                loaded[source] = load_weights(source)
+            states[expert] = _state_for(of_expert, expert, loaded[source])
     return states
 
 
@@ -63,22 +60,7 @@ def sources_of_weights(config: Config) -> str:
 def _weights_of_expert(
     experts: Mapping[int, ExpertWeights], expert: int, place: str
 ) -> ExpertWeights:
-    """Find the network for an expert: its own, or the one for all tracks (expert -1).
-
-    Parameters
-    ----------
-    experts : mapping of int to ExpertWeights
-        Of the earlier run.
-    expert : int
-        -1 .. 4.
-    place : str
-        What names the run, for the message.
-
-    Raises
-    ------
-    ConfigError
-        There is neither.
-    """
+    """Find the network for an expert: its own, or the one for all tracks."""
     weights = experts.get(expert, experts.get(-1))
     if weights is None:
         available = ", ".join(str(k) for k in sorted(experts))
@@ -89,10 +71,11 @@ def _weights_of_expert(
     return weights
 
 
-def _state_for(config: Config, expert: int, experts: dict[int, ExpertWeights]) -> State:
-    place = (
-        f"{config.name}: load_pre_trained_weights: {config.load_pre_trained_weights}"
-    )
+def _state_for(
+    config: Config, expert: int, experts: Mapping[int, ExpertWeights]
+) -> State:
+    source, expected = config.load_pre_trained_weights, config.form
+    place = f"{config.name}: load_pre_trained_weights: {source}"
     weights = _weights_of_expert(experts, expert, place)
     form = weights.form
     if weights.names_activation and form.activation != config.act:
@@ -100,9 +83,9 @@ def _state_for(config: Config, expert: int, experts: dict[int, ExpertWeights]) -
             f"{place}: expert {expert} was trained with act {form.activation!r}, this "
             f"configuration has {config.act!r}; set act to {form.activation!r}"
         )
-    if form.shapes != config.form.shapes or form.outputs != config.form.outputs:
+    if form.shapes != expected.shapes or form.outputs != expected.outputs:
         raise ConfigError(
-            f"{place}: expert {expert}: expected weights of {_described(config.form)}, "
+            f"{place}: expert {expert}: expected weights of {_described(expected)}, "
             f"found those of {_described(form)}; choose the model, layers and outputs "
             "that they were trained with"
         )
@@ -152,16 +135,7 @@ class Teachers:
         """Put the mean outputs in place of the targets of the rows to train on.
 
         Targets of the rows to validate stay the truth, as does the class of a decision
-        by |z|.
-
-        Parameters
-        ----------
-        data : ExpertData
-            Rows of the expert.
-        config : Config
-            Of the expert.
-        expert : int
-            -1 .. 4.
+        by |z|. `config` and rows are those of the expert.
         """
         of_rows = np.full(len(data.x_train), expert)
         targets = data.y_train.copy()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import logging
-from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -14,7 +14,6 @@ from pathlib import Path
 from threading import Event, current_thread
 from typing import Any
 
-from nnt import metrics
 from nnt.config import Config
 from nnt.engine import (
     BackendChoice,
@@ -30,31 +29,19 @@ from nnt.engine import (
 )
 from nnt.errors import NNTError
 from nnt.files import write_atomically
-from nnt.judging import (
-    MAIN,
-    REFERENCE,
-    Balances,
-    Outputs,
-    by_name,
-    expert_mask,
-    rows_of,
-)
 from nnt.networks import State
 from nnt.progress import show_progress
 from nnt.tracking import Run, StoredRun
-from nnt.tracks import Tracks
-from nnt.training.borrowing import expert_data, rows_to_train
+from nnt.training.borrowing import rows_of_expert
 from nnt.training.report import Painter, log_class_weights, log_sampling
 from nnt.training.result import ENDS, ExpertFailure, TrainingRuns
 from nnt.training.resume import CHECKPOINT
 from nnt.training.side_by_side import (
     MeanOverExperts,
     Turns,
-    expert_log,
+    log_to,
     run_side_by_side,
 )
-
-__all__ = ["Fitting", "MetricsFile", "most_epochs", "read_epochs", "train_expert"]
 
 log = logging.getLogger(__name__)
 
@@ -65,17 +52,10 @@ def most_epochs(config: Config) -> int:
 
 
 class MetricsFile:
-    """One line per epoch, every epoch, on the disk as soon as it is done.
+    """One line for each epoch that is added to a history, on the disk at once.
 
     A disk that is full meanwhile costs nothing: the file is then rewritten when it
-    is closed.
-
-    Parameters
-    ----------
-    path : Path
-        The file; what was there is replaced.
-    history : History
-        Of the expert; others add epochs to it.
+    is closed. What was there before is replaced.
     """
 
     def __init__(self, path: Path, history: History) -> None:
@@ -86,8 +66,7 @@ class MetricsFile:
 
     def write_last(self) -> None:
         """Write the last epoch of the history."""
-        number = len(self._history)
-        lines = self._lines([number])
+        lines = self._lines(len(self._history))
         try:
             self._is_whole &= self._file.write(lines) == len(lines)
         except OSError as err:
@@ -95,12 +74,14 @@ class MetricsFile:
                 log.warning("%s: could not be written: %s", self.path, err)
             self._is_whole = False
 
-    def _lines(self, numbers: Iterable[int]) -> bytes:
-        rows: list[list[object]] = []
-        for number in numbers:
-            if number == 1:
-                rows.append(["epoch", *self._history.names])
-            rows.append([number, *self._history[number - 1].values()])
+    def _lines(self, first: int) -> bytes:
+        """Lines from an epoch on, with the head before the first one."""
+        numbers = range(first, len(self._history) + 1)
+        rows: list[list[object]] = [
+            [number, *self._history[number - 1].values()] for number in numbers
+        ]
+        if first == 1:
+            rows.insert(0, ["epoch", *self._history.names])
         return "".join(",".join(map(str, row)) + "\r\n" for row in rows).encode()
 
     def close(self) -> None:
@@ -113,8 +94,7 @@ class MetricsFile:
         """
         self._file.close()
         if not self._is_whole:
-            numbers = range(1, len(self._history) + 1)
-            write_atomically(self.path, self._lines(numbers))
+            write_atomically(self.path, self._lines(1))
 
 
 def read_epochs(child: StoredRun) -> list[dict[str, float]]:
@@ -150,35 +130,16 @@ def train_expert(
 ) -> FitResult:
     """Fit one expert and track every epoch; continue from its checkpoint if any.
 
-    Parameters
-    ----------
-    config : Config
-        That of this expert, as `Config.for_expert` gives it.
-    expert : int
-        -1 .. 4.
-    data : ExpertData
-        Its rows.
-    run : Run
-        Its child run.
-    hooks : Hooks
-        How the fit is watched and stopped; `on_epoch` is called after an epoch has
-        been tracked. Its checkpoints are kept with the run.
-    backend : BackendChoice, optional
-        What moves the weights; default: as for `fit`.
-    initial : dict of arrays, optional
-        Weights to start from.
+    Parameters are as for `fit`, but for `run`, which gets the epochs and keeps the
+    checkpoints; `on_epoch` is called after an epoch has been tracked.
 
     Raises
     ------
     TrainingError
         There are no rows, the loss is not finite, or no checkpoint is whole.
     """
-    log.info(
-        "expert %d: %s rows to train, %s to validate",
-        expert,
-        f"{len(data.x_train):,}",
-        f"{len(data.x_val):,}",
-    )
+    rows = [f"{len(x):,}" for x in (data.x_train, data.x_val)]
+    log.info("expert %d: %s rows to train, %s to validate", expert, *rows)
     keeper = Keeper(run.directory / CHECKPOINT)
     resume = read_checkpoint(keeper.path)
     if resume is not None:
@@ -205,49 +166,35 @@ def train_expert(
         run.log_file(metrics_file.path)
         if checkpoint_exists(keeper.path):
             run.log_file(keeper.path, CHECKPOINT.parent.as_posix())
-    log.info(
-        "expert %d: best epoch %d of %d (%s)",
-        expert,
-        result.best_epoch,
-        result.epochs,
-        ENDS.get(result.stop_reason, result.stop_reason),
-    )
+    best, done = result.best_epoch, result.epochs
+    ending = ENDS.get(result.stop_reason, result.stop_reason)
+    log.info("expert %d: best epoch %d of %d (%s)", expert, best, done, ending)
     return result
 
 
 class Fitting:
     """Fits every expert in a thread and reports its epochs.
 
-    Parameters
-    ----------
-    training : TrainingRuns
-        Configuration, rows and runs. The parent gets the means over experts; what the
-        training is part of hears of every epoch, and may cut it.
-    backends : mapping of int to BackendChoice
-        What moves the weights of each expert.
-    jobs : int
-        Experts that are fitted at the same time.
+    The parent run gets the means over experts; what the training is part of hears of
+    every epoch, and may cut it.
     """
 
     def __init__(
-        self,
-        training: TrainingRuns,
-        backends: Mapping[int, BackendChoice],
-        jobs: int,
+        self, training: TrainingRuns, backends: Mapping[int, BackendChoice], jobs: int
     ) -> None:
         self.cut = ""
         """Why the training is cut; empty while it is not."""
         self.histories = {expert: History() for expert in training.children}
         """Metrics of every epoch of each expert."""
         self._training = training
-        self._inputs = training.inputs
-        self._part = training.part
         self._backends = backends
         self._jobs = jobs
+        self._is_part = training.part is not None
+        self._report = training.part.report if training.part else None
         self._crashed = Event()
         self._painter = Painter()
-        is_reported = self._part is not None and self._part.report is not None
-        self._turns = Turns(self.histories) if is_reported and jobs == 1 else None
+        takes_turns = self._report is not None and jobs == 1
+        self._turns = Turns(self.histories) if takes_turns else None
 
     def fit_all(self) -> dict[int, FitResult | ExpertFailure]:
         """Fit all experts; one that fails leaves the others alone.
@@ -257,13 +204,13 @@ class Fitting:
         BaseException
             What is not an error of one expert: all have then ended.
         """
-        config, experts = self._inputs.config, self._training.children
+        config, experts = self._training.inputs.config, self._training.children
+        epochs = {k: most_epochs(config.for_expert(k)) for k in experts}
         try:
             with (
                 show_progress("Training", "epochs") as progress,
                 ThreadPoolExecutor(self._jobs, "validation") as pool,
             ):
-                epochs = {k: most_epochs(config.for_expert(k)) for k in experts}
                 mean = MeanOverExperts(self.histories, self._log_mean, progress, epochs)
                 # With one job, what is done has an order that can be relied on.
                 own_pool = pool if self._jobs > 1 else None
@@ -279,18 +226,17 @@ class Fitting:
 
     def _log_mean(self, means: dict[str, float], epoch: int) -> None:
         self._training.parent.log_metrics(means, epoch)
-        report = None if self._part is None else self._part.report
-        if report is not None and not self._should_stop():
-            self.cut = report(epoch, means)
+        if self._report is not None and not self._should_stop():
+            self.cut = self._report(epoch, means)
 
     def _fit(
-        self, expert: int, mean: MeanOverExperts, pool: ThreadPoolExecutor | None
+        self, expert: int, mean: MeanOverExperts, pool: Executor | None
     ) -> FitResult | ExpertFailure:
-        current_thread().name = f"expert_{expert}"
+        name = current_thread().name = f"expert_{expert}"
         child = self._training.children[expert]
-        path = child.directory / f"expert_{expert}.log"
+        path = child.directory / f"{name}.log"
         turns = nullcontext() if self._turns is None else self._turns.taken_by(expert)
-        with expert_log(path, current_thread().name), turns:
+        with log_to(path, name), turns:
             outcome: FitResult | ExpertFailure
             try:
                 outcome = self._train(expert, mean, pool)
@@ -304,14 +250,16 @@ class Fitting:
         return outcome
 
     def _train(
-        self, expert: int, mean: MeanOverExperts, pool: ThreadPoolExecutor | None
+        self, expert: int, mean: MeanOverExperts, pool: Executor | None
     ) -> FitResult:
-        child, config = (
-            self._training.children[expert],
-            self._inputs.config.for_expert(expert),
-        )
-        data, val, reference = self._rows(expert, config)
-        if config.dist is not None and self._part is None:
+        inputs, child = self._training.inputs, self._training.children[expert]
+        config = inputs.config.for_expert(expert)
+        rows = rows_of_expert(inputs, expert)
+        log_class_weights(child, rows.data, rows.balances)
+        data = rows.data
+        if inputs.teachers is not None:
+            data = inputs.teachers.teach(data, config, expert)
+        if config.dist is not None and not self._is_part:
             log_sampling(child, data.y_train[:, 0], config, expert)
 
         def on_epoch(epoch: Epoch) -> None:
@@ -319,17 +267,10 @@ class Fitting:
             mean.update(is_new=epoch.val_output is not None)
             if self._turns is not None:
                 self._turns.wait(expert)
-            output = None if self._part is not None else epoch.val_output
-            every = config.plot_every
-            if output is None or not every or epoch.number % every:
-                return
-            networks: dict[str, Outputs] = {MAIN: by_name(config.form.outputs, output)}
-            if reference is not None:
-                networks[REFERENCE] = reference
-            self._painter.offer(
-                child, epoch.number,
-                lambda: {k: metrics.predictions(val, v) for k, v in networks.items()},
-            )  # fmt: skip
+            every = 0 if self._is_part else config.plot_every
+            if epoch.val_output is not None and every and epoch.number % every == 0:
+                shown = partial(rows.predictions, epoch.val_output)
+                self._painter.offer(child, epoch.number, shown)
 
         return train_expert(
             config,
@@ -343,22 +284,5 @@ class Fitting:
                 history=self.histories[expert],
             ),
             backend=self._backends[expert],
-            initial=self._inputs.initial.get(expert),
+            initial=inputs.initial.get(expert),
         )
-
-    def _rows(
-        self, expert: int, config: Config
-    ) -> tuple[ExpertData, Tracks, Outputs | None]:
-        """Rows of an expert; those to validate as tracks, with reference outputs."""
-        whole, reference = self._inputs.splits["val"], self._inputs.references["val"]
-        rows = config.filter.mask(whole) & expert_mask(whole, expert)
-        val = whole[rows]
-        if reference is not None:
-            reference = rows_of(reference, rows)
-        train = rows_to_train(self._inputs, expert)
-        balances = Balances.fit(train, config)
-        data = expert_data(train, val, config, balances, reference)
-        log_class_weights(self._training.children[expert], data, balances)
-        if self._inputs.teachers is not None:
-            data = self._inputs.teachers.teach(data, config, expert)
-        return data, val, reference

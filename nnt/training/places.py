@@ -10,8 +10,6 @@ from nnt.engine import BackendChoice, choose_backend
 from nnt.errors import TrainingError
 from nnt.machine import usable_cores
 
-__all__ = ["Places"]
-
 
 @dataclass(frozen=True, slots=True)
 class Places:
@@ -26,24 +24,13 @@ class Places:
     def of(cls, config: Config, device: str, workers: int | None = None) -> Places:
         """Choose by the configuration and what this machine has.
 
-        Parameters
-        ----------
-        config : Config
-            Of the training.
-        device : str
-            ``"cpu"``, ``"cuda"`` or ``"auto"``.
-        workers : int, optional
-            Experts at the same time; default: `workers` of the configuration.
-
         Raises
         ------
         ConfigError, TrainingError
             An engine or a device does not go with the configuration or the machine.
         """
-        experts = {k: config.for_expert(k) for k in config.experts}
-        backends = {
-            k: choose_backend(of_expert, device) for k, of_expert in experts.items()
-        }
+        experts = config.experts
+        backends = {k: choose_backend(config.for_expert(k), device) for k in experts}
         return cls(backends, workers or config.workers)
 
     def jobs(self, asked: int | None) -> int:

@@ -4,22 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from threading import Event
 from typing import Any
 
-from nnt.tracking import Run
+from nnt.engine import FitResult
+from nnt.tracking import Outcome, Run
 from nnt.tracks import Tracks
 from nnt.training.data import TrainingInputs
-
-__all__ = [
-    "ENDS",
-    "ExpertFailure",
-    "ExpertResult",
-    "Part",
-    "Report",
-    "TrainingResult",
-    "TrainingRuns",
-]
 
 Report = Callable[[int, Mapping[str, float]], str]
 """``report(epoch, metrics)``, metrics as means over the experts.
@@ -33,28 +25,26 @@ ENDS = {"epochs": "epoch limit reached"}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Part:
-    """A training that is one of many: nested below another run, without plots.
-
-    Attributes
-    ----------
-    parent : str
-        ID of the run below which that of the training is nested.
-    name : str
-        Of the run of the training.
-    tags : mapping of str to str
-        Further tags of the run of the training.
-    report : callable, optional
-        Called after every epoch; decides whether the training is cut. Experts then
-        take turns: one after the other, all but the last would be trained in vain.
-    splits : mapping of str to Tracks, optional
-        Rows of ``train``, ``val`` and ``test`` where they have been read already.
-    """
+    """A training that is one of many: nested below another run, without plots."""
 
     parent: str
+    """ID of the run below which that of the training is nested."""
     name: str
+    """Of the run of the training."""
     tags: Mapping[str, str] = field(default_factory=dict)
+    """Further tags of the run of the training."""
     report: Report | None = None
+    """Called after every epoch; decides whether the training is cut. Experts then
+    take turns: one after the other, all but the last would be trained in vain."""
     splits: Mapping[str, Tracks] | None = None
+    """Rows of ``train``, ``val`` and ``test`` where they have been read already."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertFailure:
+    """Why an expert could not be trained."""
+
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -63,19 +53,39 @@ class TrainingRuns:
 
     inputs: TrainingInputs
     parent: Run
-    children: Mapping[int, Run]
+    children: dict[int, Run]
     """The run of each expert."""
     stop: Event
     """Set to end after the batches under way."""
     part: Part | None = None
     """What the training is one of; then it draws no plots."""
 
+    @property
+    def log(self) -> Path:
+        """File for what the whole training logs."""
+        return self.parent.directory / "app.log"
 
-@dataclass(frozen=True, slots=True)
-class ExpertFailure:
-    """Why an expert could not be trained."""
+    def finish(self, outcomes: Mapping[int, FitResult | ExpertFailure]) -> Outcome:
+        """End all runs for good; the training fails where an expert has failed."""
+        reasons = []
+        for expert, child in self.children.items():
+            outcome = outcomes[expert]
+            if isinstance(outcome, ExpertFailure):
+                child.finish("FAILED", outcome.reason)
+                reasons.append(outcome.reason)
+            else:
+                child.finish("FINISHED", outcome.stop_reason)
+        whole: Outcome = "FAILED" if reasons else "FINISHED"
+        self.parent.log_file(self.log, "logs")
+        self.parent.finish(whole, "; ".join(reasons))
+        return whole
 
-    reason: str
+    def abandon(self, outcome: Outcome, reason: str) -> None:
+        """End all runs; unless the training was cut, they can be resumed."""
+        if self.log.is_file():
+            self.parent.log_file(self.log, "logs")
+        for run in (*self.children.values(), self.parent):
+            run.finish(outcome, reason, resumable=outcome != "PRUNED")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -20,14 +20,6 @@ from nnt.tracking import (
 from nnt.tracking.store_uri import is_same_store
 from nnt.training.data import TrainingInputs
 
-__all__ = [
-    "CHECKPOINT",
-    "InterruptedRun",
-    "Resume",
-    "find_interrupted",
-    "warn_of_interrupted",
-]
-
 log = logging.getLogger(__name__)
 
 CHECKPOINT = Path("checkpoints") / "last.safetensors"
@@ -102,17 +94,16 @@ class InterruptedRun:
         refused = fixed if self.force else list(found)
         if not refused:
             return
-        shown = "".join(f"\n  {found[key]}" for key in refused[:MAX_SHOWN])
+        shown = [found[key] for key in refused[:MAX_SHOWN]]
         if len(refused) > MAX_SHOWN:
-            shown += f"\n  and {len(refused) - MAX_SHOWN} more"
+            shown.append(f"and {len(refused) - MAX_SHOWN} more")
         remedy = (
             "the checkpoints have no meaning for it; start a new training"
             if fixed
             else "repeat what the run was started with, or resume with --force"
         )
-        raise TrainingError(
-            f"run {self.run_id} cannot be resumed by this training: {remedy}{shown}"
-        )
+        lines = [f"run {self.run_id} cannot be resumed by this training: {remedy}"]
+        raise TrainingError("\n  ".join(lines + shown))
 
     def _differences(self, inputs: TrainingInputs) -> dict[str, str]:
         """In what the training differs from the run, in words."""
@@ -123,11 +114,9 @@ class InterruptedRun:
         keys = {k.removeprefix("cfg."): v for k, v in params if k.startswith("cfg.")}
         if not keys:
             return found  # it was interrupted before it could tell
-        logged = _as_logged(inputs.config)
+        logged, defaults = _as_logged(inputs.config), _as_logged(load_config({}))
         # An earlier version of NNT may have lacked a key: that meant its default.
-        defaults = _as_logged(load_config({}))
-        lacking = (logged.keys() & defaults.keys()) - keys.keys()
-        keys |= {key: defaults[key] for key in lacking}
+        keys = {k: v for k, v in defaults.items() if k in logged} | keys
         of_keys = _in_words(dict(sorted(keys.items())), logged)
         return found | {k: v for k, v in of_keys.items() if not _is_in(k, IGNORED)}
 
@@ -171,14 +160,7 @@ def _is_in(key: str, names: tuple[str, ...]) -> bool:
 
 
 def find_interrupted(resume: Resume, tracker: Tracker) -> InterruptedRun:
-    """Find the run to be resumed.
-
-    Parameters
-    ----------
-    resume : Resume
-        Which run.
-    tracker : Tracker
-        Brings the run up to date with what its process has logged.
+    """Find the run to be resumed, up to date with what its process has logged.
 
     Raises
     ------

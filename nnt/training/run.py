@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 from nnt.config import Config, load_config
-from nnt.engine import BackendChoice, FitResult, one_torch_thread
+from nnt.engine import FitResult, one_torch_thread
 from nnt.errors import TrainingError
 from nnt.files import is_full
 from nnt.progress import stop_event
@@ -32,13 +33,10 @@ from nnt.training.resume import (
     find_interrupted,
     warn_of_interrupted,
 )
-from nnt.training.side_by_side import training_log
-
-__all__ = ["Caller", "train"]
+from nnt.training.side_by_side import log_of_training
 
 log = logging.getLogger(__name__)
 
-STOPPED = "stopped on request"
 PARAMS_OF_EXPERT = ("learning_rate", "batch_size", "epochs", "model", "optim", "act")
 
 
@@ -109,210 +107,139 @@ def train(
         config = load_config(config)
     places = Places.of(config, device)
     tracker = tracker or MlflowTracker(must_exist=resume is not None)
-    caller = caller or Caller()
-    part = caller.part
+    caller, interrupted = caller or Caller(), None
     try:
         with one_torch_thread(places.backends.values()):
-            interrupted = None
             if resume is not None:
                 chosen = Resume(resume) if isinstance(resume, str) else resume
                 interrupted = find_interrupted(chosen, tracker)
-            elif part is None:
+            elif caller.part is None:
                 warn_of_interrupted(tracker)
-            inputs = prepare(config, part.splits if part else None)
+            inputs = prepare(config, caller.part.splits if caller.part else None)
             if interrupted is not None:
                 interrupted.check(inputs)
-            before = interrupted.description if interrupted else ""
-            training = _Training(
-                inputs=inputs,
-                tracker=tracker,
-                interrupted=interrupted,
-                backends=places.backends,
-                jobs=places.jobs(jobs),
-                stop=stop,
-                description=description or before,
-                caller=caller,
-            )
-            return training.run()
+                description = description or interrupted.description
+            jobs = places.jobs(jobs)
+            opener = _Opener(inputs, tracker, interrupted, description, caller)
+            with opener.runs(stop) as runs:
+                fitting = Fitting(runs, places.backends, jobs)
+                outcomes = fitting.fit_all()
+                ending = _judge_and_end(runs, fitting, outcomes, description)
     finally:
         tracker.close(stop)
+    outcome, experts, figures = ending
+    return TrainingResult(
+        run_id=runs.parent.run_id,
+        experiment_id=runs.parent.experiment_id,
+        tracking_uri=hide_passwords(tracker.uri),
+        outcome=outcome,
+        experts=experts,
+        val=figures["val"],
+        test=figures["test"],
+    )
 
 
-def _params_of_expert(
-    of_expert: Config, whole: Config, expert: int
-) -> dict[str, object]:
-    """Few parameters: MLflow writes all of them over each live image of a run."""
-    shown = {*PARAMS_OF_EXPERT, *whole.expert_overrides.get(expert, {})}
-    flat = of_expert.flat().items()
-    return {f"cfg.{k}": v for k, v in flat if k.partition(".")[0] in shown}
+def _judge_and_end(
+    runs: TrainingRuns,
+    fitting: Fitting,
+    outcomes: Mapping[int, FitResult | ExpertFailure],
+    description: str,
+) -> tuple[Outcome, dict[int, ExpertResult], dict[str, dict[str, float]]]:
+    """Keep the weights, and judge them unless the training was cut or stopped."""
+    histories = {k: list(epochs) for k, epochs in fitting.histories.items()}
+    report = FinalReport(runs, outcomes, histories)
+    report.log_weights()
+    outcome: Outcome = "KILLED"
+    reason = "stopped on request"
+    if fitting.cut and not runs.stop.is_set():
+        outcome, reason = "PRUNED", fitting.cut
+    elif not runs.stop.is_set():
+        try:
+            experts, figures = report.judge(description)
+        except StoppedError:
+            log.info("stopped before all metrics were computed")
+        else:
+            return runs.finish(outcomes), experts, figures
+    runs.abandon(outcome, reason)
+    return outcome, report.unjudged(), {split: {} for split in REPORTED_SPLITS}
 
 
-@dataclass(kw_only=True)
-class _Training:
-    """The steps of one training, in the order in which they are defined."""
+@dataclass(frozen=True, slots=True)
+class _Opener:
+    """Opens the runs of a training, or those of one that was interrupted."""
 
     inputs: TrainingInputs
     tracker: Tracker
     interrupted: InterruptedRun | None
-    backends: Mapping[int, BackendChoice]
-    jobs: int
-    stop: Event
     description: str
     caller: Caller
-    children: dict[int, Run] = field(default_factory=dict)
 
-    @property
-    def config(self) -> Config:
-        """That of the training."""
-        return self.inputs.config
-
-    def run(self) -> TrainingResult:
-        """Leave no run RUNNING, whatever happens."""
-        self.parent = self._open_parent()
+    @contextmanager
+    def runs(self, stop: Event) -> Iterator[TrainingRuns]:
+        """Open them; leave none RUNNING, whatever happens."""
+        parent, part = self._open_parent(), self.caller.part
+        runs = TrainingRuns(
+            inputs=self.inputs, parent=parent, children={}, stop=stop, part=part
+        )
         try:
             if self.caller.on_start is not None:
-                self.caller.on_start(self.parent.run_id)
-            with training_log(self.parent.directory / "app.log"):
-                return self._run()
+                self.caller.on_start(parent.run_id)
+            with log_of_training(runs.log):
+                self._log_inputs(parent)
+                for expert in self.inputs.config.experts:
+                    runs.children[expert] = self._open_child(expert, parent)
+                yield runs
         except KeyboardInterrupt:
-            self._abandon("KILLED", "interrupted")
+            runs.abandon("KILLED", "interrupted")
             raise
         except BaseException as err:
-            self._abandon("FAILED", f"{type(err).__name__}: {err}")
+            runs.abandon("FAILED", f"{type(err).__name__}: {err}")
             if isinstance(err, OSError) and is_full(err):
                 raise TrainingError(
-                    f"{err.filename or self.parent.directory}: {err.strerror}; make "
-                    "room, then continue with the same command and "
-                    f"--resume {self.parent.run_id}"
+                    f"{err.filename or parent.directory}: {err.strerror}; make room, "
+                    f"then continue with the same command and --resume {parent.run_id}"
                 ) from err
             raise
 
     def _open_parent(self) -> Run:
-        part = self.caller.part
-        longest = max(
-            most_epochs(self.config.for_expert(k)) for k in self.config.experts
-        )
+        config, part = self.inputs.config, self.caller.part
+        longest = max(most_epochs(config.for_expert(k)) for k in config.experts)
         if self.interrupted is not None:
             return self.tracker.resume_run(self.interrupted.run_id, longest)
         said = {"nnt.description": self.description, "nnt.command": self.caller.command}
         if part is not None:
             said |= {**part.tags, "mlflow.parentRunId": part.parent}
         return self.tracker.start_run(
-            part.name if part else self.config.name,
-            description=self.description or self.config.description,
+            part.name if part else config.name,
+            description=self.description or config.description,
             tags=self.inputs.tags | {k: v for k, v in said.items() if v},
             expected_points=longest,
         )
 
-    def _run(self) -> TrainingResult:
-        self._log_inputs()
-        self._open_children()
-        runs = TrainingRuns(
-            inputs=self.inputs,
-            parent=self.parent,
-            children=self.children,
-            stop=self.stop,
-            part=self.caller.part,
-        )
-        fitting = Fitting(runs, self.backends, self.jobs)
-        outcomes = fitting.fit_all()
-        histories = {k: list(epochs) for k, epochs in fitting.histories.items()}
-        report = FinalReport(runs, outcomes, histories)
-        report.log_weights()
-        if fitting.cut and not self.stop.is_set():
-            return self._end_early("PRUNED", fitting.cut, report.unjudged())
-        if not self.stop.is_set():
-            try:
-                experts, figures = report.judge(self.description)
-            except StoppedError:
-                log.info("stopped before all metrics were computed")
-            else:
-                return self._finish(experts, figures, outcomes)
-        return self._end_early("KILLED", STOPPED, report.unjudged())
-
-    def _log_inputs(self) -> None:
-        parent, code = self.parent, self.inputs.code
-        parent.log_params({f"cfg.{k}": v for k, v in self.config.flat().items()})
-        parent.log_text(hide_passwords(self.config.to_yaml()), "config.yaml")
+    def _log_inputs(self, parent: Run) -> None:
+        config, code = self.inputs.config, self.inputs.code
+        parent.log_params({f"cfg.{k}": v for k, v in config.flat().items()})
+        parent.log_text(hide_passwords(config.to_yaml()), "config.yaml")
         parent.log_text(code.commit + "\n", "git/commit.txt")
         parent.log_text(code.diff, "git/diff.patch")
-        source = str(self.config.to_dict().get("data"))
+        source = str(config.to_dict().get("data"))
         for split in SPLITS:
             tracks = self.inputs.splits[split]
             parent.log_dataset(split, tracks.digest, source, split, len(tracks))
 
-    def _open_children(self) -> None:
-        for expert in self.config.experts:
-            of_expert = self.config.for_expert(expert)
-            child = self._open_child(expert, most_epochs(of_expert))
-            child.log_params(_params_of_expert(of_expert, self.config, expert))
-            child.log_text(hide_passwords(of_expert.to_yaml()), "config.yaml")
-            self.children[expert] = child
-
-    def _open_child(self, expert: int, epochs: int) -> Run:
-        if self.interrupted is not None and expert in self.interrupted.children:
-            stored = self.interrupted.children[expert]
-            child = self.tracker.resume_run(stored.run_id, expected_points=epochs)
-            self.interrupted.fetch_checkpoint(expert, child.directory)
-            return child
-        return self.tracker.start_child(
-            self.parent,
-            f"expert_{expert}",
-            {
-                "nnt.kind": "expert",
-                "config": self.config.name,
-                "expert": str(expert),
-            },
-            expected_points=epochs,
-        )
-
-    def _finish(
-        self,
-        experts: dict[int, ExpertResult],
-        figures: dict[str, dict[str, float]],
-        outcomes: Mapping[int, FitResult | ExpertFailure],
-    ) -> TrainingResult:
-        reasons = []
-        for expert, child in self.children.items():
-            outcome = outcomes[expert]
-            if isinstance(outcome, ExpertFailure):
-                child.finish("FAILED", outcome.reason)
-                reasons.append(outcome.reason)
-            else:
-                child.finish("FINISHED", outcome.stop_reason)
-        whole: Outcome = "FAILED" if reasons else "FINISHED"
-        self.parent.log_file(self.parent.directory / "app.log", "logs")
-        self.parent.finish(whole, "; ".join(reasons))
-        return self._result(whole, experts, figures)
-
-    def _end_early(
-        self, outcome: Outcome, reason: str, experts: dict[int, ExpertResult]
-    ) -> TrainingResult:
-        self._abandon(outcome, reason)
-        return self._result(outcome, experts, {split: {} for split in REPORTED_SPLITS})
-
-    def _abandon(self, outcome: Outcome, reason: str) -> None:
-        """End all runs; unless the training was cut, they can be resumed."""
-        resumable = outcome != "PRUNED"
-        for child in self.children.values():
-            child.finish(outcome, reason, resumable=resumable)
-        path = self.parent.directory / "app.log"
-        if path.is_file():
-            self.parent.log_file(path, "logs")
-        self.parent.finish(outcome, reason, resumable=resumable)
-
-    def _result(
-        self,
-        outcome: Outcome,
-        experts: dict[int, ExpertResult],
-        figures: dict[str, dict[str, float]],
-    ) -> TrainingResult:
-        return TrainingResult(
-            run_id=self.parent.run_id,
-            experiment_id=self.parent.experiment_id,
-            tracking_uri=hide_passwords(self.tracker.uri),
-            outcome=outcome,
-            experts=experts,
-            val=figures["val"],
-            test=figures["test"],
-        )
+    def _open_child(self, expert: int, parent: Run) -> Run:
+        whole = self.inputs.config
+        config = whole.for_expert(expert)
+        epochs, before = most_epochs(config), self.interrupted
+        if before is not None and expert in before.children:
+            child = self.tracker.resume_run(before.children[expert].run_id, epochs)
+            before.fetch_checkpoint(expert, child.directory)
+        else:
+            tags = {"nnt.kind": "expert", "config": whole.name, "expert": str(expert)}
+            child = self.tracker.start_child(parent, f"expert_{expert}", tags, epochs)
+        # Few parameters: MLflow writes all of them over each live image of a run.
+        shown = {*PARAMS_OF_EXPERT, *whole.expert_overrides.get(expert, {})}
+        values = {k: v for k, v in config.flat().items() if k.split(".")[0] in shown}
+        child.log_params({f"cfg.{k}": v for k, v in values.items()})
+        child.log_text(hide_passwords(config.to_yaml()), "config.yaml")
+        return child

@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from nnt.engine import History
 from nnt.progress import Progress, silent
 
-__all__ = [
-    "LogFile",
-    "MeanOverExperts",
-    "Turns",
-    "expert_log",
-    "run_side_by_side",
-    "training_log",
-]
-
 WAKE_EVERY_S = 0.5
+"""Who waits without end does not hear a signal that the system gave to another
+thread."""
 EPOCHS_PER_TURN = 10
+FORM = "%(asctime)s %(levelname)s %(threadName)s %(name)s %(message)s"
 
 T = TypeVar("T")
 
@@ -34,22 +28,10 @@ T = TypeVar("T")
 def run_side_by_side(
     tasks: Mapping[int, Callable[[], T]], jobs: int, crashed: Event
 ) -> dict[int, T]:
-    """Run tasks in threads.
+    """Run the task of each expert in a thread, in this order, so many at a time.
 
-    Parameters
-    ----------
-    tasks : mapping of int to callable
-        What to do for each expert; begun in this order.
-    jobs : int
-        How many at the same time.
-    crashed : threading.Event
-        Set when a task raises, or this thread is interrupted: tasks under way are to
-        end soon, and others are not begun.
-
-    Returns
-    -------
-    dict
-        What each task returned.
+    `crashed` is set when a task raises, or this thread is interrupted: tasks under way
+    are to end soon, and others are not begun.
 
     Raises
     ------
@@ -58,30 +40,20 @@ def run_side_by_side(
     """
     with ThreadPoolExecutor(jobs) as pool:
         futures = {expert: pool.submit(task) for expert, task in tasks.items()}
+        left = set(futures.values())
         try:
-            _wait(futures.values(), FIRST_EXCEPTION)
-            failed = [f for f in futures.values() if f.done() and f.exception()]
-            if failed:
-                failed[0].result()
+            while left:
+                done, left = wait(left, WAKE_EVERY_S, FIRST_EXCEPTION)
+                for future in done:
+                    future.result()
         except BaseException:
-            for future in futures.values():
+            for future in left:
                 future.cancel()
             crashed.set()
-            _wait(futures.values(), "ALL_COMPLETED")
+            while left:
+                _, left = wait(left, WAKE_EVERY_S)
             raise
         return {expert: future.result() for expert, future in futures.items()}
-
-
-def _wait(futures: Collection[Future[Any]], until: str) -> None:
-    """Wait, and wake often.
-
-    Who waits without end does not hear a signal that the system gave to another thread.
-    """
-    left = set(futures)
-    while left:
-        done, left = wait(left, WAKE_EVERY_S, until)
-        if until == FIRST_EXCEPTION and any(future.exception() for future in done):
-            return
 
 
 class LogFile(logging.FileHandler):
@@ -97,10 +69,10 @@ class LogFile(logging.FileHandler):
 
 
 @contextmanager
-def _writing_to(path: Path, form: str, thread_name: str = "") -> Iterator[None]:
-    """Send what NNT logs to a file; of one thread, or of all."""
+def log_to(path: Path, thread_name: str = "") -> Iterator[None]:
+    """Keep what NNT logs in a file: of one thread, or of all."""
     handler = LogFile(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter(form))
+    handler.setFormatter(logging.Formatter(FORM))
     if thread_name:
         handler.addFilter(lambda record: record.threadName == thread_name)
     logger = logging.getLogger("nnt")
@@ -113,34 +85,22 @@ def _writing_to(path: Path, form: str, thread_name: str = "") -> Iterator[None]:
 
 
 @contextmanager
-def training_log(path: Path) -> Iterator[None]:
+def log_of_training(path: Path) -> Iterator[None]:
     """Keep the log of a whole training; the level of the log is put back after it."""
     logger = logging.getLogger("nnt")
     level = logger.level
-    if level == logging.NOTSET:
-        logger.setLevel(logging.INFO)
+    logger.setLevel(level or logging.INFO)
     try:
-        with _writing_to(path, "%(asctime)s %(levelname)s %(threadName)s %(message)s"):
+        with log_to(path):
             yield
     finally:
         logger.setLevel(level)
 
 
-@contextmanager
-def expert_log(path: Path, thread_name: str) -> Iterator[None]:
-    """Keep the log of the thread of one expert."""
-    form = "%(asctime)s %(levelname)s %(name)s %(message)s"
-    with _writing_to(path, form, thread_name):
-        yield
-
-
 class Turns:
     """Let the threads of experts take turns: one trains, the others wait.
 
-    Parameters
-    ----------
-    histories : mapping of int to History
-        Of each expert; the shortest one is next.
+    The expert with the shortest history is next.
     """
 
     def __init__(self, histories: Mapping[int, History]) -> None:
@@ -167,8 +127,7 @@ class Turns:
                 self._changed.notify_all()
 
     def _next(self) -> int:
-        lengths = {k: len(self._histories[k]) for k in self._left}
-        return min(self._left, key=lambda k: lengths[k] // EPOCHS_PER_TURN)
+        return min(self._left, key=lambda k: len(self._histories[k]) // EPOCHS_PER_TURN)
 
 
 class MeanOverExperts:
@@ -222,11 +181,8 @@ class MeanOverExperts:
         running = [lengths[k] for k in self._running]
         last = min(running) if running else max(lengths.values(), default=0)
         for number in range(self._reported, last):
-            rows = [
-                history[min(number, len(history) - 1)]
-                for history in self._histories.values()
-                if len(history)
-            ]
+            histories = [h for h in self._histories.values() if len(h)]
+            rows = [h[min(number, len(h) - 1)] for h in histories]
             shared = [name for name in rows[0] if all(name in row for row in rows)]
             means = {n: float(np.mean([row[n] for row in rows])) for n in shared}
             self._reported = number + 1
