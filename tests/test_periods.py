@@ -179,5 +179,5 @@ def test_a_folder_that_cannot_be_made_is_one_error(
     words = ["data", "describe", str(path), "--plots", str(path / "plots")]
     done = CliRunner().invoke(main, words)
     assert done.exit_code == 1
-    assert "plots cannot be written" in done.stderr
+    assert "plots: Not a directory" in done.stderr
     assert "Traceback" not in done.output

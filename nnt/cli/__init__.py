@@ -21,8 +21,6 @@ from nnt.errors import NNTError
 from nnt.plugins import VARIABLE, load_plugins
 from nnt.version import __version__
 
-__all__ = ["main"]
-
 COMMANDS = {
     "train": ("nnt.cli.train", "Train the experts of a configuration."),
     "sweep": ("nnt.cli.sweep", "Search for a better configuration."),

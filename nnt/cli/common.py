@@ -16,58 +16,48 @@ import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import click
 
 from nnt.errors import NNTError, did_you_mean, shorten
 from nnt.files import expand_path, remedy
 
-__all__ = [
-    "ABSENT",
-    "Group",
-    "UserPath",
-    "changes",
-    "data_option",
-    "emit",
-    "integer_options",
-    "json_option",
-    "log_option",
-    "overrides_option",
-    "page_option",
-    "precision_option",
-    "print_table",
-    "report_errors",
-    "resume_option",
-    "rows_options",
-    "saturate_option",
-    "set_up_logging",
-    "track_files",
-    "training_data_option",
-]
-
 P = ParamSpec("P")
 R = TypeVar("R")
-
-json_option = click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON object instead of tables."
-)
-
-overrides_option = click.option(
-    "-m",
-    "--modify",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Override a key of the configuration for all experts; dots reach nested keys, "
-    "values are read as YAML. May be given several times.",
-)
-
+Command = Callable[..., R]
 
 DATA_SPLIT = (0.6, 0.2, 0.2)
 """Shares of the events of files that are given by ``--data``."""
 ABSENT = ("none", "")
 """What a parameter of an MLproject holds when it was not given."""
+
+
+class Shown(NamedTuple):
+    """What a command has to say."""
+
+    result: Mapping[str, Any]
+    """For ``--json``."""
+    show: Callable[[], object]
+    """Prints it for people."""
+    has_failed: bool = False
+    """Whether the exit status is 1 all the same."""
+    notes: Sequence[str] = ()
+    """Lines for stderr."""
+
+
+class Group(click.Group):
+    """A group of commands that knows what a misspelt one was meant to be."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command, or name the nearest one."""
+        name = args[0]
+        if not name.startswith("-") and self.get_command(ctx, name) is None:
+            near = did_you_mean(name, self.list_commands(ctx))
+            raise click.UsageError(f"no command {shorten(name)}; {near}", ctx)
+        return super().resolve_command(ctx, args)
 
 
 class UserPath(click.Path):
@@ -112,18 +102,27 @@ def _words(text: str) -> list[str]:
         return text.split()
 
 
-def _files(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> list[str]:
-    return track_files(given)
+def _read_by(read: Callable[[Any], R]) -> Callable[[object, object, Any], R]:
+    """Make a callback of an option from a function of its value."""
+    return lambda _, __, value: read(value)
 
 
-data_option = click.option(
-    "--data", multiple=True, metavar="FILE", callback=_files,
-    help="Track file to use in place of the training's data. May be given several "
-    "times.",
-)  # fmt: skip
+def listed(text: str | None) -> tuple[str, ...] | None:
+    """Read what is separated by commas; None where nothing is given."""
+    if text is None or text in ABSENT:
+        return None
+    return tuple(part.strip() for part in text.split(","))
 
 
-def _run_to_resume(_: click.Context, __: click.Parameter, text: str | None) -> str:
+def _precision(text: str | None) -> tuple[int, ...] | None:
+    parts = listed(text)
+    try:
+        return None if parts is None else tuple(map(int, parts))
+    except ValueError as err:
+        raise click.BadParameter("expected six comma-separated counts of bits") from err
+
+
+def _run_to_resume(text: str | None) -> str:
     """Give the run to go on with; empty for a new one, as with an MLproject's none."""
     if text is not None and not text.strip():
         raise click.BadParameter(
@@ -135,42 +134,116 @@ def _run_to_resume(_: click.Context, __: click.Parameter, text: str | None) -> s
 
 def resume_option(text: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Make the option ``--resume`` with its help."""
-    return click.option("--resume", metavar="RUN", callback=_run_to_resume, help=text)
+    callback = _read_by(_run_to_resume)
+    return click.option("--resume", metavar="RUN", callback=callback, help=text)
 
 
-class Group(click.Group):
-    """A group of commands that knows what a misspelt one was meant to be."""
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find a command, or name the nearest one."""
-        name = args[0]
-        if not name.startswith("-") and self.get_command(ctx, name) is None:
-            near = did_you_mean(name, self.list_commands(ctx))
-            raise click.UsageError(f"no command {shorten(name)}; {near}", ctx)
-        return super().resolve_command(ctx, args)
-
-
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object instead of tables."
+)
+overrides_option = click.option(
+    "-m", "--modify", "overrides", multiple=True, metavar="KEY=VALUE",
+    help="Override a key of the configuration for all experts; dots reach nested keys, "
+    "values are read as YAML. May be given several times.",
+)  # fmt: skip
+data_option = click.option(
+    "--data", multiple=True, metavar="FILE", callback=_read_by(track_files),
+    help="Track file to use in place of the training's data. May be given several "
+    "times.",
+)  # fmt: skip
+training_data_option = click.option(
+    "--data", multiple=True, metavar="FILE", callback=_read_by(track_files),
+    help="Track file to use instead of the configuration's data, split 60 : 20 : 20 "
+    "by event. May be given several times.",
+)  # fmt: skip
 page_option = click.option(
-    "-o", "--output", "page", type=UserPath(path_type=Path, dir_okay=False),
+    "-o", "--output", "page_to", type=UserPath(path_type=Path, dir_okay=False),
     help="Also write the HTML page to this file.",
 )  # fmt: skip
-
-log_option = click.option(
-    "--log/--no-log", default=True, show_default=True,
-    help="Whether to add the result to the tracking store.",
+precision_option = click.option(
+    "--precision", metavar="BITS", callback=_read_by(_precision),
+    help="Six comma-separated counts of fractional bits: phi, factor, ID, nodes, "
+    "weights, table. [default: those that the run was trained for, else "
+    "12,8,8,12,10,10]",
 )  # fmt: skip
+saturate_option = click.option(
+    "--saturate-13-bit", is_flag=True,
+    help="Saturate integer outputs at 13 bits: 4095 where BASF2 returns 4096.",
+)  # fmt: skip
+overwrite_option = click.option(
+    "--overwrite", is_flag=True, help="Replace existing files."
+)
+files_argument = click.argument(
+    "files", nargs=-1, required=True, type=UserPath(path_type=Path)
+)
 
 
-def set_up_logging(verbose: bool = False) -> None:
-    """Send the log of NNT to stderr, one line a record."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(levelname).1s %(message)s"))
-    logger = logging.getLogger("nnt")
-    logger.handlers = [handler]
-    logger.setLevel(logging.DEBUG if verbose else logging.INFO)
-    logger.propagate = False
+def log_option(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Make the option ``--log`` of a command that knows it by another name."""
+    return click.option(
+        "--log/--no-log", name, default=True, show_default=True,
+        help="Whether to add the result to the tracking store.",
+    )  # fmt: skip
+
+
+def integer_options(command: Command[R]) -> Command[R]:
+    """Add the options of the firmware's integers, which go together."""
+
+    @click.option(
+        "--fixed-point", is_flag=True,
+        help="Use the integer arithmetic of the firmware.",
+    )  # fmt: skip
+    @precision_option
+    @saturate_option
+    @functools.wraps(command)
+    def checked(**given: Any) -> R:
+        is_needed = given["precision"] is not None or given["saturate_13_bit"]
+        if is_needed and not given["fixed_point"]:
+            raise click.UsageError(
+                "--precision and --saturate-13-bit need --fixed-point"
+            )
+        return command(**given)
+
+    return checked
+
+
+def rows_options(command: Command[R]) -> Command[R]:
+    """Add ``--data`` and ``--split``, of which one may be given."""
+
+    @data_option
+    @click.option(
+        "--split", type=click.Choice(["train", "val", "test", "none"]),
+        callback=_read_by(lambda split: None if split == "none" else split),
+        help="Split of the run's data, or of the first run's, to use if no files are "
+        "given. [default: test]",
+    )  # fmt: skip
+    @functools.wraps(command)
+    def checked(**given: Any) -> R:
+        if given["data"] and given["split"]:
+            raise click.UsageError("give either --data or --split")
+        return command(**given)
+
+    return checked
+
+
+def reports(command: Command[Shown]) -> Command[None]:
+    """Add ``--json``, print what a command returns, and report its errors."""
+
+    @json_option
+    @report_errors
+    @functools.wraps(command)
+    def reported(as_json: bool, **given: Any) -> None:
+        done = command(**given)
+        if as_json:
+            emit(done.result)
+        else:
+            done.show()
+        for note in done.notes:
+            click.echo(note, err=True)
+        if done.has_failed:
+            sys.exit(1)
+
+    return reported
 
 
 def report_errors(command: Callable[P, R]) -> Callable[P, R]:
@@ -204,6 +277,16 @@ def _wants_traceback() -> bool:
     return root is not None and bool(root.params.get("debug_traceback"))
 
 
+def set_up_logging(verbose: bool = False) -> None:
+    """Send the log of NNT to stderr, one line a record."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(levelname).1s %(message)s"))
+    logger = logging.getLogger("nnt")
+    logger.handlers = [handler]
+    logger.setLevel(logging.DEBUG if verbose else logging.INFO)
+    logger.propagate = False
+
+
 def emit(result: Mapping[str, Any]) -> None:
     """Print a result as one JSON object; numbers that are not finite as null."""
     click.echo(json.dumps(_finite(result), indent=2, default=str))
@@ -214,9 +297,7 @@ def _finite(value: Any) -> Any:
         return {str(key): _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def print_table(
@@ -239,86 +320,6 @@ def print_table(
     for row in rows:
         table.add_row(*(escape(str(cell)) for cell in row))
     Console(width=width).print(table)
-
-
-def _precision(
-    _: click.Context, __: click.Parameter, text: str | None
-) -> tuple[int, ...] | None:
-    if text is None or text in ABSENT:
-        return None
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError as err:
-        raise click.BadParameter("expected six comma-separated counts of bits") from err
-
-
-precision_option = click.option(
-    "--precision", metavar="BITS", callback=_precision,
-    help="Six comma-separated counts of fractional bits: phi, factor, ID, nodes, "
-    "weights, table. [default: those that the run was trained for, else "
-    "12,8,8,12,10,10]",
-)  # fmt: skip
-
-saturate_option = click.option(
-    "--saturate-13-bit", is_flag=True,
-    help="Saturate integer outputs at 13 bits: 4095 where BASF2 returns 4096.",
-)  # fmt: skip
-
-
-def integer_options(command: Callable[..., R]) -> Callable[..., R]:
-    """Add the options of the firmware's integers; the command gets ``integers``."""
-
-    @click.option(
-        "--fixed-point", is_flag=True,
-        help="Use the integer arithmetic of the firmware.",
-    )  # fmt: skip
-    @precision_option
-    @saturate_option
-    @functools.wraps(command)
-    def checked(
-        fixed_point: bool,
-        precision: tuple[int, ...] | None,
-        saturate_13_bit: bool,
-        **others: Any,
-    ) -> R:
-        if not fixed_point and (precision is not None or saturate_13_bit):
-            raise click.UsageError(
-                "--precision and --saturate-13-bit need --fixed-point"
-            )
-        integers = {
-            "fixed_point": fixed_point,
-            "precision": precision,
-            "saturate_13_bit": saturate_13_bit,
-        }
-        return command(integers=integers, **others)
-
-    return checked
-
-
-def rows_options(command: Callable[..., R]) -> Callable[..., R]:
-    """Add ``--data`` and ``--split``, of which one may be given."""
-
-    @data_option
-    @click.option(
-        "--split", type=click.Choice(["train", "val", "test", "none"]),
-        help="Split of the run's data, or of the first run's, to use if no files are "
-        "given. [default: test]",
-    )  # fmt: skip
-    @functools.wraps(command)
-    def checked(data: list[str], split: str | None, **others: Any) -> R:
-        split = None if split == "none" else split
-        if data and split:
-            raise click.UsageError("give either --data or --split")
-        return command(data=data, split=split, **others)
-
-    return checked
-
-
-training_data_option = click.option(
-    "--data", multiple=True, metavar="FILE", callback=_files,
-    help="Track file to use instead of the configuration's data, split 60 : 20 : 20 "
-    "by event. May be given several times.",
-)  # fmt: skip
 
 
 def changes(

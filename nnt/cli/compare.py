@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from nnt.cli.common import (
+    Shown,
     data_option,
-    emit,
-    json_option,
     log_option,
     page_option,
     print_table,
-    report_errors,
+    reports,
     rows_options,
 )
 
 if TYPE_CHECKING:
-    from nnt.evaluation import Comparison, Promotion
+    from nnt.evaluation import Comparison, ComparisonResult, Promotion
     from nnt.evaluation.page import Cell, Table
-
-__all__ = ["compare", "promote"]
 
 MAX_COLUMNS = 4
 """Networks that fit side by side; more of them become rows of the table."""
@@ -31,18 +27,10 @@ MAX_COLUMNS = 4
 @click.command("compare")
 @click.argument("runs", nargs=-1, required=True)
 @rows_options
-@log_option
+@log_option("log_to_store")
 @page_option
-@json_option
-@report_errors
-def compare(
-    runs: tuple[str, ...],
-    data: list[str],
-    split: str | None,
-    log: bool,
-    page: Path | None,
-    as_json: bool,
-) -> None:
+@reports
+def compare(runs: tuple[str, ...], **options: Any) -> Shown:
     """Judge runs on the same rows; the first is what the others are compared with.
 
     RUNS are run IDs, runs:/ID, models:/name[@alias] or paths to a weights.json; of
@@ -59,19 +47,19 @@ def compare(
     from nnt.evaluation import compare
 
     # An MLproject hands several runs over in one word.
-    listed = [run for words in runs for run in words.split()]
-    result = compare(listed, data=data, split=split, log_to_store=log, page_to=page)
-    if as_json:
-        emit(result.to_dict())
-        return
-    _show(result.comparison)
+    result = compare([run for words in runs for run in words.split()], **options)
+    return Shown(result.to_dict(), lambda: _show(result))
+
+
+def _show(result: ComparisonResult) -> None:
+    _show_tables(result.comparison)
     if result.page is not None:
         click.echo(f"page: {result.page}")
     if result.run_id is not None:
         click.echo(f"logged as run {result.run_id}")
 
 
-def _show(comparison: Comparison) -> None:
+def _show_tables(comparison: Comparison) -> None:
     from nnt.evaluation.page import configurations, hardware, main_table
     from nnt.metrics import main_metrics
 
@@ -87,17 +75,17 @@ def _show(comparison: Comparison) -> None:
     print_table(title, ["", *lines[0][1:]], lines[1:])
     costs, differing = hardware(comparison), configurations(comparison)
     if costs is not None:
-        print_table("Hardware cost, all experts together", *_head_and_rows(costs))
+        _print("Hardware cost, all experts together", costs)
     if differing is not None and are_few:
-        print_table("Where configurations differ", *_head_and_rows(differing))
+        _print("Where configurations differ", differing)
     elif differing is not None:
         keys = ", ".join(comparison.config_differences)
         click.echo(f"configurations differ in {keys}")
 
 
-def _head_and_rows(table: Table) -> tuple[list[str], list[list[str]]]:
+def _print(title: str, table: Table) -> None:
     heads, *rows = _lines(table)
-    return ["", *heads[1:]], rows
+    print_table(title, ["", *heads[1:]], rows)
 
 
 def _lines(table: Table, *, with_notes: bool = True) -> list[list[str]]:
@@ -131,17 +119,8 @@ def _text(cell: Cell, with_note: bool) -> str:
     "--dry-run", is_flag=True, help="Only judge; change nothing in the store."
 )
 @page_option
-@json_option
-@report_errors
-def promote(
-    run: str,
-    over: str,
-    data: list[str],
-    sigma: float,
-    dry_run: bool,
-    page: Path | None,
-    as_json: bool,
-) -> None:
+@reports
+def promote(run: str, **options: Any) -> Shown:
     """Let a run replace the present network, if it is nowhere worse.
 
     Both are judged in the firmware's integers, on rows that neither was trained on
@@ -157,15 +136,9 @@ def promote(
     """
     from nnt.evaluation import promote
 
-    done = promote(
-        run, over=over, data=data, sigma=sigma, dry_run=dry_run, page_to=page
-    )
-    if as_json:
-        emit(done.to_dict())
-    else:
-        _show_promotion(done)
-    if not done.verdict.passes:
-        click.get_current_context().exit(1)
+    done = promote(run, **options)
+    is_refused = not done.verdict.passes
+    return Shown(done.to_dict(), lambda: _show_promotion(done), is_refused)
 
 
 def _show_promotion(done: Promotion) -> None:
@@ -173,18 +146,14 @@ def _show_promotion(done: Promotion) -> None:
 
     verdict = done.verdict
     if verdict.checks:
-        title = (
-            f"{done.comparison.n_tracks:,} rows of {done.comparison.rows.source}, in "
-            "the firmware's integers"
-        )
-        print_table(title, *_head_and_rows(verdict_table(verdict)))
+        rows = done.comparison.rows
+        title = f"{done.comparison.n_tracks:,} rows of {rows.source}, in "
+        _print(f"{title}the firmware's integers", verdict_table(verdict))
     if not verdict.passes:
-        reasons = [[str(i), reason] for i, reason in enumerate(verdict.reasons, 1)]
         click.echo(f"refused: {verdict.over} is unchanged, because")
-        for number, reason in reasons:
+        for number, reason in enumerate(verdict.reasons, 1):
             click.echo(f"  {number}. {reason}")
-    elif done.registered is not None:
-        made = done.registered
+    elif (made := done.registered) is not None:
         click.echo(f"promoted: {made.uri} is version {made.version}, run {made.run_id}")
     else:
         click.echo(f"passed: {verdict.over} would point to run {done.run_id}")

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from nnt.cli.common import (
     Group,
+    Shown,
     UserPath,
-    emit,
-    json_option,
     overrides_option,
     print_table,
-    report_errors,
+    reports,
 )
 
-__all__ = ["command"]
+if TYPE_CHECKING:
+    from nnt.config import Config
 
 DEFAULT = "default"
 SIMULATION = "data.simulate."
@@ -31,29 +31,39 @@ def command() -> None:
     """List, show and check configurations."""
 
 
-@command.command(name="list")
-@json_option
-@report_errors
-def list_configs(as_json: bool) -> None:
-    """List the configurations that have a name."""
-    from nnt.config import config_files, load_config
+def _load(path: Path) -> Config | str:
+    """Load a configuration, or give the message why not."""
+    from nnt.config import load_config
     from nnt.errors import ConfigError
 
-    rows: list[tuple[str, str, str]] = []
-    broken: dict[str, str] = {}
-    for name, path in config_files().items():
-        try:
-            config = load_config(path)
-            rows.append((name, config.category, config.description))
-        except ConfigError as err:
-            broken[name] = str(err)
-            rows.append((name, "", "cannot be used, see below"))
-    if as_json:
-        emit({name: None if name in broken else text for name, _, text in rows})
-    else:
-        print_table("Configurations", ["name", "category", "description"], rows)
-    for message in broken.values():
-        click.echo(message, err=True)
+    try:
+        return load_config(path)
+    except ConfigError as err:
+        return str(err)
+
+
+@command.command(name="list")
+@reports
+def list_configs() -> Shown:
+    """List the configurations that have a name."""
+    from nnt.config import config_files
+
+    loaded = {name: _load(path) for name, path in config_files().items()}
+    rows = [
+        (name, "", "cannot be used, see below")
+        if isinstance(config, str)
+        else (name, config.category, config.description)
+        for name, config in loaded.items()
+    ]
+    broken = [found for found in loaded.values() if isinstance(found, str)]
+    texts = {
+        name: None if isinstance(config, str) else config.description
+        for name, config in loaded.items()
+    }
+    columns = ["name", "category", "description"]
+    return Shown(
+        texts, lambda: print_table("Configurations", columns, rows), notes=broken
+    )
 
 
 @command.command()
@@ -62,43 +72,44 @@ def list_configs(as_json: bool) -> None:
     "--expert", type=click.IntRange(-1, 4), help="Show the values for this expert."
 )
 @click.option(
-    "--origin",
-    is_flag=True,
+    "--origin", is_flag=True,
     help="Show where each value comes from: a file, -m, or the default.",
-)
+)  # fmt: skip
 @overrides_option
-@json_option
-@report_errors
+@reports
 def show(
-    config: str,
-    expert: int | None,
-    origin: bool,
-    overrides: tuple[str, ...],
-    as_json: bool,
-) -> None:
+    config: str, expert: int | None, origin: bool, overrides: tuple[str, ...]
+) -> Shown:
     """Print a resolved configuration as YAML.
 
     Parameters of the simulation that have their defaults are left out, but for --json.
     """
-    from nnt.config import as_yaml, flatten, load_config, resolve
+    from nnt.config import flatten, load_config, resolve
 
     loaded = load_config(config, overrides)
     origins = resolve(config, overrides)[1].origins
-    chosen = loaded if expert is None else loaded.for_expert(expert)
-    values = chosen.to_dict()
+    values = (loaded if expert is None else loaded.for_expert(expert)).to_dict()
     sources = {key: _origin(key, expert, origins) for key in flatten(values)}
-    if as_json:
-        emit(sources if origin else values)
-        return
-    n_keys, values = len(sources), _with_set_parameters(values, sources)
-    shown = flatten(values)
-    if origin:
+    return Shown(
+        sources if origin else values,
+        lambda: _show(values, sources, with_origin=origin),
+    )
+
+
+def _show(
+    values: Mapping[str, Any], sources: Mapping[str, str], *, with_origin: bool
+) -> None:
+    from nnt.config import as_yaml, flatten
+
+    kept = _with_set_parameters(values, sources)
+    shown = flatten(kept)
+    if with_origin:
         width = max(map(len, shown))
         for key, value in shown.items():
             click.echo(f"{key:<{width}}  {value}  # {sources[key]}")
     else:
-        click.echo(as_yaml(values), nl=False)
-    if n_hidden := n_keys - len(shown):
+        click.echo(as_yaml(kept), nl=False)
+    if n_hidden := len(sources) - len(shown):
         click.echo(f"# and {n_hidden} parameters of {SIMULATION}* with their defaults")
 
 
@@ -117,8 +128,7 @@ def _with_set_parameters(
 
 
 def _origin(key: str, expert: int | None, origins: Mapping[str, str]) -> str:
-    other = SAME.get(key, key)
-    for place in (f"expert_{expert}.{key}", key, other):
+    for place in (f"expert_{expert}.{key}", key, SAME.get(key, key)):
         if place in origins:
             return origins[place]
     return "from the file name" if key == "name" else DEFAULT
@@ -126,25 +136,15 @@ def _origin(key: str, expert: int | None, origins: Mapping[str, str]) -> str:
 
 @command.command()
 @click.argument("paths", nargs=-1, type=UserPath(path_type=Path))
-@json_option
-@report_errors
-def check(paths: tuple[Path, ...], as_json: bool) -> None:
+@reports
+def check(paths: tuple[Path, ...]) -> Shown:
     """Check configurations: these files, or all that have a name."""
-    from nnt.config import config_files, load_config
-    from nnt.errors import ConfigError
+    from nnt.config import config_files
 
-    results: dict[str, str | None] = {}
-    for path in paths or tuple(config_files().values()):
-        try:
-            load_config(path)
-            results[str(path)] = None
-        except ConfigError as err:
-            results[str(path)] = str(err)
-    wrong = [message for message in results.values() if message is not None]
-    if as_json:
-        emit(results)
-    elif not wrong:
-        ending = "configuration is" if len(results) == 1 else "configurations are"
-        click.echo(f"{len(results)} {ending} valid")
-    if wrong:
-        raise ConfigError("\n".join(wrong))
+    loaded = {str(p): _load(p) for p in paths or config_files().values()}
+    results = {k: c if isinstance(c, str) else None for k, c in loaded.items()}
+    wrong = "\n".join(filter(None, results.values()))
+    ending = "configuration is" if len(results) == 1 else "configurations are"
+    words = "" if wrong else f"{len(results)} {ending} valid"
+    notes = [f"Error: {wrong}"] if wrong else []
+    return Shown(results, lambda: click.echo(words, nl=not wrong), bool(wrong), notes)

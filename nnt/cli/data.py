@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from nnt.cli.common import (
     Group,
+    Shown,
     UserPath,
-    emit,
-    json_option,
+    files_argument,
+    overwrite_option,
     print_table,
-    report_errors,
+    reports,
 )
 from nnt.files import make_folder
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from nnt.metrics import Change, Profile
     from nnt.tracks import Spread, Summary, Tracks
 
-__all__ = ["command", "describe"]
 
 MAX_CHANGES = 30
 """Lines of the table; ``--json`` has all."""
@@ -36,16 +36,13 @@ def _check_shares(
     return shares
 
 
-files_argument = click.argument(
-    "files", nargs=-1, required=True, type=UserPath(path_type=Path)
-)
 shares_option = click.option(
     "--shares", nargs=3, type=click.FloatRange(0, 1), default=(0.6, 0.2, 0.2),
     show_default=True, callback=_check_shares,
     help="Shares of the events for training, validation and test.",
 )  # fmt: skip
-overwrite_option = click.option(
-    "--overwrite", is_flag=True, help="Replace existing files."
+seed_option = click.option(
+    "--seed", type=click.IntRange(min=0), default=1, show_default=True
 )
 
 
@@ -66,10 +63,9 @@ def command() -> None:
     "random0.gz, the others to the three files in turn.",
 )  # fmt: skip
 @shares_option
-@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
+@seed_option
 @overwrite_option
-@json_option
-@report_errors
+@reports
 def split(
     files: tuple[Path, ...],
     folder: Path,
@@ -77,28 +73,34 @@ def split(
     shares: tuple[float, float, float],
     seed: int,
     overwrite: bool,
-    as_json: bool,
-) -> None:
+) -> Shown:
     """Split track files by event; no event is in two parts.
 
     \b
     Example:
       nnt data split tracks.gz --to parts --shares 0.6 0.2 0.2
     """
-    from nnt.tracks import split_by_event, split_like_basf2
+    from nnt.errors import DataError
+    from nnt.progress import show_progress
+    from nnt.tracks import split_by_event, split_like_basf2, write_tracks
 
-    first = 0 if basf2 else 1
-    targets = _targets(folder, range(first, 4), overwrite, files)
+    targets = _targets(folder, range(0 if basf2 else 1, 4), overwrite, files)
     tracks = _read(files)
     parts = split_like_basf2(tracks) if basf2 else split_by_event(tracks, shares, seed)
-    _write(parts, targets, as_json)
+    for part, path in zip(parts, targets, strict=True):
+        if not len(part):
+            raise DataError(f"{path}: no events are left for this file; give more data")
+    for part, path in zip(parts, targets, strict=True):
+        with show_progress(f"Writing {path.name}", "rows") as progress:
+            write_tracks(part, path, as_read=True, progress=progress)
+    return _written([len(part) for part in parts], targets)
 
 
 @command.command()
 @click.argument("folder", metavar="OUT_DIR", type=UserPath(path_type=Path))
 @click.option("--tracks", "n_tracks", required=True, type=click.IntRange(min=3))
 @shares_option
-@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
+@seed_option
 @click.option(
     "--chain", type=click.Choice(["classic", "3dh"]), default="classic",
     show_default=True, help="Classic, or 3dh for the 3D Hough chain.",
@@ -108,8 +110,7 @@ def split(
     help="Inputs per track; 126, with hit patterns, needs --chain 3dh.",
 )  # fmt: skip
 @overwrite_option
-@json_option
-@report_errors
+@reports
 def simulate(
     folder: Path,
     n_tracks: int,
@@ -118,8 +119,7 @@ def simulate(
     chain: str,
     inputs: str,
     overwrite: bool,
-    as_json: bool,
-) -> None:
+) -> Shown:
     """Make tracks from the detector's geometry: random1.gz, random2.gz, random3.gz.
 
     \b
@@ -140,7 +140,7 @@ def simulate(
         )
     with show_progress("Writing", "rows") as progress:
         rows = write_shares(tracks, targets, shares, progress=progress)
-    _show_rows(rows, targets, as_json)
+    return _written(rows, targets)
 
 
 def _read(files: Sequence[Path]) -> Tracks:
@@ -155,61 +155,37 @@ def _targets(
     folder: Path, numbers: range, overwrite: bool, sources: Sequence[Path] = ()
 ) -> list[Path]:
     """Make the folder and name its files, before any long work."""
-    from nnt.errors import DataError
     from nnt.tracks import check_outputs
 
     targets = [folder / f"random{i}.gz" for i in numbers]
-    try:
-        make_folder(folder)
-    except OSError as err:
-        raise DataError(
-            f"{folder}: cannot be created as a folder ({err.strerror})"
-        ) from err
+    make_folder(folder)
     check_outputs(targets, sources, overwrite=overwrite)
     return targets
 
 
-def _write(parts: Sequence[Tracks], targets: Sequence[Path], as_json: bool) -> None:
-    from nnt.errors import DataError
-    from nnt.progress import show_progress
-    from nnt.tracks import write_tracks
-
-    for part, path in zip(parts, targets, strict=True):
-        if not len(part):
-            raise DataError(f"{path}: no events are left for this file; give more data")
-    for part, path in zip(parts, targets, strict=True):
-        with show_progress(f"Writing {path.name}", "rows") as progress:
-            write_tracks(part, path, as_read=True, progress=progress)
-    _show_rows([len(part) for part in parts], targets, as_json)
-
-
-def _show_rows(rows: Sequence[int], targets: Sequence[Path], as_json: bool) -> None:
+def _written(rows: Sequence[int], targets: Sequence[Path]) -> Shown:
     counts = {str(path): n for path, n in zip(targets, rows, strict=True)}
-    if as_json:
-        emit({"rows": counts})
-    else:
-        print_table("Written", ["file", "rows"], list(counts.items()))
+    table = list(counts.items())
+    return Shown(
+        {"rows": counts}, lambda: print_table("Written", ["file", "rows"], table)
+    )
 
 
 @command.command()
-@click.argument("files", nargs=-1, required=True, type=UserPath(path_type=Path))
+@files_argument
 @click.option(
     "--against", multiple=True, type=UserPath(path_type=Path), metavar="FILE",
     help="Report what changed from FILES to this file. May be given several times.",
 )  # fmt: skip
 @click.option(
     "--plots", "folder", type=UserPath(path_type=Path), metavar="DIR",
-    help=(
-        "Write plots of inputs, z, theta and momentum to this folder, for all rows "
-        "and for each expert or track type."
-    ),
+    help="Write plots of inputs, z, theta and momentum to this folder, for all rows "
+    "and for each expert or track type.",
 )  # fmt: skip
-@json_option
-@report_errors
+@reports
 def describe(
-    files: tuple[Path, ...], against: tuple[Path, ...], folder: Path | None,
-    as_json: bool,
-) -> None:  # fmt: skip
+    files: tuple[Path, ...], against: tuple[Path, ...], folder: Path | None
+) -> Shown:
     """Tell what track files hold, and what changed from them to others.
 
     \b
@@ -223,32 +199,28 @@ def describe(
     tables = {_name(files): _read(files)}
     if against:
         tables[_name(against, tables)] = _read(against)
-    summaries = [summarise(table) for table in tables.values()]
-    result: dict[str, Any] = {
-        "files": [str(f) for f in files],
-        **summaries[0].to_dict(),
-    }
-    found: list[Change] = []
+    found = {name: summarise(table) for name, table in tables.items()}
+    first, *others = [
+        {"files": list(map(str, named)), **summary.to_dict()}
+        for named, summary in zip((files, against), found.values(), strict=False)
+    ]
     counted: dict[str, dict[str, Profile]] = {}
     if against or folder is not None:
         counted = {name: profiles(table) for name, table in tables.items()}
-    if against:
-        found = changes(*counted.values())
-        result["against"] = {
-            "files": [str(f) for f in against],
-            **summaries[1].to_dict(),
-            "changes": [change.to_dict() for change in found],
-        }
+    changed = changes(*counted.values()) if against else []
+    for other in others:
+        first["against"] = {**other, "changes": [c.to_dict() for c in changed]}
     if folder is not None:
-        result["plots"] = [str(path) for path in _draw(folder, counted, found)]
-    if as_json:
-        emit(result)
-        return
-    _show(dict(zip(tables, summaries, strict=True)))
-    if against:
-        _show_changes(found)
-    if folder is not None:
-        click.echo(f"{len(result['plots'])} plots written to {folder}")
+        first["plots"] = [str(path) for path in _draw(folder, counted, changed)]
+
+    def show() -> None:
+        _show(found)
+        if against:
+            _show_changes(changed)
+        if folder is not None:
+            click.echo(f"{len(first['plots'])} plots written to {folder}")
+
+    return Shown(first, show)
 
 
 def _name(files: Sequence[Path], others: Mapping[str, object] | None = None) -> str:
@@ -264,30 +236,23 @@ def _draw(
     folder: Path, counted: Mapping[str, Mapping[str, Profile]], found: Sequence[Change]
 ) -> list[Path]:
     from nnt import plots
-    from nnt.errors import DataError
     from nnt.progress import show_progress
 
-    first = next(iter(counted.values()))
-    scopes = [s for s in first if all(s in table for table in counted.values())]
+    first, *others = counted.values()
+    scopes = [scope for scope in first if all(scope in other for other in others)]
     written = []
-    try:
-        make_folder(folder)
-        with show_progress("Drawing", "groups of rows") as progress:
-            for i, scope in enumerate(scopes, start=1):
-                shown = {name: table[scope] for name, table in counted.items()}
-                marked = [c.quantity for c in found if c.flagged and c.scope == scope]
-                title = f"inputs, {_who(scope, scopes)}"
-                drawn = {"inputs": plots.input_histograms(shown, title, marked)}
-                drawn |= plots.target_histograms(shown)
-                for name, figure in drawn.items():
-                    path = folder / f"{name}_{scope}.png"
-                    path.write_bytes(plots.png(figure))
-                    written.append(path)
-                progress(i, len(scopes))
-    except OSError as err:
-        raise DataError(
-            f"{folder}: plots cannot be written ({err.strerror}); choose another folder"
-        ) from err
+    make_folder(folder)
+    with show_progress("Drawing", "groups of rows") as progress:
+        for i, scope in enumerate(scopes, start=1):
+            shown = {name: table[scope] for name, table in counted.items()}
+            marked = [c.quantity for c in found if c.flagged and c.scope == scope]
+            title = f"inputs, {_who(scope, scopes)}"
+            drawn = {"inputs": plots.input_histograms(shown, title, marked)}
+            drawn |= plots.target_histograms(shown)
+            for name, figure in drawn.items():
+                written.append(folder / f"{name}_{scope}.png")
+                written[-1].write_bytes(plots.png(figure))
+            progress(i, len(scopes))
     return written
 
 

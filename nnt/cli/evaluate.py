@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nnt.cli.common import (
+    Shown,
     UserPath,
-    emit,
+    files_argument,
     integer_options,
-    json_option,
     log_option,
+    overwrite_option,
     print_table,
-    report_errors,
+    reports,
     rows_options,
 )
 from nnt.files import is_standard_output
@@ -24,7 +25,6 @@ from nnt.files import is_standard_output
 if TYPE_CHECKING:
     from nnt.evaluation import Evaluation
 
-__all__ = ["evaluate", "predict"]
 
 PER_EXPERT = (
     "n_tracks", "loss", "z_std_cm", "z_trimmed_std_cm", "theta_std_deg",
@@ -41,18 +41,9 @@ CLASSES = {"class_cuts": "nnt", "stt_class_cuts": "stt"}
     "--plots", "plots_to", type=UserPath(path_type=Path), metavar="DIR",
     help="Also write the plots to this folder.",
 )  # fmt: skip
-@log_option
-@json_option
-@report_errors
-def evaluate(
-    run: str,
-    data: list[str],
-    split: str | None,
-    integers: Mapping[str, Any],
-    plots_to: Path | None,
-    log: bool,
-    as_json: bool,
-) -> None:
+@log_option("log_to_run")
+@reports
+def evaluate(run: str, **options: Any) -> Shown:
     """Judge the networks of a run: resolution, efficiency, rejection, feed-down.
 
     RUN is a run ID, runs:/ID, models:/name[@alias] or a path to a weights.json.
@@ -68,18 +59,8 @@ def evaluate(
     """
     from nnt.evaluation import evaluate
 
-    result = evaluate(
-        run,
-        data=data,
-        split=split,
-        **integers,
-        log_to_run=log,
-        plots_to=plots_to,
-    )
-    if as_json:
-        emit(result.to_dict())
-    else:
-        _show(result)
+    result = evaluate(run, **options)
+    return Shown(result.to_dict(), lambda: _show(result))
 
 
 def _show(result: Evaluation) -> None:
@@ -160,24 +141,16 @@ def _cell(
 
 @click.command("predict")
 @click.argument("run")
-@click.argument("files", nargs=-1, required=True, type=UserPath(path_type=Path))
+@files_argument
 @click.option(
     "-o", "--output", required=True, type=UserPath(path_type=Path),
     help="File for all rows, or an existing directory for one file per input; names "
     "ending in .gz are compressed, - is standard output.",
 )  # fmt: skip
 @integer_options
-@click.option("--overwrite", is_flag=True, help="Replace existing files.")
-@json_option
-@report_errors
-def predict(
-    run: str,
-    files: tuple[Path, ...],
-    output: Path,
-    integers: Mapping[str, Any],
-    overwrite: bool,
-    as_json: bool,
-) -> None:
+@overwrite_option
+@reports
+def predict(run: str, files: tuple[Path, ...], output: Path, **options: Any) -> Shown:
     """Append the predictions of a run to every track of FILES.
 
     The rows come out in their order and as they are, with the columns NewZ and
@@ -194,15 +167,14 @@ def predict(
 
     output = Path("/dev/stdout") if output == Path("-") else output
     to_stdout = is_standard_output(output)
-    if to_stdout and as_json:
+    if to_stdout and click.get_current_context().params["as_json"]:
         raise click.UsageError("--json: standard output is already used for the rows")
-    written = predict(run, files, output, overwrite=overwrite, **integers)
-    rows = {str(path): n for path, n in written.items()}
-    if to_stdout:
-        return
-    if as_json:
-        emit({"run": run, "rows": rows})
-    else:
-        print_table(
-            "Written", ["file", "rows"], [[k, f"{n:,}"] for k, n in rows.items()]
-        )
+    written = predict(run, files, output, **options)
+    counts = {str(path): n for path, n in written.items()}
+
+    def show() -> None:
+        if not to_stdout:
+            rows = [(name, f"{n:,}") for name, n in counts.items()]
+            print_table("Written", ["file", "rows"], rows)
+
+    return Shown({"run": run, "rows": counts}, show)

@@ -9,34 +9,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nnt.cli.common import (
-    ABSENT,
+    Shown,
     UserPath,
-    emit,
-    json_option,
+    listed,
+    overwrite_option,
     precision_option,
     print_table,
-    report_errors,
+    reports,
     saturate_option,
 )
 from nnt.export.targets import TARGETS
 
 if TYPE_CHECKING:
     from nnt.export import Payload
-
-__all__ = ["command"]
-
-OUTPUTS_HELP = (
-    "Outputs to export, comma-separated, such as z,theta; all others are dropped. "
-    "[default: all]"
-)
-
-
-def _names(
-    _: click.Context, __: click.Parameter, text: str | None
-) -> tuple[str, ...] | None:
-    if text is None or text in ABSENT:
-        return None
-    return tuple(name.strip() for name in text.split(","))
 
 
 def _payload(
@@ -87,7 +72,11 @@ def _described() -> str:
 )  # fmt: skip
 @precision_option
 @saturate_option
-@click.option("--outputs", metavar="NAMES", callback=_names, help=OUTPUTS_HELP)
+@click.option(
+    "--outputs", metavar="NAMES", callback=lambda _, __, text: listed(text),
+    help="Outputs to export, comma-separated, such as z,theta; all others are dropped. "
+    "[default: all]",
+)  # fmt: skip
 @click.option(
     "--valid-from", nargs=2, type=int, metavar="EXP RUN",
     help="Write payload.conf for BASF2's database: valid from this experiment and run.",
@@ -101,42 +90,37 @@ def _described() -> str:
     help="Earlier payload.conf to copy the name, note and bit fields of the firmware "
     "from.",
 )  # fmt: skip
-@click.option("--overwrite", is_flag=True, help="Replace existing files.")
-@json_option
-@report_errors
+@overwrite_option
+@reports
 def command(
     run: str,
     target: str,
     folder: Path,
     settings: Path | None,
-    precision: tuple[int, ...] | None,
-    saturate_13_bit: bool,
     outputs: tuple[str, ...] | None,
-    overwrite: bool,
-    as_json: bool,
-    **validity: Any,
-) -> None:
+    valid_from: tuple[int, int] | None,
+    valid_to: tuple[int, int] | None,
+    firmware: Path | None,
+    **options: Any,
+) -> Shown:
     """Write the files that deploy a run, and check each of them."""
     from nnt.export import export, load_source, read_settings
 
-    payload = _payload(**validity)
+    payload = _payload(valid_from, valid_to, firmware)
     source = load_source(run)
+    if outputs is not None:
+        source = source.with_outputs(outputs)
+    given = None if settings is None else read_settings(settings)
     manifest = export(
-        source if outputs is None else source.with_outputs(outputs),
-        target,
-        folder,
-        settings=None if settings is None else read_settings(settings),
-        precision=precision,
-        saturate_13_bit=saturate_13_bit,
-        overwrite=overwrite,
-        payload=payload,
+        source, target, folder, settings=given, payload=payload, **options
     )
-    if as_json:
-        emit({"folder": str(folder), **manifest})
-        return
-    files = manifest["files"]
+    return Shown({"folder": str(folder), **manifest}, lambda: _show(folder, manifest))
+
+
+def _show(folder: Path, manifest: dict[str, Any]) -> None:
     rows = [
-        [n, f"{facts['bytes']:,}", facts["sha256"][:16]] for n, facts in files.items()
+        [name, f"{facts['bytes']:,}", facts["sha256"][:16]]
+        for name, facts in manifest["files"].items()
     ]
     print_table(f"{folder}, checked", ["file", "bytes", "sha256"], rows)
     for k, expert in manifest["experts"].items():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import signal
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -12,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nnt.cli.common import UserPath, emit, json_option, print_table, report_errors
+from nnt.cli.common import Shown, UserPath, print_table, report_errors, reports
 from nnt.errors import NNTError, TrackingError
 
 if TYPE_CHECKING:
     from nnt.tracking import Delivered, StoredRun, Waiting
 
-__all__ = ["list_runs", "register", "sync", "tensorboard", "ui"]
 
 ID_DIGITS = 8
 """Enough for every command that takes a run."""
@@ -36,9 +34,8 @@ RUN_ID = re.compile(r"[0-9a-f]{6,32}")
     show_default=True, help="Number of trainings to list, newest first.",
 )  # fmt: skip
 @click.option("--debug", is_flag=True, help="List trainings run without --production.")
-@json_option
-@report_errors
-def list_runs(limit: int, debug: bool, as_json: bool) -> None:
+@reports
+def list_runs(limit: int, debug: bool) -> Shown:
     """List the newest trainings: ID, configuration, data and rejection.
 
     Rejections are those at 96 % efficiency. Only trainings with the same data were
@@ -52,15 +49,15 @@ def list_runs(limit: int, debug: bool, as_json: bool) -> None:
     from nnt.tracking import list_trainings
 
     found = list_trainings(limit, debug=debug)
-    if as_json:
-        emit({"trainings": [_facts(run) for run in found]})
-        return
     columns = [
         "ID", "started", "configuration", "description", "data", "val", "test",
         "status",
     ]  # fmt: skip
-    print_table(
-        "Trainings, rejection at 96 % efficiency", columns, [_row(t) for t in found]
+    return Shown(
+        {"trainings": [_facts(run) for run in found]},
+        lambda: print_table(
+            "Trainings, rejection at 96 % efficiency", columns, list(map(_row, found))
+        ),
     )
 
 
@@ -68,8 +65,8 @@ def _facts(run: StoredRun) -> dict[str, Any]:
     """What a list shows of a training; rejections are by class where there is one."""
     rejections: dict[str, float | None] = {}
     for split in ("val", "test"):
-        there = [run.metrics.get(f"{split}/{name}") for name in REJECTIONS]
-        known = [value for value in there if value is not None]
+        names = [f"{split}/{name}" for name in REJECTIONS]
+        known = [run.metrics[name] for name in names if name in run.metrics]
         rejections[f"{split}_rejection"] = known[0] if known else None
     return {
         "run_id": run.run_id,
@@ -167,9 +164,8 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 @click.command("tensorboard")
 @click.argument("run")
 @click.argument("folder", metavar="DIR", type=UserPath(path_type=Path))
-@json_option
-@report_errors
-def tensorboard(run: str, folder: Path, as_json: bool) -> None:
+@reports
+def tensorboard(run: str, folder: Path) -> Shown:
     """Write the curves and images of a run, and of its experts, for TensorBoard.
 
     RUN is a run ID, runs:/ID or models:/name[@alias]. DIR gets a directory for the
@@ -183,38 +179,25 @@ def tensorboard(run: str, folder: Path, as_json: bool) -> None:
     from nnt.tracking.event_files import write_event_files
 
     done = write_event_files(run, folder)
-    if as_json:
-        emit(
-            {
-                "directory": str(done.directory),
-                "runs": done.n_runs,
-                "points": done.n_points,
-                "images": done.n_images,
-            }
-        )
-        return
-    click.echo(
-        f"{done.directory}: {done.n_runs} runs, {done.n_points:,} points, "
-        f"{done.n_images:,} images\ntensorboard --logdir {folder}"
+    counts = {"runs": done.n_runs, "points": done.n_points, "images": done.n_images}
+    words = ", ".join(f"{n:,} {name}" for name, n in counts.items())
+    return Shown(
+        {"directory": str(done.directory), **counts},
+        lambda: click.echo(f"{done.directory}: {words}\ntensorboard --logdir {folder}"),
     )
 
 
 @click.command("sync")
 @click.argument("run_dirs", nargs=-1, metavar="[RUN_DIR]...")
 @click.option(
-    "--list",
-    "only_list",
-    is_flag=True,
+    "--list", "only_list", is_flag=True,
     help="Show pending uploads without uploading them.",
-)
+)  # fmt: skip
 @click.option(
     "--to", "uri", metavar="URI", help="Address of the store, if it has moved."
 )
-@json_option
-@report_errors
-def sync(
-    run_dirs: tuple[str, ...], only_list: bool, uri: str | None, as_json: bool
-) -> None:
+@reports
+def sync(run_dirs: tuple[str, ...], only_list: bool, uri: str | None) -> Shown:
     """Upload results that the tracking store missed during a training.
 
     RUN_DIR is the local directory of a run, .nnt/runs/ID, or an ID. Without one, all
@@ -235,17 +218,14 @@ def sync(
     else:
         waiting = list(find_all_waiting(base_directory()))
     if only_list:
-        _show_waiting(waiting, as_json)
-        return
+        pending = {"waiting": [asdict(one) for one in waiting]}
+        return Shown(pending, lambda: _show_waiting(waiting))
     results, errors = _deliver(waiting, uri)
-    if as_json:
-        emit({"delivered": [asdict(result) for result in results], "errors": errors})
-    else:
-        _show(results)
-        for error in errors:
-            click.echo(f"Error: {error}", err=True)
-    if errors or any(result.n_left for result in results):
-        sys.exit(1)
+    return Shown(
+        {"delivered": [asdict(result) for result in results], "errors": errors},
+        lambda: _show(results, errors),
+        has_failed=bool(errors) or any(result.n_left for result in results),
+    )
 
 
 def _directory(text: str) -> Path:
@@ -277,10 +257,7 @@ def _deliver(
     return results, errors
 
 
-def _show_waiting(waiting: list[Waiting], as_json: bool) -> None:
-    if as_json:
-        emit({"waiting": [asdict(one) for one in waiting]})
-        return
+def _show_waiting(waiting: list[Waiting]) -> None:
     if not waiting:
         click.echo("no pending uploads")
         return
@@ -288,18 +265,21 @@ def _show_waiting(waiting: list[Waiting], as_json: bool) -> None:
     print_table("Pending uploads", ["run directory", "operations", "to"], rows)
 
 
-def _show(results: list[Delivered]) -> None:
-    if not results:
+def _show(results: list[Delivered], errors: list[str]) -> None:
+    if results:
+        rows = [
+            [str(r.directory), r.n_delivered, r.n_refused, r.n_left, r.uri]
+            for r in results
+        ]
+        columns = ["run directory", "delivered", "refused", "left", "store"]
+        print_table("Uploads", columns, rows)
+    else:
         click.echo("nothing to upload")
-        return
-    rows = [
-        [str(r.directory), r.n_delivered, r.n_refused, r.n_left, r.uri] for r in results
-    ]
-    columns = ["run directory", "delivered", "refused", "left", "store"]
-    print_table("Uploads", columns, rows)
     for result in results:
         for local, stored in result.created.items():
             click.echo(f"run {local} is {stored} in {result.uri}")
+    for error in errors:
+        click.echo(f"Error: {error}", err=True)
 
 
 @click.command("register")
@@ -308,9 +288,8 @@ def _show(results: list[Delivered]) -> None:
 @click.option(
     "--alias", help="Alias to set: models:/NAME@ALIAS then points to this run."
 )
-@json_option
-@report_errors
-def register(run: str, name: str, alias: str | None, as_json: bool) -> None:
+@reports
+def register(run: str, name: str, alias: str | None) -> Shown:
     """Give the model of a run a name in MLflow's registry.
 
     models:/NAME@ALIAS then works wherever a run does, and in MLflow.
@@ -323,7 +302,5 @@ def register(run: str, name: str, alias: str | None, as_json: bool) -> None:
     from nnt.tracking import register
 
     made = register(run, name, alias)
-    if as_json:
-        emit(asdict(made))
-    else:
-        click.echo(f"{made.uri}: version {made.version}, run {made.run_id}")
+    words = f"{made.uri}: version {made.version}, run {made.run_id}"
+    return Shown(asdict(made), lambda: click.echo(words))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +10,12 @@ import click
 
 from nnt.cli.common import (
     ABSENT,
+    Shown,
     UserPath,
     changes,
-    emit,
-    json_option,
     overrides_option,
     print_table,
-    report_errors,
+    reports,
     resume_option,
     training_data_option,
 )
@@ -26,7 +24,6 @@ from nnt.cli.process import Stopper
 if TYPE_CHECKING:
     from nnt.sweep import SweepResult
 
-__all__ = ["command"]
 
 MAX_SHOWN = 10
 
@@ -35,10 +32,8 @@ MAX_SHOWN = 10
 @click.argument("config", required=False)
 @click.option(
     "--space", type=UserPath(path_type=Path), metavar="FILE",
-    help=(
-        "YAML file that names the keys of the configuration to vary, and their "
-        "ranges."
-    ),
+    help="YAML file that names the keys of the configuration to vary, and their "
+    "ranges.",
 )  # fmt: skip
 @click.option("--trials", type=click.IntRange(min=1), help="Total number of trials.")
 @overrides_option
@@ -84,8 +79,7 @@ MAX_SHOWN = 10
     "--timeout are ignored."
 )
 @click.option("-d", "--description", default="", help="What this sweep is for.")
-@json_option
-@report_errors
+@reports
 def command(
     config: str | None,
     space: Path | None,
@@ -94,9 +88,8 @@ def command(
     data: list[str],
     resume: str,
     scheduler: str,
-    as_json: bool,
     **settings: Any,
-) -> None:
+) -> Shown:
     """Search for a better configuration by many trainings.
 
     CONFIG is a name in configs/ or a path to a YAML file.
@@ -126,30 +119,18 @@ def command(
         on_start=stopper.begin,
         **settings,
     )
-    if as_json:
-        emit(result.to_dict())
-    else:
-        _show(result)
-    if result.outcome != "FINISHED":
-        sys.exit(1)
+    has_failed = result.outcome != "FINISHED"
+    return Shown(result.to_dict(), lambda: _show(result), has_failed)
 
 
 def _show(result: SweepResult) -> None:
     rows = []
     for number in result.best[:MAX_SHOWN]:
         trial = result.trials[number]
-        values = result.space.values(trial.suggested)
-        rows.append(
-            [
-                str(number),
-                *(f"{value:.5g}" for value in trial.values),
-                *(
-                    f"{v:.4g}" if isinstance(v, float) else str(v)
-                    for v in values.values()
-                ),
-                trial.run_id,
-            ]
-        )
+        chosen = result.space.values(trial.suggested).values()
+        values = [f"{value:.5g}" for value in trial.values]
+        values += [f"{v:.4g}" if isinstance(v, float) else str(v) for v in chosen]
+        rows.append([str(number), *values, trial.run_id])
     states = [trial.state for trial in result.trials]
     counts = ", ".join(f"{states.count(s)} {s}" for s in dict.fromkeys(states))
     columns = ["best trial", *result.metrics, *result.space.dimensions, "run"]

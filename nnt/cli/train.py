@@ -10,12 +10,11 @@ import click
 
 from nnt.cli.common import (
     ABSENT,
+    Shown,
     changes,
-    emit,
-    json_option,
     overrides_option,
     print_table,
-    report_errors,
+    reports,
     resume_option,
     training_data_option,
 )
@@ -24,7 +23,6 @@ from nnt.cli.process import Stopper
 if TYPE_CHECKING:
     from nnt.training import TrainingResult
 
-__all__ = ["command"]
 
 SOLO_OVERRIDES = ("experts=[-1]",)
 DEBUG_OVERRIDES = (*SOLO_OVERRIDES, "epochs=10")
@@ -33,11 +31,9 @@ DEBUG_OVERRIDES = (*SOLO_OVERRIDES, "epochs=10")
 @click.command("train")
 @click.argument("config")
 @click.option(
-    "-p",
-    "--production",
-    is_flag=True,
+    "-p", "--production", is_flag=True,
     help="Full training: all experts, logged to the tracking store.",
-)
+)  # fmt: skip
 @click.option(
     "-s", "--solo-expert", is_flag=True, help="Train one network on all data."
 )
@@ -46,30 +42,25 @@ DEBUG_OVERRIDES = (*SOLO_OVERRIDES, "epochs=10")
 @training_data_option
 @resume_option("Continue a run that was interrupted.")
 @click.option(
-    "--force",
-    is_flag=True,
+    "--force", is_flag=True,
     help="Resume even though the code or the configuration has changed.",
-)
+)  # fmt: skip
 @click.option(
-    "--offline",
-    is_flag=True,
+    "--offline", is_flag=True,
     help="Train without the tracking store; upload later with nnt sync.",
-)
+)  # fmt: skip
 @click.option(
-    "--jobs",
-    type=click.IntRange(min=1),
-    help=(
-        "Number of experts trained in parallel.  [default: as many as there are cores]"
-    ),
-)
+    "--jobs", type=click.IntRange(min=1),
+    help="Number of experts trained in parallel.  [default: as many as there are "
+    "cores]",
+)  # fmt: skip
 @click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto",
     show_default=True,
     help="Where to train; auto: on the CPU where the compiled loops apply, else on a "
     "GPU if there is one.",
 )  # fmt: skip
-@json_option
-@report_errors
+@reports
 def command(
     config: str,
     production: bool,
@@ -82,8 +73,7 @@ def command(
     offline: bool,
     jobs: int | None,
     device: str,
-    as_json: bool,
-) -> None:
+) -> Shown:
     """Train the experts of a configuration.
 
     CONFIG is a name in configs/ or a path to a YAML file. Without --production
@@ -126,12 +116,11 @@ def command(
             on_start=stopper.begin,
         ),
     )
-    if as_json:
-        emit(result.to_dict())
-    else:
-        _show(result, offline=offline, debug=not production)
-    if result.outcome != "FINISHED":
-        sys.exit(1)
+    return Shown(
+        result.to_dict(),
+        lambda: _show(result, offline=offline, debug=not production),
+        has_failed=result.outcome != "FINISHED",
+    )
 
 
 def _is_debug_run(text: str) -> bool:
@@ -195,15 +184,15 @@ def _show(result: TrainingResult, *, offline: bool, debug: bool) -> None:
         click.echo(f"tracked at {result.tracking_uri}")
     if result.outcome == "KILLED":
         click.echo(f"continue: the same command with --resume {result.run_id}")
+    elif result.outcome == "FINISHED" and debug:
+        click.echo(
+            "next: nnt ui --debug, or the real training: the same command with -p"
+        )
     elif result.outcome == "FINISHED" and not offline:
-        click.echo(_next_steps(result.run_id, debug=debug))
-
-
-def _next_steps(run_id: str, *, debug: bool) -> str:
-    """Name what people do after a training."""
-    if debug:
-        return "next: nnt ui --debug, or the real training: the same command with -p"
-    return f"next: nnt ui, nnt evaluate {run_id}, nnt export {run_id} --to basf2 -o DIR"
+        run = result.run_id
+        click.echo(
+            f"next: nnt ui, nnt evaluate {run}, nnt export {run} --to basf2 -o DIR"
+        )
 
 
 def _number(figures: dict[str, float], name: str) -> str:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-from pydantic import ValidationError
 
 from nnt.config.files import (
     EXPERT_KEYS,
@@ -18,7 +16,7 @@ from nnt.config.files import (
 )
 from nnt.config.overrides import CALL, COMMAND_LINE, Overrides, override_layers
 from nnt.config.parts import HOUGH3D_LARGEST_WEIGHT, plain_value
-from nnt.config.problems import Problems, conflicts
+from nnt.config.problems import Problems
 from nnt.config.schema import RUN_WIDE, Config
 from nnt.config.yaml_text import as_parameter, nodes, shown
 from nnt.detector import HOUGH3D
@@ -79,8 +77,9 @@ def load_config(
     name, merged = resolve(source, overrides or ())
     label = "<mapping>" if isinstance(source, Mapping) else str(source)
     problems = Problems(label, merged.origins)
-    whole = {"name": name} | _without(merged.values, EXPERT_KEYS)
-    config = _checked(whole, [*Config.model_fields, *EXPERT_KEYS], problems)
+    keys = merged.values.items()
+    whole = {"name": name} | {k: v for k, v in keys if k not in EXPERT_KEYS}
+    config = problems.check(_completed(whole))
     of_experts = {-1: config.model_copy()}
     expert_overrides = {}
     for expert, key in enumerate(EXPERT_KEYS):
@@ -102,10 +101,6 @@ def load_config(
     return config.completed(of_experts, expert_overrides, overridden)
 
 
-def _without(values: Mapping[str, Any], keys: Collection[str]) -> dict[str, Any]:
-    return {key: item for key, item in values.items() if key not in keys}
-
-
 def _of_expert(
     key: str, whole: Mapping[str, Any], of_expert: Mapping[str, Any], problems: Problems
 ) -> Config:
@@ -113,31 +108,9 @@ def _of_expert(
         problems.add(
             f"{key}.{name}", "applies to the whole run and cannot be set for one expert"
         )
-    allowed = _without(of_expert, RUN_WIDE)
+    allowed = {k: item for k, item in of_expert.items() if k not in RUN_WIDE}
     merged = merge([Layer("", whole), Layer("", allowed)]).values
-    names = [name for name in Config.model_fields if name not in RUN_WIDE]
-    return _checked(merged, names, problems, f"{key}.", allowed.keys())
-
-
-def _checked(
-    values: Mapping[str, Any],
-    names: Collection[str],
-    problems: Problems,
-    prefix: str = "",
-    only: Collection[str] | None = None,
-) -> Config:
-    """Check values and what holds between them; a mistake counts as the default."""
-    given, wrong = _completed(values), set[str]()
-    try:
-        config = Config.model_validate(given)
-    except ValidationError as err:
-        wrong = problems.add_errors(err, given, names, prefix, only)
-        config = Config.model_validate(_without(given, wrong))
-    for keys, words in conflicts(config):
-        mine = [key for key in keys if only is None or key in only]
-        if mine and wrong.isdisjoint(keys):
-            problems.add(prefix + mine[0], words)
-    return config
+    return problems.check(_completed(merged), allowed, f"{key}.")
 
 
 def _completed(values: Mapping[str, Any]) -> dict[str, Any]:

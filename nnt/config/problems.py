@@ -11,7 +11,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from nnt.config.schema import Config
+from nnt.config.files import EXPERT_KEYS
+from nnt.config.schema import RUN_WIDE, Config
 from nnt.config.values import WORDS, Read
 from nnt.config.yaml_text import ABSENT_WORDS, listed, shown
 from nnt.errors import ConfigError, did_you_mean
@@ -55,40 +56,36 @@ class Problems:
         shown = path if len(path) <= MAX_PATH else path[:MAX_PATH] + "..."
         self.found.append(f"{source or self.name}: {shown}: {words}")
 
-    def add_errors(
+    def check(
         self,
-        err: ValidationError,
         values: Mapping[str, Any],
-        names: Collection[str],
+        of_expert: Collection[str] | None = None,
         prefix: str = "",
-        only: Collection[str] | None = None,
-    ) -> set[str]:
-        """Note what pydantic found.
+    ) -> Config:
+        """Check values and what holds between them; a mistake counts as the default.
 
-        Parameters
-        ----------
-        err : ValidationError
-            Of the model `Config`.
-        values : mapping
-            What was validated.
-        names : collection of str
-            Valid names of keys.
-        prefix : str
-            Of every path, such as ``"expert_2."``.
-        only : collection of str, optional
-            Keys whose mistakes count; those of others are known already.
-
-        Returns
-        -------
-        set of str
-            Keys that hold a mistake.
+        Of the values of one expert, only mistakes in the keys `of_expert` are new; they
+        are noted with a `prefix` such as ``expert_2.``.
         """
-        errors = {_path(error["loc"]): error for error in err.errors()[::-1]}
-        for path, error in reversed(errors.items()):
-            if only is None or path[0] in only:
-                words = _words(error, path, _value_at(values, path), names)
-                self.add(prefix + ".".join(path), words)
-        return {path[0] for path in errors}
+        names, wrong = [*Config.model_fields, *EXPERT_KEYS], set[str]()
+        if of_expert is not None:
+            names = [name for name in Config.model_fields if name not in RUN_WIDE]
+        try:
+            config = Config.model_validate(values)
+        except ValidationError as err:
+            errors = {_path(error["loc"]): error for error in err.errors()[::-1]}
+            for path, error in reversed(errors.items()):
+                if of_expert is None or path[0] in of_expert:
+                    words = _words(error, path, _value_at(values, path), names)
+                    self.add(prefix + ".".join(path), words)
+            wrong = {path[0] for path in errors}
+            right = {key: item for key, item in values.items() if key not in wrong}
+            config = Config.model_validate(right)
+        for keys, words in conflicts(config):
+            new = [key for key in keys if of_expert is None or key in of_expert]
+            if new and wrong.isdisjoint(keys):
+                self.add(prefix + new[0], words)
+        return config
 
     def raise_all(self) -> None:
         """Raise `ConfigError` with every mistake, if there are any."""

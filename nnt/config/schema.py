@@ -219,11 +219,9 @@ class Config(Part):
     )
     extends: OptionalText = setting(None, "the parent", run_wide=True)
 
-    _expert_overrides: Mapping[int, Mapping[str, Any]] = PrivateAttr(
-        default_factory=dict
-    )
-    _of_experts: Mapping[int, Config] = PrivateAttr(default_factory=dict)
-    _overridden: Mapping[str, Any] = PrivateAttr(default_factory=dict)
+    _expert_overrides: Mapping[int, Mapping[str, Any]] = PrivateAttr({})
+    _of_experts: Mapping[int, Config] = PrivateAttr({})
+    _overridden: Mapping[str, Any] = PrivateAttr({})
 
     @property
     def expert_overrides(self) -> Mapping[int, Mapping[str, Any]]:
@@ -243,12 +241,8 @@ class Config(Part):
     ) -> Config:
         """Fill in, once, what follows from all sources; for whoever loads it.
 
-        Parameters
-        ----------
-        of_experts : mapping of int to Config
-            Of each expert with values of its own, and -1: of all others.
-        expert_overrides, overridden : mapping
-            What the properties of these names give.
+        `of_experts` are the configurations of experts with values of their own, and by
+        -1 that of all others; the others are what the properties of these names give.
         """
         self._of_experts = of_experts
         self._expert_overrides = expert_overrides
