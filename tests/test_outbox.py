@@ -244,15 +244,6 @@ def test_what_a_file_has_lost_is_reported(
     assert "outbox.db" in said
 
 
-def test_only_what_is_left_is_read_again(left: Path) -> None:
-    outbox = Outbox.reopen(left)
-    waiting = outbox.waiting()
-    outbox.settle([waiting[0], waiting[2]])
-    outbox.write()
-    outbox.abandon()
-    assert numbers(left) == ["1", "3"]
-
-
 def test_the_outbox_of_a_training_at_work_is_left_to_it(left: Path) -> None:
     with (
         lock_run(left.parent, "r"),

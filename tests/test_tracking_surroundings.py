@@ -236,14 +236,6 @@ def test_a_database_of_something_else_is_refused_as_it_is(workplace: Path) -> No
     assert Path("mlflow.db").read_bytes() == before
 
 
-def test_a_server_gets_no_lock_in_the_working_directory(
-    workplace: Path, free_port: int
-) -> None:
-    with pytest.raises(TrackingError, match="check MLFLOW_TRACKING_URI and that the"):
-        MlflowTracker(f"http://127.0.0.1:{free_port}")
-    assert list(workplace.iterdir()) == []
-
-
 @pytest.fixture
 def moved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -421,6 +413,7 @@ def test_a_database_of_another_mlflow_is_named_with_the_remedy(project: Path) ->
         ("mlruns", "MLFLOW_TRACKING_URI=sqlite:///{}/mlruns/mlflow.db, or set MLFLOW_"),
         ("localhost:5000", "expected an address such as http://HOST:5000 or sqlite:"),
         ("htp://localhost", "expected an address such as http://HOST:5000 or sqlite:"),
+        ("sqlite:////proc/none/m.db", "/proc/none"),
         ("sqlite://", "expected a file, such as sqlite:////PATH/mlflow.db"),
         ("sqlite:///:memory:", "expected a file, such as sqlite:////PATH/mlflow.db"),
         ("sqlite:///{}", "it is a directory; name a file in it"),

@@ -2,7 +2,8 @@
 
 The UI keeps a saved view of the list of runs as a tag of the experiment
 (``mlflow.sharedViewState.<key>``): JSON with a name and the state of the list, which
-is deflated JSON. A version of MLflow that reads it otherwise ignores the tag.
+is deflated JSON; the page adds what it lacks. A version of MLflow that reads it
+otherwise ignores the tag.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import time
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nnt.errors import TrackingError
 from nnt.tracking.artifacts import MLRUNS, local_path
@@ -52,26 +53,6 @@ COLUMNS = (
 )
 WIDTHS = {"metrics": 170, "params": 130, "tags": 250}
 """Widths of columns in pixels: a heading shall be readable."""
-STATE: dict[str, Any] = {
-    "searchFilter": IS_TRAINING,
-    "orderByAsc": False,
-    "startTime": "ALL",
-    "lifecycleFilter": "Active",
-    "datasetsFilter": [],
-    "modelVersionFilter": "All Runs",
-    "runsHiddenMode": "FIRST_10_RUNS",
-    "viewMaximized": False,
-    "runListHidden": False,
-    "isAccordionReordered": False,
-    "useGroupedValuesInCharts": True,
-    "hideEmptyCharts": True,
-    "groupBy": None,
-    "groupsExpanded": {},
-    "globalLineChartConfig": {
-        "xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": "",
-    },
-}  # fmt: skip
-"""Of a saved view, as MLflow's page writes it."""
 
 EXPERIMENT = "nnt"
 DEFAULT_ID = "0"
@@ -91,10 +72,15 @@ def experiment_tags() -> dict[str, str]:
 def _list_of_trainings(name: str, *best: str) -> str:
     """Saved list that is sorted by the first of some metrics and shows all of them."""
     columns = [*best, *COLUMNS]
-    widths = {column: WIDTHS[column.partition(".")[0]] for column in columns}
-    shown = {"selectedColumns": columns, "columnOrder": columns, "columnWidths": widths}
-    state = json.dumps({**STATE, "orderByKey": best[0], **shown})
-    packed = base64.b64encode(zlib.compress(state.encode())).decode()
+    state = {
+        "searchFilter": IS_TRAINING,
+        "orderByKey": best[0],
+        "orderByAsc": False,
+        "selectedColumns": columns,
+        "columnOrder": columns,
+        "columnWidths": {c: WIDTHS[c.partition(".")[0]] for c in columns},
+    }
+    packed = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
     now_ms = int(time.time() * 1000)
     times = {"createdAt": now_ms, "updatedAt": now_ms}
     return json.dumps({"name": name, **times, "state": f"deflate;{packed}"})
