@@ -28,9 +28,9 @@ from unittest import mock
 from nnt import load_config, train
 from nnt.cli import GC_THRESHOLD
 from nnt.config import Config
-from nnt.tracking import MlflowTracker, Tracker
+from nnt.tracking import MlflowTracker, Run, Tracker
 from nnt.tracking.delivery import Delivery
-from nnt.tracking.outbox import Outbox, Points
+from nnt.tracking.outbox import Points
 from nnt.tracking.sender import Sender
 
 
@@ -69,11 +69,11 @@ class Meter:
             send(sender, run_id, points, **of)
 
         deliver = self._metered("deliver", Delivery.deliver_waiting)
-        note = self._metered("note", Outbox.add_points)
+        note = self._metered("note", Run._note)
         with ExitStack() as patches:
             for owner, name, by in (
                 (Delivery, "deliver_waiting", deliver),
-                (Outbox, "add_points", note),
+                (Run, "_note", note),
                 (Sender, "_log_points", counted),
             ):
                 patches.enter_context(mock.patch.object(owner, name, by))

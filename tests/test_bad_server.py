@@ -282,9 +282,14 @@ def test_a_proxy_that_refuses_large_calls_gets_small_ones(
     received: list[dict[str, Any]] = []
     handler = type("Handler", (Narrow,), {"refusal": refusal, "received": received})
     sender = Sender(MlflowClient(serve(handler)), tmp_path)
-    points = [(step, 7, {"val/loss": 1 / step, "lr": 0.5}) for step in range(1, 301)]
-    sender.send([Entry(RUN_ID, "metrics", {"points": points}, n_points=600)])
+    points: list[dict[str, Any]] = [
+        {"step": step, "time_ms": 7, "metrics": {"val/loss": 1 / step, "lr": 0.5}}
+        for step in range(1, 301)
+    ]
+    sender.send([Entry(RUN_ID, "metrics", point) for point in points])
     found = [(m["step"], m["key"], m["value"]) for m in received]
-    assert found == [(s, k, v) for s, _, values in points for k, v in values.items()]
+    assert found == [
+        (p["step"], name, value) for p in points for name, value in p["metrics"].items()
+    ]
     with pytest.raises(TrackingError, match="too large"):
         sender.send([Entry(RUN_ID, "params", {"values": {"a": "x" * 3000}})])

@@ -50,43 +50,18 @@ def left(path: Path) -> Path:
     return path
 
 
-def test_epochs_that_come_together_are_one_entry(path: Path) -> None:
+def test_points_are_written_together_and_come_back_as_they_were(path: Path) -> None:
     outbox = Outbox()
     outbox.keep_in(path, ABOUT)
-    for step in range(100):
-        for run_id in ("a", "b"):
-            outbox.add_points(run_id, {"x": step / 3, "y": 0.5}, step, step)
+    outbox.add("a", "metrics", metrics={"x": 1 / 3}, step=1, time_ms=1)
+    outbox.add("b", "metrics", metrics={"x": float("nan")}, step=1, time_ms=2)
+    assert len(reopened(path)) < 2
+    outbox.add("a", "metrics", metrics={"x": float("inf")}, step=2, time_ms=3)
     outbox.add("a", "tags", values={"k": "v"})
-    outbox.add_points("a", {"x": float("nan"), "y": float("inf")}, 100, 7)
-    waiting = outbox.waiting()
-    shapes = [(entry.run_id, entry.kind, entry.n_points) for entry in waiting]
-    assert len(shapes) < 10
-    assert shapes[-2:] == [("a", "tags", 0), ("a", "metrics", 2)]
-    assert sum(n for _, _, n in shapes) == 402
-    outbox.close()
-    found = reopened(path)
-    assert repr([e.values for e in found]) == repr([e.values for e in waiting])
-    assert [e.n_points for e in found] == [e.n_points for e in waiting]
-
-
-def test_no_entry_has_more_points_than_a_server_takes() -> None:
-    outbox = Outbox()
-    for step in range(1000):
-        outbox.add_points("a", {"x": 0.5, "y": 0.5, "z": 0.5}, step, step)
-    sizes = [entry.n_points for entry in outbox.waiting()]
-    assert sum(sizes) == 3000
-    assert max(sizes) <= 996
-
-
-def test_an_entry_that_is_being_delivered_grows_no_more() -> None:
-    outbox = Outbox()
-    outbox.add_points("a", {"x": 0.5}, 1, 1)
-    (first,) = outbox.waiting()
-    outbox.add_points("a", {"x": 0.5}, 2, 2)
-    assert len(first.values["points"]) == 1
-    outbox.settle([first])
-    (second,) = outbox.waiting()
-    assert second.values["points"] == [(2, 2, {"x": 0.5})]
+    found = [repr(entry.values) for entry in reopened(path)]
+    assert found == [repr(entry.values) for entry in outbox.waiting()]
+    assert len(found) == 4
+    outbox.abandon()
 
 
 STEPS = st.lists(
@@ -112,7 +87,7 @@ def test_the_file_holds_what_waits_after_any_steps(
             outbox.add("r", "tags", values={"a": value})
         elif name == "points":
             step += 1
-            outbox.add_points("r", {"x": value}, step, step)
+            outbox.add("r", "metrics", metrics={"x": value}, step=step, time_ms=0)
         elif name == "settle":
             outbox.settle(waiting[value : value + 1])
         elif name == "write":

@@ -21,8 +21,6 @@ from nnt.errors import TrackingError
 log = logging.getLogger(__name__)
 
 WRITE_EVERY_S = 0.25
-MAX_POINTS = 996
-"""Points in one entry; a server refuses more than 1,000 in one call."""
 MAX_BYTES = 2 << 30
 FORMAT = "2"
 """Of the file; the first one had no checksums."""
@@ -54,18 +52,16 @@ class Entry:
     """Place in the order in which entries were logged."""
     is_doubtful: bool = False
     """Whether the store may hold it, or a part of it, already."""
-    n_points: int = 0
-    """How many points of curves it holds."""
 
 
 class Outbox:
     """Entries in the order in which they were logged.
 
     Once it has a file, it survives the process: a SQLite database beside the files of
-    the run. An entry is written within a quarter of a second while others come in, and
-    at once unless it is of metrics. What comes in for the curves of a run meanwhile is
-    one entry, and costs who logs it no more than an append. Where the disk is full,
-    entries stay in memory, and are written as soon as there is room.
+    the run. An entry is written at once, unless it is of metrics: these are written
+    together with what comes in within a quarter of a second, so that one costs who logs
+    it no more than an append. Where the disk is full, entries stay in memory, and are
+    written as soon as there is room.
     """
 
     def __init__(self) -> None:
@@ -76,8 +72,6 @@ class Outbox:
         """Set when the model has come: it is large, and little comes after it."""
         self._lock = threading.RLock()
         self._waiting: dict[int, Entry] = {}
-        self._growing: dict[str, Entry] = {}
-        """Metrics of each run that have not been written yet."""
         self._unwritten: dict[int, Entry] = {}
         self._settled: set[int] = set()
         """Entries that the file still holds, although they have been delivered."""
@@ -96,44 +90,22 @@ class Outbox:
             self.write()
 
     def add(self, run_id: str, kind: str, **values: Any) -> None:
-        """Append an entry; never fails."""
+        """Append an entry, whose values are not to be changed any more; never fails."""
         with self._lock:
-            self._growing.clear()
-            self._append(Entry(run_id, kind, values))
-            self.write()
+            entry = Entry(run_id, kind, values, self._next)
+            self._next += 1
+            self._waiting[entry.number] = entry
+            if self.path is not None:
+                self._unwritten[entry.number] = entry
+            is_due = time.monotonic() - self._last_write_s > WRITE_EVERY_S
+            if kind != "metrics" or is_due:
+                self.write()
         if kind == "folder":
             self.is_ending.set()
-
-    def add_points(
-        self, run_id: str, values: dict[str, float], step: int, time_ms: int
-    ) -> None:
-        """Append points of several curves; costs a microsecond and never fails.
-
-        `values` holds the value of each curve and is not to be changed any more.
-        """
-        with self._lock:
-            entry = self._growing.get(run_id)
-            if entry is None or entry.n_points + len(values) > MAX_POINTS:
-                entry = Entry(run_id, "metrics", {"points": []})
-                self._growing[run_id] = entry
-                self._append(entry)
-            entry.values["points"].append((step, time_ms, values))
-            entry.n_points += len(values)
-            if time.monotonic() - self._last_write_s > WRITE_EVERY_S:
-                self.write()
-
-    def _append(self, entry: Entry) -> None:
-        entry.number = self._next
-        self._next += 1
-        self._waiting[entry.number] = entry
-        if self.path is not None:
-            self._unwritten[entry.number] = entry
 
     def write(self) -> None:
         """Bring what has changed to the file."""
         with self._lock:
-            # What is written grows no more.
-            self._growing.clear()
             if self.path is None or not (self._unwritten or self._settled):
                 return
             self._last_write_s = time.monotonic()
@@ -194,9 +166,8 @@ class Outbox:
             os.fdatasync(file.fileno())
 
     def waiting(self) -> list[Entry]:
-        """Entries that no store has confirmed, in order; none grows any more."""
+        """Entries that no store has confirmed, in order."""
         with self._lock:
-            self._growing.clear()
             return list(self._waiting.values())
 
     def settle(self, entries: Iterable[Entry]) -> None:
@@ -309,9 +280,4 @@ def _decode(
     is_whole = checksum == _checksum(number, run_id, kind, content)
     if not is_whole or kind not in KINDS:
         return None
-    values = json.loads(content)
-    entry = Entry(run_id, kind, values, number, is_doubtful=True)
-    if "points" in values:
-        values["points"] = [tuple(point) for point in values["points"]]
-        entry.n_points = sum(len(point[2]) for point in values["points"])
-    return entry
+    return Entry(run_id, kind, json.loads(content), number, is_doubtful=True)

@@ -164,9 +164,8 @@ class Run:
             self._note(metrics, step, when)
 
     def _note(self, metrics: Mapping[str, float], step: int, time_ms: int) -> None:
-        new = self._logged.lacking(metrics, step)
-        if new and self._outbox is not None:
-            self._outbox.add_points(self.run_id, new, step, time_ms)
+        if new := self._logged.lacking(metrics, step):
+            self._add("metrics", metrics=new, step=step, time_ms=time_ms)
 
     def log_system_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """Log what the machine does, as it is: such curves have no epochs."""
@@ -184,9 +183,9 @@ class Run:
         when = now_ms()
         self._curves.add(metrics, step, when, is_sent=True)
         if new := self._logged.lacking(metrics, step):
-            points = [(step, when, new)]
+            point = {"metrics": new, "step": step, "time_ms": when}
             digest = digest[:MAX_DIGEST]
-            self._add("model_metrics", points=points, name=name, digest=digest)
+            self._add("model_metrics", **point, name=name, digest=digest)
 
     def log_file(
         self, path: Path, folder: str = "", *, is_spooled: bool = False

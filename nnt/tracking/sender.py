@@ -12,7 +12,7 @@ from nnt.tracking.artifacts import artifacts_of
 from nnt.tracking.experiments import find_experiment
 from nnt.tracking.local_runs import keep_ids, project_of, read_ids
 from nnt.tracking.model import log_model_files, make_model, model_of
-from nnt.tracking.outbox import MAX_POINTS, Entry, Points
+from nnt.tracking.outbox import Entry, Points
 from nnt.tracking.store import reason_of
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 NOTE = "mlflow.note.content"
 LOCAL_ID = "nnt.offline_id"
 
-LIMITS = {"metrics": MAX_POINTS, "params": 100, "tags": 100}
+LIMITS = {"metrics": 996, "params": 100, "tags": 100}
 """How many a server takes in one call."""
 REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS")
 """Answers of MLflow that another attempt does not change."""
@@ -40,9 +40,6 @@ def grouped(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
     for entry in entries:
         run_id = entry.run_id
         if entry.kind == "metrics":
-            batch = batches.get(run_id, [])
-            if sum(e.n_points for e in batch) + entry.n_points > MAX_POINTS and batch:
-                yield batches.pop(run_id)
             batches.setdefault(run_id, []).append(entry)
             continue
         if not is_file(entry) and run_id in batches:
@@ -88,7 +85,7 @@ class Sender:
         self._directory = directory
         self._parent = parent
         self._experiment = experiment
-        self._max_items = MAX_POINTS
+        self._max_items = max(LIMITS.values())
         self.ids = {} if parent is None else read_ids(parent)
         self._artifacts: dict[str, Any] = {}
         self._held: dict[tuple[str, str], set[tuple[int, int]]] = {}
@@ -161,17 +158,14 @@ class Sender:
             else:
                 items = items[len(part) :]
 
-    def _missing(self, run_id: str, entry: Entry) -> Iterator[Points]:
+    def _missing(self, run_id: str, entry: Entry) -> list[Points]:
         """Give the points that the store lacks: not every one drops what it has."""
-        is_doubtful, entry.is_doubtful = entry.is_doubtful, True
-        for step, time_ms, values in entry.values["points"]:
-            new = {
-                name: value
-                for name, value in values.items()
-                if not is_doubtful or (step, time_ms) not in self._times(run_id, name)
-            }
-            if new:
-                yield step, time_ms, new
+        values, is_doubtful, entry.is_doubtful = entry.values, entry.is_doubtful, True
+        new, place = values["metrics"], (values["step"], values["time_ms"])
+        if is_doubtful:
+            held = {name for name in new if place in self._times(run_id, name)}
+            new = {name: value for name, value in new.items() if name not in held}
+        return [(*place, new)] if new else []
 
     def _times(self, run_id: str, name: str) -> set[tuple[int, int]]:
         """Steps and times that a curve holds."""
@@ -257,7 +251,7 @@ class Sender:
 
     def _model_metrics(self, run_id: str, entry: Entry) -> None:
         """Log metrics of a dataset, to the run and to its model at once."""
-        values, points = entry.values, list(self._missing(run_id, entry))
+        values, points = entry.values, self._missing(run_id, entry)
         model_id = model_of(self._client, run_id)
         bound = {
             "model_id": model_id,
