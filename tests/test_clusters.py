@@ -128,3 +128,30 @@ def test_one_event_has_no_jackknife() -> None:
     assert event_jackknife(total, np.arange(9), n_groups=50)[0] == pytest.approx(
         0, abs=1e-9
     )
+
+
+@given(st.integers(0, 300), st.integers(0, 2**32 - 1))
+def test_errors_in_bins_are_those_of_a_loop(n: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    event, at = rng.integers(0, 90, n), rng.integers(-1, 4, n)
+    values = np.round(rng.standard_t(2, n), int(rng.integers(0, 3)))
+    told = residuals_in_bins(values, at.astype(float), [0, 1, 2, 3], event)
+    for b in np.unique(at[(at >= 0) & (at < 3)]):
+        own = values[at == b]
+        n_cut = int(0.05 * len(own))
+        kept = np.sort(own)[n_cut : len(own) - n_cut]
+        off, beyond = own - own.mean(), np.clip(own, kept[0], kept[-1]) - kept.mean()
+        share = len(kept) / len(own)
+        for figure, error, slow, influence, unit in (
+            (told.mean, told.mean_error, own.mean(), off, 1),
+            (told.std, told.std_error, own.std(), off**2, 2 * own.std()),
+            (
+                told.trimmed_std, told.trimmed_std_error, kept.std(), beyond**2,
+                2 * kept.std() * share,
+            ),
+        ):  # fmt: skip
+            far = influence - influence.mean()
+            sums = [far[event[at == b] == e].sum() for e in range(90)]
+            spread = np.sqrt(np.sum(np.square(sums))) / len(own)
+            np.testing.assert_allclose(figure[b], slow, 1e-9, 1e-12)
+            np.testing.assert_allclose(error[b], spread / (unit or np.inf), 1e-9, 1e-9)

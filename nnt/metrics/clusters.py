@@ -15,30 +15,20 @@ import numpy as np
 import numpy.typing as npt
 
 from nnt.metrics.decisions import binomial_error
-from nnt.metrics.residuals import TRIMMED, std
+from nnt.metrics.residuals import TRIMMED, inner, std
 from nnt.types import F64, I64, BoolArray, FloatArray
-
-__all__ = [
-    "event_jackknife",
-    "event_sums_of_squares",
-    "paired_ratio",
-    "share_errors",
-    "widths_with_influences",
-]
 
 N_GROUPS = 50
 """Groups of events, each left out once; an error from 50 is itself known to 10 %."""
 
 
-def event_sums_of_squares(
-    values: FloatArray, event: I64, bin_of: npt.NDArray[np.integer], n_bins: int
-) -> F64:
-    """Add up the squares of what each event contributes to each bin.
+def rows_by_event(
+    event: I64, bin_of: npt.NDArray[np.integer], n_bins: int
+) -> tuple[I64, I64, I64]:
+    """Put rows in order by bin, and in each bin by event.
 
     Parameters
     ----------
-    values : float array, shape (..., N)
-        Contributions of the rows, to one figure or several.
     event : int64 array, shape (N,)
         Dense number of the event of each row.
     bin_of : int array, shape (N,)
@@ -48,25 +38,44 @@ def event_sums_of_squares(
 
     Returns
     -------
-    float64 array, shape (..., B)
+    rows : int64 array, shape (n,)
+        In this order.
+    number : int64 array, shape (n,)
+        Ascending: a number for each event of each bin, from 0.
+    bins : int64 array, shape (E,)
+        Bin of each number.
     """
     inside = np.flatnonzero((bin_of >= 0) & (bin_of < n_bins))
     # Files hold one event after the other: nothing is left to sort by then.
     rows = inside[np.argsort(event[inside], kind="stable")]
     bins = bin_of[rows].astype(np.int16 if n_bins < 2**15 else np.int64)
     order = np.argsort(bins, kind="stable")
-    rows, bins = rows[order], bins[order].astype(np.int64)
+    rows, bins = rows[order], bins[order]
     events = event[rows]
-    is_new = (np.diff(bins) != 0) | (np.diff(events) != 0)
-    first = np.flatnonzero(np.append(True, is_new))
-    found = np.zeros((*values.shape[:-1], n_bins))
-    if len(rows):
-        for of_rows, squares in zip(
-            np.atleast_2d(values), np.atleast_2d(found), strict=True
-        ):
-            sums = np.add.reduceat(of_rows[rows].astype(np.float64), first)
-            squares[:] = np.bincount(bins[first], sums**2, n_bins)
-    return found
+    is_new = (bins[1:] != bins[:-1]) | (events[1:] != events[:-1])
+    is_first = np.append(True, is_new)[: len(rows)]
+    return rows, np.cumsum(is_first) - 1, bins[is_first].astype(np.int64)
+
+
+def event_sums_of_squares(
+    values: FloatArray, event: I64, bin_of: npt.NDArray[np.integer], n_bins: int
+) -> F64:
+    """Add up the squares of what each event contributes to each bin.
+
+    Parameters
+    ----------
+    values : float array, shape (N,)
+        Contributions of the rows.
+    event, bin_of, n_bins
+        As `rows_by_event` takes them.
+
+    Returns
+    -------
+    float64 array, shape (B,)
+    """
+    rows, number, bins = rows_by_event(event, bin_of, n_bins)
+    squares = np.bincount(number, values[rows]) ** 2
+    return np.bincount(bins, squares, n_bins).astype(np.float64)
 
 
 def share_errors(
@@ -108,13 +117,15 @@ def share_errors(
     return share, error, n_rows
 
 
-def widths_with_influences(values: FloatArray) -> tuple[F64, F64]:
-    """Mean, std and trimmed std of rows, and the influence of each row on them.
+def widths_with_errors(values: FloatArray, event: I64) -> tuple[F64, F64]:
+    """Mean, std and trimmed std of rows, and their standard errors; shape (3,) each.
 
-    Returns
-    -------
-    figures : float64 array, shape (3,)
-    influences : float64 array, shape (3, N)
+    Parameters
+    ----------
+    values : float array, shape (N,)
+        Of the rows.
+    event : int64 array, shape (N,)
+        Dense number of the event of each, from 0.
 
     Notes
     -----
@@ -122,20 +133,24 @@ def widths_with_influences(values: FloatArray) -> tuple[F64, F64]:
     one, in the tails, that of the limit beyond which it lies (P. J. Huber, "Robust
     Statistics", 1981, section 3.3).
     """
-    n_cut = int(len(values) * TRIMMED)
-    inner = np.sort(values)[n_cut : len(values) - n_cut]
-    mean, middle = (np.mean(part, dtype=np.float64) for part in (values, inner))
-    figures = np.array([mean, std(values), std(inner)])
+    part = inner(values, int(len(values) * TRIMMED))
+    mean, middle = (np.mean(own, dtype=np.float64) for own in (values, part))
+    figures = np.array([mean, std(values), std(part)])
     off = values - mean
+    clipped = np.clip(values, part.min(), part.max()) - middle
+    squares = [off * off, clipped * clipped]
+    n_rows = np.bincount(event)
+    influences = [
+        np.bincount(event, off),
+        *(np.bincount(event, square) - square.mean() * n_rows for square in squares),
+    ]
     # A width of 0 has no influences.
-    by_width = 1 / (2 * np.where(figures == 0, np.inf, figures))
-    square = off * off
-    clipped = np.clip(values, inner[0], inner[-1]) - middle
-    clipped *= clipped
-    share = len(inner) / len(values)
-    on_width = (square - square.mean()) * by_width[1]
-    on_trimmed = (clipped - clipped.mean()) * (by_width[2] / share)
-    return figures, np.stack([off, on_width, on_trimmed])
+    by_width = np.where(figures == 0, 0, 0.5 / figures)
+    by_width[0] = 1
+    by_width[2] *= len(values) / len(part)
+    # Without BLAS, whose threads would take longer to begin.
+    sums = np.array([np.einsum("i,i", own, own) for own in influences])
+    return figures, by_width * np.sqrt(sums) / len(values)
 
 
 def paired_ratio(

@@ -10,25 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nnt.metrics.clusters import (
-    event_sums_of_squares,
-    share_errors,
-    widths_with_influences,
-)
+from nnt.metrics.clusters import rows_by_event, share_errors, widths_with_errors
 from nnt.metrics.decisions import FEED_EFFICIENCY, SIGNAL_Z_CM, cut_at_efficiency_cm
 from nnt.metrics.prediction import Predictions
 from nnt.types import F64, I16, I64, FloatArray
-
-__all__ = [
-    "AXES",
-    "Axis",
-    "BinnedResiduals",
-    "Shares",
-    "bin_numbers",
-    "efficiency_in_bins",
-    "in_bins",
-    "residuals_in_bins",
-]
 
 ROWS_PER_BIN, FEWEST_BINS = 25, 4
 """Of the bins of an axis, on average, and at least."""
@@ -135,7 +120,6 @@ class BinnedResiduals:
         return {name: plain(values) for name, values in asdict(self).items()}
 
 
-@np.errstate(all="ignore")
 def residuals_in_bins(
     residual: FloatArray, at: FloatArray, edges: npt.ArrayLike, event: I64
 ) -> BinnedResiduals:
@@ -152,32 +136,50 @@ def residuals_in_bins(
     event : int64 array, shape (N,)
         Dense number of the event of each row, for the errors.
     """
-    edges = np.asarray(edges, dtype=np.float64)
-    n_bins = len(edges) - 1
-    bin_of = bin_numbers(at, edges)
-    n_tracks = np.bincount(bin_of, minlength=n_bins + 1)[:n_bins]
-    # Rows one bin after the other.
-    order = np.argsort(bin_of, kind="stable")
-    figures = np.full((3, n_bins), np.nan)
-    of_rows = np.zeros((3, len(residual)))
-    for i, rows in enumerate(np.split(order, np.cumsum(n_tracks))[:n_bins]):
-        if len(rows):
-            figures[:, i], of_rows[:, rows] = widths_with_influences(residual[rows])
-    squares = event_sums_of_squares(of_rows, event, bin_of, n_bins)
-    errors = np.sqrt(squares) / np.where(n_tracks > 0, n_tracks, np.nan)
-    slope, slope_error = _slopes(residual, at, bin_of, edges, figures[0])
-    return BinnedResiduals(
-        edges=edges,
-        n_tracks=n_tracks,
-        mean=figures[0],
-        mean_error=errors[0],
-        std=figures[1],
-        std_error=errors[1],
-        trimmed_std=figures[2],
-        trimmed_std_error=errors[2],
-        slope=slope,
-        slope_error=slope_error,
-    )
+    return _Bins(at, edges, event).summary(residual)
+
+
+class _Bins:
+    """Rows in order by bin and event, for residuals of several quantities."""
+
+    def __init__(self, at: FloatArray, edges: npt.ArrayLike, event: I64) -> None:
+        self.edges = np.asarray(edges, dtype=np.float64)
+        n_bins = len(self.edges) - 1
+        bin_of = bin_numbers(at, self.edges)
+        self.rows, self.event, _ = rows_by_event(event, bin_of, n_bins)
+        self.at = at[self.rows]
+        n_tracks = np.bincount(bin_of, minlength=n_bins)[:n_bins]
+        self.starts = np.append(0, np.cumsum(n_tracks))
+
+    @np.errstate(all="ignore")
+    def summary(self, residual: FloatArray) -> BinnedResiduals:
+        """Summarise residuals of the rows, shape (N,)."""
+        residual = residual[self.rows]
+        n_tracks = np.diff(self.starts)
+        figures, errors = np.full((2, 3, len(n_tracks)), np.nan)
+        products = np.zeros((5, len(n_tracks)))
+        # From the middle of the bin, so that no digits are lost.
+        middles = (self.edges[:-1] + self.edges[1:]) / 2
+        for i in np.flatnonzero(n_tracks):
+            rows = slice(self.starts[i], self.starts[i + 1])
+            event = self.event[rows] - self.event[rows.start]
+            figures[:, i], errors[:, i] = widths_with_errors(residual[rows], event)
+            x, y = self.at[rows] - middles[i], residual[rows] - figures[0, i]
+            products[:2, i] = x.sum(), y.sum()
+            products[2:, i] = [np.einsum("i,i", *p) for p in ((x, x), (x, y), (y, y))]
+        slope, slope_error = _slopes(n_tracks, products)
+        return BinnedResiduals(
+            edges=self.edges,
+            n_tracks=n_tracks,
+            mean=figures[0],
+            mean_error=errors[0],
+            std=figures[1],
+            std_error=errors[1],
+            trimmed_std=figures[2],
+            trimmed_std_error=errors[2],
+            slope=slope,
+            slope_error=slope_error,
+        )
 
 
 def plain(values: npt.NDArray[Any]) -> list[float | None]:
@@ -207,31 +209,15 @@ def bin_numbers(at: FloatArray, edges: npt.ArrayLike) -> I16:
     return np.where(inside, upto - np.int16(1), np.int16(n_bins))
 
 
-def _slopes(
-    residual: FloatArray,
-    at: FloatArray,
-    bin_of: I16,
-    edges: FloatArray,
-    mean: FloatArray,
-) -> tuple[FloatArray, FloatArray]:
-    """Fit a straight line to the rows of each bin by least squares."""
-    n_bins = len(edges) - 1
-    # From the middle of the bin, so that no digits are lost.
-    middle = np.append((edges[:-1] + edges[1:]) / 2, 0.0)
-    from_x = at - middle[bin_of]
-    from_y = residual - np.append(np.nan_to_num(mean), 0.0)[bin_of]
-    products = (from_x, from_y, from_x**2, from_x * from_y, from_y**2)
-    n = np.bincount(bin_of, minlength=n_bins + 1)[:n_bins].astype(np.float64)
-    x, y, xx, xy, yy = (
-        np.bincount(bin_of, weights, n_bins + 1)[:n_bins] for weights in products
-    )
-    with np.errstate(divide="ignore", invalid="ignore"):
-        spread_x, spread_y = xx - x * x / n, yy - y * y / n
-        slope = (xy - x * y / n) / spread_x
-        # Bins where all rows are at one place, but for rounding, have no slope.
-        slope[~(spread_x > 1e-9 * (n + xx))] = np.nan
-        left = np.maximum(spread_y - slope**2 * spread_x, 0)
-        error = np.sqrt(left / (n - 2) / spread_x)
+def _slopes(n: I64, products: F64) -> tuple[F64, F64]:
+    """Straight lines by least squares, from sums of x, y, xx, xy and yy in each bin."""
+    x, y, xx, xy, yy = products
+    spread_x, spread_y = xx - x * x / n, yy - y * y / n
+    slope = (xy - x * y / n) / spread_x
+    # Bins where all rows are at one place, but for rounding, have no slope.
+    slope[~(spread_x > 1e-9 * (n + xx))] = np.nan
+    left = np.maximum(spread_y - slope**2 * spread_x, 0)
+    error = np.sqrt(left / (n - 2) / spread_x)
     error[~(n > 2) | np.isnan(slope)] = np.nan
     return slope, error
 
@@ -249,14 +235,16 @@ def in_bins(predicted: Predictions) -> dict[str, BinnedResiduals]:
     dict
         ``z_against_z``, ``theta_against_pt`` and so on.
     """
-    return {
-        f"{quantity}_against_{name}": residuals_in_bins(
-            residual, at, axis.edges, predicted.event
-        )
-        for quantity in ("z", "theta")
-        if (residual := predicted.residual(quantity)) is not None
+    bins = {
+        name: _Bins(at, axis.edges, predicted.event)
         for name, axis in AXES.items()
         if (at := axis.values(predicted)) is not None
+    }
+    return {
+        f"{quantity}_against_{name}": own.summary(residual)
+        for quantity in ("z", "theta")
+        if (residual := predicted.residual(quantity)) is not None
+        for name, own in bins.items()
     }
 
 

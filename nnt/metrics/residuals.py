@@ -46,10 +46,10 @@ def trimmed_std(values: FloatArray, cut: float = TRIMMED) -> float:
     cut : float
         Share that is cut off on each side.
     """
-    return std(_inner(values, int(len(values) * cut)))
+    return std(inner(values, int(len(values) * cut)))
 
 
-def _inner(values: FloatArray, n_cut: int) -> FloatArray:
+def inner(values: FloatArray, n_cut: int) -> FloatArray:
     """Values without the lowest and the highest `n_cut`, in no order."""
     if n_cut == 0:
         return values
