@@ -94,7 +94,8 @@ def test_a_training_draws_both_and_tells_of_every_expert(
     parent = tracker.start_run("run", description="", tags={})
     children = {k: tracker.start_child(parent, str(k), {}) for k in range(5)}
     splits = {s: judged(make_tracks(300, seed=i), nets) for i, s in enumerate("ab")}
-    told, both = log_fixed_point(parent, children, nets, splits)
+    runs = {"all": parent} | {f"expert_{k}": run for k, run in children.items()}
+    told, both = log_fixed_point(runs, nets, splits)
     assert both is not None
     drawn = {d.name for d in fixed_point_drawings(both, None, "of a test")}
     assert told["precision"] == [12, 8, 8, 12, 10, 10]
@@ -109,7 +110,7 @@ def test_a_network_that_the_firmware_cannot_hold_is_told(
     make_tracks: MakeTracks, tmp_path: Path
 ) -> None:
     parent = Tracker(tmp_path).start_run("run", description="", tags={})
-    told, _ = log_fixed_point(parent, {}, networks("SimpleModel"), {})
+    told, _ = log_fixed_point({"all": parent}, networks("SimpleModel"), {})
     assert "SimpleModel" in told["none"]
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from nnt.networks import State
 from nnt.types import F32, F64, I64
 
-StopReason = Literal["epochs", "early stopping", "stopped"]
+StopReason = Literal["epochs", "early stopping", "stopped", "failed"]
 Arrays = dict[str, npt.NDArray[Any]]
 
 
@@ -120,11 +120,14 @@ class FitResult:
     """The best weights, and how the fit ended."""
 
     state: State
+    """Empty if it failed."""
     best_epoch: int
     """0 if the weights are those that the fit began with."""
     epochs: int
     """Epochs done, all restarts together."""
     stop_reason: StopReason
+    error: str = ""
+    """Why it failed; empty if it did not."""
 
 
 class History:

@@ -29,9 +29,7 @@ from nnt.training.report import (
     log_predictions,
     summary,
 )
-from nnt.training.result import ExpertFailure, ExpertResult, TrainingRuns
-
-__all__ = ["REPORTED_SPLITS", "FinalReport", "StoppedError"]
+from nnt.training.result import ExpertResult, TrainingRuns
 
 REPORTED_SPLITS = ("val", "test")
 
@@ -52,7 +50,7 @@ class FinalReport:
     ----------
     training : TrainingRuns
         Configuration, rows and runs; one that is part of another draws no plots.
-    outcomes : mapping of int to FitResult or ExpertFailure
+    results : mapping of int to FitResult
         How the fit of each expert ended.
     histories : mapping of int to sequence of mapping
         Metrics of every epoch of each expert.
@@ -61,52 +59,66 @@ class FinalReport:
     def __init__(
         self,
         training: TrainingRuns,
-        outcomes: Mapping[int, FitResult | ExpertFailure],
+        results: Mapping[int, FitResult],
         histories: Mapping[int, Sequence[Mapping[str, float]]],
     ) -> None:
+        self.training = training
         self.inputs = training.inputs
         self.config = self.inputs.config
         self.parent = training.parent
         self.children = training.children
-        self.stop = training.stop
         self.draws = training.part is None
         self.draws_rows = self.draws and self.config.plot_every > 0
-        self.outcomes = outcomes
-        self.fits = {k: v for k, v in outcomes.items() if isinstance(v, FitResult)}
+        self.results = results
+        self.fits = {k: fit for k, fit in results.items() if not fit.error}
         self.histories = histories
 
-    def log_weights(self) -> None:
-        """Write ``weights.json`` of each expert, and of all for the parent."""
-        weights = self._weights()
-        for expert, weights_of_expert in weights.items():
-            child = self.children[expert]
-            write_weights(child.directory / "weights.json", {expert: weights_of_expert})
-            child.log_file(child.directory / "weights.json")
-        if weights:
-            write_weights(self.parent.directory / "weights.json", weights)
-            self.parent.log_file(self.parent.directory / "weights.json")
-
-    def _weights(self) -> dict[int, ExpertWeights]:
+    @cached_property
+    def weights(self) -> dict[int, ExpertWeights]:
+        """Of every expert that was fitted."""
         weights = {}
-        for expert, result in self.fits.items():
-            of_expert = self.config.for_expert(expert)
-            bits = None if of_expert.quantize is None else of_expert.quantize.precision
+        for expert, fit in self.fits.items():
+            config = self.config.for_expert(expert)
+            bits = None if config.quantize is None else config.quantize.precision
             weights[expert] = ExpertWeights(
-                result.state, of_expert.form, bits, chain=of_expert.chain
+                fit.state, config.form, bits, chain=config.chain
             )
         return weights
 
+    def log_weights(self) -> None:
+        """Write ``weights.json`` of each expert, and of all for the parent."""
+        logged = [(self.children[k], {k: own}) for k, own in self.weights.items()]
+        if self.weights:
+            logged.append((self.parent, self.weights))
+        for run, weights in logged:
+            write_weights(run.directory / "weights.json", weights)
+            run.log_file(run.directory / "weights.json")
+
     def unjudged(self) -> dict[int, ExpertResult]:
         """How far each expert came, with the figures of its best epoch."""
-        return {k: self._expert_result(k, self._best_epoch(k)) for k in self.children}
+        figures: dict[int, Figures] = {}
+        for expert, fit in self.fits.items():
+            if fit.best_epoch:
+                row = self.histories[expert][fit.best_epoch - 1]
+                val = {k[4:]: v for k, v in row.items() if k.startswith("val/")}
+                figures[expert] = {"val": val}
+        return self._expert_results(figures)
 
-    def _best_epoch(self, expert: int) -> Figures:
-        fitted = self.fits.get(expert)
-        if fitted is None or fitted.best_epoch == 0:
-            return {}
-        row = self.histories[expert][fitted.best_epoch - 1]
-        val = {k.removeprefix("val/"): v for k, v in row.items() if k[:4] == "val/"}
-        return {"val": val}
+    def _expert_results(
+        self, figures: Mapping[int, Figures]
+    ) -> dict[int, ExpertResult]:
+        found = {}
+        for expert, child in self.children.items():
+            fit = self.results[expert]
+            found[expert] = ExpertResult(
+                run_id=child.run_id,
+                best_epoch=fit.best_epoch,
+                epochs=fit.epochs,
+                stop_reason=fit.stop_reason,
+                error=fit.error,
+                **figures.get(expert, {}),
+            )
+        return found
 
     def judge(self, description: str) -> tuple[dict[int, ExpertResult], Figures]:
         """Compute and log everything that follows from the weights.
@@ -135,33 +147,29 @@ class FinalReport:
         ):
             # Meanwhile the processes of the studio start.
             self._log_model()
-            networks = Networks(self._weights())
+            networks = Networks(self.weights)
             judged = {split: self._judge(split, networks) for split in SPLITS}
             album = Album(studio)
             tables = pool.submit(self._log_tables, judged)
             # What is looked at first is drawn first.
-            found = {k: self._log(k, judged, album) for k in (None, *self.fits)}
-            experts = {
-                k: self._expert_result(k, found.get(k, {})) for k in self.children
-            }
+            figures = self._log(None, judged, album)
+            of_experts = {k: self._log(k, judged, album) for k in self.fits}
+            experts = self._expert_results(of_experts)
             if self.draws:
                 self._draw_curves(experts, album)
             reported = {split: judged[split] for split in REPORTED_SPLITS}
-            fixed_point, both = log_fixed_point(
-                self.parent, self.children, networks, reported
-            )
+            runs = self.training.by_scope
+            fixed_point, both = log_fixed_point(runs, networks, reported)
             self._draw_fixed_point(both, album)
             album.log(self._check_stop)
             tables.result()
-        digests = {split: t.digest for split, t in self.inputs.splits.items()}
-        value = summary(self.config, self.inputs.code, digests, experts, judged)
-        value["fixed_point"] = fixed_point
+        value = summary(self.inputs, experts, judged) | {"fixed_point": fixed_point}
         text = json.dumps(value, indent=2, default=str) + "\n"
         self.parent.log_text(text, "summary.json")
         run_id = self.parent.run_id
-        note = describe(self.inputs, description, experts, found[None], run_id)
+        note = describe(self.inputs, description, experts, figures, run_id)
         self.parent.set_tags({"mlflow.note.content": note})
-        return experts, found[None]
+        return experts, figures
 
     def draw(self, experts: Mapping[int, ExpertResult]) -> None:
         """Draw the plots of a training that has logged everything else before.
@@ -173,7 +181,7 @@ class FinalReport:
         """
         from nnt import plots
 
-        networks = Networks(self._weights())
+        networks = Networks(self.weights)
         judged = {split: self._judge(split, networks) for split in REPORTED_SPLITS}
         with plots.Studio(self._n_plots) as studio:
             album = Album(studio)
@@ -248,7 +256,7 @@ class FinalReport:
 
     def _model_params(self) -> dict[str, object]:
         """What tells the model of one training from those of others."""
-        weights = self._weights().values()
+        weights = self.weights.values()
         forms = {str(own.form): None for own in weights}
         precisions = {own.precision or DEFAULT_PRECISION: None for own in weights}
         digests = self.inputs.splits.items()
@@ -262,7 +270,7 @@ class FinalReport:
         }
 
     def _check_stop(self) -> None:
-        if self.stop.is_set():
+        if self.training.stop.is_set():
             raise StoppedError
 
     def _judge(self, split: str, networks: Networks) -> ScoredTable:
@@ -300,22 +308,6 @@ class FinalReport:
             _log_final(run, split, figures[split], last, digest)
             self._draw(split, judged[split], expert, album)
         return figures
-
-    def _expert_result(self, expert: int, figures: Figures) -> ExpertResult:
-        run_id, fitted = self.children[expert].run_id, self.outcomes[expert]
-        if isinstance(fitted, ExpertFailure):
-            return ExpertResult(
-                run_id=run_id, best_epoch=0, epochs=0, stop_reason="failed",
-                error=fitted.reason,
-            )  # fmt: skip
-        return ExpertResult(
-            run_id=run_id,
-            best_epoch=fitted.best_epoch,
-            epochs=fitted.epochs,
-            stop_reason=fitted.stop_reason,
-            val=figures.get("val", {}),
-            test=figures.get("test", {}),
-        )
 
 
 def _log_final(

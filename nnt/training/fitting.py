@@ -34,7 +34,7 @@ from nnt.progress import show_progress
 from nnt.tracking import Run, StoredRun
 from nnt.training.borrowing import rows_of_expert
 from nnt.training.report import Painter, log_class_weights, log_sampling
-from nnt.training.result import ENDS, ExpertFailure, TrainingRuns
+from nnt.training.result import ENDS, TrainingRuns
 from nnt.training.resume import CHECKPOINT
 from nnt.training.side_by_side import (
     MeanOverExperts,
@@ -196,7 +196,7 @@ class Fitting:
         takes_turns = self._report is not None and jobs == 1
         self._turns = Turns(self.histories) if takes_turns else None
 
-    def fit_all(self) -> dict[int, FitResult | ExpertFailure]:
+    def fit_all(self) -> dict[int, FitResult]:
         """Fit all experts; one that fails leaves the others alone.
 
         Raises
@@ -231,23 +231,25 @@ class Fitting:
 
     def _fit(
         self, expert: int, mean: MeanOverExperts, pool: Executor | None
-    ) -> FitResult | ExpertFailure:
+    ) -> FitResult:
         name = current_thread().name = f"expert_{expert}"
         child = self._training.children[expert]
         path = child.directory / f"{name}.log"
         turns = nullcontext() if self._turns is None else self._turns.taken_by(expert)
         with log_to(path, name), turns:
-            outcome: FitResult | ExpertFailure
             try:
-                outcome = self._train(expert, mean, pool)
+                result = self._train(expert, mean, pool)
             except NNTError as err:
                 log.error("expert %d failed: %s", expert, err)  # noqa: TRY400
-                outcome = ExpertFailure(f"expert {expert}: {err}")
-            if isinstance(outcome, ExpertFailure) or outcome.stop_reason != "stopped":
+                result = FitResult(
+                    state={}, best_epoch=0, epochs=0, stop_reason="failed",
+                    error=f"expert {expert}: {err}",
+                )  # fmt: skip
+            if result.stop_reason != "stopped":
                 # Of one that was stopped, more epochs may come in another process.
                 mean.finish(expert)
         child.log_file(path, "logs")
-        return outcome
+        return result
 
     def _train(
         self, expert: int, mean: MeanOverExperts, pool: Executor | None

@@ -23,30 +23,16 @@ from nnt.errors import ExportError
 from nnt.fixedpoint import FixedPointNetworks
 from nnt.judging import Balances, FixedPointTable, ScoredTable
 from nnt.networks import Networks
-from nnt.provenance import CodeState
 from nnt.sampling import BucketSampler, generator
 from nnt.tracking import Run
 from nnt.tracks import write_tracks
+from nnt.training.data import TrainingInputs
 from nnt.training.result import ExpertResult
 from nnt.types import F32
 from nnt.version import __version__
 
 if TYPE_CHECKING:  # matplotlib would delay the start of a training
     from nnt.plots import Drawing, Studio
-
-__all__ = [
-    "Album",
-    "Painter",
-    "data_of",
-    "description_of",
-    "drawings_of",
-    "fixed_point_drawings",
-    "log_class_weights",
-    "log_fixed_point",
-    "log_predictions",
-    "log_sampling",
-    "summary",
-]
 
 log = logging.getLogger(__name__)
 
@@ -75,13 +61,13 @@ def log_class_weights(run: Run, data: ExpertData, balances: Balances) -> None:
     first = data.y_train.shape[1] - len(balances.of_column)
     for column, name in enumerate(balances.of_column, first):
         weights = data.w_train[:, column]
-        signal = data.y_train[weights > 0, column] > 0
+        is_signal = data.y_train[weights > 0, column] > 0
         counts = {
-            f"train/{name}_signal_rows": float(np.count_nonzero(signal)),
-            f"train/{name}_background_rows": float(np.count_nonzero(~signal)),
-            f"train/{name}_effective_share": spread_of_weights(weights),
+            "signal_rows": float(np.count_nonzero(is_signal)),
+            "background_rows": float(np.count_nonzero(~is_signal)),
+            "effective_share": spread_of_weights(weights),
         }
-        run.log_metrics(counts, 0)
+        run.log_metrics({f"train/{name}_{k}": n for k, n in counts.items()}, 0)
     tables = {
         name: {
             "edges": {k: edges.tolist() for k, edges in balance.edges.items()},
@@ -141,31 +127,29 @@ def log_predictions(run: Run, split: str, table: ScoredTable) -> None:
 
 
 def summary(
-    config: Config,
-    code: CodeState,
-    digests: Mapping[str, str],
+    inputs: TrainingInputs,
     experts: Mapping[int, ExpertResult],
     tables: Mapping[str, ScoredTable],
 ) -> dict[str, Any]:
     """All that is worth knowing about a training, as JSON values."""
-    found = {
-        split: {
-            "filtered": table.figures(experts),
-            "unfiltered": table.figures(experts, filtered=False),
-        }
-        for split, table in tables.items()
-    }
+    code = inputs.code
     return {
         "nnt_version": __version__,
-        "config": config.to_dict(),
+        "config": inputs.config.to_dict(),
         "git": {
             "commit": code.commit,
             "branch": code.branch,
             "dirty": code.is_dirty,
         },
-        "data": dict(digests),
+        "data": {split: tracks.digest for split, tracks in inputs.splits.items()},
         "experts": {str(k): result.to_dict() for k, result in experts.items()},
-        "metrics": found,
+        "metrics": {
+            split: {
+                "filtered": table.figures(experts),
+                "unfiltered": table.figures(experts, filtered=False),
+            }
+            for split, table in tables.items()
+        },
     }
 
 
@@ -188,19 +172,14 @@ def fixed_point_drawings(
 
 
 def log_fixed_point(
-    parent: Run,
-    children: Mapping[int, Run],
-    networks: Networks,
-    tables: Mapping[str, ScoredTable],
+    runs: Mapping[str, Run], networks: Networks, tables: Mapping[str, ScoredTable]
 ) -> tuple[dict[str, Any], FixedPointTable | None]:
-    """Log what the firmware makes of the networks of a training.
+    """Log what the firmware makes of the networks of a training, and what they cost.
 
     Parameters
     ----------
-    parent : Run
-        Gets the figures over all rows.
-    children : mapping of int to Run
-        Get the figures of their expert.
+    runs : mapping of str to Run
+        Where the figures of each scope go: of all rows, and of each expert.
     networks : Networks
         As trained.
     tables : mapping of str to ScoredTable
@@ -219,29 +198,19 @@ def log_fixed_point(
     except ExportError as err:
         log.info("no metrics in fixed point: %s", err)
         return {"none": str(err)}, None
-    found: dict[str, Any] = {"precision": list(fixed.precision)}
-    found["hardware"] = _log_hardware(parent, children, fixed)
-    runs = {"all": parent} | {f"expert_{k}": children[k] for k in fixed.experts}
+    costs = {"all": fixed.total_hardware_cost()}
+    costs |= {f"expert_{k}": dict(cost) for k, cost in fixed.hardware_cost().items()}
+    # At step 0 MLflow draws bars, to compare runs by.
+    for scope, cost in costs.items():
+        runs[scope].log_metrics(cost, 0)
+    found: dict[str, Any] = {"precision": list(fixed.precision), "hardware": costs}
     for split, floats in tables.items():
         both, prefix = FixedPointTable(floats, fixed), f"{split}_{fixed.name}"
         found[split] = both.figures(fixed.experts)
         for scope, figures in found[split].items():
-            # At step 0 MLflow draws bars, to compare runs by.
             named = {f"{prefix}/{name}": value for name, value in figures.items()}
             runs[scope].log_metrics(named, 0)
     return found, both
-
-
-def _log_hardware(
-    parent: Run, children: Mapping[int, Run], fixed: FixedPointNetworks
-) -> dict[str, dict[str, float]]:
-    """Log what the networks cost in hardware: each expert, and all of them together."""
-    costs = {k: dict(cost) for k, cost in fixed.hardware_cost().items()}
-    for expert, cost in costs.items():
-        children[expert].log_metrics(cost, 0)
-    together = fixed.total_hardware_cost()
-    parent.log_metrics(together, 0)
-    return {"all": together} | {f"expert_{k}": cost for k, cost in costs.items()}
 
 
 class Album:

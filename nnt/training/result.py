@@ -40,13 +40,6 @@ class Part:
     """Rows of ``train``, ``val`` and ``test`` where they have been read already."""
 
 
-@dataclass(frozen=True, slots=True)
-class ExpertFailure:
-    """Why an expert could not be trained."""
-
-    reason: str
-
-
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class TrainingRuns:
     """A training under way: what it reads, and the runs that it logs to."""
@@ -65,20 +58,26 @@ class TrainingRuns:
         """File for what the whole training logs."""
         return self.parent.directory / "app.log"
 
-    def finish(self, outcomes: Mapping[int, FitResult | ExpertFailure]) -> Outcome:
+    @property
+    def by_scope(self) -> dict[str, Run]:
+        """Where figures of all rows go, and those of each expert."""
+        return {"all": self.parent} | {
+            f"expert_{k}": child for k, child in self.children.items()
+        }
+
+    def finish(self, fits: Mapping[int, FitResult]) -> Outcome:
         """End all runs for good; the training fails where an expert has failed."""
-        reasons = []
         for expert, child in self.children.items():
-            outcome = outcomes[expert]
-            if isinstance(outcome, ExpertFailure):
-                child.finish("FAILED", outcome.reason)
-                reasons.append(outcome.reason)
+            fit = fits[expert]
+            if fit.error:
+                child.finish("FAILED", fit.error)
             else:
-                child.finish("FINISHED", outcome.stop_reason)
-        whole: Outcome = "FAILED" if reasons else "FINISHED"
+                child.finish("FINISHED", fit.stop_reason)
+        errors = "; ".join(fit.error for fit in fits.values() if fit.error)
+        outcome: Outcome = "FAILED" if errors else "FINISHED"
         self.parent.log_file(self.log, "logs")
-        self.parent.finish(whole, "; ".join(reasons))
-        return whole
+        self.parent.finish(outcome, errors)
+        return outcome
 
     def abandon(self, outcome: Outcome, reason: str) -> None:
         """End all runs; unless the training was cut, they can be resumed."""

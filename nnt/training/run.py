@@ -20,13 +20,7 @@ from nnt.training.data import SPLITS, TrainingInputs, prepare
 from nnt.training.final_report import REPORTED_SPLITS, FinalReport, StoppedError
 from nnt.training.fitting import Fitting, most_epochs
 from nnt.training.places import Places
-from nnt.training.result import (
-    ExpertFailure,
-    ExpertResult,
-    Part,
-    TrainingResult,
-    TrainingRuns,
-)
+from nnt.training.result import ExpertResult, Part, TrainingResult, TrainingRuns
 from nnt.training.resume import (
     InterruptedRun,
     Resume,
@@ -123,8 +117,8 @@ def train(
             opener = _Opener(inputs, tracker, interrupted, description, caller)
             with opener.runs(stop) as runs:
                 fitting = Fitting(runs, places.backends, jobs)
-                outcomes = fitting.fit_all()
-                ending = _judge_and_end(runs, fitting, outcomes, description)
+                fits = fitting.fit_all()
+                ending = _judge_and_end(runs, fitting, fits, description)
     finally:
         tracker.close(stop)
     outcome, experts, figures = ending
@@ -142,12 +136,12 @@ def train(
 def _judge_and_end(
     runs: TrainingRuns,
     fitting: Fitting,
-    outcomes: Mapping[int, FitResult | ExpertFailure],
+    fits: Mapping[int, FitResult],
     description: str,
 ) -> tuple[Outcome, dict[int, ExpertResult], dict[str, dict[str, float]]]:
     """Keep the weights, and judge them unless the training was cut or stopped."""
     histories = {k: list(epochs) for k, epochs in fitting.histories.items()}
-    report = FinalReport(runs, outcomes, histories)
+    report = FinalReport(runs, fits, histories)
     report.log_weights()
     outcome: Outcome = "KILLED"
     reason = "stopped on request"
@@ -159,7 +153,7 @@ def _judge_and_end(
         except StoppedError:
             log.info("stopped before all metrics were computed")
         else:
-            return runs.finish(outcomes), experts, figures
+            return runs.finish(fits), experts, figures
     runs.abandon(outcome, reason)
     return outcome, report.unjudged(), {split: {} for split in REPORTED_SPLITS}
 
