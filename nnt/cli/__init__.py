@@ -22,33 +22,25 @@ from nnt.plugins import VARIABLE, load_plugins
 from nnt.version import __version__
 
 COMMANDS = {
-    "train": ("nnt.cli.train", "Train the experts of a configuration."),
-    "sweep": ("nnt.cli.sweep", "Search for a better configuration."),
-    "config": ("nnt.cli.config", "List, show and check configurations."),
-    "evaluate": (
-        "nnt.cli.evaluate:evaluate",
-        "Measure how good the networks of a run are.",
-    ),
-    "list": ("nnt.cli.store:list_runs", "List the newest trainings."),
-    "compare": ("nnt.cli.compare:compare", "Compare runs on the same rows."),
-    "predict": (
-        "nnt.cli.evaluate:predict",
-        "Append the outputs of a run to track files.",
-    ),
+    "train": ("train:train_command", "Train the experts of a configuration."),
+    "sweep": ("train:sweep_command", "Search for a better configuration."),
+    "config": ("config:command", "List, show and check configurations."),
+    "evaluate": ("evaluate:evaluate", "Measure how good the networks of a run are."),
+    "list": ("store:list_runs", "List the newest trainings."),
+    "compare": ("evaluate:compare", "Compare runs on the same rows."),
+    "predict": ("evaluate:predict", "Append the outputs of a run to track files."),
     "promote": (
-        "nnt.cli.compare:promote",
+        "evaluate:promote",
         "Let a run replace the present network if it is no worse.",
     ),
-    "export": ("nnt.cli.export", "Write the files that BASF2 and the firmware load."),
-    "register": ("nnt.cli.store:register", "Give the model of a run a permanent name."),
-    "ui": ("nnt.cli.store:ui", "Open the MLflow UI on the runs of the project."),
-    "tensorboard": ("nnt.cli.store:tensorboard", "Convert a run for TensorBoard."),
-    "sync": ("nnt.cli.store:sync", "Upload results that the server missed."),
-    "data": ("nnt.cli.data", "Describe, simulate and split track files."),
+    "export": ("export:command", "Write the files that BASF2 and the firmware load."),
+    "register": ("store:register", "Give the model of a run a permanent name."),
+    "ui": ("store:ui", "Open the MLflow UI on the runs of the project."),
+    "tensorboard": ("store:tensorboard", "Convert a run for TensorBoard."),
+    "sync": ("store:sync", "Upload results that the server missed."),
+    "data": ("data:command", "Describe, simulate and split track files."),
 }
-"""Command -> module and help line; what it is called there, if not ``command``."""
-
-
+"""Command -> module, its name there, and help line."""
 GC_THRESHOLD = 100_000
 """New objects between two looks for garbage."""
 
@@ -65,7 +57,7 @@ class LazyGroup(Group):
         if cmd_name not in COMMANDS:
             return None
         module, _, name = COMMANDS[cmd_name][0].partition(":")
-        found = getattr(importlib.import_module(module), name or "command")
+        found = getattr(importlib.import_module(f"nnt.cli.{module}"), name)
         command: click.Command = found
         return command
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, reduce
 from pathlib import Path
 from typing import Any
 
@@ -170,8 +170,7 @@ def merge(layers: list[Layer]) -> Merged:
     """Merge layers key by key, later ones over earlier ones."""
     merged = Merged()
     for layer in layers:
-        inherited = _still_valid("", merged.values, layer.values)
-        merged.values = _over(inherited, layer.values)
+        merged.values = over(merged.values, layer.values)
         merged.origins |= {key: layer.source for key, _ in nodes(layer.values)}
     return merged
 
@@ -197,11 +196,11 @@ def merge_overrides(
         for key in (said.keys() & changed.keys()) - set(run_wide):
             sources = [files.values, said, changed, apart]
             steps = [
-                Layer("", {key: values[key]})
+                {key: values[key]}
                 for values in sources
                 if isinstance(values, Mapping) and key in values
             ]
-            kept[key] = merge(steps).values[key]
+            kept[key] = reduce(over, steps)[key]
             if kept[key] == merged.values.get(key):
                 del kept[key]
         merged.values[expert] = kept
@@ -210,14 +209,17 @@ def merge_overrides(
     return merged
 
 
-def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def over(
+    below: Mapping[str, Any], above: Mapping[str, Any], key: str = ""
+) -> dict[str, Any]:
+    """Lay the keys of a mapping over those that it inherits; `key` is its own."""
+    below = _still_valid(key, below, above)
     result = dict(below)
-    for key, value in above.items():
-        inherited = result.get(key)
+    for name, value in above.items():
+        result[name] = value
+        inherited = below.get(name)
         if isinstance(value, Mapping) and isinstance(inherited, Mapping):
-            result[key] = _over(_still_valid(str(key), inherited, value), value)
-        else:
-            result[key] = value
+            result[name] = over(inherited, value, str(name))
     return result
 
 

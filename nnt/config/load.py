@@ -8,10 +8,9 @@ from typing import Any
 
 from nnt.config.files import (
     EXPERT_KEYS,
-    Layer,
     Merged,
-    merge,
     merge_overrides,
+    over,
     read_layers,
 )
 from nnt.config.overrides import CALL, COMMAND_LINE, Overrides, override_layers
@@ -109,8 +108,8 @@ def _of_expert(
             f"{key}.{name}", "applies to the whole run and cannot be set for one expert"
         )
     allowed = {k: item for k, item in of_expert.items() if k not in RUN_WIDE}
-    merged = merge([Layer("", whole), Layer("", allowed)]).values
-    return problems.check(_completed(merged), allowed, f"{key}.")
+    values = _completed(over(whole, allowed))
+    return problems.check(values, allowed, f"{key}.")
 
 
 def _completed(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from nnt.detector import (
     EXPERT_PATTERNS,
@@ -29,6 +31,9 @@ from nnt.errors import ExportError, NNTError, shorten
 from nnt.networks import DEFAULT_PRECISION, check_precision
 
 MAX_BYTES = 1 << 20
+
+COMMA = re.compile(r",(?![^\[]*\])")
+"""Between the parts of a list, not within one of them."""
 
 Row = tuple[float, ...]
 Value = float | Row | tuple[Row, ...]
@@ -115,8 +120,9 @@ class Settings(dict[str, Setting]):
         value = self[key].value
         if not isinstance(value, tuple) or not value:
             raise ExportError(f"{key}: expected a list, found {shorten(value)}")
-        chosen = value[expert if len(value) > 1 else 0]
-        return chosen if isinstance(chosen, tuple) else _plain(value)
+        rows: Any = value if isinstance(value[0], tuple) else (value,)
+        row: Row = rows[expert if len(rows) > 1 else 0]
+        return row
 
     def superlayers(self, key: str, expert: int) -> int:
         """Give an expert's number of a list: SLpattern or SLpatternMask, as bits."""
@@ -295,11 +301,11 @@ def parse_settings(
     return values
 
 
-def _value(text: str, dimensions: int | None, place: str) -> Value:
+def _value(text: str, dimensions: int | None, place: str) -> Any:
     found = _parsed(text, place)
     # Earlier files hold the one row of outputScale as a plain list.
-    if dimensions == 2 and isinstance(found, tuple) and _depth(found) == 1:
-        found = (_plain(found),)
+    if dimensions == 2 and _depth(found) == 1:
+        found = (found,)
     if dimensions is not None and _depth(found) != dimensions:
         kinds = ("one number", "a list [a, b]", "a list of lists [[a, b], [c, d]]")
         raise ExportError(
@@ -308,29 +314,17 @@ def _value(text: str, dimensions: int | None, place: str) -> Value:
     return found
 
 
-def _depth(value: Value) -> int:
-    if not isinstance(value, tuple):
-        return 0
-    return 2 if value and isinstance(value[0], tuple) else 1
+def _depth(value: Any) -> int:
+    return 1 + _depth(value[0]) if isinstance(value, tuple) else 0
 
 
-def _plain(value: tuple[float | Row, ...]) -> Row:
-    return tuple(item for item in value if not isinstance(item, tuple))
-
-
-def _parsed(text: str, place: str) -> Value:
-    if text.startswith("[[") and text.endswith("]]"):
-        return tuple(_numbers(row, place) for row in text[2:-2].split("],["))
-    if text.startswith("[") and text.endswith("]"):
-        return _numbers(text[1:-1], place)
-    return _number(text, place)
-
-
-def _numbers(text: str, place: str) -> Row:
-    return tuple(_number(item, place) for item in text.split(","))
-
-
-def _number(text: str, place: str) -> float:
+def _parsed(text: str, place: str, depth: int = 2) -> Any:
+    """Read a number, a list, or a list of lists."""
+    if depth and text.startswith("[") and text.endswith("]"):
+        parts = COMMA.split(text[1:-1])
+        found = tuple(_parsed(part, place, depth - 1) for part in parts)
+        if len(set(map(_depth, found))) == 1:
+            return found
     try:
         value = float(text)
     except ValueError:

@@ -43,25 +43,25 @@ class Target:
 TARGETS: Mapping[str, Target] = {
     "json": Target(
         help="weights.json for BASF2's trgcdc_neurorootconverter",
-        writer="nnt.export.classic_files:write_json",
+        writer="nnt.export.firmware_files:write_json",
         takes_precision=True,
     ),
     "basf2": Target(
         help="the same, and the configuration that goes with it",
-        writer="nnt.export.classic_files:write_basf2",
+        writer="nnt.export.firmware_files:write_basf2",
         takes_precision=True,
         takes_payload=True,
         holds_settings=True,
     ),
     "fpga": Target(
         help="integer weights as plain text",
-        writer="nnt.export.classic_files:write_fpga",
+        writer="nnt.export.firmware_files:write_fpga",
         takes_precision=True,
         holds_settings=True,
     ),
     "3dh": Target(
         help="weights, configuration and integers of the 3D Hough chain",
-        writer="nnt.export.hough3d_files:write_3dh",
+        writer="nnt.export.firmware_files:write_3dh",
         takes_precision=False,
         takes_settings=False,
     ),
