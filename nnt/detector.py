@@ -23,16 +23,12 @@ T = TypeVar("T", float, FloatArray)
 
 N_SUPERLAYERS: Final = 9
 """Superlayers SL0 .. SL8, from the inside out."""
-
 N_INPUTS: Final = 3 * N_SUPERLAYERS
 """relID, drift time and crossing angle of one track segment per superlayer."""
-
 N_HIDDEN: Final = 81
 """Hidden nodes of the network in the firmware: three per input."""
-
 N_TARGETS: Final = 2
 """z and polar angle of the track at the beam line."""
-
 N_PATTERN_BITS: Final = 11
 """Wires of a track segment that the 3D Hough chain may take as inputs."""
 
@@ -64,7 +60,6 @@ CLASSIC: Final = Chain(
     alpha_scale=0.5,
 )
 """On the FPGA since 2021."""
-
 HOUGH3D: Final = Chain(
     name="3dh",
     input_sizes=(N_INPUTS, N_SUPERLAYERS * (3 + N_PATTERN_BITS)),
@@ -74,7 +69,6 @@ HOUGH3D: Final = Chain(
     alpha_scale=1.0,
 )
 """``NeuroTrigger3DH`` of basf2, from 2025 on."""
-
 CHAINS: Final = {chain.name: chain for chain in (CLASSIC, HOUGH3D)}
 """By their names."""
 
@@ -127,55 +121,35 @@ SUPERLAYERS: Final[tuple[Superlayer, ...]] = (
 # fmt: on
 
 MAGNETIC_FIELD_T: Final = 1.5
-
 OMEGA_CM_TIMES_PT_GEV: Final = 29.9792458 * 1e-4 * MAGNETIC_FIELD_T
 """Curvature times transverse momentum: ``omega[1/cm] = this / pt[GeV]``."""
-
 T_MAX_TICKS: Final = 256
 """Drift times, in ticks of the trigger (two bins of the 1.017774 GHz TDC), are clamped
 to ``[0, T_MAX_TICKS]`` and scaled by its inverse."""
-
 ALPHA_SCALE: Final = CLASSIC.alpha_scale
 """Factor on the crossing angle (rad) in the inputs of the classic networks."""
-
 Z_RANGE_CM: Final = (-100.0, 100.0)
 """Range of z that the network output [-1, 1] stands for."""
-
 THETA_RANGE_DEG: Final = (10.0, 170.0)
 """Range of the polar angle that the network output [-1, 1] stands for."""
-
 REAL_Z_CM: Final = 1.0
 """Largest |z| of the tracks that files of the 3D Hough chain call real, the class NNT
 (``CDCTrigger3DHNeuroDataModule`` of basf2)."""
-
 STT_MOMENTUM_GEV: Final = 0.7
 """Least momentum of the single-track trigger (S. Baehr et al., arXiv:2402.14962)."""
-
 ID_RANGES: Final[tuple[tuple[float, float], ...]] = (
-    (-1.5, 1.5),
-    (-7.5, -0.5),
-    (-1.5, 1.5),
-    (0.5, 7.5),
-    (-1.5, 1.5),
-    (-8.5, 0.5),
-    (-2.5, 1.5),
-    (-0.5, 10.5),
-    (-3.5, 2.5),
-)
+    (-1.5, 1.5), (-7.5, -0.5), (-1.5, 1.5), (0.5, 7.5), (-1.5, 1.5), (-8.5, 0.5),
+    (-2.5, 1.5), (-0.5, 10.5), (-3.5, 2.5),
+)  # fmt: skip
 """relID window of each superlayer, in wires
 (``trg/cdc/data/neurotrigger_default.conf``)."""
-
 EXPERTS: Final = (0, 1, 2, 3, 4)
-
 EXPERT_PATTERNS: Final = (511, 383, 479, 503, 509)
 """Superlayers that each expert reads; bit i is superlayer i."""
-
 EXPERT_MISSING_SUPERLAYER: Final[tuple[int | None, ...]] = (None, 7, 5, 3, 1)
 """The stereo superlayer whose hit the tracks of each expert lack."""
-
 STEREO_PATTERN_MASK: Final = 0b010101010
 """The stereo superlayers alone choose the expert."""
-
 MIN_AXIAL_SUPERLAYERS: Final = 4
 """Of the five, for a track to get a data row."""
 

@@ -62,17 +62,7 @@ def find_tracks_3d(
     for the rows of a side peak. Then each stereo segment counts in each cell of the
     cotangent for 1 at most, the less the farther it lies from where a track from the
     collision point would pass; the cell with the largest sum is taken.
-
-    Parameters
-    ----------
-    s : Simulation
-        Settings.
-    seeds : Seeds
-        M rows; the fit is linear, so that these are to be near.
-    hits : sequence of Hits
-        Of SL0 to SL8.
-    rng : numpy.random.Generator
-        Of this chunk.
+    The fit is linear, so that the seeds of the rows are to be near.
     """
     phi, omega = _fitted(seeds, hits[::2])
     stray = rng.random(len(phi)) < s.stray_row_share
@@ -88,28 +78,20 @@ def find_tracks_3d(
     segments = [
         _related(s, i, part, wires[i], phi, centre, cot) for i, part in enumerate(hits)
     ]
-    axial, stereo = (
-        np.sum([part.seen for part in segments[first::2]], axis=0) for first in (0, 1)
-    )
-    enough = (axial >= s.finder3d_axial) & (stereo >= s.finder3d_stereo)
-    return Track3D(
-        phi_rad=phi,
-        omega_per_cm=centre,
-        cotangent=cot,
-        is_track=inside & enough,
-        segments=segments,
-    )
+    seen = np.array([part.seen for part in segments])
+    enough = seen[::2].sum(axis=0) >= s.finder3d_axial
+    enough &= seen[1::2].sum(axis=0) >= s.finder3d_stereo
+    return Track3D(phi, centre, cot, is_track=inside & enough, segments=segments)
 
 
 def _fitted(seeds: Seeds, axial: Sequence[Hits]) -> tuple[F64, F64]:
-    errors = []
-    for sl, part in zip(SUPERLAYERS[::2], axial, strict=True):
-        place = _axial_place(sl, part.second, seeds.phi_rad, seeds.omega_per_cm)
-        errors.append(_turned(sl, part.wire - place))
-    by_phi, by_omega = fit_segments(
-        seeds.omega_per_cm, errors, [part.found for part in axial]
-    )
-    return seeds.phi_rad + by_phi, seeds.omega_per_cm + by_omega
+    phi, omega = seeds.phi_rad, seeds.omega_per_cm
+    errors = [
+        _turned(sl, part.wire - _axial_place(sl, part.second, phi, omega))
+        for sl, part in zip(SUPERLAYERS[::2], axial, strict=True)
+    ]
+    by_phi, by_omega = fit_segments(omega, errors, [part.found for part in axial])
+    return phi + by_phi, omega + by_omega
 
 
 def _alpha(sl: Superlayer, second: BoolArray, omega: F64) -> F64:

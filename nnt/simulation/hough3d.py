@@ -62,16 +62,7 @@ def make_chunk_3d(
 ) -> Tracks:
     """Make the rows of `CHUNK_EVENTS` events, and of those that hold noise alone.
 
-    Parameters
-    ----------
-    s : Simulation
-        Settings.
-    number : int
-        Of the chunk, from 0.
-    rng : numpy.random.Generator
-        Of this chunk alone.
-    n_inputs : int
-        27, or 126: the same rows with the hit patterns of their segments.
+    126 inputs are those of the same rows with the hit patterns of their segments.
     """
     pattern_rng = rng.spawn(1)[0]
     helices = make_helices(s, CHUNK_EVENTS, rng)
@@ -87,13 +78,8 @@ def make_chunk_3d(
     seeds = _joined(Seeds(helices.phi_rad, helices.omega_per_cm), crossed.seeds, noise)
     found = find_tracks_3d(s, seeds, hits, rng)
     track_type = np.repeat([REAL, CROSSED, NOISE], [n_real, n_crossed, n_noise])
-    event = np.concatenate(
-        [
-            helices.event,
-            helices.event[crossed.first],
-            CHUNK_EVENTS + np.arange(n_noise),
-        ]
-    )
+    of_noise = CHUNK_EVENTS + np.arange(n_noise)
+    event = np.concatenate([helices.event, helices.event[crossed.first], of_noise])
     targets, classes = _targets(s, helices, found, rng)
     track_type[:n_real][np.abs(z_to_cm(targets[:n_real, 0])) > REAL_Z_CM] = BACKGROUND
     with_patterns = enumerate(hits) if n_inputs > N_INPUTS else ()
@@ -135,15 +121,12 @@ def _cross(s: Simulation, h: Helices, rng: np.random.Generator) -> _Crossed:
 
 
 def _taken(part: Arrays, rows: I64) -> Arrays:
-    named = {own.name: getattr(part, own.name)[rows] for own in fields(part)}
-    return replace(part, **named)
+    return replace(part, **{f.name: getattr(part, f.name)[rows] for f in fields(part)})
 
 
 def _joined(*parts: Arrays) -> Arrays:
-    named = {
-        own.name: np.concatenate([getattr(part, own.name) for part in parts])
-        for own in fields(parts[0])
-    }
+    names = [field.name for field in fields(parts[0])]
+    named = {n: np.concatenate([getattr(part, n) for part in parts]) for n in names}
     return replace(parts[0], **named)
 
 
@@ -175,27 +158,27 @@ def _noise_hits(
 ) -> Hits:
     """Segments that happen to lie near one helix, of any time and inclination."""
     sl, n = SUPERLAYERS[index], len(cot)
-    places = [
+    (inner, _, reached), (outer, _, _) = (
         crossing(sl, layer, 0.0, cot, seeds.phi_rad, seeds.omega_per_cm)
         for layer in (0, 1)
-    ]
+    )
     second = rng.random(n) < s.segment_second_share[index]
     half = 0.5 * second
-    place = np.where(second, places[1][0], places[0][0])
+    place = np.where(second, outer, inner)
     place = place + s.finder3d_reach_wires * rng.uniform(-1, 1, n)
     undecided = rng.random(n) < s.wrong_undecided_share
-    slope = places[1][0] - places[0][0]
+    wire = np.rint(place - half) + half
     return Hits(
-        found=(rng.random(n) < s.noise_segment_share) & places[0][2],
-        wire=np.rint(place - half) + half,
+        found=(rng.random(n) < s.noise_segment_share) & reached,
+        wire=wire,
         error=np.zeros(n),
         wrong=np.zeros(n, dtype=np.bool_),
         anywhere=np.zeros(n, dtype=np.float32),
         second=second,
         time_ticks=np.floor(rng.uniform(0, s.noise_time_ticks, n)),
         side=np.where(undecided, 0.0, rng.choice([-1.0, 1.0], n)),
-        passed=np.rint(place - half) + half + rng.uniform(-0.5, 0.5, n),
-        slope=np.roll(slope, 1),
+        passed=wire + rng.uniform(-0.5, 0.5, n),
+        slope=np.roll(outer - inner, 1),
     )
 
 

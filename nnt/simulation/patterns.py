@@ -35,22 +35,8 @@ def make_pattern(
     A track crosses the layers of a superlayer on what is nearly a straight line, and
     has a signal on each wire whose cell it passes: one or two in a layer. A segment of
     something else is that of a track that passes its wire with another inclination.
-
-    Parameters
-    ----------
-    index : int
-        Of the superlayer.
-    s : Simulation
-        Settings.
-    hits : Hits
-        M segments.
-    rng : numpy.random.Generator
-        Of the patterns alone: without them a table is the same.
-
-    Returns
-    -------
-    bool array, shape (M, 11)
-        The lowest bits of the hit pattern.
+    The result has shape (M, 11), the lowest bits first. Random numbers are of the
+    patterns alone: without them a table is the same.
     """
     n = len(hits.wire)
     other = hits.wire + rng.uniform(-0.5, 0.5, n)

@@ -37,31 +37,18 @@ SMALLEST_DIGIT = 10
 
 
 def make_chunk(s: Simulation, number: int, rng: np.random.Generator) -> Tracks:
-    """Make the rows of `CHUNK_EVENTS` events.
-
-    Parameters
-    ----------
-    s : Simulation
-        Settings.
-    number : int
-        Of the chunk, from 0: events are counted through all chunks.
-    rng : numpy.random.Generator
-        Of this chunk alone.
-    """
+    """Make the rows of `CHUNK_EVENTS` events, which are counted through all chunks."""
     helices = make_helices(s, CHUNK_EVENTS, rng)
     rows = make_rows(s, helices, rng)
     hits = [make_hits(i, s, helices, rows, rng) for i in range(N_SUPERLAYERS)]
     found = find_tracks(s, helices, rows, hits[::2], rng)
     segments = [make_segments(i, part, found) for i, part in enumerate(hits)]
-    pattern = np.zeros(len(rows.helix), dtype=np.int64)
-    for index, part in enumerate(segments):
-        pattern |= part.seen.astype(np.int64) << index
-    expert = expert_of_pattern(pattern)
-    axial = sum(part.found.astype(np.int64) for part in hits[::2])
-    in_window = sum(part.seen.astype(np.int64) for part in segments[::2])
+    seen = np.array([part.seen for part in segments], dtype=np.int64)
+    expert = expert_of_pattern(2 ** np.arange(N_SUPERLAYERS) @ seen)
+    axial = np.sum([part.found for part in hits[::2]], axis=0)
     targets = make_targets(s, helices, rng)[rows.helix]
     keep = (expert >= 0) & (axial >= MIN_AXIAL_SUPERLAYERS)
-    keep &= in_window >= MIN_AXIAL_IN_WINDOW
+    keep &= seen[::2].sum(axis=0) >= MIN_AXIAL_IN_WINDOW
     keep &= np.all(np.abs(targets) <= 1, axis=1)
     keep &= np.abs(found.omega_count) < MAX_OMEGA_COUNT
     event = helices.event[rows.helix[keep]] + number * CHUNK_EVENTS
@@ -90,19 +77,9 @@ def make_inputs(
 ) -> F32:
     """Inputs of each row; the earliest segment of a row is its event time.
 
-    Parameters
-    ----------
-    hits, segments : sequences of Hits and Segments, M rows each
-        Of SL0 to SL8.
-    chain : Chain
-        Whose inputs.
-    patterns : sequence of bool arrays, shape (M, bits) each
-        Wires of the segments that have a signal, as further inputs.
-
-    Returns
-    -------
-    float32 array, shape (M, 9 * (3 + bits))
-        Zeros where a superlayer has no segment.
+    All arguments are of SL0 to SL8; patterns, of shape (M, bits) each, are the wires of
+    segments that have a signal. The result has the shape (M, 9 * (3 + bits)), and zeros
+    where a superlayer has no segment.
     """
     n = len(segments[0].seen)
     n_bits = patterns[0].shape[1] if patterns else 0

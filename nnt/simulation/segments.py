@@ -60,14 +60,10 @@ def crossing(
     omega_per_cm: F64,
     d0_cm: F64 | float = 0.0,
 ) -> tuple[F64, F64, BoolArray]:
-    """Where helices cross a priority layer.
+    """Where helices cross the first (0) or second priority layer (1) of a superlayer.
 
     Parameters
     ----------
-    sl : Superlayer
-        Which.
-    layer : int
-        0 for the first priority layer, 1 for the second.
     start_cm, cotangent, phi_rad, omega_per_cm, d0_cm : float64 array, shape (N,)
         z at the beam axis, cotangent of the polar angle, azimuth there, signed
         curvature (not 0), distance from the axis.

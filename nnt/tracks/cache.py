@@ -14,14 +14,12 @@ from typing import Any
 import numpy as np
 
 from nnt.files import cache_dir
-from nnt.tracks.table import ID_DTYPE, Tracks, concatenate
+from nnt.tracks.table import ID_DTYPE, OPTIONAL, REQUIRED, Tracks, concatenate
 
 log = logging.getLogger(__name__)
 
 FORMAT_VERSION = 2
 """Raise it when the parsed table changes its form or meaning."""
-OPTIONAL = ("reference", "classes", "track_type")
-"""Arrays that a table may lack."""
 
 
 def _place(key: str) -> Path:
@@ -37,13 +35,9 @@ def load(key: str) -> Tracks | None:
             name: np.load(place / f"{name}.npy", mmap_mode="r", allow_pickle=False)
             for name in names
         }
-        tracks = Tracks(
-            ids=arrays.pop("ids"),
-            inputs=arrays.pop("inputs"),
-            targets=arrays.pop("targets"),
-            **{name: arrays.pop(name, None) for name in OPTIONAL},
-            extras=arrays,
-        )
+        required = {name: arrays.pop(name) for name in REQUIRED}
+        optional = {name: arrays.pop(name, None) for name in OPTIONAL}
+        tracks = Tracks(**required, **optional, extras=arrays)
     except (OSError, ValueError, TypeError, KeyError, EOFError):
         return None
     return tracks if _fits(tracks) else None
@@ -78,14 +72,8 @@ def kept(
 ) -> Tracks:
     """Load a table, or make and keep it; it lives in memory where no cache takes it.
 
-    Parameters
-    ----------
-    key : callable
-        Gives the key; asked only when it is needed.
-    parts : callable
-        Gives the rows in their order, some at a time.
-    look : bool
-        Whether it may be there already.
+    Key and parts, the rows in their order, are asked for only when they are needed;
+    `look` tells whether the table may be there already.
     """
     tracks = load(key()) if look else None
     if tracks is None and store_parts(key, parts()):
@@ -96,17 +84,8 @@ def kept(
 def store_parts(key: Callable[[], str], parts: Iterable[Tracks]) -> bool:
     """Keep a table that comes in parts, of which only one is in memory at a time.
 
-    Parameters
-    ----------
-    key : callable
-        Asked for the key when all parts are there.
-    parts : iterable of Tracks
-        Rows in their order.
-
-    Returns
-    -------
-    bool
-        Whether it could be kept; on a full or read-only disk, a warning tells why.
+    The key is asked for when all parts are there. False where the table could not be
+    kept, such as on a full or read-only disk; a warning tells why.
     """
     folder = cache_dir() / "tracks"
     try:
@@ -131,38 +110,28 @@ def store_parts(key: Callable[[], str], parts: Iterable[Tracks]) -> bool:
 
 def _write(draft: Path, parts: Iterable[Tracks]) -> None:
     """Append each part to one file per column; the lengths are known at the end."""
-    n_rows = 0
-    names: dict[str, np.ndarray[Any, Any]] = {}
+    n_rows, headers = 0, {}
     for part in parts:
-        arrays = {"ids": part.ids, "inputs": part.inputs, "targets": part.targets}
-        arrays |= {
-            name: array
-            for name in OPTIONAL
-            if (array := getattr(part, name)) is not None
-        }
-        arrays |= dict(part.extras)
-        for name, array in arrays.items():
+        n_rows += len(part)
+        columns = {name: getattr(part, name) for name in (*REQUIRED, *OPTIONAL)}
+        for name, array in (columns | dict(part.extras)).items():
+            if array is None:
+                continue
             with (draft / f"{name}.npy").open("ab") as out:
-                if name not in names:
+                if name not in headers:
                     out.write(_header(array, 0))
                 out.write(np.ascontiguousarray(array).view(np.uint8).data)
-        names = {name: array[:0] for name, array in arrays.items()}
-        n_rows += len(part)
-    for name, array in names.items():
+            headers[name] = _header(array, n_rows)
+    for name, header in headers.items():
         with (draft / f"{name}.npy").open("r+b") as out:
-            out.write(_header(array, n_rows))
-    (draft / "whole.json").write_text(json.dumps(list(names)), encoding="utf-8")
+            out.write(header)
+    (draft / "whole.json").write_text(json.dumps(list(headers)), encoding="utf-8")
 
 
 def _header(array: np.ndarray[Any, Any], n_rows: int) -> bytes:
     """Header of a .npy file, equally long for every number of rows."""
-    out = io.BytesIO()
-    np.lib.format.write_array_header_1_0(
-        out,
-        {
-            "descr": np.lib.format.dtype_to_descr(array.dtype),
-            "fortran_order": False,
-            "shape": (n_rows, *array.shape[1:]),
-        },
-    )
+    out, shape = io.BytesIO(), (n_rows, *array.shape[1:])
+    descr = np.lib.format.dtype_to_descr(array.dtype)
+    header = {"descr": descr, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(out, header)
     return out.getvalue()

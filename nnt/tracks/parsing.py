@@ -49,14 +49,7 @@ MAX_BYTES = 2**31 - 1
 
 
 def read_header(path: Path, text: bytes) -> tuple[list[str], Layout]:
-    """Tell columns and format from the beginning of a file.
-
-    Parameters
-    ----------
-    path : Path
-        Its name, for messages.
-    text : bytes
-        At least its first line.
+    """Tell columns and format from the beginning of a file: at least its first line.
 
     Raises
     ------

@@ -12,7 +12,7 @@ import hashlib
 import logging
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from io import BufferedReader
@@ -60,11 +60,6 @@ def read_tracks(
     progress : Progress
         Called with bytes done and bytes in all.
 
-    Returns
-    -------
-    Tracks
-        All rows, in the order of the files.
-
     Raises
     ------
     DataError
@@ -78,7 +73,7 @@ def read_tracks(
     seen: dict[tuple[int, int], Path] = {}
     sizes = [_size(path) for path in paths]
 
-    def report(place: int, _: int) -> None:
+    def report(place: int) -> None:
         progress(done + place, sum(sizes))
 
     for path, size in zip(paths, sizes, strict=True):
@@ -93,8 +88,8 @@ def read_tracks(
         source = Source((SourceFile(path.absolute(), version, len(table)),))
         table = dataclasses.replace(table, source=source)
         tables.append(_with_reference(path, table))
+        report(size)
         done += size
-        progress(done, sum(sizes))
     return concatenate(tables)
 
 
@@ -122,10 +117,10 @@ def _opened(path: Path) -> BufferedReader:
 
 
 def _read_file(
-    path: Path, file: BufferedReader, use_cache: bool, progress: Progress
+    path: Path, file: BufferedReader, use_cache: bool, report: Callable[[int], None]
 ) -> Tracks:
     version = version_of(file.fileno())
-    parts = partial(_parts, path, file, progress)
+    parts = partial(_parts, path, file, report)
     if not use_cache:
         return concatenate(list(parts()))
     # No need to wait for the hash to know that a file of this size was never parsed.
@@ -154,13 +149,15 @@ def _digest(file: BufferedReader) -> str:
     return sha.hexdigest()
 
 
-def _parts(path: Path, file: BufferedReader, progress: Progress) -> Iterator[Tracks]:
+def _parts(
+    path: Path, file: BufferedReader, report: Callable[[int], None]
+) -> Iterator[Tracks]:
     """Rows of a file, a block of text at a time."""
     # Imported here: a table from the cache needs no parser.
     from nnt.tracks.parsing import RowParser, read_header
     from nnt.tracks.text import ahead, side_by_side, text_blocks
 
-    total, n_rows = _size(path), 0
+    n_rows = 0
     blocks = ahead(text_blocks(path, file))
     first = next(blocks, None)
     if first is None:
@@ -176,7 +173,7 @@ def _parts(path: Path, file: BufferedReader, progress: Progress) -> Iterator[Tra
         n_rows += len(tracks)
         if len(tracks):
             yield tracks
-        progress(place, total)
+        report(place)
     if not n_rows:
         raise DataError(f"{path}: expected rows after the header, found none")
 

@@ -21,14 +21,7 @@ def split_by_event(
 ) -> list[Tracks]:
     """Share the events of a table out at random, the same way every time.
 
-    Parameters
-    ----------
-    tracks : Tracks
-        The table.
-    fractions : sequence of float
-        Share of the events in each part; the sum is at most 1.
-    seed : int
-        Root of the random numbers.
+    Each part gets its fraction of the events; the sum of them is at most 1.
 
     Raises
     ------

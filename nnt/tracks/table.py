@@ -58,6 +58,11 @@ CLASS_COLUMNS = ("RecoNNTClassification", "RecoSTTClassification")
 TYPE_COLUMN = "TrackType"
 
 ID_DTYPE = np.dtype([(name, np.int64) for name in ID_COLUMNS])
+REQUIRED, OPTIONAL = (
+    ("ids", "inputs", "targets"),
+    ("reference", "classes", "track_type"),
+)
+"""Arrays of a table, and those that it may lack."""
 UNNAMED_EVENTS = -1
 """Experiment of rows whose files name no events."""
 
@@ -156,8 +161,7 @@ class Tracks:
         return len(self.ids)
 
     def __repr__(self) -> str:
-        optional = ("reference", "classes", "track_type")
-        held = [name for name in optional if getattr(self, name) is not None]
+        held = [name for name in OPTIONAL if getattr(self, name) is not None]
         parts = ["ids", f"inputs {self.inputs.shape}", "targets", *held, *self.extras]
         return f"<Tracks, {self.chain.name}: {len(self):,} rows of {', '.join(parts)}>"
 
@@ -201,9 +205,8 @@ class Tracks:
     def digest(self) -> str:
         """sha256 over ids, inputs, targets, reference, classes and track types."""
         sha = hashlib.sha256(str(len(self)).encode())
-        optional = (self.reference, self.classes, self.track_type)
-        for part in (self.ids, self.inputs, self.targets, *optional):
-            if part is not None:
+        for name in (*REQUIRED, *OPTIONAL):
+            if (part := getattr(self, name)) is not None:
                 sha.update(np.ascontiguousarray(part).view(np.uint8).data)
         return sha.hexdigest()
 
@@ -293,9 +296,8 @@ def concatenate(tables: Sequence[Tracks]) -> Tracks:
 
     # A list: the order of a set of names changes from process to process.
     shared = [n for n in tables[0].extras if all(n in t.extras for t in tables)]
-    names = ("ids", "inputs", "targets", "reference", "classes", "track_type")
     return Tracks(
-        **{name: joined(name) for name in names},
+        **{name: joined(name) for name in (*REQUIRED, *OPTIONAL)},
         extras={n: np.concatenate([t.extras[n] for t in tables]) for n in shared},
         source=Source.joined([t.source for t in tables]),
     )

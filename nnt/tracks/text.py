@@ -74,48 +74,36 @@ def text_blocks(path: Path, file: BufferedReader) -> Iterator[Block]:
         stream = gzip_ng.GzipNGFile(None, "rb", fileobj=file)  # type: ignore[no-untyped-call]
     size = os.fstat(file.fileno()).st_size
     limit = max(FREE_TEXT_BYTES, MAX_EXPANSION * size)
-    line, done = 1, 0
-    start = bytearray(len(BYTE_ORDER_MARK))
-    n_bytes = _fill(path, stream, memoryview(start))
-    rest = memoryview(b"" if start == BYTE_ORDER_MARK else start[:n_bytes])
-    while True:
-        buffer = bytearray(BLOCK_BYTES + 1)
-        filled = len(rest)
-        buffer[:filled] = rest
-        filled += _fill(path, stream, memoryview(buffer)[filled:BLOCK_BYTES])
-        at_end = filled < BLOCK_BYTES
-        if at_end and filled and buffer[filled - 1 : filled] != b"\n":
-            buffer[filled : filled + 1] = b"\n"
-            filled += 1
-        end = buffer.rfind(b"\n", 0, filled) + 1
+    line, done, rest, at_end = 1, 0, b"", False
+    while not at_end:
+        data = rest + _read(path, stream, BLOCK_BYTES - len(rest))
+        at_end = len(data) < BLOCK_BYTES
+        if line == 1:
+            data = data.removeprefix(BYTE_ORDER_MARK)
+        if at_end and data and not data.endswith(b"\n"):
+            data += b"\n"
+        end = data.rfind(b"\n") + 1
         done += end
         if zipped and done > limit:
             raise DataError(
                 f"{path}: expands to more than {limit:,} bytes, {MAX_EXPANSION} times "
                 "its size; split the file"
             )
-        if filled and not end:
+        if data and not end:
             raise DataError(
                 f"{path}, line {line}: expected columns, found a line of more than "
                 f"{BLOCK_BYTES:,} bytes"
             )
         if end:
-            yield Block(bytes(memoryview(buffer)[:end]), line, file.tell())
-            line += buffer.count(b"\n", 0, end)
-        if at_end:
-            return
-        rest = memoryview(buffer)[end:filled]
+            yield Block(data[:end], line, file.tell())
+            line += data.count(b"\n", 0, end)
+        rest = data[end:]
 
 
-def _fill(path: Path, stream: BufferedIOBase, view: memoryview) -> int:
-    """Read until a buffer is full or the file ends; count the bytes."""
-    filled = 0
+def _read(path: Path, stream: BufferedIOBase, n_bytes: int) -> bytes:
+    """Read so many bytes, or all that are left."""
     try:
-        while filled < len(view):
-            n_bytes = stream.readinto(view[filled:])
-            if not n_bytes:
-                break
-            filled += n_bytes
+        return stream.read(n_bytes)
     except EOFError as err:
         raise DataError(
             f"{path}: the gzip file ends in the middle of its data; it was cut off; "
@@ -129,7 +117,6 @@ def _fill(path: Path, stream: BufferedIOBase, view: memoryview) -> int:
         ) from err
     except OSError as err:
         raise DataError(f"{path}: cannot be read ({err.strerror})") from err
-    return filled
 
 
 def ahead(items: Iterator[T]) -> Iterator[T]:

@@ -37,14 +37,8 @@ def check_outputs(
 ) -> None:
     """Find out before any long work whether files can be written.
 
-    Parameters
-    ----------
-    outputs : sequence of Path
-        The files to write; pipes and devices take what they are given.
-    sources : iterable of Path
-        Files that are read: none of them is ever an output, under whatever name.
-    overwrite : bool
-        Replace existing files.
+    Pipes and devices take what they are given; none of the sources, which are read, is
+    ever an output, under whatever name.
 
     Raises
     ------
@@ -96,8 +90,6 @@ def write_tracks(
 
     Parameters
     ----------
-    tracks : Tracks
-        The table.
     path : str or Path
         Compressed if it ends in ``.gz``. Numbers have as many digits as it takes
         to read back the same value.
@@ -154,25 +146,10 @@ def write_shares(
     *,
     progress: Progress = silent,
 ) -> list[int]:
-    """Spread the events over files by their numbers.
+    """Spread the events over files by their numbers, and give the rows in each.
 
-    Only a block of rows is in memory at a time.
-
-    Parameters
-    ----------
-    tracks : Tracks
-        Events have numbers of their own, whatever their run.
-    paths : sequence of Path
-        The files.
-    shares : sequence of float
-        Share of the events in each, evenly along the table; their sum is at most 1.
-    progress : Progress
-        Called with rows done and rows in all files.
-
-    Returns
-    -------
-    list of int
-        Rows in each file.
+    Events have numbers of their own, whatever their run. Each file gets its share of
+    them, evenly along the table. Only a block of rows is in memory at a time.
 
     Raises
     ------
