@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import zlib
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -65,12 +64,7 @@ class Distribution:
 
 
 def bucket_probabilities(distribution: Distribution) -> F64:
-    """Probability of each bucket, from the CDF of the distribution.
-
-    Returns
-    -------
-    float64 array, shape (n_buckets,)
-        Sums to one: because the outer buckets are open, or by normalisation.
+    """Probability of each bucket, shape (n_buckets,); the sum is one.
 
     Raises
     ------
@@ -91,14 +85,6 @@ def bucket_probabilities(distribution: Distribution) -> F64:
     return probabilities
 
 
-class Sampler(Protocol):
-    """Gives the rows of an epoch."""
-
-    def epoch(self, rng: np.random.Generator) -> I64:
-        """Draw the index stream of one epoch, as long as the data set."""
-        ...
-
-
 class EpochSampler:
     """Every row once, shuffled."""
 
@@ -117,14 +103,8 @@ SMALLEST_SHARE = 2.0**-53
 class BucketSampler:
     """As many rows as there are: first a bucket of z, then a row of it.
 
-    Parameters
-    ----------
-    z_scaled : float array, shape (N,)
-        Target of each row.
-    distribution : Distribution
-        What the drawn z shall follow.
-    whose : str
-        Names the rows in messages, such as ``"expert 2"``.
+    The drawn z follow the distribution; `whose` names the rows in messages, such as
+    ``"expert 2"``.
 
     Raises
     ------
@@ -179,6 +159,10 @@ class BucketSampler:
         inside = np.clip(place.astype(np.int64), 0, len(self._rows) - 1)
         rows: I64 = self._rows[inside]
         return rows
+
+
+Sampler = EpochSampler | BucketSampler
+"""Gives the rows of an epoch, as many as the data set has."""
 
 
 def _alias_table(share: F64, count: I64) -> tuple[F64, F64, F64]:

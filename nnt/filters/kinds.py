@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from nnt.detector import EXPERTS
 from nnt.errors import ConfigError, DataError, did_you_mean, shorten
 from nnt.tracks import Tracks
 from nnt.tracks.table import (
@@ -27,7 +28,7 @@ from nnt.tracks.table import (
 )
 from nnt.types import I64, BoolArray
 
-EXPERTS = (-1, 0, 1, 2, 3, 4)
+WHICH_EXPERTS = (-1, *EXPERTS)
 MODULE = "dataset_filters"
 
 
@@ -83,9 +84,9 @@ class ExpertFilter(Filter):
     expert: int
 
     def __post_init__(self) -> None:
-        if type(self.expert) is not int or self.expert not in EXPERTS:
+        if type(self.expert) is not int or self.expert not in WHICH_EXPERTS:
             raise ConfigError(
-                f"ExpertFilter: expected an expert of {EXPERTS}, "
+                f"ExpertFilter: expected an expert of {WHICH_EXPERTS}, "
                 f"got {shorten(self.expert)}"
             )
 
@@ -106,11 +107,8 @@ class Max2EventsFilter(Filter):
     def __call__(self, tracks: Tracks) -> BoolArray:
         """Mask of the rows to keep, shape (N,)."""
         events = tracks.event_index
-        if len(events) == 0:
-            return np.ones(0, dtype=np.bool_)
         first = _first_of_each_track(tracks, events)
-        tracks_of_event = np.bincount(events[first], minlength=int(events.max()) + 1)
-        mask: BoolArray = tracks_of_event[events] <= self.LIMIT
+        mask: BoolArray = np.bincount(events[first])[events] <= self.LIMIT
         return mask
 
 
@@ -157,14 +155,19 @@ class RangeFilter(Filter):
 
     def __call__(self, tracks: Tracks) -> BoolArray:
         """Mask of the rows to keep, shape (N,)."""
-        if isinstance(self.column, range):
-            return _rows_with_numbers(self.column, len(tracks))
-        values = _column(tracks, self.column)
         mask = np.ones(len(tracks), dtype=np.bool_)
-        if self.lower is not None:
-            mask &= values >= self.lower
-        if self.upper is not None:
-            mask &= values <= self.upper
+        lower, upper = self.lower, self.upper
+        if isinstance(self.column, range):
+            forward = self.column if self.column.step > 0 else self.column[::-1]
+            values = np.arange(len(tracks))
+            lower, upper = forward.start, forward.stop - 1
+            mask &= (values - forward.start) % forward.step == 0
+        else:
+            values = _column(tracks, self.column)
+        if lower is not None:
+            mask &= values >= lower
+        if upper is not None:
+            mask &= values <= upper
         return mask
 
     def __str__(self) -> str:
@@ -221,17 +224,9 @@ FILTERS: dict[str, type[Filter]] = {
 
 def is_bound(value: object) -> bool:
     """Whether a value is a number that text and 64 bits can hold."""
-    return (type(value) is float and math.isfinite(value)) or (
-        type(value) is int and abs(value) < 2**63
-    )
-
-
-def _rows_with_numbers(numbers: range, n_rows: int) -> BoolArray:
-    forward = numbers if numbers.step > 0 else numbers[::-1]
-    row = np.arange(n_rows)
-    mask: BoolArray = (row >= forward.start) & (row < forward.stop)
-    mask &= (row - forward.start) % forward.step == 0
-    return mask
+    if type(value) is float:
+        return math.isfinite(value)
+    return type(value) is int and abs(value) < 2**63
 
 
 def _first_of_each_track(tracks: Tracks, event: I64) -> BoolArray:

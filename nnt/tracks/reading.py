@@ -14,6 +14,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from io import BufferedReader
 from itertools import chain
@@ -157,23 +158,22 @@ def _parts(
     from nnt.tracks.parsing import RowParser, read_header
     from nnt.tracks.text import ahead, side_by_side, text_blocks
 
-    n_rows = 0
-    blocks = ahead(text_blocks(path, file))
-    first = next(blocks, None)
-    if first is None:
-        raise DataError(f"{path}: expected rows of tracks, found an empty file")
-    names, layout = read_header(path, first.text)
-    parser = RowParser(path, names, layout)
+    n_rows, n_threads = 0, min(usable_cores(), MAX_THREADS)
+    # Closed at once where a row is wrong: not whenever its threads are garbage.
+    with closing(ahead(text_blocks(path, file))) as blocks:
+        first = next(blocks, None)
+        if first is None:
+            raise DataError(f"{path}: expected rows of tracks, found an empty file")
+        parser = RowParser(path, *read_header(path, first.text))
 
-    def parse(block: Block) -> tuple[Tracks, int]:
-        return parser.parse(block), block.place
+        def parse(block: Block) -> tuple[Tracks, int]:
+            return parser.parse(block), block.place
 
-    n_threads = min(usable_cores(), MAX_THREADS)
-    for tracks, place in side_by_side(parse, chain([first], blocks), n_threads):
-        n_rows += len(tracks)
-        if len(tracks):
-            yield tracks
-        report(place)
+        for tracks, place in side_by_side(parse, chain([first], blocks), n_threads):
+            n_rows += len(tracks)
+            if len(tracks):
+                yield tracks
+            report(place)
     if not n_rows:
         raise DataError(f"{path}: expected rows after the header, found none")
 

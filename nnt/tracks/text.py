@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from gzip import BadGzipFile
@@ -119,7 +119,7 @@ def _read(path: Path, stream: BufferedIOBase, n_bytes: int) -> bytes:
         raise DataError(f"{path}: cannot be read ({err.strerror})") from err
 
 
-def ahead(items: Iterator[T]) -> Iterator[T]:
+def ahead(items: Iterator[T]) -> Generator[T]:
     """Make the next item in another thread while the last one is used."""
     with ThreadPoolExecutor(max_workers=1) as pool:
         following = pool.submit(next, items, None)
