@@ -15,18 +15,6 @@ from nnt.networks.module import build_module
 from nnt.objective import LOGISTIC, Objective, objective_of, value
 from nnt.types import F32
 
-__all__ = [
-    "FORMS",
-    "Rows",
-    "dataloader_epoch",
-    "dataloader_validation",
-    "flop",
-    "kernel_epoch",
-    "kernel_of",
-    "kernel_validation",
-    "rows",
-]
-
 FORMS = {
     "27-81-2": Form(),
     "27-81-3": Form(outputs=("z", "theta", "nnt")),
@@ -81,71 +69,78 @@ def kernel_epoch(form: Form, data: Rows, batch_size: int) -> Epoch:
     return lambda: kernel.train_epoch(*data, rng.permutation(n), batch_size, RATE)
 
 
-def kernel_validation(form: Form, data: Rows, batch_size: int) -> Epoch:
+def kernel_validation(form: Form, data: Rows) -> Epoch:
     """Validate on the same rows, with the loss in numpy."""
     kernel, objective = kernel_of(form), _objective(form)
     x, y, w = data
-    del batch_size
     return lambda: value(objective, kernel.predict(x), y, w)
 
 
-class _Tutorial:
-    """A network in PyTorch, its optimiser and its rows."""
+class Tutorial:
+    """A network in PyTorch, trained and validated as the tutorials do.
 
-    def __init__(self, form: Form, data: Rows) -> None:
-        drawn = initial_state(form, np.random.default_rng(1))
+    Parameters
+    ----------
+    form : Form
+        Of the network.
+    data, validated : Rows
+        To train and to validate on, the latter in batches of at least 2,048: small ones
+        would only slow it down.
+    batch_size : int
+    seed : int
+        Of the first weights and the order of rows.
+    rate, decay : float
+        Learning rate and weight decay of Adam.
+    """
+
+    def __init__(
+        self,
+        form: Form,
+        data: Rows,
+        batch_size: int,
+        validated: Rows | None = None,
+        seed: int = 1,
+        rate: float = RATE,
+        decay: float = 0.0,
+    ) -> None:
+        torch.manual_seed(seed)
+        drawn = initial_state(form, np.random.default_rng(seed))
         self.network = build_module(form, drawn)
-        self.optimiser = torch.optim.Adam(self.network.parameters(), lr=RATE)
-        self.rows = TensorDataset(
-            *(torch.from_numpy(part) for part in data if part is not None)
-        )
-        self.objective = _objective(form)
+        parameters = self.network.parameters()
+        self.optimiser = torch.optim.Adam(parameters, lr=rate, weight_decay=decay)
+        # Worker processes would only cost: the rows are in memory, a step takes 1 ms.
+        self.training = DataLoader(_dataset(data), batch_size, shuffle=True)
+        self.validation = DataLoader(_dataset(validated or data), max(batch_size, 2048))
+        self._objective = _objective(form)
 
-    def loss_of(self, x: torch.Tensor, *targets: torch.Tensor) -> torch.Tensor:
+    def loss_of(
+        self, x: torch.Tensor, y: torch.Tensor, w: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Squared error of z and theta, cross-entropy of classes."""
+        if w is None:
+            return torch.nn.functional.mse_loss(self.network(x), y)
         pre = self.network.net[:-1](x)
-        return _torch_loss(self.objective, pre, self.network.net[-1](pre), *targets)
+        out = self.network.net[-1](pre)
+        n = sum(column.kind != LOGISTIC for column in self._objective.columns)
+        of_values = torch.mean(w[:, :n] * (out[:, :n] - y[:, :n]) ** 2)
+        of_classes = torch.nn.functional.binary_cross_entropy_with_logits(
+            self._objective.steepness * pre[:, n:], (y[:, n:] + 1) / 2, w[:, n:]
+        )
+        return of_values + of_classes
 
+    def train(self) -> None:
+        """Do an epoch."""
+        for batch in self.training:
+            self.optimiser.zero_grad()
+            torch.autograd.backward(self.loss_of(*batch))
+            self.optimiser.step()
 
-def dataloader_epoch(form: Form, data: Rows, batch_size: int) -> Epoch:
-    """Train an epoch as the tutorials of PyTorch do."""
-    training = _Tutorial(form, data)
-    loader = DataLoader(training.rows, batch_size, shuffle=True)
-
-    def epoch() -> None:
-        for batch in loader:
-            training.optimiser.zero_grad()
-            torch.autograd.backward(training.loss_of(*batch))
-            training.optimiser.step()
-
-    return epoch
-
-
-def dataloader_validation(form: Form, data: Rows, batch_size: int) -> Epoch:
-    """Validate on the same rows, as they do, in batches of at least 2,048."""
-    training = _Tutorial(form, data)
-    loader = DataLoader(training.rows, max(batch_size, 2048))
-
-    def validation() -> float:
+    def validate(self) -> float:
+        """Mean loss of the rows to validate on."""
         with torch.no_grad():
-            return sum(float(training.loss_of(*b)) * len(b[0]) for b in loader)
+            total = sum(float(self.loss_of(*b)) * len(b[0]) for b in self.validation)
+        return total / len(self.validation.dataset)  # type: ignore[arg-type]
 
-    return validation
 
-
-def _torch_loss(
-    objective: Objective,
-    pre: torch.Tensor,
-    out: torch.Tensor,
-    y: torch.Tensor,
-    w: torch.Tensor | None = None,
-) -> torch.Tensor:
-    """Squared error of z and theta, cross-entropy of classes."""
-    columns = objective.columns
-    n = sum(column.kind != LOGISTIC for column in columns)
-    if w is None:
-        return torch.nn.functional.mse_loss(out, y)
-    of_values = torch.mean(w[:, :n] * (out[:, :n] - y[:, :n]) ** 2)
-    of_classes = torch.nn.functional.binary_cross_entropy_with_logits(
-        objective.steepness * pre[:, n:], (y[:, n:] + 1) / 2, w[:, n:]
-    )
-    return of_values + of_classes
+def _dataset(data: Rows) -> TensorDataset:
+    return TensorDataset(*(torch.from_numpy(a) for a in data if a is not None))

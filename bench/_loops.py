@@ -23,27 +23,19 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
 
+from bench._forms import Tutorial
 from nnt.config import Config
 from nnt.engine import Epoch, ExpertData, Hooks
-from nnt.networks import initial_state
-from nnt.networks.module import build_module
-from nnt.sampling import generator
 from nnt.tracking import Tracker
 from nnt.training.fitting import train_expert
 
-__all__ = ["HAS_LIGHTNING", "OTHERS", "OURS", "Loop"]
-
 Told = Callable[[float], bool]
-Loader = DataLoader[tuple[Tensor, ...]]
 Loop = Callable[[ExpertData, Config, int, Told], None]
 
 HAS_LIGHTNING = importlib.util.find_spec("lightning") is not None
 
 PATIENCE = 1000
-VALIDATION_BATCH = 2048
-"""At least: small batches in validation would only slow the others down."""
 
 
 def _nnt(
@@ -67,50 +59,28 @@ def _nnt(
         )  # fmt: skip
 
 
-def _model(config: Config, expert: int) -> nn.Module:
-    drawn = initial_state(config.form, generator(config.seed, expert, "weights 0"))
-    return build_module(config.form, drawn)
-
-
-def _loaders(data: ExpertData, config: Config) -> tuple[Loader, Loader]:
-    train = TensorDataset(
-        torch.from_numpy(data.x_train), torch.from_numpy(data.y_train)
-    )
-    val = TensorDataset(torch.from_numpy(data.x_val), torch.from_numpy(data.y_val))
-    # Worker processes would only cost: the rows are in memory, a step takes 1 ms.
-    return (
-        DataLoader(train, config.batch_size, shuffle=True),
-        DataLoader(val, max(config.batch_size, VALIDATION_BATCH)),
+def _tutorial(data: ExpertData, config: Config) -> Tutorial:
+    return Tutorial(
+        config.form,
+        (data.x_train, data.y_train, None),
+        config.batch_size,
+        validated=(data.x_val, data.y_val, None),
+        seed=config.seed,
+        rate=config.learning_rate,
+        decay=config.weight_decay,
     )
 
 
-def _adam(model: nn.Module, config: Config) -> torch.optim.Adam:
-    return torch.optim.Adam(
-        model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-    )
-
-
-def _dataloader(data: ExpertData, config: Config, expert: int, told: Told) -> None:
+def _dataloader(data: ExpertData, config: Config, _: int, told: Told) -> None:
     """Train as the tutorials of PyTorch do."""
-    torch.manual_seed(config.seed)
-    model, loss_of = _model(config, expert), nn.MSELoss()
-    optimiser = _adam(model, config)
-    train, val = _loaders(data, config)
-    for _ in range(config.epochs):
-        model.train()
-        for x, y in train:
-            optimiser.zero_grad()
-            loss = loss_of(model(x), y)
-            loss.backward()
-            optimiser.step()
-        model.eval()
-        with torch.no_grad():
-            total = sum(float(loss_of(model(x), y)) * len(x) for x, y in val)
-        if told(total / len(data.x_val)):
+    tutorial = _tutorial(data, config)
+    for _epoch in range(config.epochs):
+        tutorial.train()
+        if told(tutorial.validate()):
             return
 
 
-def _lightning(data: ExpertData, config: Config, expert: int, told: Told) -> None:
+def _lightning(data: ExpertData, config: Config, _: int, told: Told) -> None:
     """Train as the documentation of Lightning does, without bars and summaries."""
     import lightning
     from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
@@ -119,7 +89,7 @@ def _lightning(data: ExpertData, config: Config, expert: int, told: Told) -> Non
     class Module(lightning.LightningModule):
         def __init__(self) -> None:
             super().__init__()
-            self.net = _model(config, expert)
+            self.net = tutorial.network
             self.loss_of = nn.MSELoss()
 
         def training_step(self, batch: list[Tensor], _: int) -> Tensor:
@@ -133,14 +103,14 @@ def _lightning(data: ExpertData, config: Config, expert: int, told: Told) -> Non
             self.log("val_loss", self.loss_of(self.net(x), y))
 
         def configure_optimizers(self) -> torch.optim.Adam:
-            return _adam(self.net, config)
+            return tutorial.optimiser
 
     class Tell(lightning.Callback):
         def on_train_epoch_end(self, trainer: Any, *_: Any) -> None:
             if told(float(trainer.callback_metrics["val_loss"])):
                 trainer.should_stop = True
 
-    torch.manual_seed(config.seed)
+    tutorial = _tutorial(data, config)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore")
@@ -156,7 +126,7 @@ def _lightning(data: ExpertData, config: Config, expert: int, told: Told) -> Non
                 Tell(),
             ],
         )
-        trainer.fit(Module(), *_loaders(data, config))
+        trainer.fit(Module(), tutorial.training, tutorial.validation)
 
 
 OURS: dict[str, Loop] = {

@@ -1,19 +1,19 @@
-"""Rows of the benchmarks: simulated tracks, repeated where more are asked for."""
+"""Rows of the benchmarks, and networks that are fitted to them."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 
 from nnt.config import load_config
 from nnt.detector import EXPERTS
-from nnt.engine import ExpertData
+from nnt.engine import ExpertData, fit
 from nnt.judging import Balances, expert_mask
+from nnt.networks import State
 from nnt.simulation import simulate
-from nnt.tracks import Tracks, split_by_event
+from nnt.tracks import split_by_event
 from nnt.training.borrowing import expert_data
-from nnt.training.data import SPLITS
-
-__all__ = ["SIMULATED", "experts_of", "rows_to_train"]
 
 SIMULATED = 200_000
 """Tracks that are simulated; larger tables repeat them at other addresses."""
@@ -27,31 +27,32 @@ def experts_of(n_rows: int) -> dict[int, ExpertData]:
     n_rows : int
         Rows of the whole data set, as a file would hold them.
     """
-    tracks = simulate(SIMULATED, seed=1)
-    few = tracks[np.arange(min(n_rows, SIMULATED))]
-    splits = _thirds(few)
-    repeats = -(-n_rows // SIMULATED)
+    few = simulate(SIMULATED, seed=1)[: min(n_rows, SIMULATED)]
+    train, val, _ = split_by_event(few, (1 / 3, 1 / 3, 1 / 3), seed=1)
+    repeats = (-(-n_rows // SIMULATED), 1)
     data, config = {}, load_config("baseline_v2")
     for expert in EXPERTS:
-        own = {k: table[expert_mask(table, expert)] for k, table in splits.items()}
-        data[expert] = _repeated(
-            expert_data(own["train"], own["val"], config, Balances()), repeats
+        own = expert_data(
+            train[expert_mask(train, expert)],
+            val[expert_mask(val, expert)],
+            config,
+            Balances(),
+        )
+        data[expert] = ExpertData(
+            x_train=np.tile(own.x_train, repeats),
+            y_train=np.tile(own.y_train, repeats),
+            x_val=np.tile(own.x_val, repeats),
+            y_val=np.tile(own.y_val, repeats),
         )
     return data
 
 
-def _thirds(tracks: Tracks) -> dict[str, Tracks]:
-    parts = split_by_event(tracks, (1 / 3, 1 / 3, 1 / 3), seed=1)
-    return dict(zip(SPLITS, parts, strict=True))
-
-
-def _repeated(data: ExpertData, times: int) -> ExpertData:
-    return ExpertData(
-        x_train=np.tile(data.x_train, (times, 1)),
-        y_train=np.tile(data.y_train, (times, 1)),
-        x_val=np.tile(data.x_val, (times, 1)),
-        y_val=np.tile(data.y_val, (times, 1)),
-    )
+def fitted(
+    rows: ExpertData, overrides: Mapping[str, object], initial: State | None = None
+) -> State:
+    """Weights of the firmware's network, fitted without an early end."""
+    keys = {"early_stopping_patience": None, **overrides}
+    return fit(rows, load_config("baseline_v2", keys), 0, initial=initial).state
 
 
 def rows_to_train(data: dict[int, ExpertData]) -> int:

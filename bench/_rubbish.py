@@ -33,8 +33,6 @@ from nnt.simulation import simulate
 from nnt.tracking import open_run
 from nnt.tracks import summarise, write_tracks
 
-__all__ = ["Reader", "bad_inputs", "mutate", "readers", "verdict"]
-
 MAX_SECONDS = 20
 MAX_MEMORY_BYTES = 2 << 30
 """Above what the process has when an input comes."""

@@ -13,31 +13,26 @@ import argparse
 import inspect
 import random
 import sys
-import tempfile
 import time
 from collections import Counter
 from pathlib import Path
 
+from bench._frame import kept_where_it_fails, read_options
 from bench._rubbish import Reader, mutate, readers, verdict
 
 
 def main() -> None:
     """Fuzz and print a line for each reader."""
-    parser = argparse.ArgumentParser(prog="bench fuzz", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", nargs="*", default=[], help="names of readers")
-    parser.add_argument("--atheris", metavar="NAME", help="guided, one reader")
-    arguments = parser.parse_args()
-    work = Path(tempfile.mkdtemp(prefix="nnt-fuzz-"))
-    known = readers(work)
-    if arguments.atheris:
-        _guided(next(r for r in known if r.name == arguments.atheris), arguments, work)
-        return
-    chosen = [r for r in known if not arguments.only or r.name in arguments.only]
-    problems = _at_random(chosen, arguments, work)
-    if problems:
-        sys.exit(f"inputs that ended badly are in {work}")
+    arguments = read_options(__doc__, seconds=60.0, seed=1, only=[], atheris=str)
+    with kept_where_it_fails("fuzz") as work:
+        known = readers(work)
+        if arguments.atheris:
+            reader = next(r for r in known if r.name == arguments.atheris)
+            _guided(reader, arguments, work)
+            return
+        chosen = [r for r in known if not arguments.only or r.name in arguments.only]
+        if _at_random(chosen, arguments, work):
+            sys.exit(1)
 
 
 def _at_random(chosen: list[Reader], arguments: argparse.Namespace, work: Path) -> int:
@@ -82,7 +77,3 @@ def _guided(reader: Reader, arguments: argparse.Namespace, work: Path) -> None:
     options = [f"-max_total_time={arguments.seconds:.0f}", "-max_len=20000"]
     atheris.Setup([sys.argv[0], *options, str(corpus)], one)
     atheris.Fuzz()
-
-
-if __name__ == "__main__":
-    main()

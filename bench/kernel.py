@@ -11,7 +11,6 @@ another, compared with ours on all cores.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 
 import torch
@@ -19,20 +18,17 @@ import torch
 from bench._forms import (
     FORMS,
     Rows,
-    dataloader_epoch,
-    dataloader_validation,
+    Tutorial,
     flop,
     kernel_epoch,
     kernel_validation,
     rows,
 )
-from bench._timing import in_turn, side_by_side
+from bench._frame import in_turn, least_cpu_s, read_options, side_by_side
 from bench.limit import peak_rates
 from nnt.detector import EXPERTS
 from nnt.machine import usable_cores
 from nnt.networks import Form
-
-__all__ = ["main", "print_forms"]
 
 BATCHES = {16: 2_000, 128: 8_000, 2048: 16_000}
 """Rows of an epoch by batch size: enough to measure a DataLoader loop."""
@@ -41,10 +37,9 @@ EPOCHS = 5
 
 def main() -> None:
     """Print one line for each form and batch size."""
-    parser = argparse.ArgumentParser(prog="python -m bench kernel")
-    parser.add_argument("--rounds", type=int, default=7)
+    rounds = read_options(__doc__, rounds=7).rounds
     torch.set_num_threads(1)
-    print_forms(parser.parse_args().rounds)
+    print_forms(rounds)
 
 
 def print_forms(rounds: int) -> None:
@@ -57,12 +52,17 @@ def print_forms(rounds: int) -> None:
         f"{'form':>15} {'batch':>6} {'ns/row':>7} {'of peak':>8} {'ours':>7} "
         f"{'at peak':>8} {'with val':>9} {'5 experts':>10}"
     )
-    makers = kernel_epoch, kernel_validation, dataloader_epoch, dataloader_validation
     for name, form in FORMS.items():
         for batch_size, n_rows in BATCHES.items():
             data = rows(form, n_rows)
-            works = {make.__name__: make(form, data, batch_size) for make in makers}
-            ours, our_val, theirs, their_val = in_turn(works, rounds).values()
+            tutorial = Tutorial(form, data, batch_size)
+            works = {
+                "ours": kernel_epoch(form, data, batch_size),
+                "our validation": kernel_validation(form, data),
+                "theirs": tutorial.train,
+                "their validation": tutorial.validate,
+            }
+            ours, our_val, theirs, their_val = least_cpu_s(works, rounds).values()
             at_peak = flop(form)[1] * n_rows / peak / 1e9
             whole = (theirs + their_val) / (ours + our_val)
             five = _five_experts(form, data, batch_size, rounds)
@@ -76,13 +76,13 @@ def print_forms(rounds: int) -> None:
 def _five_experts(form: Form, data: Rows, batch_size: int, rounds: int) -> float:
     """Wall time of DataLoader loops one after another over ours side by side."""
     ours = [_epochs(kernel_epoch(form, data, batch_size)) for _ in EXPERTS]
-    theirs = dataloader_epoch(form, data, batch_size)
-    walls = [
-        (side_by_side([theirs], 1)[0], side_by_side(ours, usable_cores())[0])
-        for _ in range(rounds)
-    ]
-    one = min(wall for wall, _ in walls)
-    return one * len(EXPERTS) * EPOCHS / min(wall for _, wall in walls)
+    theirs = Tutorial(form, data, batch_size).train
+    works = {
+        "theirs": lambda: side_by_side([theirs], 1).wall_s,
+        "ours": lambda: side_by_side(ours, usable_cores()).wall_s,
+    }
+    walls = in_turn(works, rounds, warm_up=False)
+    return min(walls["theirs"]) * len(EXPERTS) * EPOCHS / min(walls["ours"])
 
 
 def _epochs(epoch: Callable[[], object]) -> Callable[[], None]:
@@ -93,7 +93,3 @@ def _epochs(epoch: Callable[[], object]) -> Callable[[], None]:
             epoch()
 
     return several
-
-
-if __name__ == "__main__":
-    main()

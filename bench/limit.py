@@ -8,8 +8,6 @@ each part of the loops takes in the firmware's.
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -18,7 +16,7 @@ import torch
 from numba import njit
 
 from bench._forms import FORMS, flop, kernel_epoch, kernel_of, rows
-from bench._timing import in_turn
+from bench._frame import Work, least_cpu_s, read_options
 from nnt.detector import N_HIDDEN, N_INPUTS
 from nnt.kernel import (
     activations,
@@ -33,22 +31,16 @@ from nnt.networks import Form
 from nnt.objective import objective_of
 from nnt.types import F32
 
-__all__ = ["main", "peak_rates"]
-
 BATCHES = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 SOME_BATCHES = (16, 128, 2048)
 FIRMWARE = "27-81-2"
 ROWS = 13_200
 REPEATS = 100
 
-Work = Callable[[], object]
-
 
 def main() -> None:
     """Print the tables."""
-    parser = argparse.ArgumentParser(prog="python -m bench limit")
-    parser.add_argument("--rounds", type=int, default=15)
-    rounds = parser.parse_args().rounds
+    rounds = read_options(__doc__, rounds=15).rounds
     torch.set_num_threads(1)
     rates = peak_rates(rounds)
     print("GFLOP/s of one core")
@@ -86,7 +78,7 @@ def peak_rates(rounds: int) -> dict[str, float]:
         a, b, out = torch.rand(n, k), torch.rand(k, m), torch.empty(n, m)
         works[name] = partial(torch.mm, a, b, out=out)
         flops[name] = 2.0 * n * k * m
-    return {n: flops[n] / s / 1e9 for n, s in in_turn(works, rounds).items()}
+    return {n: flops[n] / s / 1e9 for n, s in least_cpu_s(works, rounds).items()}
 
 
 def _print_epochs(name: str, form: Form, rounds: int, peak: float) -> None:
@@ -98,7 +90,7 @@ def _print_epochs(name: str, form: Form, rounds: int, peak: float) -> None:
     }
     works["validation"] = partial(kernel_of(form).predict, data[0])
     print(f"\n{name:>15} {'Mrows/s':>8} {'ns/row':>7} {'GFLOP/s':>8} {'of peak':>8}")
-    for batch, seconds in in_turn(works, rounds).items():
+    for batch, seconds in least_cpu_s(works, rounds).items():
         rate = flop(form)[batch != "validation"] * ROWS / seconds / 1e9
         print(
             f"{batch:>15} {ROWS / seconds / 1e6:8.2f} {seconds / ROWS * 1e9:7.0f} "
@@ -108,7 +100,7 @@ def _print_epochs(name: str, form: Form, rounds: int, peak: float) -> None:
 
 def _print_parts(rounds: int, peak: float) -> None:
     """Print what the parts of the loops take, each alone on a tile in the cache."""
-    times = {n: s / REPEATS * 1e9 for n, s in in_turn(_parts(), rounds).items()}
+    times = {n: s / REPEATS * 1e9 for n, s in least_cpu_s(_parts(), rounds).items()}
     update = times.pop("update")
     large = 2 * N_INPUTS * N_HIDDEN
     least = {"product": large, "gradient of the first layer": large}
@@ -173,7 +165,3 @@ def _parts() -> dict[str, Work]:
             optimisers.adam, p, g, first, second, 1000, 1e-3, 1e-6, False
         ),
     }
-
-
-if __name__ == "__main__":
-    main()

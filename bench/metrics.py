@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
-import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from bench._frame import read_options, timed
 from nnt import metrics
 from nnt.metrics import Predictions
 
@@ -66,22 +65,12 @@ def groups(p: Predictions) -> dict[str, Callable[[], object]]:
 
 def main() -> None:
     """Print a table: a row a group, a column a number of rows."""
-    parser = argparse.ArgumentParser(prog="bench metrics")
-    parser.add_argument(
-        "--rows", type=int, nargs="+", default=[100_000, 1_000_000, 10_000_000]
-    )
-    sizes = parser.parse_args().rows
+    sizes = read_options(__doc__, rows=[100_000, 1_000_000, 10_000_000]).rows
     metrics.in_bins(table(1000))  # compiles
     seconds: dict[str, list[float]] = {}
     for n in sizes:
         for name, compute in groups(table(n)).items():
-            start = time.process_time()
-            compute()
-            seconds.setdefault(name, []).append(time.process_time() - start)
+            seconds.setdefault(name, []).append(timed(compute).cpu_s)
     print(f"{'processor seconds for rows':36s}" + "".join(f"{n:>12,}" for n in sizes))
     for name, told in seconds.items():
         print(f"{name:36s}" + "".join(f"{value:12.3f}" for value in told))
-
-
-if __name__ == "__main__":
-    main()

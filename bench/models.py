@@ -9,25 +9,20 @@ the Models page. Then it finds the best of the newest 20 trainings by
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
-import socket
 import statistics
-import subprocess
 import sys
-import tempfile
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import numpy as np
 
+from bench._frame import Server, in_turn, new_directory, read_options, timed
 from nnt.metrics import METRICS, MODEL_METRICS
 from nnt.networks import ExpertWeights, Form, initial_state, write_weights
 from nnt.simulation import simulate
@@ -45,27 +40,19 @@ VIEW: dict[str, Any] = {
 }
 MODELS_PAGE = {"experiment_ids": ["0"], "max_results": 50}
 RUNS, MODELS = "runs/search", "logged-models/search"
-START_S = 120.0
 
 
 def main() -> None:
     """Print the times of both lists, and the best of 20 trainings."""
-    parser = argparse.ArgumentParser(prog="bench models", description=__doc__)
-    parser.add_argument("--trainings", type=int, default=200)
-    parser.add_argument("--rounds", type=int, default=9)
-    chosen = parser.parse_args()
-    home = Path.cwd()
+    chosen = read_options(__doc__, trainings=200, rounds=9)
     os.environ.pop("MLFLOW_TRACKING_URI", None)
-    with tempfile.TemporaryDirectory() as place:
-        folders = {name: Path(place) / name for name in ("without", "with")}
-        try:
-            for name, folder in folders.items():
-                _fill(folder, chosen.trainings, with_models=name == "with")
-            _time_lists(folders, chosen.rounds)
-            os.chdir(folders["with"])
-            _find_best()
-        finally:
-            os.chdir(home)
+    with new_directory() as place:
+        folders = {name: place / name for name in ("without", "with")}
+        for name, folder in folders.items():
+            _fill(folder, chosen.trainings, with_models=name == "with")
+        _time_lists(folders, chosen.rounds)
+        os.chdir(folders["with"])
+        _find_best()
 
 
 def _fill(folder: Path, n_trainings: int, *, with_models: bool) -> None:
@@ -121,27 +108,30 @@ def _log_metrics(
 
 
 def _time_lists(folders: dict[str, Path], rounds: int) -> None:
-    with _server(folders["without"]) as without, _server(folders["with"]) as with_them:
-        asked: dict[str, Callable[[], Any]] = {
-            "list of trainings, without models": lambda: _ask(without, RUNS, VIEW),
-            "list of trainings, with models": lambda: _ask(with_them, RUNS, VIEW),
-            "Models page, with models": lambda: _ask(with_them, MODELS, MODELS_PAGE),
-        }
-        spent: dict[str, list[float]] = {name: [] for name in asked}
-        for number in range(-1, rounds):
-            for name, ask in asked.items():
-                begin = time.perf_counter()
-                ask()
-                if number >= 0:
-                    spent[name].append(1000 * (time.perf_counter() - begin))
-        without_models, with_models, _ = spent.values()
-        pairs = zip(with_models, without_models, strict=True)
-        ratio = statistics.median(after / before for after, before in pairs)
-        print(f"list of trainings, with models over without: {ratio:.2f}")
-        for name, times in spent.items():
-            low, high = min(times), max(times)
-            middle = statistics.median(times)
-            print(f"{name:36s} {middle:7.0f} ms ({low:.0f} to {high:.0f})")
+    with (
+        Server(folders["without"], "mlflow.db") as without,
+        Server(folders["with"], "mlflow.db") as with_them,
+    ):
+        spent = in_turn(
+            {
+                "list of trainings, without models": _timed(without, RUNS, VIEW),
+                "list of trainings, with models": _timed(with_them, RUNS, VIEW),
+                "Models page, with models": _timed(with_them, MODELS, MODELS_PAGE),
+            },
+            rounds,
+        )
+    without_models, with_models, _ = spent.values()
+    pairs = zip(with_models, without_models, strict=True)
+    ratio = statistics.median(after / before for after, before in pairs)
+    print(f"list of trainings, with models over without: {ratio:.2f}")
+    for name, times in spent.items():
+        middle = statistics.median(times)
+        print(f"{name:36s} {middle:7.0f} ms ({min(times):.0f} to {max(times):.0f})")
+
+
+def _timed(server: Server, what: str, body: dict[str, Any]) -> Callable[[], float]:
+    """Make a request that tells how many milliseconds its answer takes."""
+    return lambda: 1000 * timed(lambda: _ask(server.uri, what, body)).wall_s
 
 
 def _ask(server: str, what: str, body: dict[str, Any]) -> Any:
@@ -152,35 +142,6 @@ def _ask(server: str, what: str, body: dict[str, Any]) -> Any:
     )
     with urllib.request.urlopen(request) as answer:
         return json.load(answer)
-
-
-@contextmanager
-def _server(folder: Path) -> Iterator[str]:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    database = f"sqlite:///{folder / 'mlflow.db'}"
-    process = subprocess.Popen(
-        [
-            sys.executable, "-m", "mlflow", "server", "--workers", "1",
-            "--backend-store-uri", database, "--port", str(port),
-        ],
-        env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        address, end_s = f"http://127.0.0.1:{port}", time.monotonic() + START_S
-        while time.monotonic() < end_s:
-            try:
-                urllib.request.urlopen(f"{address}/health").close()
-                break
-            except OSError:
-                time.sleep(0.2)
-        yield address
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def _find_best() -> None:
@@ -203,7 +164,3 @@ def _find_best() -> None:
         f"{ours[0].name}, {REJECTION} {values[expected]:.4f}, "
         f"{'as' if best == expected else 'NOT as'} the runs say"
     )
-
-
-if __name__ == "__main__":
-    main()

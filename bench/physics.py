@@ -4,12 +4,12 @@
 alone, once for each seed, and judges all on the same real rows. Errors come from
 drawing the events of these rows anew; those of ratios and differences are paired.
 With several seeds, means over seeds and spreads between them follow.
-With ``--runs`` it judges trainings that are there instead.
+With ``--runs`` it judges trainings that are there instead; ``--page`` is the file of
+the comparison, and ``--pictures`` a folder for pictures of what all decide.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import time
 from collections.abc import Iterator, Sequence
@@ -18,19 +18,30 @@ from pathlib import Path
 import numpy as np
 
 import nnt
-from bench._pictures import write_pictures
+from bench._frame import SAMPLE, read_options
+from nnt import metrics, plots
 from nnt.evaluation import Comparison, NetworkResult
 from nnt.fixedpoint import FixedPointNetworks
+from nnt.judging import outputs_in_data, predicted_outputs
 from nnt.metrics import Replicas, difference_errors, ratio_error
+from nnt.plots.studio import render
 from nnt.tracking import open_run
 
-SAMPLE = Path(__file__).parents[2] / "shared" / "data" / "belle2_exp20_sample.gz"
 CONFIGURATIONS = (
     "recommended",
     "recommended_trigger",
     "recommended_class",
     "recommended_deep",
 )
+PICTURES = {
+    "rejection_against_efficiency": "roc",
+    "rejection_against_z": "rejection_against_z",
+    "efficiency_against_pt": "efficiency_against_pt",
+    "efficiency_against_theta": "efficiency_against_theta",
+    "efficiency_against_charge": "efficiency_against_charge",
+    "calibration": "calibration",
+}
+"""Registered plots, and what their files are called."""
 BY_CLASS = "_by_class"
 HEADER = (
     f"{'network':34s} {'decision':8s} {'rejection at 96 %':>18s} "
@@ -41,7 +52,15 @@ HEADER = (
 
 def main() -> None:
     """Train what is asked for, and print one table for all."""
-    options = _options()
+    options = read_options(
+        __doc__,
+        data=SAMPLE,
+        seeds=[1],
+        configurations=CONFIGURATIONS,
+        runs=[],
+        page=Path("physics.html"),
+        pictures=Path,
+    )
     runs = options.runs or list(_trained(options.configurations, options.seeds))
     result = nnt.compare(
         runs, data=options.data, log_to_store=False, page_to=options.page
@@ -52,26 +71,10 @@ def main() -> None:
     for line in _means(runs, result.comparison):
         print(line)
     if options.pictures:
-        write_pictures(runs, options.data, options.pictures)
+        _write_pictures(runs, options.data, options.pictures)
     print("loss of z and theta in the firmware's integers over that in floats:")
     for run in runs:
         print(f"  {run}: {_cost_of_integers(run, options.data):.5f}")
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench physics")
-    parser.add_argument("--data", type=Path, default=SAMPLE, help="real rows")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
-    parser.add_argument("--configurations", nargs="+", default=list(CONFIGURATIONS))
-    parser.add_argument("--runs", nargs="+", help="trainings to judge instead")
-    parser.add_argument(
-        "--page",
-        type=Path,
-        default=Path("physics.html"),
-        help="the comparison as a page",
-    )
-    parser.add_argument("--pictures", type=Path, help="folder for pictures")
-    return parser.parse_args()
 
 
 def _trained(configurations: Sequence[str], seeds: Sequence[int]) -> Iterator[str]:
@@ -174,3 +177,30 @@ def _cost_of_integers(run: str, data: Path) -> float:
         )
     ]
     return float(losses[0] / losses[1])
+
+
+def _write_pictures(runs: Sequence[str], data: Path, folder: Path) -> None:
+    """Draw the first network of each configuration by what it was trained for."""
+    tracks = nnt.read_tracks(data)
+    shown = {}
+    ran = outputs_in_data(tracks)
+    if ran is not None:
+        shown["network that ran"] = metrics.predictions(tracks, ran)
+    for run in runs:
+        name = open_run(run).tags["config"]
+        if name in shown:
+            continue
+        outputs = predicted_outputs(nnt.load_networks(run), tracks)
+        chosen = ("nnt",) if "nnt" in outputs else ("z", "theta")
+        decided_by = {key: outputs[key] for key in chosen}
+        shown[name] = metrics.predictions(tracks, decided_by)
+    curves = {
+        name: plots.curves(predicted, plots.EVALUATION)
+        for name, predicted in shown.items()
+    }
+    description = f"{len(tracks):,} real rows of experiment 20, all experts"
+    folder.mkdir(parents=True, exist_ok=True)
+    for drawing in plots.drawings(curves, description):
+        if drawing.name in PICTURES:
+            path = folder / f"physics_{PICTURES[drawing.name]}.png"
+            path.write_bytes(render(drawing))

@@ -1,16 +1,17 @@
-"""Processor seconds of every plot of a million rows."""
+"""Processor seconds of every plot of a million rows; ``--to`` keeps the pictures."""
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from bench._frame import read_options
 from bench.metrics import table
 from nnt import plots
 from nnt.metrics import profiles
@@ -29,30 +30,34 @@ def tracks(n: int) -> Tracks:
 
 def main() -> None:
     """Print a line a plot: to prepare it, to render it, both."""
-    parser = argparse.ArgumentParser(prog="bench plots")
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--to", type=Path, help="folder for the pictures")
-    options = parser.parse_args()
-    for plot in plots.registered(plots.EVALUATION):
-        plots.png(plots.draw(plot.name, table(1000)))  # compiles, and loads fonts
+    options = read_options(__doc__, rows=1_000_000, to=Path)
+    n = options.rows
+    # This also compiles, and loads fonts.
+    shown = plots.drawings_of_rows(table(1000)) + plots.drawings_of_rows(
+        table(1000), plots.EVALUATION
+    )
+    names = {drawing.name for drawing in shown}
+    for name in names:
+        plots.png(plots.draw(name, table(1000)))
     profiles(tracks(10))
-    view, rows = table(options.rows), tracks(options.rows)
+    view, rows = table(n), tracks(n)
+    index = np.random.default_rng(0).integers(0, n, n)
+
+    def profile() -> dict[str, Any]:
+        return {"rows": profiles(rows)["all"]}
+
     tasks: dict[str, Callable[[], Figure]] = {
-        plot.name: partial(plots.draw, plot.name, view) for plot in plots.registered()
+        plot.name: partial(plots.draw, plot.name, view)
+        for plot in plots.registered()
+        if plot.name in names
+    } | {
+        "inputs": lambda: plots.input_histograms(profile(), "inputs"),
+        "targets": lambda: plots.target_histograms(profile())["z"],
+        "sampled_distribution": lambda: plots.sampled_distribution(
+            rows.targets[:, 0], index
+        ),
     }
-    tasks["inputs"] = lambda: plots.input_histograms(
-        {"rows": profiles(rows)["all"]}, "inputs"
-    )
-    tasks["targets"] = lambda: plots.target_histograms({"rows": profiles(rows)["all"]})[
-        "z"
-    ]
-    index = np.random.default_rng(0).integers(0, options.rows, options.rows)
-    tasks["sampled_distribution"] = lambda: plots.sampled_distribution(
-        rows.targets[:, 0], index
-    )
-    print(
-        f"{'plot of ' + format(options.rows, ',') + ' rows':40s} prepare  render   sum"
-    )
+    print(f"{'plot of ' + format(n, ',') + ' rows':40s} prepare  render   sum")
     for name, draw in tasks.items():
         start = time.process_time()
         figure = draw()
@@ -63,7 +68,3 @@ def main() -> None:
         if options.to is not None:
             options.to.mkdir(parents=True, exist_ok=True)
             (options.to / f"{name}.png").write_bytes(picture)
-
-
-if __name__ == "__main__":
-    main()

@@ -7,7 +7,7 @@ errors of z and theta in integers over those of the float network: of the float
 network rounded (after), and of the network trained through the rounding (through).
 ``--plot FILE`` draws them. Then it does so for words of 8 bits in all, sign included,
 for weights and nodes. Rows are simulated; where real ones are at hand, the same
-networks are judged on them, too.
+networks are judged on them, too. ``--epochs`` in floats are followed by ``--more``.
 """
 
 from __future__ import annotations
@@ -21,13 +21,15 @@ import matplotlib as mpl
 import numpy as np
 import torch
 
-from nnt import fixedpoint, load_config, read_tracks
-from nnt.engine import ExpertData, fit
-from nnt.networks import State
+from bench._frame import SAMPLE, read_options
+from bench._rows import fitted
+from nnt import fixedpoint, read_tracks
+from nnt.engine import ExpertData
+from nnt.networks import Form, State
+from nnt.networks.predicting import outputs_of
 from nnt.simulation import Simulation, simulate_with
 from nnt.tracks import Tracks, split_by_event
 
-SAMPLE = Path(__file__).parents[2] / "shared" / "data" / "belle2_exp20_sample.gz"
 EXPERT = 0
 BITS = tuple(range(4, 13))
 NODES: dict[str, Callable[[int], int]] = {
@@ -42,7 +44,9 @@ Ratios = dict[str, dict[str, np.ndarray]]
 
 def main() -> None:
     """Train, print the tables and draw the plot."""
-    options = _options()
+    options = read_options(
+        __doc__, data=SAMPLE, tracks=200_000, seed=1, epochs=500, more=15, plot=Path
+    )
     torch.set_num_threads(1)
     mpl.use("Agg")
     rows = _rows(options)
@@ -54,17 +58,6 @@ def main() -> None:
     if options.plot:
         _draw(found, options.plot)
     _words(rows, start, state, options)
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench quantization")
-    parser.add_argument("--data", type=Path, default=SAMPLE, help="real rows")
-    parser.add_argument("--tracks", type=int, default=200_000)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--epochs", type=int, default=500, help="in floats")
-    parser.add_argument("--more", type=int, default=15, help="epochs that go on")
-    parser.add_argument("--plot", type=Path, help="file of the plot")
-    return parser.parse_args()
 
 
 def _rows(options: argparse.Namespace) -> dict[str, Tracks]:
@@ -83,11 +76,7 @@ def _fit(
     data = ExpertData(
         x_train=train.inputs, y_train=train.targets, x_val=val.inputs, y_val=val.targets
     )
-    config = load_config("baseline_v2", {"early_stopping_patience": None, **overrides})
-    result = fit(
-        data, config, EXPERT, initial=initial,
-    )  # fmt: skip
-    return result.state
+    return fitted(data, overrides, initial)
 
 
 def _more(options: argparse.Namespace) -> dict[str, object]:
@@ -168,22 +157,16 @@ def _words(
 
 
 def _float_error(state: State, tracks: Tracks) -> np.ndarray:
-    w1, b1, w2, b2 = (value.astype(np.float64) for value in _layers(state))
-    hidden = np.tanh((tracks.inputs @ w1.T + b1) / 2)
-    return _error(np.tanh((hidden @ w2.T + b2) / 2), tracks)
+    return _error(outputs_of(Form(), state, tracks.inputs), tracks)
 
 
 def _integer_error(
     state: State, tracks: Tracks, precision: tuple[int, ...]
 ) -> np.ndarray:
     inputs = fixedpoint.snap_text_inputs(tracks.inputs)
-    w1, b1, w2, b2 = _layers(state)
-    whole = fixedpoint.classic(inputs, w1, b1, w2, b2, precision)
+    layers = [(state[f"net.{i}.weight"], state[f"net.{i}.bias"]) for i in (0, 2)]
+    whole = fixedpoint.classic_layers(inputs, layers, precision)
     return _error(whole / 2.0 ** precision[3], tracks)
-
-
-def _layers(state: State) -> list[np.ndarray]:
-    return [state[f"net.{i}.{kind}"] for i in (0, 2) for kind in ("weight", "bias")]
 
 
 def _error(output: np.ndarray, tracks: Tracks) -> np.ndarray:
@@ -231,7 +214,3 @@ def _draw(found: dict[str, Ratios], path: Path) -> None:
     axes[-1].legend()
     figure.savefig(path, dpi=90)
     plt.close(figure)
-
-
-if __name__ == "__main__":
-    main()

@@ -9,17 +9,16 @@ NNT in a process of its own against the number of rows.
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import json
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
+from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as csv
 
+from bench._frame import Times, median, read_options, timed
 from nnt.simulation import simulate
 from nnt.tracks import Tracks, read_tracks, write_tracks
 
@@ -37,8 +37,6 @@ ONCE_FROM_ROWS = 2_000_000
 KINDS = ("plain", "gz, one member", "gz, a member per row")
 NNT = "NNT, first time"
 CACHED = "NNT, from the cache"
-
-Times = tuple[float, float]
 
 MEASURED = """
 import json, sys, time
@@ -62,11 +60,7 @@ print(json.dumps([*took, (peak() - before) / size, size]))
 
 def main() -> None:
     """Print the tables."""
-    parser = argparse.ArgumentParser(prog="python -m bench read")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--rows", type=int, default=ROWS)
-    parser.add_argument("--larger", type=int, nargs="*", default=list(LARGER))
-    options = parser.parse_args()
+    options = read_options(__doc__, rounds=5, rows=ROWS, larger=LARGER)
     rows = simulate(int(options.rows * 1.1), seed=1)[: options.rows]
     with tempfile.TemporaryDirectory() as folder:
         os.environ["NNT_CACHE_DIR"] = str(Path(folder, "cache"))
@@ -83,10 +77,6 @@ def _write(rows: Tracks, folder: Path) -> list[Path]:
         for line in lines:
             out.write(gzip.compress(line, 6, mtime=0))
     return [plain, single, members]
-
-
-def _first(path: Path) -> object:
-    return read_tracks(path)
 
 
 def _again(path: Path) -> object:
@@ -120,7 +110,7 @@ def _pyarrow(path: Path) -> object:
 
 
 READERS: dict[str, Callable[[Path], object]] = {
-    NNT: _first,
+    NNT: read_tracks,
     CACHED: _again,
     "numpy.loadtxt": _loadtxt,
     "pandas": _pandas,
@@ -130,13 +120,13 @@ READERS: dict[str, Callable[[Path], object]] = {
 
 def _print_readers(files: dict[str, Path], n_rows: int, rounds: int) -> None:
     for path in files.values():
-        _first(path)  # compiles, or loads what was compiled
-    timed: dict[tuple[str, str], list[Times]] = {}
+        read_tracks(path)  # compiles, or loads what was compiled
+    timed_in: dict[tuple[str, str], list[Times]] = defaultdict(list)
     for _ in range(rounds):
         for kind, path in files.items():
             shutil.rmtree(os.environ["NNT_CACHE_DIR"], ignore_errors=True)
             for name, read in READERS.items():
-                timed.setdefault((kind, name), []).append(_time(read, path))
+                timed_in[kind, name].append(timed(partial(read, path)))
     print(
         f"{n_rows:,} rows, {os.cpu_count()} cores, medians of {rounds} rounds: wall s "
         "(CPU s), and times that of NNT's first reading by either clock"
@@ -145,22 +135,9 @@ def _print_readers(files: dict[str, Path], n_rows: int, rounds: int) -> None:
     for name in READERS:
         print(f"{name:22}", end="")
         for kind in files:
-            wall, cpu = _median(timed[kind, name])
-            our_wall, our_cpu = _median(timed[kind, NNT])
-            print(f"{wall:12.3f} ({cpu:.3f}) {wall / our_wall:5.2f} "
-                  f"({cpu / our_cpu:.2f})", end="")  # fmt: skip
+            found, ours = median(timed_in[kind, name]), median(timed_in[kind, NNT])
+            print(f"{f'{found} {found.over(ours)}':>32}", end="")
         print()
-
-
-def _time(read: Callable[[Path], object], path: Path) -> Times:
-    wall, cpu = time.perf_counter(), time.process_time()
-    read(path)
-    return time.perf_counter() - wall, time.process_time() - cpu
-
-
-def _median(times: list[Times]) -> Times:
-    walls, cpus = zip(*times, strict=True)
-    return statistics.median(walls), statistics.median(cpus)
 
 
 def _print_larger(plain: Path, sizes: list[int], rounds: int) -> None:
@@ -200,7 +177,3 @@ def _in_its_own_process(path: Path, cache: str) -> Any:
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     return json.loads(done.stdout)
-
-
-if __name__ == "__main__":
-    main()

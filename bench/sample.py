@@ -7,16 +7,19 @@ and how long filters take on 10 M rows: measured in turn, medians of several rou
 
 from __future__ import annotations
 
-import argparse
-import statistics
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
 import torch
 
+from bench._frame import (
+    Times,
+    Work,
+    read_options,
+    side_by_side,
+    timed,
+    timed_in_turn,
+)
 from bench._loops import OURS
 from bench._rows import SIMULATED, experts_of
 from nnt import filters, load_config
@@ -41,17 +44,10 @@ FILTERS = (
     "ConCatFilter([Max2EventsFilter(), DuplicateEventsFilter()])",
 )
 
-Times = tuple[float, float]
-Work = Callable[[], object]
-
 
 def main() -> None:
     """Print the tables."""
-    parser = argparse.ArgumentParser(prog="python -m bench sample")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--rows", type=int, default=ROWS)
-    parser.add_argument("--filter-rows", type=int, default=FILTER_ROWS)
-    options = parser.parse_args()
+    options = read_options(__doc__, rounds=5, rows=ROWS, filter_rows=FILTER_ROWS)
     torch.set_num_threads(1)
     print(f"medians of {options.rounds} rounds: wall s (CPU s), times the first's")
     _print_draws(options.rows, options.rounds)
@@ -59,30 +55,10 @@ def main() -> None:
     _print_filters(options.filter_rows, options.rounds)
 
 
-def _in_turn(works: dict[str, Work], rounds: int) -> dict[str, Times]:
-    """Median wall and CPU time of each, after one run that is not counted."""
-    timed: dict[str, list[Times]] = {name: [] for name in works}
-    for number in range(rounds + 1):
-        for name, work in works.items():
-            wall, cpu = time.perf_counter(), time.process_time()
-            work()
-            times = time.perf_counter() - wall, time.process_time() - cpu
-            if number:
-                timed[name].append(times)
-    return {
-        name: (
-            statistics.median(wall for wall, _ in times),
-            statistics.median(cpu for _, cpu in times),
-        )
-        for name, times in timed.items()
-    }
-
-
-def _print_times(timed: dict[str, Times]) -> None:
-    first_wall, first_cpu = next(iter(timed.values()))
-    for name, (wall, cpu) in timed.items():
-        print(f"  {name:60} {wall:9.3f} ({cpu:.3f})  {wall / first_wall:8.2f} "
-              f"({cpu / first_cpu:.2f})")  # fmt: skip
+def _print_times(found: dict[str, Times]) -> None:
+    first = next(iter(found.values()))
+    for name, times in found.items():
+        print(f"  {name:60} {times}  {times.over(first)}")
 
 
 def _print_draws(n_rows: int, rounds: int) -> None:
@@ -111,11 +87,9 @@ def _print_draws(n_rows: int, rounds: int) -> None:
             tensor, n_rows, replacement=True
         )
     print(f"\nan epoch of {n_rows:,} rows, 11 buckets")
-    timed = _in_turn(works, rounds)
-    factor = n_rows / PER_ROW
-    row = _in_turn({"row": one_by_one}, 1)["row"]
-    timed[f"a row at a time (~, from {PER_ROW:,})"] = row[0] * factor, row[1] * factor
-    _print_times(timed)
+    found = timed_in_turn(works, rounds)
+    by_row = timed(one_by_one) * (n_rows / PER_ROW)
+    _print_times(found | {f"a row at a time (~, from {PER_ROW:,})": by_row})
 
 
 def _print_epochs(rounds: int) -> None:
@@ -127,23 +101,12 @@ def _print_epochs(rounds: int) -> None:
     train = next(loop for name, loop in OURS.items() if "compiled" in name)
 
     def epochs(config: Config) -> None:
-        with ThreadPoolExecutor() as pool:
-            done = [
-                pool.submit(train, rows[k], config, k, lambda _: False) for k in rows
-            ]
-            for future in done:
-                future.result()
+        works = [partial(train, rows[k], config, k, lambda _: False) for k in rows]
+        side_by_side(works, None)
 
     print(f"\n{EPOCHS} epochs of five experts, {SIMULATED:,} rows, validation included")
-    _print_times(
-        _in_turn(
-            {
-                "plain": lambda: epochs(plain),
-                "reweighted": lambda: epochs(reweighted),
-            },
-            rounds,
-        )
-    )
+    both = {"plain": partial(epochs, plain), "reweighted": partial(epochs, reweighted)}
+    _print_times(timed_in_turn(both, rounds))
 
 
 def _print_filters(n_rows: int, rounds: int) -> None:
@@ -165,10 +128,5 @@ def _print_filters(n_rows: int, rounds: int) -> None:
     )
     print(f"\nfilters, {n_rows:,} rows")
     masks = {text: filters.parse(text) for text in FILTERS}
-    _print_times(
-        _in_turn({t: partial(m, tracks) for t, m in masks.items()}, min(rounds, 3))
-    )
-
-
-if __name__ == "__main__":
-    main()
+    works = {text: partial(mask, tracks) for text, mask in masks.items()}
+    _print_times(timed_in_turn(works, min(rounds, 3)))

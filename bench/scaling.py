@@ -7,15 +7,13 @@ one to five experts of the same size, and for the five experts on one core and o
 
 from __future__ import annotations
 
-import argparse
 import os
-import statistics
 from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 
-from bench._timing import in_turn, side_by_side
+from bench._frame import in_turn, least_cpu_s, median, read_options, side_by_side
 from nnt import load_config
 from nnt.config import Config
 from nnt.detector import N_INPUTS
@@ -30,10 +28,7 @@ SAMPLED = 2_000_000
 
 def main() -> None:
     """Print the tables."""
-    parser = argparse.ArgumentParser(prog="python -m bench scaling")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--rows", type=int, nargs="+", default=list(ROWS))
-    options = parser.parse_args()
+    options = read_options(__doc__, rounds=3, rows=ROWS)
     base = load_config("baseline_v2", overrides={"early_stopping_patience": None})
     _print_rows(base, options.rows, options.rounds)
     _print_experts(base, options.rounds)
@@ -51,9 +46,7 @@ def _data(n_rows: int) -> ExpertData:
 
 
 def _epochs(data: ExpertData, config: Config, expert: int = 0) -> Callable[[], object]:
-    return partial(
-        fit, data, config, expert,
-    )  # fmt: skip
+    return partial(fit, data, config, expert)
 
 
 def _print_rows(base: Config, sizes: list[int], rounds: int) -> None:
@@ -64,14 +57,13 @@ def _print_rows(base: Config, sizes: list[int], rounds: int) -> None:
         data = _data(n_rows)
         more = 1 + max(1, 200_000 // n_rows)
         works = {
-            (size, epochs): _epochs(
+            f"{size} {epochs}": _epochs(
                 data, load_config(base, {"batch_size": size, "epochs": epochs})
             )
             for size in BATCHES
             for epochs in (1, more)
         }
-        named = {f"{size} {epochs}": work for (size, epochs), work in works.items()}
-        times = in_turn(named, rounds if n_rows < 1_000_000 else min(rounds, 2))
+        times = least_cpu_s(works, rounds if n_rows < 1_000_000 else min(rounds, 2))
         print(f"{n_rows:10,}", end="")
         for size in BATCHES:
             taken_s = (times[f"{size} {more}"] - times[f"{size} 1"]) / (more - 1)
@@ -85,21 +77,20 @@ def _print_experts(base: Config, rounds: int) -> None:
     config = load_config(base, {"epochs": EXPERT_EPOCHS})
     n_cores = os.cpu_count() or 1
     cases = [(n, n_cores) for n in range(1, 6)] + [(5, n) for n in range(1, n_cores)]
-    found: dict[tuple[int, int], list[tuple[float, float]]] = {c: [] for c in cases}
-    for _ in range(rounds):
-        for n_experts, jobs in cases:
-            works = [_epochs(data, config, expert) for expert in range(n_experts)]
-            found[n_experts, jobs].append(side_by_side(works, jobs))
+    works = [_epochs(data, config, expert) for expert in range(5)]
+    found = in_turn(
+        {
+            f"{n:8} {jobs:8}": partial(side_by_side, works[:n], jobs)
+            for n, jobs in cases
+        },
+        rounds,
+        warm_up=False,
+    )
     print(f"\nms an epoch of experts with {EXPERT_ROWS:,} rows each, medians")
     print(f"{'experts':>8} {'threads':>8} {'wall':>8} {'CPU':>8} {'cores busy':>11}")
-    for (n_experts, jobs), times in found.items():
-        wall, cpu = (
-            statistics.median(t) / EXPERT_EPOCHS for t in zip(*times, strict=True)
-        )
-        print(
-            f"{n_experts:8} {jobs:8} {wall * 1e3:8.1f} {cpu * 1e3:8.1f} "
-            f"{cpu / wall:11.2f}"
-        )
+    for name, times in found.items():
+        ms = median(times) * (1e3 / EXPERT_EPOCHS)
+        print(f"{name} {ms.wall_s:8.1f} {ms.cpu_s:8.1f} {ms.cpu_s / ms.wall_s:11.2f}")
 
 
 def _print_samplers(rounds: int) -> None:
@@ -113,11 +104,7 @@ def _print_samplers(rounds: int) -> None:
     rng = np.random.default_rng(1)
     works = {n: partial(sampler.epoch, rng) for n, sampler in samplers.items()}
     print(f"\nrows of an epoch of {SAMPLED:,} drawn, CPU time")
-    for name, seconds in in_turn(works, rounds).items():
+    for name, seconds in least_cpu_s(works, rounds).items():
         print(
             f"{name:>24} {seconds * 1e3:6.0f} ms {seconds / SAMPLED * 1e9:5.1f} ns/row"
         )
-
-
-if __name__ == "__main__":
-    main()

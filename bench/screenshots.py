@@ -10,24 +10,22 @@ Chrome and ``websocket-client``, and says so where they are missing.
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import json
-import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from bench._browser import Page, browser, find_browser
+from bench._frame import REPOSITORY, environment, free_port, nnt_command, read_options
 from nnt.tracking import StoredRun, open_run
 
-IMAGES = Path(__file__).parents[1] / "docs" / "images"
+IMAGES = REPOSITORY / "docs" / "images"
 OVER = "models:/nnt@champion"
 DATA = "data={simulate: {tracks: 30000, seed: 11}, split: [0.7, 0.1, 0.2], files: null}"
 TRAININGS = {
@@ -54,11 +52,7 @@ ASSISTANT = """(() => {
 
 def main() -> None:
     """Take the pictures."""
-    parser = argparse.ArgumentParser(prog="bench screenshots", description=__doc__)
-    parser.add_argument("--project", type=Path, help="take pictures of this one")
-    parser.add_argument("--to", type=Path, default=IMAGES)
-    parser.add_argument("--only", nargs="*", default=[], help="names of pictures")
-    chosen = parser.parse_args()
+    chosen = read_options(__doc__, project=Path, to=IMAGES, only=[])
     executable = find_browser()
     if executable is None or importlib.util.find_spec("websocket") is None:
         sys.exit("bench screenshots: needs Chromium or Chrome, and websocket-client")
@@ -86,28 +80,20 @@ def _make(project: Path) -> None:
 
 def _nnt(project: Path, *words: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "nnt", *words],
-        cwd=project, env=_environment(), stdout=subprocess.PIPE, check=False, text=True,
+        nnt_command(*words), cwd=project, env=environment(), stdout=subprocess.PIPE,
+        check=False, text=True,
     )  # fmt: skip
     if done.returncode:
         sys.exit(f"bench screenshots: nnt {words[0]} has failed")
     return done.stdout
 
 
-def _environment() -> dict[str, str]:
-    left = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
-    return {**left, "PYTHONPATH": str(Path(__file__).parents[1])}
-
-
 @contextmanager
 def _ui(project: Path) -> Iterator[str]:
     """Run ``nnt ui``; give the address of the list of trainings."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     process = subprocess.Popen(
-        [sys.executable, "-m", "nnt", "ui", "--port", str(port)],
-        cwd=project, env=_environment(), stdout=subprocess.PIPE, text=True,
+        nnt_command("ui", "--port", str(free_port())),
+        cwd=project, env=environment(), stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
         assert process.stdout is not None
@@ -183,7 +169,3 @@ def _shoot(
         time.sleep(4.0)
     page.shoot(path)
     print(f"{path}: {path.stat().st_size / 1000:.0f} kB", flush=True)
-
-
-if __name__ == "__main__":
-    main()

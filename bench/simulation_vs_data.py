@@ -11,22 +11,24 @@ costs. ``--plots DIR`` draws the distributions over each other.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
-from scipy.stats import ks_2samp
+from matplotlib import pyplot as plt
+from scipy.stats import ks_2samp, mannwhitneyu
 
-from nnt import load_config, read_tracks
+from bench._frame import SAMPLE, read_options
+from bench._rows import fitted
+from nnt import read_tracks
 from nnt.detector import EXPERTS, theta_to_deg, z_to_cm
-from nnt.engine import ExpertData, fit
-from nnt.networks import State
+from nnt.engine import ExpertData
+from nnt.networks import Form, State
+from nnt.networks.predicting import outputs_of
 from nnt.simulation import Simulation, simulate_with
 from nnt.tracks import Tracks
 
-SAMPLE = Path(__file__).parents[2] / "shared" / "data" / "belle2_exp20_sample.gz"
 KINDS = ("relID", "driftT", "alpha")
 AXIAL, STEREO = (0, 2, 4, 6, 8), (1, 3, 5, 7)
 ROWS_SEEN = 40_000_000
@@ -40,7 +42,10 @@ FINE_TUNINGS = ((1e-4, 10), (1e-4, 30), (3e-4, 10), (3e-4, 30))
 
 def main() -> None:
     """Print the tables that the options ask for."""
-    options = _options()
+    options = read_options(
+        __doc__, data=SAMPLE, tracks=3_000_000, seeds=[1, 2, 3], plots=Path,
+        fine_tune=False, classifier=False, swap=False,
+    )  # fmt: skip
     mpl.use("Agg")
     real = read_tracks(options.data)
     simulated = simulate_with(Simulation(tracks=options.tracks, seed=options.seeds[0]))
@@ -53,17 +58,6 @@ def main() -> None:
     if options.swap:
         swaps(real, simulated)
     ratios(real, options.tracks, options.seeds, options.fine_tune)
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench simulation_vs_data")
-    parser.add_argument("--data", type=Path, default=SAMPLE, help="real rows")
-    parser.add_argument("--tracks", type=int, default=3_000_000)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--plots", type=Path, help="folder for overlaid histograms")
-    for name in ("fine-tune", "classifier", "swap"):
-        parser.add_argument(f"--{name}", action="store_true")
-    return parser.parse_args()
 
 
 def seen(tracks: Tracks, superlayer: int) -> np.ndarray:
@@ -139,18 +133,14 @@ def train(
 ) -> State:
     """Fit the firmware's network; every twentieth row chooses the epoch."""
     n_rows = len(inputs)
-    config = load_config(
-        "baseline_v2",
-        overrides={
-            "epochs": epochs or ROWS_SEEN // n_rows,
-            "batch_size": 2048 if n_rows > 50_000 else 256,
-            "learning_rate": RATE,
-            "lr_schedule": {"name": "cosine", "final": RATE / 100},
-            "early_stopping_patience": None,
-            "out_size": targets.shape[1],
-            "seed": seed,
-        },
-    )
+    overrides = {
+        "epochs": epochs or ROWS_SEEN // n_rows,
+        "batch_size": 2048 if n_rows > 50_000 else 256,
+        "learning_rate": RATE,
+        "lr_schedule": {"name": "cosine", "final": RATE / 100},
+        "out_size": targets.shape[1],
+        "seed": seed,
+    }
     held_back = np.arange(n_rows) % 20 == 0
     parts = [
         np.ascontiguousarray(table[mask], dtype=np.float32)
@@ -160,25 +150,13 @@ def train(
     data = ExpertData(
         x_train=parts[0], y_train=parts[1], x_val=parts[2], y_val=parts[3]
     )
-    result = fit(
-        data, config, 0, initial=None,
-    )  # fmt: skip
-    return result.state
+    return fitted(data, overrides)
 
 
 def predict(state: State, inputs: np.ndarray) -> np.ndarray:
     """Outputs of the firmware's network in floating point."""
-    hidden, hidden_bias, output, output_bias = (
-        np.asarray(state[name], dtype=np.float64) for name in sorted_names(state)
-    )
-    middle = np.tanh((inputs @ hidden.T + hidden_bias) / 2)
-    result: np.ndarray = np.tanh((middle @ output.T + output_bias) / 2)
-    return result
-
-
-def sorted_names(state: State) -> list[str]:
-    """Names of both layers' weights and biases, weights first."""
-    return sorted(state, key=lambda name: (name.split(".")[-2], name.endswith("bias")))
+    form = Form.of_shapes({name: value.shape for name, value in state.items()})
+    return outputs_of(form, state, inputs)
 
 
 def _error(output: np.ndarray, tracks: Tracks) -> float:
@@ -270,31 +248,17 @@ def _tuned_error(
 
 def tune(state: State, rows: Tracks, rate: float, epochs: int, seed: int) -> State:
     """Go on from weights as `load_pre_trained_weights` does, with real rows alone."""
-    config = load_config(
-        "baseline_v2",
-        overrides={
-            "epochs": epochs,
-            "batch_size": 64,
-            "learning_rate": rate,
-            "lr_schedule": {"name": "cosine", "final": rate / 30},
-            "early_stopping_patience": None,
-            "seed": seed,
-        },
-    )
+    overrides = {
+        "epochs": epochs,
+        "batch_size": 64,
+        "learning_rate": rate,
+        "lr_schedule": {"name": "cosine", "final": rate / 30},
+        "seed": seed,
+    }
     # The rows are too few to hold any back: all choose the epoch, mostly the last.
     x, y = np.ascontiguousarray(rows.inputs), np.ascontiguousarray(rows.targets)
     data = ExpertData(x_train=x, y_train=y, x_val=x, y_val=y)
-    return fit(
-        data, config, 0, initial=state,
-    ).state  # fmt: skip
-
-
-def _area(score: np.ndarray, label: np.ndarray) -> float:
-    """Area under the ROC curve by the ranks of the positive rows."""
-    ranks = np.argsort(np.argsort(score)) + 1
-    n_pos = int(np.sum(label > 0))
-    area = ranks[label > 0].sum() - n_pos * (n_pos + 1) / 2
-    return float(area / (n_pos * (len(label) - n_pos)))
+    return fitted(data, overrides, state)
 
 
 def classifier(real: Tracks, simulated: Tracks) -> None:
@@ -326,7 +290,9 @@ def _separation(theirs: Tracks, ours: Tracks, columns: list[int]) -> float:
     for number in range(FOLDS):
         state = train(padded[fold != number], label[fold != number], 1, epochs=40)
         score[fold == number] = predict(state, padded[fold == number])[:, 0]
-    return _area(score, label[:, 0])
+    is_real = label[:, 0] > 0
+    wins = mannwhitneyu(score[is_real], score[~is_real]).statistic
+    return float(wins / (is_real.sum() * (~is_real).sum()))
 
 
 def swaps(real: Tracks, simulated: Tracks) -> None:
@@ -353,8 +319,6 @@ def plots(real: Tracks, simulated: Tracks, folder: Path) -> None:
     """Draw the inputs of expert 0 and the targets of all, real over simulated."""
     folder.mkdir(parents=True, exist_ok=True)
     ours, theirs = (t[t.expert == 0] for t in (simulated, real))
-    import matplotlib.pyplot as plt
-
     for kind, name in enumerate(KINDS):
         figure, axes = plt.subplots(3, 3, figsize=(11, 8), layout="constrained")
         for sl, axis in enumerate(axes.flat):
@@ -384,7 +348,3 @@ def plots(real: Tracks, simulated: Tracks, folder: Path) -> None:
     pair[0].legend()
     figure.savefig(folder / "targets.png", dpi=90)
     plt.close(figure)
-
-
-if __name__ == "__main__":
-    main()

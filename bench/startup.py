@@ -9,25 +9,32 @@ several rounds. Then the libraries that take longest to import.
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
-import signal
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 
 import psutil
 
+from bench._frame import (
+    Times,
+    environment,
+    kill_group,
+    median,
+    nnt_command,
+    read_options,
+    timed,
+)
+
 CONFIG = "baseline_v2"
-TRAIN = [
-    sys.executable, "-m", "nnt", "train", CONFIG, "-p", "-d", "bench",
-    "-m", "epochs=1", "-m", "experts=[0, 1]",
-]  # fmt: skip
+TRAIN = nnt_command(
+    "train", CONFIG, "-p", "-d", "bench", "-m", "epochs=1", "-m", "experts=[0, 1]"
+)
 STEPS = {
     "rows are read": r"train: .* rows",
     "run is open": r"run [0-9a-f]{32}; ",
@@ -36,8 +43,8 @@ STEPS = {
 }
 SHORT = {
     "python -c pass": [sys.executable, "-c", "pass"],
-    "nnt --help": [sys.executable, "-m", "nnt", "--help"],
-    "nnt train --help": [sys.executable, "-m", "nnt", "train", "--help"],
+    "nnt --help": nnt_command("--help"),
+    "nnt train --help": nnt_command("train", "--help"),
     "import torch, mlflow": [
         sys.executable, "-c", "import torch, mlflow; mlflow.MlflowClient",
     ],
@@ -51,52 +58,37 @@ LIBRARIES = (
     "matplotlib", "scipy.special", "pyarrow",
 )  # fmt: skip
 
-Times = tuple[float, float]
-
 
 def main() -> None:
     """Print the tables."""
-    parser = argparse.ArgumentParser(prog="python -m bench startup")
-    parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
+    rounds = read_options(__doc__, rounds=5).rounds
+    found: dict[str, list[Times]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder)
         _first_epoch(store)  # simulates and compiles, if that was never done
-        timed: dict[str, list[Times]] = defaultdict(list)
         for number in range(rounds):
             for name, command in SHORT.items():
-                timed[name].append(_whole(command))
+                run = partial(subprocess.run, command, check=True, capture_output=True)
+                found[name].append(timed(run))
             for name, times in _first_epoch(store).items():
-                timed[f"nnt train: {name}"].append(times)
+                found[f"nnt train: {name}"].append(times)
             fresh = store / str(number)
             fresh.mkdir()
             last = list(_first_epoch(fresh).values())[-1]
-            timed["nnt train: the same, the store is made first"].append(last)
+            found["nnt train: the same, the store is made first"].append(last)
     print(f"{os.cpu_count()} cores, medians of {rounds} rounds, from the start of the "
           f"process: wall s (CPU s)")  # fmt: skip
-    for name, measured in timed.items():
-        walls, cpus = zip(*measured, strict=True)
-        print(f"  {name:48} {statistics.median(walls):6.2f} "
-              f"({statistics.median(cpus):.2f})")  # fmt: skip
+    for name, measured in found.items():
+        middle = median(measured)
+        print(f"  {name:48} {middle.wall_s:6.2f} ({middle.cpu_s:.2f})")
     _print_imports()
-
-
-def _whole(command: list[str]) -> Times:
-    before, start = os.times(), time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True)
-    wall, after = time.perf_counter() - start, os.times()
-    return wall, (
-        after.children_user + after.children_system
-        - before.children_user - before.children_system
-    )  # fmt: skip
 
 
 def _first_epoch(store: Path) -> dict[str, Times]:
     """Start a training, read on stderr how far it is, and end it."""
     start, waiting, seen = time.perf_counter(), dict(STEPS), {}
-    own = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
     with subprocess.Popen(
-        TRAIN, cwd=store, env=own, text=True, start_new_session=True,
+        TRAIN, cwd=store, env=environment(), text=True, start_new_session=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
     ) as process:  # fmt: skip
         try:
@@ -105,12 +97,13 @@ def _first_epoch(store: Path) -> dict[str, Times]:
                 told.append(line)
                 for name in [n for n, text in waiting.items() if re.search(text, line)]:
                     del waiting[name]
-                    seen[name] = time.perf_counter() - start, _cpu_s(process.pid)
+                    wall_s = time.perf_counter() - start
+                    seen[name] = Times(wall_s, _cpu_s(process.pid))
                 if not waiting:
                     return seen
             raise SystemExit("".join(told))
         finally:
-            os.killpg(process.pid, signal.SIGKILL)
+            kill_group(process)
 
 
 def _cpu_s(pid: int) -> float:
@@ -140,7 +133,3 @@ def _print_imports() -> None:
     for name in (*IMPORTED, *LIBRARIES):
         told = f"{found[name]:.3f}" if name in found else "not loaded"
         print(f"  {name:48} {told}")
-
-
-if __name__ == "__main__":
-    main()

@@ -14,12 +14,9 @@ import argparse
 import json
 import os
 import random
-import resource
 import shutil
-import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -31,7 +28,7 @@ from typing import Any
 
 import psutil
 
-from bench._trainings import environment
+from bench._frame import Command, Times, environment, kept_where_it_fails, read_options
 from nnt.config import load_config
 from nnt.sweep import load_space
 from nnt.sweep.nursery import THREADS
@@ -63,50 +60,27 @@ ONE_THREAD = dict.fromkeys(THREADS, "1")
 CONFIG = "config.yaml"
 KILLS_OF_ONE = 10
 """After so many kills a sweep may come to its end."""
-WAIT_S = 600.0
 
 Facts = dict[str, Any]
 
 
 @dataclass
-class Sweeping:
-    """``nnt sweep`` in a directory; its log goes to a file there."""
+class Sweeping(Command):
+    """``nnt sweep`` in a directory."""
 
-    home: Path
-    options: list[str]
+    options: list[str] = field(default_factory=list)
     run_id: str = ""
-    starts: int = 0
-    process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
-    def start(self, *more: str) -> None:
+    def start(self) -> None:
         """Start it, or go on in it."""
-        self.starts += 1
         words = ["--resume", self.run_id] if self.run_id else self.options
-        command = [sys.executable, "-m", "nnt", "sweep", *words, *more]
-        with self.log.open("wb") as out:
-            self.process = subprocess.Popen(
-                command, cwd=self.home, env=environment(None), stdout=out,
-                stderr=out, stdin=subprocess.DEVNULL, start_new_session=True,
-            )  # fmt: skip
-
-    @property
-    def log(self) -> Path:
-        """What its last start has said."""
-        return self.home / f"log-{self.starts}.txt"
-
-    def wait(self, seconds: float = WAIT_S) -> int | None:
-        """Exit status; None if it has not ended in time."""
-        assert self.process is not None
-        with suppress(subprocess.TimeoutExpired):
-            return self.process.wait(seconds)
-        return None
+        self.run(["sweep", *words])
 
     def workers(self) -> list[psutil.Process]:
         """Its processes that train."""
-        assert self.process is not None
         with suppress(psutil.Error):
-            found = psutil.Process(self.process.pid).children(recursive=True)
-            return [p for p in found if "nnt.sweep.nursery" in " ".join(p.cmdline())]
+            found = psutil.Process(self.process.pid).children()
+            return [p for p in found if "nnt.sweep.process" in p.cmdline()]
         return []
 
     def find_run(self) -> str:
@@ -134,7 +108,7 @@ class Bench:
         (home / "space.yaml").write_text(json.dumps(SPACE))
         (home / CONFIG).write_text(json.dumps({"extends": "baseline_v2"} | config))
         words = [CONFIG, "--space", "space.yaml", *options]
-        return Sweeping(home, words)
+        return Sweeping(home, options=words)
 
     def make_store(self) -> None:
         """Make the tables of a database once; it takes seconds."""
@@ -183,14 +157,12 @@ class Bench:
                     self.random.choice(workers).kill()
                     killed["worker"] += 1
                 continue
-            assert sweeping.process is not None
-            os.killpg(sweeping.process.pid, signal.SIGKILL)
-            sweeping.process.wait()
+            sweeping.kill()
             killed["sweep"] += 1
             sweeping.find_run()
             sweeping.start()
         if sweeping.wait() is None:
-            os.killpg(sweeping.process.pid, signal.SIGKILL)  # type: ignore[union-attr]
+            sweeping.kill()
 
     def overhead(self) -> bool:
         """What trials of some seconds cost beside the same trainings alone."""
@@ -200,8 +172,7 @@ class Bench:
         print(
             f"{len(trials)} trials by one job: {one}, of it {in_trials_s:.1f} s in "
             f"trials; the same trainings in a loop in one process, without a sweep and "
-            f"without plots: {alone}; overhead {one.wall_s / alone.wall_s - 1:+.1%}, "
-            f"of CPU {one.cpu_s / alone.cpu_s - 1:+.1%}"
+            f"without plots: {alone}; times as long: {one.took.over(alone.took, 3)}"
         )
         return True
 
@@ -211,9 +182,9 @@ class Bench:
         halves = self.looped("halves", [self.overrides[::2], self.overrides[1::2]])
         print(
             f"{self.n_trials} trials: {self.one_job} by one job, {two} by two: "
-            f"{self.one_job.wall_s / two.wall_s:.2f} times as fast; two loops without "
-            f"a sweep, side by side: {halves}, {self.alone.wall_s / halves.wall_s:.2f} "
-            "times as fast as one"
+            f"{self.one_job.took.over(two.took)} times as fast; two loops without a "
+            f"sweep, side by side: {halves}, {self.alone.took.over(halves.took)} times "
+            "as fast as one"
         )
         return True
 
@@ -257,7 +228,7 @@ class Bench:
                 path.write_text(json.dumps(overrides))
                 loop = subprocess.Popen(
                     [sys.executable, "-c", PLAIN, path.name], cwd=loops.home,
-                    env=environment(None) | ONE_THREAD, stderr=subprocess.DEVNULL,
+                    env=environment() | ONE_THREAD, stderr=subprocess.DEVNULL,
                 )  # fmt: skip
                 stack.enter_context(loop)
         return took
@@ -282,34 +253,25 @@ class Bench:
 
 @dataclass
 class Took:
-    """What something took."""
+    """A sweep, or loops, and what they took."""
 
     sweeping: Sweeping
-    wall_s: float = 0.0
-    cpu_s: float = 0.0
+    took: Times = field(default_factory=Times.now)
 
     def __str__(self) -> str:
-        return f"{self.wall_s:.1f} s ({self.cpu_s:.1f} s of CPU)"
+        return f"{self.took.wall_s:.1f} s ({self.took.cpu_s:.1f} s of CPU)"
 
 
 @contextmanager
 def timing(sweeping: Sweeping) -> Iterator[Took]:
     """Measure processes that have ended at the end."""
-    took = Took(sweeping)
-    load = os.getloadavg()[0]
-    begin, before_s = time.monotonic(), cpu_s()
-    yield took
-    took.wall_s, took.cpu_s = time.monotonic() - begin, cpu_s() - before_s
+    found, load, start = Took(sweeping), os.getloadavg()[0], Times.now()
+    yield found
+    found.took = Times.since(start)
     print(
-        f"{sweeping.home.name}: {took}; {os.cpu_count()} cores, load before {load:.1f}",
+        f"{sweeping.home.name}: {found}; {os.cpu_count()} cores, load was {load:.1f}",
         file=sys.stderr,
     )
-
-
-def cpu_s() -> float:
-    """CPU time of all processes that have ended, theirs included."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 def sweep_run(sweeping: Sweeping) -> StoredRun:
@@ -367,20 +329,10 @@ def problems(sweeping: Sweeping, whole: dict[int, Facts]) -> list[str]:
 
 def main() -> None:
     """Run what is asked for; exit with status 1 if anything was lost."""
-    parser = argparse.ArgumentParser(prog="bench sweep", description=__doc__)
-    parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--trials", type=int, help="default 20, 8 of jobs, 200 of many")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", nargs="*", default=["kills"])
-    arguments = parser.parse_args()
-    work = Path(tempfile.mkdtemp(prefix="nnt-sweep-"))
-    bench = Bench(work, arguments)
-    bench.make_store()
-    results = [getattr(bench, name)() for name in arguments.only]
-    if not all(results):
-        sys.exit(f"what was lost is in {work}")
-    shutil.rmtree(work)
-
-
-if __name__ == "__main__":
-    main()
+    arguments = read_options(__doc__, kills=20, trials=int, seed=1, only=["kills"])
+    with kept_where_it_fails("sweep") as work:
+        bench = Bench(work, arguments)
+        bench.make_store()
+        results = [getattr(bench, name)() for name in arguments.only]
+        if not all(results):
+            sys.exit(1)

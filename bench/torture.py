@@ -1,10 +1,10 @@
 """Kill trainings, cut them off, feed them rubbish, and count what is lost.
 
 ``python -m bench torture --kills 50`` kills small production trainings at random
-moments and resumes them, takes their server away and brings it back, starts four at
-once on a store that is not there yet, fills their disk, and feeds 200 bad inputs to
-all readers. It compares every end with that of a training that was left alone, and
-prints one table: tried, survived, lost.
+moments, none after ``--seconds``, and resumes them, takes their server away and brings
+it back, starts four at once on a store that is not there yet, fills their disk, and
+feeds 200 bad inputs to all readers. It compares every end with that of a training that
+was left alone, and prints one table: tried, survived, lost.
 
 The tracks are the sample of experiment 20 where it is at hand, else simulated. The
 source must not change meanwhile: a run is not resumed by other code.
@@ -18,7 +18,6 @@ import random
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -28,15 +27,9 @@ from typing import Any
 
 from mlflow import MlflowClient
 
+from bench._frame import Server, kept_where_it_fails, read_options
 from bench._rubbish import bad_inputs
-from bench._trainings import (
-    SAMPLE,
-    Server,
-    Training,
-    differences,
-    everything,
-    small,
-)
+from bench._trainings import Training, differences, everything
 from nnt.errors import NNTError
 from nnt.files import previous_of
 from nnt.tracking import MlflowTracker
@@ -75,7 +68,6 @@ class Torture:
         self.inputs: int = arguments.inputs
         self.end = time.monotonic() + arguments.seconds
         self.random = random.Random(arguments.seed)
-        self.options = small(SAMPLE if SAMPLE.is_file() else None)
         self.whole: dict[str, Any] = {}
         self.length_s = 0.0
 
@@ -94,7 +86,7 @@ class Torture:
         """Train without any interruption, to compare with."""
         home = self.home("alone")
         shutil.copy(home / "mlflow.db", self.work / "empty.db")
-        training = Training(home, self.options)
+        training = Training(home)
         for _ in range(2):  # the first one fills caches
             begin = time.monotonic()
             training.start()
@@ -121,7 +113,7 @@ class Torture:
         while row.tried < self.kills and time.monotonic() < self.end:
             number += 1
             home = self.home(f"kill-{number}")
-            training = Training(home, self.options)
+            training = Training(home)
             left = min(KILLS_OF_ONE, self.kills - row.tried)
             kills, lost = self._kill_one(training, left, phases)
             row.add(lost or self.compare(training, store_of(home)), kills)
@@ -150,7 +142,6 @@ class Torture:
         else:
             training.start(run_id)
             training.wait()
-        assert training.process is not None
         # All may have been told already that a process had done when it was killed.
         ended = training.process.returncode == 0 or is_finished(training.home)
         return kills, [] if ended else [f"{training.home}: {training.told()[-400:]}"]
@@ -170,24 +161,21 @@ class Torture:
         home = self.work / "outage"
         home.mkdir()
         server = Server(home)
-        server.start()
-        try:
-            training = Training(home, self.options, server.uri)
+        training = Training(home, server.uri)
+        with server:
             training.start()
             wait_for(lambda: any(home.rglob("last.safetensors")), training)
-            server.stop()
-            time.sleep(OUTAGE_S)
-            server.start()
-            status = training.wait()
-            training.sync()
-            row.add(
-                self.compare(training, server.uri)
-                if status == 0
-                else [f"exit status {status}: {training.told()[-400:]}"]
-            )
-        finally:
-            server.stop()
+        time.sleep(OUTAGE_S)
+        with server:
+            row.add(self._ended(training, server.uri))
         yield row
+
+    def _ended(self, training: Training, uri: str) -> list[str]:
+        """Wait for the end of a training, and name what it lacks."""
+        if (status := training.wait()) != 0:
+            return [f"exit status {status}: {training.told()[-400:]}"]
+        training.sync()
+        return self.compare(training, uri)
 
     def at_once(self) -> Iterator[Row]:
         """Start several trainings on a store that is not there yet."""
@@ -197,16 +185,11 @@ class Torture:
         for number in range(AT_ONCE):
             (home / str(number)).mkdir(parents=True)
             uri = f"sqlite:///{home / 'mlflow.db'}"
-            trainings.append(Training(home / str(number), self.options, uri))
+            trainings.append(Training(home / str(number), uri))
         for training in trainings:
             training.start()
         for training in trainings:
-            status = training.wait()
-            row.add(
-                self.compare(training, str(training.uri))
-                if status == 0
-                else [f"exit status {status}: {training.told()[-400:]}"]
-            )
+            row.add(self._ended(training, str(training.uri)))
         yield row
 
     def full_disk(self) -> Iterator[Row]:
@@ -232,7 +215,7 @@ class Torture:
         shutil.copy(self.work / "empty.db", place / "mlflow.db")
         logs = self.work / "disk-logs"
         logs.mkdir()
-        training = Training(place, self.options, logs=logs)
+        training = Training(place, logs=logs)
         training.start()
         wait_for(lambda: any(place.rglob("last.safetensors")), training)
         with contextlib.suppress(OSError), (place / "filler").open("wb") as file:
@@ -317,35 +300,24 @@ def wait_for(condition: Callable[[], bool], training: Training) -> None:
 
 def main() -> None:
     """Torture trainings and print the table."""
-    parser = argparse.ArgumentParser(prog="bench torture", description=__doc__)
-    parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--inputs", type=int, default=200)
-    parser.add_argument("--seconds", type=float, default=3600, help="no kill after it")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument(
-        "--only",
-        nargs="*",
-        default=["kill", "outage", "at_once", "full_disk", "rubbish"],
+    arguments = read_options(
+        __doc__,
+        kills=50,
+        inputs=200,
+        seconds=3600.0,
+        seed=1,
+        only=["kill", "outage", "at_once", "full_disk", "rubbish"],
     )
-    arguments = parser.parse_args()
-    work = Path(tempfile.mkdtemp(prefix="nnt-torture-"))
-    torture = Torture(work, arguments)
-    if set(arguments.only) - {"rubbish"}:
-        torture.leave_alone()
-    rows: list[Row] = []
-    for name in arguments.only:
-        rows += getattr(torture, name)()
-    print(f"{'':95} tried survived lost")
-    for row in rows:
-        print(
-            f"{row.what:95} {row.tried:5} {row.survived:8} {row.tried - row.survived:4}"
-        )
-        for note in row.notes:
-            print(f"    {note}")
-    if any(row.tried > row.survived for row in rows):
-        sys.exit(f"what was lost is in {work}")
-    shutil.rmtree(work)
-
-
-if __name__ == "__main__":
-    main()
+    with kept_where_it_fails("torture") as work:
+        torture = Torture(work, arguments)
+        if set(arguments.only) - {"rubbish"}:
+            torture.leave_alone()
+        rows = [row for name in arguments.only for row in getattr(torture, name)()]
+        print(f"{'':95} tried survived lost")
+        for row in rows:
+            lost = row.tried - row.survived
+            print(f"{row.what:95} {row.tried:5} {row.survived:8} {lost:4}")
+            for note in row.notes:
+                print(f"    {note}")
+        if any(row.tried > row.survived for row in rows):
+            sys.exit(1)

@@ -10,12 +10,9 @@ and ``--rounds`` make it shorter.
 
 from __future__ import annotations
 
-import argparse
 import gc
 import logging
-import os
 import statistics
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -25,6 +22,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from bench._frame import Times, in_turn, median, new_directory, read_options, timed
 from nnt import load_config, train
 from nnt.cli import GC_THRESHOLD
 from nnt.config import Config
@@ -38,8 +36,7 @@ from nnt.tracking.sender import Sender
 class Cost:
     """Of one training, seconds."""
 
-    wall_s: float
-    cpu_s: float
+    whole: Times
     thread_s: float
     """CPU time of the thread that delivers."""
     note_us: float
@@ -89,12 +86,11 @@ class Meter:
 
         return metered
 
-    def cost(self, wall_s: float, cpu_s: float) -> Cost:
+    def cost(self, whole: Times) -> Cost:
         """Give the cost of a training that took so long."""
         n, spent = max(self.n_points, 1), self.seconds
         return Cost(
-            wall_s=wall_s,
-            cpu_s=cpu_s,
+            whole=whole,
             thread_s=spent["deliver"],
             note_us=1e6 * spent["note"] / n,
             send_us=1e6 * spent["send"] / n,
@@ -104,21 +100,14 @@ class Meter:
 
 def main() -> None:
     """Print one line for each way to track, and the cost of tracking."""
-    parser = argparse.ArgumentParser(prog="bench tracking", description=__doc__)
-    parser.add_argument("--epochs", type=int, default=1000)
-    parser.add_argument("--rows", type=int, default=200_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    chosen = parser.parse_args()
+    chosen = read_options(__doc__, epochs=1000, rows=200_000, rounds=3)
     config = _config(chosen.rows, chosen.epochs)
     logging.getLogger("nnt").setLevel(logging.WARNING)
     gc.set_threshold(GC_THRESHOLD, 50, 100)  # as `nnt train` does
-    home = Path.cwd()
-    with tempfile.TemporaryDirectory() as place:
-        os.chdir(place)
-        try:
-            costs = _measure(config, Path(place), chosen.rounds)
-        finally:
-            os.chdir(home)
+    with new_directory() as place:
+        # The first round loads libraries and makes the tables of the store.
+        _measure(_config(2000, 3), place, 1)
+        costs = _measure(config, place, chosen.rounds)
     _print(costs, chosen.epochs, chosen.rows)
 
 
@@ -138,46 +127,34 @@ def _config(n_rows: int, epochs: int) -> Config:
 
 
 def _measure(config: Config, place: Path, rounds: int) -> dict[str, list[Cost]]:
-    short = _config(2000, 3)
-    costs: dict[str, list[Cost]] = {"no store": [], "MLflow, SQLite": []}
-    for number in range(-1, rounds):
-        for name, found in costs.items():
-            is_null = name == "no store"
-            tracker = Tracker(place / "null") if is_null else MlflowTracker()
-            # The first round loads libraries and makes the tables of the store.
-            cost = _one(short if number < 0 else config, tracker)
-            if number >= 0:
-                found.append(cost)
-    return costs
+    works: dict[str, Callable[[], Cost]] = {
+        "no store": lambda: _one(config, Tracker(place / "null")),
+        "MLflow, SQLite": lambda: _one(config, MlflowTracker()),
+    }
+    return in_turn(works, rounds, warm_up=False)
 
 
 def _one(config: Config, tracker: Tracker) -> Cost:
     meter = Meter()
-    wall, cpu = time.perf_counter(), time.process_time()
     with meter.running():
-        train(config, tracker=tracker)
-    return meter.cost(time.perf_counter() - wall, time.process_time() - cpu)
+        return meter.cost(timed(lambda: train(config, tracker=tracker)))
 
 
 def _print(costs: dict[str, list[Cost]], epochs: int, n_rows: int) -> None:
     print(f"baseline_v2, {epochs:,} epochs, {n_rows:,} rows, five experts")
     print("tracking          wall s    CPU s   thread CPU s")
-    middle = {}
-    for name, found in costs.items():
-        values = [
-            statistics.median(getattr(cost, part) for cost in found)
-            for part in ("wall_s", "cpu_s", "thread_s")
-        ]
-        middle[name] = values
-        print(f"{name:16s} {values[0]:7.2f} {values[1]:8.2f} {values[2]:14.2f}")
+    middle = {name: median(c.whole for c in found) for name, found in costs.items()}
+    threads = [statistics.median(c.thread_s for c in found) for found in costs.values()]
+    for (name, whole), thread_s in zip(middle.items(), threads, strict=True):
+        print(f"{name:16s} {whole.wall_s:7.2f} {whole.cpu_s:8.2f} {thread_s:14.2f}")
     without, with_store = middle.values()
     pairs = zip(*costs.values(), strict=True)
-    walls = [100 * (b.wall_s / a.wall_s - 1) for a, b in pairs]
+    walls = [100 * (b.whole.wall_s / a.whole.wall_s - 1) for a, b in pairs]
     print(
         f"cost: wall {statistics.median(walls):+.1f} % "
         f"({min(walls):+.1f} to {max(walls):+.1f} %), "
-        f"CPU {100 * (with_store[1] / without[1] - 1):+.1f} %, "
-        f"thread {100 * with_store[2] / without[1]:.1f} % of the CPU time"
+        f"CPU {100 * (with_store.cpu_s / without.cpu_s - 1):+.1f} %, "
+        f"thread {100 * threads[-1] / without.cpu_s:.1f} % of the CPU time"
     )
     note, send, rest = (
         statistics.median(getattr(cost, part) for cost in costs["MLflow, SQLite"])
@@ -187,7 +164,3 @@ def _print(costs: dict[str, list[Cost]], epochs: int, n_rows: int) -> None:
         f"CPU of a point: noted {note:.1f} us, sent {send:.1f} us; "
         f"of all else in the thread: {rest:.2f} s"
     )
-
-
-if __name__ == "__main__":
-    main()

@@ -16,13 +16,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import statistics
-import time
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from functools import partial
 
 import torch
 
+from bench._frame import Times, in_turn, median, read_options, side_by_side
 from bench._loops import HAS_LIGHTNING, OTHERS, OURS, Loop
 from bench._rows import SIMULATED, experts_of, rows_to_train
 from bench.kernel import print_forms
@@ -49,20 +47,9 @@ Rows = dict[int, ExpertData]
 Key = tuple[str, int]
 
 
-@dataclass(frozen=True)
-class Times:
-    """Of one epoch of all experts."""
-
-    wall_s: float
-    cpu_s: float
-
-    def __mul__(self, factor: float) -> Times:
-        return Times(self.wall_s * factor, self.cpu_s * factor)
-
-
 def main() -> None:
     """Print the tables."""
-    options = _options()
+    options = read_options(__doc__, rounds=3, rows=ROWS, batches=BATCHES)
     torch.set_num_threads(1)
     if not HAS_LIGHTNING:
         print("Lightning is not installed (pip install lightning): it is left out")
@@ -77,14 +64,6 @@ def main() -> None:
     _print_time_to_loss(base, experts_of(SIMULATED)[LOSS_EXPERT], options.rounds)
     print()
     print_forms(options.rounds)
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench train")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--rows", type=int, nargs="+", default=list(ROWS))
-    parser.add_argument("--batches", nargs="+", choices=BATCHES, default=list(BATCHES))
-    return parser.parse_args()
 
 
 def _key(loop: str, name: str, n_rows: int) -> Key:
@@ -133,33 +112,23 @@ def _configs(base: Config, name: str, epochs: int) -> dict[int, Config]:
 
 def _together(loop: Loop, rows: Rows, configs: dict[int, Config]) -> Times:
     """Time all experts side by side."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        done = [pool.submit(loop, rows[k], configs[k], k, _go_on) for k in configs]
-        for future in done:
-            future.result()
-    n_epochs = configs[0].epochs
-    times = Times(time.perf_counter() - wall, time.process_time() - cpu)
-    return times * (1 / n_epochs)
-
-
-def _go_on(_: float) -> bool:
-    return False
+    works = [partial(loop, rows[k], configs[k], k, lambda _: False) for k in configs]
+    return side_by_side(works, os.cpu_count()) * (1 / configs[0].epochs)
 
 
 def _one_by_one(loop: Loop, rows: Rows, configs: dict[int, Config]) -> Times:
     """Time the experts one after another, without their first epoch."""
     wall_s = cpu_s = 0.0
     for expert, config in configs.items():
-        ends: list[tuple[float, float]] = []
+        ends: list[Times] = []
 
-        def told(_: float, ends: list[tuple[float, float]] = ends) -> bool:
-            ends.append((time.perf_counter(), time.process_time()))
+        def told(_: float, ends: list[Times] = ends) -> bool:
+            ends.append(Times.now())
             return False
 
         loop(rows[expert], config, expert, told)
-        wall_s += (ends[-1][0] - ends[0][0]) / (len(ends) - 1)
-        cpu_s += (ends[-1][1] - ends[0][1]) / (len(ends) - 1)
+        wall_s += (ends[-1].wall_s - ends[0].wall_s) / (len(ends) - 1)
+        cpu_s += (ends[-1].cpu_s - ends[0].cpu_s) / (len(ends) - 1)
     return Times(wall_s, cpu_s)
 
 
@@ -168,28 +137,20 @@ def _print_epochs(name: str, timed: dict[Key, list[Times]], sizes: list[int]) ->
     print(f"\nbatch {name}\n{'rows':>9}  {COMPILED:>22} {'Mrows/s':>8}", end="")
     print("".join(f"  {loop:>26}" for loop in others))
     for n_rows in sizes:
-        ours = _median(timed[_key(COMPILED, name, n_rows)])
+        ours = median(timed[_key(COMPILED, name, n_rows)])
         # A third of the rows are trained on, a third is validated on.
         speed = n_rows / 3 / ours.cpu_s / 1e6
         print(f"{n_rows:9,}  {_ms(ours):>22} {speed:8.2f}", end="")
         for loop in others:
             n_timed = _key(loop, name, n_rows)[1]
-            times = _median(timed[loop, n_timed]) * (n_rows / n_timed)
+            times = median(timed[loop, n_timed]) * (n_rows / n_timed)
             mark = "" if n_timed == n_rows else "~"
-            told = f"{times.wall_s / ours.wall_s:.0f} ({times.cpu_s / ours.cpu_s:.0f})"
-            print(f"  {mark + _ms(times):>16} {told:>9}", end="")
+            print(f"  {mark + _ms(times):>16} {times.over(ours, 0):>9}", end="")
         print()
 
 
 def _ms(times: Times) -> str:
     return f"{times.wall_s * 1e3:,.1f} ({times.cpu_s * 1e3:,.1f})"
-
-
-def _median(times: list[Times]) -> Times:
-    return Times(
-        statistics.median(t.wall_s for t in times),
-        statistics.median(t.cpu_s for t in times),
-    )
 
 
 def _print_time_to_loss(base: Config, data: ExpertData, rounds: int) -> None:
@@ -203,16 +164,14 @@ def _print_time_to_loss(base: Config, data: ExpertData, rounds: int) -> None:
     )
     config = load_config(config, {"epochs": LOSS_MAX_EPOCHS, "seed": config.seed + 1})
     loops = {**OURS, **OTHERS}
-    found: dict[str, list[list[tuple[float, Times]]]] = {name: [] for name in loops}
-    for _ in range(rounds):
-        for name, loop in loops.items():
-            found[name].append(_until(loop, data, config, goal))
-    ours = _median([told[-1][1] for told in found[COMPILED]])
+    works = {n: partial(_until, loop, data, config, goal) for n, loop in loops.items()}
+    found = in_turn(works, rounds, warm_up=False)
+    ours = median([told[-1][1] for told in found[COMPILED]])
     for name, runs in found.items():
-        times, (loss, _) = _median([told[-1][1] for told in runs]), runs[0][-1]
+        times, (loss, _) = median([told[-1][1] for told in runs]), runs[0][-1]
         print(
             f"{name:>14} {_ms(times):>18} ms, {len(runs[0])} epochs, loss {loss:.5f}, "
-            f"{times.wall_s / ours.wall_s:.0f} ({times.cpu_s / ours.cpu_s:.0f}) times"
+            f"{times.over(ours, 0)} times"
         )
 
 
@@ -221,17 +180,12 @@ def _until(
 ) -> list[tuple[float, Times]]:
     """Losses of the epochs to the goal, and the times since the start."""
     told: list[tuple[float, Times]] = []
-    wall, cpu = time.perf_counter(), time.process_time()
+    start = Times.now()
 
     def note(loss: float) -> bool:
         if not told or told[-1][0] > goal:
-            times = Times(time.perf_counter() - wall, time.process_time() - cpu)
-            told.append((loss, times))
+            told.append((loss, Times.since(start)))
         return loss <= goal
 
     loop(data, config, LOSS_EXPERT, note)
     return told
-
-
-if __name__ == "__main__":
-    main()
