@@ -139,7 +139,7 @@ class Tutorial:
         """Mean loss of the rows to validate on."""
         with torch.no_grad():
             total = sum(float(self.loss_of(*b)) * len(b[0]) for b in self.validation)
-        return total / len(self.validation.dataset)  # type: ignore[arg-type]
+        return total / len(self._validated)
 
 
 def _dataset(data: Rows) -> TensorDataset:

@@ -79,8 +79,8 @@ class Sweeping(Command):
     def workers(self) -> list[psutil.Process]:
         """Its processes that train."""
         with suppress(psutil.Error):
-            found = psutil.Process(self.process.pid).children()
-            return [p for p in found if "nnt.sweep.process" in p.cmdline()]
+            found = psutil.Process(self.process.pid).children(recursive=True)
+            return [p for p in found if "nnt.sweep.nursery" in " ".join(p.cmdline())]
         return []
 
     def find_run(self) -> str:
