@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from nnt.kernel import Kernel
-from nnt.networks import Form, initial_state
+from nnt.networks import Form, State, initial_state
 from nnt.networks.module import build_module
 from nnt.objective import LOGISTIC, Objective, objective_of, value
 from nnt.types import F32
@@ -87,8 +87,8 @@ class Tutorial:
         To train and to validate on, the latter in batches of at least 2,048: small ones
         would only slow it down.
     batch_size : int
-    seed : int
-        Of the first weights and the order of rows.
+    state : dict of arrays, optional
+        First weights.
     rate, decay : float
         Learning rate and weight decay of Adam.
     """
@@ -99,18 +99,18 @@ class Tutorial:
         data: Rows,
         batch_size: int,
         validated: Rows | None = None,
-        seed: int = 1,
+        state: State | None = None,
         rate: float = RATE,
         decay: float = 0.0,
     ) -> None:
-        torch.manual_seed(seed)
-        drawn = initial_state(form, np.random.default_rng(seed))
-        self.network = build_module(form, drawn)
+        first = state or initial_state(form, np.random.default_rng(1))
+        self.network = build_module(form, first)
         parameters = self.network.parameters()
         self.optimiser = torch.optim.Adam(parameters, lr=rate, weight_decay=decay)
         # Worker processes would only cost: the rows are in memory, a step takes 1 ms.
         self.training = DataLoader(_dataset(data), batch_size, shuffle=True)
-        self.validation = DataLoader(_dataset(validated or data), max(batch_size, 2048))
+        self._validated = _dataset(validated or data)
+        self.validation = DataLoader(self._validated, max(batch_size, 2048))
         self._objective = _objective(form)
 
     def loss_of(

@@ -27,6 +27,8 @@ from torch import Tensor, nn
 from bench._forms import Tutorial
 from nnt.config import Config
 from nnt.engine import Epoch, ExpertData, Hooks
+from nnt.networks import initial_state
+from nnt.sampling import generator
 from nnt.tracking import Tracker
 from nnt.training.fitting import train_expert
 
@@ -59,28 +61,30 @@ def _nnt(
         )  # fmt: skip
 
 
-def _tutorial(data: ExpertData, config: Config) -> Tutorial:
+def _tutorial(data: ExpertData, config: Config, expert: int) -> Tutorial:
+    torch.manual_seed(config.seed)
+    draw = generator(config.seed, expert, "weights 0")
     return Tutorial(
         config.form,
         (data.x_train, data.y_train, None),
         config.batch_size,
         validated=(data.x_val, data.y_val, None),
-        seed=config.seed,
+        state=initial_state(config.form, draw),
         rate=config.learning_rate,
         decay=config.weight_decay,
     )
 
 
-def _dataloader(data: ExpertData, config: Config, _: int, told: Told) -> None:
+def _dataloader(data: ExpertData, config: Config, expert: int, told: Told) -> None:
     """Train as the tutorials of PyTorch do."""
-    tutorial = _tutorial(data, config)
-    for _epoch in range(config.epochs):
+    tutorial = _tutorial(data, config, expert)
+    for _ in range(config.epochs):
         tutorial.train()
         if told(tutorial.validate()):
             return
 
 
-def _lightning(data: ExpertData, config: Config, _: int, told: Told) -> None:
+def _lightning(data: ExpertData, config: Config, expert: int, told: Told) -> None:
     """Train as the documentation of Lightning does, without bars and summaries."""
     import lightning
     from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
@@ -110,7 +114,7 @@ def _lightning(data: ExpertData, config: Config, _: int, told: Told) -> None:
             if told(float(trainer.callback_metrics["val_loss"])):
                 trainer.should_stop = True
 
-    tutorial = _tutorial(data, config)
+    tutorial = _tutorial(data, config, expert)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore")
