@@ -56,7 +56,7 @@ def test_feed_down_tells_the_two_sides_apart() -> None:
         z_cm=np.repeat([5.0, 60.0, 1.0], [50, 20, 20]),
     )
     feed = plots.curves(view, plots.TRAINING)["feed_down"]
-    for line, share in ((feed.down, 0), (feed.up, 1)):
+    for line, share in zip(feed[1:], (0, 1), strict=True):
         np.testing.assert_array_equal(line.at, metrics.FAR_Z_CM[metrics.FAR_Z_CM < 60])
         np.testing.assert_array_equal(line.share, share)
 

@@ -4,6 +4,7 @@ Outputs of any value are judged, without a warning: those of a network that dive
 are infinite or NaN, and so are the metrics that depend on them.
 """
 
+from nnt.detector import STT_MOMENTUM_GEV
 from nnt.metrics.decisions import (
     BACKGROUND_Z_CM,
     CUT_CM,
@@ -12,7 +13,6 @@ from nnt.metrics.decisions import (
     FEED_EFFICIENCY,
     FEED_Z_CM,
     SIGNAL_Z_CM,
-    STT_MOMENTUM_GEV,
     Decision,
     all_decisions,
     binomial_error,

@@ -17,25 +17,6 @@ from nnt.detector import STT_MOMENTUM_GEV
 from nnt.metrics.prediction import Predictions, momentum_gev
 from nnt.types import I64, BoolArray, FloatArray
 
-__all__ = [
-    "BACKGROUND_Z_CM",
-    "CUT_CM",
-    "EFFICIENCIES",
-    "FAR_Z_CM",
-    "FEED_EFFICIENCY",
-    "FEED_Z_CM",
-    "SIGNAL_Z_CM",
-    "STT_MOMENTUM_GEV",
-    "Decision",
-    "all_decisions",
-    "area_of_sorted",
-    "binomial_error",
-    "cut_at_efficiency_cm",
-    "first_cut",
-    "rank_at_efficiency",
-    "share_below",
-]
-
 SIGNAL_Z_CM = 1.0
 BACKGROUND_Z_CM = 20.0
 CUT_CM = 15.0

@@ -26,16 +26,6 @@ from nnt.metrics.residuals import half_width_68, std, trimmed_std
 from nnt.metrics.sample import Sample, warn_of
 from nnt.types import FloatArray
 
-__all__ = [
-    "METRICS",
-    "MODEL_METRICS",
-    "Metric",
-    "add_metric",
-    "compute_metrics",
-    "main_metrics",
-    "network_metrics",
-]
-
 Better = Literal["higher", "lower", "neither"]
 Value = Callable[[Sample], float | None]
 DIRECTIONS: dict[str, int] = {"higher": 1, "lower": -1, "neither": 0}

@@ -24,9 +24,6 @@ from nnt.metrics.prediction import pt_gev
 from nnt.tracks import INPUT_COLUMNS, Tracks
 from nnt.types import F32, I64
 
-__all__ = ["Change", "Profile", "changes", "profiles"]
-
-
 N_BINS = 4096
 """Fine enough that a distance between distributions does not see them."""
 TYPE_GROUPS = ("real", "background", "fake", "unknown")

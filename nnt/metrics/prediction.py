@@ -20,16 +20,6 @@ from nnt.detector import (
 from nnt.tracks import Tracks
 from nnt.types import F32, I64, BoolArray, FloatArray
 
-__all__ = [
-    "Predictions",
-    "charge_sign",
-    "momentum_gev",
-    "predictions",
-    "pt_from_crossing_angles",
-    "pt_gev",
-    "with_outputs",
-]
-
 RADIUS_CM = np.array([sl.radius_cm[0] for sl in SUPERLAYERS], dtype=np.float32)
 ROWS_AT_ONCE = 200_000
 

@@ -25,16 +25,6 @@ from nnt.metrics.prediction import Predictions
 from nnt.metrics.sample import Sample, quantities
 from nnt.types import F64, I64, U8, FloatArray
 
-__all__ = [
-    "EventDraws",
-    "Replicas",
-    "difference_errors",
-    "metric_errors",
-    "ratio_error",
-    "replicas",
-]
-
-
 N_REPLICAS = 100
 """An error from 100 replicas is itself known to 7 %."""
 MAX_ROWS = 50_000

@@ -9,8 +9,6 @@ import numpy as np
 
 from nnt.types import F64, FloatArray
 
-__all__ = ["CoreFit", "core_fit", "half_width_68", "std", "trimmed_std"]
-
 TRIMMED = 0.05
 """Share of the residuals that is cut off on each side."""
 

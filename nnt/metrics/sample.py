@@ -14,16 +14,6 @@ from nnt.metrics.prediction import Predictions
 from nnt.metrics.residuals import CoreFit, core_fit
 from nnt.types import I64, FloatArray
 
-__all__ = [
-    "Quantities",
-    "Sample",
-    "add_quantity",
-    "quantities",
-    "sample_sizes",
-    "warn_of",
-]
-
-
 log = logging.getLogger(__name__)
 
 Quantities = dict[str, tuple[FloatArray, I64]]

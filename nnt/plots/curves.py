@@ -24,8 +24,6 @@ from nnt.plots.style import (
 )
 from nnt.types import F64, I64, FloatArray
 
-__all__ = ["learning_curves", "learning_curves_of_runs", "sampled_distribution"]
-
 MAX_POINTS_PER_CURVE = 500
 """Of a figure of many runs."""
 

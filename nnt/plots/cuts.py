@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -42,8 +42,6 @@ from nnt.plots.style import (
     legend,
 )
 from nnt.types import F64, BoolArray, FloatArray
-
-__all__ = ["DECISIONS"]
 
 CUTS_CM = np.linspace(0, 60, 121)
 DECISIONS = {"": "|z|", "_by_class": "class"}
@@ -107,11 +105,8 @@ def efficiency_and_rejection(
     return figure
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class _Feed:
-    cut_cm: float
-    down: Line
-    up: Line
+_Feed = tuple[float, Line, Line]
+"""The cut in cm, and the shares that pass from positive and from negative z."""
 
 
 def _feed(predicted: Predictions, _: Predictions | None) -> _Feed | None:
@@ -122,7 +117,7 @@ def _feed(predicted: Predictions, _: Predictions | None) -> _Feed | None:
     down, up = (_shares_beyond(predicted, sign, cut_cm) for sign in (1, -1))
     if not len(down.at) and not len(up.at):
         return None
-    return _Feed(cut_cm=cut_cm, down=down, up=up)
+    return cut_cm, down, up
 
 
 def _shares_beyond(predicted: Predictions, sign: int, cut_cm: float) -> Line:
@@ -154,15 +149,15 @@ def feed_down(curves: Sequence[Curve[_Feed]]) -> Figure:
     figure, panels = canvas_of_rows(
         f"feed-down and feed-up at {FEED_EFFICIENCY * 100:.0f} % efficiency", (2.0, 2.0)
     )
-    sides = (("feed-down, z > D", "down"), ("feed-up, z < -D", "up"))
-    for axes, (side, of) in zip(panels, sides, strict=True):
-        for curve in curves:
-            label = curve.label and f"{curve.label} (cut {curve.data.cut_cm:.1f} cm)"
-            line: Line = getattr(curve.data, of)
-            style = "o-" if curve.look.in_legend else "-"
-            plot_line(
-                axes, line, curve.look, style, label if axes is panels[0] else None
-            )
+    for curve in curves:
+        cut_cm, *lines = curve.data
+        label = curve.label and f"{curve.label} (cut {cut_cm:.1f} cm)"
+        style = "o-" if curve.look.in_legend else "-"
+        for axes, line in zip(panels, lines, strict=True):
+            own = label if axes is panels[0] else None
+            plot_line(axes, line, curve.look, style, own)
+    sides = ("feed-down, z > D", "feed-up, z < -D")
+    for axes, side in zip(panels, sides, strict=True):
         axes.set_ylim(0, 1.02)
         label_in_two_lines(axes, f"share that passes\n{side}")
     panels[1].set_xlim(FAR_Z_CM[0] - 2, FAR_Z_CM[-1] + 2)
@@ -171,13 +166,8 @@ def feed_down(curves: Sequence[Curve[_Feed]]) -> Figure:
     return figure
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class _Kept:
-    """Shares of tracks that a decision keeps or rejects, in bins."""
-
-    points: Points
-    cut: float
-    """On |z| in cm, or on the output of the class."""
+_Kept = tuple[Points, float]
+"""Shares that a decision keeps or rejects in bins; the cut in cm, or on the class."""
 
 
 def _kept(
@@ -206,14 +196,14 @@ def _kept_by(
     points = shares_in_bins(
         passing if every is None else ~passing, decision.event[rows], at[rows], edges
     )
-    return _Kept(points=points, cut=cut)
+    return points, cut
 
 
 def _draw_kept(
     curves: Sequence[Curve[dict[str, _Kept]]], *, name: str, rejected: bool = False
 ) -> Figure:
-    first = next(iter(curves[0].data.values()))
-    n_tracks = f"{first.points.n_tracks.sum():,}"
+    first, _ = next(iter(curves[0].data.values()))
+    n_tracks = f"{first.n_tracks.sum():,}"
     at = f"at {FEED_EFFICIENCY * 100:.0f} % efficiency"
     figure, axes, below = canvas_with_ratio(
         f"rejection of {n_tracks} tracks {at}"
@@ -221,12 +211,12 @@ def _draw_kept(
         else f"efficiency for {n_tracks} tracks from the collision point, {at}"
     )
     for curve in curves:
-        for suffix, data in curve.data.items():
-            cut = f"> {-data.cut:.3f}" if suffix else f"< {data.cut:.1f} cm"
-            label = curve.label and f"{curve.label}, {DECISIONS[suffix]} {cut}"
+        for suffix, (points, cut) in curve.data.items():
+            beyond = f"> {-cut:.3f}" if suffix else f"< {cut:.1f} cm"
+            label = curve.label and f"{curve.label}, {DECISIONS[suffix]} {beyond}"
             marker = MARKERS[suffix]
-            plot_points(axes, data.points, curve.look, label, highest=1, marker=marker)
-    filled(below, first.points.edges, first.points.n_tracks, "0.75")
+            plot_points(axes, points, curve.look, label, highest=1, marker=marker)
+    filled(below, first.edges, first.n_tracks, "0.75")
     if not rejected:
         axes.axhline(FEED_EFFICIENCY, color="0.5", lw=0.8)
     axes.set_ylim(top=1.005)

@@ -17,8 +17,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-__all__ = ["default_style"]
-
 BACKEND_KEYS = ("backend", "backend_fallback")
 """Left alone: figures are rendered without a backend, and a change would start one."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -42,8 +41,6 @@ from nnt.plots.style import (
     log_counts,
 )
 from nnt.types import F64, FloatArray
-
-__all__ = ["fixed_point_difference"]
 
 N_BINS = 100
 """As in the quality monitoring of the trigger (``CDCTriggerNeuroDQMModule``)."""
@@ -87,7 +84,7 @@ def _draw_over_reconstruction(
         data, _ = curve.data
         name = curve.label and f"{curve.label}: {data.numbers}"
         outline(axes, data.edges, data.counts, curve.look, name)
-        plot_ratio(ratio, data.edges, data.ratio, data.ratio_error, curve.look)
+        plot_ratio(ratio, data.ratio, curve.look)
     axes.set_ylim(bottom=0)
     step = f"tracks per {reco.edges[1] - reco.edges[0]:g}"
     if x_label == "z (cm)":
@@ -119,50 +116,38 @@ def _register_over_reconstruction() -> None:
 _register_over_reconstruction()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class _Map:
-    edges: F64
-    counts: F64
-    n_tracks: int
-    beyond: str
+_Map = tuple[F64, F64, str]
+"""Edges, counts, and how many tracks there are."""
 
 
 def _map(
     predicted: Predictions, _: Predictions | None, *, quantity: str
 ) -> _Map | None:
-    values, reco, limits = (
-        predicted.theta_deg,
-        predicted.theta_reco_deg,
-        THETA_RANGE_DEG,
-    )
     if quantity == "z":
         values = predicted.z_cm if predicted.has_z else None
         reco, limits = predicted.z_reco_cm, Z_RANGE_CM
+    else:
+        values, reco = predicted.theta_deg, predicted.theta_reco_deg
+        limits = THETA_RANGE_DEG
     if values is None:
         return None
     edges = bin_edges(*limits, N_BINS, len(values))
     counts = np.histogram2d(reco, values, len(edges) - 1, (limits, limits))[0]
-    beyond = share_beyond(values, edges)
-    return _Map(edges=edges, counts=counts, n_tracks=len(values), beyond=beyond)
+    return edges, counts, f"{len(values):,} tracks{share_beyond(values, edges)}"
 
 
 def _against_reco(curves: Sequence[Curve[_Map]], *, quantity: str, unit: str) -> Figure:
     curve = curves[0]
-    data = curve.data
-    figure, axes = canvas(
-        f"{quantity} of the {curve.name}: {data.n_tracks:,} tracks{data.beyond}"
-    )
-    limits = (data.edges[0], data.edges[-1])
+    edges, counts, n_tracks = curve.data
+    figure, axes = canvas(f"{quantity} of the {curve.name}: {n_tracks}")
+    limits = (edges[0], edges[-1])
     image = axes.imshow(
-        np.ma.masked_equal(data.counts.T, 0),
-        norm=LogNorm(vmin=1, vmax=max(float(data.counts.max()), 2.0)),
-        cmap="viridis",
-        origin="lower",
-        extent=(*limits, *limits),
-        interpolation="nearest",
+        np.ma.masked_equal(counts.T, 0),
+        norm=LogNorm(vmin=1, vmax=max(float(counts.max()), 2.0)), cmap="viridis",
+        origin="lower", extent=(*limits, *limits), interpolation="nearest",
         aspect="auto",
-    )
-    step = f"{data.edges[1] - data.edges[0]:g} {unit}"
+    )  # fmt: skip
+    step = f"{edges[1] - edges[0]:g} {unit}"
     colour_bar(axes, image, f"tracks per {step} × {step}")
     axes.plot(limits, limits, color="0.5", lw=0.8, ls="--")
     axes.set_xlabel(f"{quantity} of the reconstruction ({unit})")
@@ -187,11 +172,8 @@ def _register_maps() -> None:
 _register_maps()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class _Spectra:
-    edges: F64
-    counts: dict[str, F64]
-    n_without: int
+_Spectra = tuple[F64, dict[str, F64], int]
+"""Edges, counts of each kind of tracks, and how many have no momentum."""
 
 
 def _inverse_pt(predicted: Predictions, _: Predictions | None) -> _Spectra | None:
@@ -207,14 +189,11 @@ def _inverse_pt(predicted: Predictions, _: Predictions | None) -> _Spectra | Non
         f"from the collision point, |z| < {SIGNAL_Z_CM:g} cm": size < SIGNAL_Z_CM,
         f"background, |z| > {BACKGROUND_Z_CM:g} cm": size > BACKGROUND_Z_CM,
     }
-    return _Spectra(
-        edges=edges,
-        counts={
-            name: counts_of(inverse[there & rows], edges, clip=True)
-            for name, rows in kinds.items()
-        },
-        n_without=int((~there).sum()),
-    )
+    counts = {
+        name: counts_of(inverse[there & rows], edges, clip=True)
+        for name, rows in kinds.items()
+    }
+    return edges, counts, int((~there).sum())
 
 
 @register(
@@ -226,19 +205,20 @@ def _inverse_pt(predicted: Predictions, _: Predictions | None) -> _Spectra | Non
 )
 def inverse_pt_histogram(curves: Sequence[Curve[_Spectra]]) -> Figure:
     """Draw 1/pT of all tracks, of those from the collision point and of background."""
-    data = curves[0].data
-    n_tracks = data.counts["all"].sum()
-    without = f" ({data.n_without:,} without a momentum)" if data.n_without else ""
+    edges, of_kinds, n_without = curves[0].data
+    n_tracks = of_kinds["all"].sum()
+    without = f" ({n_without:,} without a momentum)" if n_without else ""
     figure, axes = canvas(f"1/pT of trigger tracks: {n_tracks:,.0f} tracks{without}")
     colours = (RECONSTRUCTION, *COLOURS)
-    for (name, counts), colour in zip(data.counts.items(), colours, strict=False):
+    for (name, counts), colour in zip(of_kinds.items(), colours, strict=False):
         label = f"{name}: {counts.sum():,.0f} tracks"
-        outline(axes, data.edges, counts, Look(colour), label)
+        outline(axes, edges, counts, Look(colour), label)
     log_counts(axes)
-    axes.set_xlim(data.edges[0], data.edges[-1])
+    axes.set_xlim(edges[0], edges[-1])
     axes.set_xlabel("1/pT (GeV$^{-1}$)")
-    step = data.edges[1] - data.edges[0]
-    axes.set_ylabel(f"tracks per {step:g} GeV$^{{-1}}$ (last bin: with overflow)")
+    axes.set_ylabel(
+        f"tracks per {edges[1] - edges[0]:g} GeV$^{{-1}}$ (last bin: with overflow)"
+    )
     legend(axes)
     return figure
 

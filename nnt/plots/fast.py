@@ -26,8 +26,6 @@ from matplotlib.text import Text
 
 from nnt.types import U8
 
-__all__ = ["FastAxes", "FastCanvas"]
-
 SETTINGS: Any = rcParams
 
 SIDES = {

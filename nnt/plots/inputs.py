@@ -12,7 +12,15 @@ from matplotlib.figure import Figure
 from nnt.detector import N_PATTERN_BITS, N_SUPERLAYERS
 from nnt.metrics import Profile
 from nnt.metrics.periods import RANGES, UNSIDED_BIN
-from nnt.plots.pieces import MIN_TRACKS, band, bin_edges, outline, plot_ratio, steps
+from nnt.plots.pieces import (
+    MIN_TRACKS,
+    Points,
+    band,
+    bin_edges,
+    outline,
+    plot_ratio,
+    steps,
+)
 from nnt.plots.shown import Look, readable
 from nnt.plots.style import (
     COLOURS,
@@ -25,9 +33,6 @@ from nnt.plots.style import (
 )
 from nnt.tracks import INPUT_COLUMNS
 from nnt.types import F64, I64
-
-__all__ = ["input_histograms", "target_histograms"]
-
 
 KINDS = ("relID", "drift time", "crossing angle")
 DRIFT_TIME = 1
@@ -247,7 +252,8 @@ def _target(
             lower = np.where(first >= MIN_TRACKS, first, np.nan)
             share = counts / lower
             error = scale * np.sqrt(counts + share**2 * lower) / lower
-            plot_ratio(ratio, edges, scale * share, error, Look(colour))
+            points = Points(edges, scale * share, error, counts.astype(np.int64))
+            plot_ratio(ratio, points, Look(colour))
     if log:
         log_counts(axes)
     else:

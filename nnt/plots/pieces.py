@@ -18,27 +18,6 @@ from nnt.metrics.inbins import bin_numbers
 from nnt.plots.shown import Look
 from nnt.types import F64, I64, BoolArray, FloatArray
 
-__all__ = [
-    "MIN_TRACKS",
-    "Histogram",
-    "Line",
-    "Points",
-    "band",
-    "bin_edges",
-    "counts_of",
-    "filled",
-    "histogram",
-    "numbers",
-    "outline",
-    "plot_line",
-    "plot_points",
-    "plot_ratio",
-    "set_axis",
-    "share_beyond",
-    "shares_in_bins",
-    "steps",
-]
-
 MIN_TRACKS = 5
 """Tracks below which a bin shows neither width, share nor ratio."""
 RATIO_LIMIT = 2.5
@@ -48,14 +27,7 @@ PT_TICKS_GEV = (0.2, 0.3, 0.5, 0.7, 1, 2, 3, 5, 10)
 def bin_edges(lower: float, upper: float, most: int, n_rows: int) -> F64:
     """Even bins, fewer for few rows: about twice the root of their number.
 
-    Parameters
-    ----------
-    lower, upper : float
-        Ends of the axis.
-    most : int
-        Bins for many rows; any fewer ones are whole bins of these.
-    n_rows : int
-        Rows that are counted.
+    Any fewer ones are whole bins of those for many rows (`most`).
     """
     enough = 2 * sqrt(max(n_rows, 1))
     widths = [k for k in range(1, most // 8 + 1) if most % k == 0]
@@ -64,17 +36,7 @@ def bin_edges(lower: float, upper: float, most: int, n_rows: int) -> F64:
 
 
 def counts_of(values: FloatArray, edges: F64, *, clip: bool = False) -> F64:
-    """Rows in even bins.
-
-    Parameters
-    ----------
-    values : float array, shape (N,)
-        What is counted.
-    edges : float64 array, shape (B + 1,)
-        Even.
-    clip : bool
-        Count what lies beyond in the outer bins.
-    """
+    """Rows in even bins; if clipped, what lies beyond counts in the outer ones."""
     if clip:
         values = np.clip(values, edges[0], edges[-1])
     found = np.histogram(values, len(edges) - 1, (edges[0], edges[-1]))[0]
@@ -104,16 +66,15 @@ def numbers(values: FloatArray, unit: str, fit: CoreFit | None = None) -> str:
     return "\n".join(lines)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class Histogram:
     """Counts of one network in even bins, and their ratio to those of another."""
 
     edges: F64
     counts: F64
     numbers: str
-    ratio: F64 | None
-    """NaN in bins with too few rows; None where there is nothing to compare with."""
-    ratio_error: F64 | None
+    ratio: Points | None
+    """None where there is nothing to compare with."""
 
 
 def histogram(
@@ -125,37 +86,19 @@ def histogram(
     *,
     clip: bool = False,
 ) -> Histogram:
-    """Count values, and compare with other values of the same rows.
+    """Count values, and compare with others (`of`) of the same rows; shape (N,) each.
 
-    Parameters
-    ----------
-    values : float array, shape (N,)
-        What is counted.
-    edges : float64 array, shape (B + 1,)
-        Even.
-    text : str
-        What a legend says of the values.
-    of : float array, shape (N,), optional
-        What the counts are compared with.
-    event : int64 array, shape (N,)
-        Dense number of the event of each row.
-    clip : bool
-        Count what lies beyond in the outer bins.
+    The text is what a legend says of the values.
     """
-    ratio = error = None
-    if of is not None:
-        n_bins = len(edges) - 1
-        upper, lower = (_even_bins(rows, edges, clip=clip) for rows in (values, of))
-        ratio, error = paired_ratio(upper, lower, event, n_bins)
-        n_below = np.bincount(lower[lower >= 0], minlength=n_bins)
-        ratio[n_below < MIN_TRACKS] = np.nan
-    return Histogram(
-        edges=edges,
-        counts=counts_of(values, edges, clip=clip),
-        numbers=text,
-        ratio=ratio,
-        ratio_error=error,
-    )
+    counts = counts_of(values, edges, clip=clip)
+    if of is None:
+        return Histogram(edges, counts, text, None)
+    n_bins = len(edges) - 1
+    upper, lower = (_even_bins(rows, edges, clip=clip) for rows in (values, of))
+    ratio, error = paired_ratio(upper, lower, event, n_bins)
+    below = np.bincount(lower[lower >= 0], minlength=n_bins)
+    ratio[below < MIN_TRACKS] = np.nan
+    return Histogram(edges, counts, text, Points(edges, ratio, error, below))
 
 
 def _even_bins(values: FloatArray, edges: F64, *, clip: bool) -> npt.NDArray[np.int64]:
@@ -175,23 +118,19 @@ def outline(
     """Draw a histogram as a line, in a legend if it has one, with a band of errors."""
     if look.in_legend:
         band(axes, edges, counts, np.sqrt(counts), look.colour)
-    steps(axes, edges, counts, color=look.colour, lw=look.width, zorder=look.order,
-          label=label)  # fmt: skip
+    style = {"color": look.colour, "lw": look.width, "zorder": look.order}
+    steps(axes, edges, counts, label=label, **style)
 
 
 def steps(axes: Axes, edges: F64, values: FloatArray | I64, **how: Any) -> None:
     """Draw a value in each bin as a line, which takes a tenth of ``Axes.stairs``."""
-    axes.plot(
-        np.repeat(edges, 2)[1:-1], np.repeat(values, 2), solid_joinstyle="miter",
-        solid_capstyle="butt", **how,
-    )  # fmt: skip
+    how |= {"solid_joinstyle": "miter", "solid_capstyle": "butt"}
+    axes.plot(*_stairs(edges, values), **how)
 
 
 def filled(axes: Axes, edges: F64, values: FloatArray | I64, colour: str) -> None:
     """Fill the area below a histogram, behind all else."""
-    axes.fill_between(
-        np.repeat(edges, 2)[1:-1], np.repeat(values, 2), color=colour, lw=0, zorder=1
-    )
+    axes.fill_between(*_stairs(edges, values), color=colour, lw=0, zorder=1)
 
 
 def band(axes: Axes, edges: F64, values: F64, errors: F64, colour: str) -> None:
@@ -199,26 +138,23 @@ def band(axes: Axes, edges: F64, values: F64, errors: F64, colour: str) -> None:
     there = np.isfinite(values) & np.isfinite(errors)
     low = np.where(there, values - errors, np.nan)
     high = np.where(there, values + errors, np.nan)
-    axes.fill_between(
-        np.repeat(edges, 2)[1:-1], np.repeat(low, 2), np.repeat(high, 2),
-        color=colour, alpha=0.25, lw=0,
-    )  # fmt: skip
+    axes.fill_between(*_stairs(edges, low, high), color=colour, alpha=0.25, lw=0)
 
 
-def plot_ratio(
-    axes: Axes, edges: F64, ratio: F64 | None, error: F64 | None, look: Look
-) -> None:
-    """Draw the ratio of histograms, if there is one, as points with errors."""
-    if ratio is None or error is None:
-        return
-    centres = (edges[:-1] + edges[1:]) / 2
-    there = np.isfinite(ratio)
-    _errorbar(axes, centres[there], ratio[there], error[there], look)
-    axes.axhline(1, color="0.5", lw=0.8)
-    axes.set_ylim(0, RATIO_LIMIT)
+def _stairs(edges: F64, *values: Any) -> Any:
+    """Both ends of each bin, and its values there."""
+    return np.repeat(edges, 2)[1:-1], *(np.repeat(own, 2) for own in values)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+def plot_ratio(axes: Axes, ratio: Points | None, look: Look) -> None:
+    """Draw the ratio of histograms, if there is one."""
+    if ratio is not None:
+        plot_points(axes, ratio, look, bins=False)
+        axes.axhline(1, color="0.5", lw=0.8)
+        axes.set_ylim(0, RATIO_LIMIT)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Points:
     """Values in bins, NaN where there is nothing to show; shape (B,) each."""
 
@@ -237,7 +173,7 @@ def shares_in_bins(
         passing, event, bin_numbers(at, edges), len(edges) - 1
     )
     shown = np.where(n_tracks >= MIN_TRACKS, share, np.nan)
-    return Points(edges=edges, values=shown, errors=error, n_tracks=n_tracks)
+    return Points(edges, shown, error, n_tracks)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -276,45 +212,28 @@ def plot_points(
     points: Points,
     look: Look,
     label: str | None = None,
+    *,
     highest: float = np.inf,
     marker: str = "o",
+    bins: bool = True,
 ) -> None:
-    """Draw values in bins as points with bars: errors, and the bins they are of.
+    """Draw values in bins with bars: errors up to the highest value, and the bins.
 
-    Errors end at the highest value that there can be.
+    In few artists, as each costs more than what it draws.
     """
     there = np.isfinite(points.values) & np.isfinite(points.errors)
-    centres = (points.edges[:-1] + points.edges[1:]) / 2
-    half = np.diff(points.edges) / 2
-    shown, error = points.values[there], points.errors[there]
-    upper = np.minimum(error, highest - shown)
-    _errorbar(
-        axes, centres[there], shown, np.array([error, upper]), look,
-        half=half[there], label=label, marker=marker,
-    )  # fmt: skip
-
-
-def _errorbar(
-    axes: Axes,
-    at: FloatArray,
-    values: FloatArray,
-    error: FloatArray,
-    look: Look,
-    *,
-    half: FloatArray | None = None,
-    label: str | None = None,
-    marker: str = "o",
-) -> None:
-    """Points with bars, in few artists: each costs more than what it draws."""
-    low, high = error if error.ndim == 2 else (error, error)
+    at = ((points.edges[:-1] + points.edges[1:]) / 2)[there]
+    half = (np.diff(points.edges) / 2)[there]
+    values, error = points.values[there], points.errors[there]
+    upper = values + np.minimum(error, highest - values)
     gap = np.full(len(at), np.nan)
-    x = np.stack([at, at, gap], axis=1)
-    y = np.stack([values - low, values + high, gap], axis=1)
-    if half is not None:
-        x = np.concatenate([x, np.stack([at - half, at + half, gap], axis=1)])
-        y = np.concatenate([y, np.stack([values, values, gap], axis=1)])
+    x, y = [at, at, gap], [values - error, upper, gap]
+    if bins:
+        x += [at - half, at + half, gap]
+        y += [values, values, gap]
     if look.in_legend:
-        axes.plot(x.ravel(), y.ravel(), color=look.colour, lw=0.9, zorder=look.order)
+        xy = (np.array(own).T.ravel() for own in (x, y))
+        axes.plot(*xy, color=look.colour, lw=0.9, zorder=look.order)
     shape = marker if look.in_legend else "."
     # Another marker is another decision of the same network: hollow.
     axes.plot(

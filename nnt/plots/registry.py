@@ -15,23 +15,6 @@ from nnt.plots.shown import Curve, Look, looks, shown
 from nnt.plots.studio import Drawing, attempt
 from nnt.plots.style import describe
 
-__all__ = [
-    "COMPARISON",
-    "EVALUATION",
-    "EVERYWHERE",
-    "NETWORK",
-    "REFERENCE",
-    "TRAINING",
-    "RegisteredPlot",
-    "captions",
-    "curves",
-    "draw",
-    "drawings",
-    "drawings_of_rows",
-    "register",
-    "registered",
-]
-
 TRAINING = "training"
 """At the end of a training, of all rows and of those of each expert."""
 EVALUATION = "evaluation"
@@ -49,7 +32,7 @@ Networks = Predictions | Mapping[str, Predictions]
 
 @dataclass(frozen=True, slots=True)
 class RegisteredPlot:
-    """One plot, and where it is drawn."""
+    """One plot, and where it is drawn: what `register` was given."""
 
     name: str
     plot: Plot
@@ -57,11 +40,8 @@ class RegisteredPlot:
     where: frozenset[str]
     caption: str
     of: frozenset[str]
-    """``network``, ``reference`` or both: whose curve it draws."""
     curve: ToCurve | None
-    """What it draws of one network; None: the plot takes all rows itself."""
     fakes: bool
-    """Whether its rows are fake tracks as well."""
 
 
 _PLOTS: dict[str, RegisteredPlot] = {}
@@ -131,10 +111,7 @@ def registered(where: str | None = None) -> list[RegisteredPlot]:
 
 def captions() -> dict[str, str]:
     """Name of each plot to the sentence below it."""
-    return {
-        entry.name: entry.caption or entry.name.replace("_", " ")
-        for entry in registered()
-    }
+    return {e.name: e.caption or e.name.replace("_", " ") for e in registered()}
 
 
 def curves(
@@ -174,23 +151,18 @@ def _curves(
     every = few = predicted, reference
     if not real.all():
         few = predicted[real], None if reference is None else reference[real]
+
+    def curve(entry: RegisteredPlot) -> Any | None:
+        own, other = every if entry.fakes else few
+        if entry.curve is not None:
+            return entry.curve(own, other) if entry.when(own) else None
+        # A plot of rows decides for all networks at once.
+        return own
+
     found = {
-        entry.name: attempt(
-            entry.name, partial(_curve, entry, *(every if entry.fakes else few))
-        )
-        for entry in entries
-        if role in entry.of
+        e.name: attempt(e.name, partial(curve, e)) for e in entries if role in e.of
     }
     return {name: curve for name, curve in found.items() if curve is not None}
-
-
-def _curve(
-    entry: RegisteredPlot, predicted: Predictions, reference: Predictions | None
-) -> Any | None:
-    if entry.curve is not None:
-        return entry.curve(predicted, reference) if entry.when(predicted) else None
-    # A plot of rows decides for all networks at once.
-    return predicted
 
 
 def drawings(
@@ -224,9 +196,7 @@ def _data(
     look: Mapping[str, Look],
 ) -> Any | None:
     """What the plot takes; None where there is nothing to draw."""
-    found = {
-        k: curves[entry.name] for k, curves in networks.items() if entry.name in curves
-    }
+    found = {k: own[entry.name] for k, own in networks.items() if entry.name in own}
     if not found:
         return None
     if entry.curve is not None:
@@ -250,23 +220,20 @@ def drawings_of_rows(
     description : str
         Which run, rows and experts are shown.
     """
-    found = _curves_of_all(_by_name(predicted), registered(where))
-    return drawings(found, description)
-
-
-def _by_name(predicted: Networks) -> Mapping[str, Predictions]:
-    return {NETWORK: predicted} if isinstance(predicted, Predictions) else predicted
+    return drawings(_curves_of_all(predicted, registered(where)), description)
 
 
 def _curves_of_all(
-    networks: Mapping[str, Predictions], entries: Sequence[RegisteredPlot]
+    predicted: Networks, entries: Sequence[RegisteredPlot]
 ) -> dict[str, dict[str, Any]]:
-    first, *others = networks
-    reference = networks[others[0]] if others else None
-    found = {first: _curves(entries, networks[first], NETWORK, reference)}
+    if isinstance(predicted, Predictions):
+        predicted = {NETWORK: predicted}
+    first, *others = predicted
+    reference = predicted[others[0]] if others else None
+    found = {first: _curves(entries, predicted[first], NETWORK, reference)}
     # What the network itself lacks is of no interest.
     left = [e for e in entries if e.name in found[first] or NETWORK not in e.of]
-    return found | {n: _curves(left, networks[n], REFERENCE) for n in others}
+    return found | {n: _curves(left, predicted[n], REFERENCE) for n in others}
 
 
 def draw(name: str, predicted: Networks, description: str = "") -> Figure:
@@ -277,8 +244,9 @@ def draw(name: str, predicted: Networks, description: str = "") -> Figure:
     ValueError
         The networks have nothing that it shows.
     """
-    entry, networks = _PLOTS[name], _by_name(predicted)
-    data = _data(entry, _curves_of_all(networks, [entry]), looks(list(networks)))
+    entry = _PLOTS[name]
+    networks = _curves_of_all(predicted, [entry])
+    data = _data(entry, networks, looks(list(networks)))
     if data is None:
         raise ValueError(f"plot {name}: the networks have nothing that it shows")
     with default_style():

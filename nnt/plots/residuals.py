@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from math import sqrt
 
@@ -42,19 +41,14 @@ from nnt.plots.style import (
 )
 from nnt.types import F64
 
-__all__: list[str] = []
-
 N_BINS = 100
 CORE = 1.5
 MAX_SLOPE_ERROR = 0.5
 UNITS = {"z": "cm", "theta": "deg"}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class _Residual:
-    histogram: Histogram
-    core: tuple[F64, F64] | None
-    """Curve of the fit to the core; None without."""
+_Residual = tuple[Histogram, tuple[F64, F64] | None]
+"""The counts, and the curve of the fit to the core."""
 
 
 def _residual(
@@ -81,7 +75,7 @@ def _residual(
         text += share_beyond(residual, edges)
     counted = histogram(residual, edges, text, other, event)
     core = None if fit is None else _core_curve(fit, len(residual), edges)
-    return _Residual(histogram=counted, core=core)
+    return counted, core
 
 
 def _core_curve(fit: CoreFit, n_tracks: int, edges: F64) -> tuple[F64, F64]:
@@ -98,23 +92,23 @@ def _core_curve(fit: CoreFit, n_tracks: int, edges: F64) -> tuple[F64, F64]:
 def _draw_residual(
     curves: Sequence[Curve[_Residual]], *, title: str, quantity: str
 ) -> Figure:
-    edges, unit = curves[0].data.histogram.edges, UNITS[quantity]
+    edges, unit = curves[0].data[0].edges, UNITS[quantity]
     ratio = None
-    if any(curve.data.histogram.ratio is not None for curve in curves):
+    if any(curve.data[0].ratio is not None for curve in curves):
         figure, axes, ratio = canvas_with_ratio(title)
         label_in_two_lines(ratio, "over\nreference")
     else:
         figure, axes = canvas(title)
     for curve in curves:
-        data = curve.data.histogram
+        data, core = curve.data
         label = curve.label and f"{curve.label}: {data.numbers}"
         outline(axes, edges, data.counts, curve.look, label)
-        if curve.data.core is not None and curve.look.in_legend:
-            axes.plot(*curve.data.core, "--", color=curve.look.colour, lw=1)
+        if core is not None and curve.look.in_legend:
+            axes.plot(*core, "--", color=curve.look.colour, lw=1)
         if ratio is not None:
-            plot_ratio(ratio, data.edges, data.ratio, data.ratio_error, curve.look)
+            plot_ratio(ratio, data.ratio, curve.look)
     # A network that puts all tracks in one place must not hide the others.
-    named = [c.data.histogram.counts.max() for c in curves if c.look.in_legend]
+    named = [c.data[0].counts.max() for c in curves if c.look.in_legend]
     highest = max(*named, 1.0)
     axes.set_ylim(0, 1.05 * (highest + sqrt(highest)))
     axes.set_xlim(edges[0], edges[-1])
@@ -147,10 +141,8 @@ def _register_residuals() -> None:
 _register_residuals()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class _InBins:
-    panels: dict[str, Points]
-    n_tracks: int
+_InBins = tuple[dict[str, Points], int]
+"""Each figure in bins, and the number of tracks."""
 
 
 def _in_bins(
@@ -172,28 +164,26 @@ def _in_bins(
         values["std"] = (bins.std, bins.std_error)
     values["mean"] = (bins.mean, bins.mean_error)
     panels = {
-        panel: Points(
-            edges=edges, values=shown * enough, errors=errors, n_tracks=bins.n_tracks
-        )
+        panel: Points(edges, shown * enough, errors, bins.n_tracks)
         for panel, (shown, errors) in values.items()
     }
-    return _InBins(panels=panels, n_tracks=len(predicted))
+    return panels, len(predicted)
 
 
 def _draw_in_bins(
     curves: Sequence[Curve[_InBins]], *, quantity: str, name: str
 ) -> Figure:
-    names = list(curves[0].data.panels)
+    names, n_tracks = list(curves[0].data[0]), curves[0].data[1]
     heights = (2.4, 1.8) if len(names) == 2 else (1.8, 1.5, 1.2)
     figure, panels = canvas_of_rows(
         f"{quantity} residual against {AXES[name].label.split(' (')[0]}: "
-        f"{curves[0].data.n_tracks:,} tracks",
+        f"{n_tracks:,} tracks",
         heights,
     )
     for panel, axes in zip(names, panels, strict=True):
         for curve in curves:
             label = curve.label if axes is panels[0] else None
-            plot_points(axes, curve.data.panels[panel], curve.look, label)
+            plot_points(axes, curve.data[0][panel], curve.look, label)
         axes.set_ylabel(f"{panel} ({UNITS[quantity]})", fontsize=9)
         if panel == "mean":
             axes.axhline(0, color="0.5", lw=0.8)
@@ -244,12 +234,8 @@ def _slope(predicted: Predictions, _: Predictions | None) -> Points | None:
         if small.sum() * 2 >= (bins.n_tracks >= MIN_TRACKS).sum():
             break
     # Few tracks in a narrow bin have slopes of any size.
-    return Points(
-        edges=edges,
-        values=np.where(small, bins.slope, np.nan),
-        errors=bins.slope_error,
-        n_tracks=bins.n_tracks,
-    )
+    slopes = np.where(small, bins.slope, np.nan)
+    return Points(edges, slopes, bins.slope_error, bins.n_tracks)
 
 
 @register(

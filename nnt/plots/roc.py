@@ -36,8 +36,6 @@ from nnt.plots.shown import Curve
 from nnt.plots.style import canvas, canvas_with_ratio, legend
 from nnt.types import F64, I64, BoolArray, FloatArray
 
-__all__: list[str] = []
-
 CURVE_EFFICIENCIES = np.linspace(0.5, 1.0, 101)
 LINES = {"": "-", "_by_class": "--"}
 PROBABILITY_BINS = 40

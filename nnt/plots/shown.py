@@ -11,8 +11,6 @@ import numpy.typing as npt
 from nnt.metrics import Predictions
 from nnt.plots.style import COLOURS
 
-__all__ = ["Curve", "Look", "Network", "Shown", "looks", "readable"]
-
 T = TypeVar("T")
 
 OTHERS = "#BBBBBB"

@@ -30,24 +30,6 @@ from zlib_ng import zlib_ng
 from nnt.plots.defaults import default_style
 from nnt.plots.fast import FastAxes, FastCanvas
 
-__all__ = [
-    "COLOURS",
-    "RECONSTRUCTION",
-    "add_room",
-    "canvas",
-    "canvas_of_panels",
-    "canvas_of_rows",
-    "canvas_with_ratio",
-    "colour_bar",
-    "describe",
-    "label_in_two_lines",
-    "legend",
-    "log_counts",
-    "pixels",
-    "plain_log_scale",
-    "png",
-]
-
 COLOURS = (
     "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D1F",
     "#000000",

@@ -24,15 +24,6 @@ from nnt.plots.style import (
 )
 from nnt.types import F64, BoolArray
 
-__all__ = [
-    "Coordinate",
-    "SweptMetric",
-    "front",
-    "importances",
-    "parallel_coordinates",
-    "sweep_history",
-]
-
 BAR, ROOM = 0.22, 0.35
 """Height of a bar, and around the bars of a key, in inches."""
 MAX_NAMED = 12
