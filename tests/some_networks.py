@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,11 @@ AdditionWireMode = 2
 ETOption = 6
 """.format("-1,1,-10,1,-1,1,-1,10,-1,1,-10.5,1,-1,1,-1,11,-1,1")
 """A configuration with which BASF2 may have written training data."""
+
+
+def c_round(value: float) -> int:
+    """C rounds halves away from zero, Python to even."""
+    return int(math.copysign(math.floor(abs(value) + 0.5), value))
 
 
 def expert(

@@ -1,4 +1,4 @@
-"""Keys of networks of any form: what goes together and what does not."""
+"""Values of keys: what goes together and what does not."""
 
 from __future__ import annotations
 
@@ -60,6 +60,7 @@ def test_the_largest_weight_follows_from_the_chain(
     assert load_config(config.to_dict()) == config
 
 
+NORM = {"mean": 0, "std": 1}
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"whiten": 0}, "whiten: expected a number > 0 or null, got 0"),
     ({"whiten": 2, "quantize": {}, "act": "tanh"}, "whiten: expected null with quant"),
@@ -92,6 +93,22 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"classes": {"signal_cm": 0}}, "classes.signal_cm: expected a number > 0, got 0"),
     ({"average": 1.0}, "average: expected a number > 0 and < 1 or null, got 1.0"),
     ({"teach_from": []}, "teach_from: expected a run, a list of runs or null"),
+    ({"dist": {"n_buckets": 3}}, "needs either norm or uniform, got neither"),
+    ({"dist": {"n_buckets": 3, "norm": NORM, "uniform": {"lower": 0, "upper": 1}}},
+     "needs either norm or uniform, got both"),
+    ({"dist": {"n_buckets": 3, "norm": {"mean": 0}}}, "dist.norm.std: is missing"),
+    ({"experts": [-1, 0]}, "experts: expected"),
+    ({"experts": []}, "experts: expected"),
+    ({"in_size": 26}, "in_size: expected 27 or 126, got 26"),
+    ({"expert_2": {"out_size": 1}}, "expert_2.out_size: applies to the whole run"),
+    ({"epochs": True}, "epochs: expected a whole number"),
+    ({"learning_rate": "1e-3"}, "learning_rate: expected a number"),
+    ({"filter": "__import__('os').system('true')"}, "filter: "),
+    ({"data": {"files": ["a"]}}, "data.split: is missing"),
+    ({"data": {"files": {"train": ["a"]}}}, "data.files.val: is missing"),
+    ({"data": {"files": ["a"], "split": [1, 1, 1]}}, "data.split: expected"),
+    ({"lr_schedule": {"name": "cosin"}}, "did you mean 'cosine'"),
+    ({"lr_schedule": {"name": "step", "final": 1}}, "lr_schedule.final: unknown"),
 ]  # fmt: skip
 
 

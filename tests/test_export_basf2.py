@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from some_networks import GIVEN, source
+from some_networks import GIVEN, c_round, source
 
 from nnt.detector import EXPERT_MISSING_SUPERLAYER
 from nnt.errors import ExportError
@@ -28,11 +27,6 @@ def flat_of_json(path: Path, k: int) -> list[float]:
         for row, bias in zip(rows, biases, strict=True):
             flat += [*row, bias]
     return flat
-
-
-def c_round(value: float) -> int:
-    """C rounds halves away from zero, Python to even."""
-    return int(math.copysign(math.floor(abs(value) + 0.5), value))
 
 
 def test_json_holds_every_weight_exactly(tmp_path: Path) -> None:

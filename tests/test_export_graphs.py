@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
-from some_networks import expert, hough3d_expert, source
+from some_networks import c_round, expert, hough3d_expert, source
 
 from nnt import fixedpoint
 from nnt.errors import ExportError
@@ -28,11 +27,6 @@ from nnt.networks import (
     initial_state,
 )
 from nnt.tracks import Tracks
-
-
-def c_round(value: float) -> int:
-    """C rounds halves away from zero, Python to even."""
-    return int(math.copysign(math.floor(abs(value) + 0.5), value))
 
 
 def test_3dh_files_have_their_form(tmp_path: Path) -> None:

@@ -46,7 +46,6 @@ ONLY_IN = {
     "yaml": "config",
     "pydantic": "config",
     "pydantic_core": "config",
-    "annotated_types": "config",
     "matplotlib": "plots",
     "mlflow": "tracking",
     "click": "cli",

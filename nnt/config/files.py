@@ -61,14 +61,9 @@ def config_files() -> dict[str, Path]:
 
 
 def find_config(name: str | Path, beside: Path | None = None) -> Path:
-    """Find the file of a configuration by its name or path.
+    """Find the file of a configuration by its name in ``configs/`` or its path.
 
-    Parameters
-    ----------
-    name : str or Path
-        A name in ``configs/`` or the path of a YAML file.
-    beside : Path, optional
-        Directory that is looked up first: that of the file which extends it.
+    `beside` is the directory of the file that extends it, which is looked up first.
 
     Raises
     ------
@@ -123,14 +118,7 @@ def _parsed(text: str, source: str) -> Any:
 
 
 def read_layers(source: str | Path | Mapping[str, Any]) -> tuple[str, list[Layer]]:
-    """Follow `extends` from a source to its root.
-
-    Returns
-    -------
-    name : str
-        Of the configuration: that of its file, or ``custom`` for a mapping.
-    layers : list of Layer
-        Root first, the source itself last.
+    """Follow `extends` from a source to its root: its name, and layers, the root first.
 
     Raises
     ------

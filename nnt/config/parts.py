@@ -49,9 +49,6 @@ HOUGH3D_LARGEST_WEIGHT = 4.0
 """The same in the 3D Hough chain: weights up to it keep 15 fractional bits."""
 
 
-# data
-
-
 def _files(value: object, path: tuple[str, ...] = ()) -> tuple[str, ...]:
     paths: Any = (value,) if isinstance(value, str | Path) else value
     are_paths = isinstance(paths, list | tuple) and all(
@@ -133,9 +130,6 @@ def default_data() -> DataConfig:
     return DataConfig(simulate=Simulation(), split=DEFAULT_SPLIT)
 
 
-# filter
-
-
 def _filter(value: object) -> Filter:
     if isinstance(value, str) and value in ABSENT_WORDS:
         raise unexpected("a filter or null", value)
@@ -146,9 +140,6 @@ def _filter(value: object) -> Filter:
 
 
 AnyFilter = Annotated[Filter, PlainValidator(_filter)]
-
-
-# dist
 
 
 SCALED = "; z is scaled here: 1 is 100 cm, so write 0.4 for 40 cm"
@@ -202,9 +193,6 @@ def _distribution(**keys: Any) -> Distribution:
 
 
 AnyDistribution = Annotated[Distribution, Read(lambda: DistributionKeys, _distribution)]
-
-
-# classes, lr_schedule, quantize
 
 
 class Classes(Part):

@@ -137,14 +137,8 @@ def expectation(
 ) -> str:
     """Put into words what a value of a type is that says nothing itself.
 
-    Parameters
-    ----------
-    annotation : type
-        Of the value.
-    metadata : iterable of object
-        What it is annotated with.
-    broken : str, optional
-        The bound that the value breaks: ``ge``, ``gt``, ``le`` or ``lt``.
+    `metadata` is what it is annotated with, `broken` the bound that it breaks: ``ge``,
+    ``gt``, ``le`` or ``lt``.
 
     Examples
     --------
@@ -203,12 +197,7 @@ def _model_of(
 def conflicts(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
     """Find every rule that a configuration breaks, each value being right by itself.
 
-    Yields
-    ------
-    keys : tuple of str
-        That do not go together; the one to change comes first.
-    words : str
-        What is wrong.
+    Gives keys that do not go together, the one to change first, and what is wrong.
     """
     outputs, held = config.outputs, ", ".join(config.outputs)
     if config.out_size != len(outputs):

@@ -68,14 +68,14 @@ def export(
 
     Parameters
     ----------
-    source, settings, precision, saturate_13_bit, payload
-        As of `Request`.
     target : str
         A key of `TARGETS`.
     folder : Path
         Made if it is not there; it gets the files and ``MANIFEST.json``.
     overwrite : bool
         Replace existing files.
+    source, settings, precision, saturate_13_bit, payload
+        As of `Request`.
 
     Returns
     -------
@@ -221,19 +221,17 @@ def load_source(run: str) -> Source:
 
 def _check_kind(run: StoredRun) -> None:
     """Refuse a run whose networks nobody should deploy."""
-    if compared := run.tags.get("nnt.compared"):
-        named = " or ".join(compared.split())
-        raise ExportError(
-            f"run {run.run_id} is a comparison and holds no networks; export one of "
-            f"the runs that it compares: {named}"
-        )
-    if evaluated := run.tags.get("nnt.evaluated"):
-        raise ExportError(
-            f"run {run.run_id} is an evaluation and holds no networks; export the run "
-            f"that it judges: {evaluated}"
-        )
+    for tag, kind, others in (
+        ("nnt.compared", "a comparison", "one of the runs that it compares"),
+        ("nnt.evaluated", "an evaluation", "the run that it judges"),
+    ):
+        if named := " or ".join(run.tags.get(tag, "").split()):
+            raise ExportError(
+                f"run {run.run_id} is {kind} and holds no networks; export {others}: "
+                f"{named}"
+            )
     if untrained := untrained_experts(run):
-        named = ", ".join(str(k) for k in untrained)
+        named = ", ".join(map(str, untrained))
         parent = run.tags.get("mlflow.parentRunId", run.run_id)
         raise ExportError(
             f"run {run.run_id} ({run.name}): not trained: expert {named}, whose "
@@ -243,6 +241,5 @@ def _check_kind(run: StoredRun) -> None:
 
 def _facts(run: StoredRun) -> dict[str, str]:
     facts = {"run_id": run.run_id, "run_name": run.name, "tracking_uri": run.shown_uri}
-    return facts | {
-        name: run.tags[tag] for name, tag in FACTS.items() if tag in run.tags
-    }
+    known = {name: run.tags.get(tag) for name, tag in FACTS.items()}
+    return facts | {name: fact for name, fact in known.items() if fact is not None}

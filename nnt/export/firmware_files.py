@@ -23,7 +23,7 @@ from nnt.detector import (
 )
 from nnt.errors import ExportError
 from nnt.export.payload import PAYLOAD_FILE, check_payload, payload_text
-from nnt.export.settings import Settings, parse_settings, shown_number
+from nnt.export.settings import Settings, parse_settings, shown
 from nnt.export.source import (
     TOLERANCE,
     File,
@@ -240,7 +240,7 @@ def _patterns(k: int, settings: Settings) -> str:
 def _block(
     k: int, network: FirmwareNetwork, whole: list[I64], settings: Settings
 ) -> str:
-    limits = " ".join(map(shown_number, settings.id_limits(k)))
+    limits = " ".join(map(shown, settings.id_limits(k)))
     lines = [str(k), limits, _patterns(k, settings), *integer_lines(network, whole)]
     return "\n".join(lines) + "\n"
 
@@ -327,7 +327,7 @@ nOutput = {n_outputs}
 # nodes of the hidden layers
 nHidden = [{",".join(map(str, hidden))}]
 # what -1 and +1 stand for: z (cm), theta (deg), classes
-outputScale = [{",".join(map(shown_number, limits))}]
+outputScale = [{",".join(map(shown, limits))}]
 """
 
     def check(text: str) -> Report:

@@ -75,14 +75,8 @@ class Graph:
     ) -> ModelProto:
         """Close the graph.
 
-        Parameters
-        ----------
-        inputs : mapping
-            Name to type and shape.
-        outputs : mapping
-            Name to the node that gives it, type and shape.
-        facts : mapping of str to str
-            Metadata of the model.
+        `inputs` are types and shapes by name, `outputs` with the node that gives them;
+        `facts` go into the metadata.
         """
         import onnx
         from onnx import helper
@@ -219,21 +213,10 @@ def _looked_up(graph: Graph, table: str, size: int, index: str, sums: str) -> st
 
 
 def routed(networks: Mapping[int, Subgraph], graph: Graph, x: str, expert: str) -> str:
-    """Add all networks; each row gets the output of its expert.
+    """Add all networks; each row gets the output (N, n_out) of its expert.
 
-    Parameters
-    ----------
-    networks : mapping of int to Subgraph
-        By expert; -1 serves the numbers that have none of their own.
-    graph : Graph
-        Gets the nodes.
-    x, expert : str
-        Inputs (N, n_in), and int64 numbers (N,) from -1 to 4.
-
-    Returns
-    -------
-    str
-        Outputs (N, n_out).
+    `x` are the inputs (N, n_in), `expert` int64 numbers (N,) from -1 to 4; network -1
+    serves the numbers that have none of their own.
     """
     numbers = sorted(networks)
     place = {k: i for i, k in enumerate(numbers)}

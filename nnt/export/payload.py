@@ -81,12 +81,8 @@ def read_payload(
                 f"{earlier}: expected lines of fwname, fwnote or {BIT_FIELD}, found "
                 "none"
             )
-    payload = Payload(
-        first=first,
-        last=last or (OPEN, OPEN),
-        firmware=firmware,
-        bit_fields=bit_fields,
-    )
+    last = last or (OPEN, OPEN)
+    payload = Payload(first=first, last=last, firmware=firmware, bit_fields=bit_fields)
     payload.check()
     return payload
 
@@ -98,17 +94,7 @@ def parse_payload(lines: Sequence[str]) -> dict[str, str]:
 
 
 def payload_text(payload: Payload, facts: Mapping[str, str], event_time: int) -> str:
-    """Write the file.
-
-    Parameters
-    ----------
-    payload : Payload
-        Validity and firmware.
-    facts : mapping of str to str
-        Of the manifest: where the networks come from.
-    event_time : int
-        ETOption of the settings.
-    """
+    """Write the file; `facts` are those of the manifest, `event_time` is ETOption."""
     (experiment, run), (last_experiment, last_run) = payload.first, payload.last
     name = facts.get("run_name", "weights")
     short = facts.get("run_id", facts.get("weights_sha256", ""))[:8]

@@ -182,9 +182,8 @@ class Settings(dict[str, Setting]):
         ExportError
             BASF2 would refuse the file, or read another network from it.
         """
-        for key in KEYS:
-            if key not in self:
-                raise ExportError(f"{key}: is missing")
+        for key in filter(lambda key: key not in self, KEYS):
+            raise ExportError(f"{key}: is missing")
         n_networks = self.number("nMLP")
         for key in ("SLpattern", "SLpatternMask"):
             if len(self.row(key)) not in (1, n_networks):
@@ -204,17 +203,13 @@ class Settings(dict[str, Setting]):
         check_bits(self.precision)
 
     def _check_id_ranges(self, expected: list[float]) -> None:
-        rows = self["IDRanges"].value
-        if not isinstance(rows, tuple) or expected != [
-            row[0] for row in rows if isinstance(row, tuple)
-        ]:
+        rows: Any = self["IDRanges"].value
+        if not isinstance(rows, tuple) or [row[0] for row in rows] != expected:
             raise ExportError(f"IDRanges: expected one row for each of {expected}")
-        for k in range(len(rows)):
-            limits = self.id_limits(k)
+        for k, (_, *limits) in enumerate(rows):
             pairs = zip(limits[::2], limits[1::2], strict=False)
-            if len(limits) != 2 * N_SUPERLAYERS or any(
-                lower >= upper for lower, upper in pairs
-            ):
+            are_pairs = all(lower < upper for lower, upper in pairs)
+            if len(limits) != 2 * N_SUPERLAYERS or not are_pairs:
                 raise ExportError(
                     f"IDRanges: expert {k}: expected 9 pairs of a lower and an upper "
                     "limit"
@@ -335,13 +330,8 @@ def _parsed(text: str, place: str, depth: int = 2) -> Any:
 
 
 def shown(value: Value) -> str:
-    """Show a value as BASF2 reads it."""
+    """Show a value as BASF2 reads it, exactly, whole numbers without a point."""
     if isinstance(value, tuple):
-        return "[" + ",".join(map(shown, value)) + "]"
-    return shown_number(value)
-
-
-def shown_number(value: float) -> str:
-    """Show a number so that it comes back exactly, whole ones without a point."""
+        return f"[{','.join(map(shown, value))}]"
     is_whole = float(value).is_integer() and abs(value) < 2**53
     return str(int(value)) if is_whole else repr(float(value))
