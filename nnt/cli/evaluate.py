@@ -252,8 +252,8 @@ def _print(title: str, table: Table) -> None:
 def _lines(table: Table, *, with_notes: bool = True) -> list[list[str]]:
     """Write a table of the page for a terminal: its heads, then its rows."""
     rows = [
-        [row.name, *(_text_of(cell, with_notes) for cell in row.cells)]
-        for row in table.rows
+        [name.text, *(_text_of(cell, with_notes) for cell in cells)]
+        for name, *cells in table.rows
     ]
     return [list(table.heads), *rows]
 

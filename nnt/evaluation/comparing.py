@@ -26,14 +26,14 @@ from nnt.types import F64
 LOSS = ("epoch", "val/loss")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class ComparisonResult:
     """A comparison and where it is kept."""
 
     comparison: Comparison
-    run_id: str | None
+    run_id: str | None = None
     """Run that holds the comparison itself; None if it was not logged."""
-    page: Path | None
+    page: Path | None = None
     """The HTML page; None if it was not written."""
 
     def to_dict(self) -> dict[str, Any]:
@@ -87,8 +87,7 @@ def compare(
     tracks = shared_rows(loaded, rows)
     shares = [one.share for one in rows_trained_on(loaded, rows, tracks)]
     comparison = compare_on(loaded, rows, tracks, shares)
-    run_id, place = keep(comparison, page_to, in_store=log_to_store)
-    return ComparisonResult(comparison=comparison, run_id=run_id, page=place)
+    return keep(comparison, page_to, in_store=log_to_store)
 
 
 def keep(
@@ -97,40 +96,30 @@ def keep(
     *,
     in_store: bool,
     verdict: Verdict | None = None,
-) -> tuple[str | None, Path | None]:
+) -> ComparisonResult:
     """Draw a comparison, and keep its page in a file, as a run, or both.
-
-    Returns
-    -------
-    str or None
-        ID of the run.
-    Path or None
-        The page.
 
     Raises
     ------
     DataError
         The page cannot be written there.
-    TrackingError
-        The store does not answer.
     """
     if not in_store and page_to is None:
-        return None, None
+        return ComparisonResult(comparison)
     pictures = _draw(comparison)
     text = page(comparison, pictures, verdict)
     place = None if page_to is None else Path(page_to)
-    if place is not None:
-        try:
+    try:
+        if place is not None:
             place.write_text(text, encoding="utf-8")
-        except OSError as err:
-            raise DataError(
-                f"{place}: the page cannot be written ({err.strerror}); choose another "
-                "path"
-            ) from err
+    except OSError as err:
+        raise DataError(
+            f"{place}: the page cannot be written ({err.strerror}); choose another path"
+        ) from err
     if not in_store:
-        return None, place
+        return ComparisonResult(comparison, page=place)
     run_id, kept = store_comparison(comparison, text, pictures, verdict)
-    return run_id, place or kept
+    return ComparisonResult(comparison, run_id, place or kept)
 
 
 def _draw(comparison: Comparison) -> dict[str, bytes]:

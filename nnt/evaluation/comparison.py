@@ -116,28 +116,21 @@ class Difference:
         }
 
 
-Differences = dict[str, dict[str, Difference]]
-"""Scope -> metric -> difference."""
-
-
-def differences(first: NetworkResult, network: NetworkResult) -> Differences:
+def differences(
+    first: NetworkResult, network: NetworkResult, scope: str
+) -> dict[str, Difference]:
     """Every metric of a network that the first has, too, minus that of the first."""
-    found = {}
-    for scope, figures in network.figures.items():
-        before = first.figures[scope]
-        errors = metrics.difference_errors(
-            first.replicas[scope], network.replicas[scope]
+    errors = metrics.difference_errors(first.replicas[scope], network.replicas[scope])
+    before = first.figures[scope]
+    return {
+        name: Difference(
+            value - before[name],
+            errors.get(name, math.nan),
+            metrics.METRICS[name].direction,
         )
-        found[scope] = {
-            name: Difference(
-                figures[name] - before[name],
-                errors.get(name, math.nan),
-                metrics.METRICS[name].direction,
-            )
-            for name in figures
-            if name in before
-        }
-    return found
+        for name, value in network.figures[scope].items()
+        if name in before
+    }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -148,8 +141,8 @@ class Comparison:
     n_tracks: int
     filter: str
     networks: list[NetworkResult]
-    differences: dict[str, Differences]
-    """By the name of the network: to the first."""
+    differences: dict[str, dict[str, dict[str, Difference]]]
+    """Name of the network -> scope -> metric -> difference to the first."""
     config_differences: dict[str, dict[str, str]]
     """Key of the configuration -> name of the run -> value, where they differ."""
     trained_on: dict[str, float | None]
@@ -158,7 +151,7 @@ class Comparison:
 
     @property
     def first(self) -> NetworkResult:
-        """What the others are compared with."""
+        """With which the others are compared."""
         return self.networks[0]
 
     @property
@@ -211,18 +204,8 @@ def compare_on(
 ) -> Comparison:
     """Judge all networks on the same rows, the one that these come with last.
 
-    The loss is that of the first run, over the outputs that all runs have.
-
-    Parameters
-    ----------
-    runs : sequence of LoadedRun
-        The first is what the others are compared with.
-    rows : JudgedRows
-        Where the rows come from.
-    tracks : Tracks
-        Those that all networks serve, as `shared_rows` gives them.
-    shares : sequence of float or None
-        Share of them that each run was trained on.
+    The loss is that of the first run, over the outputs that all runs have. Rows are
+    those that `shared_rows` gives; `shares` of them were in the training of each run.
     """
     config, names, judged = runs[0].config, _names(runs), list[NetworkResult]()
     losses: dict[int | None, str] = {None: losses_of(config)[None]}
@@ -247,7 +230,10 @@ def compare_on(
         n_tracks=len(tracks),
         filter="" if config is None else str(config.filter),
         networks=judged,
-        differences={one.name: differences(judged[0], one) for one in judged[1:]},
+        differences={
+            one.name: {scope: differences(judged[0], one, scope) for scope in scopes}
+            for one in judged[1:]
+        },
         config_differences=_config_differences(runs, names),
         trained_on=dict(zip(names, shares, strict=True)),
     )

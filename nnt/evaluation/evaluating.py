@@ -12,13 +12,20 @@ from typing import Any
 
 from nnt import metrics, plots
 from nnt.errors import DataError
-from nnt.evaluation.comparison import Differences, differences, judge_networks
+from nnt.evaluation.comparison import Difference, differences, judge_networks
 from nnt.evaluation.judged_rows import JudgedRows, rows_for
 from nnt.evaluation.loaded_run import LoadedRun, load_run
 from nnt.evaluation.storing import store_evaluation
 from nnt.export.source import class_cuts, word_cuts
 from nnt.fixedpoint import FixedPointNetworks
-from nnt.judging import Figures, FixedPointTable, ScoredTable, losses_of, scopes_of
+from nnt.judging import (
+    REFERENCE,
+    Figures,
+    FixedPointTable,
+    ScoredTable,
+    losses_of,
+    scopes_of,
+)
 from nnt.metrics import Predictions
 from nnt.training.report import description_of, drawings_of, fixed_point_drawings
 
@@ -115,7 +122,7 @@ def evaluate(
     """
     loaded = load_run(run)
     rows = rows_for(loaded, data, split)
-    table, whole = score(loaded, rows), None
+    table, whole = _score(loaded, rows), None
     if fixed_point:
         networks = FixedPointNetworks(
             loaded.networks, precision, saturate_13_bit=saturate_13_bit
@@ -124,7 +131,7 @@ def evaluate(
     stored = loaded.run if log_to_run else None
     experts = sorted(loaded.networks.experts)
     result = Evaluation(
-        run_id=None if loaded.run is None else loaded.run.run_id,
+        run_id=loaded.run_id,
         name=loaded.name,
         label=rows.label,
         data=rows.source,
@@ -149,14 +156,8 @@ def evaluate(
     return result
 
 
-def score(loaded: LoadedRun, rows: JudgedRows) -> ScoredTable:
-    """Let the networks, and those that they are compared with, predict the rows.
-
-    Raises
-    ------
-    DataError
-        The networks serve none of the rows.
-    """
+def _score(loaded: LoadedRun, rows: JudgedRows) -> ScoredTable:
+    """Let the networks, and those that they are compared with, predict the rows."""
     tracks = rows.tracks
     table = ScoredTable.of_experts(
         tracks,
@@ -196,43 +197,33 @@ def in_integers(table: FixedPointTable) -> dict[str, Any]:
 
 def _details(table: ScoredTable, experts: Sequence[int]) -> dict[str, Any]:
     """What stands behind the metrics of the rows that pass the filter."""
-    kept = table.rows()
-    scopes = scopes_of(experts) if kept.any() else {}
-    network, *others = results = judge_networks(table, scopes)
-    errors, sizes = {}, {}
-    changes: Differences = {scope: {} for scope in scopes}
+    names = ("errors", "differences", "difference_errors", "sizes", "in_bins")
+    found: dict[str, dict[str, Any]] = {name: {} for name in names}
+    scopes = scopes_of(experts) if table.rows().any() else {}
+    results = judge_networks(table, scopes)
+    network, reference = results[0], results[1] if len(results) > 1 else None
     for scope, expert in scopes.items():
-        errors[scope] = table.logged({one.name: one.errors[scope] for one in results})
         rows = table.rows(expert)
-        sizes[scope] = metrics.sample_sizes(table.sample(rows)) if rows.any() else {}
-    for other in others:
-        changes = differences(other, network)
-        for scope, of_scope in changes.items():
-            ratio = metrics.ratio_error(
-                network.replicas[scope], other.replicas[scope], "loss"
-            )
-            of_scope.pop("n_tracks", None)
-            if not table.same_loss(other.name):
-                of_scope.pop("loss", None)
+        sizes = metrics.sample_sizes(table.sample(rows)) if rows.any() else {}
+        errors = table.logged({one.name: one.errors[scope] for one in results})
+        changes: dict[str, Difference] = {}
+        if reference is not None:
+            changes = differences(reference, network, scope)
+            changes.pop("n_tracks", None)
+            drawn, before = network.replicas[scope], reference.replicas[scope]
+            ratio = metrics.ratio_error(drawn, before, "loss")
+            if not table.same_loss(REFERENCE):
+                changes.pop("loss", None)
             elif math.isfinite(ratio):
-                errors[scope][f"loss_vs_{other.name}"] = ratio
-    return {
-        "errors": errors,
-        "differences": {
-            scope: {name: one.value for name, one in of_scope.items()}
-            for scope, of_scope in changes.items()
-        },
-        "difference_errors": {
-            scope: {k: v.error for k, v in of_scope.items() if math.isfinite(v.error)}
-            for scope, of_scope in changes.items()
-        },
-        "sizes": sizes,
-        "in_bins": {
-            name: _in_bins(predicted)
-            for name, predicted in table.named_predictions(kept).items()
-            if kept.any()
-        },
-    }
+                errors[f"loss_vs_{REFERENCE}"] = ratio
+        known = {k: v.error for k, v in changes.items() if math.isfinite(v.error)}
+        values = {name: one.value for name, one in changes.items()}
+        for name, part in zip(names, (errors, values, known, sizes), strict=False):
+            found[name][scope] = part
+    if scopes:
+        predicted = table.named_predictions(table.rows())
+        found["in_bins"] = {name: _in_bins(of) for name, of in predicted.items()}
+    return found
 
 
 def _in_bins(predicted: Predictions) -> dict[str, Any]:
@@ -259,41 +250,28 @@ def _draw(
 
     def drawings() -> Iterator[tuple[tuple[str, str], plots.Drawing]]:
         for scope, expert in scopes.items():
+            # Details and inputs are drawn of all rows alone.
+            where = plots.EVALUATION if expert is None else plots.TRAINING
             shown = description_of(loaded.label, rows.label, expert)
-            for drawing in _drawings(table, expert, shown, rows.label):
-                yield (scope, f"{PLOTS}/{drawing.name}.png"), drawing
-            if integers is None:
-                continue
-            label = f"{rows.label} in fixed point"
-            shown = description_of(loaded.label, label, expert)
-            for drawing in fixed_point_drawings(integers, expert, shown):
+            drawn = {PLOTS: drawings_of(table, expert, shown, where)}
+            if drawn[PLOTS] and expert is None:
+                inputs = metrics.profiles(table.tracks[table.rows()])["all"]
+                plot = partial(plots.input_histograms, title="inputs of all tracks")
+                drawn[PLOTS].append(plots.Drawing("inputs", plot, {rows.label: inputs}))
+            if integers is not None:
+                label = f"{rows.label} in fixed point"
+                shown = description_of(loaded.label, label, expert)
                 folder = f"{PLOTS}_{integers.integers.name}"
-                yield (scope, f"{folder}/{drawing.name}.png"), drawing
+                drawn[folder] = fixed_point_drawings(integers, expert, shown)
+            for folder, of_folder in drawn.items():
+                for drawing in of_folder:
+                    yield (scope, f"{folder}/{drawing.name}.png"), drawing
 
     return plots.draw_all(n_plots, drawings())
 
 
-def _drawings(
-    table: ScoredTable, expert: int | None, description: str, label: str
-) -> list[plots.Drawing]:
-    """Prepare plots; details and inputs are drawn of all rows alone."""
-    where = plots.EVALUATION if expert is None else plots.TRAINING
-    drawings = drawings_of(table, expert, description, where)
-    if drawings and expert is None:
-        tables = {label: metrics.profiles(table.tracks[table.rows()])["all"]}
-        plot = partial(plots.input_histograms, title="inputs of all tracks")
-        drawings.append(plots.Drawing("inputs", plot, tables))
-    return drawings
-
-
 def _write(pictures: dict[tuple[str, str], bytes], folder: Path) -> None:
-    """Write the plots of floats, a folder for all experts and one for each.
-
-    Raises
-    ------
-    DataError
-        The folder cannot be written to.
-    """
+    """Write the plots of floats, a folder for all experts and one for each."""
     try:
         for (scope, path), data in pictures.items():
             place = folder / scope / Path(path).name

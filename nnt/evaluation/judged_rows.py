@@ -20,14 +20,16 @@ from nnt.judging import served_rows
 from nnt.progress import show_progress
 from nnt.tracking import UNKNOWN_RUN, weights_file
 from nnt.tracks import Tracks, read_tracks
+from nnt.tracks.hough3d import numbers_of_rows
 from nnt.tracks.table import INPUT_KINDS
 from nnt.training.data import load_split
-from nnt.types import U64, BoolArray
+from nnt.types import I64, BoolArray
 
 log = logging.getLogger(__name__)
 
 DEFAULT_SPLIT = "test"
-SEED = 27
+HELD_OUT = ("val", "test")
+"""Splits that no network of the training is trained on."""
 STARTED_FROM = "nnt.started_from"
 MAX_ANCESTORS = 20
 
@@ -102,9 +104,9 @@ def rows_for(
 def _digest_of_training(loaded: LoadedRun, split: str) -> str | None:
     """Digest of the rows as the training saw them, where the run records it."""
     with suppress(TrackingError, ValueError, LookupError, TypeError):
-        if loaded.run is not None:
-            digest = json.loads(loaded.run.read_text("summary.json"))["data"][split]
-            return digest if isinstance(digest, str) else None
+        summary = "" if loaded.run is None else loaded.run.read_text("summary.json")
+        digest = json.loads(summary)["data"][split]
+        return digest if isinstance(digest, str) else None
     return None
 
 
@@ -153,29 +155,18 @@ class Seen:
 def rows_trained_on(
     runs: Sequence[LoadedRun], rows: JudgedRows, tracks: Tracks
 ) -> list[Seen]:
-    """Find the rows that are in the training split of each run, or of its ancestors.
+    """Find the tracks that are in the training split of each run, or of its ancestors.
 
     An ancestor is a run whose weights a training started from, and so on. Runs of the
     same data and split share their training rows, which are read once. Where one table
     is split by event, no row of it is in two splits; files that are named for each
     split may share rows, and are looked into.
-
-    Parameters
-    ----------
-    runs : sequence of LoadedRun
-        Runs.
-    rows : JudgedRows
-        Where the rows come from.
-    tracks : Tracks
-        Those that judge.
     """
     known: dict[str, BoolArray] = {}
-    config = None if rows.owner is None else rows.owner.config
-    is_held_out = config is not None and not isinstance(config.data.files, Mapping)
-    if config is not None and is_held_out and rows.split in ("val", "test"):
+    config = rows.owner.config if rows.owner and rows.split in HELD_OUT else None
+    if config is not None and not isinstance(config.data.files, Mapping):
         known[_origin(config)] = np.zeros(len(tracks), dtype=np.bool_)
-    own = _fingerprints(tracks)
-    found: list[Seen] = []
+    own, found = _fingerprints(tracks), []
     with show_progress("Comparing with training rows", "runs") as progress:
         for i, loaded in enumerate(runs, start=1):
             found.append(_seen(loaded, own, known))
@@ -197,7 +188,7 @@ def warning_of(shares: Sequence[float | None]) -> str:
     )
 
 
-def _seen(loaded: LoadedRun, own: U64, known: dict[str, BoolArray]) -> Seen:
+def _seen(loaded: LoadedRun, own: I64, known: dict[str, BoolArray]) -> Seen:
     rows = np.zeros(len(own), dtype=np.bool_)
     try:
         for config in _ancestry(loaded):
@@ -214,8 +205,8 @@ def _seen(loaded: LoadedRun, own: U64, known: dict[str, BoolArray]) -> Seen:
 
 def _ancestry(loaded: LoadedRun) -> Iterator[Config]:
     """Configurations of a run and of all runs that it came from."""
-    waiting, done = [loaded], 0
-    while waiting:
+    waiting = [loaded]
+    for _ in range(MAX_ANCESTORS):
         one = waiting.pop()
         if one.config is None:
             raise DataError(
@@ -223,10 +214,10 @@ def _ancestry(loaded: LoadedRun) -> Iterator[Config]:
                 "trained; name the run instead"
             )
         yield one.config
-        done += 1
-        if done > MAX_ANCESTORS:
-            raise DataError(f"{loaded.text}: more than {MAX_ANCESTORS} ancestors")
         waiting += [load_run(source) for source in _sources(one, one.config)]
+        if not waiting:
+            return
+    raise DataError(f"{loaded.text}: more than {MAX_ANCESTORS} ancestors")
 
 
 def _sources(loaded: LoadedRun, config: Config) -> list[str]:
@@ -238,37 +229,24 @@ def _sources(loaded: LoadedRun, config: Config) -> list[str]:
         named = [source for source in dict.fromkeys(own) if source is not None]
     for source in named:
         if source == UNKNOWN_RUN or weights_file(source) or "@" in source:
+            name = "a weights file" if source == UNKNOWN_RUN else source
             raise DataError(
-                f"{loaded.text} started from "
-                f"{'a weights file' if source == UNKNOWN_RUN else source}, which "
-                "does not say on which rows they were trained"
+                f"{loaded.text} started from {name}, which does not say on which rows "
+                "it was trained"
             )
     return named
 
 
 def _origin(config: Config) -> str:
     """What the split of the rows follows from."""
-    parts = {
-        "data": config.to_dict().get("data"),
-        "seed": config.seed_of_split,
-        "chain": config.chain,
-    }
+    parts = config.to_dict()["data"], config.seed_of_split, config.chain
     return json.dumps(parts, sort_keys=True, default=str)
 
 
-def _fingerprints(tracks: Tracks) -> U64:
-    """Hash each row, inputs and targets, by multiplying its bits with odd numbers.
+def _fingerprints(tracks: Tracks) -> I64:
+    """Number rows by their inputs and targets, shape (N,).
 
     Without hit patterns: a network may have been trained on the same rows without.
     """
     kinds = tracks.inputs_by_superlayer[:, :, : len(INPUT_KINDS)]
-    inputs = kinds.reshape(len(tracks), N_INPUTS)
-    bits = np.hstack([inputs, tracks.targets]).astype(np.float32)
-    words = np.ascontiguousarray(bits).view(np.uint32)
-    n_words: int = words.shape[1]
-    drawn = np.random.default_rng(SEED).integers(0, 2**61, size=n_words).tolist()
-    mixed = np.zeros(len(words), dtype=np.uint64)
-    for i, number in enumerate(drawn):
-        mixed = (mixed ^ words[:, i]) * np.uint64(2 * number + 1)
-        mixed ^= mixed >> np.uint64(29)
-    return mixed
+    return numbers_of_rows(kinds.reshape(len(tracks), N_INPUTS), tracks.targets)

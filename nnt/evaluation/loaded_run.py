@@ -49,6 +49,11 @@ class LoadedRun:
     """That of the training; None for a weights file."""
 
     @property
+    def run_id(self) -> str | None:
+        """None for a weights file."""
+        return None if self.run is None else self.run.run_id
+
+    @property
     def label(self) -> str:
         """Its name with the first digits of its ID."""
         return self.name if self.run is None else f"{self.name} {self.run.run_id[:6]}"

@@ -36,9 +36,9 @@ MAX_SIDE_BY_SIDE = 5
 """Runs whose configurations stand side by side; more of them become rows."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Cell:
-    """One cell of a table."""
+    """One cell of a table; the first of a row names it."""
 
     text: str
     note: str = ""
@@ -50,26 +50,15 @@ class Cell:
     """By which a click sorts."""
     mark: str = ""
     """``code`` or ``warn``."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
-    """One row of a table."""
-
-    name: str
-    cells: Sequence[Cell]
-    note: str = ""
     link: str | None = None
-    is_first: bool = False
-    is_key: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Table:
     """A table with its kind: ``sortable``, ``words`` or none."""
 
     heads: Sequence[str]
-    rows: Sequence[Row]
+    rows: Sequence[Sequence[Cell]]
     kind: str = ""
 
 
@@ -78,17 +67,7 @@ def page(
     pictures: Mapping[str, bytes],
     verdict: Verdict | None = None,
 ) -> str:
-    """Write the page.
-
-    Parameters
-    ----------
-    comparison : Comparison
-        What it shows.
-    pictures : mapping of str to bytes
-        Name to PNG; they become part of the page.
-    verdict : Verdict, optional
-        Whether the last run may take the place of the first.
-    """
+    """Write the page, with plots by name, and a verdict on the last of two runs."""
     # Whatever names and descriptions hold becomes text, never HTML.
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -185,17 +164,17 @@ def main_table(
     networks = comparison.networks
     names = [m for m in headings if any(m in n.figures[scope] for n in networks)]
     rows = [
-        Row(
-            name=network.name,
-            link=run_page(network.run),
-            note=_what_differs(comparison, network.name),
-            cells=[_metric_cell(comparison, network, scope, name) for name in names],
-            is_first=network is comparison.first,
-        )
+        [
+            _name(network, _what_differs(comparison, network.name)),
+            *(_metric_cell(comparison, network, scope, name) for name in names),
+        ]
         for network in networks
     ]
-    heads = ["network", *(headings[name] for name in names)]
-    return Table(heads=heads, rows=rows, kind="sortable")
+    return Table(["network", *(headings[name] for name in names)], rows, "sortable")
+
+
+def _name(network: NetworkResult, note: str = "") -> Cell:
+    return Cell(network.name, note, link=run_page(network.run))
 
 
 def _metric_cell(
@@ -203,14 +182,13 @@ def _metric_cell(
 ) -> Cell:
     value = network.figures[scope].get(name)
     if value is None:
-        return Cell(text=ABSENT)
+        return Cell(ABSENT)
     note, change = "", comparison.difference(network, scope, name)
     if change is not None:
-        sign = "+" if change.value >= 0 else ""
-        note = sign + shown(change.value, change.error)
+        note = f"{'+' if change.value >= 0 else ''}{shown(change.value, change.error)}"
     return Cell(
-        text=shown(value, network.errors[scope].get(name, math.nan)),
-        note=note,
+        shown(value, network.errors[scope].get(name, math.nan)),
+        note,
         better=None if change is None else change.better,
         best=value == _best(comparison, scope, name),
         number=value if math.isfinite(value) else None,
@@ -259,10 +237,10 @@ def verdict_table(verdict: Verdict) -> Table:
     """Every figure of both networks, with the difference and what it means."""
     heads = ["figure", "champion", "challenger", "difference", "standard errors"]
     rows = [
-        Row(name=check.name, cells=[*_texts(_values(check)), _sigmas(check)])
+        [*_texts(check.name, *_values(check)), _sigmas(check)]
         for check in verdict.checks
     ]
-    return Table(heads=heads, rows=rows)
+    return Table(heads, rows)
 
 
 def _values(check: Check) -> Iterable[str]:
@@ -286,9 +264,8 @@ def _values(check: Check) -> Iterable[str]:
 def _sigmas(check: Check) -> Cell:
     text = ABSENT if check.sigmas is None else f"{check.sigmas:+.1f}"
     if not check.is_worse and not check.is_better:
-        return Cell(text=text)
-    word = "better" if check.is_better else "worse"
-    return Cell(text=text, note=word, better=check.is_better)
+        return Cell(text)
+    return Cell(text, "better" if check.is_better else "worse", check.is_better)
 
 
 def _runs(comparison: Comparison) -> Table:
@@ -298,80 +275,63 @@ def _runs(comparison: Comparison) -> Table:
         loaded, run = network.loaded, network.run
         if loaded is None:
             continue
-        config = loaded.config
-        cells = [
-            Cell(text=ABSENT) if run is None else Cell(text=run.run_id, mark="code"),
-            Cell(text=loaded.text if run is None else hide_passwords(run.uri)),
-            Cell(text=ABSENT)
-            if config is None
-            else Cell(text=config.name, mark="code"),
-            _seen(comparison.trained_on.get(network.name)),
-        ]
-        rows.append(Row(name=network.name, link=run_page(run), cells=cells))
+        share = comparison.trained_on.get(network.name)
+        rows.append(
+            [
+                _name(network),
+                Cell(ABSENT) if run is None else Cell(run.run_id, mark="code"),
+                Cell(loaded.text if run is None else hide_passwords(run.uri)),
+                Cell(loaded.config.name, mark="code")
+                if loaded.config
+                else Cell(ABSENT),
+                Cell("not known" if share is None else "none")
+                if not share
+                else Cell(f"{share:.0%}", mark="warn"),
+            ]
+        )
     heads = ["network", "run", "store", "configuration", "share of rows trained on"]
-    return Table(heads=heads, rows=rows, kind="words")
-
-
-def _seen(share: float | None) -> Cell:
-    if share is None:
-        return Cell(text="not known")
-    return Cell(text=f"{share:.0%}", mark="warn") if share else Cell(text="none")
+    return Table(heads, rows, "words")
 
 
 def configurations(comparison: Comparison) -> Table | None:
     """Keys in which configurations differ; None if they are the same."""
-    if not comparison.config_differences:
-        return None
     found = {
         key: {name: _brief(value) for name, value in values.items()}
         for key, values in comparison.config_differences.items()
     }
-    names = list(next(iter(found.values())))
-    if len(names) <= MAX_SIDE_BY_SIDE:
-        rows = [
-            Row(name=key, is_key=True, cells=_texts(values.values()))
-            for key, values in found.items()
-        ]
-        return Table(heads=["key", *names], rows=rows, kind="words")
-    rows = [
-        Row(name=name, cells=_texts(values[name] for values in found.values()))
-        for name in names
-    ]
-    return Table(heads=["network", *found], rows=rows, kind="words")
+    names = list(next(iter(found.values()), ()))
+    if len(names) > MAX_SIDE_BY_SIDE:
+        rows = [_texts(k, *(values[k] for values in found.values())) for k in names]
+        return Table(["network", *found], rows, "words")
+    rows = [[Cell(k, mark="code"), *_texts(*found[k].values())] for k in found]
+    return Table(["key", *names], rows, "words") if found else None
 
 
 def hardware(comparison: Comparison) -> Table | None:
     """What each network costs in the firmware; None if it can hold none of them."""
     kinds = dict.fromkeys(kind for one in comparison.runs for kind in one.hardware)
-    rows = [
-        Row(
-            name=network.name,
-            cells=[
-                Cell(text=ABSENT if cost is None else f"{cost:,.0f}", number=cost)
-                for cost in map(network.hardware.get, kinds)
-            ],
-            is_first=network is comparison.first,
-        )
-        for network in comparison.runs
-    ]
+    rows = []
+    for network in comparison.runs:
+        costs = [network.hardware.get(kind) for kind in kinds]
+        texts = [ABSENT if cost is None else f"{cost:,.0f}" for cost in costs]
+        cells = [
+            Cell(text, number=cost) for text, cost in zip(texts, costs, strict=True)
+        ]
+        rows.append([Cell(network.name), *cells])
     names = [kind.rpartition("/")[2].replace("_", " ") for kind in kinds]
-    table = Table(heads=["network", *names], rows=rows, kind="sortable")
-    return table if kinds else None
+    return Table(["network", *names], rows, "sortable") if kinds else None
 
 
 def _all_metrics(comparison: Comparison) -> Table:
     """All metrics, one a row."""
     networks = comparison.networks
     of_all = [(s, m) for n in networks for s, of in n.figures.items() for m in of]
-    rows = [
-        Row(
-            name=f"{scope}/{name}",
-            cells=_texts(shown(n.figures[scope].get(name, math.nan)) for n in networks),
-        )
-        for scope, name in dict.fromkeys(of_all)
-    ]
-    return Table(heads=["metric", *(network.name for network in networks)], rows=rows)
+    rows = []
+    for scope, name in dict.fromkeys(of_all):
+        values = [n.figures[scope].get(name, math.nan) for n in networks]
+        rows.append(_texts(f"{scope}/{name}", *map(shown, values)))
+    return Table(["metric", *(network.name for network in networks)], rows)
 
 
-def _texts(texts: Iterable[str]) -> list[Cell]:
-    return [Cell(text=text) for text in texts]
+def _texts(*texts: str) -> list[Cell]:
+    return [Cell(text) for text in texts]

@@ -41,7 +41,6 @@ log = logging.getLogger(__name__)
 ID = ("Experiment", "Run", "Event", "Track")
 MAX_SHOWN = 5
 """Rows that a message names."""
-PROMOTED, PASSED, REFUSED = "promoted", "passed", "refused"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,8 +63,8 @@ class Promotion:
     def outcome(self) -> str:
         """``promoted``, ``passed`` (a dry run) or ``refused``."""
         if self.registered is not None:
-            return PROMOTED
-        return PASSED if self.verdict.passes else REFUSED
+            return "promoted"
+        return "passed" if self.verdict.passes else "refused"
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -139,19 +138,18 @@ def promote(
     tracks = shared_rows(runs, rows)
     _refuse_seen(runs, rows_trained_on(runs, rows, tracks), tracks)
     comparison, verdict = _judge(runs, rows, tracks, alias, sigma)
-    judgement, place = keep(comparison, page_to, in_store=not dry_run, verdict=verdict)
+    kept = keep(comparison, page_to, in_store=not dry_run, verdict=verdict)
     registered = None
-    if verdict.passes and judgement is not None:
-        registered = _move(alias, challenger.run, judgement)
-    before = None if champion is None else champion.run
+    if verdict.passes and kept.run_id is not None:
+        registered = _move(alias, challenger.run, kept.run_id)
     return Promotion(
         run_id=challenger.run.run_id,
-        champion=None if before is None else before.run_id,
+        champion=None if champion is None else champion.run_id,
         verdict=verdict,
         comparison=comparison,
         registered=registered,
-        judgement=judgement,
-        page=place,
+        judgement=kept.run_id,
+        page=kept.page,
     )
 
 
@@ -162,10 +160,10 @@ def _contest(
     if champion is None:
         log.warning("%s: no champion yet; the run is judged on its own", alias.uri)
         return [challenger]
-    if champion.run is not None and challenger.run is not None:
-        run_id = challenger.run.run_id
-        if champion.run.run_id == run_id:
-            raise DataError(f"run {run_id} is what {alias.uri} points to already")
+    if champion.run_id == challenger.run_id:
+        raise DataError(
+            f"run {challenger.run_id} is what {alias.uri} points to already"
+        )
     new, old = challenger.networks, champion.networks
     if (new.chain, new.inputs) != (old.chain, old.inputs):
         raise DataError(
@@ -213,22 +211,23 @@ def _judge(
     alias: Alias,
     sigma: float,
 ) -> tuple[Comparison, Verdict]:
-    judged, reasons, integers = [], [], []
+    """Compare the runs in integers, and the challenger with what it has to fulfil."""
+    integers, refusal = [], ""
     for loaded in runs:
         try:
-            networks = FixedPointNetworks(loaded.networks)
+            integers.append(FixedPointNetworks(loaded.networks))
         except ExportError as err:
             if loaded is not runs[-1]:
                 raise
-            reasons.append(f"the firmware cannot hold it: {err}")
-            judged.append(loaded)
-        else:
-            integers.append(networks)
-            judged.append(replace(loaded, networks=networks))
+            refusal = f"the firmware cannot hold it: {err}"
+    networks = [*integers, *(loaded.networks for loaded in runs[len(integers) :])]
+    judged = [
+        replace(loaded, networks=own)
+        for loaded, own in zip(runs, networks, strict=True)
+    ]
     comparison = compare_on(judged, rows, tracks, [0.0] * len(runs))
-    if reasons:
-        refused = Verdict(over=alias.uri, sigma=sigma, checks=(), reasons=reasons)
-        return comparison, refused
+    if refusal:
+        return comparison, Verdict(alias.uri, sigma, checks=(), reasons=[refusal])
     found = judge(comparison, tracks, integers, alias.uri, sigma)
     failed = _failed_checks(runs[-1])
     return comparison, replace(found, reasons=[*failed, *found.reasons])
@@ -253,5 +252,5 @@ def _move(alias: Alias, run: StoredRun, judgement: str) -> Registered:
     except Exception:
         note_verdict(judgement, "overtaken")
         raise
-    note_verdict(judgement, PROMOTED)
+    note_verdict(judgement, "promoted")
     return registered

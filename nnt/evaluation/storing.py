@@ -48,64 +48,49 @@ def store_evaluation(
         metrics (nothing, or the kind of integers), and the metrics.
     pictures : mapping
         Scope and path of each plot, and its PNG.
-
-    Raises
-    ------
-    TrackingError
-        The store does not answer.
     """
+    prefix = f"eval_{rows.label}" if rows.split is None else rows.split
     folder = f"evaluations/{rows.label}"
-    scopes = {"all": stored}
-    for expert, child in stored.experts().items():
-        if child.run_id != stored.run_id:
-            scopes[f"expert_{expert}"] = child
+    runs = {f"expert_{k}": child for k, child in stored.experts().items()}
+    runs = {k: child for k, child in runs.items() if child.run_id != stored.run_id}
     with closing(MlflowTracker(stored.uri)) as tracker:
-        for scope, one in scopes.items():
+        for scope, one in ({"all": stored} | runs).items():
             run = tracker.reopen(one.run_id, one.experiment_id)
+            named = {
+                f"{prefix}{end}/{name}": value
+                for end, found in figures.items()
+                for name, value in found.get(scope, {}).items()
+                if rows.split is None or _is_new(f"{prefix}{end}/{name}", value, one)
+            }
+            main: dict[str, float] = {}
             if scope == "all":
                 text = json.dumps(result, indent=2) + "\n"
                 run.log_text(text, f"{folder}/evaluation.json")
                 if rows.split is None:
                     _log_dataset(run, rows, "evaluation", result["n_tracks"])
-            for end, found in figures.items():
-                with_model = scope == "all" and not end
-                _log(run, one, rows, end, found.get(scope, {}), with_model=with_model)
+                ours = {f"{prefix}/{name}" for name in MODEL_METRICS} & named.keys()
+                main = {name: named.pop(name) for name in sorted(ours)}
+            if main:
+                run.log_model_metrics(main, 0, rows.label, rows.digest)
+            run.log_metrics(named, 0)
             for (owner, path), data in pictures.items():
                 if owner == scope:
                     run.log_bytes(data, f"{folder}/{path}")
         _name_run_of_project(tracker, stored, rows)
 
 
+def _is_new(name: str, value: float, stored: StoredRun) -> bool:
+    """Whether the training has not logged a metric of its own split.
+
+    It has logged most of them: same rows, same values. Others are of networks that were
+    trained further since. Curves end with the value of the best epoch.
+    """
+    known = stored.metrics.get(name)
+    return known is None or not (known == value or name in CURVES)
+
+
 def _log_dataset(run: Run, rows: JudgedRows, context: str, n_rows: int) -> None:
     run.log_dataset(rows.label, rows.digest, rows.source, context, n_rows)
-
-
-def _log(
-    run: Run,
-    stored: StoredRun,
-    rows: JudgedRows,
-    end: str,
-    figures: Mapping[str, float],
-    *,
-    with_model: bool = False,
-) -> None:
-    prefix = f"eval_{rows.label}" if rows.split is None else rows.split
-    named = {f"{prefix}{end}/{name}": value for name, value in figures.items()}
-    if rows.split is not None:
-        # The training has logged most of them: same rows, same values. Others are of
-        # networks that were trained further since. Curves end with the value of the
-        # best epoch, which the training has added.
-        named = {
-            name: value
-            for name, value in named.items()
-            if stored.metrics.get(name) != value
-            and not (name in CURVES and name in stored.metrics)
-        }
-    ours = {f"{prefix}/{name}" for name in MODEL_METRICS} if with_model else set()
-    of_model = {name: value for name, value in named.items() if name in ours}
-    if of_model:
-        run.log_model_metrics(of_model, 0, rows.label, rows.digest)
-    run.log_metrics({k: v for k, v in named.items() if k not in of_model}, 0)
 
 
 def _name_run_of_project(
@@ -132,35 +117,17 @@ def store_comparison(
 ) -> tuple[str, Path]:
     """Keep a comparison as a separate run, with links to what it compares.
 
-    Parameters
-    ----------
-    comparison : Comparison
-        What is kept.
-    text : str
-        Its page.
-    pictures : mapping of str to bytes
-        Its plots.
-    verdict : Verdict, optional
-        Whether the last run may take the place of the first.
-
     Returns
     -------
     str
         ID of the run.
     Path
         The page, as a local file.
-
-    Raises
-    ------
-    TrackingError
-        The store does not answer.
     """
     with closing(MlflowTracker()) as tracker:
-        run = tracker.start_run(
-            _title(comparison, verdict),
-            description=_note(comparison, tracker.uri, verdict),
-            tags=_tags(comparison, verdict),
-        )
+        title, tags = _title_and_tags(comparison, verdict)
+        note = _note(comparison, tracker.uri, verdict)
+        run = tracker.start_run(title, description=note, tags=tags)
         _log_dataset(run, comparison.rows, "comparison", comparison.n_tracks)
         for i, network in enumerate(comparison.networks):
             figures = network.figures["all"].items()
@@ -178,59 +145,45 @@ def store_comparison(
 
 
 def note_verdict(run_id: str, outcome: str) -> None:
-    """Say in the run of a judgement what became of it.
-
-    Raises
-    ------
-    TrackingError
-        The store does not answer.
-    """
+    """Say in the run of a judgement what became of it."""
     with closing(MlflowTracker()) as tracker:
         tracker.reopen(run_id, "").set_tags({VERDICT: outcome})
 
 
-def _title(comparison: Comparison, verdict: Verdict | None) -> str:
-    first, *others = [network.name for network in comparison.runs]
-    if verdict is not None:
-        return f"promote {comparison.runs[-1].name} over {verdict.over}"
-    return f"compare {first} with " + (
-        others[0] if len(others) == 1 else f"{len(others)} others"
-    )
-
-
-def _tags(comparison: Comparison, verdict: Verdict | None) -> dict[str, str]:
+def _title_and_tags(
+    comparison: Comparison, verdict: Verdict | None
+) -> tuple[str, dict[str, str]]:
+    names = [network.name for network in comparison.runs]
     runs = [network.run for network in comparison.runs]
     ids = " ".join(run.run_id for run in runs if run is not None)[:MAX_TAG]
-    if verdict is None:
-        return {"nnt.kind": "comparison", "nnt.compared": ids}
-    outcome = "passed" if verdict.passes else "refused"
-    return {"nnt.kind": "promotion", "nnt.compared": ids, VERDICT: outcome}
+    if verdict is not None:
+        outcome = "passed" if verdict.passes else "refused"
+        tags = {"nnt.kind": "promotion", "nnt.compared": ids, VERDICT: outcome}
+        return f"promote {names[-1]} over {verdict.over}", tags
+    others = names[1] if len(names) == 2 else f"{len(names) - 1} others"
+    tags = {"nnt.kind": "comparison", "nnt.compared": ids}
+    return f"compare {names[0]} with {others}", tags
 
 
 def _note(comparison: Comparison, store: str, verdict: Verdict | None) -> str:
     headings = main_metrics()
     metrics = [m for m in headings if m in comparison.first.figures["all"]]
-    n_tracks = f"{comparison.n_tracks:,}"
-    judged = "" if verdict is None else f"{verdict.words}\n\n"
     head = (
-        f"{judged}The same {n_tracks} rows of {comparison.rows.description}, predicted "
-        "by every network. `comparison.html` under Artifacts shows plots, differences "
-        "and their errors. Step k of the curves is row k of this table."
+        f"The same {comparison.n_tracks:,} rows of {comparison.rows.description}, "
+        "predicted by every network. `comparison.html` under Artifacts shows plots, "
+        "differences and their errors. Step k of the curves is row k of this table."
     )
-    rows = [
-        [
-            str(i),
-            _named(network, store),
-            *(shown(network.figures["all"].get(m, math.nan)) for m in metrics),
-        ]
-        for i, network in enumerate(comparison.networks[:MAX_NOTE_ROWS])
-    ]
+    rows = []
+    for i, network in enumerate(comparison.networks[:MAX_NOTE_ROWS]):
+        values = [network.figures["all"].get(m, math.nan) for m in metrics]
+        rows.append([str(i), _linked(network, store), *map(shown, values)])
     left = len(comparison.networks) - len(rows)
     parts = [head, table(["", "network", *(headings[m] for m in metrics)], rows)]
-    return "\n\n".join([*parts, *([f"… and {left} more."] if left else [])])
+    words = [] if verdict is None else [verdict.words]
+    return "\n\n".join([*words, *parts, *([f"… and {left} more."] if left else [])])
 
 
-def _named(network: NetworkResult, store: str) -> str:
+def _linked(network: NetworkResult, store: str) -> str:
     run, page = network.run, run_page(network.run)
     if run is None:
         return network.name

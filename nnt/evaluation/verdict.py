@@ -77,7 +77,7 @@ class Check:
         return values | {"difference": self.difference}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """All figures, and why the alias does not move."""
 

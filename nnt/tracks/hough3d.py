@@ -76,7 +76,7 @@ def _table(columns: Columns) -> Tracks:
     ids = picked(columns, EVENT_COLUMNS)
     if len(ids) < len(EVENT_COLUMNS):
         unnamed = np.full(len(inputs), UNNAMED_EVENTS)
-        ids = {"Experiment": unnamed, "Event": _numbers(inputs, targets)}
+        ids = {"Experiment": unnamed, "Event": numbers_of_rows(inputs, targets)}
     return Tracks(
         ids=make_ids(ids, len(inputs)),
         inputs=inputs,
@@ -87,13 +87,14 @@ def _table(columns: Columns) -> Tracks:
     )
 
 
-def _numbers(inputs: F32, targets: F32) -> I64:
+def numbers_of_rows(inputs: F32, targets: F32) -> I64:
     """Number rows by their content: the same in every file, and for no other row."""
     words = np.concatenate([inputs, targets], axis=1) + np.float32(0)  # -0 is 0
-    factors = np.random.default_rng(0).integers(
-        1, 2**63, words.shape[1], dtype=np.uint64
-    )
-    number: U64 = (words.view(np.uint32) * (2 * factors + 1)).sum(axis=1)
+    rng = np.random.default_rng(0)
+    drawn = rng.integers(1, 2**63, (words.shape[1],), dtype=np.uint64)
+    number: U64 = np.zeros(len(words), dtype=np.uint64)
+    for i, factor in enumerate(drawn):
+        number += words[:, i].view(np.uint32) * (2 * factor + 1)
     number ^= number >> np.uint64(32)
     number *= MIX
     return (number >> np.uint64(1)).astype(np.int64)
