@@ -28,14 +28,9 @@ def stride(n_points: int) -> int:
 class Curves:
     """Chooses which points of the curves of a run are sent.
 
-    While a training goes on, as many as its expected length allows; at its end, when
-    its length is known, those that are missing. The choice depends on the length alone,
-    not on interruptions.
-
-    Parameters
-    ----------
-    expected_points : int
-        Of each curve, if known.
+    While a training goes on, as many as its expected length allows, if that is known;
+    at its end, when its length is known, those that are missing. The choice depends on
+    the length alone, not on interruptions.
     """
 
     def __init__(self, expected_points: int) -> None:

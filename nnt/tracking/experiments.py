@@ -119,18 +119,13 @@ def experiment_name() -> str | None:
 def find_experiment(
     client: MlflowClient, base: Path, name: str | None = None, *, debug: bool = False
 ) -> str:
-    """Find the experiment of new runs, or make it.
+    """Find the experiment of new runs, or make it; return its ID.
 
     It is the one of `name`, of ``MLFLOW_EXPERIMENT_ID`` or of
     ``MLFLOW_EXPERIMENT_NAME``; if `debug`, the variables speak of other stores.
     Without any of them it is the one called ``nnt`` if there is one, else that of
     `mlflow run` without a name, so that there is one list. In a SQLite store, artifacts
     of an experiment that is made lie below `base`.
-
-    Returns
-    -------
-    str
-        ID of the experiment.
 
     Raises
     ------

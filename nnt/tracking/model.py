@@ -113,10 +113,7 @@ def _requirements() -> list[str]:
 def make_model(client: MlflowClient, run_id: str, params: Mapping[str, str]) -> None:
     """Make the model of a run in the store, unless there is one.
 
-    Raises
-    ------
-    TrackingError
-        The server is too old for it.
+    A server that is too old for it is a `TrackingError`.
     """
     from mlflow.entities import LoggedModelOutput
     from mlflow.exceptions import MlflowException
@@ -128,17 +125,15 @@ def make_model(client: MlflowClient, run_id: str, params: Mapping[str, str]) -> 
             filter_string=f"source_run_id = '{run_id}'",
             max_results=1,
         )
-        model = (
-            found[0]
-            if found
-            else client.create_logged_model(
+        made = found or [
+            client.create_logged_model(
                 run.info.experiment_id,
                 name=NOT_IN_NAMES.sub("_", run.info.run_name) or KIND,
                 source_run_id=run_id,
                 params=dict(params),
                 model_type=KIND,
             )
-        )
+        ]
     except (MlflowException, NotImplementedError) as err:
         if getattr(err, "error_code", UNKNOWN[0]) not in UNKNOWN:
             raise
@@ -147,7 +142,8 @@ def make_model(client: MlflowClient, run_id: str, params: Mapping[str, str]) -> 
             "the files are kept with the run"
         ) from err
     if model_of(client, run_id) is None:
-        client.log_outputs(run_id, models=[LoggedModelOutput(model.model_id, step=0)])
+        output = LoggedModelOutput(made[0].model_id, step=0)
+        client.log_outputs(run_id, models=[output])
 
 
 def model_of(

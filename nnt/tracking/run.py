@@ -316,13 +316,7 @@ class Tracker:
         return Run(parent.directory / uuid.uuid4().hex)
 
     def resume_run(self, run_id: str, expected_points: int = 0) -> Run:
-        """Continue a run, parent or child, that was interrupted.
-
-        Raises
-        ------
-        TrackingError
-            The run is not there, or nothing is known of runs that ended.
-        """
+        """Continue a run, parent or child, that was interrupted."""
         raise TrackingError(
             f"run {run_id} cannot be resumed without a store; train with MlflowTracker"
         )

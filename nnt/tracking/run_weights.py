@@ -56,13 +56,7 @@ def run_of_weights(source: str) -> str | None:
 
 
 def read_run_weights(run: StoredRun) -> bytes:
-    """Read the ``weights.json`` of a run, and warn of experts that are untrained.
-
-    Raises
-    ------
-    TrackingError
-        The run holds no weights.
-    """
+    """Read the ``weights.json`` of a run, and warn of experts that are untrained."""
     with tempfile.TemporaryDirectory() as into:
         path = run.download(run.path or WEIGHTS_FILE, Path(into), MAX_BYTES)
         content = path.read_bytes()

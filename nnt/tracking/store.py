@@ -60,16 +60,9 @@ OTHER_SCHEMA = "database schema"
 
 
 def connect(uri: str, *, choose: bool = True, must_exist: bool = False) -> MlflowClient:
-    """Connect to a store; a local database is made first if it is not there.
+    """Connect to a store; a local database is made first unless it `must_exist`.
 
-    Parameters
-    ----------
-    uri : str
-        Of the store.
-    choose : bool
-        Make it the store of MLflow itself, too.
-    must_exist : bool
-        Make none.
+    With `choose` it becomes the store of MLflow itself, too.
 
     Raises
     ------
@@ -314,12 +307,9 @@ def shown_store(client: MlflowClient) -> str:
 
 @contextlib.contextmanager
 def asked(failure: str, remedy: str = "") -> Iterator[None]:
-    """Say in one line what has failed; a server that is none answers anything.
+    """Raise what a block raises as `TrackingError`: failure, reason and remedy.
 
-    Raises
-    ------
-    TrackingError
-        With `failure`, the reason and `remedy`, if the block raises anything else.
+    A server that is none answers anything.
     """
     try:
         yield

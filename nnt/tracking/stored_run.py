@@ -278,12 +278,7 @@ def running_on(host: str, client: MlflowClient, experiment_id: str) -> list[Stor
 def list_trainings(limit: int, *, debug: bool = False) -> list[StoredRun]:
     """List the newest trainings, or those without ``--production`` if `debug`.
 
-    Nothing is made and nothing is locked.
-
-    Raises
-    ------
-    TrackingError
-        There is no store, or it does not answer.
+    Nothing is made and nothing is locked. Without a store this raises `TrackingError`.
     """
     uri = default_uri(debug=debug)
     client = connect_to_read(uri)

@@ -270,13 +270,7 @@ class MlflowTracker(Tracker):
         return [run for run in running if is_dead(run.tags)]
 
     def catch_up(self, run: StoredRun) -> bool:
-        """Deliver what a dead process has left of a run; return whether it left any.
-
-        Raises
-        ------
-        TrackingError
-            The store does not take it, or a process works on the run.
-        """
+        """Deliver what a dead process has left of a run; return whether it left any."""
         return deliver_left(self._directory_of(run.run_id, run.tags), self._client)
 
     def close(self, stop: Event | None = None) -> int:
