@@ -25,18 +25,11 @@ def class_targets(
     background_cm: float,
     fast: FloatArray | None = None,
 ) -> tuple[F32, F32]:
-    """Tell signal from background by the true z.
+    """Tell signal from background by the z of the reconstructed track, shape (N,).
 
-    Parameters
-    ----------
-    z_cm : float array, shape (N,)
-        Of the reconstructed track.
-    signal_cm, background_cm : float
-        Signal is ``|z| < signal_cm``, background ``|z| > background_cm``; for equal
-        ones there is nothing between them.
-    fast : bool array, shape (N,), optional
-        Whether the momentum suffices for the single-track trigger: a slow track is
-        background, wherever it comes from.
+    Signal is ``|z| < signal_cm``, background ``|z| > background_cm``; for equal ones
+    there is nothing between them. `fast` is whether the momentum suffices for the
+    single-track trigger: a slow track is background, wherever it comes from.
 
     Returns
     -------
@@ -82,15 +75,10 @@ class Balance:
     def fit(
         cls, targets: FloatArray, counts: FloatArray, quantities: Quantities
     ) -> Balance:
-        """Find the weights.
+        """Find the weights for targets and counts of `class_targets`.
 
-        Parameters
-        ----------
-        targets, counts : float array, shape (N,)
-            As from `class_targets`.
-        quantities : mapping of arrays, shape (N,)
-            By name, such as charge (-1 or 1), pt, theta; NaN counts as the lowest
-            bin. Empty: only the sums of the weights are made equal.
+        Quantities have names, such as charge (-1 or 1), pt, theta; NaN counts as the
+        lowest bin. Without any, only the sums of the weights are made equal.
         """
         used = np.asarray(counts) > 0
         edges = {n: _edges(np.asarray(q)[used]) for n, q in quantities.items()}

@@ -19,15 +19,8 @@ def usable_cores(cgroups: Path = CGROUPS, membership: Path = MEMBERSHIP) -> int:
     """Count the cores that this process may use, at least 1.
 
     A batch system or ``taskset`` binds a process to some of the cores; a container
-    gives it a share of their time.
-
-    Parameters
-    ----------
-    cgroups : Path
-        Where Linux mounts the control groups.
-    membership : Path
-        File that names those of this process, a line ``number:controllers:/path``
-        each.
+    gives it a share of their time, by its control groups: a file names those of this
+    process, a line ``number:controllers:/path`` each.
     """
     try:
         cores = len(os.sched_getaffinity(0))

@@ -19,20 +19,15 @@ MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
 def load_plugins() -> tuple[str, ...]:
-    """Import the modules that ``NNT_PLUGINS`` names; again is nothing new.
-
-    Returns
-    -------
-    tuple of str
-        Their names.
+    """Import the modules that ``NNT_PLUGINS`` names, and give the names.
 
     Raises
     ------
     ConfigError
         A name is not that of a module, or the module cannot be imported.
     """
-    words = os.environ.get(VARIABLE, "").replace(",", " ").split()
-    for name in words:
+    names = os.environ.get(VARIABLE, "").replace(",", " ").split()
+    for name in names:
         if not MODULE.fullmatch(name):
             raise ConfigError(
                 f"{VARIABLE}: expected names of modules, such as my_filters, got "
@@ -49,7 +44,7 @@ def load_plugins() -> tuple[str, ...]:
             ) from err
         except (Exception, SystemExit) as err:
             raise _failed(name, err) from err
-    return tuple(words)
+    return tuple(names)
 
 
 def _failed(name: str, err: BaseException) -> ConfigError:

@@ -168,10 +168,7 @@ Sampler = EpochSampler | BucketSampler
 def _alias_table(share: F64, count: I64) -> tuple[F64, F64, F64]:
     """Cells of equal probability, and rows as straight lines in them.
 
-    Parameters
-    ----------
-    share, count : float64 and int64 array, shape (K,)
-        Of each bucket: its probability, up to a factor, and its rows, at least one.
+    Of K buckets are given the probability, up to a factor, and the rows, at least one.
 
     Returns
     -------

@@ -24,9 +24,8 @@ from nnt.errors import ConfigError
 from nnt.simulation import Simulation, hough3d, simulate, simulate_with
 from nnt.simulation.finder3d import Seeds, Track3D, find_tracks_3d
 from nnt.simulation.parameters import PerSuperlayer
-from nnt.simulation.patterns import make_pattern
 from nnt.simulation.population import Helices, Rows, make_helices
-from nnt.simulation.segments import Hits, crossing, make_hits
+from nnt.simulation.segments import Hits, crossing, make_hits, make_pattern
 from nnt.tracks import Tracks, read_tracks
 from nnt.types import F32
 

@@ -25,12 +25,9 @@ MAX_DEPTH = 20
 def parse(text: str) -> Filter:
     """Read a filter expression by a whitelist; nothing is evaluated.
 
-    Parameters
-    ----------
-    text : str
-        Calls of known filters with constants and lists, such as
-        ``dataset_filters.ConCatFilter([dataset_filters.Max2EventsFilter()])``.
-        The prefix ``dataset_filters.`` may be left out.
+    It consists of calls of known filters with constants and lists, such as
+    ``dataset_filters.ConCatFilter([dataset_filters.Max2EventsFilter()])``. The prefix
+    ``dataset_filters.`` may be left out.
 
     Raises
     ------
@@ -152,11 +149,8 @@ def _is_constant(value: object) -> bool:
 def from_config(value: object) -> Filter:
     """Read a filter from the value of a configuration.
 
-    Parameters
-    ----------
-    value : str, list or None
-        The text form, a list of ``Name`` or ``{Name: {parameter: value}}``
-        (all must keep a row), or None for every row.
+    It is the text form, a list of ``Name`` or ``{Name: {parameter: value}}`` (all must
+    keep a row), or None for every row.
 
     Raises
     ------

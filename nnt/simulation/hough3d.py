@@ -27,10 +27,9 @@ from nnt.simulation.finder3d import (
     find_tracks_3d,
 )
 from nnt.simulation.parameters import Simulation
-from nnt.simulation.patterns import make_pattern
 from nnt.simulation.population import Helices, Rows, make_helices, missing_axial
 from nnt.simulation.rows import CHUNK_EVENTS, as_in_files, make_inputs, make_targets
-from nnt.simulation.segments import Hits, crossing, make_hits
+from nnt.simulation.segments import Hits, crossing, make_hits, make_pattern
 from nnt.tracks import Tracks, make_ids
 from nnt.tracks.table import UNNAMED_EVENTS
 from nnt.types import F32, F64, I64

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from nnt.detector import EXPERTS, N_INPUTS, N_TARGETS
+from nnt.tracks import text
 from nnt.tracks.table import (
     EXTRA_FLOATS,
     EXTRA_INTS,
@@ -21,15 +22,6 @@ from nnt.tracks.table import (
     TARGET_COLUMNS,
     Tracks,
     make_ids,
-)
-from nnt.tracks.text import (
-    Check,
-    Columns,
-    Layout,
-    beyond,
-    infinite,
-    picked,
-    stacked,
 )
 from nnt.types import F32
 
@@ -43,25 +35,25 @@ HEADLESS = (
 EXPERT_RANGE = f"an expert {EXPERTS[0]} .. {EXPERTS[-1]}"
 
 
-def _checks(columns: Columns) -> Iterator[Check]:
-    yield from beyond(columns, (*INPUT_COLUMNS, *TARGET_COLUMNS), 1)
-    yield from infinite(columns, (*REFERENCE_COLUMNS, *EXTRA_FLOATS))
+def _checks(columns: text.Columns) -> Iterator[text.Check]:
+    yield from text.beyond(columns, (*INPUT_COLUMNS, *TARGET_COLUMNS), 1)
+    yield from text.infinite(columns, (*REFERENCE_COLUMNS, *EXTRA_FLOATS))
     yield "Expert", ~np.isin(columns["Expert"], EXPERTS), EXPERT_RANGE
     yield "iNodes", columns["iNodes"] != N_INPUTS, f"{N_INPUTS} inputs"
     yield "oNodes", columns["oNodes"] != N_TARGETS, f"{N_TARGETS} targets"
 
 
-def _table(columns: Columns) -> Tracks:
+def _table(columns: text.Columns) -> Tracks:
     return Tracks(
-        ids=make_ids(picked(columns, ID_COLUMNS), len(columns["Expert"])),
-        inputs=stacked(columns, INPUT_COLUMNS),
-        targets=stacked(columns, TARGET_COLUMNS),
+        ids=make_ids(text.picked(columns, ID_COLUMNS), len(columns["Expert"])),
+        inputs=text.stacked(columns, INPUT_COLUMNS),
+        targets=text.stacked(columns, TARGET_COLUMNS),
         reference=_reference(columns),
-        extras=picked(columns, (*EXTRA_FLOATS, *EXTRA_INTS)),
+        extras=text.picked(columns, (*EXTRA_FLOATS, *EXTRA_INTS)),
     )
 
 
-def _reference(columns: Columns) -> F32 | None:
+def _reference(columns: text.Columns) -> F32 | None:
     """Outputs of the network that ran; NaN where a row has none.
 
     Outputs lie in [-1, 1]; programs mark rows without one by a number beyond, such
@@ -69,12 +61,12 @@ def _reference(columns: Columns) -> F32 | None:
     """
     if not set(REFERENCE_COLUMNS) <= set(columns):
         return None
-    reference = stacked(columns, REFERENCE_COLUMNS)
+    reference = text.stacked(columns, REFERENCE_COLUMNS)
     reference[(np.abs(reference) > 1).any(axis=1)] = np.nan
     return reference
 
 
-CLASSIC_LAYOUT = Layout(
+CLASSIC_LAYOUT = text.Layout(
     required=lambda _: HEADLESS,
     headless=HEADLESS,
     integers=frozenset({*ID_COLUMNS, *SIZE_COLUMNS, *EXTRA_INTS}),

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from nnt.detector import HOUGH3D, N_SUPERLAYERS
+from nnt.tracks import text
 from nnt.tracks.splitting import MIX
 from nnt.tracks.table import (
     CLASS_COLUMNS,
@@ -26,15 +27,6 @@ from nnt.tracks.table import (
     Tracks,
     input_columns,
     make_ids,
-)
-from nnt.tracks.text import (
-    Check,
-    Columns,
-    Layout,
-    beyond,
-    infinite,
-    picked,
-    stacked,
 )
 from nnt.types import F32, I64, U64
 
@@ -54,13 +46,13 @@ def _required(names: Sequence[str]) -> Sequence[str]:
     return (*_inputs(names), *TARGET_COLUMNS, *CLASS_COLUMNS, TYPE_COLUMN)
 
 
-def _checks(columns: Columns) -> Iterator[Check]:
+def _checks(columns: text.Columns) -> Iterator[text.Check]:
     inputs = _inputs([*columns])
     n_kinds = len(inputs) // N_SUPERLAYERS
     rel_ids, drifts, alphas, *bits = (inputs[i::n_kinds] for i in range(n_kinds))
-    yield from infinite(columns, (*rel_ids, *EXTRA_FLOATS))
-    yield from beyond(columns, (*drifts, *TARGET_COLUMNS), 1)
-    yield from beyond(columns, alphas, MAX_ALPHA_RAD, "an angle in rad")
+    yield from text.infinite(columns, (*rel_ids, *EXTRA_FLOATS))
+    yield from text.beyond(columns, (*drifts, *TARGET_COLUMNS), 1)
+    yield from text.beyond(columns, alphas, MAX_ALPHA_RAD, "an angle in rad")
     for name in itertools.chain(*bits):
         yield name, ~np.isin(columns[name], (0, 1)), "0 or 1"
     for name in CLASS_COLUMNS:
@@ -69,11 +61,11 @@ def _checks(columns: Columns) -> Iterator[Check]:
     yield TYPE_COLUMN, ~np.isin(columns[TYPE_COLUMN], TRACK_TYPES), types
 
 
-def _table(columns: Columns) -> Tracks:
-    inputs = stacked(columns, _inputs([*columns]))
-    targets = stacked(columns, TARGET_COLUMNS)
+def _table(columns: text.Columns) -> Tracks:
+    inputs = text.stacked(columns, _inputs([*columns]))
+    targets = text.stacked(columns, TARGET_COLUMNS)
     track_type = columns[TYPE_COLUMN].astype(np.int64)
-    ids = picked(columns, EVENT_COLUMNS)
+    ids = text.picked(columns, EVENT_COLUMNS)
     if len(ids) < len(EVENT_COLUMNS):
         unnamed = np.full(len(inputs), UNNAMED_EVENTS)
         ids = {"Experiment": unnamed, "Event": numbers_of_rows(inputs, targets)}
@@ -81,8 +73,8 @@ def _table(columns: Columns) -> Tracks:
         ids=make_ids(ids, len(inputs)),
         inputs=inputs,
         targets=targets,
-        extras=picked(columns, EXTRA_FLOATS),
-        classes=stacked(columns, CLASS_COLUMNS),
+        extras=text.picked(columns, EXTRA_FLOATS),
+        classes=text.stacked(columns, CLASS_COLUMNS),
         track_type=track_type,
     )
 
@@ -100,11 +92,9 @@ def numbers_of_rows(inputs: F32, targets: F32) -> I64:
     return (number >> np.uint64(1)).astype(np.int64)
 
 
-HOUGH3D_LAYOUT = Layout(
+HOUGH3D_LAYOUT = text.Layout(
     required=_required,
-    headless=(),
     integers=frozenset({*EVENT_COLUMNS, TYPE_COLUMN}),
-    whole=frozenset(),
     checks=_checks,
     table=_table,
 )

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from nnt.detector import EXPERTS, N_SUPERLAYERS, REAL_Z_CM, theta_to_deg, z_to_cm
+from nnt.detector import EXPERTS, REAL_Z_CM, theta_to_deg, z_to_cm
 from nnt.tracks.table import INPUT_KINDS, TYPE_NAMES, Tracks
-from nnt.types import BoolArray
+from nnt.types import BoolArray, FloatArray
 
 ROUNDING_CM = 1e-3
 """Files hold six digits of the scaled z."""
@@ -112,13 +111,12 @@ def empty_patterns(tracks: Tracks) -> BoolArray:
     inputs = tracks.inputs_by_superlayer
     marked = np.zeros(len(tracks), dtype=np.bool_)
     if inputs.shape[2] > len(INPUT_KINDS):
-        for sl in range(N_SUPERLAYERS):
-            fired = inputs[:, sl, len(INPUT_KINDS) :].any(axis=1)
-            marked |= (inputs[:, sl, 1] != 0) & ~fired
+        for part in np.moveaxis(inputs, 1, 0):
+            marked |= (part[:, 1] != 0) & ~part[:, len(INPUT_KINDS) :].any(axis=1)
     return marked
 
 
-def _spread(values: npt.NDArray[np.floating[Any]]) -> Spread:
+def _spread(values: FloatArray) -> Spread:
     if not len(values):
         values = np.array([np.nan])
     return Spread(
@@ -133,9 +131,6 @@ def _spread(values: npt.NDArray[np.floating[Any]]) -> Spread:
 def _reference_z_std_cm(tracks: Tracks) -> float | None:
     if tracks.reference is None:
         return None
-    present = ~np.isnan(tracks.reference[:, 0])
-    z_cm = [
-        z_to_cm(values[present, 0].astype(np.float64))
-        for values in (tracks.reference, tracks.targets)
-    ]
-    return float((z_cm[0] - z_cm[1]).std())
+    residual_cm = z_to_cm(tracks.reference[:, 0].astype(np.float64))
+    residual_cm -= z_to_cm(tracks.targets[:, 0].astype(np.float64))
+    return float(residual_cm[~np.isnan(residual_cm)].std())

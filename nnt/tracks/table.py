@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
@@ -58,11 +57,9 @@ CLASS_COLUMNS = ("RecoNNTClassification", "RecoSTTClassification")
 TYPE_COLUMN = "TrackType"
 
 ID_DTYPE = np.dtype([(name, np.int64) for name in ID_COLUMNS])
-REQUIRED, OPTIONAL = (
-    ("ids", "inputs", "targets"),
-    ("reference", "classes", "track_type"),
-)
-"""Arrays of a table, and those that it may lack."""
+REQUIRED = ("ids", "inputs", "targets")
+OPTIONAL = ("reference", "classes", "track_type")
+"""Arrays that a table may lack."""
 UNNAMED_EVENTS = -1
 """Experiment of rows whose files name no events."""
 
@@ -106,12 +103,10 @@ class Source:
     @staticmethod
     def joined(parts: Sequence[Source | None]) -> Source | None:
         """All files in a row; None where a part is not known, or not whole."""
-        files: tuple[SourceFile, ...] = ()
-        for part in parts:
-            if part is None or part.rows is not None:
-                return None
-            files += part.files
-        return Source(files)
+        whole = [part for part in parts if part is not None and part.rows is None]
+        if len(whole) < len(parts):
+            return None
+        return Source(tuple(file for part in whole for file in part.files))
 
 
 def make_ids(columns: Mapping[str, npt.ArrayLike], n_rows: int) -> npt.NDArray[Any]:
@@ -153,9 +148,8 @@ class Tracks:
     @property
     def fake(self) -> BoolArray | None:
         """Fake tracks, shape (N,); None in the classic chain."""
-        if self.track_type is None:
-            return None
-        return np.isin(self.track_type, FAKE_TYPES)
+        types = self.track_type
+        return None if types is None else np.isin(types, FAKE_TYPES)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -166,11 +160,11 @@ class Tracks:
         return f"<Tracks, {self.chain.name}: {len(self):,} rows of {', '.join(parts)}>"
 
     def __getitem__(self, rows: npt.NDArray[Any] | slice) -> Tracks:
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        extras = {name: column[rows] for name, column in values.pop("extras").items()}
-        chosen: dict[str, Any] = {
-            n: None if v is None else v[rows] for n, v in values.items()
-        }
+        chosen: dict[str, Any] = {}
+        for name in (*REQUIRED, *OPTIONAL, "source"):
+            values = getattr(self, name)
+            chosen[name] = None if values is None else values[rows]
+        extras = {name: column[rows] for name, column in self.extras.items()}
         return Tracks(**chosen, extras=extras)
 
     @property

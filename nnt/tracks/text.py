@@ -148,11 +148,11 @@ class Layout:
 
     required: Callable[[Sequence[str]], Sequence[str]]
     """Columns that a header of these names must have."""
-    headless: tuple[str, ...]
-    """Columns of files without a header; empty if there are no such files."""
+    headless: tuple[str, ...] = ()
+    """Columns of files without a header, if there are such files."""
     integers: frozenset[str]
     """Columns of integers; all others hold numbers."""
-    whole: frozenset[str]
+    whole: frozenset[str] = frozenset()
     """Columns of integers that some programs write as ``1822.000000``."""
     checks: Callable[[Columns], Iterator[Check]]
     """What values may be."""

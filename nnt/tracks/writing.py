@@ -123,7 +123,7 @@ def write_tracks(
 
     if as_read and tracks.source is not None and tracks.source.is_in_order:
         # Imported here: a simulated table has no files.
-        from nnt.tracks.lines import source_lines
+        from nnt.tracks.parsing import source_lines
 
         try:
             names, blocks = source_lines(tracks.source, without)
