@@ -122,9 +122,8 @@ class FitLoop:
             except TrainingError as err:
                 self._finish_validation(attempt)
                 done = f"after {attempt.rows_done:,} of {len(order):,} rows: "
-                raise self._not_finite(
-                    done * bool(attempt.rows_done) + str(err)
-                ) from err
+                place = done if attempt.rows_done else ""
+                raise self._not_finite(f"{place}{err}") from err
             attempt.loss_sum += loss * len(rows)
             attempt.rows_done += len(rows)
         return attempt.loss_sum / len(order)
