@@ -197,6 +197,12 @@ def test_a_nested_override_wins_for_every_expert() -> None:
     four = load_config({**FILE, "dist": DIST}, ["dist.n_buckets=7"])
     assert four.for_expert(4).dist == four.dist
     assert load_config(FILE, ["dist=null"]).for_expert(4).dist is None
+    narrow = {"dist": {"norm": {"std": 0.5}}}
+    file = {"dist": {**DIST, "inf_bounds": True}, "expert_4": narrow}
+    four = load_config(file, ["dist.n_buckets=7"]).for_expert(4)
+    assert four.to_dict()["dist"] == {
+        "n_buckets": 7, "inf_bounds": True, "norm": {"mean": 0.0, "std": 0.5}
+    }  # fmt: skip
 
 
 def test_overrides_of_a_call_win_likewise() -> None:

@@ -16,6 +16,7 @@ from nnt.cli.common import (
     print_table,
     reports,
 )
+from nnt.errors import ConfigError
 
 if TYPE_CHECKING:
     from nnt.config import Config
@@ -34,7 +35,6 @@ def command() -> None:
 def _load(path: Path) -> Config | str:
     """Load a configuration, or give the message why not."""
     from nnt.config import load_config
-    from nnt.errors import ConfigError
 
     try:
         return load_config(path)

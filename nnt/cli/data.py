@@ -17,7 +17,9 @@ from nnt.cli.common import (
     print_table,
     reports,
 )
+from nnt.errors import DataError
 from nnt.files import make_folder
+from nnt.progress import show_progress
 
 if TYPE_CHECKING:
     from nnt.metrics import Change, Profile
@@ -80,8 +82,6 @@ def split(
     Example:
       nnt data split tracks.gz --to parts --shares 0.6 0.2 0.2
     """
-    from nnt.errors import DataError
-    from nnt.progress import show_progress
     from nnt.tracks import split_by_event, split_like_basf2, write_tracks
 
     targets = _targets(folder, range(0 if basf2 else 1, 4), overwrite, files)
@@ -127,7 +127,6 @@ def simulate(
       nnt data simulate tracks --tracks 100000 --seed 1
       nnt data simulate tracks --tracks 100000 --seed 1 --chain 3dh --inputs 126
     """
-    from nnt.progress import show_progress
     from nnt.simulation import check_choice
     from nnt.simulation import simulate as make
     from nnt.tracks import write_shares
@@ -144,7 +143,6 @@ def simulate(
 
 
 def _read(files: Sequence[Path]) -> Tracks:
-    from nnt.progress import show_progress
     from nnt.tracks import read_tracks
 
     with show_progress("Reading", "bytes") as progress:
@@ -236,7 +234,6 @@ def _draw(
     folder: Path, counted: Mapping[str, Mapping[str, Profile]], found: Sequence[Change]
 ) -> list[Path]:
     from nnt import plots
-    from nnt.progress import show_progress
 
     first, *others = counted.values()
     scopes = [scope for scope in first if all(scope in other for other in others)]

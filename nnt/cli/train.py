@@ -21,6 +21,7 @@ from nnt.cli.common import (
     training_data_option,
 )
 from nnt.cli.process import Stopper
+from nnt.errors import TrackingError
 
 if TYPE_CHECKING:
     from nnt.sweep import SweepResult
@@ -130,7 +131,6 @@ def train_command(
 
 def _is_debug_run(text: str) -> bool:
     """Whether a run is among those under the temporary directory."""
-    from nnt.errors import TrackingError
     from nnt.tracking import base_directory, default_uri, open_run
 
     if not (base_directory(debug=True) / "mlflow.db").is_file():

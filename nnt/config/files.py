@@ -175,23 +175,17 @@ def merge_overrides(
     files, merged = merge(layers), merge([*layers, *overrides])
     changed = merge(overrides).values
     for expert in EXPERT_KEYS:
-        said, apart = files.values.get(expert), changed.get(expert)
-        if not isinstance(said, Mapping):
+        said, section = files.values.get(expert), merged.values.get(expert)
+        if not isinstance(said, Mapping) or not isinstance(section, Mapping):
             continue
-        if not isinstance(merged.values[expert], Mapping):
-            continue
-        kept = dict(merged.values[expert])
-        for key in (said.keys() & changed.keys()) - set(run_wide):
-            sources = [files.values, said, changed, apart]
-            steps = [
-                {key: values[key]}
-                for values in sources
-                if isinstance(values, Mapping) and key in values
-            ]
-            kept[key] = reduce(over, steps)[key]
-            if kept[key] == merged.values.get(key):
-                del kept[key]
-        merged.values[expert] = kept
+        apart = changed.get(expert, {})
+        last = reduce(over, [files.values, said, changed, apart])
+        again = (said.keys() & changed.keys()) - set(run_wide)
+        merged.values[expert] = {
+            key: last[key] if key in again else item
+            for key, item in section.items()
+            if key not in again or last[key] != merged.values.get(key)
+        }
     present = {key for key, _ in nodes(merged.values)}
     merged.origins = {k: v for k, v in merged.origins.items() if k in present}
     return merged

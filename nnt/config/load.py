@@ -94,7 +94,7 @@ def load_config(
     overridden = {
         key: as_parameter(plain_value(value))
         for key, value in nodes(merged.values)
-        if merged.origins[key] in (COMMAND_LINE, CALL)
+        if merged.origins.get(key) in (COMMAND_LINE, CALL)
         and not isinstance(value, Mapping)
     }
     return config.completed(of_experts, expert_overrides, overridden)
