@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import inspect
 import itertools
+import math
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -51,18 +53,24 @@ def seen(tracks: Tracks, superlayer: int) -> npt.NDArray[np.bool_]:
     return np.asarray(np.any(found != 0, axis=1))
 
 
-def test_makes_as_many_rows_as_asked(tracks: Tracks) -> None:
+def test_makes_as_many_rows_as_asked_in_their_range(tracks: Tracks) -> None:
     assert len(tracks) == N_ROWS
     assert np.isfinite(tracks.inputs).all()
-
-
-def test_same_seed_same_bytes_other_seed_other_rows(tracks: Tracks) -> None:
-    assert simulate(N_ROWS, seed=3).digest == tracks.digest
-    assert simulate(N_ROWS, seed=4).digest != tracks.digest
-
-
-def test_targets_lie_in_their_range(tracks: Tracks) -> None:
     assert np.abs(tracks.targets).max() <= 1
+
+
+@pytest.mark.parametrize(("chain", "inputs"), [("classic", 27), ("3dh", 126)])
+def test_a_seed_gives_the_first_rows_of_one_table(chain: str, inputs: int) -> None:
+    calls: list[tuple[int, int]] = []
+
+    def make(n_rows: int, seed: int) -> Tracks:
+        return simulate(
+            n_rows, seed, lambda *call: calls.append(call), chain=chain, inputs=inputs
+        )
+
+    few = make(5000, 3)
+    assert calls[-1] == (5000, 5000)
+    assert make(5500, 3)[:5000].digest == few.digest != make(5000, 4).digest
 
 
 def test_four_axial_superlayers_but_for_what_a_window_drops(tracks: Tracks) -> None:
@@ -156,9 +164,19 @@ def test_every_row_has_a_segment_at_its_event_time(tracks: Tracks) -> None:
     assert at_zero[curved].all()
 
 
-def test_a_list_of_wrong_length_is_an_error() -> None:
-    with pytest.raises(ConfigError, match=r"crowd_wrong_share: expected 9 numbers"):
-        Simulation(crowd_wrong_share=(0.1, 0.2))
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"crowd_wrong_share": (0.1, 0.2)}, "crowd_wrong_share: expected 9 numbers"),
+        ({"track_theta_deg": (1.0, math.nan)}, "track_theta_deg: expected numbers"),
+        ({"tracks": 0}, "tracks: expected at least 1, found 0"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_named(
+    values: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=rf"data\.simulate\.{message}"):
+        Simulation(**values)
 
 
 def test_every_setting_is_explained() -> None:
@@ -170,17 +188,6 @@ def test_every_setting_is_explained() -> None:
     for node, following in itertools.pairwise(body):
         if isinstance(node, ast.AnnAssign):
             assert isinstance(following, ast.Expr), ast.unparse(node.target)
-
-
-def test_progress_ends_at_the_total() -> None:
-    calls: list[tuple[int, int]] = []
-    simulate(1000, seed=1, progress=lambda done, total: calls.append((done, total)))
-    assert calls[-1] == (1000, 1000)
-
-
-def test_no_tracks_is_an_error() -> None:
-    with pytest.raises(ConfigError, match="at least 1"):
-        simulate(0)
 
 
 def test_drift_sign_falls_with_rel_id(tracks: Tracks) -> None:
@@ -211,11 +218,6 @@ def test_a_cache_that_takes_nothing_costs_nothing(
     monkeypatch.setenv("NNT_CACHE_DIR", str(blocked))
     assert cache.load("x") is None
     assert len(simulate(50_000, seed=5)) == 50_000
-
-
-def test_a_longer_table_begins_with_the_shorter_one(tracks: Tracks) -> None:
-    longer = simulate(N_ROWS + 500, seed=3)
-    assert longer[:N_ROWS].digest == tracks.digest
 
 
 def test_inputs_are_those_of_a_file(tracks: Tracks, tmp_path: Path) -> None:

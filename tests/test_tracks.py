@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 from collections.abc import Callable
 from pathlib import Path
@@ -12,13 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnt.errors import DataError
-from nnt.tracks import (
-    Tracks,
-    concatenate,
-    read_tracks,
-    text,
-    write_tracks,
-)
+from nnt.tracks import Tracks, concatenate, read_tracks, text, write_tracks
 from nnt.tracks.table import NEW_COLUMNS, NEW_RAW_COLUMNS
 
 MakeTracks = Callable[..., Tracks]
@@ -47,13 +42,7 @@ def assert_equal(found: Tracks, expected: Tracks) -> None:
 def with_extras(tracks: Tracks, *names: str) -> Tracks:
     rng = np.random.default_rng(9)
     more = {n: rng.uniform(-1, 1, len(tracks)).astype(np.float32) for n in names}
-    return Tracks(
-        tracks.ids,
-        tracks.inputs,
-        tracks.targets,
-        tracks.reference,
-        {**tracks.extras, **more},
-    )
+    return dataclasses.replace(tracks, extras={**tracks.extras, **more})
 
 
 PHYSICS = ("2DPhi", "3DTheta", "2DinvPt")

@@ -6,16 +6,11 @@ Cells, and what makes a track of one: ``NDFinder`` and ``CDCTriggerNDFinder`` of
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from nnt.detector import (
-    N_SUPERLAYERS,
-    OMEGA_CM_TIMES_PT_GEV,
-    SUPERLAYERS,
-    Superlayer,
-)
+from nnt.detector import OMEGA_CM_TIMES_PT_GEV, SUPERLAYERS, Superlayer
 from nnt.simulation.finder import crossing_angle, fit_segments
 from nnt.simulation.parameters import Simulation
 from nnt.simulation.segments import Hits, Segments, crossing, strange_wire
@@ -73,14 +68,22 @@ def find_tracks_3d(
     # Of the cells of a curvature, the one that the track meets in the middle.
     phi = phi + s.pivot_radius_cm / 2 * (centre - omega)
     phi = (np.floor(phi / PHI_CELL_RAD) + 0.5) * PHI_CELL_RAD
-    wires = _wires(hits, phi, centre)
-    cot = _best_cot(s, hits, wires, phi, centre)
-    segments = [
-        _related(s, i, part, wires[i], phi, centre, cot) for i, part in enumerate(hits)
+    layers = [
+        (sl, _with_strange_wires(sl, part, phi, centre))
+        for sl, part in zip(SUPERLAYERS, hits, strict=True)
     ]
-    seen = np.array([part.seen for part in segments])
+    sums = [
+        np.sum([_share(s, *layer, phi, centre, cot) for layer in layers[1::2]], axis=0)
+        for cot in COT_CENTRES
+    ]
+    cot: F64 = COT_CENTRES[np.argmax(sums, axis=0)]
+    seen = np.array([_share(s, *layer, phi, centre, cot) > 0 for layer in layers])
     enough = seen[::2].sum(axis=0) >= s.finder3d_axial
     enough &= seen[1::2].sum(axis=0) >= s.finder3d_stereo
+    segments = []
+    for belongs, (sl, part) in zip(seen, layers, strict=True):
+        rel_id = _turned(sl, part.wire - _axial_place(sl, part.second, phi, centre))
+        segments.append(Segments(belongs, rel_id, _alpha(sl, part.second, centre)))
     return Track3D(phi, centre, cot, is_track=inside & enough, segments=segments)
 
 
@@ -103,15 +106,13 @@ def _axial_place(sl: Superlayer, second: BoolArray, phi: F64, omega: F64) -> F64
     return (phi - _alpha(sl, second, omega)) * (sl.n_wires / (2 * np.pi))
 
 
-def _wires(hits: Sequence[Hits], phi: F64, omega: F64) -> list[F64]:
-    """Wires of segments; of something else in stereo layers, anywhere in the window."""
-    wires = [part.wire for part in hits]
-    for i in range(1, N_SUPERLAYERS, 2):
-        part = hits[i]
-        place = _axial_place(SUPERLAYERS[i], part.second, phi, omega)
-        strange = strange_wire(i, place, part.anywhere, part.second)
-        wires[i] = np.where(part.wrong, strange, part.wire)
-    return wires
+def _with_strange_wires(sl: Superlayer, part: Hits, phi: F64, omega: F64) -> Hits:
+    """Place segments of something else in stereo layers anywhere in the window."""
+    if not sl.is_stereo:
+        return part
+    place = _axial_place(sl, part.second, phi, omega)
+    strange = strange_wire(sl.index, place, part.anywhere, part.second)
+    return replace(part, wire=np.where(part.wrong, strange, part.wire))
 
 
 def _reach(s: Simulation, sl: Superlayer) -> float:
@@ -126,10 +127,9 @@ def _reach(s: Simulation, sl: Superlayer) -> float:
 
 
 def _share(
-    s: Simulation, sl: Superlayer, part: Hits, wire: F64, track: tuple[F64, F64, F64]
+    s: Simulation, sl: Superlayer, part: Hits, phi: F64, omega: F64, cotangent: F64
 ) -> F64:
     """How much segments count in cells: 1 in the centre, 0 beyond their reach."""
-    phi, omega, cotangent = track
     there = part.found
     if sl.is_stereo:
         first, second = (
@@ -139,31 +139,12 @@ def _share(
         there = there & np.where(part.second, second[2], first[2])
     else:
         place = _axial_place(sl, part.second, phi, omega)
-    near: F64 = np.maximum(1 - np.abs(_turned(sl, wire - place)) / _reach(s, sl), 0)
+    near: F64 = np.maximum(
+        1 - np.abs(_turned(sl, part.wire - place)) / _reach(s, sl), 0
+    )
     return near * there
 
 
 def _turned(sl: Superlayer, wires: F64) -> F64:
     """Differences of wires, within half a turn."""
     return np.remainder(wires + sl.n_wires / 2, sl.n_wires) - sl.n_wires / 2
-
-
-def _best_cot(
-    s: Simulation, hits: Sequence[Hits], wires: list[F64], phi: F64, omega: F64
-) -> F64:
-    sums = np.zeros((N_COT, len(phi)))
-    for cell, centre in enumerate(COT_CENTRES):
-        track = phi, omega, np.full(len(phi), centre)
-        for i in range(1, N_SUPERLAYERS, 2):
-            sums[cell] += _share(s, SUPERLAYERS[i], hits[i], wires[i], track)
-    chosen: F64 = COT_CENTRES[np.argmax(sums, axis=0)]
-    return chosen
-
-
-def _related(
-    s: Simulation, index: int, part: Hits, wire: F64, phi: F64, omega: F64, cot: F64
-) -> Segments:
-    sl = SUPERLAYERS[index]
-    seen = _share(s, sl, part, wire, (phi, omega, cot)) > 0
-    rel_id = _turned(sl, wire - _axial_place(sl, part.second, phi, omega))
-    return Segments(seen, rel_id, alpha_rad=_alpha(sl, part.second, omega))

@@ -193,17 +193,14 @@ def _with_reference(path: Path, tracks: Tracks) -> Tracks:
     n_absent = int(absent.sum())
     if not n_absent:
         return tracks
-    if zeros.all():
-        return dataclasses.replace(tracks, reference=None)
-    first = tracks.ids[int(np.argmax(absent))]
-    log.warning(
-        "%s: %s of %s rows hold no output of the reference network (ScaleZ and "
-        "ScaleTheta beyond [-1, 1], or both 0), first that of event %d; metrics of "
-        "the reference need its output in every row: keep only rows that have "
-        "one, with filter: RangeFilter('ScaleZ', -1, 1)",
-        path, f"{n_absent:,}", f"{len(tracks):,}", first["Event"],
-    )  # fmt: skip
-    if n_absent == len(tracks):
-        return dataclasses.replace(tracks, reference=None)
-    reference = np.where(absent[:, None], np.float32(np.nan), tracks.reference)
-    return dataclasses.replace(tracks, reference=reference)
+    if not zeros.all():
+        first = tracks.ids[int(np.argmax(absent))]
+        log.warning(
+            "%s: %s of %s rows hold no output of the reference network (ScaleZ and "
+            "ScaleTheta beyond [-1, 1], or both 0), first that of event %d; metrics of "
+            "the reference need its output in every row: keep only rows that have "
+            "one, with filter: RangeFilter('ScaleZ', -1, 1)",
+            path, f"{n_absent:,}", f"{len(tracks):,}", first["Event"],
+        )  # fmt: skip
+    held = np.where(absent[:, None], np.float32(np.nan), tracks.reference)
+    return dataclasses.replace(tracks, reference=None if absent.all() else held)

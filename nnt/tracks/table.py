@@ -12,14 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from nnt.detector import (
-    CLASSIC,
-    HOUGH3D,
-    N_INPUTS,
-    N_SUPERLAYERS,
-    N_TARGETS,
-    Chain,
-)
+from nnt.detector import CLASSIC, HOUGH3D, N_INPUTS, N_SUPERLAYERS, N_TARGETS, Chain
 from nnt.errors import DataError
 from nnt.types import F32, I64, BoolArray
 

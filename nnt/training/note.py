@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from nnt.config import Config
 from nnt.markdown import table
 from nnt.training.data import SPLITS, TrainingInputs
 from nnt.training.result import ExpertResult
+
+__all__ = ["describe"]
 
 MAX_NAMES = 3
 """Files that are named."""
@@ -25,9 +27,20 @@ def describe(
 ) -> str:
     """Write what was trained, from which data, and how good it is.
 
-    MLflow shows five lines or so before a click: the working point comes first. That of
-    the configuration stands in for an empty description; `figures` are those of all
-    experts together, for ``val`` and ``test``.
+    MLflow shows five lines or so before a click: the working point comes first.
+
+    Parameters
+    ----------
+    inputs : TrainingInputs
+        Configuration and rows.
+    description : str
+        What the person who trains says; that of the configuration if empty.
+    experts : mapping of int to ExpertResult
+        Of each expert.
+    figures : mapping
+        Of all experts together, for ``val`` and ``test``.
+    run_id : str
+        Of the parent.
     """
     config = inputs.config
     parts = [
@@ -77,12 +90,14 @@ def _source(config: Config) -> str:
         if simulated is None:
             return "none"
         return f"{simulated.tracks:,} simulated tracks, seed {simulated.seed}"
-    parts = (
-        [files[split] for split in SPLITS] if isinstance(files, Mapping) else [files]
+    listed: Sequence[str] = (
+        [name for split in SPLITS for name in files[split]]
+        if isinstance(files, Mapping)
+        else files
     )
-    names = [f"`{name.rsplit('/', 1)[-1]}`" for part in parts for name in part]
-    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
-    return ", ".join(names[:MAX_NAMES]) + more
+    names = [f"`{name.rsplit('/', 1)[-1]}`" for name in listed[:MAX_NAMES]]
+    more = len(listed) - len(names)
+    return ", ".join(names) + (f" and {more} more" if more else "")
 
 
 def _table(experts: Mapping[int, ExpertResult], figures: Figures) -> str:
