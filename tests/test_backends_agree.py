@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_engine import (
+from some_fits import (
     assert_same,
     backend_of,
     make_config,

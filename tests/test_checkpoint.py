@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_engine import assert_same as assert_same_bits
-from test_engine import make_config as quick_config
-from test_engine import make_data
+from some_fits import assert_same as assert_same_bits
+from some_fits import make_config as quick_config
+from some_fits import make_data
 
 from nnt.config import Config
 from nnt.engine import (

@@ -2,107 +2,34 @@
 
 import math
 import threading
-from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from some_fits import (
+    assert_same,
+    backend_of,
+    make_config,
+    make_data,
+    outputs,
+    run,
+)
 
-from nnt.config import Config, load_config
 from nnt.engine import (
     Epoch,
     ExpertData,
-    FitResult,
     History,
-    Hooks,
-    fit,
 )
-from nnt.engine.torch_backend import TorchBackend
 from nnt.errors import TrainingError
-from nnt.networks import ACTIVATIONS, MODELS, Form, State, initial_state
+from nnt.networks import ACTIVATIONS, MODELS, Form, State
 from nnt.networks.module import build_module
 from nnt.objective import OPTIMISERS, SQUARED, residual_loss
-from nnt.sampling import generator
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def make_data(n_train: int = 300, n_val: int = 100, seed: int = 0) -> ExpertData:
-    """Rows whose targets a small network can learn, with a noisy reference."""
-    rng = np.random.default_rng(seed)
-    x = rng.uniform(-1, 1, (n_train + n_val, 27)).astype(np.float32)
-    y = np.tanh(x @ rng.normal(0, 0.3, (27, 2))).astype(np.float32)
-    noise = rng.normal(0, 0.1, (n_val, 2)).astype(np.float32)
-    return ExpertData(
-        x_train=x[:n_train],
-        y_train=y[:n_train],
-        x_val=x[n_train:],
-        y_val=y[n_train:],
-        reference_val=y[n_train:] + noise,
-    )
-
-
-def make_config(**values: Any) -> Config:
-    """A quick training, with these values changed."""
-    quick = {
-        "data": {"files": ["unread.gz"], "split": [0.6, 0.2, 0.2]},
-        "batch_size": 64,
-        "epochs": 3,
-        "act": "tanh",
-        "learning_rate": 1e-2,
-    }
-    return load_config({**quick, **values})
-
-
-def run(
-    data: ExpertData | None = None,
-    expert: int = 0,
-    initial: State | None = None,
-    stop: threading.Event | None = None,
-    on_epoch: Callable[[Epoch], None] | None = None,
-    validation_pool: Executor | None = None,
-    **values: Any,
-) -> tuple[FitResult, list[Epoch]]:
-    """Fit; give the result and every epoch reported."""
-    told: list[Epoch] = []
-
-    def tell(epoch: Epoch) -> None:
-        told.append(epoch)
-        if on_epoch is not None:
-            on_epoch(epoch)
-
-    result = fit(
-        data or make_data(),
-        make_config(**values),
-        expert,
-        initial=initial,
-        hooks=Hooks(
-            on_epoch=tell,
-            should_stop=(stop or threading.Event()).is_set,
-            validation_pool=validation_pool,
-        ),
-    )
-    return result, told
-
-
-def outputs(state: State, x: np.ndarray, activation: str = "tanh") -> np.ndarray:
-    """Outputs of a network with these weights."""
-    network = build_module(Form(activation=activation), state).eval()
-    with torch.no_grad():
-        out: np.ndarray = network(torch.from_numpy(x)).numpy()
-    return out
-
-
-def assert_same(first: State, second: State) -> None:
-    """Equal to the last bit."""
-    assert list(first) == list(second)
-    for name, value in first.items():
-        np.testing.assert_array_equal(value, second[name])
 
 
 def test_learns() -> None:
@@ -243,11 +170,6 @@ def test_fresh_weights_of_a_restart_are_those_of_no_epoch() -> None:
     assert kept < worst
     assert result.best_epoch == 0
     assert_same(result.state, run(epochs=0, act="tanh/2")[0].state)
-
-
-def backend_of(data: ExpertData, config: Config) -> TorchBackend:
-    state = initial_state(config.form, generator(1, 0, "weights 0"))
-    return TorchBackend(state, config, data, "cpu")
 
 
 def test_one_step_is_that_of_autograd() -> None:

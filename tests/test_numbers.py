@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from some_fits import make_data, run
 
 import nnt
 from nnt.config import load_config
-from nnt.engine import ExpertData, Hooks, fit
 from nnt.errors import TrainingError
 from nnt.networks import read_weights
 from nnt.tracking import Tracker
@@ -27,28 +27,11 @@ MakeTracks = Callable[..., Tracks]
 
 def fit_rows(n_train: int, engine: str, **values: Any) -> list[dict[str, float]]:
     """Fit an expert on rows that can be learnt; metrics of its epochs."""
-    rng = np.random.default_rng(0)
-    x = rng.uniform(-1, 1, (n_train + 50, 27)).astype(np.float32)
-    y = np.tanh(x @ rng.normal(0, 0.3, (27, 2))).astype(np.float32)
-    bad, initial = values.pop("bad", {}), values.pop("initial", None)
+    bad, data = values.pop("bad", {}), make_data(n_train, n_val=50)
     for row, value in bad.items():
-        y[row] = value
-    data = ExpertData(
-        x_train=x[:n_train], y_train=y[:n_train], x_val=x[n_train:], y_val=y[n_train:]
-    )
-    quick = {"epochs": 3, "batch_size": 16, "act": "tanh", "engine": engine}
-    config = load_config(
-        {"data": {"files": ["none"], "split": [0.6, 0.2, 0.2]}, **quick, **values}
-    )
-    told: list[dict[str, float]] = []
-    fit(
-        data,
-        config,
-        0,
-        initial=initial,
-        hooks=Hooks(on_epoch=lambda epoch: told.append(epoch.metrics)),
-    )
-    return told
+        data.y_train[row] = value
+    _, told = run(data, **{"engine": engine, "batch_size": 16, **values})
+    return [epoch.metrics for epoch in told]
 
 
 @pytest.mark.parametrize("engine", GEARS)

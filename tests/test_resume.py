@@ -10,6 +10,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -20,6 +22,7 @@ from click.testing import CliRunner
 import nnt
 from nnt.cli import main
 from nnt.errors import TrackingError, TrainingError
+from nnt.progress import Progress
 from nnt.tracking import MlflowTracker, StoredRun, list_trainings, open_run
 from nnt.tracking.local_runs import is_dead, lock_run, process_tags
 from nnt.training import Resume, TrainingResult
@@ -117,6 +120,24 @@ def test_a_training_that_is_stopped_all_the_time() -> None:
         stopped = train(patience, restarts=2, epochs=3, resume=stopped.run_id)
     assert stopped.outcome == "FINISHED"
     assert_same(everything(stopped.run_id), whole)
+
+
+def test_progress_after_a_stop_is_that_of_the_epochs_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stopped = train(9)
+    before = sum(expert.epochs for expert in stopped.experts.values())
+    shown: list[tuple[int, int]] = []
+
+    @contextmanager
+    def show(description: str, unit: str) -> Iterator[Progress]:
+        yield lambda done, total: shown.append((done, total))
+
+    monkeypatch.setattr("nnt.training.fitting.show_progress", show)
+    train(resume=stopped.run_id)
+    assert 0 < before < 12
+    assert shown[before - 1 : before + 1] == [(0, 12 - before), (1, 12 - before)]
+    assert shown[-1] == (12 - before, 12 - before)
 
 
 def test_a_thinned_curve_has_no_point_of_the_stop(

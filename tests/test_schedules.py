@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from test_engine import run
+from some_fits import run
 
 from nnt.engine import (
     Epoch,

@@ -23,7 +23,7 @@ from nnt.engine import Epoch, History
 from nnt.errors import ConfigError, TrackingError, TrainingError
 from nnt.sweep import sweep
 from nnt.tracking import StoredRun, Tracker, open_run
-from nnt.tracks import Tracks, make_ids, write_tracks
+from nnt.tracks import write_tracks
 from nnt.training import TrainingResult
 from nnt.training.side_by_side import EPOCHS_PER_TURN, MeanOverExperts, Turns
 
@@ -350,23 +350,8 @@ def test_networks_of_any_form_train_with_balanced_classes(
 
 
 def hough3d_file(path: Path, n_inputs: int) -> Path:
-    """Rows of the 3D Hough chain, of all types, from which something can be learned."""
-    rng = np.random.default_rng(1)
-    n, per = 1500, n_inputs // 9
-    targets = rng.uniform(-1, 1, (n, 2)).astype(np.float32)
-    inputs = rng.integers(0, 2, (n, 9, per)).astype(np.float32)
-    noise = rng.normal(0, 0.1, (n, 9, 2))
-    inputs[:, :, :2] = np.clip(0.5 * targets[:, None] + noise, -1, 1)
-    inputs[:, :, 2] = rng.uniform(-0.5, 0.5, (n, 9))
-    signal = np.where(np.abs(targets[:, :1]) < 0.2, 1, -1)
-    tracks = Tracks(
-        ids=make_ids({"Event": np.arange(n)}, n),
-        inputs=inputs.reshape(n, n_inputs),
-        targets=targets,
-        classes=np.repeat(signal, 2, axis=1).astype(np.float32),
-        track_type=rng.integers(0, 5, n),
-    )
-    write_tracks(tracks, path)
+    """Rows of the 3D Hough chain, with one more column."""
+    write_tracks(nnt.simulate(1500, seed=1, chain="3dh", inputs=n_inputs), path)
     header, _, *rows = gzip.decompress(path.read_bytes()).decode().splitlines()
     text = "".join(f"{row}\t1.50\n" for row in rows)
     path.write_bytes(gzip.compress(f"{header}\tWeather\n\n{text}".encode()))

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from test_engine import assert_same, make_data, run
+from some_fits import assert_same, make_data, run
 
 from nnt.errors import TrainingError
 from nnt.objective import SQUARED, residual_loss

@@ -122,33 +122,30 @@ class FitLoop:
             except TrainingError as err:
                 self._finish_validation(attempt)
                 done = f"after {attempt.rows_done:,} of {len(order):,} rows: "
-                raise self._not_finite(
-                    done * bool(attempt.rows_done) + str(err)
-                ) from err
+                place = done if attempt.rows_done else ""
+                raise self._not_finite(f"{place}{err}") from err
             attempt.loss_sum += loss * len(rows)
             attempt.rows_done += len(rows)
         return attempt.loss_sum / len(order)
 
     def _train_part(self, attempt: Attempt, rows: I64, rate: float) -> float:
         """Train on rows; with a bounded activation, bad weights leave losses finite."""
-        go_back = attempt.backend.snapshot()
-        loss = attempt.backend.train(rows, rate)
-        if attempt.backend.bad_weights():
-            go_back()
-            self._name_bad_batch(attempt, rows, rate)
-        return loss
-
-    def _name_bad_batch(self, attempt: Attempt, rows: I64, rate: float) -> None:
-        """Train batch by batch, to name the one after which weights are not finite."""
-        size = self.config.batch_size
-        n_batches = -(-len(rows) // size)
-        for number in range(n_batches):
-            attempt.backend.train(rows[number * size : (number + 1) * size], rate)
-            if name := attempt.backend.bad_weights():
+        backend, size = attempt.backend, self.config.batch_size
+        go_back = backend.snapshot()
+        loss = backend.train(rows, rate)
+        if not backend.bad_weights():
+            return loss
+        # Batch by batch, to name the one after which weights are not finite.
+        go_back()
+        batches = [rows[start : start + size] for start in range(0, len(rows), size)]
+        for number, batch in enumerate(batches, 1):
+            backend.train(batch, rate)
+            if name := backend.bad_weights():
                 raise TrainingError(
-                    f"batch {number + 1} of {n_batches}: {name} is not finite after "
+                    f"batch {number} of {len(batches)}: {name} is not finite after "
                     f"it; {REMEDY}"
                 )
+        return loss
 
     def _not_finite(self, what: str) -> TrainingError:
         """Say in which epoch, and which losses were the last that were finite."""

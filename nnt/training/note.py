@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from nnt.config import Config
 from nnt.markdown import table
 from nnt.training.data import SPLITS, TrainingInputs
 from nnt.training.result import ExpertResult
-
-__all__ = ["describe"]
 
 MAX_NAMES = 3
 """Files that are named."""
@@ -27,20 +25,9 @@ def describe(
 ) -> str:
     """Write what was trained, from which data, and how good it is.
 
-    MLflow shows five lines or so before a click: the working point comes first.
-
-    Parameters
-    ----------
-    inputs : TrainingInputs
-        Configuration and rows.
-    description : str
-        What the person who trains says; that of the configuration if empty.
-    experts : mapping of int to ExpertResult
-        Of each expert.
-    figures : mapping
-        Of all experts together, for ``val`` and ``test``.
-    run_id : str
-        Of the parent.
+    MLflow shows five lines or so before a click: the working point comes first. That of
+    the configuration stands in for an empty description; `figures` are those of all
+    experts together, for ``val`` and ``test``.
     """
     config = inputs.config
     parts = [
@@ -90,14 +77,12 @@ def _source(config: Config) -> str:
         if simulated is None:
             return "none"
         return f"{simulated.tracks:,} simulated tracks, seed {simulated.seed}"
-    listed: Sequence[str] = (
-        [name for split in SPLITS for name in files[split]]
-        if isinstance(files, Mapping)
-        else files
+    parts = (
+        [files[split] for split in SPLITS] if isinstance(files, Mapping) else [files]
     )
-    names = [f"`{name.rsplit('/', 1)[-1]}`" for name in listed[:MAX_NAMES]]
-    more = len(listed) - len(names)
-    return ", ".join(names) + (f" and {more} more" if more else "")
+    names = [f"`{name.rsplit('/', 1)[-1]}`" for part in parts for name in part]
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return ", ".join(names[:MAX_NAMES]) + more
 
 
 def _table(experts: Mapping[int, ExpertResult], figures: Figures) -> str:

@@ -131,21 +131,18 @@ class InterruptedRun:
             found = child.download(CHECKPOINT.as_posix(), place.parent)
             found.replace(place)
         except TrackingError:
-            log.warning(
-                "expert %d: there is no checkpoint in %s; it starts over",
-                expert,
-                directory,
-            )
+            missing = "expert %d: there is no checkpoint in %s; it starts over"
+            log.warning(missing, expert, directory)
 
 
 def _in_words(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
     """Describe what two mappings differ in, by their keys."""
-    return {
-        key: f"{key}: {shorten(before.get(key, 'not set'))} in the run, "
-        f"{shorten(now.get(key, 'not set'))} now"
-        for key in {**before, **now}
-        if before.get(key, "")[:MAX_PARAM] != now.get(key, "")[:MAX_PARAM]
-    }
+    found = {}
+    for key in {**before, **now}:
+        if before.get(key, "")[:MAX_PARAM] != now.get(key, "")[:MAX_PARAM]:
+            old, new = (shorten(of.get(key, "not set")) for of in (before, now))
+            found[key] = f"{key}: {old} in the run, {new} now"
+    return found
 
 
 def _as_logged(config: Config) -> dict[str, str]:
@@ -176,28 +173,26 @@ def find_interrupted(resume: Resume, tracker: Tracker) -> InterruptedRun:
             f"{hide_passwords(tracker.uri)}; change to the directory of the run, or "
             "set MLFLOW_TRACKING_URI to its store"
         )
+    named = f"run {run.run_id} ({run.name})"
     if run.is_deleted:
         raise TrainingError(
-            f"run {run.run_id} ({run.name}) has been deleted; restore it with: mlflow "
-            f"runs restore --run-id {run.run_id}"
+            f"{named} has been deleted; restore it with: mlflow runs restore --run-id "
+            f"{run.run_id}"
         )
     if tracker.catch_up(run):
         run = open_run(resume.run, tracker.uri)
     if is_of_expert(run.tags):
         parent = run.tags["mlflow.parentRunId"]
-        raise TrainingError(
-            f"run {run.run_id} is {run.name} of a training; resume that: {parent}"
-        )
+        raise TrainingError(f"{named} is part of a training; resume that: {parent}")
     if "data.digest" not in run.tags:
         raise TrainingError(
-            f"run {run.run_id} ({run.name}) is not a training that NNT has begun; "
-            "start a new one"
+            f"{named} is not a training that NNT has begun; start a new one"
         )
     outcome = run.tags.get("nnt.outcome")
     if outcome is not None and run.tags.get("nnt.resumable") != "true":
         raise TrainingError(
-            f"run {run.run_id} ({run.name}) is finished ({outcome}), there is nothing "
-            "to resume; to train on from its weights, start a new training with "
+            f"{named} is finished ({outcome}), there is nothing to resume; to train on "
+            "from its weights, start a new training with "
             f"-m load_pre_trained_weights={run.run_id}"
         )
     return InterruptedRun(run, run.experts(), resume.force)
@@ -213,8 +208,8 @@ def warn_of_interrupted(tracker: Tracker) -> None:
             log.warning(
                 "run %s (%s) is finished, but not all of it is in the store; upload "
                 "the rest with: nnt sync %s",
-                run.run_id, run.name, directory,
-            )  # fmt: skip
+                *(run.run_id, run.name, directory),
+            )
             continue
         command = run.tags.get("nnt.command") or f"nnt train {run.name} -p"
         # The text comes from a store; it shall not move the cursor of a terminal.
@@ -222,10 +217,6 @@ def warn_of_interrupted(tracker: Tracker) -> None:
         log.warning(
             "run %s (%s) was left RUNNING by process %s, which is gone; in %s, "
             "continue with: %s --resume %s",
-            run.run_id,
-            run.name,
-            run.tags.get("nnt.pid"),
-            directory.parent.parent.parent,
-            shown,
-            run.run_id,
+            *(run.run_id, run.name, run.tags.get("nnt.pid")),
+            *(directory.parent.parent.parent, shown, run.run_id),
         )
