@@ -62,10 +62,7 @@ def share_below(ordered: FloatArray, cut: float) -> float:
 def area_of_sorted(signal: FloatArray, background: FloatArray) -> float:
     """Probability that background is further out than signal; ties count half.
 
-    Parameters
-    ----------
-    signal, background : float array, shape (N,) and (M,)
-        How far out each is, in ascending order; at least one each.
+    Both are in ascending order, and not empty.
     """
     # Both in order: to look one up in the other is a walk.
     below = np.searchsorted(signal, background, side="left").mean()
@@ -81,7 +78,7 @@ def cut_at_efficiency_cm(z_signal_cm: FloatArray, efficiency: float) -> float:
     return float(first_cut(np.partition(size, index)[index]))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class Decision:
     """What is to be kept and thrown away, and how far out the trigger sees it."""
 
@@ -139,13 +136,7 @@ def _of_tracks(
         momentum = momentum_gev(predicted.pt_gev, predicted.theta_reco_deg)
         signal &= momentum > STT_MOMENTUM_GEV
         background &= ~np.isnan(predicted.pt_gev)
-    return Decision(
-        distance_cm=distance_cm,
-        signal=signal,
-        background=background,
-        event=predicted.event,
-        fake=predicted.fake,
-    )
+    return Decision(distance_cm, signal, background, predicted.event, predicted.fake)
 
 
 def _kinds(predicted: Predictions) -> tuple[BoolArray, BoolArray]:
@@ -173,9 +164,5 @@ def _of_events(predicted: Predictions, distance_cm: FloatArray) -> Decision:
     signal[predicted.event[signal_track]] = True
     background[:] = present
     background[predicted.event[~unwanted]] = False
-    return Decision(
-        distance_cm=nearest[present],
-        signal=signal[present],
-        background=background[present],
-        event=np.flatnonzero(present),
-    )
+    kinds = signal[present], background[present]
+    return Decision(nearest[present], *kinds, np.flatnonzero(present))

@@ -17,6 +17,8 @@ from nnt.types import F64, I16, I64, FloatArray
 
 ROWS_PER_BIN, FEWEST_BINS = 25, 4
 """Of the bins of an axis, on average, and at least."""
+Z_EDGES_CM, THETA_EDGES_DEG = np.linspace(-100, 100, 41), np.linspace(10, 170, 33)
+PHI_EDGES_DEG = np.linspace(0, 360, 37)
 PT_EDGES_GEV = np.array(
     [0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.85, 1, 1.25, 1.5, 2, 2.5, 3, 4, 6, 10]
 )
@@ -38,6 +40,11 @@ class Axis:
     def title(self) -> str:
         """Label with unit."""
         return f"{self.label} ({self.unit})" if self.unit else self.label
+
+    @property
+    def middles(self) -> F64:
+        """Of the bins."""
+        return (self.edges[:-1] + self.edges[1:]) / 2
 
     def edges_for(self, n_rows: int) -> F64:
         """Fewer and wider bins where there are few rows for them."""
@@ -63,25 +70,15 @@ def _charge(predicted: Predictions) -> FloatArray | None:
 
 
 AXES = {
-    "z": Axis(
-        "z of the reconstruction",
-        "cm",
-        np.linspace(-100, 100, 41),
-        lambda predicted: predicted.z_reco_cm,
-    ),
+    "z": Axis("z of the reconstruction", "cm", Z_EDGES_CM, lambda p: p.z_reco_cm),
     "theta": Axis(
         "theta of the reconstruction",
         "deg",
-        np.linspace(10, 170, 33),
-        lambda predicted: predicted.theta_reco_deg,
+        THETA_EDGES_DEG,
+        lambda p: p.theta_reco_deg,
     ),
     "pt": Axis("pT of the trigger track", "GeV", PT_EDGES_GEV, lambda p: p.pt_gev),
-    "phi": Axis(
-        "phi of the trigger track",
-        "deg",
-        np.linspace(0, 360, 37),
-        lambda predicted: predicted.phi_deg,
-    ),
+    "phi": Axis("phi of the trigger track", "deg", PHI_EDGES_DEG, lambda p: p.phi_deg),
     "charge": Axis(
         "charge of the trigger track", "e", np.array([-1.5, 0, 1.5]), _charge
     ),
@@ -92,7 +89,7 @@ AXES = {
 """By the name of the quantity: all that is known about it, in one place."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class BinnedResiduals:
     """Residuals in bins of another quantity; shape (B,) each, NaN in empty bins."""
 
@@ -168,17 +165,9 @@ class _Bins:
             products[:2, i] = x.sum(), y.sum()
             products[2:, i] = [np.einsum("i,i", *p) for p in ((x, x), (x, y), (y, y))]
         slope, slope_error = _slopes(n_tracks, products)
+        mean, std, trimmed = zip(figures, errors, strict=True)
         return BinnedResiduals(
-            edges=self.edges,
-            n_tracks=n_tracks,
-            mean=figures[0],
-            mean_error=errors[0],
-            std=figures[1],
-            std_error=errors[1],
-            trimmed_std=figures[2],
-            trimmed_std_error=errors[2],
-            slope=slope,
-            slope_error=slope_error,
+            self.edges, n_tracks, *mean, *std, *trimmed, slope, slope_error
         )
 
 
@@ -190,16 +179,7 @@ def plain(values: npt.NDArray[Any]) -> list[float | None]:
 def bin_numbers(at: FloatArray, edges: npt.ArrayLike) -> I16:
     """Bin of each value; values outside, NaN too, are in a bin behind the last.
 
-    Parameters
-    ----------
-    at : float array, shape (N,)
-        What to bin in.
-    edges : float array, shape (B + 1,)
-        Increasing; a bin holds its lower edge.
-
-    Returns
-    -------
-    int16 array, shape (N,)
+    The edges increase; a bin holds its lower edge.
     """
     edges = np.asarray(edges, dtype=np.float64)
     n_bins = len(edges) - 1
@@ -248,7 +228,7 @@ def in_bins(predicted: Predictions) -> dict[str, BinnedResiduals]:
     }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class Shares:
     """Shares of tracks; shape (B,) each, NaN where there are no tracks."""
 
@@ -287,9 +267,8 @@ def efficiency_in_bins(predicted: Predictions) -> dict[str, Shares]:
     found = {}
     for name, axis in AXES.items():
         if name != "z" and (at := axis.values(predicted)) is not None:
-            share, error, n_tracks = share_errors(
-                passing, event, bin_numbers(at[signal], axis.edges), len(axis.edges) - 1
+            bin_of, middle = bin_numbers(at[signal], axis.edges), axis.middles
+            found[name] = Shares(
+                middle, *share_errors(passing, event, bin_of, len(middle))
             )
-            middle = (axis.edges[:-1] + axis.edges[1:]) / 2
-            found[name] = Shares(at=middle, share=share, error=error, n_tracks=n_tracks)
     return found

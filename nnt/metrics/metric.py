@@ -28,6 +28,8 @@ from nnt.types import FloatArray
 
 Better = Literal["higher", "lower", "neither"]
 Value = Callable[[Sample], float | None]
+BY = {"": "", "_by_class": " by class"}
+"""Suffix of the metrics of a decision -> end of their headings."""
 DIRECTIONS: dict[str, int] = {"higher": 1, "lower": -1, "neither": 0}
 
 
@@ -151,40 +153,34 @@ def _mean(values: FloatArray) -> float:
 def _core(quantity: str, attribute: str) -> Value:
     def value(sample: Sample) -> float | None:
         core = sample.core(quantity)
-        return None if core is None else float(getattr(core, attribute))
-
-    return value
-
-
-def _core_share_error(quantity: str) -> Value:
-    def value(sample: Sample) -> float | None:
-        core = sample.core(quantity)
         if core is None:
             return None
-        return float(binomial_error(core.share, sample.size(quantity)))
+        if attribute == "share_error":
+            return float(binomial_error(core.share, sample.size(quantity)))
+        return float(getattr(core, attribute))
 
     return value
 
 
 def _residual_metrics(name: str, unit: str) -> Iterable[Metric]:
-    trimmed = f"{name} trimmed std ({unit})"
     yield Metric(f"{name}_mean_{unit}", unit, "neither", _of(name, _mean), "events")
-    for width, function, heading in (
-        ("std", std, ""),
-        ("trimmed_std", trimmed_std, trimmed),
-        ("half_width_68", half_width_68, ""),
+    for width, function in (
+        ("std", std),
+        ("trimmed_std", trimmed_std),
+        ("half_width_68", half_width_68),
     ):
-        value = _of(name, function)
-        full_name = f"{name}_{width}_{unit}"
-        yield Metric(full_name, unit, "lower", value, "events", heading=heading)
-    directions: dict[str, Better] = {"mean": "neither", "std": "lower"}
-    for part, better in directions.items():
-        error = _core(name, f"{part}_error")
-        yield Metric(
-            f"{name}_core_{part}_{unit}", unit, better, _core(name, part), error
-        )
-    share, error = _core(name, "share"), _core_share_error(name)
-    yield Metric(f"{name}_core_share", "", "neither", share, error)
+        heading = f"{name} trimmed std ({unit})" if width == "trimmed_std" else ""
+        value, full = _of(name, function), f"{name}_{width}_{unit}"
+        yield Metric(full, unit, "lower", value, "events", heading=heading)
+    parts: dict[str, tuple[str, Better]] = {
+        "mean": (unit, "neither"),
+        "std": (unit, "lower"),
+        "share": ("", "neither"),
+    }
+    for part, (its, better) in parts.items():
+        full = f"{name}_core_{part}_{its}".rstrip("_")
+        value, error = _core(name, part), _core(name, f"{part}_error")
+        yield Metric(full, its, better, value, error)
 
 
 def _area(signal: str, background: str) -> Value:
@@ -195,13 +191,16 @@ def _area(signal: str, background: str) -> Value:
     return value
 
 
-def _cut(signal: str, efficiency: float, needs: str = "") -> Value:
-    """Smallest cut that keeps a share of the signal; None where no cut does."""
+def _cut(signal: str, efficiency: float, needs: str = "", sign: int = 1) -> Value:
+    """Smallest cut that keeps a share of the signal; None where no cut does.
+
+    A class is kept above a cut on its output, which is minus a distance.
+    """
 
     def value(sample: Sample) -> float | None:
-        if needs and sample.get(needs) is None:
-            return None
-        return sample.cut(signal, efficiency)
+        lacks = needs and sample.get(needs) is None
+        cut = None if lacks else sample.cut(signal, efficiency)
+        return None if cut is None else sign * cut
 
     return value
 
@@ -217,16 +216,6 @@ def _passing(quantity: str, cut: Value, *, rejected: bool = False) -> Value:
     return value
 
 
-def _minus(cut: Value) -> Value:
-    """A class is kept above a cut on its output, which is minus a distance."""
-
-    def value(sample: Sample) -> float | None:
-        at = cut(sample)
-        return None if at is None else -at
-
-    return value
-
-
 def _share(
     name: str, better: Better, value: Value, quantity: str, heading: str = ""
 ) -> Metric:
@@ -236,57 +225,41 @@ def _share(
 
 def _trigger_metrics(prefix: str) -> Iterable[Metric]:
     """Efficiency and rejection with a cut on z, and where they end up."""
-    for name, quantity in (
-        ("efficiency", f"{prefix}signal"),
-        ("rejection", f"{prefix}background"),
-    ):
+    for name, kind in (("efficiency", "signal"), ("rejection", "background")):
         heading = "" if prefix else f"{name}, |z| < {CUT_CM:g} cm"
-        value = _passing(quantity, lambda _: CUT_CM, rejected=name == "rejection")
-        yield _share(f"{prefix}{name}_at_15cm", "higher", value, quantity, heading)
-    yield from _curve_metrics(prefix, "", "cm")
+        value = _passing(prefix + kind, lambda _: CUT_CM, rejected=name == "rejection")
+        yield _share(f"{prefix}{name}_at_15cm", "higher", value, prefix + kind, heading)
+    yield from _curve_metrics(prefix, "")
 
 
-def _curve_metrics(prefix: str, suffix: str, unit: str) -> Iterable[Metric]:
+def _curve_metrics(prefix: str, suffix: str) -> Iterable[Metric]:
     """Area and working points of a decision, by z or by a class."""
     signal, background = f"{prefix}signal{suffix}", f"{prefix}background{suffix}"
-    by = " by class" if suffix else ""
-    heading = "" if prefix else f"ROC area{by}"
-    area = _area(signal, background)
-    yield Metric(
-        f"{prefix}roc_area{suffix}", "", "higher", area, "events", heading=heading
-    )
-    middle = "_cm" if unit else ""
+    heading = "" if prefix else f"ROC area{BY[suffix]}"
+    name, area = f"{prefix}roc_area{suffix}", _area(signal, background)
+    yield Metric(name, "", "higher", area, "events", heading=heading)
+    unit, middle, sign = ("", "", -1) if suffix else ("cm", "_cm", 1)
     for efficiency in EFFICIENCIES:
-        percent = f"{100 * efficiency:.0f}"
-        cut = _cut(signal, efficiency, background)
-        name = f"{prefix}cut{middle}_at_eff{percent}{suffix}"
-        yield Metric(name, unit, "neither", _minus(cut) if suffix else cut, "events")
-        is_main = not prefix and efficiency == FEED_EFFICIENCY
-        yield _share(
-            f"{prefix}rejection_at_eff{percent}{suffix}",
-            "higher",
-            _passing(background, cut, rejected=True),
-            background,
-            f"rejection at {percent} % efficiency{by}" if is_main else "",
-        )
+        cut = _cut(signal, efficiency, background, sign)
+        name = f"{prefix}cut{middle}_at_eff{100 * efficiency:.0f}{suffix}"
+        yield Metric(name, unit, "neither", cut, "events")
+        yield _rejection(prefix, suffix, "background", efficiency)
 
 
-def _fake_metrics(prefix: str, suffix: str) -> Iterable[Metric]:
-    """What a decision makes of fake tracks, which a trigger fires on, too."""
-    kinds = {"fake": "fakes", "unwanted": "background and fakes"}
-    for kind, efficiency in product(kinds, EFFICIENCIES):
-        quantity = f"{prefix}{kind}{suffix}"
-        cut = _cut(f"{prefix}signal{suffix}", efficiency)
-        heading = f"rejection of {kinds[kind]} at {100 * efficiency:.0f} %"
-        heading += " by class" if suffix else ""
-        is_main = not prefix and efficiency == FEED_EFFICIENCY
-        yield _share(
-            f"{prefix}{kind}_rejection_at_eff{100 * efficiency:.0f}{suffix}",
-            "higher",
-            _passing(quantity, cut, rejected=True),
-            quantity,
-            heading if is_main else "",
-        )
+def _rejection(prefix: str, suffix: str, kind: str, efficiency: float) -> Metric:
+    """Share of a kind of tracks that a decision rejects at an efficiency for signal."""
+    percent, quantity = f"{100 * efficiency:.0f}", f"{prefix}{kind}{suffix}"
+    is_main = not prefix and efficiency == FEED_EFFICIENCY
+    cut = _cut(f"{prefix}signal{suffix}", efficiency)
+    value = _passing(quantity, cut, rejected=True)
+    of = {"fake": "fakes", "unwanted": "background and fakes"}.get(kind)
+    heading = f"rejection at {percent} % efficiency"
+    if of is not None:
+        heading, prefix = f"rejection of {of} at {percent} %", f"{prefix}{kind}_"
+    name = f"{prefix}rejection_at_eff{percent}{suffix}"
+    return _share(
+        name, "higher", value, quantity, heading + BY[suffix] if is_main else ""
+    )
 
 
 def _feed_metrics() -> Iterable[Metric]:
@@ -323,10 +296,12 @@ def _all_metrics() -> Iterable[Metric]:
     yield from _feed_metrics()
     yield _asymmetry("")
     for prefix in ("", "stt_"):
-        yield from _curve_metrics(prefix, "_by_class", "")
+        yield from _curve_metrics(prefix, "_by_class")
     yield _asymmetry("_by_class")
-    for prefix, suffix in product(("", "stt_"), ("", "_by_class")):
-        yield from _fake_metrics(prefix, suffix)
+    # What a decision makes of fake tracks, which a trigger fires on, too.
+    kinds = "fake", "unwanted"
+    for scope in product(("", "stt_"), BY, kinds, EFFICIENCIES):
+        yield _rejection(*scope)
 
 
 for _metric in _all_metrics():

@@ -207,7 +207,14 @@ def changes(first: dict[str, Profile], second: dict[str, Profile]) -> list[Chang
             "tables of different chains or numbers of inputs cannot be compared; use "
             "files of one kind"
         )
-    found = [_share_of_rows(first, second, scope) for scope in first if scope != "all"]
+    found, sizes = [], (first["all"].n_events, second["all"].n_events)
+    for scope in [name for name in first if name != "all"]:
+        share, other = (
+            table[scope].n_rows / max(table["all"].n_rows, 1) if scope in table else 0.0
+            for table in (first, second)
+        )
+        name = f"rows of {scope.replace('_', ' ')}"
+        found.append(_change_of_share("all", name, (share, other), sizes))
     for scope in first:
         if scope in second:
             found += _changes_of(scope, first[scope], second[scope])
@@ -223,18 +230,6 @@ def changes(first: dict[str, Profile], second: dict[str, Profile]) -> list[Chang
 
 def _kind(profile: Profile) -> tuple[float, bool]:
     return profile.limit, profile.bits is None
-
-
-def _share_of_rows(
-    first: dict[str, Profile], second: dict[str, Profile], scope: str
-) -> Change:
-    n_second = second[scope].n_rows if scope in second else 0
-    shares = (
-        first[scope].n_rows / first["all"].n_rows,
-        n_second / max(second["all"].n_rows, 1),
-    )
-    sizes = first["all"].n_events, second["all"].n_events
-    return _change_of_share("all", f"rows of {scope.replace('_', ' ')}", shares, sizes)
 
 
 def _changes_of(scope: str, first: Profile, second: Profile) -> Iterator[Change]:

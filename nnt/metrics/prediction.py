@@ -80,15 +80,7 @@ class Predictions:
 
 @np.errstate(all="ignore")
 def predictions(tracks: Tracks, outputs: Mapping[str, FloatArray]) -> Predictions:
-    """Combine outputs of a network with the rows that they belong to.
-
-    Parameters
-    ----------
-    tracks : Tracks
-        N rows.
-    outputs : mapping of str to float array, shape (N,)
-        By name (``z``, ``theta``, ``nnt``, ``stt``), in network units.
-    """
+    """Combine outputs of a network, by name and in network units, with their rows."""
     rows = Predictions(
         z_reco_cm=z_to_cm(tracks.targets[:, 0]),
         theta_reco_deg=theta_to_deg(tracks.targets[:, 1]),
@@ -106,15 +98,7 @@ def predictions(tracks: Tracks, outputs: Mapping[str, FloatArray]) -> Prediction
 
 @np.errstate(all="ignore")
 def with_outputs(rows: Predictions, outputs: Mapping[str, FloatArray]) -> Predictions:
-    """The same rows with the outputs of another network.
-
-    Parameters
-    ----------
-    rows : Predictions
-        N rows.
-    outputs : mapping of str to float array, shape (N,)
-        By name, in network units.
-    """
+    """The same rows with the outputs of another network, in network units."""
     z, theta = outputs.get("z"), outputs.get("theta")
     return replace(
         rows,
@@ -134,11 +118,8 @@ def _phi_deg(tracks: Tracks) -> FloatArray | None:
 def pt_gev(tracks: Tracks) -> F32:
     """Transverse momentum of the trigger's tracks.
 
-    Returns
-    -------
-    float32 array, shape (N,)
-        In GeV: from the column ``2DinvPt`` where there is one, or else from the
-        crossing angles; NaN for a row that has neither.
+    From the column ``2DinvPt`` where there is one, or else from the crossing angles;
+    NaN for a row that has neither.
     """
     given = tracks.pt_gev
     if given is not None:

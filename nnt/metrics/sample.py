@@ -137,9 +137,7 @@ def quantities(
         if residual is not None:
             found[quantity] = (residual[real], event[real])
     for (prefix, suffix), decision in all_decisions(predicted).items():
-        found |= _by_kind(prefix, suffix, decision)
-        if not prefix:
-            found |= _by_charge(suffix, decision, predicted)
+        found |= _by_kind(prefix, suffix, decision, predicted.charge)
     if predicted.has_z:
         distance = np.abs(predicted.z_cm)
         for name, far in (
@@ -167,25 +165,20 @@ def _added(predicted: Predictions) -> Quantities:
     return found
 
 
-def _by_kind(prefix: str, suffix: str, decision: Decision) -> Quantities:
+def _by_kind(
+    prefix: str, suffix: str, decision: Decision, charge: FloatArray | None
+) -> Quantities:
     kinds = {"signal": decision.signal, "background": decision.background}
     if decision.fake is not None:
         kinds["fake"] = decision.fake
         kinds["unwanted"] = decision.fake | decision.background
+    if not prefix and charge is not None:
+        kinds["positive"] = decision.signal & (charge == 1)
+        kinds["negative"] = decision.signal & (charge == -1)
     return {
         f"{prefix}{kind}{suffix}": (decision.distance_cm[rows], decision.event[rows])
         for kind, rows in kinds.items()
     }
-
-
-def _by_charge(suffix: str, decision: Decision, predicted: Predictions) -> Quantities:
-    if predicted.charge is None:
-        return {}
-    found: Quantities = {}
-    for kind, sign in (("positive", 1), ("negative", -1)):
-        rows = decision.signal & (predicted.charge == sign)
-        found[f"{kind}{suffix}"] = (decision.distance_cm[rows], decision.event[rows])
-    return found
 
 
 def sample_sizes(sample: Sample) -> dict[str, int]:

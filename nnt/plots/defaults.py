@@ -73,34 +73,9 @@ _DEFAULTS = {
 # To fit letters to pixels would take a fifth of the time of a picture.
 _DEFAULTS |= {"text.hinting": "none", "text.hinting_factor": 1}
 
-
-class _Style:
-    """Settings of the whole process, changed while any thread draws."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._n_drawing = 0
-        self._of_user: dict[str, Any] = {}
-
-    def enter(self) -> None:
-        with self._lock:
-            if not self._n_drawing:
-                current = _mpl.rcParams
-                self._of_user = {
-                    key: dict.__getitem__(current, key) for key in _DEFAULTS
-                }
-                # Past the checks, which would take longer than a small figure.
-                dict.update(current, _DEFAULTS)
-            self._n_drawing += 1
-
-    def leave(self) -> None:
-        with self._lock:
-            self._n_drawing -= 1
-            if not self._n_drawing:
-                dict.update(_mpl.rcParams, self._of_user)
-
-
-_STYLE = _Style()
+_LOCK = threading.Lock()
+_DRAWING: list[dict[str, Any]] = []
+"""For each thread that draws, the settings that the user had before the first."""
 
 
 @contextmanager
@@ -109,8 +84,18 @@ def default_style() -> Iterator[None]:
 
     The settings of the user come back once no thread draws any more.
     """
-    _STYLE.enter()
+    current = _mpl.rcParams
+    with _LOCK:
+        before = _DRAWING[0] if _DRAWING else {}
+        if not _DRAWING:
+            # Past the checks, which would take longer than a small figure.
+            before |= {key: dict.__getitem__(current, key) for key in _DEFAULTS}
+            dict.update(current, _DEFAULTS)
+        _DRAWING.append(before)
     try:
         yield
     finally:
-        _STYLE.leave()
+        with _LOCK:
+            of_user = _DRAWING.pop()
+            if not _DRAWING:
+                dict.update(current, of_user)

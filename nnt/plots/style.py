@@ -60,41 +60,23 @@ def canvas(title: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def canvas_with_ratio(
-    title: str, height_ratio: float = 3.0
-) -> tuple[Figure, Axes, Axes]:
+def canvas_with_ratio(title: str) -> tuple[Figure, Axes, Axes]:
     """Make a figure with a second pair of axes below, over the same values."""
-    above = 4.3 * height_ratio / (height_ratio + 1)
-    figure, (axes, below) = canvas_of_rows(title, (above, 4.3 - above))
+    figure, (axes, below) = canvas_of_rows(title, (3.225, 1.075))
     return figure, axes, below
 
 
 @default_style()
-def canvas_of_rows(
-    title: str, heights: Sequence[float], *, shared: bool = True
-) -> tuple[Figure, list[Axes]]:
-    """Make a figure with axes one below the other, in inches.
-
-    Parameters
-    ----------
-    title : str
-        Above all.
-    heights : sequence of float
-        Of the axes, from above.
-    shared : bool
-        One horizontal axis for all, named below the last.
-    """
-    gap = GAP if shared else 0.6
-    height = TOP + sum(heights) + gap * (len(heights) - 1) + BOTTOM
-    figure = Figure(figsize=(WIDTH, height), dpi=DPI)
-    FastCanvas(figure)
-    _set_title(figure, title)
+def canvas_of_rows(title: str, heights: Sequence[float]) -> tuple[Figure, list[Axes]]:
+    """Make a figure with axes one below the other, over the same values, in inches."""
+    height = TOP + sum(heights) + GAP * (len(heights) - 1) + BOTTOM
+    figure = _figure(title, WIDTH, height)
     panels: list[Axes] = []
     top, width = height - TOP, WIDTH - LEFT - RIGHT
     for inner in heights:
         axes = figure.add_axes(
             (LEFT / WIDTH, (top - inner) / height, width / WIDTH, inner / height),
-            sharex=panels[0] if panels and shared else None,
+            sharex=panels[0] if panels else None,
             axes_class=FastAxes,
         )
         # A title in a fixed place: else, ticks are measured to find it one.
@@ -106,10 +88,9 @@ def canvas_of_rows(
         axes.yaxis.set_label_coords(-0.68 / width, 0.5)
         axes.xaxis.set_label_coords(0.5, -0.34 / inner)
         panels.append(axes)
-        top -= inner + gap
-    if shared:
-        for axes in panels[:-1]:
-            axes.tick_params(labelbottom=False)
+        top -= inner + GAP
+    for axes in panels[:-1]:
+        axes.tick_params(labelbottom=False)
     return figure, panels
 
 
@@ -120,10 +101,7 @@ def canvas_of_panels(n: int, title: str) -> tuple[Figure, list[Axes]]:
     panel, gap = (3.0, 1.95), (0.75, 0.7)
     width = LEFT + columns * panel[0] + (columns - 1) * gap[0] + RIGHT
     height = TOP + 0.25 + rows * panel[1] + (rows - 1) * gap[1] + BOTTOM
-    figure = Figure(figsize=(width, height), dpi=DPI)
-    FastCanvas(figure)
-    _set_title(figure, title)
-    panels = []
+    figure, panels = _figure(title, width, height), []
     for i in range(n):
         row, column = divmod(i, 3)
         left = LEFT + column * (panel[0] + gap[0])
@@ -135,6 +113,13 @@ def canvas_of_panels(n: int, title: str) -> tuple[Figure, list[Axes]]:
         axes.tick_params(labelsize=8)
         panels.append(axes)
     return figure, panels
+
+
+def _figure(title: str, width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), dpi=DPI)
+    FastCanvas(figure)
+    _set_title(figure, title)
+    return figure
 
 
 def _set_title(figure: Figure, title: str) -> None:
