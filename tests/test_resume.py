@@ -136,7 +136,7 @@ def test_progress_after_a_stop_is_that_of_the_epochs_left(
     monkeypatch.setattr("nnt.training.fitting.show_progress", show)
     train(resume=stopped.run_id)
     assert 0 < before < 12
-    assert shown[before - 1 : before + 1] == [(0, 12 - before), (1, 12 - before)]
+    assert {done for done, _ in shown} == set(range(12 - before + 1))
     assert shown[-1] == (12 - before, 12 - before)
 
 
