@@ -110,8 +110,8 @@ def _requirements() -> list[str]:
     return [f"{name}=={v.split('+')[0]}" for name, v in versions.items()]
 
 
-def make_model(client: MlflowClient, run_id: str, params: Mapping[str, str]) -> None:
-    """Make the model of a run in the store, unless there is one.
+def make_model(client: MlflowClient, run_id: str, params: Mapping[str, str]) -> str:
+    """Make the model of a run in the store, unless there is one; return its ID.
 
     A server that is too old for it is a `TrackingError`.
     """
@@ -141,9 +141,10 @@ def make_model(client: MlflowClient, run_id: str, params: Mapping[str, str]) -> 
             "the server does not support models of runs, which need MLflow 3; "
             "the files are kept with the run"
         ) from err
-    if model_of(client, run_id) is None:
-        output = LoggedModelOutput(made[0].model_id, step=0)
-        client.log_outputs(run_id, models=[output])
+    model_id = str(made[0].model_id)
+    if not (run.outputs and run.outputs.model_outputs):
+        client.log_outputs(run_id, models=[LoggedModelOutput(model_id, step=0)])
+    return model_id
 
 
 def model_of(
@@ -159,11 +160,8 @@ def model_of(
     return model_id
 
 
-def log_model_files(client: MlflowClient, run_id: str, folder: Path) -> None:
-    """Keep the files of the model of a run, if it has one; it is whole then."""
-    model_id = model_of(client, run_id)
-    if model_id is None:
-        return
+def log_model_files(client: MlflowClient, model_id: str, folder: Path) -> None:
+    """Keep the files of a model; it is whole then."""
     place = str(client.get_logged_model(model_id).artifact_location)
     # MLflow gives it no types.
     repository: Any = artifacts_at(client, place, f"model {model_id}")

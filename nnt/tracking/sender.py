@@ -88,6 +88,7 @@ class Sender:
         self._max_items = max(LIMITS.values())
         self.ids = {} if parent is None else read_ids(parent)
         self._artifacts: dict[str, Any] = {}
+        self._models: dict[str, str] = {}
         self._held: dict[tuple[str, str], set[tuple[int, int]]] = {}
 
     def forget(self) -> None:
@@ -243,16 +244,21 @@ class Sender:
         place = _present(self._local(entry.values["path"]))
         repository = self._repository(run_id)
         repository.log_artifacts(str(place), entry.values["folder"])
-        if entry.values.get("is_model") is True:
-            log_model_files(self._client, run_id, place)
+        model_id = self._model_of(run_id) if entry.values.get("is_model") else None
+        if model_id is not None:
+            log_model_files(self._client, model_id, place)
 
     def _model(self, run_id: str, entry: Entry) -> None:
-        make_model(self._client, run_id, entry.values["values"])
+        params = entry.values["values"]
+        self._models[run_id] = make_model(self._client, run_id, params)
+
+    def _model_of(self, run_id: str) -> str | None:
+        return self._models.get(run_id) or model_of(self._client, run_id)
 
     def _model_metrics(self, run_id: str, entry: Entry) -> None:
         """Log metrics of a dataset, to the run and to its model at once."""
         values, points = entry.values, self._missing(run_id, entry)
-        model_id = model_of(self._client, run_id)
+        model_id = self._model_of(run_id)
         bound = {
             "model_id": model_id,
             "dataset_name": values["name"],
