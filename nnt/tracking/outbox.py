@@ -86,7 +86,6 @@ class Outbox:
         with self._lock:
             self.path = path
             self.about = {**about, "format": FORMAT}
-            self._unwritten = dict(self._waiting)
             self.write()
 
     def add(self, run_id: str, kind: str, **values: Any) -> None:
@@ -94,9 +93,7 @@ class Outbox:
         with self._lock:
             entry = Entry(run_id, kind, values, self._next)
             self._next += 1
-            self._waiting[entry.number] = entry
-            if self.path is not None:
-                self._unwritten[entry.number] = entry
+            self._waiting[entry.number] = self._unwritten[entry.number] = entry
             is_due = time.monotonic() - self._last_write_s > WRITE_EVERY_S
             if kind != "metrics" or is_due:
                 self.write()

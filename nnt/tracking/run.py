@@ -277,13 +277,15 @@ class Run:
                 self._note(values, step, when)
             self._curves = Curves(0)
         # MLflow overwrites the status of a parent under `mlflow run`.
-        because = {"nnt.reason": reason[:MAX_VALUE]} if reason else {}
-        again = {"nnt.resumable": "true"} if resumable else {}
-        self.set_tags({"nnt.outcome": outcome, **because, **again})
-        when = now_ms()
+        tags: dict[str, str] = {"nnt.outcome": outcome}
+        if reason:
+            tags["nnt.reason"] = reason[:MAX_VALUE]
+        if resumable:
+            tags["nnt.resumable"] = "true"
+        self.set_tags(tags)
         # A store knows no such status; one that ended in order has not been killed.
         status = "FINISHED" if outcome == "PRUNED" else outcome
-        self._add("end", status=status, time_ms=when)
+        self._add("end", status=status, time_ms=now_ms())
 
 
 class Tracker:
