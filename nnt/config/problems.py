@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 from nnt.config.files import EXPERT_KEYS
 from nnt.config.schema import RUN_WIDE, Config
 from nnt.config.values import WORDS, Read
-from nnt.config.yaml_text import ABSENT_WORDS, listed, shown
+from nnt.config.yaml_text import ABSENT_WORDS, WORDS_OF_YAML, listed, shown
 from nnt.errors import ConfigError, did_you_mean
 
 MAX_PATH = 100
@@ -126,7 +126,7 @@ def _words(
         hints = [item for item in part.metadata if isinstance(item, str) and broken]
         words = f"expected {expected}, got {shown(value)}{''.join(hints)}"
     if isinstance(value, bool):
-        words += " (YAML reads on, off, yes, no as true or false: quote them)"
+        words += WORDS_OF_YAML
     if isinstance(value, str) and value in ABSENT_WORDS:
         words += " (in YAML, write null for no value)"
     return words

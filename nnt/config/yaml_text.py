@@ -22,6 +22,7 @@ TEXT_KEYS = (
 """Keys whose value is text, or a list of texts, whatever YAML would make of it."""
 ABSENT_WORDS = ("None", "none", "NONE", "nil", "Nil", "NIL", "")
 """What other languages write for null."""
+WORDS_OF_YAML = " (YAML reads on, off, yes, no as true or false: quote them)"
 MAX_DIGITS = 100
 """Characters of a number: the time to read one grows with their square."""
 MAX_LISTED = 20
@@ -55,40 +56,30 @@ class StrictLoader(yaml.SafeLoader):
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
-        self.problems: list[tuple[int, str]] = []
-        """Line, and what is wrong there."""
+        self.problems: list[str] = []
+        """What is wrong, with its line, though it can be read."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """Refuse aliases, a few lines of which may stand for gigabytes, and tags."""
         events: Any = self  # its stubs leave the events untyped
         event = events.peek_event()
-        line = event.start_mark.line + 1
         if isinstance(event, yaml.AliasEvent):
-            raise yaml.YAMLError(
-                f"line {line}: aliases (*name) are not supported, use extends"
-            )
+            raise _error(event, "aliases (*name) are not supported, use extends")
         if event.tag is not None:
-            raise yaml.YAMLError(
-                f"line {line}: tags ({shorten(event.tag)}) are not supported"
-            )
+            raise _error(event, f"tags ({shorten(event.tag)}) are not supported")
         return super().compose_node(parent, index)
 
     def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
         """Refuse numbers that are endless or surprising, and halves of characters."""
         value: Any = super().construct_scalar(node)
-        line = node.start_mark.line + 1
         if node.tag in NUMBERS:
             if len(value) > MAX_DIGITS:
-                raise yaml.YAMLError(
-                    f"line {line}: a number of {len(value)} characters"
-                )
+                raise _error(node, f"a number of {len(value)} characters")
             if surprise := _surprise(value):
-                self.problems.append((line, surprise))
+                self.problems.append(str(_error(node, surprise)))
                 return "0"
         if isinstance(value, str) and any("\ud800" <= c <= "\udfff" for c in value):
-            raise yaml.YAMLError(
-                f"line {line}: an unpaired surrogate ({shorten(value)})"
-            )
+            raise _error(node, f"an unpaired surrogate ({shorten(value)})")
         return value
 
     def construct_mapping(
@@ -98,27 +89,24 @@ class StrictLoader(yaml.SafeLoader):
         seen: set[Any] = set()
         for key_node, value_node in node.value:
             key = self.construct_object(key_node, deep=True)
-            line = key_node.start_mark.line + 1
             if not isinstance(key, str):
-                self.problems.append(
-                    (
-                        line,
-                        f"expected text as key, got {shown(key)}"
-                        " (YAML reads on, off, yes, no as true or false: quote them)",
-                    )
-                )
+                words = f"expected text as key, got {shown(key)}{WORDS_OF_YAML}"
+                self.problems.append(str(_error(key_node, words)))
                 continue
             if key in seen:
-                self.problems.append((line, f"key {shorten(key)} appears twice"))
+                words = f"key {shorten(key)} appears twice"
+                self.problems.append(str(_error(key_node, words)))
             seen.add(key)
             if key in TEXT_KEYS:
                 is_list = isinstance(value_node, yaml.SequenceNode)
                 for node_of_text in value_node.value if is_list else [value_node]:
                     if _is_word(node_of_text):
                         node_of_text.tag = TEXT
-        if self.problems:
-            return {}
-        return super().construct_mapping(node, deep=True)
+        return {} if self.problems else super().construct_mapping(node, deep=True)
+
+
+def _error(at: Any, words: str) -> yaml.YAMLError:
+    return yaml.YAMLError(f"line {at.start_mark.line + 1}: {words}")
 
 
 def _is_word(node: yaml.Node) -> bool:
@@ -162,9 +150,7 @@ def read_yaml(text: str, source: str) -> Any:
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as err:
         raise ConfigError(f"{source}: not valid YAML: {_reason(err)[:400]}") from err
     if loader.problems:
-        raise ConfigError(
-            listed([f"{source}: line {n}: {what}" for n, what in loader.problems])
-        )
+        raise ConfigError(listed([f"{source}: {what}" for what in loader.problems]))
     return value
 
 
