@@ -19,7 +19,7 @@ ways and are tested against it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -27,12 +27,8 @@ import numpy as np
 from nnt.errors import ConfigError, did_you_mean
 from nnt.types import F64, FloatArray
 
-SQUARED, ABSOLUTE, HUBER, LOGISTIC = KINDS = (
-    "squared",
-    "absolute",
-    "huber",
-    "logistic",
-)
+KINDS = "squared", "absolute", "huber", "logistic"
+SQUARED, ABSOLUTE, HUBER, LOGISTIC = KINDS
 """Of a column: of its residual, but ``logistic``, the cross-entropy of its logit."""
 
 REGRESSION_KINDS = {
@@ -98,9 +94,9 @@ class Objective:
     def is_plain(self) -> bool:
         """Whether it is the mean of one loss of residuals over all outputs."""
         first = self.columns[0]
-        same = all((c.kind, c.factor) == (first.kind, 1 / self.n_outputs)
-                   for c in self.columns)  # fmt: skip
-        return same and first.kind != LOGISTIC and self.decision is None
+        kinds = {(column.kind, column.factor) for column in self.columns}
+        of_all = kinds == {(first.kind, 1 / self.n_outputs)}
+        return of_all and first.kind != LOGISTIC and self.decision is None
 
     @property
     def steepness(self) -> float:
@@ -131,12 +127,10 @@ def objective_of(
         Such as ``("z", "theta", "nnt")``.
     activation : str
         Of the last layer.
-    loss : str
-        A key of `REGRESSION_KINDS`.
-    class_loss : str
-        A key of `CLASS_KINDS`.
+    loss, class_loss : str
+        Keys of `REGRESSION_KINDS` and `CLASS_KINDS`.
     class_weight : float
-        Weight of the classes beside z and theta.
+        Weight of the classes relative to z and theta.
 
     Raises
     ------
@@ -175,19 +169,22 @@ def logits_of(objective: Objective, outputs: FloatArray) -> F64:
     y = np.asarray(outputs, np.float64)
     bounded = np.clip(y, -SATURATED, SATURATED)
     low, high = np.minimum(y, 0), np.maximum(y, 0)
-    by_name: dict[str, Callable[[], FloatArray]] = {
-        "tanh": lambda: 2 * np.arctanh(bounded),
-        "tanh/2": lambda: 2 * np.arctanh(bounded),
-        "softsign": lambda: bounded / (1 - np.abs(bounded)),
-        "relu": lambda: y,
-        "sigmoid": lambda: 2 * np.arctanh(np.clip(2 * y - 1, -SATURATED, SATURATED)),
-        "leaky_relu": lambda: high + low / LEAK,
-        "selu": lambda: (
-            high / SELU_SCALE
-            + np.log1p(np.maximum(low / (SELU_SCALE * SELU_ALPHA), -SATURATED))
-        ),
-    }
-    return np.asarray(by_name[objective.activation](), np.float64)
+    match objective.activation:
+        case "tanh" | "tanh/2":
+            found = 2 * np.arctanh(bounded)
+        case "softsign":
+            found = bounded / (1 - np.abs(bounded))
+        case "sigmoid":
+            found = 2 * np.arctanh(np.clip(2 * y - 1, -SATURATED, SATURATED))
+        case "leaky_relu":
+            found = high + low / LEAK
+        case "selu":
+            part = np.maximum(low / (SELU_SCALE * SELU_ALPHA), -SATURATED)
+            found = high / SELU_SCALE + np.log1p(part)
+        case _:
+            found = y
+    logits: F64 = found
+    return logits
 
 
 @np.errstate(all="ignore")
@@ -204,14 +201,6 @@ def _cross_entropy(logits: F64, targets: F64) -> F64:
     share = (targets + 1) / 2
     with np.errstate(invalid="ignore"):  # a target that does not count
         return np.logaddexp(0, logits) - share * logits
-
-
-def _decision_logits(
-    objective: Objective, outputs: F64, cut: tuple[float, float]
-) -> F64:
-    steepness, distance = np.exp(cut[0]), cut[1]
-    logits: F64 = steepness * (distance - np.abs(outputs[:, objective.z_column]))
-    return logits
 
 
 def losses(
@@ -249,7 +238,7 @@ def losses(
         else:
             result[:, c] = residual_loss(column.kind, y[:, c] - t[:, c])
     if objective.decision is not None:
-        by_distance = _decision_logits(objective, y, cut)
+        by_distance = np.exp(cut[0]) * (cut[1] - np.abs(y[:, objective.z_column]))
         result[:, -1] = _cross_entropy(by_distance, t[:, -1])
     return result
 
@@ -284,8 +273,7 @@ def value(
     Others as in `losses`.
     """
     rows = losses(objective, outputs, targets, logits, cut)
-    factors = factors_of_rows(objective, weights, rows.shape)
-    return float(_counted(rows, factors).sum())
+    return float(_counted(objective, rows, weights).sum())
 
 
 def value_of_rows(
@@ -299,14 +287,14 @@ def value_of_rows(
     Logits are taken from the outputs; a decision has not learned anything yet.
     """
     rows = losses(objective, outputs, targets)
-    factors = factors_of_rows(objective, weights, rows.shape)
-    parts: F64 = _counted(rows, factors).sum(axis=1) * len(rows)
+    parts: F64 = _counted(objective, rows, weights).sum(axis=1) * len(rows)
     return parts
 
 
-def _counted(values: F64, factors: F64) -> F64:
-    """Multiply; what does not count may be anything, even not a number."""
-    return np.multiply(values, factors, where=factors != 0, out=np.zeros(values.shape))
+def _counted(objective: Objective, rows: F64, weights: FloatArray | None) -> F64:
+    """Losses as they count; what does not may be anything, even not a number."""
+    factors = factors_of_rows(objective, weights, rows.shape)
+    return np.multiply(rows, factors, where=factors != 0, out=np.zeros(rows.shape))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -25,7 +25,7 @@ from nnt.fixedpoint.arithmetic import (
 from nnt.networks import DEFAULT_PRECISION, Form, check_precision
 from nnt.networks.firmware import CLASSIC_ACT, HOUGH3D_ACT
 from nnt.networks.weights import dropped_bits
-from nnt.types import F64, I64, BoolArray
+from nnt.types import F64, I64
 
 NODE_BITS = 12
 WEIGHT_BITS = 17
@@ -72,15 +72,15 @@ def classic_layers(
     Parameters
     ----------
     inputs : array_like, shape (N, n_in)
-        Scaled inputs. They are truncated, so those read from text must first
-        go through `snap_text_inputs`.
+        Scaled. They are truncated, so those read from text must first go through
+        `snap_text_inputs`.
     layers : sequence of (weight, bias)
         Shapes (out, in) and (out,), for the activation tanh(x / 2) everywhere.
     precision : sequence of 6 int
         Fractional bits, see `DEFAULT_PRECISION`; the last three matter here.
     saturate_13_bit : bool
-        Keep outputs in a signed word of ``precision[3] + 1`` bits. The
-        software can return +1.0 (4096), which such a word cannot hold.
+        Keep outputs in a signed word of ``precision[3] + 1`` bits, which cannot hold
+        the +1.0 (4096) of the software.
 
     Returns
     -------
@@ -94,10 +94,9 @@ def classic_layers(
 
     Notes
     -----
-    Inputs and weights are float32, as in BASF2. Inputs are truncated toward
-    zero, weights rounded with halves away from zero. The bits of a sum below
-    the argument of the table are dropped from its magnitude; the table holds
-    the tanh at the middle of the dropped range, computed from a float32.
+    Inputs and weights are float32, as in BASF2, truncated and rounded with halves away
+    from zero. The bits of a sum below the argument of the table are dropped from its
+    magnitude; the table holds the tanh at the middle of the dropped range.
     """
     output = run_classic(inputs, layers, precision).outputs
     return np.minimum(output, 2 ** precision[3] - 1) if saturate_13_bit else output
@@ -157,7 +156,7 @@ def hough3d(inputs: npt.ArrayLike, layers: Layers) -> I64:
     Parameters
     ----------
     inputs : array_like, shape (N, n_in)
-        Scaled inputs; n_in is 27 or 126 in BASF2.
+        Scaled; n_in is 27 or 126 in BASF2.
     layers : sequence of (weight, bias)
         Shapes (out, in) and (out,), for the activation tanh(x) everywhere.
 
@@ -197,18 +196,13 @@ def run_hough3d(inputs: npt.ArrayLike, layers: Layers) -> Computed:
         window = ((whole_sums(sums) + half) & (2 * half - 1)) - half
         return _looked_up(tanh_table(), np.abs(window) >> TABLE_SHIFT, sums)
 
-    def wraps(sums: F64) -> BoolArray:
-        whole = whole_sums(sums)
-        beyond: BoolArray = (whole < -half) | (whole >= half)
-        return beyond
-
     arithmetic = Arithmetic(
         weight_bits=fraction,
         node_bits=NODE_BITS,
         to_nodes=lambda value: round_half_away(value * 2.0**NODE_BITS),
         activate=activate,
         largest_node=LARGEST,
-        wraps=wraps,
+        wraps=lambda sums: np.abs(whole_sums(sums) + 0.5) > half,
     )
     return run_layers(inputs, floats, arithmetic)
 
@@ -221,13 +215,7 @@ def weight_fraction_bits(layers: Sequence[tuple[F64, F64]]) -> int:
 
 
 def fraction_bits_for(largest: float) -> int:
-    """Fractional bits that weights share of which this is the largest magnitude.
-
-    Raises
-    ------
-    DataError
-        It is so large that no fractional bit is left.
-    """
+    """Fractional bits of weights of which this is the largest, if any bit is left."""
     if largest == 0:
         return WEIGHT_BITS
     mantissa, exponent = math.frexp(largest)
@@ -304,12 +292,15 @@ def hardware_cost(
         input_bits, table_entries = HOUGH3D_INPUT_BITS, TABLE_SIZE
     else:
         raise DataError(f"hardware: the firmware has no {form.activation}")
-    whole = [
-        (whole_numbers(w, fraction), whole_numbers(b, fraction)) for w, b in floats
+    whole = [tuple(whole_numbers(p, fraction) for p in layer) for layer in floats]
+    # Exponents of floats are the binary digits of integers; a sign is one more.
+    bits_of = [[np.frexp(part * 1.0)[1] + 1 for part in layer] for layer in whole]
+    digits = [
+        of_weights[weight != 0]
+        for (of_weights, _), (weight, _) in zip(bits_of, whole, strict=True)
     ]
-    digits = [_bits(weight[weight != 0]) for weight, _ in whole]
     nodes = [input_bits, *[node_bits] * (len(whole) - 1)]
-    word = max(int(_bits(part).max(initial=0)) for pair in whole for part in pair)
+    word = max(int(of.max(initial=0)) for layer in bits_of for of in layer)
     operations = sum(int(w.sum()) * n for w, n in zip(digits, nodes, strict=True))
     return {
         "hardware/multiplications": float(sum(len(of_layer) for of_layer in digits)),
@@ -317,9 +308,3 @@ def hardware_cost(
         "hardware/bit_operations": float(operations),
         "hardware/table_entries": float(table_entries),
     }
-
-
-def _bits(value: I64) -> I64:
-    """Binary digits of magnitudes and one for the sign."""
-    # The exponent of a float64 is exact for integers below 2**53.
-    return np.frexp(np.abs(value).astype(np.float64))[1].astype(np.int64) + 1

@@ -6,8 +6,7 @@ is said in `nnt.fixedpoint`; what trains with them, in `nnt.engine`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -80,17 +79,22 @@ class QuantizedNetwork(nn.Module):
                 f"quantize: the firmware has no {form}; use BaselineModel with tanh/2 "
                 "or tanh"
             )
-        bits = check_precision(precision)
-        self._arithmetic = _classic(bits) if chain == CLASSIC else _hough3d()
+        self._bits = check_precision(precision)
+        self._is_classic = chain == CLASSIC
+        table = tanh_half_table(*self._bits[3:]) if self._is_classic else tanh_table()
+        self._node_scale = 2.0 ** (self._bits[3] if self._is_classic else NODE_BITS)
         floats = build_module(form)
         # Under its name there, so that weights have the same names.
         self.net = floats.net
         self._linear = [m for m in floats.modules() if isinstance(m, nn.Linear)]
-        target = ACTIVATION_OF_CHAIN[chain]
-        self._factor = STEEPNESS[form.activation] / STEEPNESS[target]
-        self._limit = self._arithmetic.largest * largest_weight / self._factor
+        self._steepness = STEEPNESS[ACTIVATION_OF_CHAIN[chain]]
+        self._factor = STEEPNESS[form.activation] / self._steepness
+        # A word of the 3D Hough chain holds one step less than a power of two.
+        fills = 1.0 if self._is_classic else 1 - 2.0**-WEIGHT_BITS
+        self._limit = fills * largest_weight / self._factor
         # Not among the weights that are stored.
-        self.register_buffer("table", self._arithmetic.table, persistent=False)
+        values = torch.from_numpy(table / self._node_scale)
+        self.register_buffer("table", values, persistent=False)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Map (B, inputs) scaled inputs to (B, outputs) float32 outputs.
@@ -108,22 +112,36 @@ class QuantizedNetwork(nn.Module):
         outputs, sums : float32 tensors, shape (B, outputs)
             Sums before the activation of the form, as the firmware has them.
         """
-        nodes = self._arithmetic.to_nodes(inputs.double())
+        nodes = inputs.double() * self._node_scale
+        # The classic chain truncates.
+        nodes = torch.trunc(nodes) if self._is_classic else _round(nodes)
+        nodes = sums = nodes / self._node_scale
         scale = self._weight_scale()
-        sums = nodes
         for layer in self._linear:
             sums = _Sums.apply(  # type: ignore[no-untyped-call]
                 nodes, layer.weight * self._factor, layer.bias * self._factor, scale
             )
+            place = self._place(sums.detach()).clamp_(max=len(self.table) - 1)
             nodes = _Table.apply(  # type: ignore[no-untyped-call]
-                sums, self.table, self._arithmetic.index, self._arithmetic.slope
+                sums, self.table[place], self._steepness
             )
         return nodes.float(), (sums / self._factor).float()
 
+    def _place(self, sums: Tensor) -> Tensor:
+        """Place of sums in the table, before its end."""
+        if self._is_classic:
+            return (sums.abs() * 2.0 ** self._bits[5]).long()
+        half = 1 << (WINDOW_BITS - 1)
+        window = torch.floor(sums * self._node_scale).long()
+        return (((window + half) & (2 * half - 1)) - half).abs() >> TABLE_SHIFT
+
     @torch.no_grad()
     def _weight_scale(self) -> float:
+        """Steps per unit of the weights."""
+        if self._is_classic:
+            return 2.0 ** self._bits[4]
         largest = max(float(p.abs().max()) for p in self.parameters())
-        return self._arithmetic.weight_scale(largest * self._factor)
+        return 2.0 ** fraction_bits_for(largest * self._factor)
 
     @torch.no_grad()
     def clip(self) -> None:
@@ -136,69 +154,9 @@ class QuantizedNetwork(nn.Module):
         """Weights and biases as the firmware holds them, by their names."""
         scale = self._weight_scale()
         return {
-            name: _round(value * self._factor, scale).float() / self._factor
+            name: _rounded(value * self._factor, scale).float() / self._factor
             for name, value in self.named_parameters()
         }
-
-
-@dataclass(frozen=True, slots=True)
-class _Arithmetic:
-    """What sets the chains apart; values are in units of the network, not steps."""
-
-    table: Tensor
-    """Values of the activation, the last one beyond its end."""
-    to_nodes: Callable[[Tensor], Tensor]
-    """Rounds float64 inputs."""
-    weight_scale: Callable[[float], float]
-    """Steps per unit of weights of which this is the largest."""
-    largest: float
-    """Largest weight that a word holds, relative to a power of two as limit."""
-    index: Callable[[Tensor], Tensor]
-    """Place of sums in the table, before its end."""
-    slope: Callable[[Tensor], Tensor]
-    """Derivative of the activation, float32."""
-
-
-def _classic(bits: tuple[int, ...]) -> _Arithmetic:
-    """Of `nnt.fixedpoint.classic_layers`."""
-    node_scale = 2.0 ** bits[3]
-
-    def slope(sums: Tensor) -> Tensor:
-        tanh = torch.tanh(sums.float() / 2)
-        return (1 - tanh * tanh) / 2
-
-    return _Arithmetic(
-        table=torch.from_numpy(tanh_half_table(*bits[3:]) / node_scale),
-        to_nodes=lambda inputs: torch.trunc(inputs * node_scale) / node_scale,
-        weight_scale=lambda _: 2.0 ** bits[4],
-        largest=1.0,
-        index=lambda sums: (sums.abs() * 2.0 ** bits[5]).long(),
-        slope=slope,
-    )
-
-
-def _hough3d() -> _Arithmetic:
-    """Of `nnt.fixedpoint.hough3d`."""
-    half = 1 << (WINDOW_BITS - 1)
-
-    def index(sums: Tensor) -> Tensor:
-        window = torch.floor(sums * 2.0**NODE_BITS).long()
-        wrapped = ((window + half) & (2 * half - 1)) - half
-        return wrapped.abs() >> TABLE_SHIFT
-
-    def slope(sums: Tensor) -> Tensor:
-        tanh = torch.tanh(sums.float())
-        return 1 - tanh * tanh
-
-    return _Arithmetic(
-        table=torch.from_numpy(tanh_table() / 2.0**NODE_BITS),
-        to_nodes=lambda inputs: _round(inputs, 2.0**NODE_BITS),
-        weight_scale=lambda largest: 2.0 ** fraction_bits_for(largest),
-        # The limit itself is one step more than a word holds.
-        largest=1 - 2.0**-WEIGHT_BITS,
-        index=index,
-        slope=slope,
-    )
 
 
 class _Sums(torch.autograd.Function):
@@ -208,9 +166,9 @@ class _Sums(torch.autograd.Function):
     def forward(
         ctx: Any, nodes: Tensor, weight: Tensor, bias: Tensor, scale: float
     ) -> Tensor:
-        weight = _round(weight, scale)
+        weight = _rounded(weight, scale)
         ctx.save_for_backward(nodes.float(), weight.float())
-        return torch.addmm(_round(bias, scale), nodes, weight.T)
+        return torch.addmm(_rounded(bias, scale), nodes, weight.T)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
@@ -224,26 +182,23 @@ class _Table(torch.autograd.Function):
     """The activation as a table of magnitudes; the sign is that of the sum."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        sums: Tensor,
-        table: Tensor,
-        index: Callable[[Tensor], Tensor],
-        slope: Callable[[Tensor], Tensor],
-    ) -> Tensor:
-        magnitude = table[index(sums).clamp_(max=len(table) - 1)]
-        ctx.save_for_backward(slope(sums))
+    def forward(ctx: Any, sums: Tensor, magnitude: Tensor, steepness: float) -> Tensor:
+        tanh = torch.tanh(sums.float() * steepness)
+        ctx.save_for_backward((1 - tanh * tanh) * steepness)
         return torch.where(sums < 0, -magnitude, magnitude)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         (slope,) = ctx.saved_tensors
-        return (gradient.float() * slope).double(), None, None, None
+        return (gradient.float() * slope).double(), None, None
 
 
-def _round(value: Tensor, scale: float) -> Tensor:
-    """Round to multiples of 1 / scale in float64, halves away from zero."""
-    scaled = value.double() * scale
-    whole = torch.trunc(scaled)
-    away = ((scaled - whole).abs() >= 0.5).double().copysign(scaled)
-    return (whole + away) / scale
+def _round(value: Tensor) -> Tensor:
+    """Round float64 to whole numbers, halves away from zero."""
+    whole = torch.trunc(value)
+    return whole + ((value - whole).abs() >= 0.5).double().copysign(value)
+
+
+def _rounded(value: Tensor, scale: float) -> Tensor:
+    """Round to multiples of 1 / scale in float64."""
+    return _round(value.double() * scale) / scale

@@ -123,25 +123,19 @@ class Kernel:
             {name: plan.view(flat, name) for name in plan.views if flat.size}
             for flat in self._flat
         ]
+        self._cuts = [
+            {DECISION: flat[self._cut : self._learned]} if decides and flat.size else {}
+            for flat in self._flat
+        ]
         self._scratch = aligned_zeros(plan.n_turned), aligned_zeros(plan.n_tile)
         self._step = 0
         if decides:
-            self._flat[WEIGHTS][self._cut : self._learned] = CUT_START
+            self._cuts[WEIGHTS][DECISION][:] = CUT_START
         self.set_parameters(state)
-
-    def _copies(self, number: int) -> dict[str, F32]:
-        return {n: v.copy(order="C") for n, v in self._views[number].items()}
-
-    def _fill(self, number: int, values: Mapping[str, F32]) -> None:
-        for name, view in self._views[number].items():
-            if name not in values or values[name].shape != view.shape:
-                found = values[name].shape if name in values else "nothing"
-                raise TrainingError(f"{name}: expected {view.shape}, found {found}")
-            view[...] = values[name]
 
     def parameters(self) -> dict[str, F32]:
         """Copy of the weights, float32, by the names of the form."""
-        return self._copies(WEIGHTS)
+        return _copies(self._views[WEIGHTS])
 
     def set_parameters(self, state: Mapping[str, F32]) -> None:
         """Replace the weights; moments and step stay.
@@ -151,7 +145,7 @@ class Kernel:
         TrainingError
             An array is missing or has another shape.
         """
-        self._fill(WEIGHTS, state)
+        _fill(self._views[WEIGHTS], state)
 
     @property
     def _judged(self) -> int:
@@ -160,19 +154,19 @@ class Kernel:
 
     def averaged(self) -> dict[str, F32]:
         """Copy of the moving average of the weights; without one, of the weights."""
-        return self._copies(self._judged)
+        return _copies(self._views[self._judged])
 
     @property
     def cut(self) -> tuple[float, float] | None:
         """Learned b and c of a decision; None without one."""
-        if self._objective.decision is None:
+        if not (numbers := self._cuts[self._judged]):
             return None
-        b, c = self._flat[self._judged][self._cut : self._learned]
-        return float(b), float(c)
+        b, c = numbers[DECISION].tolist()
+        return b, c
 
     def gradients(self) -> dict[str, F32]:
         """Gradients of the last batch, after clipping; names as the weights."""
-        return self._copies(SLOPES)
+        return _copies(self._views[SLOPES])
 
     def bad_weights(self) -> str:
         """Name the first weights that are not all finite; empty if all are."""
@@ -315,17 +309,14 @@ class Kernel:
         Weights; moments ``first.*`` and ``second.*``; with `average`, ``average.*``;
         of a decision, the same of ``decision``; ``step``.
         """
-        result: dict[str, npt.NDArray[np.generic]] = {}
-        for prefix, number in self._kept().items():
-            result |= {prefix + n: v for n, v in self._copies(number).items()}
-            if self._objective.decision is not None:
-                flat = self._flat[number]
-                result[prefix + DECISION] = flat[self._cut : self._learned].copy()
-        result["step"] = np.array(self._step, np.int64)
-        return result
+        state: dict[str, npt.NDArray[np.generic]] = {}
+        for prefix, views in self._kept().items():
+            state |= {prefix + name: v for name, v in _copies(views).items()}
+        return state | {"step": np.array(self._step, np.int64)}
 
-    def _kept(self) -> dict[str, int]:
-        return KEPT | ({} if self._keep is None else {"average.": AVERAGE})
+    def _kept(self) -> dict[str, dict[str, F32]]:
+        numbers = KEPT | ({} if self._keep is None else {"average.": AVERAGE})
+        return {p: self._views[n] | self._cuts[n] for p, n in numbers.items()}
 
     def load_state(self, state: Mapping[str, npt.NDArray[np.generic]]) -> None:
         """Take over what `state` returned.
@@ -337,15 +328,20 @@ class Kernel:
         """
         if "step" not in state:
             raise TrainingError("step: expected a number, found nothing")
-        for prefix, number in self._kept().items():
-            part = {
-                name.removeprefix(prefix): np.asarray(value, np.float32)
-                for name, value in state.items()
-                if name.startswith(prefix)
-            }
-            self._fill(number, part)
-            if self._objective.decision is not None:
-                if part.get(DECISION, NO_WEIGHTS).shape != (2,):
-                    raise TrainingError(f"{prefix}{DECISION}: expected 2 numbers")
-                self._flat[number][self._cut : self._learned] = part[DECISION]
+        for prefix, views in self._kept().items():
+            _fill({prefix + name: view for name, view in views.items()}, state)
         self._step = int(state["step"])
+
+
+def _copies(views: Mapping[str, F32]) -> dict[str, F32]:
+    return {name: view.copy(order="C") for name, view in views.items()}
+
+
+def _fill(
+    views: Mapping[str, F32], values: Mapping[str, npt.NDArray[np.generic]]
+) -> None:
+    for name, view in views.items():
+        if name not in values or np.shape(values[name]) != view.shape:
+            found = np.shape(values[name]) if name in values else "nothing"
+            raise TrainingError(f"{name}: expected {view.shape}, found {found}")
+        view[...] = values[name]

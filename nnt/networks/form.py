@@ -121,23 +121,18 @@ class Form:
                 f"outputs: expected names out of {', '.join(OUTPUTS)}, in this order, "
                 f"found {shorten(self.outputs)}"
             )
-        self._fix_hidden()
-        for width in (self.inputs, *self.hidden):
-            if not 1 <= width <= MAX_NODES:
-                raise ConfigError(
-                    f"layers: expected 1 to {MAX_NODES} nodes, found {shorten(width)}"
-                )
-
-    def _fix_hidden(self) -> None:
-        fixed = FIXED_HIDDEN.get(self.model)
-        if fixed is None or self.hidden == fixed:
-            return
-        if self.hidden != (N_HIDDEN,):
+        fixed = FIXED_HIDDEN.get(self.model, self.hidden)
+        if self.hidden not in (fixed, (N_HIDDEN,)):
             raise ConfigError(
                 f"hidden: {self.model} has layers of {list(fixed)} nodes, found "
                 f"{list(self.hidden)}; leave hidden out, or choose {PLAIN_MODEL}"
             )
         object.__setattr__(self, "hidden", fixed)
+        for width in (self.inputs, *self.hidden):
+            if not 1 <= width <= MAX_NODES:
+                raise ConfigError(
+                    f"layers: expected 1 to {MAX_NODES} nodes, found {shorten(width)}"
+                )
 
     def __str__(self) -> str:
         named = "" if self.is_plain else f"{self.model} "
@@ -183,16 +178,9 @@ class Form:
         activation: str = "tanh/2",
         model: str = PLAIN_MODEL,
     ) -> Form:
-        """Derive the form of a network from the shapes of its weights.
+        """Derive the form of a network from the shapes of its weights, by name.
 
-        Parameters
-        ----------
-        shapes : mapping of str to sequence of int
-            By name, in any order.
-        outputs : sequence of str, optional
-            Names of the outputs; default: the first of `OUTPUTS`.
-        activation, model : str
-            As of `Form`.
+        The outputs are the first of `OUTPUTS` where no names are given.
 
         Raises
         ------
@@ -205,8 +193,7 @@ class Form:
         if not matrices:
             raise ConfigError("weights: expected at least one matrix, found none")
         *hidden, n_outputs = [n_out for n_out, _ in matrices]
-        if outputs is None:
-            outputs = OUTPUTS[:n_outputs]
+        outputs = OUTPUTS[:n_outputs] if outputs is None else outputs
         if len(outputs) != n_outputs:
             raise ConfigError(
                 f"outputs: expected as many names as output nodes, {n_outputs}, found "
@@ -224,21 +211,6 @@ class Form:
 def initial_state(form: Form, generator: np.random.Generator) -> State:
     """Draw the first weights of a network, layer by layer.
 
-    Parameters
-    ----------
-    form : Form
-        Of the network.
-    generator : numpy.random.Generator
-        The only source of randomness: PyTorch's global one is shared by all
-        threads.
-
-    Returns
-    -------
-    dict of float32 arrays
-        Under the names of `Form.shapes`.
-
-    Notes
-    -----
     Linear layers: U(-1/sqrt(n), 1/sqrt(n)) with n inputs, as `torch.nn.Linear` does.
     Batch normalisation begins as the identity.
     """

@@ -117,12 +117,7 @@ class Networks:
         return found.pop()
 
     def predict(self, tracks: Tracks) -> F32:
-        """Predict every row.
-
-        Returns
-        -------
-        float32 array, shape (N, outputs)
-            Scaled, in the order of `outputs`.
+        """Predict every row: (N, outputs) scaled, in the order of `outputs`.
 
         Raises
         ------

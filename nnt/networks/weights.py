@@ -80,9 +80,7 @@ class ExpertWeights:
 
 
 def write_weights(path: str | Path, experts: Mapping[int, ExpertWeights]) -> None:
-    """Write experts so that every float32 comes back exactly.
-
-    The file is replaced whole or not at all.
+    """Write experts so that every float32 comes back exactly, all of them or none.
 
     Raises
     ------
@@ -131,7 +129,15 @@ def read_weights(source: str | Path | bytes) -> dict[int, ExpertWeights]:
         It is not of the form that `write_weights` writes.
     """
     place = "weights.json" if isinstance(source, bytes) else str(source)
-    content = source if isinstance(source, bytes) else _content(Path(source))
+    try:
+        content = source
+        if not isinstance(content, bytes):
+            with Path(content).open("rb") as file:
+                content = file.read(MAX_BYTES + 1)
+    except OSError as err:
+        raise DataError(
+            f"{place}: cannot be read ({err.strerror}); check the path"
+        ) from err
     if len(content) > MAX_BYTES:
         raise DataError(
             f"{place}: {len(content):,} bytes; expected at most {MAX_BYTES:,}"
@@ -149,16 +155,6 @@ def read_weights(source: str | Path | bytes) -> dict[int, ExpertWeights]:
                 f"{place}: expected keys {sorted(valid)}, found {shorten(key)}"
             )
     return {valid[key]: _expert(own, f"{place}: {key}") for key, own in value.items()}
-
-
-def _content(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1)
-    except OSError as err:
-        raise DataError(
-            f"{path}: cannot be read ({err.strerror}); check the path"
-        ) from err
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
