@@ -303,8 +303,6 @@ class Optimiser:
 
     has_decay: bool = True
     """Whether it takes `weight_decay`."""
-    is_compiled: bool = True
-    """Whether the compiled loops have it; if not, networks train through PyTorch."""
     torch_options: Mapping[str, float | bool] = field(default_factory=dict)
     """Other arguments in PyTorch."""
 
