@@ -40,13 +40,7 @@ def find_browser() -> str | None:
 
 
 class Page:
-    """One page of the browser.
-
-    Parameters
-    ----------
-    socket : websocket.WebSocket
-        Connection to the page.
-    """
+    """One page of the browser, by the websocket that is its connection."""
 
     def __init__(self, socket: Any) -> None:
         self._socket = socket
@@ -91,36 +85,26 @@ class Page:
         return str(self.evaluate("document.body ? document.body.innerText : ''"))
 
     def wait_for(self, *words: str, settle_s: float = 1.5) -> None:
-        """Wait until the page shows all the words, and a little longer.
-
-        Raises
-        ------
-        TimeoutError
-            It does not.
-        """
+        """Wait until the page shows all the words, and a little longer."""
         self._wait(lambda: all(w in self.text() for w in words), ", ".join(words))
         time.sleep(settle_s)
 
     def click(self, text: str, tags: str = "button, a, [role=tab], label") -> None:
         """Click the first element that shows this text alone."""
-        script = f"""(() => {{
-            const found = [...document.querySelectorAll({json.dumps(tags)})].find(
-                e => e.innerText.trim() === {json.dumps(text)});
-            if (found) found.click();
-            return !!found;
-        }})()"""
-        self._wait(lambda: bool(self.evaluate(script)), f"something called {text}")
+        chosen = f"""[...document.querySelectorAll({json.dumps(tags)})].find(
+            e => e.innerText.trim() === {json.dumps(text)})"""
+        self._do(chosen, "click", f"something called {text}")
 
     def write(self, field: str, text: str) -> None:
         """Write into the first field whose placeholder holds some words."""
-        chosen = json.dumps(f"input[placeholder*={json.dumps(field)}]")
-        script = f"""(() => {{
-            const found = document.querySelector({chosen});
-            if (found) found.focus();
-            return !!found;
-        }})()"""
-        self._wait(lambda: bool(self.evaluate(script)), f"a field for {field}")
+        place = json.dumps(f"input[placeholder*={json.dumps(field)}]")
+        self._do(f"document.querySelector({place})", "focus", f"a field for {field}")
         self.call("Input.insertText", text=text)
+
+    def _do(self, chosen: str, action: str, what: str) -> None:
+        """Wait for an element, and do something to it."""
+        script = f"(e => {{ if (e) e.{action}(); return !!e; }})({chosen})"
+        self._wait(lambda: bool(self.evaluate(script)), what)
 
     def _wait(self, is_there: Callable[[], bool], what: str) -> None:
         end_s = time.monotonic() + ANSWER_S
@@ -141,15 +125,7 @@ class Page:
 
 @contextmanager
 def browser(executable: str, home: Path) -> Iterator[Page]:
-    """Run a browser and give its page.
-
-    Parameters
-    ----------
-    executable : str
-        Path of the browser.
-    home : Path
-        An empty directory for what it keeps.
-    """
+    """Run a browser and give its page; what it keeps goes to an empty directory."""
     import websocket
 
     process = subprocess.Popen(

@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
@@ -51,35 +52,19 @@ TOKENS = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True)
 class Reader:
-    """One way for bytes to come in.
+    """One way for bytes to come in."""
 
-    Parameters
-    ----------
-    name : str
-        What it reads.
-    valid : list of bytes
-        What it takes; bad inputs are made from these.
-    read : callable
-        Raises `NNTError` for what it does not take.
-    """
-
-    def __init__(
-        self, name: str, valid: list[bytes], read: Callable[[bytes], object]
-    ) -> None:
-        self.name = name
-        self.valid = valid
-        self.read = read
+    name: str
+    valid: list[bytes]
+    """What it takes; bad inputs are made from these."""
+    read: Callable[[bytes], object]
+    """Raises `NNTError` for what it does not take."""
 
 
 def readers(work: Path) -> list[Reader]:
-    """Everything that reads what comes from outside.
-
-    Parameters
-    ----------
-    work : Path
-        Directory for the files.
-    """
+    """Everything that reads what comes from outside; `work` is for its files."""
     table = simulate(tracks=40, seed=1)
     write_tracks(table, work / "rows.txt")
     rows = (work / "rows.txt").read_bytes()

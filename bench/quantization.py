@@ -37,9 +37,10 @@ NODES: dict[str, Callable[[int], int]] = {
     "as many bits of the nodes": lambda bits: bits,
 }
 TARGETS = ("z", "theta")
+HOW = ("after", "through")
 WORD_BITS = 8
 Ratios = dict[str, dict[str, np.ndarray]]
-"""Rows -> how it was trained -> (9 numbers of bits, z and theta)."""
+"""Rows -> how it was trained -> (numbers of bits, z and theta)."""
 
 
 def main() -> None:
@@ -50,14 +51,14 @@ def main() -> None:
     torch.set_num_threads(1)
     mpl.use("Agg")
     rows = _rows(options)
-    start, state = _float_networks(rows, options)
+    networks = _float_networks(rows, options)
     found = {}
     for name, nodes in NODES.items():
-        found[name] = _curve(rows, start, state, nodes, options)
+        found[name] = _curve(rows, networks, nodes, options)
         _print(name, found[name])
     if options.plot:
         _draw(found, options.plot)
-    _words(rows, start, state, options)
+    _words(rows, networks, options)
 
 
 def _rows(options: argparse.Namespace) -> dict[str, Tracks]:
@@ -93,14 +94,9 @@ def _float_networks(
     """Where all go on from, and where floats get to."""
     start = _fit(rows, None, {"epochs": options.epochs})
     state = _fit(rows, start, _more(options))
-    largest = max(float(np.abs(value).max()) for value in state.values())
-    print(f"{len(rows['train']):,} rows to train, largest weight {largest:.3g}")
+    print(f"{len(rows['train']):,} rows to train, largest weight {_largest(state):.3g}")
     for name in _judged(rows):
-        error = _float_error(state, rows[name])
-        shown = ", ".join(
-            f"{target} {value:.6f}"
-            for target, value in zip(TARGETS, error, strict=True)
-        )
+        shown = _told(_float_error(state, rows[name]), 6)
         print(f"mean squared error in floats, {name}, scaled: {shown}", flush=True)
     return start, state
 
@@ -109,51 +105,65 @@ def _judged(rows: dict[str, Tracks]) -> list[str]:
     return [name for name in rows if name in ("simulated", "real")]
 
 
+def _ratios(
+    rows: dict[str, Tracks],
+    networks: tuple[State, State],
+    bits: tuple[int, int],
+    options: argparse.Namespace,
+    **keys: object,
+) -> Ratios:
+    """Errors with so many bits of nodes and weights over those in floats."""
+    start, state = networks
+    nodes, weights = bits
+    precision = (12, 8, 8, nodes, weights, min(10, nodes + weights))
+    own = dict(zip(("nodes", "weights", "table"), precision[3:], strict=True)) | keys
+    through = _fit(rows, start, {**_more(options), "quantize": own})
+    return {
+        name: {
+            how: _integer_error(network, rows[name], precision)
+            / _float_error(state, rows[name])
+            for how, network in (("after", state), ("through", through))
+        }
+        for name in _judged(rows)
+    }
+
+
 def _curve(
     rows: dict[str, Tracks],
-    start: State,
-    state: State,
+    networks: tuple[State, State],
     nodes: Callable[[int], int],
     options: argparse.Namespace,
 ) -> Ratios:
-    names = _judged(rows)
-    found: dict[str, dict[str, list[np.ndarray]]] = {
-        name: {"after": [], "through": []} for name in names
+    found = [_ratios(rows, networks, (nodes(b), b), options) for b in BITS]
+    return {
+        name: {how: np.array([one[name][how] for one in found]) for how in HOW}
+        for name in found[0]
     }
-    for bits in BITS:
-        precision = (12, 8, 8, nodes(bits), bits, min(10, nodes(bits) + bits))
-        own = dict(zip(("nodes", "weights", "table"), precision[3:], strict=True))
-        through = _fit(rows, start, {**_more(options), "quantize": own})
-        for name in names:
-            floats = _float_error(state, rows[name])
-            for how, network in (("after", state), ("through", through)):
-                error = _integer_error(network, rows[name], precision)
-                found[name][how].append(error / floats)
-    return {n: {how: np.array(v) for how, v in own.items()} for n, own in found.items()}
 
 
 def _words(
-    rows: dict[str, Tracks], start: State, state: State, options: argparse.Namespace
+    rows: dict[str, Tracks], networks: tuple[State, State], options: argparse.Namespace
 ) -> None:
     """Print what words of 8 bits cost, as many of them before the point as it takes."""
-    largest = max(float(np.abs(value).max()) for value in state.values())
-    weights = WORD_BITS - 1 - math.ceil(math.log2(largest))
     nodes = WORD_BITS - 1
-    precision = (12, 8, 8, nodes, weights, min(10, nodes + weights))
-    own = dict(zip(("nodes", "weights", "table"), precision[3:], strict=True))
-    own["largest_weight"] = (2 ** (WORD_BITS - 1) - 1) / 2**weights
-    through = _fit(rows, start, {**_more(options), "quantize": own})
+    weights = nodes - math.ceil(math.log2(_largest(networks[1])))
+    limit = (2**nodes - 1) / 2**weights
+    found = _ratios(rows, networks, (nodes, weights), options, largest_weight=limit)
     print(
         f"\nWords of {WORD_BITS} bits: {weights} bits of weights, {nodes} of nodes:\n"
     )
-    for name in _judged(rows):
-        floats = _float_error(state, rows[name])
-        for how, network in (("after", state), ("through", through)):
-            ratio = _integer_error(network, rows[name], precision) / floats
-            shown = ", ".join(
-                f"{t} {r:.4f}" for t, r in zip(TARGETS, ratio, strict=True)
-            )
-            print(f"{name}, {how}: {shown}", flush=True)
+    for name, by_how in found.items():
+        for how, ratio in by_how.items():
+            print(f"{name}, {how}: {_told(ratio, 4)}", flush=True)
+
+
+def _largest(state: State) -> float:
+    return max(float(np.abs(value).max()) for value in state.values())
+
+
+def _told(values: np.ndarray, digits: int) -> str:
+    named = zip(TARGETS, values, strict=True)
+    return ", ".join(f"{target} {value:.{digits}f}" for target, value in named)
 
 
 def _float_error(state: State, tracks: Tracks) -> np.ndarray:
@@ -179,7 +189,7 @@ def _print(name: str, found: Ratios) -> None:
         (rows, how, i, target)
         for rows in found
         for i, target in enumerate(TARGETS)
-        for how in ("after", "through")
+        for how in HOW
     ]
     print(f"\nMean squared error over that of the float network, {name}:\n")
     print(

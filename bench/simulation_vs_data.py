@@ -11,23 +11,24 @@ costs. ``--plots DIR`` draws the distributions over each other.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib import pyplot as plt
 from scipy.stats import ks_2samp, mannwhitneyu
 
 from bench._frame import SAMPLE, read_options
 from bench._rows import fitted
-from nnt import read_tracks
-from nnt.detector import EXPERTS, theta_to_deg, z_to_cm
+from nnt import plots, read_tracks
+from nnt.detector import EXPERTS, z_to_cm
 from nnt.engine import ExpertData
+from nnt.metrics import profiles
 from nnt.networks import Form, State
 from nnt.networks.predicting import outputs_of
 from nnt.simulation import Simulation, simulate_with
 from nnt.tracks import Tracks
+from nnt.types import BoolArray
 
 KINDS = ("relID", "driftT", "alpha")
 AXIAL, STEREO = (0, 2, 4, 6, 8), (1, 3, 5, 7)
@@ -46,7 +47,6 @@ def main() -> None:
         __doc__, data=SAMPLE, tracks=3_000_000, seeds=[1, 2, 3], plots=Path,
         fine_tune=False, classifier=False, swap=False,
     )  # fmt: skip
-    mpl.use("Agg")
     real = read_tracks(options.data)
     simulated = simulate_with(Simulation(tracks=options.tracks, seed=options.seeds[0]))
     shares(real, simulated)
@@ -54,32 +54,27 @@ def main() -> None:
     if options.classifier:
         classifier(real, simulated)
     if options.plots:
-        plots(real, simulated, options.plots)
+        draw(real, simulated, options.plots)
     if options.swap:
         swaps(real, simulated)
     ratios(real, options.tracks, options.seeds, options.fine_tune)
 
 
-def seen(tracks: Tracks, superlayer: int) -> np.ndarray:
-    """Which rows have a segment in a superlayer."""
-    block = tracks.inputs[:, 3 * superlayer : 3 * superlayer + 3]
-    mask: np.ndarray = np.any(block != 0, axis=1)
-    return mask
-
-
-def _rows_per_target(tracks: Tracks) -> np.ndarray:
-    keys = np.column_stack([tracks.event_index, tracks.targets])
-    counts: np.ndarray = np.unique(keys, axis=0, return_counts=True)[1]
-    return counts
+def seen(tracks: Tracks) -> BoolArray:
+    """Which superlayers of rows have a segment, (N, 9)."""
+    found: BoolArray = np.any(tracks.inputs_by_superlayer, axis=2)
+    return found
 
 
 def _summary(tracks: Tracks) -> dict[str, np.ndarray]:
     inputs = tracks.inputs
-    hit = np.stack([seen(tracks, sl) for sl in range(9)], axis=1)
+    hit = seen(tracks)
     drift = np.abs(inputs[:, 1::3])
     limited = drift >= 1
     used = (drift > 0) & ~limited
-    rows_per_track = np.bincount(_rows_per_target(tracks), minlength=6)[1:6]
+    keys = np.column_stack([tracks.event_index, tracks.targets])
+    rows_of_tracks = np.unique(keys, axis=0, return_counts=True)[1]
+    rows_per_track = np.bincount(rows_of_tracks, minlength=6)[1:6]
     return {
         "expert": np.bincount(tracks.expert, minlength=5) / len(tracks),
         "segment seen": hit.mean(axis=0),
@@ -117,7 +112,7 @@ def distances(real: Tracks, simulated: Tracks) -> None:
         for kind, name in enumerate(KINDS):
             told = []
             for sl in range(9):
-                a, b = (t.inputs[seen(t, sl), 3 * sl + kind] for t in (ours, theirs))
+                a, b = (t.inputs[seen(t)[:, sl], 3 * sl + kind] for t in (ours, theirs))
                 told.append(f"{ks_2samp(a, b).statistic:6.3f}" if len(a) else "     -")
             print(f"  expert {expert} {name:12s}" + "  ".join(told))
     for column, name in enumerate(("z", "theta")):
@@ -172,36 +167,32 @@ def ratios(real: Tracks, n_tracks: int, seeds: Sequence[int], fine_tune: bool) -
     """Print errors on real rows over those of the network that ran."""
     if real.reference is None:
         raise SystemExit("the real rows hold no outputs of the network that ran")
-    rows, after = [], []
+    found: dict[str, list[list[float]]] = {"on simulation alone": []}
+    if fine_tune:
+        found["fine-tuned, 5-fold by event"] = []
     for seed in seeds:
         simulated = simulate_with(Simulation(tracks=n_tracks, seed=seed))
-        line, tuned = [], []
+        for of_seeds in found.values():
+            of_seeds.append([])
         for expert in EXPERTS:
             ours = simulated[simulated.expert == expert]
             theirs = real[real.expert == expert]
             state = train(ours.inputs, ours.targets, seed)
-            running = _error_of_reference(theirs)
-            line.append(_error(predict(state, theirs.inputs), theirs) / running)
-            if fine_tune:
-                output = _fine_tuned(state, theirs, seed)
-                tuned.append(_error(output, theirs) / running)
-        rows.append(line)
-        after.append(tuned)
-        print(f"seed {seed}: trained on simulation", _told(line), flush=True)
-        if fine_tune:
-            print(f"seed {seed}: fine-tuned           ", _told(tuned), flush=True)
-    _spread("on simulation alone", rows)
-    if fine_tune:
-        _spread("fine-tuned, 5-fold by event", after)
+            outputs = [predict(state, theirs.inputs)]
+            outputs += [_fine_tuned(state, theirs, seed)] if fine_tune else []
+            for of_seeds, output in zip(found.values(), outputs, strict=True):
+                ratio = _error(output, theirs) / _error_of_reference(theirs)
+                of_seeds[-1].append(ratio)
+        for name, of_seeds in found.items():
+            print(f"seed {seed}, {name:27}", _told(of_seeds[-1]), flush=True)
+    for name, of_seeds in found.items():
+        mean, std = np.mean(of_seeds, axis=0), np.std(of_seeds, axis=0)
+        print(f"error over that of the network that ran, {name}, experts 0..4:")
+        print(f"  mean {_told(mean)}   std {_told(std)}")
 
 
-def _told(values: Sequence[float]) -> str:
+def _told(values: Iterable[float]) -> str:
     return " ".join(f"{value:6.3f}" for value in values)
-
-
-def _spread(name: str, rows: list[list[float]]) -> None:
-    print(f"error over that of the network that ran, {name}, experts 0..4:")
-    print(f"  mean {_told(np.mean(rows, axis=0))}   std {_told(np.std(rows, axis=0))}")
 
 
 def _fine_tuned(state: State, theirs: Tracks, seed: int) -> np.ndarray:
@@ -214,36 +205,23 @@ def _fine_tuned(state: State, theirs: Tracks, seed: int) -> np.ndarray:
     output = np.empty((len(theirs), 2))
     for number in range(FOLDS):
         others = theirs[fold != number]
-        inner = others.event_index // FOLDS % INNER_FOLDS
-
-        def inner_error(
-            choice: tuple[float, int],
-            others: Tracks = others,
-            inner: np.ndarray = inner,
-        ) -> float:
-            return sum(
-                _tuned_error(state, others, inner == k, choice, seed)
-                for k in range(INNER_FOLDS)
-            )
-
-        tuned = tune(state, others, *min(FINE_TUNINGS, key=inner_error), seed)
+        best = min(FINE_TUNINGS, key=partial(_inner_error, state, others, seed))
+        tuned = tune(state, others, *best, seed)
         mine = fold == number
         output[mine] = predict(tuned, theirs.inputs[mine])
     return output
 
 
-def _tuned_error(
-    state: State,
-    rows: Tracks,
-    apart: np.ndarray,
-    choice: tuple[float, int],
-    seed: int,
+def _inner_error(
+    state: State, rows: Tracks, seed: int, choice: tuple[float, int]
 ) -> float:
-    if apart.all() or not apart.any():
-        return 0.0
-    tuned = tune(state, rows[~apart], *choice, seed)
-    judged = rows[apart]
-    return float(np.sum((predict(tuned, judged.inputs) - judged.targets) ** 2))
+    total = 0.0
+    for number in range(INNER_FOLDS):
+        apart = rows.event_index // FOLDS % INNER_FOLDS == number
+        if apart.any() and not apart.all():
+            tuned, judged = tune(state, rows[~apart], *choice, seed), rows[apart]
+            total += _error(predict(tuned, judged.inputs), judged) * len(judged)
+    return total
 
 
 def tune(state: State, rows: Tracks, rate: float, epochs: int, seed: int) -> State:
@@ -301,50 +279,20 @@ def swaps(real: Tracks, simulated: Tracks) -> None:
     ours = simulated[simulated.expert == 0]
     theirs = real[real.expert == 0]
     running = _error_of_reference(theirs)
-    groups: dict[str, list[int]] = {
-        "none": [],
-        "relID": [0],
-        "driftT": [1],
-        "alpha": [2],
-    }
-    for name, kinds in groups.items():
-        kept = np.array([i % 3 not in kinds for i in range(27)], dtype=np.float32)
+    for name in ("none", *KINDS):
+        kept = np.array([KINDS[i % 3] != name for i in range(27)], dtype=np.float32)
         state = train(ours.inputs * kept, ours.targets, 1)
         here = _error(predict(state, theirs.inputs * kept), theirs) / running
         there = _error(predict(state, ours.inputs * kept), ours) / running
         print(f"  without {name:7s} real {here:.3f}  simulated {there:.3f}")
 
 
-def plots(real: Tracks, simulated: Tracks, folder: Path) -> None:
+def draw(real: Tracks, simulated: Tracks, folder: Path) -> None:
     """Draw the inputs of expert 0 and the targets of all, real over simulated."""
+    tables = {"simulated": simulated, "real": real}
+    of_all = {name: profiles(t)["all"] for name, t in tables.items()}
+    own = {name: profiles(t[t.expert == 0])["all"] for name, t in tables.items()}
+    figures = {"inputs": plots.input_histograms(own, "inputs of expert 0")}
     folder.mkdir(parents=True, exist_ok=True)
-    ours, theirs = (t[t.expert == 0] for t in (simulated, real))
-    for kind, name in enumerate(KINDS):
-        figure, axes = plt.subplots(3, 3, figsize=(11, 8), layout="constrained")
-        for sl, axis in enumerate(axes.flat):
-            # Crossing angles reach half as far as the other inputs.
-            bins = np.linspace(-1, 1, 65) / (2 if name == "alpha" else 1)
-            for label, t in (("simulated", ours), ("real", theirs)):
-                values = t.inputs[seen(t, sl), 3 * sl + kind]
-                if name == "driftT":
-                    values = values[values != 0]
-                axis.hist(values, bins, density=True, histtype="step", label=label)
-            axis.set_title(f"SL{sl} {name}")
-        axes[0, 0].legend()
-        figure.supxlabel(f"input {name} of expert 0, where seen")
-        figure.supylabel("density")
-        figure.savefig(folder / f"{name}.png", dpi=90)
-        plt.close(figure)
-    figure, pair = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
-    for label, t in (("simulated", simulated), ("real", real)):
-        z_cm, theta_deg = z_to_cm(t.targets[:, 0]), theta_to_deg(t.targets[:, 1])
-        style = {"density": True, "histtype": "step", "label": label}
-        pair[0].hist(z_cm, np.linspace(-100, 100, 101), log=True, **style)
-        pair[1].hist(theta_deg, np.linspace(10, 170, 81), **style)
-    pair[0].set_xlabel("z (cm)")
-    pair[1].set_xlabel("theta (deg)")
-    for axis in pair:
-        axis.set_ylabel("density")
-    pair[0].legend()
-    figure.savefig(folder / "targets.png", dpi=90)
-    plt.close(figure)
+    for name, figure in (figures | plots.target_histograms(of_all)).items():
+        (folder / f"{name}.png").write_bytes(plots.png(figure))
