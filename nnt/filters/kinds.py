@@ -25,6 +25,7 @@ from nnt.tracks.table import (
     REFERENCE_COLUMNS,
     TARGET_COLUMNS,
     TYPE_COLUMN,
+    grouped,
 )
 from nnt.types import I64, BoolArray
 
@@ -234,12 +235,7 @@ def _first_of_each_track(tracks: Tracks, event: I64) -> BoolArray:
     mask = np.zeros(len(tracks), dtype=np.bool_)
     # Equal numbers have equal bits, once -0 is 0; one key sorts faster than two.
     target = (tracks.targets + np.float32(0)).view(np.uint64)[:, 0]
-    # lexsort is stable: within equal keys the rows stay in the order of the file.
-    order = np.lexsort((target, event))
-    starts = np.arange(len(order)) == 0
-    for key in (event, target):
-        along = key[order]
-        starts[1:] |= along[1:] != along[:-1]
+    order, starts = grouped((target, event))
     mask[order[starts]] = True
     return mask
 

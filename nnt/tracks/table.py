@@ -102,6 +102,24 @@ class Source:
         return Source(tuple(file for part in whole for file in part.files))
 
 
+def grouped(keys: Sequence[npt.NDArray[Any]]) -> tuple[I64, BoolArray]:
+    """Bring rows of equal keys together, in their order, the last key counting most.
+
+    Returns
+    -------
+    order : int64 array, shape (N,)
+        Number of the row at each place.
+    starts : bool array, shape (N,)
+        Whether a place is the first of a group, and so its first row.
+    """
+    order = np.lexsort(keys)  # stable
+    starts = np.arange(len(order)) == 0
+    for key in keys:
+        along = key[order]
+        starts[1:] |= along[1:] != along[:-1]
+    return order, starts
+
+
 def make_ids(columns: Mapping[str, npt.ArrayLike], n_rows: int) -> npt.NDArray[Any]:
     """Build the structured id array; columns that are not given are zero."""
     ids = np.zeros(n_rows, dtype=ID_DTYPE)
@@ -175,17 +193,10 @@ class Tracks:
     @property
     def event_index(self) -> I64:
         """Dense number of the event of each row, in order of first appearance."""
-        keys = [self.ids[name] for name in reversed(EVENT_COLUMNS)]
-        order = np.lexsort(keys)
-        new = np.zeros(len(self), dtype=np.bool_)
-        for key in keys:
-            new[1:] |= key[order][1:] != key[order][:-1]
-        group = np.empty(len(self), dtype=np.int64)
-        group[order] = np.cumsum(new)
-        _, first, inverse = np.unique(group, return_index=True, return_inverse=True)
-        rank = np.empty(len(first), dtype=np.int64)
-        rank[np.argsort(first)] = np.arange(len(first))
-        index: I64 = rank[inverse]
+        order, starts = grouped([self.ids[name] for name in reversed(EVENT_COLUMNS)])
+        rank = np.argsort(np.argsort(order[starts]))
+        index = np.empty(len(self), dtype=np.int64)
+        index[order] = rank[np.cumsum(starts) - 1]
         return index
 
     @property

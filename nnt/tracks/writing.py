@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -116,11 +116,7 @@ def write_tracks(
     if new_raw is not None:
         more |= {NEW_RAW_COLUMNS[name]: values for name, values in new_raw.items()}
     without = ALL_NEW_COLUMNS if new is not None else ()
-    end, n_rows = _end(tracks), len(tracks)
-
-    def report(done: int) -> None:
-        progress(done, n_rows)
-
+    place, end, n_rows = Path(path), _end(tracks), len(tracks)
     if as_read and tracks.source is not None and tracks.source.is_in_order:
         # Imported here: a simulated table has no files.
         from nnt.tracks.parsing import source_lines
@@ -128,7 +124,7 @@ def write_tracks(
         try:
             names, blocks = source_lines(tracks.source, without)
             parts = _parts_of_lines(blocks, more, end)
-            _write(Path(path), [*names, *more], parts, report)
+            _write(place, [*names, *more], parts, progress, n_rows)
         except DataError as err:
             log.warning(
                 "%s; %s holds the numbers to the precision of float32", err, path
@@ -136,7 +132,7 @@ def write_tracks(
         else:
             return
     columns = {n: v for n, v in tracks.columns().items() if n not in without} | more
-    _write(Path(path), columns, _parts(columns, n_rows, end), report)
+    _write(place, columns, _parts(columns, n_rows, end), progress, n_rows)
 
 
 def write_shares(
@@ -165,15 +161,10 @@ def write_shares(
     for path, n_rows in zip(paths, rows, strict=True):
         if not n_rows:
             raise DataError(f"{path}: no events are left for this file; give more data")
-    columns, done = tracks.columns(), 0
-
-    def report(rows_done: int) -> None:
-        progress(done + rows_done, len(tracks))
-
+    columns = tracks.columns()
     for number, path in enumerate(paths):
         parts = _parts(columns, len(tracks), _end(tracks), turn == number)
-        _write(path, columns, parts, report)
-        done += rows[number]
+        _write(path, columns, parts, progress, len(tracks), sum(rows[:number]))
     return rows
 
 
@@ -213,20 +204,21 @@ def _write(
     path: Path,
     names: Iterable[str],
     parts: Iterable[Part],
-    report: Callable[[int], None],
+    progress: Progress,
+    n_rows: int,
+    done: int = 0,
 ) -> None:
-    """Write header, blank line and rows; report how many rows are done."""
+    """Write header, blank line and rows; report how many of all rows are done."""
     with open_whole(path) as raw:
         out: BinaryIO | gzip.GzipFile = raw
         if path.suffix == ".gz":
             # No name and no time in the header: same table, same bytes.
             out = gzip.GzipFile("", "wb", COMPRESSION, raw, mtime=0)
         out.write(("\t".join(names) + "\n\n").encode())
-        done = 0
-        for text, n_rows in parts:
+        for text, n_written in parts:
             out.write(text)
-            done += n_rows
-            report(done)
+            done += n_written
+            progress(done, n_rows)
         if out is not raw:
             out.close()
 
