@@ -111,7 +111,8 @@ def test_rows_that_a_run_was_trained_on_are_told(
     rows = test[np.isin(test.expert, [0, 3])].inputs
     share = np.mean([row.tobytes() in seen for row in rows])
     assert 0.3 < share < 0.9
-    assert list(result.comparison.trained_on.values()) == [0, pytest.approx(share)]
+    found = [network.trained_on for network in result.comparison.runs]
+    assert found == [0, pytest.approx(share)]
     told = result.to_dict()["runs"]
     assert told[1]["share_trained_on"] == pytest.approx(share)
     assert "1 of 2 runs were trained on some of these rows" in caplog.text

@@ -240,7 +240,7 @@ def test_rows_of_files_that_two_splits_name_are_found(
     config = nnt.load_config("baseline_v2", overrides={**SMALL, "data": data})
     own = dataclasses.replace(load_run(trained.run_id), config=config, run=None)
     rows = rows_for(own, [], "test")
-    [seen] = rows_trained_on([own], rows, rows.tracks)
+    [seen] = rows_trained_on([own], rows)
     assert seen.share == pytest.approx(share)
 
 

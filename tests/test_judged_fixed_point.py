@@ -36,8 +36,9 @@ def networks(model: str = "BaselineModel", factor: float = 1.0) -> Networks:
 
 
 def judged(tracks: Tracks, nets: Networks) -> ScoredTable:
-    kept = np.arange(len(tracks)) % 3 > 0
-    return ScoredTable.of_experts(tracks, kept, nets)
+    table = ScoredTable.of_experts(tracks, nets)
+    table.kept = np.arange(len(tracks)) % 3 > 0
+    return table
 
 
 def test_figures_are_those_of_the_integers(make_tracks: MakeTracks) -> None:

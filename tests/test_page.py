@@ -54,33 +54,31 @@ class Reader(HTMLParser):
 def comparison(make_rows: Tracks, n: int, name: str) -> Comparison:
     figures = {"n_tracks": 30.0, "rejection_at_eff96": 0.5, "loss": 0.1}
     of_all = [figures | {"rejection_at_eff96": 0.5 + k / 10} for k in range(n)]
+    difference = Difference(value=0.1, error=0.01, direction=1)
     networks = [
         NetworkResult(
             name=f"{name} {k}",
             figures={"all": of_all[k], "expert_1": figures},
             errors={"all": {"rejection_at_eff96": 0.05}, "expert_1": {}},
+            differences={"all": {"rejection_at_eff96": difference}} if k else {},
             replicas={},
+            trained_on=0.5,
         )
         for k in range(n)
-    ]  # fmt: skip
-    difference = Difference(value=0.1, error=0.01, direction=1)
-    found = {"all": {"rejection_at_eff96": difference}}
+    ]
     return Comparison(
         rows=JudgedRows(label="x", tracks=make_rows, digest=name, source=name),
-        n_tracks=30, filter=name, networks=networks,
-        differences={
-            own.name: found for own in networks[1:]
-        },
+        filter=name,
+        networks=networks,
         config_differences={name: {own.name: name for own in networks}},
-        trained_on={own.name: 0.5 for own in networks},
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize("n", [1, 3, MAX_SIDE_BY_SIDE + 1])
 def test_names_are_text_wherever_they_stand(
     make_tracks: Callable[..., Tracks], n: int
 ) -> None:
-    rows = make_tracks(3)
+    rows = make_tracks(30)
     found = comparison(rows, n, EVIL)
     plain = comparison(rows, n, "name")
     pictures = {EVIL: b"\x89PNG", "learning_curves": b"\x89PNG"}
@@ -93,7 +91,7 @@ def test_names_are_text_wherever_they_stand(
 
 
 def test_the_page_needs_nothing_else(make_tracks: Callable[..., Tracks]) -> None:
-    rows = make_tracks(3)
+    rows = make_tracks(30)
     text = page(comparison(rows, 3, "name"), {"z_residual": b"\x89PNG"})
     read = Reader(text)
     assert read.addresses
@@ -138,7 +136,7 @@ def with_runs(found: Comparison, figures: list[dict[str, float]]) -> Comparison:
 def test_rows_are_those_of_the_run_that_they_were_split_for(
     make_tracks: Callable[..., Tracks], split: str | None, owner: str | None, words: str
 ) -> None:
-    found = comparison(make_tracks(3), 2, "champion")
+    found = comparison(make_tracks(30), 2, "champion")
     run = owner and LoadedRun(text="x", name=owner, networks=Networks({0: expert(0)}))
     rows = replace(found.rows, source="x.gz", split=split, owner=run or None)
     assert words in Reader(page(replace(found, rows=rows), {})).texts
@@ -161,7 +159,7 @@ def test_the_best_is_by_class_where_every_run_has_one(
     figures: list[dict[str, float]],
     expected: tuple[str, str],
 ) -> None:
-    found = with_runs(comparison(make_tracks(3), 3, "n"), figures)
+    found = with_runs(comparison(make_tracks(30), 3, "n"), figures)
     best = best_by_rejection(found)
     assert best is not None
     assert (best[0].name, best[1]) == expected
@@ -171,7 +169,7 @@ def test_the_best_is_by_class_where_every_run_has_one(
 def test_the_cost_of_the_hardware_is_that_of_each_run(
     make_tracks: Callable[..., Tracks],
 ) -> None:
-    found = with_runs(comparison(make_tracks(3), 3, "n"), [{}, {}])
+    found = with_runs(comparison(make_tracks(30), 3, "n"), [{}, {}])
     first, second, data = found.networks
     costs = {"hardware/multiplications": 12345.0, "hardware/weight_bits": 99.0}
     first = replace(first, hardware=costs)

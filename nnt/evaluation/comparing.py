@@ -83,10 +83,8 @@ def compare(
         for i, text in enumerate(runs, start=1):
             loaded.append(load_run(text))
             progress(i, len(runs))
-    rows = rows_for(loaded[0], data, split)
-    tracks = shared_rows(loaded, rows)
-    shares = [one.share for one in rows_trained_on(loaded, rows, tracks)]
-    comparison = compare_on(loaded, rows, tracks, shares)
+    rows = shared_rows(loaded, rows_for(loaded[0], data, split))
+    comparison = compare_on(loaded, rows, rows_trained_on(loaded, rows))
     return keep(comparison, page_to, in_store=log_to_store)
 
 

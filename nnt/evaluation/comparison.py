@@ -12,7 +12,7 @@ import numpy as np
 
 from nnt import metrics, plots
 from nnt.errors import DataError, ExportError
-from nnt.evaluation.judged_rows import JudgedRows
+from nnt.evaluation.judged_rows import JudgedRows, Seen
 from nnt.evaluation.loaded_run import LoadedRun
 from nnt.fixedpoint import FixedPointNetworks
 from nnt.judging import (
@@ -27,7 +27,6 @@ from nnt.judging import (
 from nnt.metrics import Predictions, Replicas
 from nnt.progress import show_progress
 from nnt.tracking import StoredRun, hide_passwords
-from nnt.tracks import Tracks
 
 log = logging.getLogger(__name__)
 
@@ -42,46 +41,6 @@ SIGNIFICANT = 2.0
 SIMULATION = "data.simulate."
 SIMULATION_KEYS = ("data.simulate.tracks", "data.simulate.seed")
 ABSENT = "–"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class NetworkResult:
-    """One network: its metrics with what is needed for their errors."""
-
-    name: str
-    figures: Figures
-    """By scope, which is ``all`` or ``expert_k``."""
-    errors: Figures
-    """Standard errors, where they are known."""
-    replicas: Mapping[str, Replicas]
-    """By scope, for errors of differences to another network."""
-    loaded: LoadedRun | None = None
-    """None for the network of the data taking."""
-    curves: Mapping[str, Any] = field(default_factory=dict)
-    """What plots draw of it, by their names."""
-    hardware: Mapping[str, float] = field(default_factory=dict)
-    """What all experts together cost in the firmware; empty where it has no form."""
-
-    @property
-    def run(self) -> StoredRun | None:
-        """None for a weights file, and for the network of the data taking."""
-        return None if self.loaded is None else self.loaded.run
-
-
-def judge_networks(
-    table: ScoredTable, scopes: Mapping[str, int | None]
-) -> list[NetworkResult]:
-    """Judge each network of a table on the rows that pass the filter."""
-    found = {scope: table.errors(expert) for scope, expert in scopes.items()}
-    return [
-        NetworkResult(
-            name=name,
-            figures={s: table.metrics_of(name, expert) for s, expert in scopes.items()},
-            errors={scope: named[name][0] for scope, named in found.items()},
-            replicas={scope: named[name][1] for scope, named in found.items()},
-        )
-        for name in table.networks
-    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +75,72 @@ class Difference:
         }
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class NetworkResult:
+    """One network: its metrics with what is needed for their errors."""
+
+    name: str
+    figures: Figures
+    """By scope, which is ``all`` or ``expert_k``."""
+    errors: Figures
+    """Standard errors, where they are known."""
+    replicas: Mapping[str, Replicas]
+    """By scope, for errors of differences to another network."""
+    differences: Mapping[str, Mapping[str, Difference]] = field(default_factory=dict)
+    """By scope, to the first network; empty for that."""
+    loaded: LoadedRun | None = None
+    """None for the network of the data taking."""
+    trained_on: float | None = None
+    """Share of the rows that its training split holds; None if it is not known."""
+    curves: Mapping[str, Any] = field(default_factory=dict)
+    """What plots draw of it, by their names."""
+    hardware: Mapping[str, float] = field(default_factory=dict)
+    """What all experts together cost in the firmware; empty where it has no form."""
+
+    @property
+    def run(self) -> StoredRun | None:
+        """None for a weights file, and for the network of the data taking."""
+        return None if self.loaded is None else self.loaded.run
+
+    def difference(self, scope: str, metric: str) -> Difference | None:
+        """Difference to the first network, None where either lacks the metric."""
+        return self.differences.get(scope, {}).get(metric)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        found: dict[str, Any] = {
+            "name": self.name,
+            "run_id": None if self.run is None else self.run.run_id,
+            "store": None if self.run is None else hide_passwords(self.run.uri),
+            "share_trained_on": self.trained_on,
+            "figures": self.figures,
+            "errors": self.errors,
+            "hardware": dict(self.hardware),
+        }
+        if self.differences:
+            found["differences"] = {
+                scope: {name: one.to_dict() for name, one in of_scope.items()}
+                for scope, of_scope in self.differences.items()
+            }
+        return found
+
+
+def judge_networks(
+    table: ScoredTable, scopes: Mapping[str, int | None]
+) -> list[NetworkResult]:
+    """Judge each network of a table on the rows that pass the filter."""
+    found = {scope: table.errors(expert) for scope, expert in scopes.items()}
+    return [
+        NetworkResult(
+            name=name,
+            figures={s: table.metrics_of(name, expert) for s, expert in scopes.items()},
+            errors={scope: named[name][0] for scope, named in found.items()},
+            replicas={scope: named[name][1] for scope, named in found.items()},
+        )
+        for name in table.networks
+    ]
+
+
 def differences(
     first: NetworkResult, network: NetworkResult, scope: str
 ) -> dict[str, Difference]:
@@ -138,16 +163,15 @@ class Comparison:
     """Networks on the same rows; the first is what the others are compared with."""
 
     rows: JudgedRows
-    n_tracks: int
     filter: str
     networks: list[NetworkResult]
-    differences: dict[str, dict[str, dict[str, Difference]]]
-    """Name of the network -> scope -> metric -> difference to the first."""
     config_differences: dict[str, dict[str, str]]
     """Key of the configuration -> name of the run -> value, where they differ."""
-    trained_on: dict[str, float | None]
-    """Name of the run -> share of the rows that its training split holds; None if
-    it is not known."""
+
+    @property
+    def n_tracks(self) -> int:
+        """Rows that judge."""
+        return len(self.rows.tracks)
 
     @property
     def first(self) -> NetworkResult:
@@ -159,12 +183,6 @@ class Comparison:
         """The networks but for that of the data taking."""
         return [network for network in self.networks if network.loaded is not None]
 
-    def difference(
-        self, network: NetworkResult, scope: str, metric: str
-    ) -> Difference | None:
-        """Difference to the first, None where either lacks the metric."""
-        return self.differences.get(network.name, {}).get(scope, {}).get(metric)
-
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
         return {
@@ -173,88 +191,72 @@ class Comparison:
             "n_tracks": self.n_tracks,
             "filter": self.filter,
             "reference": self.first.name,
-            "runs": [self._entry(network) for network in self.networks],
+            "runs": [network.to_dict() for network in self.networks],
             "config_differences": self.config_differences,
         }
 
-    def _entry(self, network: NetworkResult) -> dict[str, Any]:
-        run = network.run
-        found: dict[str, Any] = {
-            "name": network.name,
-            "run_id": None if run is None else run.run_id,
-            "store": None if run is None else hide_passwords(run.uri),
-            "share_trained_on": self.trained_on.get(network.name),
-            "figures": network.figures,
-            "errors": network.errors,
-            "hardware": dict(network.hardware),
-        }
-        if network is not self.first:
-            found["differences"] = {
-                scope: {name: one.to_dict() for name, one in of_scope.items()}
-                for scope, of_scope in self.differences[network.name].items()
-            }
-        return found
-
 
 def compare_on(
-    runs: Sequence[LoadedRun],
-    rows: JudgedRows,
-    tracks: Tracks,
-    shares: Sequence[float | None],
+    runs: Sequence[LoadedRun], rows: JudgedRows, seen: Sequence[Seen]
 ) -> Comparison:
     """Judge all networks on the same rows, the one that these come with last.
 
     The loss is that of the first run, over the outputs that all runs have. Rows are
-    those that `shared_rows` gives; `shares` of them were in the training of each run.
+    those that `shared_rows` gives, of which each run has `seen` some in its training.
     """
-    config, names, judged = runs[0].config, _names(runs), list[NetworkResult]()
+    config, names, tracks = runs[0].config, _names(runs), rows.tracks
     losses: dict[int | None, str] = {None: losses_of(config)[None]}
-    shared = set.intersection(*(set(one.networks.outputs) for one in runs))
+    shared = sorted(set.intersection(*(set(one.networks.outputs) for one in runs)))
     kept = np.ones(len(tracks), dtype=np.bool_)
     experts = np.unique(tracks.expert).tolist()
     scopes = scopes_of(experts if len(experts) > 1 else ())
+    shares = {name: one.share for name, one in zip(names, seen, strict=True)}
+    judged: list[NetworkResult] = []
     first: Predictions | None = None
     with show_progress("Judging", "networks") as progress:
-        for name, loaded, outputs in _predicted(runs, names, rows, tracks):
-            table = ScoredTable(tracks, kept, {name: outputs}, losses, sorted(shared))
+        for name, loaded, outputs in _predicted(runs, names, rows):
+            table = ScoredTable(tracks, kept, {name: outputs}, losses, shared)
             [result] = judge_networks(table, scopes)
             predicted = table.predictions(kept)
-            role = plots.REFERENCE if first is None else plots.NETWORK
-            curves = plots.curves(predicted, plots.COMPARISON, role, first)
-            cost = {} if loaded is None else _hardware(loaded)
-            judged.append(replace(result, loaded=loaded, curves=curves, hardware=cost))
+            role = plots.NETWORK if judged else plots.REFERENCE
+            done = replace(
+                result,
+                differences={
+                    scope: differences(before, result, scope)
+                    for before in judged[:1]
+                    for scope in scopes
+                },
+                loaded=loaded,
+                trained_on=shares.get(name),
+                curves=plots.curves(predicted, plots.COMPARISON, role, first),
+                hardware={} if loaded is None else _hardware(loaded),
+            )
+            judged.append(done)
             first = predicted if first is None else first
             progress(min(len(judged), len(runs)), len(runs))
     return Comparison(
         rows=rows,
-        n_tracks=len(tracks),
         filter="" if config is None else str(config.filter),
         networks=judged,
-        differences={
-            one.name: {scope: differences(judged[0], one, scope) for scope in scopes}
-            for one in judged[1:]
-        },
         config_differences=_config_differences(runs, names),
-        trained_on=dict(zip(names, shares, strict=True)),
     )
 
 
 def _names(runs: Sequence[LoadedRun]) -> list[str]:
     """Name each run so that a person can distinguish it from the others."""
-    labels = [one.label for one in runs]
-    counts = [labels[: i + 1].count(label) for i, label in enumerate(labels)]
-    return [
-        label if count == 1 else f"{label} ({count})"
-        for label, count in zip(labels, counts, strict=True)
-    ]
+    labels, names = [one.label for one in runs], []
+    for i, label in enumerate(labels):
+        before = labels[:i].count(label)
+        names.append(f"{label} ({before + 1})" if before else label)
+    return names
 
 
 def _predicted(
-    runs: Sequence[LoadedRun], names: Sequence[str], rows: JudgedRows, tracks: Tracks
+    runs: Sequence[LoadedRun], names: Sequence[str], rows: JudgedRows
 ) -> Iterator[tuple[str, LoadedRun | None, Outputs]]:
     for name, loaded in zip(names, runs, strict=True):
-        yield name, loaded, predicted_outputs(loaded.networks, tracks)
-    in_data = outputs_in_data(tracks)
+        yield name, loaded, predicted_outputs(loaded.networks, rows.tracks)
+    in_data = outputs_in_data(rows.tracks)
     if in_data is not None:
         config = None if rows.owner is None else rows.owner.config
         simulated = config is not None and config.data.simulate is not None

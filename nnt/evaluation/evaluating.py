@@ -23,7 +23,6 @@ from nnt.judging import (
     Figures,
     FixedPointTable,
     ScoredTable,
-    losses_of,
     scopes_of,
 )
 from nnt.metrics import Predictions
@@ -159,13 +158,9 @@ def evaluate(
 def _score(loaded: LoadedRun, rows: JudgedRows) -> ScoredTable:
     """Let the networks, and those that they are compared with, predict the rows."""
     tracks = rows.tracks
+    reference, whole = loaded.reference(tracks), loaded.whole_loss()
     table = ScoredTable.of_experts(
-        tracks,
-        loaded.kept(tracks),
-        loaded.networks,
-        losses_of(loaded.config),
-        loaded.reference(tracks),
-        loaded.whole_loss(),
+        tracks, loaded.networks, loaded.config, reference, whole
     )
     if not len(table.tracks):
         raise DataError(

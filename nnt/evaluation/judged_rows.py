@@ -16,7 +16,7 @@ from nnt.config import Config
 from nnt.detector import N_INPUTS
 from nnt.errors import DataError, NNTError, TrackingError
 from nnt.evaluation.loaded_run import LoadedRun, load_run
-from nnt.judging import served_rows
+from nnt.judging import kept_rows, served_rows
 from nnt.progress import show_progress
 from nnt.tracking import UNKNOWN_RUN, weights_file
 from nnt.tracks import Tracks, read_tracks
@@ -42,6 +42,7 @@ class JudgedRows:
     """Short name, fit for metrics and folders."""
     tracks: Tracks
     digest: str
+    """Of all rows, be they used or not."""
     source: str
     split: str | None = None
     """Split whose rows these are, as they were in the training; None for any others."""
@@ -73,32 +74,36 @@ def rows_for(
         with show_progress("Reading", "bytes") as progress:
             tracks = read_tracks(files, progress=progress)
         label = re.sub(r"\W+", "_", Path(files[0]).name.split(".")[0])
-        digest, source = tracks.digest, ", ".join(map(str, files))
-        return JudgedRows(
-            label=f"{label}_{digest[:8]}", tracks=tracks, digest=digest, source=source
-        )
+        return _rows(label, tracks, ", ".join(map(str, files)))
     split = split or DEFAULT_SPLIT
     if loaded.config is None:
         raise DataError(
             f"{loaded.text}: a weights file does not say on which tracks it was "
             "trained; name track files with --data"
         )
-    tracks = load_split(loaded.config, split)
-    digest = tracks.digest
-    rows = JudgedRows(
-        label=split, tracks=tracks, digest=digest, source=split, split=split,
-        owner=loaded,
-    )  # fmt: skip
-    trained_on = _digest_of_training(loaded, split)
-    if trained_on is None or trained_on == digest:
-        return rows
+    rows = _rows(split, load_split(loaded.config, split), split, loaded)
+    known = _digest_of_training(loaded, split)
+    if known in (None, rows.digest):
+        return replace(rows, label=split, split=split)
     log.warning(
-        "%s: the rows have changed since the training (digest now %s, then %s)",
-        split,
-        digest[:12],
-        trained_on[:12],
+        "%s: the rows have changed since the training (digest now %.12s, then %.12s)",
+        split, rows.digest, known,
+    )  # fmt: skip
+    return rows
+
+
+def _rows(
+    label: str, tracks: Tracks, source: str, owner: LoadedRun | None = None
+) -> JudgedRows:
+    """Rows that are known by their digest."""
+    digest = tracks.digest
+    return JudgedRows(
+        label=f"{label}_{digest[:8]}",
+        tracks=tracks,
+        digest=digest,
+        source=source,
+        owner=owner,
     )
-    return replace(rows, label=f"{split}_{digest[:8]}", split=None)
 
 
 def _digest_of_training(loaded: LoadedRun, split: str) -> str | None:
@@ -110,7 +115,7 @@ def _digest_of_training(loaded: LoadedRun, split: str) -> str | None:
     return None
 
 
-def shared_rows(runs: Sequence[LoadedRun], rows: JudgedRows) -> Tracks:
+def shared_rows(runs: Sequence[LoadedRun], rows: JudgedRows) -> JudgedRows:
     """Choose the rows that the first run's filter keeps and that all runs serve.
 
     Raises
@@ -118,7 +123,7 @@ def shared_rows(runs: Sequence[LoadedRun], rows: JudgedRows) -> Tracks:
     DataError
         There are none.
     """
-    kept = runs[0].kept(rows.tracks)
+    kept = kept_rows(runs[0].config, rows.tracks)
     served = kept.copy()
     for loaded in runs:
         served &= served_rows(rows.tracks, loaded.networks.experts)
@@ -129,12 +134,9 @@ def shared_rows(runs: Sequence[LoadedRun], rows: JudgedRows) -> Tracks:
         )
     left_out = kept.sum() - served.sum()
     if left_out:
-        log.warning(
-            "%s of %s rows left out: not all runs hold their experts",
-            f"{left_out:,}",
-            f"{kept.sum():,}",
-        )
-    return rows.tracks[served]
+        shares = f"{left_out:,} of {kept.sum():,}"
+        log.warning("%s rows left out: not all runs hold their experts", shares)
+    return replace(rows, tracks=rows.tracks[served])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,10 +154,8 @@ class Seen:
         return None if self.rows is None else float(self.rows.mean())
 
 
-def rows_trained_on(
-    runs: Sequence[LoadedRun], rows: JudgedRows, tracks: Tracks
-) -> list[Seen]:
-    """Find the tracks that are in the training split of each run, or of its ancestors.
+def rows_trained_on(runs: Sequence[LoadedRun], rows: JudgedRows) -> list[Seen]:
+    """Find the rows that are in the training split of each run, or of its ancestors.
 
     An ancestor is a run whose weights a training started from, and so on. Runs of the
     same data and split share their training rows, which are read once. Where one table
@@ -165,8 +165,8 @@ def rows_trained_on(
     known: dict[str, BoolArray] = {}
     config = rows.owner.config if rows.owner and rows.split in HELD_OUT else None
     if config is not None and not isinstance(config.data.files, Mapping):
-        known[_origin(config)] = np.zeros(len(tracks), dtype=np.bool_)
-    own, found = _fingerprints(tracks), []
+        known[_origin(config)] = np.zeros(len(rows.tracks), dtype=np.bool_)
+    own, found = _fingerprints(rows.tracks), []
     with show_progress("Comparing with training rows", "runs") as progress:
         for i, loaded in enumerate(runs, start=1):
             found.append(_seen(loaded, own, known))

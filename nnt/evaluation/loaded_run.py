@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from nnt.config import Config, load_config, resolve
 from nnt.errors import ConfigError, NNTError
-from nnt.judging import Outputs, WholeLoss, kept_rows, reference_outputs, served_rows
+from nnt.judging import Outputs, WholeLoss, reference_outputs, served_rows
 from nnt.networks import Networks, read_weights
 from nnt.tracking import (
     StoredRun,
@@ -26,7 +24,6 @@ from nnt.tracking import (
 from nnt.tracks import Tracks
 from nnt.training.data import load_split
 from nnt.training.earlier_networks import reference_networks
-from nnt.types import BoolArray
 
 log = logging.getLogger(__name__)
 
@@ -58,12 +55,6 @@ class LoadedRun:
         """Its name with the first digits of its ID."""
         return self.name if self.run is None else f"{self.name} {self.run.run_id[:6]}"
 
-    def kept(self, tracks: Tracks) -> BoolArray:
-        """Rows that pass the filter of the training."""
-        if self.config is None:
-            return np.ones(len(tracks), dtype=np.bool_)
-        return kept_rows(self.config, tracks)
-
     def reference(self, tracks: Tracks) -> Outputs | None:
         """Outputs to compare with: of the run of `compare_to`, or else of the data."""
         try:
@@ -84,11 +75,8 @@ class LoadedRun:
         try:
             train = load_split(self.config, "train")
         except NNTError as err:
-            log.warning(
-                "the loss covers only z and theta, as the training rows cannot be "
-                "read: %s",
-                err,
-            )
+            why = f"the training rows cannot be read: {err}"
+            log.warning("the loss covers only z and theta, as %s", why)
             return None
         return WholeLoss.of_training(self.config, train, self.networks.experts)
 

@@ -92,7 +92,7 @@ def page(
         verdict=verdict,
         verdict_table=None if verdict is None else verdict_table(verdict),
         facts=_facts(comparison),
-        warning=warning_of([*comparison.trained_on.values()]),
+        warning=warning_of([network.trained_on for network in comparison.runs]),
         main=tables[0][1],
         pictures=[_picture(name, data) for name, data in pictures.items()],
         experts=tables[1:],
@@ -161,16 +161,25 @@ def main_table(
     comparison: Comparison, scope: str, headings: Mapping[str, str]
 ) -> Table:
     """Metrics of every network with differences to the first; a click sorts."""
-    networks = comparison.networks
-    names = [m for m in headings if any(m in n.figures[scope] for n in networks)]
+    of_scope = [network.figures[scope] for network in comparison.networks]
+    names = [m for m in headings if any(m in figures for figures in of_scope)]
+    best = {name: _best(name, of_scope) for name in names}
     rows = [
         [
             _name(network, _what_differs(comparison, network.name)),
-            *(_metric_cell(comparison, network, scope, name) for name in names),
+            *(_metric_cell(network, scope, m, best[m]) for m in names),
         ]
-        for network in networks
+        for network in comparison.networks
     ]
     return Table(["network", *(headings[name] for name in names)], rows, "sortable")
+
+
+def _best(name: str, of_networks: Sequence[Mapping[str, float]]) -> float | None:
+    direction = METRICS[name].direction
+    there = [figures[name] for figures in of_networks if name in figures]
+    if direction == 0 or len(there) < 2:
+        return None
+    return max(there) if direction > 0 else min(there)
 
 
 def _name(network: NetworkResult, note: str = "") -> Cell:
@@ -178,30 +187,21 @@ def _name(network: NetworkResult, note: str = "") -> Cell:
 
 
 def _metric_cell(
-    comparison: Comparison, network: NetworkResult, scope: str, name: str
+    network: NetworkResult, scope: str, name: str, best: float | None
 ) -> Cell:
     value = network.figures[scope].get(name)
     if value is None:
         return Cell(ABSENT)
-    note, change = "", comparison.difference(network, scope, name)
+    note, change = "", network.difference(scope, name)
     if change is not None:
         note = f"{'+' if change.value >= 0 else ''}{shown(change.value, change.error)}"
     return Cell(
         shown(value, network.errors[scope].get(name, math.nan)),
         note,
         better=None if change is None else change.better,
-        best=value == _best(comparison, scope, name),
+        best=value == best,
         number=value if math.isfinite(value) else None,
     )
-
-
-def _best(comparison: Comparison, scope: str, name: str) -> float | None:
-    direction = METRICS[name].direction
-    of_scope = [network.figures[scope] for network in comparison.networks]
-    there = [figures[name] for figures in of_scope if name in figures]
-    if direction == 0 or len(there) < 2:
-        return None
-    return max(there) if direction > 0 else min(there)
 
 
 def _what_differs(comparison: Comparison, name: str) -> str:
@@ -275,7 +275,7 @@ def _runs(comparison: Comparison) -> Table:
         loaded, run = network.loaded, network.run
         if loaded is None:
             continue
-        share = comparison.trained_on.get(network.name)
+        share = network.trained_on
         rows.append(
             [
                 _name(network),

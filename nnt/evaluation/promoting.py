@@ -29,7 +29,6 @@ from nnt.networks import HOUGH3D
 from nnt.tracking import (
     Alias,
     Registered,
-    StoredRun,
     check_can_be_registered,
     move_alias,
     read_alias,
@@ -134,14 +133,19 @@ def promote(
     check_can_be_registered(challenger.run)
     champion = None if alias.version is None else load_run(alias.uri)
     runs = _contest(challenger, champion, alias)
-    rows = rows_for(challenger, data)
-    tracks = shared_rows(runs, rows)
-    _refuse_seen(runs, rows_trained_on(runs, rows, tracks), tracks)
-    comparison, verdict = _judge(runs, rows, tracks, alias, sigma)
+    rows = shared_rows(runs, rows_for(challenger, data))
+    seen = rows_trained_on(runs, rows)
+    _refuse_seen(runs, seen, rows.tracks)
+    comparison, verdict = _judge(runs, rows, seen, alias, sigma)
     kept = keep(comparison, page_to, in_store=not dry_run, verdict=verdict)
     registered = None
     if verdict.passes and kept.run_id is not None:
-        registered = _move(alias, challenger.run, kept.run_id)
+        try:
+            registered = move_alias(challenger.run, alias, kept.run_id)
+        except Exception:
+            note_verdict(kept.run_id, "overtaken")
+            raise
+        note_verdict(kept.run_id, "promoted")
     return Promotion(
         run_id=challenger.run.run_id,
         champion=None if champion is None else champion.run_id,
@@ -207,7 +211,7 @@ def _refuse_seen(
 def _judge(
     runs: Sequence[LoadedRun],
     rows: JudgedRows,
-    tracks: Tracks,
+    seen: Sequence[Seen],
     alias: Alias,
     sigma: float,
 ) -> tuple[Comparison, Verdict]:
@@ -225,10 +229,10 @@ def _judge(
         replace(loaded, networks=own)
         for loaded, own in zip(runs, networks, strict=True)
     ]
-    comparison = compare_on(judged, rows, tracks, [0.0] * len(runs))
+    comparison = compare_on(judged, rows, seen)
     if refusal:
         return comparison, Verdict(alias.uri, sigma, checks=(), reasons=[refusal])
-    found = judge(comparison, tracks, integers, alias.uri, sigma)
+    found = judge(comparison, integers, alias.uri, sigma)
     failed = _failed_checks(runs[-1])
     return comparison, replace(found, reasons=[*failed, *found.reasons])
 
@@ -243,14 +247,3 @@ def _failed_checks(loaded: LoadedRun) -> list[str]:
         except ExportError as err:
             return [f"nnt export --to {target}: {err}"]
     return []
-
-
-def _move(alias: Alias, run: StoredRun, judgement: str) -> Registered:
-    """Let the alias mean the run, and say in the judgement what became of it."""
-    try:
-        registered = move_alias(run, alias, judgement)
-    except Exception:
-        note_verdict(judgement, "overtaken")
-        raise
-    note_verdict(judgement, "promoted")
-    return registered

@@ -117,26 +117,16 @@ class Verdict:
 
 def judge(
     comparison: Comparison,
-    tracks: Tracks,
     networks: Sequence[FixedPointNetworks],
     over: str,
     sigma: float,
 ) -> Verdict:
-    """Judge the challenger, which is the last network, by the champion before it.
+    """Judge the challenger, which is the last of the networks that are compared.
 
-    Parameters
-    ----------
-    comparison : Comparison
-        Of both in integers, in this order.
-    tracks : Tracks
-        Rows that judge.
-    networks : sequence of FixedPointNetworks
-        The champion, if there is one, and the challenger.
-    over : str
-        The alias.
-    sigma : float
-        Errors by which the challenger may be worse in any figure.
+    The champion comes before it, if there is one. In no figure may the challenger be
+    worse by more than `sigma` errors.
     """
+    tracks = comparison.rows.tracks
     outputs = [predicted_outputs(one, tracks) for one in networks]
     suffix = BY_CLASS if all("nnt" in named for named in outputs) else ""
     rows = [metrics.predictions(tracks, named) for named in outputs]
@@ -194,7 +184,7 @@ def _rejections(comparison: Comparison, suffix: str, sigma: float) -> Iterator[C
     for rejection in REJECTIONS:
         name = f"{rejection}{suffix}"
         values = [network.figures["all"].get(name) for network in networks]
-        difference = comparison.difference(networks[-1], "all", name)
+        difference = networks[-1].difference("all", name)
         error = None if difference is None else difference.error
         label = f"rejection at {rejection[-2:]} % efficiency"
         yield _check(f"{label} by class" if suffix else label, values, error, sigma)

@@ -7,7 +7,7 @@ import numpy as np
 from nnt.detector import THETA_RANGE_DEG, Z_RANGE_CM
 from nnt.fixedpoint import FixedPointNetworks
 from nnt.fixedpoint.integers import fraction_bits_for
-from nnt.judging.outputs import as_array, by_name
+from nnt.judging.outputs import as_array, by_name, rows_of
 from nnt.judging.scored_table import MAIN, ScoredTable
 from nnt.networks import HOUGH3D
 from nnt.types import F64, BoolArray
@@ -78,17 +78,13 @@ class FixedPointTable(ScoredTable):
             found["wrapped_share"] = float(self._computed.wrapped_share[rows].mean())
             found["weight_fraction_bits"] = float(min(map(fraction_bits_for, weights)))
         hidden = self._computed.saturated_share[rows]
+        whole = as_array(rows_of(self.networks[MAIN], rows))
+        at_end = np.abs(whole) >= 1 - 2.0**-self.integers.node_bits
         return found | {
             "saturated_hidden_share": float(hidden.mean()),
-            "saturated_output_share": float(self.saturated()[rows].mean()),
+            "saturated_output_share": float(at_end.mean()),
             "largest_weight": max(weights),
         }
-
-    def saturated(self) -> BoolArray:
-        """Which outputs are at the end of their word, shape (N, outputs)."""
-        whole = as_array(self.networks[MAIN])
-        at_end: BoolArray = np.abs(whole) >= 1 - 2.0**-self.integers.node_bits
-        return at_end
 
     def _mse_ratios(self, rows: BoolArray) -> dict[str, float]:
         ratios = {}
@@ -107,11 +103,9 @@ class FixedPointTable(ScoredTable):
     def differences(self, rows: BoolArray) -> dict[str, tuple[str, F64]]:
         """Integers minus floats of each measured output: its unit, and shape (n,)."""
         integers, floats = self.networks.values()
-        return {
-            name: (
-                unit,
-                (integers[name][rows].astype(np.float64) - floats[name][rows]) * size,
-            )
-            for name, (unit, size) in UNITS.items()
-            if name in integers
-        }
+        found = {}
+        for name, (unit, size) in UNITS.items():
+            if name in integers:
+                whole = integers[name][rows].astype(np.float64)
+                found[name] = unit, (whole - floats[name][rows]) * size
+        return found

@@ -39,15 +39,13 @@ def served_rows(tracks: Tracks, experts: Iterable[int]) -> BoolArray:
     return served
 
 
-def kept_rows(config: Config, tracks: Tracks) -> BoolArray:
-    """Rows that pass the filter of the expert that serves them.
+def kept_rows(config: Config | None, tracks: Tracks) -> BoolArray:
+    """Rows that pass the filter of the expert that serves them; all without any.
 
     Every filter sees the whole table, as in the training.
-
-    Returns
-    -------
-    bool array, shape (N,)
     """
+    if config is None:
+        return np.ones(len(tracks), dtype=np.bool_)
     kept = config.filter.mask(tracks)
     for expert, overrides in config.expert_overrides.items():
         if "filter" in overrides and -1 not in config.experts:
@@ -72,13 +70,7 @@ def rows_of(outputs: Outputs, rows: BoolArray) -> dict[str, F32]:
 
 
 def predicted_outputs(networks: Networks, tracks: Tracks) -> dict[str, F32]:
-    """Let networks predict every row.
-
-    Raises
-    ------
-    DataError
-        Rows belong to an expert that is not there.
-    """
+    """Let networks predict every row; `DataError` where an expert is missing."""
     return by_name(networks.outputs, networks.predict(tracks))
 
 
@@ -97,19 +89,8 @@ def reference_outputs(
 ) -> dict[str, F32] | None:
     """Outputs of the networks to compare with, or else of those in the data.
 
-    The table itself stays as the files hold it.
-
-    Parameters
-    ----------
-    tracks : Tracks
-        N rows.
-    networks : Networks, optional
-        Other networks to compare with.
-    needed : sequence of str
-        Outputs of the networks that are compared; of a class, the other networks need
-        none.
-    served : bool array, shape (N,)
-        Rows that are compared; others are not predicted, and become NaN.
+    They need the `needed` ones but for classes. Rows that are not served are not
+    predicted, and become NaN; the table itself stays as the files hold it.
 
     Raises
     ------

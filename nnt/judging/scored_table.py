@@ -14,6 +14,7 @@ from nnt.judging.outputs import (
     Outputs,
     as_array,
     expert_mask,
+    kept_rows,
     predicted_outputs,
     rows_of,
     served_rows,
@@ -99,23 +100,23 @@ class ScoredTable:
     def of_experts(
         cls,
         tracks: Tracks,
-        kept: BoolArray,
         networks: Networks,
-        losses: Losses | None = None,
+        config: Config | None = None,
         reference: Outputs | None = None,
         whole_loss: LossOfRows | None = None,
     ) -> ScoredTable:
         """Let experts predict the rows that they serve; other rows are left out.
 
-        The other arguments are those of the class, for all rows, and the outputs of a
-        `reference` to compare with.
+        Filter and losses are those of a training. A `reference` has outputs for all
+        rows, too.
         """
         served = served_rows(tracks, networks.experts)
+        kept = kept_rows(config, tracks)[served]
         mine = tracks if served.all() else tracks[served]
         named: dict[str, Outputs] = {MAIN: predicted_outputs(networks, mine)}
         if reference is not None:
             named[REFERENCE] = rows_of(reference, served)
-        return cls(mine, kept[served], named, losses, whole_loss=whole_loss)
+        return cls(mine, kept, named, losses_of(config), whole_loss=whole_loss)
 
     def rows(self, expert: int | None = None, *, filtered: bool = True) -> BoolArray:
         """Rows of one expert, or (None) of all."""

@@ -49,14 +49,7 @@ def targets_of(
 ) -> tuple[F32, F32 | None]:
     """Targets of rows, and how much each row counts for each of them.
 
-    Parameters
-    ----------
-    tracks : Tracks
-        N rows.
-    config : Config
-        Of the expert.
-    balances : Balances
-        Of its training.
+    Configuration and balances are those of one expert.
 
     Returns
     -------
@@ -85,20 +78,13 @@ def targets_of(
     return stacked, np.ascontiguousarray(np.stack(weights, axis=1), dtype=np.float32)
 
 
+@dataclass(frozen=True, slots=True)
 class WholeLoss:
-    """The loss of networks with classes, for rows of all their experts.
+    """The loss of networks with classes, for rows of all their experts."""
 
-    Parameters
-    ----------
-    config : Config
-        Of the training.
-    balances : mapping of int to Balances
-        Of each expert.
-    """
-
-    def __init__(self, config: Config, balances: Mapping[int, Balances]) -> None:
-        self.config = config
-        self.balances = balances
+    config: Config
+    balances: Mapping[int, Balances]
+    """Of each expert."""
 
     @staticmethod
     def is_needed(config: Config) -> bool:

@@ -14,7 +14,7 @@ from nnt import metrics
 from nnt.engine import FitResult
 from nnt.errors import ExportError
 from nnt.fixedpoint import FixedPointNetworks
-from nnt.judging import FixedPointTable, ScoredTable, WholeLoss, kept_rows, losses_of
+from nnt.judging import FixedPointTable, ScoredTable, WholeLoss
 from nnt.networks import DEFAULT_PRECISION, ExpertWeights, Networks, write_weights
 from nnt.tracking import Run
 from nnt.training.data import SPLITS
@@ -275,11 +275,9 @@ class FinalReport:
 
     def _judge(self, split: str, networks: Networks) -> ScoredTable:
         self._check_stop()
-        tracks = self.inputs.splits[split]
-        kept = kept_rows(self.config, tracks)
-        reference = self.inputs.references[split]
+        tracks, reference = self.inputs.splits[split], self.inputs.references[split]
         return ScoredTable.of_experts(
-            tracks, kept, networks, losses_of(self.config), reference, self._whole_loss
+            tracks, networks, self.config, reference, self._whole_loss
         )
 
     @cached_property
