@@ -1,20 +1,6 @@
 """Arrays -> figures of one, two or many networks. Sole importer of matplotlib.
 
-A plot of your own is one function under `register`::
-
-    @plots.register("theta_against_z", where=plots.EVERYWHERE, caption="theta and z.")
-    def theta_against_z(rows):
-        figure, axes = plots.canvas("theta against z")
-        for network in rows.networks:
-            axes.plot(
-                network.z_cm, network.theta_deg, ".",
-                color=network.colour, label=network.label,
-            )
-        axes.set_xlabel("z (cm)")
-        plots.legend(axes)
-        return figure
-
-The rows have everything that `nnt.metrics.Predictions` has.
+A plot of your own is one function under `register`; `docs/extending.md` shows one.
 """
 
 from nnt.plots import defaults as _defaults  # noqa: F401 (first: it imports matplotlib)

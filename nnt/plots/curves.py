@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from nnt.detector import z_to_cm
-from nnt.plots.pieces import bin_edges, counts_of, numbers, outline
+from nnt.plots.pieces import bin_edges, counts_of, draw_counts, numbers
 from nnt.plots.shown import Look, readable
 from nnt.plots.style import (
     COLOURS,
@@ -19,7 +19,6 @@ from nnt.plots.style import (
     canvas,
     canvas_of_panels,
     legend,
-    log_counts,
     plain_log_scale,
 )
 from nnt.types import F64, I64, FloatArray
@@ -41,23 +40,18 @@ def sampled_distribution(z_scaled: FloatArray, rows: I64) -> Figure:
         Index stream of one epoch.
     """
     distinct = len(np.unique(rows)) / max(len(z_scaled), 1)
-    figure, axes = canvas(
-        f"z of the training tracks: one epoch uses {distinct:.0%} of them"
-    )
+    title = f"z of the training tracks: one epoch uses {distinct:.0%} of them"
     original_cm = z_to_cm(z_scaled)
     edges = bin_edges(-100, 100, 100, len(z_scaled))
-    for name, z_cm, colour in (
-        ("original", original_cm, RECONSTRUCTION),
-        ("sampled", original_cm[rows], COLOURS[0]),
-    ):
-        label = f"{name}: {numbers(z_cm, 'cm')}"
-        outline(axes, edges, counts_of(z_cm, edges), Look(colour), label)
-    log_counts(axes)
-    axes.set_xlim(-100, 100)
-    axes.set_xlabel("z of the reconstruction (cm)")
-    axes.set_ylabel(f"tracks per {edges[1] - edges[0]:g} cm")
-    legend(axes)
-    return figure
+    drawn = [
+        (f"{name}: {numbers(z_cm, 'cm')}", counts_of(z_cm, edges), colour)
+        for name, z_cm, colour in (
+            ("original", original_cm, RECONSTRUCTION),
+            ("sampled", original_cm[rows], COLOURS[0]),
+        )
+    ]
+    per = f"{edges[1] - edges[0]:g} cm"
+    return draw_counts(title, edges, drawn, "z of the reconstruction (cm)", per)
 
 
 def learning_curves(

@@ -14,6 +14,7 @@ from nnt.plots.pieces import (
     Histogram,
     bin_edges,
     counts_of,
+    draw_counts,
     filled,
     histogram,
     numbers,
@@ -208,19 +209,15 @@ def inverse_pt_histogram(curves: Sequence[Curve[_Spectra]]) -> Figure:
     edges, of_kinds, n_without = curves[0].data
     n_tracks = of_kinds["all"].sum()
     without = f" ({n_without:,} without a momentum)" if n_without else ""
-    figure, axes = canvas(f"1/pT of trigger tracks: {n_tracks:,.0f} tracks{without}")
-    colours = (RECONSTRUCTION, *COLOURS)
-    for (name, counts), colour in zip(of_kinds.items(), colours, strict=False):
-        label = f"{name}: {counts.sum():,.0f} tracks"
-        outline(axes, edges, counts, Look(colour), label)
-    log_counts(axes)
-    axes.set_xlim(edges[0], edges[-1])
-    axes.set_xlabel("1/pT (GeV$^{-1}$)")
-    axes.set_ylabel(
-        f"tracks per {edges[1] - edges[0]:g} GeV$^{{-1}}$ (last bin: with overflow)"
-    )
-    legend(axes)
-    return figure
+    drawn = [
+        (f"{name}: {counts.sum():,.0f} tracks", counts, colour)
+        for (name, counts), colour in zip(
+            of_kinds.items(), (RECONSTRUCTION, *COLOURS), strict=False
+        )
+    ]
+    title = f"1/pT of trigger tracks: {n_tracks:,.0f} tracks{without}"
+    per = f"{edges[1] - edges[0]:g} GeV$^{{-1}}$ (last bin: with overflow)"
+    return draw_counts(title, edges, drawn, "1/pT (GeV$^{-1}$)", per)
 
 
 def fixed_point_difference(difference: FloatArray, quantity: str, unit: str) -> Figure:
@@ -233,17 +230,16 @@ def fixed_point_difference(difference: FloatArray, quantity: str, unit: str) -> 
     quantity, unit : str
         ``"z"`` and ``"cm"``, or ``"theta"`` and ``"deg"``.
     """
-    figure, axes = canvas(f"{quantity}: fixed point minus floating point")
     limit = max(float(np.abs(difference).max(initial=0)), 1e-9)
     label = (
         f"{len(difference):,} tracks: mean {np.mean(difference):.3g} {unit}, "
         f"std {np.std(difference):.3g} {unit}, largest {limit:.3g} {unit}"
     )
     edges = bin_edges(-limit, limit, N_BINS, len(difference))
-    outline(axes, edges, counts_of(difference, edges), Look(COLOURS[0]), label)
-    log_counts(axes)
-    axes.set_xlim(-limit, limit)
-    axes.set_xlabel(f"difference of {quantity} ({unit})")
-    axes.set_ylabel(f"tracks per {edges[1] - edges[0]:.2g} {unit}")
-    legend(axes)
-    return figure
+    drawn = [(label, counts_of(difference, edges), COLOURS[0])]
+    title, x = (
+        f"{quantity}: fixed point minus floating point",
+        f"difference of {quantity}",
+    )
+    per = f"{edges[1] - edges[0]:.2g} {unit}"
+    return draw_counts(title, edges, drawn, f"{x} ({unit})", per)

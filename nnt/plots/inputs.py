@@ -118,13 +118,9 @@ def _panel(
     peak = max(float((counts * scale).max()) for counts, scale in drawn)
     top = max(peak, 1.0) * (1.25 + 0.12 * len(tables))
     for (counts, scale), colour in zip(drawn, COLOURS, strict=False):
-        heights, errors = counts * scale / top, np.sqrt(counts) * scale / top
-        low, high = floor + np.maximum(heights - errors, 0), floor + heights + errors
-        axes.fill_between(
-            np.repeat(edges, 2)[1:-1], np.repeat(low, 2), np.repeat(high, 2),
-            color=colour, alpha=0.25, lw=0,
-        )  # fmt: skip
-        steps(axes, edges, floor + heights, color=colour, lw=1)
+        heights = floor + counts * scale / top
+        band(axes, edges, heights, np.sqrt(counts) * scale / top, colour)
+        steps(axes, edges, heights, color=colour, lw=1)
     notes.append(f"highest bin {peak:,.0f} tracks")
     _frame(axes, middle, floor, f"SL{sl} {KINDS[kind]}", notes, is_marked=is_marked)
 
@@ -238,16 +234,13 @@ def _target(
     first: F64 | None = None
     for colour, (table_name, table) in zip(COLOURS, tables.items(), strict=False):
         counts = _coarser(table.others[quantity], n_bins)
+        scale = 1.0 if first is None else _scale(counts, first)
         label = f"{readable(table_name)}: {counts.sum():,.0f} tracks"
+        label += "" if first is None else ", scaled to the first"
+        outline(axes, edges, counts, Look(colour), label, scale)
         if first is None:
             first = counts
-            outline(axes, edges, counts, Look(colour), label)
-            continue
-        scale = _scale(counts, first)
-        band(axes, edges, counts * scale, np.sqrt(counts) * scale, colour)
-        label += ", scaled to the first"
-        steps(axes, edges, counts * scale, color=colour, lw=1.2, label=label)
-        if ratio is not None:
+        elif ratio is not None:
             # Of other rows: errors of both.
             lower = np.where(first >= MIN_TRACKS, first, np.nan)
             share = counts / lower

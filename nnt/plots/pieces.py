@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import sqrt
 from typing import Any
@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FormatStrFormatter, NullLocator
 
 from nnt.metrics import AXES, CoreFit, std, trimmed_std
 from nnt.metrics.clusters import event_jackknife, paired_ratio, share_errors
 from nnt.metrics.inbins import bin_numbers
 from nnt.plots.shown import Look
+from nnt.plots.style import canvas, legend, log_counts
 from nnt.types import F64, I64, BoolArray, FloatArray
 
 MIN_TRACKS = 5
@@ -113,13 +115,33 @@ def _even_bins(values: FloatArray, edges: F64, *, clip: bool) -> npt.NDArray[np.
 
 
 def outline(
-    axes: Axes, edges: F64, counts: F64, look: Look, label: str | None = None
+    axes: Axes,
+    edges: F64,
+    counts: F64,
+    look: Look,
+    label: str | None = None,
+    scale: float = 1.0,
 ) -> None:
     """Draw a histogram as a line, in a legend if it has one, with a band of errors."""
     if look.in_legend:
-        band(axes, edges, counts, np.sqrt(counts), look.colour)
+        band(axes, edges, counts * scale, np.sqrt(counts) * scale, look.colour)
     style = {"color": look.colour, "lw": look.width, "zorder": look.order}
-    steps(axes, edges, counts, label=label, **style)
+    steps(axes, edges, counts * scale, label=label, **style)
+
+
+def draw_counts(
+    title: str, edges: F64, drawn: Iterable[tuple[str, F64, str]], x: str, per: str
+) -> Figure:
+    """Draw histograms by their label, counts and colour, on a logarithmic scale."""
+    figure, axes = canvas(title)
+    for label, counts, colour in drawn:
+        outline(axes, edges, counts, Look(colour), label)
+    log_counts(axes)
+    axes.set_xlim(edges[0], edges[-1])
+    axes.set_xlabel(x)
+    axes.set_ylabel(f"tracks per {per}")
+    legend(axes)
+    return figure
 
 
 def steps(axes: Axes, edges: F64, values: FloatArray | I64, **how: Any) -> None:

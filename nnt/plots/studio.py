@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -77,22 +76,7 @@ def render(drawing: Drawing) -> bytes:
 def picture(
     name: str, plot: Callable[[], Figure], description: str = ""
 ) -> bytes | None:
-    """Draw and render one plot; a warning names one that fails.
-
-    Parameters
-    ----------
-    name : str
-        What the plot is called.
-    plot : callable
-        Draws it.
-    description : str
-        Which run, rows and experts are shown.
-
-    Returns
-    -------
-    bytes or None
-        The PNG; None if the plot failed.
-    """
+    """Draw and render one plot; None, after a warning with its name, if it fails."""
     drawing = Drawing(name, lambda _: plot(), None, description)
     return attempt(name, lambda: render(drawing))
 
@@ -135,13 +119,7 @@ def work(pipe: Connection) -> None:
 
 
 def main(*numbers: int) -> None:
-    """Draw what the process that has started this one asks for, in one for each pipe.
-
-    Parameters
-    ----------
-    *numbers : int
-        Of the pipes.
-    """
+    """Draw what comes by the pipes of these numbers, in a process for each."""
     # Figures are full of circles; to look for them all the time costs a tenth.
     gc.freeze()
     gc.disable()
@@ -177,12 +155,9 @@ class Studio:
     def __init__(self, n_plots: int) -> None:
         cores = min(usable_cores(), MAX_WORKERS)
         many = cores > 1 and n_plots >= MANY_PLOTS
-        self._processes, pipes = _start(cores if many and sys.executable else 0)
-        self._pipes: list[Connection] = pipes
-        self._idle: SimpleQueue[Connection] = SimpleQueue()
-        for pipe in pipes:
-            self._idle.put(pipe)
-        self._pool = ThreadPoolExecutor(max(len(pipes), 1), "studio")
+        self._processes, self._pipes = _start(cores if many and sys.executable else 0)
+        self._idle = list(self._pipes)
+        self._pool = ThreadPoolExecutor(max(len(self._pipes), 1), "studio")
 
     def __enter__(self) -> Studio:
         return self
@@ -211,7 +186,10 @@ class Studio:
             process.wait()
 
     def _render(self, drawing: Drawing) -> bytes | None:
-        pipe = self._idle_pipe() if _is_of_nnt(drawing.plot) else None
+        pipe = None
+        if _is_of_nnt(drawing.plot):
+            with suppress(IndexError):
+                pipe = self._idle.pop()
         if pipe is None:
             return attempt(drawing.name, lambda: render(drawing))
         try:
@@ -220,17 +198,11 @@ class Studio:
         except (OSError, EOFError, ValueError):
             # It has ended, of too little memory for instance: go on without it.
             return attempt(drawing.name, lambda: render(drawing))
-        self._idle.put(pipe)
+        self._idle.append(pipe)
         if isinstance(answer, bytes):
             return answer
         warn_of(drawing.name, answer)
         return None
-
-    def _idle_pipe(self) -> Connection | None:
-        try:
-            return self._idle.get_nowait()
-        except Empty:
-            return None
 
 
 def _start(n: int) -> tuple[list[subprocess.Popen[bytes]], list[Connection]]:
