@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from nnt.errors import TrackingError
 from nnt.tracking.local_runs import LOCK, OUTBOX, lock_run, runs_directory
-from nnt.tracking.outbox import Entry, Outbox
+from nnt.tracking.outbox import Entry, OtherVersionError, Outbox
 from nnt.tracking.sender import Sender, grouped, is_file, is_refusal
 from nnt.tracking.store import connect, reason_of
 from nnt.tracking.store_uri import default_uri, hide_passwords
@@ -318,6 +318,8 @@ def deliver_left(run_directory: Path, client: MlflowClient) -> bool:
         return False
     try:
         waiting = find_waiting(run_directory)
+    except OtherVersionError:
+        raise
     except TrackingError as err:
         # The power went, perhaps. A training that goes on logs what is missing.
         log.warning("%s", err)

@@ -41,6 +41,10 @@ Points = tuple[int, int, dict[str, float]]
 """Step, Unix time in ms, and the value of each curve there."""
 
 
+class OtherVersionError(TrackingError):
+    """An outbox that only the version of NNT that wrote it understands."""
+
+
 @dataclass(slots=True, eq=False)
 class Entry:
     """One operation on a run."""
@@ -235,7 +239,7 @@ def read_about(path: Path) -> dict[str, str]:
     if not all(isinstance(found.get(name), str) for name in ("uri", "run")):
         raise TrackingError(f"{path}: it names neither store nor run")
     if found.get("format") != FORMAT:
-        raise TrackingError(
+        raise OtherVersionError(
             f"{path} was written by another version of NNT; upload it with nnt sync of "
             "that version"
         )

@@ -87,18 +87,19 @@ class StoredRun:
     @property
     def is_interrupted(self) -> bool:
         """Whether its process ran on this host and is gone; it can be resumed."""
-        is_left = self.status == "RUNNING" and is_dead(self.tags)
-        return is_left and not self.awaits_upload
+        return self._is_left and not self.awaits_upload
 
     @property
     def awaits_upload(self) -> bool:
         """Whether its training is done, and only the store has not heard of that."""
-        if self.status != "RUNNING" or not is_dead(self.tags):
-            return False
         try:
-            return find_waiting(self.directory).is_finished
+            return self._is_left and find_waiting(self.directory).is_finished
         except TrackingError:
             return False
+
+    @property
+    def _is_left(self) -> bool:
+        return self.status == "RUNNING" and is_dead(self.tags)
 
     @property
     def shown_uri(self) -> str:
