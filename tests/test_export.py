@@ -5,6 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +21,16 @@ from some_networks import GIVEN, expert, hough3d_expert, of_form, source
 
 from nnt.cli import main
 from nnt.errors import ExportError
-from nnt.export import TARGETS, Source, export, load_source, read_settings
+from nnt.export import (
+    TARGETS,
+    Source,
+    export,
+    firmware_files,
+    load_source,
+    read_settings,
+)
 from nnt.export.settings import default_settings
-from nnt.export.source import word_cuts
+from nnt.export.source import File, word_cuts, write_files
 from nnt.networks import OUTPUTS, Form, Networks, read_weights, write_weights
 
 
@@ -127,6 +138,43 @@ def test_the_settings_in_the_files_are_named(
         given = read_settings(tmp_path / "given.conf")
         manifest = export(own, target, tmp_path / "b", settings=given)
         assert manifest["settings"] == str(tmp_path / "given.conf")
+
+
+def damaged(folder: Path, files: Iterable[File], name: str) -> dict[str, Any]:
+    """Write files, of which one does not come back as it was written."""
+
+    def write(file: File, path: Path) -> None:
+        file.write(path)
+        if file.name == name:
+            digit = r"(?<=\.)[0-8](?=\d)" if name.endswith("json") else r"\b[1-8]"
+            text = path.read_text()
+            *_, last = re.finditer(digit, text)
+            other = str(int(last[0]) + 1)
+            path.write_text(text[: last.start()] + other + text[last.end() :])
+
+    return write_files(folder, [replace(f, write=partial(write, f)) for f in files])
+
+
+@pytest.mark.parametrize(
+    ("target", "name"),
+    [
+        ("json", "weights.json"),
+        ("basf2", "weights.json"),
+        ("basf2", "neurotrigger.conf"),
+        ("fpga", "weights.txt"),
+        ("3dh", "weights_3dh.json"),
+        ("3dh", "neurotrigger_3dh.conf"),
+        ("3dh", "weights_3dh.dat"),
+    ],
+)
+def test_a_file_that_comes_back_otherwise_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str, name: str
+) -> None:
+    own = Source("s", {-1: hough3d_expert()}) if target == "3dh" else source()
+    monkeypatch.setattr(firmware_files, "write_files", partial(damaged, name=name))
+    with pytest.raises(ExportError, match=f"^{name}: .* differs when read back"):
+        export(own, target, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 FORMS = [

@@ -120,7 +120,8 @@ def write_fpga(request: Request, folder: Path) -> Report:
     def check(text: str) -> Report:
         lines = text.splitlines()
         for k, network in networks.items():
-            _check_block(k, network, lines[LINES * k : LINES * (k + 1)], settings)
+            block = lines[LINES * k : LINES * (k + 1)]
+            _check_block(k, network, whole[k], settings, block)
         return {"weights": "exact", "outputs": "bit for bit"}
 
     file = written("weights.txt", "".join(blocks), check)
@@ -246,12 +247,16 @@ def _block(
 
 
 def _check_block(
-    k: int, network: FirmwareNetwork, block: list[str], settings: Settings
+    k: int,
+    network: FirmwareNetwork,
+    whole: list[I64],
+    settings: Settings,
+    block: list[str],
 ) -> None:
     """Run the integers of the file against the arithmetic of the trained network."""
-    head, limits, patterns, sizes, flat = block
+    head, limits, patterns, *lines = block
     bits = settings.precision
-    layers = layers_of_lines(network, sizes, flat, bits[4])
+    layers = layers_of_lines(network, whole, lines, bits[4])
     pattern = settings.superlayers("SLpattern", k)
     rows = check_rows(network.form.inputs, pattern, seed=k)
     found = classic_layers(rows, layers, bits)
@@ -349,8 +354,7 @@ def _flat_integers(network: FirmwareNetwork, bits: int) -> File:
 
     def check(text: str) -> Report:
         """Run the integers of the file against the arithmetic of the network."""
-        sizes, numbers = text.splitlines()
-        again = layers_of_lines(network, sizes, numbers, bits)
+        again = layers_of_lines(network, layers, text.splitlines(), bits)
         rows = check_rows(network.form.inputs, ALL_SUPERLAYERS, seed=0)
         expect(np.array_equal(hough3d(rows, again), hough3d(rows, network.layers)))
         return {"weights": "exact", "outputs": "bit for bit"}

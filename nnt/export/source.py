@@ -285,22 +285,17 @@ def integer_lines(network: FirmwareNetwork, layers: Sequence[I64]) -> list[str]:
 
 
 def layers_of_lines(
-    network: FirmwareNetwork, sizes: str, numbers: str, bits: int
+    network: FirmwareNetwork, layers: Sequence[I64], lines: Sequence[str], bits: int
 ) -> Layers:
-    """Weights and biases from the two lines of `integer_lines`.
-
-    Raises
-    ------
-    ExportError
-        The lines are not those of such a network.
-    """
-    nodes = network.form.nodes
-    expect(sizes == " ".join(map(str, nodes)), "the line of nodes")
-    shapes = [(n_out, n_in + 1) for n_in, n_out in itertools.pairwise(nodes)]
-    values = np.array(numbers.split(), dtype=np.int64) / 2.0**bits
-    expect(len(values) == sum(a * b for a, b in shapes), "the number of weights")
-    parts = np.split(values, np.cumsum([a * b for a, b in shapes])[:-1])
-    tables = [part.reshape(s) for part, s in zip(parts, shapes, strict=True)]
+    """Weights and biases from lines of `integer_lines`, which must hold `layers`."""
+    sizes, numbers = (np.array(line.split(), dtype=np.int64) for line in lines)
+    expect(np.array_equal(sizes, network.form.nodes), "the line of nodes")
+    flat = np.concatenate([layer.ravel() for layer in layers])
+    expect(np.array_equal(numbers, flat), "the line of weights")
+    parts = np.split(
+        numbers / 2.0**bits, np.cumsum([part.size for part in layers])[:-1]
+    )
+    tables = [p.reshape(own.shape) for p, own in zip(parts, layers, strict=True)]
     return [(table[:, :-1], table[:, -1]) for table in tables]
 
 
