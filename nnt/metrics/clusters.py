@@ -79,10 +79,7 @@ def event_sums_of_squares(
 
 
 def share_errors(
-    passing: BoolArray,
-    event: I64,
-    bin_of: npt.NDArray[np.integer],
-    n_bins: int,
+    passing: BoolArray, event: I64, bin_of: npt.NDArray[np.integer], n_bins: int
 ) -> tuple[F64, F64, I64]:
     """Share of the rows that pass in each bin, and its standard error.
 
@@ -90,12 +87,8 @@ def share_errors(
     ----------
     passing : bool array, shape (N,)
         What is counted.
-    event : int64 array, shape (N,)
-        Dense number of the event of each row.
-    bin_of : int array, shape (N,)
-        Bin of each row; rows outside [0, n_bins) are left out.
-    n_bins : int
-        B.
+    event, bin_of, n_bins
+        As `rows_by_event` takes them.
 
     Returns
     -------

@@ -143,7 +143,7 @@ def replicas(
     Replicas
         Of all metrics whose errors come from events.
     """
-    draws = EventDraws(predicted.event) if draws is None else draws
+    draws = draws or EventDraws(predicted.event)
     part = dataclasses.replace(predicted[draws.rows], event=draws.event)
     own_losses = {k: v[draws.rows] for k, v in (losses or {}).items()}
     ordered = {

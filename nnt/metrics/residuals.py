@@ -52,10 +52,10 @@ def inner(values: FloatArray, n_cut: int) -> FloatArray:
     if n_cut == 0:
         return values
     # One place at a time: numpy has vector instructions for that, but not for two.
-    inner = np.partition(values, n_cut)[n_cut:]
-    n_inner = len(values) - 2 * n_cut
-    inner.partition(n_inner - 1)
-    return inner[:n_inner]
+    kept = np.partition(values, n_cut)[n_cut:]
+    n_kept = len(values) - 2 * n_cut
+    kept.partition(n_kept - 1)
+    return kept[:n_kept]
 
 
 @np.errstate(all="ignore")
@@ -70,10 +70,8 @@ def half_width_68(values: FloatArray) -> float:
 def _quantile(ordered: FloatArray, share: float) -> float:
     place = share * (len(ordered) - 1)
     below = int(place)
-    left, right = (
-        float(ordered[below]),
-        float(ordered[min(below + 1, len(ordered) - 1)]),
-    )
+    above = min(below + 1, len(ordered) - 1)
+    left, right = float(ordered[below]), float(ordered[above])
     return left + (right - left) * (place - below)
 
 

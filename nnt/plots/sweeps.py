@@ -35,27 +35,18 @@ TICKS = 4
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class SweptMetric:
-    """One metric that a sweep has searched for.
-
-    Attributes
-    ----------
-    name : str
-        As runs log it.
-    unit : str
-        Of its values; may be empty.
-    sign : int
-        1 where higher is better, -1 where lower is.
-    values : float64 array, shape (T,)
-        Of each trial; NaN of those that are not complete.
-    pruned : float64 array, shape (T,)
-        After the last epoch of each trial that was cut; NaN of the others.
-    """
+    """One metric that a sweep has searched for; shape (T,) for T trials."""
 
     name: str
+    """As runs log it."""
     unit: str
+    """Of its values; may be empty."""
     sign: int
+    """1 where higher is better, -1 where lower is."""
     values: F64
+    """NaN of trials that are not complete."""
     pruned: F64
+    """After the last epoch of each trial that was cut; NaN of the others."""
 
     @property
     def title(self) -> str:
@@ -71,35 +62,21 @@ class SweptMetric:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Coordinate:
-    """The values of one key: numbers, or names of which each has its place.
-
-    Attributes
-    ----------
-    name : str
-        The key.
-    values : float64 array, shape (T,)
-        Of each trial; of names, their places in `names`.
-    names : tuple of str
-        Empty for numbers.
-    is_log : bool
-        Whether it was searched by powers.
-    """
+    """The values of one key: numbers, or names of which each has its place."""
 
     name: str
     values: F64
+    """Of each trial, shape (T,); of names, their places in `names`."""
     names: tuple[str, ...] = ()
+    """Empty for numbers."""
     is_log: bool = False
+    """Whether it was searched by powers."""
 
 
 def importances(shares: Mapping[str, Mapping[str, float]], n_trials: int) -> Figure:
     """Draw how much of what sets the best trials apart is due to each key.
 
-    Parameters
-    ----------
-    shares : mapping
-        Metric to key to its share, 0 to 1.
-    n_trials : int
-        From how many complete trials.
+    The shares are those of each key, 0 to 1, by metric, from so many complete trials.
     """
     keys = list(next(iter(shares.values())))[::-1]
     height = len(keys) * (BAR * len(shares) + ROOM)
@@ -125,13 +102,7 @@ def importances(shares: Mapping[str, Mapping[str, float]], n_trials: int) -> Fig
 
 
 def sweep_history(metrics: Sequence[SweptMetric]) -> Figure:
-    """Draw the metrics of the trials in their order, and the best so far.
-
-    Parameters
-    ----------
-    metrics : sequence of SweptMetric
-        A panel each.
-    """
+    """Draw the metrics of the trials in their order, and the best so far."""
     title = f"{len(metrics[0].values)} trials in their order"
     figure, panels = canvas_of_rows(
         title, (3.9 if len(metrics) == 1 else 2.6,) * len(metrics)
@@ -168,14 +139,9 @@ def sweep_history(metrics: Sequence[SweptMetric]) -> Figure:
 def parallel_coordinates(
     coordinates: Sequence[Coordinate], metric: SweptMetric
 ) -> Figure:
-    """Draw every complete trial as a line over its values, coloured by the metric.
+    """Draw every complete trial as a line over its values, and last over the metric.
 
-    Parameters
-    ----------
-    coordinates : sequence of Coordinate
-        The keys that were varied.
-    metric : SweptMetric
-        Colours the lines, and is the last coordinate.
+    The metric colours the lines.
     """
     done = np.isfinite(metric.values)
     figure, axes = canvas(
@@ -218,15 +184,7 @@ def parallel_coordinates(
 
 
 def front(x: SweptMetric, y: SweptMetric, is_best: BoolArray) -> Figure:
-    """Draw two metrics against each other, and the trials that no other one beats.
-
-    Parameters
-    ----------
-    x, y : SweptMetric
-        The two.
-    is_best : bool array, shape (T,)
-        Trials on the front.
-    """
+    """Draw two metrics against each other, and the trials that no other one beats."""
     done = np.isfinite(x.values) & np.isfinite(y.values)
     figure, axes = canvas("trials that no other trial beats in both metrics")
     others = done & ~is_best
