@@ -11,7 +11,15 @@ import numpy as np
 import torch
 
 from nnt.config import Config, load_config
-from nnt.engine import Epoch, ExpertData, FitResult, Hooks, fit
+from nnt.engine import (
+    Checkpoint,
+    Epoch,
+    ExpertData,
+    FitResult,
+    Hooks,
+    Keeper,
+    fit,
+)
 from nnt.engine.torch_backend import TorchBackend
 from nnt.networks import Form, State, initial_state
 from nnt.networks.module import build_module
@@ -59,8 +67,10 @@ def run(
     expert: int = 0,
     initial: State | None = None,
     stop: threading.Event | None = None,
-    on_epoch: Callable[[Epoch], None] | None = None,
+    on_epoch: Callable[[Epoch], object] | None = None,
     validation_pool: Executor | None = None,
+    keeper: Keeper | None = None,
+    resume: Checkpoint | None = None,
     **values: Any,
 ) -> tuple[FitResult, list[Epoch]]:
     """Fit; give the result and every epoch reported."""
@@ -76,10 +86,12 @@ def run(
         make_config(**values),
         expert,
         initial=initial,
+        resume=resume,
         hooks=Hooks(
             on_epoch=tell,
             should_stop=(stop or threading.Event()).is_set,
             validation_pool=validation_pool,
+            keeper=keeper,
         ),
     )
     return result, told

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -15,17 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from some_fits import assert_same as assert_same_bits
-from some_fits import make_config as quick_config
 from some_fits import make_data
+from some_fits import run as run_fit
 
-from nnt.config import Config
 from nnt.engine import (
     Checkpoint,
     Epoch,
     FitResult,
-    Hooks,
     Keeper,
-    fit,
     read_checkpoint,
 )
 from nnt.engine import checkpoint as module
@@ -46,32 +42,20 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nnt.engine.loop.PART_ROWS", 64)
 
 
-def make_config(**values: Any) -> Config:
-    return quick_config(**{"batch_size": 32, "epochs": 6, **values})
+def values_of(**values: Any) -> dict[str, Any]:
+    """A quick training, with these values changed."""
+    return {"batch_size": 32, "epochs": 6, **values}
 
 
 def run(
-    config: Config,
-    path: Path | None = None,
-    resume: Checkpoint | None = None,
-    on_epoch: Callable[[Epoch], object] = lambda epoch: None,
-    stop: threading.Event | None = None,
-    **hooks: Any,
+    values: dict[str, Any], path: Path | None = None, **more: Any
 ) -> tuple[FitResult, list[Epoch]]:
-    told: list[Epoch] = []
-
-    def tell(epoch: Epoch) -> None:
-        told.append(epoch)
-        on_epoch(epoch)
-
-    if path is not None:
-        hooks = {"keeper": Keeper(path), **hooks}
-    should_stop = (stop or threading.Event()).is_set
-    around = Hooks(on_epoch=tell, should_stop=should_stop, **hooks)
-    return fit(DATA, config, 2, resume=resume, hooks=around), told
+    """Fit; give the result and every epoch reported."""
+    keeper = {} if path is None else {"keeper": Keeper(path)}
+    return run_fit(DATA, 2, **{**keeper, **values, **more})
 
 
-def run_until(config: Config, path: Path, last: int) -> None:
+def run_until(values: dict[str, Any], path: Path, last: int) -> None:
     """Stop in order after an epoch, as on Ctrl-C."""
     stop = threading.Event()
 
@@ -79,7 +63,7 @@ def run_until(config: Config, path: Path, last: int) -> None:
         if epoch.number == last:
             stop.set()
 
-    run(config, path, on_epoch=end, stop=stop)
+    run(values, path, on_epoch=end, stop=stop)
 
 
 def assert_same(
@@ -115,13 +99,13 @@ CASES = [
 def test_resumed_fit_equals_the_uninterrupted_one(
     tmp_path: Path, case: dict[str, Any], last: int
 ) -> None:
-    config, path = make_config(**case), tmp_path / "last.safetensors"
-    run_until(config, path, last)
+    values, path = values_of(**case), tmp_path / "last.safetensors"
+    run_until(values, path, last)
     checkpoint = read_checkpoint(path)
     assert checkpoint is not None
-    whole = run(config)
+    whole = run(values)
     assert len(checkpoint.times_ms) == min(last, whole[0].epochs)
-    assert_same(run(config, resume=checkpoint), whole)
+    assert_same(run(values, resume=checkpoint), whole)
 
 
 @pytest.mark.usefixtures("often")
@@ -130,7 +114,7 @@ def test_resumed_fit_equals_the_uninterrupted_one(
 def test_every_checkpoint_leads_to_the_same_end(
     tmp_path: Path, engine: str, threads: int
 ) -> None:
-    config, path = make_config(engine=engine, epochs=3), tmp_path / "c"
+    values, path = values_of(engine=engine, epochs=3), tmp_path / "c"
     kept: list[Checkpoint] = []
 
     class Collector(Keeper):
@@ -139,17 +123,17 @@ def test_every_checkpoint_leads_to_the_same_end(
 
     with ThreadPoolExecutor(threads or 1) as pool:
         own_pool = pool if threads else None
-        whole = run(config, keeper=Collector(path), validation_pool=own_pool)
+        whole = run(values, keeper=Collector(path), validation_pool=own_pool)
     parts = [c.values["attempt"]["rows_done"] for c in kept]
     assert {0, 64, 128, 192} == set(parts)
     for checkpoint in kept:
         write_checkpoint(path, checkpoint)
-        assert_same(run(config, resume=read_checkpoint(path)), whole)
+        assert_same(run(values, resume=read_checkpoint(path)), whole)
 
 
 @pytest.mark.usefixtures("often")
 def test_stop_within_an_epoch_keeps_its_first_part(tmp_path: Path) -> None:
-    config, path, stop = make_config(), tmp_path / "c", threading.Event()
+    values, path, stop = values_of(), tmp_path / "c", threading.Event()
     asked: list[int] = []
 
     class Stopper(Keeper):
@@ -159,27 +143,27 @@ def test_stop_within_an_epoch_keeps_its_first_part(tmp_path: Path) -> None:
                 stop.set()
             return False
 
-    run(config, stop=stop, keeper=Stopper(path))
+    run(values, stop=stop, keeper=Stopper(path))
     checkpoint = read_checkpoint(path)
     assert checkpoint is not None
     assert checkpoint.values["attempt"]["rows_done"] > 0
-    assert_same(run(config, resume=checkpoint), run(config))
+    assert_same(run(values, resume=checkpoint), run(values))
 
 
 def test_times_of_the_epochs_before_are_those_of_the_first_run(tmp_path: Path) -> None:
-    config, path = make_config(), tmp_path / "c"
-    run_until(config, path, 3)
+    values, path = values_of(), tmp_path / "c"
+    run_until(values, path, 3)
     checkpoint = read_checkpoint(path)
     assert checkpoint is not None
-    _, told = run(config, resume=checkpoint)
+    _, told = run(values, resume=checkpoint)
     assert [e.time_ms for e in told[:3]] == checkpoint.times_ms.tolist()
     assert [e.val_output is None for e in told] == [True] * 3 + [False] * 3
 
 
 def test_a_fit_that_was_done_is_done_at_once(tmp_path: Path) -> None:
-    config, path = make_config(), tmp_path / "c"
-    whole = run(config, path)
-    again = run(config, path, resume=read_checkpoint(path))
+    values, path = values_of(), tmp_path / "c"
+    whole = run(values, path)
+    again = run(values, path, resume=read_checkpoint(path))
     assert_same(again, whole)
     assert all(epoch.val_output is None for epoch in again[1])
 
@@ -187,7 +171,7 @@ def test_a_fit_that_was_done_is_done_at_once(tmp_path: Path) -> None:
 def test_stop_in_the_last_epoch_of_a_restart_is_told() -> None:
     stop = threading.Event()
     result, told = run(
-        make_config(restarts=2, epochs=3),
+        values_of(restarts=2, epochs=3),
         stop=stop,
         on_epoch=lambda epoch: stop.set() if epoch.number == 3 else None,
     )
@@ -197,8 +181,8 @@ def test_stop_in_the_last_epoch_of_a_restart_is_told() -> None:
 def test_the_checkpoint_before_is_used_where_the_last_is_broken(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    config, path = make_config(), tmp_path / "c"
-    run_until(config, path, 2)
+    values, path = values_of(), tmp_path / "c"
+    run_until(values, path, 2)
     good = path.read_bytes()
     previous_of(path).write_bytes(good)
     for broken in (good[:-7], good[:50], b"", good[:-1] + b"\x00\x01"):
@@ -210,8 +194,8 @@ def test_the_checkpoint_before_is_used_where_the_last_is_broken(
 
 
 def test_a_checkpoint_with_one_changed_number_is_refused(tmp_path: Path) -> None:
-    config, path = make_config(), tmp_path / "c"
-    run_until(config, path, 2)
+    values, path = values_of(), tmp_path / "c"
+    run_until(values, path, 2)
     content = bytearray(path.read_bytes())
     content[-3] ^= 1
     path.write_bytes(content)
@@ -226,16 +210,16 @@ def test_no_checkpoint_is_none(tmp_path: Path) -> None:
 
 def test_other_arithmetic_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "c"
-    run_until(make_config(engine="torch"), path, 2)
+    run_until(values_of(engine="torch"), path, 2)
     with pytest.raises(TrainingError, match="compiled loops"):
-        run(make_config(engine="compiled"), resume=read_checkpoint(path))
+        run(values_of(engine="compiled"), resume=read_checkpoint(path))
 
 
 def test_another_network_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "c"
-    run_until(make_config(engine="torch"), path, 2)
+    run_until(values_of(engine="torch"), path, 2)
     with pytest.raises(TrainingError, match="another network"):
-        run(make_config(engine="torch", out_size=1), resume=read_checkpoint(path))
+        run(values_of(engine="torch", out_size=1), resume=read_checkpoint(path))
 
 
 def forge(checkpoint: Checkpoint, part: str, name: str, value: Any) -> Checkpoint:
@@ -272,13 +256,13 @@ def forge(checkpoint: Checkpoint, part: str, name: str, value: Any) -> Checkpoin
 def test_values_that_no_fit_has_written_are_refused(
     tmp_path: Path, part: str, name: str, value: Any
 ) -> None:
-    config = make_config(engine="torch")
-    run_until(config, tmp_path / "c", 2)
+    values = values_of(engine="torch")
+    run_until(values, tmp_path / "c", 2)
     found = read_checkpoint(tmp_path / "c")
     assert found is not None
     write_checkpoint(tmp_path / "forged", forge(found, part, name, value))
     with pytest.raises(TrainingError, match="the checkpoint was not written by"):
-        run(config, resume=read_checkpoint(tmp_path / "forged"))
+        run(values, resume=read_checkpoint(tmp_path / "forged"))
 
 
 def test_a_full_disk_does_not_end_the_fit(
@@ -289,7 +273,7 @@ def test_a_full_disk_does_not_end_the_fit(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "write_atomically", fail)
-        result, _ = run(make_config(), tmp_path / "c")
+        result, _ = run(values_of(), tmp_path / "c")
     assert result.epochs == 6
     assert "No space left" in caplog.text
 
