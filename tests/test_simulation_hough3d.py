@@ -16,7 +16,6 @@ from nnt.detector import (
     ID_RANGES,
     OMEGA_CM_TIMES_PT_GEV,
     SUPERLAYERS,
-    T_MAX_TICKS,
     Superlayer,
     id_scaling,
 )
@@ -27,7 +26,6 @@ from nnt.simulation.parameters import PerSuperlayer
 from nnt.simulation.population import Helices, Rows, make_helices
 from nnt.simulation.segments import Hits, crossing, make_hits, make_pattern
 from nnt.tracks import Tracks, read_tracks
-from nnt.types import F32
 
 N_ROWS = 6_000
 NONE: PerSuperlayer = (0.0,) * 9
@@ -52,10 +50,6 @@ def tracks() -> Tracks:
     return simulate(N_ROWS, seed=3, chain="3dh", inputs=126)
 
 
-def parts(tracks: Tracks) -> F32:
-    return tracks.inputs.reshape(len(tracks), 9, -1)
-
-
 # The chain
 
 
@@ -63,7 +57,9 @@ def test_the_same_rows_have_27_and_126_inputs(tracks: Tracks) -> None:
     fewer = simulate(N_ROWS, seed=3, chain="3dh")
     assert fewer.chain is tracks.chain is HOUGH3D
     assert (fewer.inputs.shape, tracks.inputs.shape) == ((N_ROWS, 27), (N_ROWS, 126))
-    np.testing.assert_array_equal(parts(fewer), parts(tracks)[:, :, :3])
+    np.testing.assert_array_equal(
+        fewer.inputs_by_superlayer, tracks.inputs_by_superlayer[:, :, :3]
+    )
     for name in ("targets", "classes", "track_type", "ids"):
         np.testing.assert_array_equal(getattr(fewer, name), getattr(tracks, name))
 
@@ -137,18 +133,10 @@ def test_targets_beyond_the_range_are_clamped() -> None:
     assert found.targets.max() == 1
 
 
-def test_the_earliest_segment_of_a_row_is_its_event_time(tracks: Tracks) -> None:
-    part = parts(tracks)
-    seen = part.any(axis=2)
-    ticks = part[:, :, 1] * T_MAX_TICKS
-    assert np.abs(ticks - np.rint(ticks)).max() < 2e-4
-    assert ((ticks == 0) & seen).any(axis=1).all()
-
-
 def test_a_track_lies_in_the_centre_of_a_cell(tracks: Tracks) -> None:
     """Crossing angles, not halved, are those of one of 40 curvatures."""
     for index in (1, 4):
-        alpha = parts(tracks)[:, index, 2].astype(np.float64)
+        alpha = tracks.inputs_by_superlayer[:, index, 2].astype(np.float64)
         alpha = alpha[(alpha != 0) & (np.abs(alpha) < 1)]
         radii = SUPERLAYERS[index].radius_cm
         cells = [2 * np.sin(alpha) / r / OMEGA_CM_TIMES_PT_GEV / 0.2 for r in radii]
@@ -157,13 +145,13 @@ def test_a_track_lies_in_the_centre_of_a_cell(tracks: Tracks) -> None:
 
 
 def test_a_track_has_segments_enough(tracks: Tracks) -> None:
-    seen = np.asarray(parts(tracks).any(axis=2))
+    seen = np.asarray(tracks.inputs_by_superlayer.any(axis=2))
     assert seen[:, ::2].sum(axis=1).min() == Simulation().finder3d_axial
     assert seen[:, 1::2].sum(axis=1).min() == Simulation().finder3d_stereo
 
 
 def test_patterns_are_there_where_segments_are(tracks: Tracks) -> None:
-    part = parts(tracks)
+    part = tracks.inputs_by_superlayer
     bits = part[:, :, 3:]
     assert set(np.unique(bits)) == {0, 1}
     np.testing.assert_array_equal(bits.any(axis=2), part[:, :, :3].any(axis=2))
@@ -435,7 +423,7 @@ def test_fakes_of_each_kind_can_be_left_out(
 def test_segments_of_a_row_lie_near_its_track(tracks: Tracks) -> None:
     """No cut on the ranges of the relID, but the cell of the finder limits it."""
     for index, limits in enumerate(ID_RANGES):
-        part = parts(tracks)[:, index]
+        part = tracks.inputs_by_superlayer[:, index]
         scaling = id_scaling(*limits)
         rel_id = part[part.any(axis=1), 0] / scaling.scale + scaling.offset
         reach = 4.5 + SUPERLAYERS[index].is_stereo * 10
