@@ -23,12 +23,12 @@ from nnt.tracks import Tracks, write_tracks
 from nnt.training.report import fixed_point_drawings, log_fixed_point
 
 MakeTracks = Callable[..., Tracks]
+PLAIN = Form()
 
 
-def networks(model: str = "BaselineModel", factor: float = 1.0) -> Networks:
+def networks(form: Form = PLAIN, factor: float = 1.0) -> Networks:
     experts = {}
     for k in range(5):
-        form = Form(model=model)
         state = initial_state(form, np.random.default_rng(k))
         scaled = {n: (factor * v).astype(np.float32) for n, v in state.items()}
         experts[k] = ExpertWeights(scaled, form)
@@ -84,8 +84,7 @@ def test_the_name_tells_the_arithmetic() -> None:
     precision = (12, 8, 8, 10, 6, 8)
     fixed = FixedPointNetworks(nets, precision, saturate_13_bit=True)
     assert FixedPointNetworks(nets).name == "fixed_point"
-    name = fixed.name
-    assert name == "fixed_point_12_8_8_10_6_8_13bit"
+    assert fixed.name == "fixed_point_12_8_8_10_6_8_13bit"
 
 
 def test_a_training_draws_both_and_tells_of_every_expert(
@@ -111,7 +110,7 @@ def test_a_network_that_the_firmware_cannot_hold_is_told(
     make_tracks: MakeTracks, tmp_path: Path
 ) -> None:
     parent = Tracker(tmp_path).start_run("run", description="", tags={})
-    told, _ = log_fixed_point({"all": parent}, networks("SimpleModel"), {})
+    told, _ = log_fixed_point({"all": parent}, networks(Form(model="SimpleModel")), {})
     assert "SimpleModel" in told["none"]
 
 
@@ -155,13 +154,7 @@ def test_precision_without_integers_is_wrong_usage() -> None:
 def test_the_cuts_on_the_class_are_words_that_decide_alike(
     make_tracks: MakeTracks, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    form = Form(outputs=("z", "theta", "nnt"), hidden=(9, 9))
-    nets = Networks(
-        {
-            k: ExpertWeights(initial_state(form, np.random.default_rng(k)), form)
-            for k in range(5)
-        }
-    )
+    nets = networks(Form(outputs=("z", "theta", "nnt"), hidden=(9, 9)))
     tracks = make_tracks(900)
     fixed = FixedPointNetworks(nets, (12, 8, 8, 10, 10, 10))
     table = FixedPointTable(judged(tracks, nets), fixed)

@@ -18,13 +18,7 @@ from nnt.evaluation.loaded_run import LoadedRun, load_run
 from nnt.evaluation.storing import store_evaluation
 from nnt.export.source import class_cuts, word_cuts
 from nnt.fixedpoint import FixedPointNetworks
-from nnt.judging import (
-    REFERENCE,
-    Figures,
-    FixedPointTable,
-    ScoredTable,
-    scopes_of,
-)
+from nnt.judging import REFERENCE, Figures, FixedPointTable, ScoredTable, scopes_of
 from nnt.metrics import Predictions
 from nnt.training.report import description_of, drawings_of, fixed_point_drawings
 

@@ -58,9 +58,7 @@ class JudgedRows:
 
 
 def rows_for(
-    loaded: LoadedRun,
-    data: str | Path | Sequence[str | Path],
-    split: str | None = None,
+    loaded: LoadedRun, data: str | Path | Sequence[str | Path], split: str | None = None
 ) -> JudgedRows:
     """Read the files given, or else a split of the data of the training.
 

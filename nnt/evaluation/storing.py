@@ -18,12 +18,12 @@ from nnt.judging import Figures
 from nnt.markdown import table
 from nnt.metrics import MODEL_METRICS, main_metrics
 from nnt.tracking import MlflowTracker, Run, StoredRun
+from nnt.training.final_report import CURVES
 
 MAX_NOTE_ROWS = 20
 """Runs in the table of a note; MLflow cuts notes at 8,000 characters."""
 MAX_TAG = 5000
 VERDICT = "nnt.verdict"
-CURVES = ("val/loss", "val/loss_vs_reference", "val/z_std_cm", "val/z_trimmed_std_cm")
 
 
 def store_evaluation(
@@ -33,16 +33,12 @@ def store_evaluation(
     figures: Mapping[str, Figures],
     pictures: Mapping[tuple[str, str], bytes],
 ) -> None:
-    """Log figures and plots to a run and its experts; their status stays.
+    """Log an evaluation to a run and its experts; their status stays.
 
     Parameters
     ----------
-    stored : StoredRun
-        Whose networks were judged.
-    rows : JudgedRows
-        On which.
     result : mapping
-        All of the evaluation, kept as JSON.
+        All of it, kept as JSON.
     figures : mapping of str to Figures
         What the names of the split, or of the rows, are followed by in names of
         metrics (nothing, or the kind of integers), and the metrics.
@@ -86,7 +82,8 @@ def _is_new(name: str, value: float, stored: StoredRun) -> bool:
     trained further since. Curves end with the value of the best epoch.
     """
     known = stored.metrics.get(name)
-    return known is None or not (known == value or name in CURVES)
+    is_curve = name.removeprefix("val/") in CURVES
+    return known is None or not (known == value or is_curve)
 
 
 def _log_dataset(run: Run, rows: JudgedRows, context: str, n_rows: int) -> None:

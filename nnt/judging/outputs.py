@@ -82,10 +82,7 @@ def outputs_in_data(tracks: Tracks) -> dict[str, F32] | None:
 
 
 def reference_outputs(
-    tracks: Tracks,
-    networks: Networks | None,
-    needed: Sequence[str],
-    served: BoolArray,
+    tracks: Tracks, networks: Networks | None, needed: Sequence[str], served: BoolArray
 ) -> dict[str, F32] | None:
     """Outputs of the networks to compare with, or else of those in the data.
 

@@ -234,11 +234,8 @@ class ScoredTable:
         rows, found = self.rows(expert), {}
         draws = metrics.EventDraws(self._rows.event[rows])
         for name in self.networks:
-            losses = self._losses(rows, name, expert)
-            drawn = metrics.replicas(self.predictions(rows, name), losses, draws)
-            sample, values = (
-                self.sample(rows, name, expert),
-                self.metrics_of(name, expert),
-            )
+            scored = self.predictions(rows, name), self._losses(rows, name, expert)
+            drawn, sample = metrics.replicas(*scored, draws), Sample.of(*scored)
+            values = self.metrics_of(name, expert)
             found[name] = metrics.metric_errors(values, sample, drawn), drawn
         return found
