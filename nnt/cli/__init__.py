@@ -15,7 +15,7 @@ from pathlib import Path
 
 import click
 
-from nnt.cli.common import Group, report_errors, set_up_logging
+from nnt.cli.common import Group, flag, report_errors, set_up_logging
 from nnt.cli.process import open_streams
 from nnt.errors import NNTError
 from nnt.plugins import VARIABLE, load_plugins
@@ -71,8 +71,8 @@ class LazyGroup(Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="nnt")
-@click.option("-v", "--verbose", is_flag=True, help="Print more detail on stderr.")
-@click.option("--debug-traceback", is_flag=True, help="Show where an error was raised.")
+@flag("-v", "--verbose", help="Print more detail on stderr.")
+@flag("--debug-traceback", help="Show where an error was raised.")
 @click.option(
     "--plugin", "plugins", multiple=True, metavar="MODULE",
     help="Import a Python module that adds filters, plots or metrics; the "

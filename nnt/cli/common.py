@@ -138,9 +138,8 @@ def resume_option(text: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     return click.option("--resume", metavar="RUN", callback=callback, help=text)
 
 
-json_option = click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON object instead of tables."
-)
+flag = functools.partial(click.option, is_flag=True)
+json_option = flag("--json", "as_json", help="Print one JSON object instead of tables.")
 overrides_option = click.option(
     "-m", "--modify", "overrides", multiple=True, metavar="KEY=VALUE",
     help="Override a key of the configuration for all experts; dots reach nested keys, "
@@ -166,13 +165,11 @@ precision_option = click.option(
     "weights, table. [default: those that the run was trained for, else "
     "12,8,8,12,10,10]",
 )  # fmt: skip
-saturate_option = click.option(
-    "--saturate-13-bit", is_flag=True,
+saturate_option = flag(
+    "--saturate-13-bit",
     help="Saturate integer outputs at 13 bits: 4095 where BASF2 returns 4096.",
-)  # fmt: skip
-overwrite_option = click.option(
-    "--overwrite", is_flag=True, help="Replace existing files."
 )
+overwrite_option = flag("--overwrite", help="Replace existing files.")
 files_argument = click.argument(
     "files", nargs=-1, required=True, type=UserPath(path_type=Path)
 )
@@ -189,10 +186,7 @@ def log_option(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 def integer_options(command: Command[R]) -> Command[R]:
     """Add the options of the firmware's integers, which go together."""
 
-    @click.option(
-        "--fixed-point", is_flag=True,
-        help="Use the integer arithmetic of the firmware.",
-    )  # fmt: skip
+    @flag("--fixed-point", help="Use the integer arithmetic of the firmware.")
     @precision_option
     @saturate_option
     @functools.wraps(command)

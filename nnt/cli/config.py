@@ -12,6 +12,7 @@ from nnt.cli.common import (
     Group,
     Shown,
     UserPath,
+    flag,
     overrides_option,
     print_table,
     reports,
@@ -71,10 +72,7 @@ def list_configs() -> Shown:
 @click.option(
     "--expert", type=click.IntRange(-1, 4), help="Show the values for this expert."
 )
-@click.option(
-    "--origin", is_flag=True,
-    help="Show where each value comes from: a file, -m, or the default.",
-)  # fmt: skip
+@flag("--origin", help="Show where each value comes from: a file, -m, or the default.")
 @overrides_option
 @reports
 def show(

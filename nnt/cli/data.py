@@ -13,6 +13,7 @@ from nnt.cli.common import (
     Shown,
     UserPath,
     files_argument,
+    flag,
     overwrite_option,
     print_table,
     reports,
@@ -24,7 +25,6 @@ from nnt.progress import show_progress
 if TYPE_CHECKING:
     from nnt.metrics import Change, Profile
     from nnt.tracks import Spread, Summary, Tracks
-
 
 MAX_CHANGES = 30
 """Lines of the table; ``--json`` has all."""
@@ -59,11 +59,11 @@ def command() -> None:
     "--to", "folder", required=True, type=UserPath(path_type=Path),
     help="Folder for random1.gz (training), random2.gz (validation), random3.gz (test)."
 )  # fmt: skip
-@click.option(
-    "--basf2", is_flag=True,
+@flag(
+    "--basf2",
     help="Split by BASF2's rule instead of --shares: every hundredth event goes to "
     "random0.gz, the others to the three files in turn.",
-)  # fmt: skip
+)
 @shares_option
 @seed_option
 @overwrite_option

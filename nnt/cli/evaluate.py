@@ -14,6 +14,7 @@ from nnt.cli.common import (
     UserPath,
     data_option,
     files_argument,
+    flag,
     integer_options,
     log_option,
     overwrite_option,
@@ -27,7 +28,6 @@ from nnt.files import is_standard_output
 if TYPE_CHECKING:
     from nnt.evaluation import Comparison, ComparisonResult, Evaluation, Promotion
     from nnt.evaluation.page import Cell, Table
-
 
 PER_EXPERT = (
     "n_tracks", "loss", "z_std_cm", "z_trimmed_std_cm", "theta_std_deg",
@@ -276,9 +276,7 @@ def _text_of(cell: Cell, with_note: bool) -> str:
     "--sigma", type=click.FloatRange(min=0), default=2.0, show_default=True,
     help="Number of standard errors by which the run may look worse in any metric.",
 )  # fmt: skip
-@click.option(
-    "--dry-run", is_flag=True, help="Only judge; change nothing in the store."
-)
+@flag("--dry-run", help="Only judge; change nothing in the store.")
 @page_option
 @reports
 def promote(run: str, **options: Any) -> Shown:

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nnt.cli.common import Shown, UserPath, print_table, report_errors, reports
+from nnt.cli.common import Shown, UserPath, flag, print_table, report_errors, reports
 from nnt.errors import NNTError, TrackingError
 
 if TYPE_CHECKING:
     from nnt.tracking import Delivered, StoredRun, Waiting
-
 
 ID_DIGITS = 8
 """Enough for every command that takes a run."""
@@ -33,7 +32,7 @@ RUN_ID = re.compile(r"[0-9a-f]{6,32}")
     "-n", "--number", "limit", type=click.IntRange(1, 1000), default=20,
     show_default=True, help="Number of trainings to list, newest first.",
 )  # fmt: skip
-@click.option("--debug", is_flag=True, help="List trainings run without --production.")
+@flag("--debug", help="List trainings run without --production.")
 @reports
 def list_runs(limit: int, debug: bool) -> Shown:
     """List the newest trainings: ID, configuration, data and rejection.
@@ -116,7 +115,7 @@ def _share(value: float | None) -> str:
     "--host", default="127.0.0.1", show_default=True,
     help="Address to listen on; 0.0.0.0 lets other machines in.",
 )  # fmt: skip
-@click.option("--debug", is_flag=True, help="Show trainings run without --production.")
+@flag("--debug", help="Show trainings run without --production.")
 @report_errors
 def ui(port: int, host: str, debug: bool) -> None:
     """Open the MLflow UI on the store that trainings use, until Ctrl-C.
@@ -189,10 +188,7 @@ def tensorboard(run: str, folder: Path) -> Shown:
 
 @click.command("sync")
 @click.argument("run_dirs", nargs=-1, metavar="[RUN_DIR]...")
-@click.option(
-    "--list", "only_list", is_flag=True,
-    help="Show pending uploads without uploading them.",
-)  # fmt: skip
+@flag("--list", "only_list", help="Show pending uploads without uploading them.")
 @click.option(
     "--to", "uri", metavar="URI", help="Address of the store, if it has moved."
 )

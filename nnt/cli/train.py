@@ -14,6 +14,7 @@ from nnt.cli.common import (
     Shown,
     UserPath,
     changes,
+    flag,
     overrides_option,
     print_table,
     reports,
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from nnt.sweep import SweepResult
     from nnt.training import TrainingResult
 
-
 MAX_SHOWN = 10
 """Trials that a sweep names."""
 SOLO_OVERRIDES = ("experts=[-1]",)
@@ -36,25 +36,18 @@ DEBUG_OVERRIDES = (*SOLO_OVERRIDES, "epochs=10")
 
 @click.command("train")
 @click.argument("config")
-@click.option(
-    "-p", "--production", is_flag=True,
+@flag(
+    "-p",
+    "--production",
     help="Full training: all experts, logged to the tracking store.",
-)  # fmt: skip
-@click.option(
-    "-s", "--solo-expert", is_flag=True, help="Train one network on all data."
 )
+@flag("-s", "--solo-expert", help="Train one network on all data.")
 @click.option("-d", "--description", help="What this training is for.")
 @overrides_option
 @training_data_option
 @resume_option("Continue a run that was interrupted.")
-@click.option(
-    "--force", is_flag=True,
-    help="Resume even though the code or the configuration has changed.",
-)  # fmt: skip
-@click.option(
-    "--offline", is_flag=True,
-    help="Train without the tracking store; upload later with nnt sync.",
-)  # fmt: skip
+@flag("--force", help="Resume even though the code or the configuration has changed.")
+@flag("--offline", help="Train without the tracking store; upload later with nnt sync.")
 @click.option(
     "--jobs", type=click.IntRange(min=1),
     help="Number of experts trained in parallel.  [default: as many as there are "

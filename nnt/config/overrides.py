@@ -22,7 +22,6 @@ NULL = ("null", "Null", "NULL", "~", "")
 NULLABLE = ("compare_to", "load_pre_trained_weights", "extends", "teach_from")
 QUOTES, OPENING, CLOSING = "\"'", "[{(", "]})"
 
-
 Overrides = Mapping[str, Any] | Sequence[str | Mapping[str, Any]]
 """Dotted keys and values, or texts ``key=value``, among which may be mappings."""
 

@@ -141,7 +141,6 @@ def _filter(value: object) -> Filter:
 
 AnyFilter = Annotated[Filter, PlainValidator(_filter)]
 
-
 SCALED = "; z is scaled here: 1 is 100 cm, so write 0.4 for 40 cm"
 """What to do about a number that is out of its bounds."""
 Z = Annotated[float, Field(ge=-MAX_Z, le=MAX_Z), SCALED]

@@ -28,7 +28,6 @@ from nnt.types import F32
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto
 
-
 OPSET = 17
 IR_VERSION = 8
 """Readers since 2022 know both."""
