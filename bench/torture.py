@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -106,7 +106,7 @@ class Torture:
         except NNTError as err:
             return [f"{training.home}: {err}"]
 
-    def kill(self) -> Iterator[Row]:
+    def kill(self) -> Row:
         """Kill trainings at random moments, resume them, compare their ends."""
         row, phases = Row("SIGKILL at a random moment, resumed"), Counter[str]()
         number = 0
@@ -121,7 +121,7 @@ class Torture:
         row.what += (
             " (" + ", ".join(f"{n} {p}" for p, n in sorted(phases.items())) + ")"
         )
-        yield row
+        return row
 
     def _kill_one(
         self, training: Training, most: int, phases: Counter[str]
@@ -155,7 +155,7 @@ class Torture:
             if at_draft and time.monotonic() > end - seconds / 2 and drafts(training):
                 return
 
-    def outage(self) -> Iterator[Row]:
+    def outage(self) -> Row:
         """Take a real server away in the middle, and bring it back."""
         row = Row(f"mlflow server killed for {OUTAGE_S:.0f} s in the middle")
         home = self.work / "outage"
@@ -168,7 +168,7 @@ class Torture:
         time.sleep(OUTAGE_S)
         with server:
             row.add(self._ended(training, server.uri))
-        yield row
+        return row
 
     def _ended(self, training: Training, uri: str) -> list[str]:
         """Wait for the end of a training, and name what it lacks."""
@@ -177,7 +177,7 @@ class Torture:
         training.sync()
         return self.compare(training, uri)
 
-    def at_once(self) -> Iterator[Row]:
+    def at_once(self) -> Row:
         """Start several trainings on a store that is not there yet."""
         row = Row(f"{AT_ONCE} trainings at once on a new SQLite store")
         home = self.work / "at-once"
@@ -190,9 +190,9 @@ class Torture:
             training.start()
         for training in trainings:
             row.add(self._ended(training, str(training.uri)))
-        yield row
+        return row
 
-    def full_disk(self) -> Iterator[Row]:
+    def full_disk(self) -> Row:
         """Fill the disk of a training, make room again, resume it if it has ended."""
         row = Row("disk full in the middle, resumed when there is room")
         place = self.work / "disk"
@@ -203,13 +203,12 @@ class Torture:
         )  # fmt: skip
         if mounted.returncode:
             row.notes.append("skipped, only root may mount a tmpfs")
-            yield row
-            return
+            return row
         try:
             row.add(self._fill(place))
         finally:
             subprocess.run(["umount", "-l", str(place)], check=False)
-        yield row
+        return row
 
     def _fill(self, place: Path) -> list[str]:
         shutil.copy(self.work / "empty.db", place / "mlflow.db")
@@ -235,12 +234,12 @@ class Torture:
         training.sync()
         return self.compare(training, store_of(place))
 
-    def rubbish(self) -> Iterator[Row]:
+    def rubbish(self) -> Row:
         """Feed bad inputs to every reader."""
         row = Row("bad inputs to the readers")
         for name, problem in bad_inputs(self.inputs, self.random, self.work):
             row.add([f"{name}: {problem}"] if problem else [])
-        yield row
+        return row
 
 
 def store_of(home: Path) -> str:
@@ -312,7 +311,7 @@ def main() -> None:
         torture = Torture(work, arguments)
         if set(arguments.only) - {"rubbish"}:
             torture.leave_alone()
-        rows = [row for name in arguments.only for row in getattr(torture, name)()]
+        rows = [getattr(torture, name)() for name in arguments.only]
         print(f"{'':95} tried survived lost")
         for row in rows:
             lost = row.tried - row.survived
