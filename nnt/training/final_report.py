@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -318,14 +319,13 @@ def _log_final(
     the most important ones belong to the model of the run, too.
     """
     curves = CURVES if split == "val" else ()
-    for step, names in (
-        (epochs + 1, [name for name in figures if name in curves]),
-        (0, [name for name in figures if name not in curves]),
-    ):
-        ours = {n for n in names if digest and n in metrics.MODEL_METRICS}
-        of_model = {f"{split}/{n}": figures[n] for n in names if n in ours}
-        if of_model:
-            run.log_model_metrics(of_model, step, split, digest)
-        run.log_metrics(
-            {f"{split}/{n}": figures[n] for n in names if n not in ours}, step
-        )
+    groups: dict[tuple[int, bool], dict[str, float]] = defaultdict(dict)
+    for name, value in figures.items():
+        step = epochs + 1 if name in curves else 0
+        is_of_model = bool(digest) and name in metrics.MODEL_METRICS
+        groups[step, is_of_model][f"{split}/{name}"] = value
+    for (step, is_of_model), named in groups.items():
+        if is_of_model:
+            run.log_model_metrics(named, step, split, digest)
+        else:
+            run.log_metrics(named, step)
