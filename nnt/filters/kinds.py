@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -103,13 +103,11 @@ class ExpertFilter(Filter):
 class Max2EventsFilter(Filter):
     """Keep the events that hold at most two distinct reconstructed tracks."""
 
-    LIMIT: ClassVar[int] = 2
-
     def __call__(self, tracks: Tracks) -> BoolArray:
         """Mask of the rows to keep, shape (N,)."""
         events = tracks.event_index
         first = _first_of_each_track(tracks, events)
-        mask: BoolArray = np.bincount(events[first])[events] <= self.LIMIT
+        mask: BoolArray = np.bincount(events[first])[events] <= 2
         return mask
 
 

@@ -59,18 +59,14 @@ def _choice(rng: np.random.Generator, shares: tuple[float, ...], n: int) -> I64:
 def make_helices(s: Simulation, n_events: int, rng: np.random.Generator) -> Helices:
     """Draw events and their tracks."""
     is_background = rng.random(n_events) >= s.collision_event_share
-    n_tracks = 1 + np.where(
-        is_background,
-        _choice(rng, s.background_tracks_share, n_events),
-        _choice(rng, s.collision_tracks_share, n_events),
-    )
+    of_background = _choice(rng, s.background_tracks_share, n_events)
+    of_collision = _choice(rng, s.collision_tracks_share, n_events)
+    n_tracks = 1 + np.where(is_background, of_background, of_collision)
     origin = _choice(rng, s.background_share, n_events)
-    vertex_z_cm = np.where(
-        is_background,
-        np.take(s.background_z_cm, origin)
-        + np.take(s.background_z_std_cm, origin) * rng.standard_normal(n_events),
-        s.collision_z_cm + s.collision_z_std_cm * rng.standard_normal(n_events),
-    )
+    far_cm = np.take(s.background_z_std_cm, origin) * rng.standard_normal(n_events)
+    far_cm += np.take(s.background_z_cm, origin)
+    near_cm = s.collision_z_cm + s.collision_z_std_cm * rng.standard_normal(n_events)
+    vertex_z_cm = np.where(is_background, far_cm, near_cm)
     event = np.repeat(np.arange(n_events), n_tracks)
     n = len(event)
     background, origin = is_background[event], origin[event]
@@ -99,8 +95,7 @@ def make_helices(s: Simulation, n_events: int, rng: np.random.Generator) -> Heli
 def _mess(s: Simulation, n: int, rng: np.random.Generator) -> F64:
     share, factor = s.messy_track_share, s.messy_factor
     others = max(1 - share * factor, 0) / max(1 - share, 1e-9)
-    mess: F64 = np.where(rng.random(n) < share, factor, others)
-    return mess
+    return np.where(rng.random(n) < share, factor, others)
 
 
 def _collision_theta(s: Simulation, number: I64, rng: np.random.Generator) -> F64:
@@ -134,13 +129,10 @@ def _curvature(
     mean, spread = np.take((s.background_inverse_pt, *others), which, axis=0).T
     # Folded at zero: a spectrum has no negative momenta.
     inverse_pt = np.abs(mean + spread * rng.standard_normal(n))
-    positive = np.where(
-        background, s.background_positive_share, s.collision_positive_share
-    )
-    charge = np.where(rng.random(n) < positive, 1.0, -1.0)
-    omega: F64 = charge * np.maximum(
-        inverse_pt * OMEGA_CM_TIMES_PT_GEV, MIN_OMEGA_PER_CM
-    )
+    shares = s.background_positive_share, s.collision_positive_share
+    charge = np.where(rng.random(n) < np.where(background, *shares), 1.0, -1.0)
+    size = np.maximum(inverse_pt * OMEGA_CM_TIMES_PT_GEV, MIN_OMEGA_PER_CM)
+    omega: F64 = charge * size
     return omega
 
 
@@ -148,9 +140,7 @@ def make_rows(s: Simulation, h: Helices, rng: np.random.Generator) -> Rows:
     """Decide how often each track is found, and which axial superlayer is missing."""
     n_rows = 1 + _choice(rng, s.rows_per_track_share, len(h.event))
     helix = np.repeat(np.arange(len(n_rows)), n_rows)
-    start = np.cumsum(n_rows) - n_rows
-    first = start[helix]
-    n = len(helix)
+    first, n = (np.cumsum(n_rows) - n_rows)[helix], len(helix)
     missing = missing_axial(s, n, rng)
     again = np.where(rng.random(n) < s.same_missing_share, first, np.arange(n))
     return Rows(helix=helix, first=first, missing_axial=missing[again])

@@ -130,8 +130,7 @@ def table_key(
 
 def _parts(settings: Simulation, progress: Progress) -> Iterator[Tracks]:
     """Give the table of the classic chain in chunks, reference columns included."""
-    shape = dataclasses.replace(settings, tracks=STAND_IN_TRACKS, seed=0)
-    stand_in = _stand_in(shape)
+    stand_in = _stand_in(dataclasses.replace(settings, tracks=STAND_IN_TRACKS, seed=0))
     for part in _chunks(settings, TABLE_STREAM, make_chunk, progress):
         raw = stand_in.predict(part.inputs, part.expert)
         yield dataclasses.replace(
