@@ -225,7 +225,7 @@ def _start(n: int) -> tuple[list[subprocess.Popen[bytes]], list[Connection]]:
             )
             for group in groups
         ]
-    except OSError:
+    except (OSError, ValueError):  # the latter where pipes cannot be handed on
         return [], []
     finally:
         for _, theirs in pipes:
