@@ -13,7 +13,7 @@ from nnt.judging import Balances, expert_mask
 from nnt.networks import State
 from nnt.simulation import simulate
 from nnt.tracks import split_by_event
-from nnt.training.borrowing import expert_data
+from nnt.training.rows import expert_data
 
 SIMULATED = 200_000
 """Tracks that are simulated; larger tables repeat them at other addresses."""

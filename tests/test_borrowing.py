@@ -9,7 +9,7 @@ import pytest
 
 from nnt.detector import EXPERT_MISSING_SUPERLAYER, superlayer_inputs
 from nnt.tracks import Tracks
-from nnt.training.borrowing import with_borrowed
+from nnt.training.rows import with_borrowed
 
 
 @pytest.fixture

@@ -32,10 +32,10 @@ from nnt.files import write_atomically
 from nnt.networks import State
 from nnt.progress import show_progress
 from nnt.tracking import Run, StoredRun
-from nnt.training.borrowing import rows_of_expert
 from nnt.training.report import Painter, log_class_weights, log_sampling
 from nnt.training.result import ENDS, TrainingRuns
 from nnt.training.resume import CHECKPOINT
+from nnt.training.rows import rows_of_expert
 from nnt.training.side_by_side import (
     MeanOverExperts,
     Turns,

@@ -11,12 +11,12 @@ from nnt.judging import Balances, targets_of
 from nnt.networks import read_weights
 from nnt.tracking import MlflowTracker, StoredRun, open_run, read_run_weights
 from nnt.tracks import Tracks
-from nnt.training.borrowing import rows_to_train
 from nnt.training.data import prepare
 from nnt.training.final_report import FinalReport
 from nnt.training.fitting import read_epochs
 from nnt.training.report import log_sampling
 from nnt.training.result import ExpertResult, TrainingRuns
+from nnt.training.rows import rows_to_train
 
 __all__ = ["draw_plots"]
 
