@@ -23,6 +23,7 @@ from nnt.export.source import (
 )
 from nnt.export.targets import TARGETS, Target
 from nnt.files import make_folder, write_atomically
+from nnt.fixedpoint.integers import NODE_BITS
 from nnt.networks import read_weights
 from nnt.tracking import (
     StoredRun,
@@ -36,8 +37,6 @@ from nnt.version import __version__
 log = logging.getLogger(__name__)
 
 MANIFEST = "MANIFEST.json"
-NODE_BITS = 12
-"""Fractional bits of the nodes where the precision cannot be chosen."""
 FACTS = {
     "parent_run_id": "mlflow.parentRunId",
     "config": "config",
@@ -107,6 +106,7 @@ def _write(request: Request, target: str, work: Path) -> dict[str, Any]:
     report = TARGETS[target].load()(request, work)
     contents = {path.name: path.read_bytes() for path in sorted(work.iterdir())}
     bits = report.get("precision")
+    # Where the precision cannot be chosen, it is that of the 3D Hough chain.
     node_bits = int(bits[3]) if isinstance(bits, list) else NODE_BITS
     manifest = {
         "nnt_version": __version__,
