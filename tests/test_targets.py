@@ -113,7 +113,7 @@ def test_weights_come_from_the_rows_to_train_on(make_tracks: MakeTracks) -> None
 def test_the_loss_of_a_table_is_the_objective(make_tracks: MakeTracks) -> None:
     train, tracks = make_tracks(400, seed=1), make_tracks(200, experts=(0, 3))
     config = config_of(outputs=["z", "theta", "nnt"], classes=CLASSES, class_weight=2)
-    whole = WholeLoss.of_training(config, train, (0, 3))
+    whole = WholeLoss.of_training(config, lambda: train, (0, 3))
     rng = np.random.default_rng(3)
     drawn = rng.uniform(-1, 1, (200, 3)).astype(np.float32)
     outputs = dict(zip(("z", "theta", "nnt"), drawn.T, strict=True))

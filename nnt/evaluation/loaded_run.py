@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,15 +71,15 @@ class LoadedRun:
 
         None for others, and where these rows cannot be read any more.
         """
-        if self.config is None or not WholeLoss.is_needed(self.config):
+        if self.config is None:
             return None
+        train = partial(load_split, self.config, "train")
         try:
-            train = load_split(self.config, "train")
+            return WholeLoss.of_training(self.config, train, self.networks.experts)
         except NNTError as err:
             why = f"the training rows cannot be read: {err}"
             log.warning("the loss covers only z and theta, as %s", why)
             return None
-        return WholeLoss.of_training(self.config, train, self.networks.experts)
 
 
 def load_networks(source: str) -> Networks:

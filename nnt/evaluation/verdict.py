@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from nnt import metrics
-from nnt.evaluation.comparison import Comparison
+from nnt.evaluation.comparison import Comparison, NetworkResult
 from nnt.fixedpoint import FixedPointNetworks
 from nnt.judging import Outputs, predicted_outputs
+from nnt.judging.outputs import MEASURED
 from nnt.metrics import Decision, Predictions
 from nnt.metrics.clusters import event_sums_of_squares
-from nnt.tracks import Tracks
 from nnt.types import F64, I64, BoolArray
 
 BY_CLASS = "_by_class"
@@ -40,7 +40,11 @@ FEWEST_TRACKS = 100
 """Of either kind, so that a share of them is known to 5 %."""
 MAX_SATURATED = 1e-3
 """Share of outputs at the end of their word that is not counted as worse."""
+SATURATED = "saturated outputs (z or theta)"
 HARDWARE = ("multiplications", "weight_bits", "bit_operations")
+
+Figure = tuple[str, Sequence[float | None], float | None]
+"""Name, values of champion (if any) and challenger, error of their difference."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,26 +130,30 @@ def judge(
     The champion comes before it, if there is one. In no figure may the challenger be
     worse by more than `sigma` errors.
     """
-    tracks = comparison.rows.tracks
+    tracks, runs = comparison.rows.tracks, comparison.runs
     outputs = [predicted_outputs(one, tracks) for one in networks]
     suffix = BY_CLASS if all("nnt" in named for named in outputs) else ""
     rows = [metrics.predictions(tracks, named) for named in outputs]
     found = [metrics.all_decisions(row).get(("", suffix)) for row in rows]
     decisions = [] if None in found else [one for one in found if one is not None]
-    checks = [
-        *_rejections(comparison, suffix, sigma),
-        *_efficiencies(rows[-1], decisions, sigma),
-        _saturation(tracks, networks, outputs, sigma),
-        *_hardware(comparison, networks),
+    bits = [one.node_bits for one in networks]
+    at_end = [
+        _saturated(*pair, len(tracks)) for pair in zip(outputs, bits, strict=True)
     ]
+    figures = [
+        *_rejections(runs, suffix),
+        *_efficiencies(rows[-1], decisions),
+        (SATURATED, *_paired(at_end, tracks.event_index)),
+        *_hardware(runs, networks),
+    ]
+    checks = [_check(sigma, *figure) for figure in figures]
     reasons = [
         f"{check.name}: {_percent(check.challenger)} in place of "
         f"{_percent(check.champion)}, worse by {-check.sigmas:.1f} standard errors"
         for check in checks
         if check.is_worse and check.sigmas is not None
     ]
-    doubts = _doubts(decisions)
-    return Verdict(over=over, sigma=sigma, checks=checks, reasons=[*doubts, *reasons])
+    return Verdict(over, sigma, checks, [*_doubts(decisions), *reasons])
 
 
 def _percent(value: float | None) -> str:
@@ -153,18 +161,13 @@ def _percent(value: float | None) -> str:
 
 
 def _check(
-    name: str,
-    values: Sequence[float | None],
-    error: float | None = None,
-    sigma: float = 0.0,
-    direction: int = 1,
-    tolerance: float = 0.0,
+    sigma: float, name: str, values: Sequence[float | None], error: float | None
 ) -> Check:
     """Compare values of champion and challenger, or keep that of the latter alone."""
-    *before, challenger = values
-    champion = before[0] if before else None
+    champion, challenger = values[-2] if len(values) > 1 else None, values[-1]
     if champion is None or challenger is None or error is None:
         return Check(name=name, champion=champion, challenger=challenger)
+    direction, tolerance = (-1, MAX_SATURATED) if name == SATURATED else (1, 0.0)
     gain, sigmas = direction * (challenger - champion), 0.0
     if gain and math.isfinite(error):
         sigmas = gain / error if error > 0 else math.copysign(math.inf, gain)
@@ -179,15 +182,14 @@ def _check(
     )
 
 
-def _rejections(comparison: Comparison, suffix: str, sigma: float) -> Iterator[Check]:
-    networks = comparison.runs
+def _rejections(networks: Sequence[NetworkResult], suffix: str) -> Iterator[Figure]:
     for rejection in REJECTIONS:
         name = f"{rejection}{suffix}"
         values = [network.figures["all"].get(name) for network in networks]
         difference = networks[-1].difference("all", name)
-        error = None if difference is None else difference.error
         label = f"rejection at {rejection[-2:]} % efficiency"
-        yield _check(f"{label} by class" if suffix else label, values, error, sigma)
+        label += " by class" if suffix else ""
+        yield label, values, None if difference is None else difference.error
 
 
 def _doubts(decisions: Sequence[Decision]) -> Iterator[str]:
@@ -204,9 +206,7 @@ def _doubts(decisions: Sequence[Decision]) -> Iterator[str]:
         )
 
 
-def _efficiencies(
-    rows: Predictions, decisions: Sequence[Decision], sigma: float
-) -> Iterator[Check]:
+def _efficiencies(rows: Predictions, decisions: Sequence[Decision]) -> Iterator[Figure]:
     """Efficiency in bins, each network with its own cut over all rows."""
     if not decisions or not decisions[-1].signal.any():
         return
@@ -222,8 +222,7 @@ def _efficiencies(
         inside = (values >= low) & (values < high)
         if inside.sum() >= FEWEST_ROWS:
             flags = [passed[inside] for passed in passing]
-            shares, error = _paired(flags, near.event[inside])
-            yield _check(f"efficiency, {name}", shares, error, sigma)
+            yield f"efficiency, {name}", *_paired(flags, near.event[inside])
 
 
 def _paired(flags: Sequence[BoolArray], event: I64) -> tuple[list[float], float | None]:
@@ -241,30 +240,20 @@ def _paired(flags: Sequence[BoolArray], event: I64) -> tuple[list[float], float 
     return shares, float(np.sqrt(squares[0])) / len(event)
 
 
-def _saturation(
-    tracks: Tracks,
-    networks: Sequence[FixedPointNetworks],
-    outputs: Sequence[Outputs],
-    sigma: float,
-) -> Check:
-    """Share of the rows whose z or theta is at the end of its word."""
-    flags = []
-    for network, named in zip(networks, outputs, strict=True):
-        at_end = np.zeros(len(tracks), dtype=np.bool_)
-        for name in named.keys() & {"z", "theta"}:
-            at_end |= np.abs(named[name]) >= 1 - 2.0**-network.node_bits
-        flags.append(at_end)
-    shares, error = _paired(flags, tracks.event_index)
-    name = "saturated outputs (z or theta)"
-    return _check(name, shares, error, sigma, -1, MAX_SATURATED)
+def _saturated(outputs: Outputs, node_bits: int, n_rows: int) -> BoolArray:
+    """Rows whose z or theta is at the end of its word."""
+    at_end = np.zeros(n_rows, dtype=np.bool_)
+    for name in outputs.keys() & set(MEASURED):
+        at_end |= np.abs(outputs[name]) >= 1 - 2.0**-node_bits
+    return at_end
 
 
 def _hardware(
-    comparison: Comparison, networks: Sequence[FixedPointNetworks]
-) -> Iterator[Check]:
+    runs: Sequence[NetworkResult], networks: Sequence[FixedPointNetworks]
+) -> Iterator[Figure]:
     """What the networks cost, all experts together; shown, not judged."""
     for name in HARDWARE:
-        costs = [one.hardware[f"hardware/{name}"] for one in comparison.runs]
-        yield _check(f"hardware: {name.replace('_', ' ')}", costs)
+        costs = [one.hardware[f"hardware/{name}"] for one in runs]
+        yield f"hardware: {name.replace('_', ' ')}", costs, None
     largest = [max(k.largest_weight for k in one.forms.values()) for one in networks]
-    yield _check("largest weight (below 64)", largest)
+    yield "largest weight (below 64)", largest, None

@@ -86,22 +86,21 @@ class WholeLoss:
     balances: Mapping[int, Balances]
     """Of each expert."""
 
-    @staticmethod
-    def is_needed(config: Config) -> bool:
-        """Whether there is more to a loss than z and theta: an output for a class.
-
-        A decision by |z| is not judged by its loss: what it has learned beside the
-        weights is not part of the network.
-        """
-        return any(name in CLASS_OUTPUTS for name in config.form.outputs)
-
     @classmethod
     def of_training(
-        cls, config: Config, train: Tracks, experts: Iterable[int]
-    ) -> WholeLoss:
-        """Balance the classes on the rows of a training split, filtered or not."""
-        kept = kept_rows(config, train)
-        own = {k: train[kept & expert_mask(train, k)] for k in experts}
+        cls, config: Config, train: Callable[[], Tracks], experts: Iterable[int]
+    ) -> WholeLoss | None:
+        """Balance the classes on the rows of a training split, filtered or not.
+
+        None, without reading them, for networks without a class. A decision by |z| is
+        not judged by its loss: what it has learned beside the weights is not part of
+        the network.
+        """
+        if not set(config.form.outputs) & set(CLASS_OUTPUTS):
+            return None
+        tracks = train()
+        kept = kept_rows(config, tracks)
+        own = {k: tracks[kept & expert_mask(tracks, k)] for k in experts}
         return cls(
             config, {k: Balances.fit(v, config.for_expert(k)) for k, v in own.items()}
         )

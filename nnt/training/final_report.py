@@ -283,12 +283,8 @@ class FinalReport:
 
     @cached_property
     def _whole_loss(self) -> WholeLoss | None:
-        """Loss of networks with classes; None for others."""
-        if not WholeLoss.is_needed(self.config):
-            return None
-        return WholeLoss.of_training(
-            self.config, self.inputs.splits["train"], self.fits
-        )
+        train = self.inputs.splits["train"]
+        return WholeLoss.of_training(self.config, lambda: train, self.fits)
 
     def _log(
         self, expert: int | None, judged: Mapping[str, ScoredTable], album: Album
