@@ -29,7 +29,13 @@ from nnt.simulation.finder3d import (
 from nnt.simulation.parameters import Simulation
 from nnt.simulation.population import Helices, Rows, make_helices, missing_axial
 from nnt.simulation.rows import CHUNK_EVENTS, as_in_files, make_inputs, make_targets
-from nnt.simulation.segments import Hits, crossing, make_hits, make_pattern
+from nnt.simulation.segments import (
+    Hits,
+    crossing,
+    make_hits,
+    make_pattern,
+    nearest_wire,
+)
 from nnt.tracks import Tracks, make_ids
 from nnt.tracks.table import UNNAMED_EVENTS
 from nnt.types import F32, F64, I64
@@ -162,11 +168,10 @@ def _noise_hits(
         for layer in (0, 1)
     )
     second = rng.random(n) < s.segment_second_share[index]
-    half = 0.5 * second
     place = np.where(second, outer, inner)
     place = place + s.finder3d_reach_wires * rng.uniform(-1, 1, n)
     undecided = rng.random(n) < s.wrong_undecided_share
-    wire = np.rint(place - half) + half
+    wire = nearest_wire(place, second)
     return Hits(
         found=(rng.random(n) < s.noise_segment_share) & reached,
         wire=wire,

@@ -9,7 +9,7 @@ import numpy as np
 from nnt.detector import ID_RANGES, N_PATTERN_BITS, SUPERLAYERS, Superlayer
 from nnt.simulation.parameters import Simulation
 from nnt.simulation.population import Helices, Rows
-from nnt.types import F32, F64, BoolArray
+from nnt.types import F32, F64, I64, BoolArray
 
 SIDE_BINS = 200
 SIDE_ANGLES_RAD = np.arcsin(np.linspace(-1, 1, SIDE_BINS + 1))
@@ -112,12 +112,22 @@ def crossing(
     return place, cell_cm, reached
 
 
+def _places(sl: Superlayer, layer: int, h: Helices) -> tuple[F64, F64, BoolArray]:
+    cotangent = 1 / np.tan(h.theta_rad)
+    return crossing(sl, layer, h.z_cm, cotangent, h.phi_rad, h.omega_per_cm, h.d0_cm)
+
+
+def nearest_wire(place: F64, second: BoolArray) -> F64:
+    """Wire next to a place; in the second priority layer half of an odd number."""
+    half = 0.5 * second
+    wire: F64 = np.rint(place - half) + half
+    return wire
+
+
 def strange_wire(index: int, place: F64, anywhere: F32, second: BoolArray) -> F64:
     """Place a wire anywhere in the range that the finder looks at around a place."""
     lower, upper = ID_RANGES[index]
-    half = 0.5 * second
-    wire: F64 = np.rint(place + lower + (upper - lower) * anywhere - half) + half
-    return wire
+    return nearest_wire(place + lower + (upper - lower) * anywhere, second)
 
 
 def make_hits(
@@ -125,11 +135,7 @@ def make_hits(
 ) -> Hits:
     """Draw what one superlayer sees of each row."""
     sl, n, draw = SUPERLAYERS[index], len(rows.helix), _Draws(index, s, rng)
-    cotangent = 1 / np.tan(h.theta_rad)
-    crossings = [
-        crossing(sl, layer, h.z_cm, cotangent, h.phi_rad, h.omega_per_cm, h.d0_cm)
-        for layer in (0, 1)
-    ]
+    crossings = [_places(sl, layer, h) for layer in (0, 1)]
     second = draw.second(h, crossings[1][0])[rows.helix]
     place, cell_cm, reached = (
         np.where(second, b[rows.helix], a[rows.helix])
@@ -139,15 +145,9 @@ def make_hits(
     scatter = scatter * rng.standard_normal(len(scatter), dtype=np.float32)
     true_place = place
     place = place + scatter[rows.helix] + s.segment_shift_wires[index]
-    half = 0.5 * second
-    wire = np.rint(place - half) + half
+    wire = nearest_wire(place, second)
     messy, kind = h.mess[rows.helix], h.kind[rows.helix]
-    wrong_shares = (
-        s.collision_wrong_share,
-        s.crowd_wrong_share,
-        s.background_wrong_share,
-    )
-    wrong = draw.uniform(n) < messy * np.take(wrong_shares, index, axis=1)[kind]
+    wrong = draw.wrong(kind, messy)
     mess = messy * np.take((s.collision_mess, s.crowd_mess, s.background_mess), kind)
     neighbour = ~wrong & (draw.uniform(n) < mess * s.segment_neighbour_share[index])
     wire += np.where(neighbour, np.sign(place - wire), 0.0)
@@ -192,6 +192,14 @@ class _Draws:
     def uniform(self, n: int) -> F32:
         """Draw numbers in [0, 1) to compare with shares: seven digits are enough."""
         return self.rng.random(n, dtype=np.float32)
+
+    def wrong(self, kind: I64, messy: F64) -> BoolArray:
+        """Which segments are of something else, by the kind of the track."""
+        s = self.s
+        shares = s.collision_wrong_share, s.crowd_wrong_share, s.background_wrong_share
+        share = np.take(shares, self.index, axis=1)[kind]
+        wrong: BoolArray = self.uniform(len(kind)) < messy * share
+        return wrong
 
     def second(self, h: Helices, place: F64) -> BoolArray:
         """Which tracks miss the first priority wire but meet a second one."""

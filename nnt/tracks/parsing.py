@@ -56,19 +56,7 @@ def read_header(path: Path, text: bytes) -> tuple[list[str], Layout]:
     DataError
         It is no text, or has other columns than any format.
     """
-    head = text[:HEAD_BYTES]
-    if not text.strip():
-        raise DataError(f"{path}: expected rows of tracks, found an empty file")
-    for magic, found in OTHER_FILES.items():
-        if head.startswith(magic):
-            raise DataError(f"{path}: expected plain or gzipped text, found {found}")
-    if odd := NO_TEXT.search(head):
-        number = head.count(b"\n", 0, odd.start()) + 1
-        raise DataError(
-            f"{path}, line {number}: expected text, found binary data "
-            f"{shorten(head[odd.start() :][:16])}; give a file that BASF2's neuro "
-            "trigger data module wrote"
-        )
+    _check_kind(path, text)
     line = text.partition(b"\n")[0].decode("ascii", errors="replace").strip()
     if not line:
         raise DataError(
@@ -105,6 +93,23 @@ def read_header(path: Path, text: bytes) -> tuple[list[str], Layout]:
                 f"{count} times"
             )
     return names, layout
+
+
+def _check_kind(path: Path, text: bytes) -> None:
+    """Refuse what is no text."""
+    head = text[:HEAD_BYTES]
+    if not text.strip():
+        raise DataError(f"{path}: expected rows of tracks, found an empty file")
+    for magic, found in OTHER_FILES.items():
+        if head.startswith(magic):
+            raise DataError(f"{path}: expected plain or gzipped text, found {found}")
+    if odd := NO_TEXT.search(head):
+        number = head.count(b"\n", 0, odd.start()) + 1
+        raise DataError(
+            f"{path}, line {number}: expected text, found binary data "
+            f"{shorten(head[odd.start() :][:16])}; give a file that BASF2's neuro "
+            "trigger data module wrote"
+        )
 
 
 def _headless(path: Path, cells: list[str]) -> tuple[list[str], Layout]:
