@@ -256,7 +256,7 @@ class Took:
     """A sweep, or loops, and what they took."""
 
     sweeping: Sweeping
-    took: Times = field(default_factory=Times.now)
+    took: Times = field(default=Times(0.0, 0.0))
 
     def __str__(self) -> str:
         return f"{self.took.wall_s:.1f} s ({self.took.cpu_s:.1f} s of CPU)"
