@@ -272,23 +272,18 @@ def _runs(comparison: Comparison) -> Table:
     """Which run each name stands for, and what it has seen."""
     rows = []
     for network in comparison.networks:
-        loaded, run = network.loaded, network.run
+        loaded, run, share = network.loaded, network.run, network.trained_on
         if loaded is None:
             continue
-        share = network.trained_on
-        rows.append(
-            [
-                _name(network),
-                Cell(ABSENT) if run is None else Cell(run.run_id, mark="code"),
-                Cell(loaded.text if run is None else hide_passwords(run.uri)),
-                Cell(loaded.config.name, mark="code")
-                if loaded.config
-                else Cell(ABSENT),
-                Cell("not known" if share is None else "none")
-                if not share
-                else Cell(f"{share:.0%}", mark="warn"),
-            ]
-        )
+        config = "" if loaded.config is None else loaded.config.name
+        seen = "not known" if share is None else f"{share:.0%}" if share else "none"
+        cells = [
+            Cell(run.run_id, mark="code") if run else Cell(ABSENT),
+            Cell(hide_passwords(run.uri) if run else loaded.text),
+            Cell(config, mark="code") if config else Cell(ABSENT),
+            Cell(seen, mark="warn" if share else ""),
+        ]
+        rows.append([_name(network), *cells])
     heads = ["network", "run", "store", "configuration", "share of rows trained on"]
     return Table(heads, rows, "words")
 
