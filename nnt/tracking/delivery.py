@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FLUSH_EVERY_S = 5.0
+FLUSH_AT_END_S = 0.3
+"""How often what has come is delivered: at the end soon, since nothing else waits."""
 SAVE_EVERY_S = 1.0
 FIRST_PAUSE_S = 1.0
 LAST_PAUSE_S = 30.0
@@ -178,7 +180,7 @@ class Delivery:
             pause_s = FIRST_PAUSE_S * 2.0 ** min(n_failures - 1, 10)
             return self._closing.wait(min(pause_s, LAST_PAUSE_S))
         if self._outbox.is_ending.is_set():
-            return self._closing.wait(FLUSH_EVERY_S)
+            return self._closing.wait(FLUSH_AT_END_S)
         # While the last metrics are computed, a core has time for what is here.
         self._outbox.is_ending.wait(FLUSH_EVERY_S)
         return self._closing.is_set()
