@@ -22,6 +22,7 @@ from some_trainings import TINY
 import nnt
 from nnt.errors import ConfigError, TrackingError
 from nnt.sweep import SweepResult, load_space, sweep
+from nnt.sweep.local import LocalExecutor
 from nnt.sweep.record import RECORD, Record, Trial
 from nnt.sweep.study import SAMPLERS, Search
 from nnt.tracking import StoredRun, open_run, runs_directory
@@ -243,3 +244,25 @@ def test_workers_and_the_sweep_are_killed_and_nothing_is_lost(project: Path) -> 
     assert len(open_run(run_id).children()) == 2, "no trial was trained twice"
     whole = sweep(config, SPACE, 2)
     assert [t.values for t in whole.trials] == [t.values for t in result.trials]
+
+
+@pytest.mark.parametrize("after_s", [0.0, 1.0])
+def test_a_nursery_that_is_killed_costs_one_worker(
+    after_s: float, project: Path
+) -> None:
+    task = {"trial": 0, "plots": "none", "config": {}, "overrides": {}, "uri": ""}
+    executor = LocalExecutor(1)
+    try:
+        (nursery,) = psutil.Process().children()
+        time.sleep(after_s)
+        executor.start(0, task)
+        nursery.kill()
+        kinds = []
+        while "ended" not in kinds:
+            for number, message in executor.messages(60):
+                kinds.append(message["kind"])
+                if message["kind"] == "died":
+                    executor.start(number, task)
+        assert kinds == ["died", "ended"]
+    finally:
+        executor.close()

@@ -15,7 +15,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from multiprocessing.connection import Connection
@@ -72,12 +71,16 @@ class Nursery:
             Waits for the end of the worker, if it takes too long kills it, and
             returns its exit status; None if that has been lost with this process.
         """
-        if self._process.poll() is not None:  # it was killed
+        try:
+            return self._send(pipe)
+        except OSError:  # it was killed
             self.close()
             self._start()
+            return self._send(pipe)
+
+    def _send(self, pipe: Connection) -> Callable[[], int | None]:
         number = self._n_begun.to_bytes(LENGTH, "big")
-        with suppress(OSError):
-            socket.send_fds(self._socket, [number], [pipe.fileno()])
+        socket.send_fds(self._socket, [number], [pipe.fileno()])
         self._n_begun += 1
         return partial(_ask, self._socket, number)
 
