@@ -253,13 +253,16 @@ def test_a_nursery_that_is_killed_costs_one_worker(
     task = {"trial": 0, "plots": "none", "config": {}, "overrides": {}, "uri": ""}
     executor = LocalExecutor(1)
     try:
-        (nursery,) = psutil.Process().children()
+        children = psutil.Process().children()
+        (nursery,) = (p for p in children if "nnt.sweep.nursery" in str(p.cmdline()))
         time.sleep(after_s)
         executor.start(0, task)
         nursery.kill()
-        kinds = []
+        kinds: list[str] = []
         while "ended" not in kinds:
-            for number, message in executor.messages(60):
+            found = executor.messages(60)
+            assert found, kinds
+            for number, message in found:
                 kinds.append(message["kind"])
                 if message["kind"] == "died":
                     executor.start(number, task)
