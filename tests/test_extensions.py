@@ -42,7 +42,7 @@ class Answer(Filter):
             "short": mask[1:],
             "none": None,
         }
-        return answers[self.kind]
+        return answers[self.kind]  # KeyError where it is told to fail
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +60,13 @@ def _known(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_no_mask_is_refused(tracks: Tracks, kind: str, form: str) -> None:
     config = load_config("base", [f"filter={form.format(kind)}"])
     with pytest.raises(ConfigError, match="Answer: expected an array of bool"):
+        kept_rows(config, tracks)
+
+
+@pytest.mark.parametrize("form", ["Answer('bad')", "ConCatFilter([Answer('bad')])"])
+def test_a_filter_that_fails_is_named(tracks: Tracks, form: str) -> None:
+    config = load_config("base", [f"filter={form}"])
+    with pytest.raises(ConfigError, match=r"^Answer: the filter fails with KeyError"):
         kept_rows(config, tracks)
 
 
@@ -118,6 +125,20 @@ def test_a_metric_that_fails_is_left_out_and_named(
     assert name not in errors
     assert f"metric {name} cannot be computed" in caplog.text
     assert "no idea" in caplog.text
+
+
+def test_a_metric_that_fails_has_no_replicas(
+    tracks: Tracks, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    metric = Metric(
+        name="fails", unit="", better="higher", value=_fails, error="events"
+    )
+    monkeypatch.setitem(METRICS, "fails", metric)
+    with caplog.at_level(logging.WARNING, logger="nnt"):
+        drawn = metrics.replicas(_predicted(tracks))
+    assert "fails" not in drawn.values
+    assert "rejection_at_eff96" in drawn.values
+    assert len(caplog.records) == 1
 
 
 def _near(predicted: Predictions) -> FloatArray:

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnt.detector import EXPERTS
-from nnt.errors import ConfigError, DataError, did_you_mean, shorten
+from nnt.errors import ConfigError, DataError, NNTError, did_you_mean, shorten
 from nnt.tracks import Tracks
 from nnt.tracks.table import (
     CLASS_COLUMNS,
@@ -47,9 +47,17 @@ class Filter:
         Raises
         ------
         ConfigError
-            It is no mask of the rows.
+            It fails, or what it gives is no mask of the rows.
         """
-        found: object = self(tracks)
+        try:
+            found: object = self(tracks)
+        except NNTError:
+            raise
+        except Exception as err:
+            raise ConfigError(
+                f"{type(self).__name__}: the filter fails with {type(err).__name__}: "
+                f"{err}; nnt --debug-traceback shows where"
+            ) from err
         kind = type(found).__name__
         if isinstance(found, np.ndarray):
             if found.dtype == np.bool_ and found.shape == (len(tracks),):

@@ -151,17 +151,17 @@ def replicas(
         for name, (values, event) in quantities(part, own_losses).items()
         for order in [np.argsort(values)]
     }
-    chosen = {k: m.value for k, m in METRICS.items() if m.error == "events"}
+    chosen = {k: m for k, m in METRICS.items() if m.error == "events"}
     found = {name: np.full(len(draws.copies), np.nan) for name in chosen}
     for i, copies in enumerate(draws.copies):
         sample = Sample(
             int(copies[draws.event].sum()),
             {k: np.repeat(v, copies[event]) for k, (v, event) in ordered.items()},
         )
-        for name, value in chosen.items():
-            metric = value(sample)
-            if metric is not None:
-                found[name][i] = metric
+        for name, metric in chosen.items():
+            value = metric.compute(metric.value, sample)
+            if value is not None:
+                found[name][i] = value
     there = {k: v for k, v in found.items() if np.isfinite(v).any()}
     return Replicas(values=there, scale=draws.scale)
 
