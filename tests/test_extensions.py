@@ -15,8 +15,8 @@ from nnt.errors import ConfigError
 from nnt.filters import FILTERS, Filter
 from nnt.judging import kept_rows
 from nnt.metrics import Metric, Predictions
+from nnt.metrics.decisions import ADDED, Sample
 from nnt.metrics.metric import METRICS
-from nnt.metrics.sample import ADDED, Sample
 from nnt.simulation import simulate
 from nnt.tracks import Tracks
 from nnt.types import FloatArray
@@ -151,7 +151,7 @@ def test_an_added_quantity_has_its_rows_and_their_events(
 ) -> None:
     monkeypatch.setitem(ADDED, "near", _near)
     predicted = _predicted(tracks)
-    values, event = metrics.sample.quantities(predicted)["near"]
+    values, event = metrics.decisions.quantities(predicted)["near"]
     rows = [i for i, z_cm in enumerate(predicted.z_reco_cm) if abs(z_cm) < 10]
     assert 0 < len(rows) < len(tracks)
     np.testing.assert_array_equal(event, predicted.event[rows])
@@ -168,7 +168,7 @@ def test_a_quantity_that_fails_is_left_out(
     name = f"wrong {function}"
     monkeypatch.setitem(ADDED, name, function)
     with caplog.at_level(logging.WARNING, logger="nnt"):
-        assert name not in metrics.sample.quantities(_predicted(tracks))
+        assert name not in metrics.decisions.quantities(_predicted(tracks))
     assert "cannot be computed and is left out" in caplog.text
 
 

@@ -11,12 +11,14 @@ from nnt.metrics.decisions import (
     EFFICIENCIES,
     FAR_Z_CM,
     FEED_EFFICIENCY,
-    FEED_Z_CM,
     SIGNAL_Z_CM,
     Decision,
+    Sample,
+    add_quantity,
     all_decisions,
     binomial_error,
     cut_at_efficiency_cm,
+    sample_sizes,
 )
 from nnt.metrics.inbins import (
     AXES,
@@ -55,7 +57,6 @@ from nnt.metrics.resampling import (
     replicas,
 )
 from nnt.metrics.residuals import CoreFit, core_fit, half_width_68, std, trimmed_std
-from nnt.metrics.sample import Sample, add_quantity, sample_sizes
 
 __all__ = [
     "AXES",
@@ -64,7 +65,6 @@ __all__ = [
     "EFFICIENCIES",
     "FAR_Z_CM",
     "FEED_EFFICIENCY",
-    "FEED_Z_CM",
     "METRICS",
     "MODEL_METRICS",
     "SIGNAL_Z_CM",

@@ -34,7 +34,7 @@ def rows_by_event(
     bin_of : int array, shape (N,)
         Bin of each row; rows outside [0, n_bins) are left out.
     n_bins : int
-        B.
+        B, number of bins.
 
     Returns
     -------
@@ -60,18 +60,10 @@ def rows_by_event(
 def event_sums_of_squares(
     values: FloatArray, event: I64, bin_of: npt.NDArray[np.integer], n_bins: int
 ) -> F64:
-    """Add up the squares of what each event contributes to each bin.
+    """Add up the squares of what each event contributes to each bin, shape (B,).
 
-    Parameters
-    ----------
-    values : float array, shape (N,)
-        Contributions of the rows.
-    event, bin_of, n_bins
-        As `rows_by_event` takes them.
-
-    Returns
-    -------
-    float64 array, shape (B,)
+    `values` are the contributions of the rows, shape (N,); `event`, `bin_of` and
+    `n_bins` are as in `rows_by_event`.
     """
     rows, number, bins = rows_by_event(event, bin_of, n_bins)
     squares = np.bincount(number, values[rows]) ** 2
@@ -81,14 +73,9 @@ def event_sums_of_squares(
 def share_errors(
     passing: BoolArray, event: I64, bin_of: npt.NDArray[np.integer], n_bins: int
 ) -> tuple[F64, F64, I64]:
-    """Share of the rows that pass in each bin, and its standard error.
+    """Share of the rows that pass (a mask, shape (N,)), and its standard error.
 
-    Parameters
-    ----------
-    passing : bool array, shape (N,)
-        What is counted.
-    event, bin_of, n_bins
-        As `rows_by_event` takes them.
+    `event`, `bin_of` and `n_bins` are as in `rows_by_event`.
 
     Returns
     -------
@@ -113,12 +100,7 @@ def share_errors(
 def widths_with_errors(values: FloatArray, event: I64) -> tuple[F64, F64]:
     """Mean, std and trimmed std of rows, and their standard errors; shape (3,) each.
 
-    Parameters
-    ----------
-    values : float array, shape (N,)
-        Of the rows.
-    event : int64 array, shape (N,)
-        Dense number of the event of each, from 0.
+    `values` and dense numbers of their events have shape (N,).
 
     Notes
     -----
@@ -154,22 +136,9 @@ def paired_ratio(
 ) -> tuple[F64, F64]:
     """Ratio of two histograms of the same rows, and its standard error.
 
-    What both put into the same bin drops out of the error.
-
-    Parameters
-    ----------
-    upper, lower : int array, shape (N,)
-        Bin of each row in the histogram above and in the one below; rows outside
-        [0, n_bins) are not in that histogram.
-    event : int64 array, shape (N,)
-        Dense number of the event of each row.
-    n_bins : int
-        B.
-
-    Returns
-    -------
-    ratio, error : float64 array, shape (B,)
-        NaN where the one below has no rows.
+    What both put into the same bin drops out of the error. `upper` and `lower` are the
+    bins of each row in the histogram above and in the one below, as `rows_by_event`
+    takes them. Where the one below has no rows, both results, shape (B,), are NaN.
     """
     counts = [
         np.bincount(bins[(bins >= 0) & (bins < n_bins)], minlength=n_bins)

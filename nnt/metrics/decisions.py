@@ -1,13 +1,18 @@
-"""What a trigger decides on: single tracks, whole events, tracks with momentum.
+"""What a trigger decides on, and all that metrics are functions of.
 
-All come down to a distance that has to be below the cut d: |z|, or minus the output of
-a class. Efficiency, rejection and working points are then the same for each. A track
-*from the collision point* has |z_reco| < 1 cm, a *background* track |z_reco| > 20 cm.
+Decisions on single tracks, whole events and tracks with momentum come down to a
+distance that has to be below the cut d: |z|, or minus the output of a class.
+Efficiency, rejection and working points are then the same for each. A track *from the
+collision point* has |z_reco| < 1 cm, a *background* track |z_reco| > 20 cm. A `Sample`
+holds these distances, residuals and losses in ascending order.
 """
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -15,7 +20,17 @@ import numpy.typing as npt
 
 from nnt.detector import STT_MOMENTUM_GEV
 from nnt.metrics.prediction import Predictions, momentum_gev
+from nnt.metrics.residuals import CoreFit, core_fit
 from nnt.types import I64, BoolArray, FloatArray
+
+log = logging.getLogger(__name__)
+
+Quantities = dict[str, tuple[FloatArray, I64]]
+"""Name -> values of some rows, shape (M,), and the event of each, shape (M,)."""
+Quantity = Callable[[Predictions], FloatArray]
+
+ADDED: dict[str, Quantity] = {}
+"""Quantities that users added, by name."""
 
 SIGNAL_Z_CM = 1.0
 BACKGROUND_Z_CM = 20.0
@@ -54,11 +69,6 @@ def first_cut(last_kept: npt.ArrayLike) -> FloatArray:
     return cut
 
 
-def share_below(ordered: FloatArray, cut: float) -> float:
-    """Share of values in ascending order that are below a cut."""
-    return int(np.searchsorted(ordered, cut, side="left")) / len(ordered)
-
-
 def area_of_sorted(signal: FloatArray, background: FloatArray) -> float:
     """Probability that background is further out than signal; ties count half.
 
@@ -93,6 +103,16 @@ class Decision:
     """Shape (M,): dense number of the event."""
     fake: BoolArray | None = None
     """Shape (M,): fake tracks, which are neither; None without any."""
+
+    def kinds(self, charge: FloatArray | None = None) -> dict[str, BoolArray]:
+        """Rows by what they are, with a charge of each also the signal of either."""
+        found = {"signal": self.signal, "background": self.background}
+        if self.fake is not None:
+            found |= {"fake": self.fake, "unwanted": self.fake | self.background}
+        if charge is not None:
+            found["positive"] = self.signal & (charge == 1)
+            found["negative"] = self.signal & (charge == -1)
+        return found
 
 
 def all_decisions(predicted: Predictions) -> dict[tuple[str, str], Decision]:
@@ -166,3 +186,160 @@ def _of_events(predicted: Predictions, distance_cm: FloatArray) -> Decision:
     background[predicted.event[~unwanted]] = False
     kinds = signal[present], background[present]
     return Decision(nearest[present], *kinds, np.flatnonzero(present))
+
+
+@cache
+def warn_of(kind: str, name: str, why: str) -> None:
+    """Say once what is missing, and why: nothing else of a training is lost for it."""
+    log.warning("%s %s cannot be computed and is left out: %s", kind, name, why)
+
+
+def add_quantity(name: str, values: Quantity) -> None:
+    """Add a quantity that metrics can be functions of (`Sample.get`).
+
+    Parameters
+    ----------
+    name : str
+        For `Sample.get`.
+    values : callable
+        Predictions of N rows -> float array, shape (N,); NaN in rows that do not count.
+
+    Raises
+    ------
+    ValueError
+        There is one of that name.
+    """
+    if name in ADDED:
+        raise ValueError(f"quantity {name}: a quantity of this name exists already")
+    ADDED[name] = values
+
+
+class Sample:
+    """Values of one network on some rows, each quantity in ascending order.
+
+    Parameters
+    ----------
+    n_tracks : int
+        Rows.
+    values : mapping of str to float array
+        By the names that `quantities` gives, each in ascending order.
+    """
+
+    def __init__(self, n_tracks: int, values: Mapping[str, FloatArray]) -> None:
+        self.n_tracks = n_tracks
+        self._values = values
+        self._cores: dict[str, CoreFit | None] = {}
+        self._cuts: dict[tuple[str, float], float | None] = {}
+
+    @classmethod
+    def of(
+        cls, predicted: Predictions, losses: Mapping[str, FloatArray] | None = None
+    ) -> Sample:
+        """Sort the predictions of a network for some rows."""
+        found = quantities(predicted, losses)
+        return cls(len(predicted), {k: np.sort(v) for k, (v, _) in found.items()})
+
+    def get(self, name: str) -> FloatArray | None:
+        """Values of a quantity in ascending order; None where there are none."""
+        values = self._values.get(name)
+        return None if values is None or not len(values) else values
+
+    def size(self, name: str) -> int:
+        """Number of values of a quantity."""
+        return len(self._values.get(name, ()))
+
+    def holds(self, name: str) -> bool:
+        """Whether a quantity exists for the network, be it without values."""
+        return name in self._values
+
+    def core(self, name: str) -> CoreFit | None:
+        """Fit of the core of a quantity, done once."""
+        if name not in self._cores:
+            values = self.get(name)
+            self._cores[name] = None if values is None else core_fit(values)
+        return self._cores[name]
+
+    def cut(self, name: str, efficiency: float) -> float | None:
+        """Smallest cut that keeps a share of a quantity, found once; None without."""
+        place, values = (name, efficiency), self.get(name)
+        if values is None:
+            return None
+        if place not in self._cuts:
+            last = values[rank_at_efficiency(len(values), efficiency)]
+            self._cuts[place] = float(first_cut(last)) if np.isfinite(last) else None
+        return self._cuts[place]
+
+
+@np.errstate(all="ignore")
+def quantities(
+    predicted: Predictions, losses: Mapping[str, FloatArray] | None = None
+) -> Quantities:
+    """Take apart the predictions of a network for some rows.
+
+    Parameters
+    ----------
+    predicted : Predictions
+        N rows.
+    losses : mapping of str to float array, shape (N,), optional
+        Losses of the rows.
+
+    Returns
+    -------
+    dict
+        ``z`` (cm) and ``theta`` (deg): residuals of real tracks. For each decision,
+        with its prefix and suffix as metrics have them: ``signal``, ``background``,
+        where there are any ``fake`` and ``unwanted`` (both of them), and, of tracks
+        alone, ``positive`` and ``negative`` (signal by charge): how far out the
+        trigger sees them. ``far_down``, ``far_up``: the same of far tracks at
+        positive and at negative z.
+    """
+    event, charge = predicted.event, predicted.charge
+    found: Quantities = {k: (v, event) for k, v in (losses or {}).items()}
+    real = slice(None) if predicted.fake is None else predicted.real
+    for quantity in ("z", "theta"):
+        residual = predicted.residual(quantity)
+        if residual is not None:
+            found[quantity] = residual[real], event[real]
+    for (prefix, suffix), decision in all_decisions(predicted).items():
+        kinds = decision.kinds(None if prefix else charge)
+        for kind, rows in kinds.items():
+            own = decision.distance_cm[rows], decision.event[rows]
+            found[f"{prefix}{kind}{suffix}"] = own
+    if predicted.has_z:
+        distance, z_cm = np.abs(predicted.z_cm), predicted.z_reco_cm
+        for name, is_far in (
+            ("far_down", z_cm > FEED_Z_CM),
+            ("far_up", z_cm < -FEED_Z_CM),
+        ):
+            far = predicted.real & is_far
+            found[name] = distance[far], event[far]
+    return found | _added(predicted)
+
+
+def _added(predicted: Predictions) -> Quantities:
+    found: Quantities = {}
+    for name, function in ADDED.items():
+        try:
+            values, why = np.asarray(function(predicted), dtype=np.float64), ""
+            if values.shape != (len(predicted),):
+                why = f"expected shape ({len(predicted)},), got {values.shape}"
+        except Exception as err:  # noqa: BLE001 (of a user)
+            why = f"{type(err).__name__}: {err}"
+        if why:
+            warn_of("quantity", name, why)
+            continue
+        counts = ~np.isnan(values)
+        found[name] = values[counts], predicted.event[counts]
+    return found
+
+
+def sample_sizes(sample: Sample) -> dict[str, int]:
+    """How many tracks and events the shares are of."""
+    sizes = {
+        f"{prefix}n_{kind}": sample.size(f"{prefix}{kind}")
+        for prefix in ("", "event_", "stt_")
+        for kind in ("signal", "background", "fake")
+        if sample.holds(f"{prefix}{kind}")
+    }
+    far = {"n_feed_down": "far_down", "n_feed_up": "far_up"}
+    return sizes | {name: sample.size(quantity) for name, quantity in far.items()}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from operator import attrgetter
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,8 @@ from nnt.types import F64, I16, I64, FloatArray
 ROWS_PER_BIN, FEWEST_BINS = 25, 4
 """Of the bins of an axis, on average, and at least."""
 Z_EDGES_CM, THETA_EDGES_DEG = np.linspace(-100, 100, 41), np.linspace(10, 170, 33)
-PHI_EDGES_DEG = np.linspace(0, 360, 37)
+PHI_EDGES_DEG, N_EDGES = np.linspace(0, 360, 37), np.arange(0.5, 11)
+CHARGE_EDGES = np.array([-1.5, 0, 1.5])
 PT_EDGES_GEV = np.array(
     [0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.85, 1, 1.25, 1.5, 2, 2.5, 3, 4, 6, 10]
 )
@@ -70,27 +71,41 @@ def _charge(predicted: Predictions) -> FloatArray | None:
 
 
 AXES = {
-    "z": Axis("z of the reconstruction", "cm", Z_EDGES_CM, lambda p: p.z_reco_cm),
+    "z": Axis("z of the reconstruction", "cm", Z_EDGES_CM, attrgetter("z_reco_cm")),
     "theta": Axis(
         "theta of the reconstruction",
         "deg",
         THETA_EDGES_DEG,
-        lambda p: p.theta_reco_deg,
+        attrgetter("theta_reco_deg"),
     ),
-    "pt": Axis("pT of the trigger track", "GeV", PT_EDGES_GEV, lambda p: p.pt_gev),
-    "phi": Axis("phi of the trigger track", "deg", PHI_EDGES_DEG, lambda p: p.phi_deg),
-    "charge": Axis(
-        "charge of the trigger track", "e", np.array([-1.5, 0, 1.5]), _charge
+    "pt": Axis("pT of the trigger track", "GeV", PT_EDGES_GEV, attrgetter("pt_gev")),
+    "phi": Axis(
+        "phi of the trigger track", "deg", PHI_EDGES_DEG, attrgetter("phi_deg")
     ),
+    "charge": Axis("charge of the trigger track", "e", CHARGE_EDGES, _charge),
     "n_tracks": Axis(
-        "tracks in the event (last bin: 10 or more)", "", np.arange(0.5, 11), _n_tracks
+        "tracks in the event (last bin: 10 or more)", "", N_EDGES, _n_tracks
     ),
 }
 """By the name of the quantity: all that is known about it, in one place."""
 
 
+class _Binned:
+    """Arrays, one number for each bin."""
+
+    __slots__: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, list[float | None]]:
+        """As plain JSON values, None for NaN."""
+        named = {name: getattr(self, name).tolist() for name in self.__slots__}
+        return {
+            name: [value if math.isfinite(value) else None for value in values]
+            for name, values in named.items()
+        }
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class BinnedResiduals:
+class BinnedResiduals(_Binned):
     """Residuals in bins of another quantity; shape (B,) each, NaN in empty bins."""
 
     edges: FloatArray
@@ -112,10 +127,6 @@ class BinnedResiduals:
     slope_error: FloatArray
     """From the spread around the line; NaN below three tracks."""
 
-    def to_dict(self) -> dict[str, list[float | None]]:
-        """As plain JSON values, None for NaN."""
-        return {name: plain(values) for name, values in asdict(self).items()}
-
 
 def residuals_in_bins(
     residual: FloatArray, at: FloatArray, edges: npt.ArrayLike, event: I64
@@ -133,47 +144,43 @@ def residuals_in_bins(
     event : int64 array, shape (N,)
         Dense number of the event of each row, for the errors.
     """
-    return _Bins(at, edges, event).summary(residual)
+    [found] = _all_in_bins([residual], at, edges, event)
+    return found
 
 
-class _Bins:
-    """Rows in order by bin and event, for residuals of several quantities."""
-
-    def __init__(self, at: FloatArray, edges: npt.ArrayLike, event: I64) -> None:
-        self.edges = np.asarray(edges, dtype=np.float64)
-        n_bins = len(self.edges) - 1
-        bin_of = bin_numbers(at, self.edges)
-        self.rows, self.event, _ = rows_by_event(event, bin_of, n_bins)
-        self.at = at[self.rows]
-        n_tracks = np.bincount(bin_of, minlength=n_bins)[:n_bins]
-        self.starts = np.append(0, np.cumsum(n_tracks))
-
-    @np.errstate(all="ignore")
-    def summary(self, residual: FloatArray) -> BinnedResiduals:
-        """Summarise residuals of the rows, shape (N,)."""
-        residual = residual[self.rows]
-        n_tracks = np.diff(self.starts)
-        figures, errors = np.full((2, 3, len(n_tracks)), np.nan)
-        products = np.zeros((5, len(n_tracks)))
-        # From the middle of the bin, so that no digits are lost.
-        middles = (self.edges[:-1] + self.edges[1:]) / 2
-        for i in np.flatnonzero(n_tracks):
-            rows = slice(self.starts[i], self.starts[i + 1])
-            event = self.event[rows] - self.event[rows.start]
-            figures[:, i], errors[:, i] = widths_with_errors(residual[rows], event)
-            x, y = self.at[rows] - middles[i], residual[rows] - figures[0, i]
-            products[:2, i] = x.sum(), y.sum()
-            products[2:, i] = [np.einsum("i,i", *p) for p in ((x, x), (x, y), (y, y))]
-        slope, slope_error = _slopes(n_tracks, products)
-        mean, std, trimmed = zip(figures, errors, strict=True)
-        return BinnedResiduals(
-            self.edges, n_tracks, *mean, *std, *trimmed, slope, slope_error
-        )
+def _all_in_bins(
+    residuals: Iterable[FloatArray], at: FloatArray, edges: npt.ArrayLike, event: I64
+) -> list[BinnedResiduals]:
+    """Summarise several residuals of the same rows, which are put in order once."""
+    edges = np.asarray(edges, dtype=np.float64)
+    n_bins = len(edges) - 1
+    bin_of = bin_numbers(at, edges)
+    rows, event, _ = rows_by_event(event, bin_of, n_bins)
+    n_tracks = np.bincount(bin_of, minlength=n_bins)[:n_bins]
+    return [_summary(own[rows], at[rows], edges, event, n_tracks) for own in residuals]
 
 
-def plain(values: npt.NDArray[Any]) -> list[float | None]:
-    """As plain JSON values, None for what is not finite."""
-    return [value if math.isfinite(value) else None for value in values.tolist()]
+@np.errstate(all="ignore")
+def _summary(
+    residual: FloatArray, at: FloatArray, edges: F64, event: I64, n_tracks: I64
+) -> BinnedResiduals:
+    """Summarise residuals of rows in order by bin and event."""
+    figures, errors = np.full((2, 3, len(n_tracks)), np.nan)
+    products = np.zeros((5, len(n_tracks)))
+    # From the middle of the bin, so that no digits are lost.
+    middles = (edges[:-1] + edges[1:]) / 2
+    starts = np.append(0, np.cumsum(n_tracks))
+    for i in np.flatnonzero(n_tracks):
+        rows = slice(starts[i], starts[i + 1])
+        values = residual[rows]
+        number = event[rows] - event[rows.start]
+        figures[:, i], errors[:, i] = widths_with_errors(values, number)
+        x, y = at[rows] - middles[i], values - figures[0, i]
+        products[:2, i] = x.sum(), y.sum()
+        products[2:, i] = [np.einsum("i,i", *p) for p in ((x, x), (x, y), (y, y))]
+    slope, slope_error = _slopes(n_tracks, products)
+    mean, std, trimmed = zip(figures, errors, strict=True)
+    return BinnedResiduals(edges, n_tracks, *mean, *std, *trimmed, slope, slope_error)
 
 
 def bin_numbers(at: FloatArray, edges: npt.ArrayLike) -> I16:
@@ -203,33 +210,26 @@ def _slopes(n: I64, products: F64) -> tuple[F64, F64]:
 
 
 def in_bins(predicted: Predictions) -> dict[str, BinnedResiduals]:
-    """Residuals of a network in bins of everything the rows have.
+    """Residuals of a network that predicts z, in bins of everything the rows have.
 
-    Parameters
-    ----------
-    predicted : Predictions
-        N rows of a network that predicts z.
-
-    Returns
-    -------
-    dict
-        ``z_against_z``, ``theta_against_pt`` and so on.
+    Named ``z_against_z``, ``theta_against_pt`` and so on.
     """
+    residuals = {name: predicted.residual(name) for name in ("z", "theta")}
+    there = {name: own for name, own in residuals.items() if own is not None}
     bins = {
-        name: _Bins(at, axis.edges, predicted.event)
+        name: _all_in_bins(there.values(), at, axis.edges, predicted.event)
         for name, axis in AXES.items()
         if (at := axis.values(predicted)) is not None
     }
     return {
-        f"{quantity}_against_{name}": own.summary(residual)
-        for quantity in ("z", "theta")
-        if (residual := predicted.residual(quantity)) is not None
+        f"{quantity}_against_{name}": own[i]
+        for i, quantity in enumerate(there)
         for name, own in bins.items()
     }
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shares:
+class Shares(_Binned):
     """Shares of tracks; shape (B,) each, NaN where there are no tracks."""
 
     at: FloatArray
@@ -238,26 +238,13 @@ class Shares:
     error: FloatArray
     n_tracks: I64
 
-    def to_dict(self) -> dict[str, list[float | None]]:
-        """As plain JSON values, None for NaN."""
-        return {name: plain(values) for name, values in asdict(self).items()}
-
 
 @np.errstate(all="ignore")
 def efficiency_in_bins(predicted: Predictions) -> dict[str, Shares]:
     """Efficiency for tracks from the collision point, in bins.
 
-    The cut on |z| is that of 96 % efficiency over all rows.
-
-    Parameters
-    ----------
-    predicted : Predictions
-        N rows of a network that predicts z.
-
-    Returns
-    -------
-    dict
-        By the names of `AXES`, but for z; empty without signal.
+    The cut on |z|, which the network has to predict, is that of 96 % efficiency over
+    all rows. By the names of `AXES`, but for z; empty without signal.
     """
     signal = np.abs(predicted.z_reco_cm) < SIGNAL_Z_CM
     if not signal.any():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from typing import Literal
 
@@ -17,13 +18,13 @@ from nnt.metrics.decisions import (
     CUT_CM,
     EFFICIENCIES,
     FEED_EFFICIENCY,
+    Sample,
     area_of_sorted,
     binomial_error,
-    share_below,
+    warn_of,
 )
 from nnt.metrics.prediction import Predictions
 from nnt.metrics.residuals import half_width_68, std, trimmed_std
-from nnt.metrics.sample import Sample, warn_of
 from nnt.types import FloatArray
 
 Better = Literal["higher", "lower", "neither"]
@@ -138,97 +139,85 @@ def main_metrics() -> dict[str, str]:
     return {m.name: m.heading for m in METRICS.values() if m.heading}
 
 
-def _of(quantity: str, function: Callable[[FloatArray], float]) -> Value:
-    def value(sample: Sample) -> float | None:
-        values = sample.get(quantity)
-        return None if values is None else function(values)
-
-    return value
+def _of(
+    quantity: str, function: Callable[[FloatArray], float], sample: Sample
+) -> float | None:
+    values = sample.get(quantity)
+    return None if values is None else function(values)
 
 
 def _mean(values: FloatArray) -> float:
     return float(np.mean(values, dtype=np.float64))
 
 
-def _core(quantity: str, attribute: str) -> Value:
-    def value(sample: Sample) -> float | None:
-        core = sample.core(quantity)
-        if core is None:
-            return None
-        if attribute == "share_error":
-            return float(binomial_error(core.share, sample.size(quantity)))
-        return float(getattr(core, attribute))
+def _core(quantity: str, attribute: str, sample: Sample) -> float | None:
+    core = sample.core(quantity)
+    if core is None:
+        return None
+    if attribute == "share_error":
+        return float(binomial_error(core.share, sample.size(quantity)))
+    return float(getattr(core, attribute))
 
-    return value
+
+def _area(signal: str, background: str, sample: Sample) -> float | None:
+    near, far = sample.get(signal), sample.get(background)
+    return None if near is None or far is None else area_of_sorted(near, far)
+
+
+def _cut(needs: str, signal: str, efficiency: float, sample: Sample) -> float | None:
+    """Smallest cut that keeps a share of the signal, where there are rows to cut on."""
+    return None if sample.get(needs) is None else sample.cut(signal, efficiency)
+
+
+def _negative(value: Value, sample: Sample) -> float | None:
+    """A class is kept above a cut on its output, which is minus a distance."""
+    found = value(sample)
+    return None if found is None else -found
+
+
+def _passing(quantity: str, cut: Value, sample: Sample) -> float | None:
+    values, at = sample.get(quantity), cut(sample)
+    if values is None or at is None:
+        return None
+    return int(np.searchsorted(values, at, side="left")) / len(values)
+
+
+def _rejected(quantity: str, cut: Value, sample: Sample) -> float | None:
+    passing = _passing(quantity, cut, sample)
+    return None if passing is None else 1 - passing
+
+
+def _asymmetry(suffix: str, cut: Value, sample: Sample) -> float | None:
+    """Efficiency of positive minus that of negative tracks."""
+    positive = _passing(f"positive{suffix}", cut, sample)
+    negative = _passing(f"negative{suffix}", cut, sample)
+    return None if positive is None or negative is None else positive - negative
 
 
 def _residual_metrics(name: str, unit: str) -> Iterable[Metric]:
-    yield Metric(f"{name}_mean_{unit}", unit, "neither", _of(name, _mean), "events")
-    for width, function in (
-        ("std", std),
-        ("trimmed_std", trimmed_std),
-        ("half_width_68", half_width_68),
-    ):
-        heading = f"{name} trimmed std ({unit})" if width == "trimmed_std" else ""
-        value, full = _of(name, function), f"{name}_{width}_{unit}"
-        yield Metric(full, unit, "lower", value, "events", heading=heading)
-    parts: dict[str, tuple[str, Better]] = {
-        "mean": (unit, "neither"),
-        "std": (unit, "lower"),
-        "share": ("", "neither"),
-    }
-    for part, (its, better) in parts.items():
+    widths = {"std": std, "trimmed_std": trimmed_std, "half_width_68": half_width_68}
+    for figure, function in {"mean": _mean, **widths}.items():
+        better: Better = "lower" if figure in widths else "neither"
+        value, full = partial(_of, name, function), f"{name}_{figure}_{unit}"
+        heading = f"{name} trimmed std ({unit})" if figure == "trimmed_std" else ""
+        yield Metric(full, unit, better, value, "events", heading=heading)
+    for part, its in (("mean", unit), ("std", unit), ("share", "")):
+        better = "lower" if part == "std" else "neither"
+        value, error = (partial(_core, name, p) for p in (part, f"{part}_error"))
         full = f"{name}_core_{part}_{its}".rstrip("_")
-        value, error = _core(name, part), _core(name, f"{part}_error")
         yield Metric(full, its, better, value, error)
-
-
-def _area(signal: str, background: str) -> Value:
-    def value(sample: Sample) -> float | None:
-        near, far = sample.get(signal), sample.get(background)
-        return None if near is None or far is None else area_of_sorted(near, far)
-
-    return value
-
-
-def _cut(signal: str, efficiency: float, needs: str = "", sign: int = 1) -> Value:
-    """Smallest cut that keeps a share of the signal; None where no cut does.
-
-    A class is kept above a cut on its output, which is minus a distance.
-    """
-
-    def value(sample: Sample) -> float | None:
-        lacks = needs and sample.get(needs) is None
-        cut = None if lacks else sample.cut(signal, efficiency)
-        return None if cut is None else sign * cut
-
-    return value
-
-
-def _passing(quantity: str, cut: Value, *, rejected: bool = False) -> Value:
-    def value(sample: Sample) -> float | None:
-        values, at = sample.get(quantity), cut(sample)
-        if values is None or at is None:
-            return None
-        share = share_below(values, at)
-        return 1 - share if rejected else share
-
-    return value
-
-
-def _share(
-    name: str, better: Better, value: Value, quantity: str, heading: str = ""
-) -> Metric:
-    """A share of the rows of a quantity."""
-    return Metric(name, "", better, value, "events", quantity, heading)
 
 
 def _trigger_metrics(prefix: str) -> Iterable[Metric]:
     """Efficiency and rejection with a cut on z, and where they end up."""
-    for name, kind in (("efficiency", "signal"), ("rejection", "background")):
+    for name, kind, share in (
+        ("efficiency", f"{prefix}signal", _passing),
+        ("rejection", f"{prefix}background", _rejected),
+    ):
+        value = partial(share, kind, lambda _: CUT_CM)
         heading = "" if prefix else f"{name}, |z| < {CUT_CM:g} cm"
-        value = _passing(prefix + kind, lambda _: CUT_CM, rejected=name == "rejection")
-        yield _share(f"{prefix}{name}_at_15cm", "higher", value, prefix + kind, heading)
+        full = f"{prefix}{name}_at_15cm"
+        yield Metric(full, "", "higher", value, "events", kind, heading)
     yield from _curve_metrics(prefix, "")
 
 
@@ -236,68 +225,64 @@ def _curve_metrics(prefix: str, suffix: str) -> Iterable[Metric]:
     """Area and working points of a decision, by z or by a class."""
     signal, background = f"{prefix}signal{suffix}", f"{prefix}background{suffix}"
     heading = "" if prefix else f"ROC area{BY[suffix]}"
-    name, area = f"{prefix}roc_area{suffix}", _area(signal, background)
+    name, area = f"{prefix}roc_area{suffix}", partial(_area, signal, background)
     yield Metric(name, "", "higher", area, "events", heading=heading)
-    unit, middle, sign = ("", "", -1) if suffix else ("cm", "_cm", 1)
     for efficiency in EFFICIENCIES:
-        cut = _cut(signal, efficiency, background, sign)
-        name = f"{prefix}cut{middle}_at_eff{100 * efficiency:.0f}{suffix}"
-        yield Metric(name, unit, "neither", cut, "events")
+        cut: Value = partial(_cut, background, signal, efficiency)
+        end = f"_at_eff{100 * efficiency:.0f}{suffix}"
+        if suffix:
+            cut = partial(_negative, cut)
+            yield Metric(f"{prefix}cut{end}", "", "neither", cut, "events")
+        else:
+            yield Metric(f"{prefix}cut_cm{end}", "cm", "neither", cut, "events")
         yield _rejection(prefix, suffix, "background", efficiency)
 
 
 def _rejection(prefix: str, suffix: str, kind: str, efficiency: float) -> Metric:
     """Share of a kind of tracks that a decision rejects at an efficiency for signal."""
     percent, quantity = f"{100 * efficiency:.0f}", f"{prefix}{kind}{suffix}"
+    signal = f"{prefix}signal{suffix}"
+    value = partial(_rejected, quantity, partial(_cut, signal, signal, efficiency))
+    named, of = {
+        "background": ("", f"rejection at {percent} % efficiency"),
+        "fake": ("fake_", f"rejection of fakes at {percent} %"),
+        "unwanted": ("unwanted_", f"rejection of background and fakes at {percent} %"),
+    }[kind]
     is_main = not prefix and efficiency == FEED_EFFICIENCY
-    cut = _cut(f"{prefix}signal{suffix}", efficiency)
-    value = _passing(quantity, cut, rejected=True)
-    of = {"fake": "fakes", "unwanted": "background and fakes"}.get(kind)
-    heading = f"rejection at {percent} % efficiency"
-    if of is not None:
-        heading, prefix = f"rejection of {of} at {percent} %", f"{prefix}{kind}_"
-    name = f"{prefix}rejection_at_eff{percent}{suffix}"
-    return _share(
-        name, "higher", value, quantity, heading + BY[suffix] if is_main else ""
-    )
+    heading = f"{of}{BY[suffix]}" if is_main else ""
+    name = f"{prefix}{named}rejection_at_eff{percent}{suffix}"
+    return Metric(name, "", "higher", value, "events", quantity, heading)
 
 
 def _feed_metrics() -> Iterable[Metric]:
-    cut = _cut("signal", FEED_EFFICIENCY, "background")
+    cut = partial(_cut, "background", "signal", FEED_EFFICIENCY)
     for name, quantity in (("feed_down", "far_down"), ("feed_up", "far_up")):
         heading = f"{name.replace('_', '-')} at 96 %"
-        value = _passing(quantity, cut)
-        yield _share(f"{name}_at_eff96", "lower", value, quantity, heading)
+        value = partial(_passing, quantity, cut)
+        full = f"{name}_at_eff96"
+        yield Metric(full, "", "lower", value, "events", quantity, heading)
 
 
-def _asymmetry(suffix: str) -> Metric:
-    """Efficiency of positive minus that of negative tracks."""
-    cut = _cut(f"signal{suffix}", FEED_EFFICIENCY)
-    kept = [_passing(f"{sign}{suffix}", cut) for sign in ("positive", "negative")]
-
-    def value(sample: Sample) -> float | None:
-        positive, negative = (share(sample) for share in kept)
-        return None if positive is None or negative is None else positive - negative
-
+def _charge_asymmetry(suffix: str) -> Metric:
+    signal = f"signal{suffix}"
+    cut = partial(_cut, signal, signal, FEED_EFFICIENCY)
+    value = partial(_asymmetry, suffix, cut)
     return Metric(f"charge_asymmetry_at_eff96{suffix}", "", "neither", value, "events")
 
 
-def _n_tracks(sample: Sample) -> float:
-    return float(sample.n_tracks)
-
-
 def _all_metrics() -> Iterable[Metric]:
-    yield Metric("n_tracks", "", "neither", _n_tracks, "none")
-    yield Metric("loss", "", "lower", _of("loss", _mean), "events", heading="loss")
+    yield Metric("n_tracks", "", "neither", lambda s: float(s.n_tracks), "none")
+    loss = partial(_of, "loss", _mean)
+    yield Metric("loss", "", "lower", loss, "events", heading="loss")
     yield from _residual_metrics("z", "cm")
     yield from _residual_metrics("theta", "deg")
     for prefix in ("", "event_", "stt_"):
         yield from _trigger_metrics(prefix)
     yield from _feed_metrics()
-    yield _asymmetry("")
+    yield _charge_asymmetry("")
     for prefix in ("", "stt_"):
         yield from _curve_metrics(prefix, "_by_class")
-    yield _asymmetry("_by_class")
+    yield _charge_asymmetry("_by_class")
     # What a decision makes of fake tracks, which a trigger fires on, too.
     kinds = "fake", "unwanted"
     for scope in product(("", "stt_"), BY, kinds, EFFICIENCIES):

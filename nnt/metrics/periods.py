@@ -22,6 +22,7 @@ from nnt.detector import (
 from nnt.errors import DataError
 from nnt.metrics.prediction import pt_gev
 from nnt.tracks import INPUT_COLUMNS, Tracks
+from nnt.tracks.table import INPUT_KINDS
 from nnt.types import F32, I64
 
 N_BINS = 4096
@@ -34,6 +35,9 @@ MIN_DISTANCE = 0.02
 """Below, a change is real with enough rows, but of no use to anybody."""
 MAX_CHANCE = 0.01
 """Chance that one of all quantities is flagged where nothing has changed."""
+
+Test = tuple[float, float, float, float]
+"""Distance, chance, and what the first and the second table have, as in `Change`."""
 
 RANGES = {
     "z (cm)": (-100.0, 100.0),
@@ -75,8 +79,8 @@ def profiles(tracks: Tracks) -> dict[str, Profile]:
     """
     names, group = _groups(tracks)
     limit = 1.0 if tracks.chain is CLASSIC else 2.0
+    n_bits = tracks.inputs.shape[1] // N_SUPERLAYERS - len(INPUT_KINDS)
     counts = np.zeros((len(names), N_INPUTS, N_BINS), dtype=np.int64)
-    n_bits = tracks.inputs.shape[1] // N_SUPERLAYERS - 3
     bits = np.zeros((len(names), N_SUPERLAYERS, n_bits), dtype=np.int64)
     hits = np.zeros((len(names), N_SUPERLAYERS), dtype=np.int64)
     inputs = np.ascontiguousarray(tracks.inputs)
@@ -85,25 +89,21 @@ def profiles(tracks: Tracks) -> dict[str, Profile]:
         name: _counts_by_group(values, group, RANGES[name], len(names))
         for name, values in _others(tracks).items()
     }
-    event = tracks.event_index
 
-    def profile(rows: slice | int, events: I64) -> Profile:
-        mine = slice(rows, rows + 1) if isinstance(rows, int) else rows
+    def profile(chosen: list[int]) -> Profile:
+        events = tracks.event_index[np.isin(group, chosen)]
         return Profile(
             n_rows=len(events),
-            n_events=int(np.count_nonzero(np.bincount(events))),
-            n_hits=hits[mine].sum(axis=0),
-            inputs=counts[mine].sum(axis=0),
+            n_events=len(np.unique(events)),
+            n_hits=hits[chosen].sum(axis=0),
+            inputs=counts[chosen].sum(axis=0),
             limit=limit,
-            bits=bits[mine].sum(axis=0) if n_bits else None,
-            others={name: own[mine].sum(axis=0) for name, own in others.items()},
+            bits=bits[chosen].sum(axis=0) if n_bits else None,
+            others={name: own[chosen].sum(axis=0) for name, own in others.items()},
         )
 
-    found = {"all": profile(slice(None), event)}
-    for k, name in enumerate(names):
-        if (group == k).any():
-            found[name] = profile(k, event[group == k])
-    return found
+    of_groups = {names[k]: profile([k]) for k in np.unique(group)}
+    return {"all": profile([*range(len(names))]), **of_groups}
 
 
 def _groups(tracks: Tracks) -> tuple[tuple[str, ...], I64]:
@@ -158,7 +158,7 @@ def _count_inputs(
                 bits[group[i], sl, bit] += int(row[first + 3 + bit])
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Change:
     """One quantity of one expert in two tables."""
 
@@ -207,61 +207,63 @@ def changes(first: dict[str, Profile], second: dict[str, Profile]) -> list[Chang
             "tables of different chains or numbers of inputs cannot be compared; use "
             "files of one kind"
         )
-    found, sizes = [], (first["all"].n_events, second["all"].n_events)
+    found: list[tuple[str, str, Test]] = []
+    sizes = first["all"].n_events, second["all"].n_events
     for scope in [name for name in first if name != "all"]:
         share, other = (
             table[scope].n_rows / max(table["all"].n_rows, 1) if scope in table else 0.0
             for table in (first, second)
         )
         name = f"rows of {scope.replace('_', ' ')}"
-        found.append(_change_of_share("all", name, (share, other), sizes))
+        found.append(("all", name, _test_of_shares((share, other), sizes)))
     for scope in first:
         if scope in second:
-            found += _changes_of(scope, first[scope], second[scope])
+            found += [(scope, *test) for test in _tests(first[scope], second[scope])]
     limit = MAX_CHANCE / max(len(found), 1)
-    flagged = [
-        dataclasses.replace(
-            change, flagged=change.p_value < limit and change.distance >= MIN_DISTANCE
+    tested = [
+        Change(
+            scope, quantity, *test, flagged=test[1] < limit and test[0] >= MIN_DISTANCE
         )
-        for change in found
+        for scope, quantity, test in found
     ]
-    return sorted(flagged, key=lambda c: (not c.flagged, c.p_value, -c.distance))
+    return sorted(tested, key=lambda c: (not c.flagged, c.p_value, -c.distance))
 
 
 def _kind(profile: Profile) -> tuple[float, bool]:
     return profile.limit, profile.bits is None
 
 
-def _changes_of(scope: str, first: Profile, second: Profile) -> Iterator[Change]:
+def _tests(first: Profile, second: Profile) -> Iterator[tuple[str, Test]]:
+    """Compare every quantity of two groups."""
     both, sizes = (first, second), (first.n_events, second.n_events)
     for sl in range(N_SUPERLAYERS):
         hits = first.n_hits[sl] / first.n_rows, second.n_hits[sl] / second.n_rows
-        yield _change_of_share(scope, f"hits in SL{sl}", hits, sizes)
+        yield f"hits in SL{sl}", _test_of_shares(hits, sizes)
     for column, name in enumerate(INPUT_COLUMNS):
         # Of the events, those where the superlayer has a hit.
         n, m = (
             max(1, round(p.n_events * p.n_hits[column // 3] / p.n_rows)) for p in both
         )
+        limits = -first.limit, first.limit
         counts = first.inputs[column], second.inputs[column]
-        yield from _change(scope, name, counts, (n, m), (-first.limit, first.limit))
+        yield from _test_of_counts(name, counts, (n, m), limits)
     if first.bits is not None and second.bits is not None:
         for sl, bit in np.ndindex(first.bits.shape):
             n, m = (max(int(p.n_hits[sl]), 1) for p in both)
             shares = int(first.bits[sl, bit]) / n, int(second.bits[sl, bit]) / m
-            yield _change_of_share(scope, f"SL{sl}-extra_input{bit}", shares, (n, m))
+            yield f"SL{sl}-extra_input{bit}", _test_of_shares(shares, (n, m))
     for name in first.others:
         if name in second.others:
             counts = first.others[name], second.others[name]
-            yield from _change(scope, name, counts, sizes, RANGES[name])
+            yield from _test_of_counts(name, counts, sizes, RANGES[name])
 
 
-def _change(
-    scope: str,
+def _test_of_counts(
     name: str,
     counts: tuple[I64, I64],
     sizes: tuple[int, int],
     limits: tuple[float, float],
-) -> Iterator[Change]:
+) -> Iterator[tuple[str, Test]]:
     """Compare counts in fine bins, where both tables have any."""
     from scipy.special import kolmogorov  # scipy would delay other commands
 
@@ -271,30 +273,15 @@ def _change(
     distance = float(np.abs(np.cumsum(a) - np.cumsum(b)).max())
     centres = limits[0] + (limits[1] - limits[0]) * (np.arange(N_BINS) + 0.5) / N_BINS
     n, m = sizes
-    yield Change(
-        scope=scope,
-        quantity=name,
-        distance=distance,
-        p_value=float(kolmogorov(distance * math.sqrt(n * m / (n + m)))),
-        first=float(centres @ a),
-        second=float(centres @ b),
-    )
+    p_value = float(kolmogorov(distance * math.sqrt(n * m / (n + m))))
+    yield name, (distance, p_value, float(centres @ a), float(centres @ b))
 
 
-def _change_of_share(
-    scope: str, name: str, shares: tuple[float, float], sizes: tuple[int, int]
-) -> Change:
+def _test_of_shares(shares: tuple[float, float], sizes: tuple[int, int]) -> Test:
     n, m = sizes
     pooled = (shares[0] * n + shares[1] * m) / (n + m)
     error = math.sqrt(max(pooled * (1 - pooled), 0) * (1 / n + 1 / m))
-    distance = abs(shares[0] - shares[1])
+    distance = abs(float(shares[0] - shares[1]))
     # Two sides of a normal distribution.
     p_value = math.erfc(distance / error / math.sqrt(2)) if error > 0 else 1.0
-    return Change(
-        scope=scope,
-        quantity=name,
-        distance=float(distance),
-        p_value=p_value,
-        first=float(shares[0]),
-        second=float(shares[1]),
-    )
+    return distance, p_value, float(shares[0]), float(shares[1])

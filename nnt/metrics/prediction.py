@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -71,7 +71,7 @@ class Predictions:
         return None if self.theta_deg is None else self.theta_deg - self.theta_reco_deg
 
     def __getitem__(self, rows: npt.NDArray[Any] | slice) -> Predictions:
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values = {name: getattr(self, name) for name in self.__slots__}
         there: dict[str, Any] = {
             k: v[rows] for k, v in values.items() if isinstance(v, np.ndarray)
         }
@@ -81,6 +81,7 @@ class Predictions:
 @np.errstate(all="ignore")
 def predictions(tracks: Tracks, outputs: Mapping[str, FloatArray]) -> Predictions:
     """Combine outputs of a network, by name and in network units, with their rows."""
+    phi_rad = tracks.extras.get("2DPhi")
     rows = Predictions(
         z_reco_cm=z_to_cm(tracks.targets[:, 0]),
         theta_reco_deg=theta_to_deg(tracks.targets[:, 1]),
@@ -88,7 +89,7 @@ def predictions(tracks: Tracks, outputs: Mapping[str, FloatArray]) -> Prediction
         event=tracks.event_index,
         expert=tracks.expert,
         pt_gev=pt_gev(tracks),
-        phi_deg=_phi_deg(tracks),
+        phi_deg=None if phi_rad is None else np.rad2deg(phi_rad) % np.float32(360),
         n_tracks=tracks.ids["nTracks"] if tracks.ids["nTracks"].any() else None,
         charge=charge_sign(tracks.inputs),
         fake=tracks.fake,
@@ -110,20 +111,14 @@ def with_outputs(rows: Predictions, outputs: Mapping[str, FloatArray]) -> Predic
     )
 
 
-def _phi_deg(tracks: Tracks) -> FloatArray | None:
-    phi_rad = tracks.extras.get("2DPhi")
-    return None if phi_rad is None else np.rad2deg(phi_rad) % np.float32(360)
-
-
 def pt_gev(tracks: Tracks) -> F32:
     """Transverse momentum of the trigger's tracks.
 
     From the column ``2DinvPt`` where there is one, or else from the crossing angles;
     NaN for a row that has neither.
     """
-    given = tracks.pt_gev
-    if given is not None:
-        return given
+    if tracks.pt_gev is not None:
+        return tracks.pt_gev
     return pt_from_crossing_angles(tracks.inputs, tracks.chain.alpha_scale)
 
 
@@ -173,8 +168,7 @@ def _median_pt_gev(inputs: F32, alpha_scale: float) -> F32:
     # Of an even number, the lower: hits of the second priority tell too much.
     middle = omega[rows, np.maximum(n_seen - 1, 0) // 2]
     middle[n_seen == 0] = np.nan
-    with np.errstate(divide="ignore"):
-        pt: F32 = np.float32(OMEGA_CM_TIMES_PT_GEV) / middle
+    pt: F32 = np.float32(OMEGA_CM_TIMES_PT_GEV) / middle
     return pt
 
 
@@ -183,17 +177,8 @@ def charge_sign(inputs: F32) -> F32:
 
     The crossing angle has the sign of the curvature and so of the charge, but in
     superlayers that a track does not reach on its circle: there it is always
-    positive. So the innermost superlayer with a hit tells it.
-
-    Parameters
-    ----------
-    inputs : float32 array, shape (N, 27) or (N, 126)
-        A missing superlayer is all 0.
-
-    Returns
-    -------
-    float32 array, shape (N,)
-        -1 or 1; 0 without a hit.
+    positive. So the innermost superlayer with a hit gives it: -1 or 1, or 0 without a
+    hit, shape (N,). Inputs are as those of `pt_from_crossing_angles`.
     """
     alpha = inputs[:, 2 :: inputs.shape[1] // N_SUPERLAYERS]
     innermost = np.argmax(alpha != 0, axis=1)

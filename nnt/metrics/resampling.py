@@ -19,10 +19,9 @@ from math import exp, factorial
 
 import numpy as np
 
-from nnt.metrics.decisions import binomial_error
+from nnt.metrics.decisions import Sample, binomial_error, quantities
 from nnt.metrics.metric import METRICS
 from nnt.metrics.prediction import Predictions
-from nnt.metrics.sample import Sample, quantities
 from nnt.types import F64, I64, U8, FloatArray
 
 N_REPLICAS = 100
@@ -53,8 +52,12 @@ class EventDraws:
     def __init__(
         self, event: I64, n_replicas: int = N_REPLICAS, max_rows: int = MAX_ROWS
     ) -> None:
-        self.rows = _chosen(event, max_rows)
+        self.rows = np.arange(len(event))
         """Rows that are drawn from, shape (n,)."""
+        if len(event) > max_rows:
+            rng = np.random.default_rng(SEED)
+            kept = rng.random(int(event.max()) + 1) < max_rows / len(event)
+            self.rows = np.flatnonzero(kept[event])
         events, number = np.unique(event[self.rows], return_inverse=True)
         self.event: I64 = number
         """Dense number of the event of each of them, shape (n,)."""
@@ -62,17 +65,8 @@ class EventDraws:
             [_copies(len(events), replica) for replica in range(n_replicas)]
         )
         """Copies of each of E events in each replica, uint8 of shape (R, E)."""
-        share = len(self.rows) / len(event) if len(event) else 1.0
-        self.scale = math.sqrt(share)
+        self.scale = math.sqrt(len(self.rows) / max(len(event), 1))
         """Errors of all rows are smaller by this than those of the rows drawn from."""
-
-
-def _chosen(event: I64, max_rows: int) -> I64:
-    if len(event) <= max_rows:
-        return np.arange(len(event))
-    rng = np.random.default_rng(SEED)
-    kept = rng.random(int(event.max()) + 1) < max_rows / len(event)
-    return np.flatnonzero(kept[event])
 
 
 def _copies(n_events: int, replica: int) -> U8:
@@ -127,7 +121,7 @@ def replicas(
     losses: Mapping[str, FloatArray] | None = None,
     draws: EventDraws | None = None,
 ) -> Replicas:
-    """Compute the metrics of a network for tables of events drawn anew.
+    """Compute the metrics whose errors come from events, for tables drawn anew.
 
     Parameters
     ----------
@@ -137,11 +131,6 @@ def replicas(
         Losses of the rows, as `quantities` takes them.
     draws : EventDraws, optional
         Of these rows; made here if not given.
-
-    Returns
-    -------
-    Replicas
-        Of all metrics whose errors come from events.
     """
     draws = draws or EventDraws(predicted.event)
     part = dataclasses.replace(predicted[draws.rows], event=draws.event)
@@ -172,14 +161,7 @@ def metric_errors(
 ) -> dict[str, float]:
     """Standard errors of the metrics of a network; those not known are left out.
 
-    Parameters
-    ----------
-    metrics : mapping of str to float
-        As `compute_metrics` gives them for `sample`.
-    sample : Sample
-        Of all rows.
-    drawn : Replicas
-        Of the same rows.
+    The metrics are those of `sample`; `drawn` is of the same rows.
     """
     from_events = drawn.errors()
     errors: dict[str, float] = {}

@@ -35,14 +35,9 @@ def std(values: FloatArray) -> float:
 
 
 def trimmed_std(values: FloatArray, cut: float = TRIMMED) -> float:
-    """Compute the standard deviation without the outer shares on either side.
+    """Standard deviation without the share `cut` on either side; values of any order.
 
-    Parameters
-    ----------
-    values : float array, shape (N,)
-        At least one.
-    cut : float
-        Share that is cut off on each side.
+    Of a single value, it is 0.
     """
     return std(inner(values, int(len(values) * cut)))
 
@@ -200,21 +195,10 @@ def _fit(
 
 
 def _expected(values: F64, edges: F64, counts: F64) -> tuple[F64, F64, float]:
-    """Counts that are expected, their slopes by the parameters, and the deviance.
+    """Counts that are expected, shape (B,), their slopes, (3, B), and the deviance.
 
-    Parameters
-    ----------
-    values : float64 array, shape (3,)
-        Logarithm of the rows, mean, logarithm of the standard deviation.
-    edges, counts : float64 array, shape (B + 1,) and (B,)
-        Of the bins.
-
-    Returns
-    -------
-    model : float64 array, shape (B,)
-    slopes : float64 array, shape (3, B)
-    deviance : float
-        Of Poisson's distribution; half of it is what the likelihood lacks.
+    The parameters are the logarithm of the rows, the mean and the logarithm of the
+    standard deviation; half the deviance is what the likelihood of Poisson lacks.
     """
     from scipy.special import ndtr, xlogy
 
