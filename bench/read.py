@@ -42,7 +42,7 @@ MEASURED = """
 import json, sys, time
 from pathlib import Path
 from nnt.tracks import read_tracks
-import nnt.tracks.parsing, nnt.tracks.text
+import nnt.tracks.parsing
 def peak():
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) * 1024

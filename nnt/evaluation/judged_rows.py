@@ -20,7 +20,7 @@ from nnt.judging import kept_rows, served_rows
 from nnt.progress import show_progress
 from nnt.tracking import UNKNOWN_RUN, weights_file
 from nnt.tracks import Tracks, read_tracks
-from nnt.tracks.hough3d import numbers_of_rows
+from nnt.tracks.layouts import numbers_of_rows
 from nnt.tracks.table import INPUT_KINDS
 from nnt.training.data import load_split
 from nnt.types import I64, BoolArray

@@ -1,8 +1,8 @@
 """Read the text files of BASF2 into a checked table.
 
-The columns tell the chain (`nnt.tracks.classic`, `nnt.tracks.hough3d`). Every row may
-end in a tab; the line after the header is blank; a gzip file may hold one member per
-row, and be several files joined.
+The columns tell the chain (`nnt.tracks.layouts`). Every row may end in a tab; the line
+after the header is blank; a gzip file may hold one member per row, and be several files
+joined.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from functools import partial
 from io import BufferedReader
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,9 +28,7 @@ from nnt.machine import usable_cores
 from nnt.progress import Progress, silent
 from nnt.tracks import cache
 from nnt.tracks.table import Source, SourceFile, Tracks, concatenate, version_of
-
-if TYPE_CHECKING:
-    from nnt.tracks.text import Block
+from nnt.tracks.text import Block, ahead, read_header, side_by_side, text_blocks
 
 log = logging.getLogger(__name__)
 
@@ -155,8 +152,7 @@ def _parts(
 ) -> Iterator[Tracks]:
     """Rows of a file, a block of text at a time."""
     # Imported here: a table from the cache needs no parser.
-    from nnt.tracks.parsing import RowParser, read_header
-    from nnt.tracks.text import ahead, side_by_side, text_blocks
+    from nnt.tracks.parsing import RowParser
 
     n_rows, n_threads = 0, min(usable_cores(), MAX_THREADS)
     # Closed at once where a row is wrong: not whenever its threads are garbage.

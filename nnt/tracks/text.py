@@ -1,4 +1,4 @@
-"""Text of track files: its layout, and its blocks of whole lines, decompressed.
+"""Text of track files: its format, and its blocks of whole lines, decompressed.
 
 Only a few blocks are in memory at a time, whatever the file holds.
 """
@@ -6,31 +6,41 @@ Only a few blocks are in memory at a time, whatever the file holds.
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+import re
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from gzip import BadGzipFile
 from io import BufferedIOBase, BufferedReader
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import numpy as np
-import numpy.typing as npt
 from zlib_ng import gzip_ng, zlib_ng
 
-from nnt.errors import DataError
-from nnt.tracks.table import Tracks
-from nnt.types import F32, BoolArray
-
-Columns = Mapping[str, npt.NDArray[Any]]
-Check = tuple[str, BoolArray, str]
-"""Column, rows that are wrong, and what was expected."""
+from nnt.errors import DataError, shorten
+from nnt.tracks.layouts import LAYOUTS, Layout
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 DamagedError: type[Exception] = zlib_ng.error  # type: ignore[assignment]
+
+OTHER_FILES = {
+    b"BZh": "data compressed by bzip2; unpack it with bunzip2",
+    b"\xfd7zXZ": "data compressed by xz; unpack it with unxz",
+    b"\x28\xb5\x2f\xfd": "data compressed by zstd; unpack it with unzstd",
+    b"PK\x03\x04": "a zip archive; unpack it",
+    b"root": "a ROOT file; write its rows as text",
+    b"PAR1": "a Parquet file; write its rows as text",
+    b"\xff\xfe": "text in UTF-16; save it as ASCII or UTF-8",
+    b"\xfe\xff": "text in UTF-16; save it as ASCII or UTF-8",
+}
+"""What files of other kinds begin with."""
+OTHER_SEPARATORS = {",": "commas", ";": "semicolons", "|": "bars"}
+NO_TEXT = re.compile(rb"[\0\x80-\xff]")
+HEAD_BYTES = 4096
+"""Where text is distinguished from other data."""
 
 BLOCK_BYTES = 1 << 21
 """Text in a block; no line is longer."""
@@ -119,6 +129,101 @@ def _read(path: Path, stream: BufferedIOBase, n_bytes: int) -> bytes:
         raise DataError(f"{path}: cannot be read ({err.strerror})") from err
 
 
+def read_header(path: Path, text: bytes) -> tuple[list[str], Layout]:
+    """Tell columns and format from the beginning of a file: at least its first line.
+
+    Raises
+    ------
+    DataError
+        It is no text, or has other columns than any format.
+    """
+    _check_kind(path, text)
+    line = text.partition(b"\n")[0].decode("ascii", errors="replace").strip()
+    if not line:
+        raise DataError(
+            f"{path}, line 1: expected a header of BASF2's neuro trigger data, found a "
+            "blank line; remove it"
+        )
+    if "\r" in line:
+        raise DataError(
+            f"{path}: expected lines that end in a line feed, found carriage returns "
+            "alone; convert it, for example with: tr '\\r' '\\n'"
+        )
+    # No name holds a blank; an earlier trainer separated them by several.
+    names = line.split()
+    if names[0].lstrip("-").isdigit():
+        return _headless(path, names)
+    layout = min(LAYOUTS, key=lambda layout: len(_missing(names, layout)))
+    missing = _missing(names, layout)
+    if missing:
+        for separator, name in OTHER_SEPARATORS.items():
+            others = line.replace(separator, " ").split()
+            if not all(_missing(others, own) for own in LAYOUTS):
+                raise DataError(
+                    f"{path}, line 1: expected columns that are separated by tabs, "
+                    f"found {name}; replace them by tabs"
+                )
+        raise DataError(
+            f"{path}, line 1: expected a header of BASF2's neuro trigger data, "
+            f"found {shorten(line)}; missing: {', '.join(missing[:4])}"
+        )
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise DataError(
+                f"{path}, line 1: expected each column once, found {shorten(name)} "
+                f"{count} times"
+            )
+    return names, layout
+
+
+def _check_kind(path: Path, text: bytes) -> None:
+    """Refuse what is no text."""
+    head = text[:HEAD_BYTES]
+    if not text.strip():
+        raise DataError(f"{path}: expected rows of tracks, found an empty file")
+    for magic, found in OTHER_FILES.items():
+        if head.startswith(magic):
+            raise DataError(f"{path}: expected plain or gzipped text, found {found}")
+    if odd := NO_TEXT.search(head):
+        number = head.count(b"\n", 0, odd.start()) + 1
+        raise DataError(
+            f"{path}, line {number}: expected text, found binary data "
+            f"{shorten(head[odd.start() :][:16])}; give a file that BASF2's neuro "
+            "trigger data module wrote"
+        )
+
+
+def _headless(path: Path, cells: list[str]) -> tuple[list[str], Layout]:
+    sizes = {len(layout.headless): layout for layout in LAYOUTS if layout.headless}
+    if len(cells) not in sizes:
+        expected = " or ".join(map(str, sizes))
+        raise DataError(
+            f"{path}, line 1: expected {expected} columns in a file without header, "
+            f"found {len(cells)}"
+        )
+    layout = sizes[len(cells)]
+    return list(layout.headless), layout
+
+
+def _missing(names: list[str], layout: Layout) -> list[str]:
+    return sorted({*layout.required(names)} - {*names})
+
+
+def between_headers(block: Block, names: Sequence[str]) -> Iterator[Block]:
+    """Cut a block at lines that repeat the header, as in files joined by `cat`."""
+    text, line = block.text, block.first_line
+    start = place = 0
+    while (place := text.find(names[0].encode(), place)) >= 0:
+        end = text.find(b"\n", place) + 1
+        is_line = place == 0 or text[place - 1 : place] == b"\n"
+        if is_line and text[place:end].decode("ascii", "replace").split() == [*names]:
+            yield Block(text[start:place], line, block.place)
+            line += text.count(b"\n", start, end)
+            start = end
+        place = end
+    yield Block(text[start:], line, block.place)
+
+
 def ahead(items: Iterator[T]) -> Generator[T]:
     """Make the next item in another thread while the last one is used."""
     with ThreadPoolExecutor(max_workers=1) as pool:
@@ -140,49 +245,3 @@ def side_by_side(
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Layout:
-    """The text format of one chain: its columns, and what they may hold."""
-
-    required: Callable[[Sequence[str]], Sequence[str]]
-    """Columns that a header of these names must have."""
-    headless: tuple[str, ...] = ()
-    """Columns of files without a header, if there are such files."""
-    integers: frozenset[str]
-    """Columns of integers; all others hold numbers."""
-    whole: frozenset[str] = frozenset()
-    """Columns of integers that some programs write as ``1822.000000``."""
-    checks: Callable[[Columns], Iterator[Check]]
-    """What values may be."""
-    table: Callable[[Columns], Tracks]
-    """The rows as a table; columns that it does not know are left out."""
-
-
-def beyond(
-    columns: Columns, names: Sequence[str], limit: float, expected: str = ""
-) -> Iterator[Check]:
-    """Find numbers beyond a limit on either side, NaN too."""
-    for name in names:
-        wrong = ~(np.abs(columns[name]) <= limit)
-        yield name, wrong, expected or f"a number in [-{limit:g}, {limit:g}]"
-
-
-def infinite(columns: Columns, names: Sequence[str]) -> Iterator[Check]:
-    """Find what is no finite number in those of the columns that a file has."""
-    for name, values in picked(columns, names).items():
-        yield name, ~np.isfinite(values), "a finite number"
-
-
-def picked(columns: Columns, names: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
-    """Those of the named columns that a file has."""
-    return {name: columns[name] for name in names if name in columns}
-
-
-def stacked(columns: Columns, names: Sequence[str]) -> F32:
-    """Columns side by side, shape (N, len(names))."""
-    table = np.empty((len(columns[names[0]]), len(names)), dtype=np.float32)
-    for i, name in enumerate(names):
-        table[:, i] = columns[name]
-    return table

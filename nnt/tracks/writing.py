@@ -15,12 +15,20 @@ from nnt.detector import CLASSIC
 from nnt.errors import DataError
 from nnt.files import check_writable, is_replaceable, open_whole, remedy
 from nnt.progress import Progress, silent
-from nnt.tracks.table import NEW_COLUMNS, NEW_RAW_COLUMNS, Tracks
+from nnt.tracks.layouts import Columns
+from nnt.tracks.table import (
+    NEW_COLUMNS,
+    NEW_RAW_COLUMNS,
+    Source,
+    SourceFile,
+    Tracks,
+    version_of,
+)
+from nnt.tracks.text import Block, between_headers, read_header, text_blocks
 from nnt.types import F32, I64, BoolArray
 
 log = logging.getLogger(__name__)
 
-Columns = Mapping[str, npt.NDArray[Any]]
 Part = tuple[bytes | memoryview, int]
 """Text of some rows, and how many."""
 
@@ -118,11 +126,8 @@ def write_tracks(
     without = ALL_NEW_COLUMNS if new is not None else ()
     place, end, n_rows = Path(path), _end(tracks), len(tracks)
     if as_read and tracks.source is not None and tracks.source.is_in_order:
-        # Imported here: a simulated table has no files.
-        from nnt.tracks.parsing import source_lines
-
         try:
-            names, blocks = source_lines(tracks.source, without)
+            names, blocks = _source_lines(tracks.source, without)
             parts = _parts_of_lines(blocks, more, end)
             _write(place, [*names, *more], parts, progress, n_rows)
         except DataError as err:
@@ -198,6 +203,73 @@ def _parts_of_lines(
             pairs = zip(cells, bytes(added).splitlines(), strict=True)
             cells = [b"\t".join(pair) for pair in pairs]
         yield end.join([*cells, b""]), len(cells)
+
+
+def _source_lines(
+    source: Source, without: Sequence[str] = ()
+) -> tuple[list[str], Iterator[list[bytes]]]:
+    """Give the rows of a table cell by cell, as they stand in its files.
+
+    Returns the columns that all files have, in the order of the first, but for
+    `without`; and some rows at a time, their cells separated by tabs. A file that
+    cannot be read any more, or has changed, is a `DataError`, by the iterator too.
+    """
+    headers = [_source_header(file) for file in source.files]
+    shared = set.intersection(*map(set, headers)) - set(without)
+    names = [name for name in headers[0] if name in shared]
+    return names, _source_cells(source, headers, names)
+
+
+def _source_cells(
+    source: Source, headers: list[list[str]], names: list[str]
+) -> Iterator[list[bytes]]:
+    start = 0
+    for file, header in zip(source.files, headers, strict=True):
+        place = [header.index(name) for name in names]
+        for lines in _source_rows(file, header):
+            chosen = lines
+            if (rows := source.rows) is not None:
+                first, last = np.searchsorted(rows, [start, start + len(lines)])
+                chosen = [lines[row] for row in (rows[first:last] - start).tolist()]
+            start += len(lines)
+            if names == header:
+                # A tab may end them.
+                yield [line.rstrip(b"\t") for line in chosen]
+            else:
+                cells = (line.split(b"\t") for line in chosen)
+                yield [b"\t".join([row[i] for i in place]) for row in cells]
+
+
+def _source_header(file: SourceFile) -> list[str]:
+    for block in _source_blocks(file):
+        return read_header(file.path, block.text)[0]
+    raise _changed(file.path)
+
+
+def _source_rows(file: SourceFile, names: list[str]) -> Iterator[list[bytes]]:
+    """Rows of each block of text, headers and empty lines left out."""
+    n_rows = 0
+    for block in _source_blocks(file):
+        parts = between_headers(block, names)
+        lines = [line for part in parts for line in part.text.splitlines() if line]
+        n_rows += len(lines)
+        yield lines
+    if n_rows != file.n_rows:
+        raise _changed(file.path)
+
+
+def _source_blocks(file: SourceFile) -> Iterator[Block]:
+    try:
+        with file.path.open("rb") as opened:
+            if version_of(opened.fileno()) != file.version:
+                raise _changed(file.path)
+            yield from text_blocks(file.path, opened)
+    except OSError as err:
+        raise DataError(f"{file.path}: cannot be read ({err.strerror})") from err
+
+
+def _changed(path: Path) -> DataError:
+    return DataError(f"{path}: has changed since it was read")
 
 
 def _write(
