@@ -33,8 +33,8 @@ from nnt.simulation.population import (
     make_helices,
     make_rows,
 )
-from nnt.simulation.reference import fit_stand_in
 from nnt.simulation.segments import crossing, make_hits
+from nnt.simulation.simulate import fit_stand_in
 from nnt.tracks import Tracks, cache, read_tracks, write_tracks
 
 # The name in the package is the function's.

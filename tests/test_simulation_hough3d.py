@@ -20,8 +20,8 @@ from nnt.detector import (
     id_scaling,
 )
 from nnt.errors import ConfigError
-from nnt.simulation import Simulation, hough3d, simulate, simulate_with
-from nnt.simulation.finder3d import Seeds, Track3D, find_tracks_3d
+from nnt.simulation import Simulation, rows, simulate, simulate_with
+from nnt.simulation.finder import Seeds, Track3D, find_tracks_3d
 from nnt.simulation.parameters import PerSuperlayer
 from nnt.simulation.population import Helices, Rows, make_helices
 from nnt.simulation.segments import Hits, crossing, make_hits, make_pattern
@@ -121,7 +121,7 @@ def test_the_single_track_class_asks_for_momentum() -> None:
     h = make_helices(settings, 300, rng)
     n = len(h.event)
     found = Track3D(np.zeros(n), np.zeros(n), np.ones(n), np.ones(n, bool), [])
-    _, classes = hough3d._targets(settings, h, found, rng)
+    _, classes = rows._targets(settings, h, found, rng)
     for i in range(n):
         pt_gev = OMEGA_CM_TIMES_PT_GEV / abs(h.omega_per_cm[i])
         assert (classes[i, 1] == 1) == (pt_gev / math.sin(h.theta_rad[i]) >= 0.7)
@@ -389,7 +389,7 @@ def test_tracks_from_the_collision_point_are_found_where_they_are() -> None:
 def test_a_crossed_fake_lies_on_both_of_its_tracks() -> None:
     rng = np.random.default_rng(2)
     h = make_helices(CLEAN, 400, rng)
-    crossed = hough3d._cross(CLEAN, h, rng)
+    crossed = rows._cross(CLEAN, h, rng)
     assert len(crossed.first) > 30
     for i, first in enumerate(crossed.first):
         for index, phi, omega in (
