@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import nnt
 from nnt import metrics
 from nnt.config import load_config
 from nnt.errors import ConfigError
@@ -18,6 +20,7 @@ from nnt.metrics import Metric, Predictions
 from nnt.metrics.decisions import ADDED, Sample
 from nnt.metrics.metric import METRICS
 from nnt.simulation import simulate
+from nnt.tracking import Tracker
 from nnt.tracks import Tracks
 from nnt.types import FloatArray
 
@@ -68,6 +71,17 @@ def test_a_filter_that_fails_is_named(tracks: Tracks, form: str) -> None:
     config = load_config("base", [f"filter={form}"])
     with pytest.raises(ConfigError, match=r"^Answer: the filter fails with KeyError"):
         kept_rows(config, tracks)
+
+
+@pytest.mark.parametrize("kind", ["bad", "short"])
+def test_a_filter_that_goes_wrong_is_named_once_before_a_run_is_opened(
+    kind: str, tmp_path: Path
+) -> None:
+    config = load_config("baseline_v2", [f"filter=Answer({kind!r})"])
+    config = load_config(config, {"data.simulate.tracks": 300})
+    with pytest.raises(ConfigError, match=r"^Answer: (?!.*Answer)"):
+        nnt.train(config, tracker=Tracker(tmp_path))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("value", ["'x'", "none"])

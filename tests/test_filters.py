@@ -95,9 +95,7 @@ def test_empty_table(tracks: Tracks, name: str) -> None:
     ],
 )
 def test_forms_come_back(text: str) -> None:
-    found = filters.parse(text)
-    assert str(found) == text
-    assert filters.from_config(found.to_config()) == found
+    assert str(filters.parse(text)) == text
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ MODULE = "dataset_filters"
 
 @dataclass(frozen=True)
 class Filter:
-    """Base of the filters: written as text and as YAML by its fields."""
+    """Base of the filters; its fields are what is written of it as text."""
 
     def __call__(self, tracks: Tracks) -> BoolArray:
         """Mask of the rows to keep, shape (N,)."""
@@ -71,10 +71,6 @@ class Filter:
     def __str__(self) -> str:
         values = (getattr(self, field.name) for field in dataclasses.fields(self))
         return f"{MODULE}.{type(self).__name__}({', '.join(map(repr, values))})"
-
-    def to_config(self) -> list[Any]:
-        """Give the YAML form: a list of names or ``{name: parameters}``."""
-        return [_entry(self)]
 
 
 @dataclass(frozen=True)
@@ -208,12 +204,6 @@ class ConCatFilter(Filter):
     def __str__(self) -> str:
         return f"{MODULE}.ConCatFilter([{', '.join(map(str, self.filters))}])"
 
-    def to_config(self) -> list[Any]:
-        """Give the YAML form: a list of names or ``{name: parameters}``."""
-        if len(self.filters) < 2:
-            return [_entry(self)]
-        return [_entry(part) for part in self.filters]
-
 
 FILTERS: dict[str, type[Filter]] = {
     kind.__name__: kind
@@ -264,14 +254,3 @@ def _column(tracks: Tracks, name: str) -> npt.NDArray[Any]:
             + did_you_mean(name, columns)
         )
     return columns[name]
-
-
-def _entry(part: Filter) -> Any:
-    name = type(part).__name__
-    values = {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
-    if isinstance(part, RangeFilter) and isinstance(part.column, range):
-        return str(part)
-    if isinstance(part, ConCatFilter):
-        values["filters"] = [_entry(inner) for inner in part.filters]
-    parameters = {key: value for key, value in values.items() if value is not None}
-    return {name: parameters} if parameters else name

@@ -159,6 +159,14 @@ def _check_chain(config: Config, splits: Mapping[str, Tracks]) -> None:
                 )
 
 
+def _kept(config: Config, tracks: Tracks) -> dict[int, BoolArray]:
+    """Rows that the filter of each expert keeps; equal filters are called once."""
+    filters = {k: config.for_expert(k).filter for k in config.experts}
+    distinct = {str(f): f for f in filters.values()}
+    masks = {name: f.mask(tracks) for name, f in distinct.items()}
+    return {k: masks[str(f)] for k, f in filters.items()}
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingInputs:
     """All that is checked before the first run is opened."""
@@ -166,6 +174,8 @@ class TrainingInputs:
     config: Config
     splits: dict[str, Tracks]
     """As the files hold them, whatever the networks are compared with."""
+    kept: dict[str, dict[int, BoolArray]]
+    """Of each split, the rows that the filter of each expert keeps."""
     references: dict[str, Outputs | None]
     """Outputs to compare with, for the rows of each split."""
     initial: dict[int, State]
@@ -220,6 +230,7 @@ def prepare(
     reference = reference_networks(config)
     splits = load_splits(config) if splits is None else dict(splits)
     _check_chain(config, splits)
+    kept = {split: _kept(config, tracks) for split, tracks in splits.items()}
     digests = ":".join(f"{name}={splits[name].digest}" for name in sorted(splits))
     references: dict[str, Outputs | None] = {
         split: reference_outputs(
@@ -235,6 +246,7 @@ def prepare(
     return TrainingInputs(
         config=config,
         splits=splits,
+        kept=kept,
         references=references,
         initial=initial,
         started_from=sources_of_weights(config),

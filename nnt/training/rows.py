@@ -55,7 +55,7 @@ class ExpertRows:
 def rows_of_expert(inputs: TrainingInputs, expert: int) -> ExpertRows:
     """Choose the rows of an expert, and put them into the form of the engine."""
     config, whole = inputs.config.for_expert(expert), inputs.splits["val"]
-    kept = config.filter.mask(whole) & expert_mask(whole, expert)
+    kept = inputs.kept["val"][expert] & expert_mask(whole, expert)
     val, reference = whole[kept], inputs.references["val"]
     if reference is not None:
         reference = rows_of(reference, kept)
@@ -69,7 +69,7 @@ def rows_to_train(inputs: TrainingInputs, expert: int) -> Tracks:
     """Rows that an expert is trained on: its own, and those that it borrows."""
     config = inputs.config.for_expert(expert)
     table = inputs.splits["train"]
-    kept = config.filter.mask(table)
+    kept = inputs.kept["train"][expert]
     own = table[kept & expert_mask(table, expert)]
     if not config.borrow:
         return own
