@@ -8,9 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from slow_objective import activate, gradient
-from torch import nn
+from some_fits import assert_same, backend_of, make_config, make_data
 
-from nnt.engine.torch_parts import MovingAverage, TorchLoss
+from nnt.engine.torch_backend import TorchLoss
 from nnt.networks import ACTIVATIONS, OUTPUTS
 from nnt.networks.module import ACTIVATION_MODULES
 from nnt.objective import (
@@ -81,27 +81,19 @@ def test_value_and_gradient_are_those_of_the_reference(
         assert loss.cut == CUT
 
 
-@pytest.mark.parametrize("decay", [0.0, 0.5, 0.99])
-def test_an_average_forgets_by_its_decay(decay: float) -> None:
-    module = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
-    average = MovingAverage(module, decay)
-    assert average.module is module
+@pytest.mark.parametrize("model", ["BaselineModel", "BaselineModelBN"])
+@pytest.mark.parametrize("decay", [0.01, 0.5, 0.99])
+def test_an_average_forgets_by_its_decay(model: str, decay: float) -> None:
+    data = make_data()
+    backend = backend_of(data, make_config(average=decay, model=model))
+    assert_same(backend.averaged(), backend.parameters())
     seen = []
     for step in range(6):
-        for tensor in module.state_dict().values():
-            tensor.add_(1 + step)
-        average.follow()
-        seen.append({n: t.numpy().copy() for n, t in module.state_dict().items()})
+        backend.train(np.arange(50 * step, 50 * step + 50), 0.01)
+        seen.append(backend.parameters())
     counts = decay ** np.arange(5, -1, -1.0)
-    for name, found in average.module.state_dict().items():
-        expected = np.average([s[name] for s in seen], axis=0, weights=counts)
-        if not found.is_floating_point():
+    for name, found in backend.averaged().items():
+        expected = np.average([state[name] for state in seen], axis=0, weights=counts)
+        if name.endswith("num_batches_tracked"):
             expected = seen[-1][name]
-        np.testing.assert_allclose(found.numpy(), expected, rtol=1e-6)
-
-
-def test_without_a_decay_the_module_stands_for_itself() -> None:
-    module = nn.Linear(2, 2)
-    average = MovingAverage(module, None)
-    average.follow()
-    assert average.module is module
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)

@@ -12,8 +12,7 @@ from nnt.engine.checkpoint import (
     checkpoint_exists,
     read_checkpoint,
 )
-from nnt.engine.fit import fit
-from nnt.engine.loop import Hooks
+from nnt.engine.loop import Hooks, fit
 from nnt.engine.records import Backend, Epoch, ExpertData, FitResult, History
 
 __all__ = [

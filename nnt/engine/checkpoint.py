@@ -7,7 +7,8 @@ import json
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,18 @@ def real_number(values: Mapping[str, Any], name: str) -> float:
     if type(value) not in (int, float) or math.isnan(value):
         raise ValueError(f"{name}: expected a number, found {shorten(value)}")
     return float(value)
+
+
+@contextmanager
+def only_of_this_fit() -> Iterator[None]:
+    """Report values that no fit has written, whatever they lead to."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as err:
+        raise TrainingError(
+            f"the checkpoint was not written by this version of NNT ({err!r}); delete "
+            "it to train this expert from the start"
+        ) from err
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:

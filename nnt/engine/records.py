@@ -42,7 +42,7 @@ class ExpertData:
 class Backend(Protocol):
     """One network, its optimiser and its training rows.
 
-    All methods but `train` are those of `nnt.kernel.Kernel`.
+    All methods but `train` are methods of `nnt.kernel.Kernel`.
     """
 
     name: str
@@ -62,11 +62,12 @@ class Backend(Protocol):
             The loss of a batch is not finite.
         """
 
-    def predict(self, inputs: F32) -> F32:
-        """Outputs, shape (N, outputs), as in evaluation, by the average if any."""
-
     def frozen(self) -> Callable[[F32], F32]:
-        """Give a `predict` with the weights of now, for use in another thread."""
+        """Give what predicts with the weights of now, by their average if any.
+
+        It takes inputs, shape (N, inputs), gives outputs, shape (N, outputs), and may
+        be called in another thread.
+        """
 
     @property
     def cut(self) -> tuple[float, float] | None:

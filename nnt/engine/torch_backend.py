@@ -5,26 +5,105 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel
 
 from nnt.config import Config
 from nnt.engine.records import Arrays, ExpertData
-from nnt.engine.torch_parts import MovingAverage, TorchLoss
 from nnt.errors import ConfigError, TrainingError
 from nnt.fixedpoint import snap_text_inputs
 from nnt.fixedpoint.quantized import QuantizedNetwork
 from nnt.networks import State
-from nnt.networks.module import Network, build_module, load_state
-from nnt.objective import OPTIMISERS
+from nnt.networks.module import PLACE, Network, build_module, load_state
+from nnt.objective import (
+    ABSOLUTE,
+    CUT_START,
+    HUBER,
+    LOGISTIC,
+    OPTIMISERS,
+    SQUARED,
+    Objective,
+)
 from nnt.types import F32, I64
 
 PREDICT_ROWS = 1 << 16
-AVERAGE, AVERAGE_STEPS = "average", "average_steps"
+
+OF_RESIDUALS: dict[str, Callable[..., Tensor]] = {
+    SQUARED: functional.mse_loss,
+    ABSOLUTE: functional.l1_loss,
+    HUBER: functional.smooth_l1_loss,
+}
+"""By the kind of a column."""
+
+
+class TorchLoss(nn.Module):
+    """Loss of a batch; holds the two learned numbers of a decision, if there is one."""
+
+    def __init__(self, objective: Objective) -> None:
+        super().__init__()
+        self.objective = objective
+        if objective.decision is not None:
+            self.decision = nn.Parameter(torch.tensor(CUT_START, **PLACE))
+
+    @property
+    def cut(self) -> tuple[float, float] | None:
+        """Learned b and c of a decision; None without one."""
+        if self.objective.decision is None:
+            return None
+        b, c = self.decision.tolist()
+        return float(b), float(c)
+
+    def forward(
+        self,
+        outputs: Tensor,
+        sums: Tensor,
+        targets: Tensor,
+        weights: Tensor | None = None,
+    ) -> Tensor:
+        """Mean over the rows of a batch; targets and weights as in `nnt.objective`.
+
+        `sums`, shape (B, O), are what the last activation made the outputs from.
+        """
+        objective = self.objective
+        if weights is None and objective.is_plain:
+            return OF_RESIDUALS[objective.columns[0].kind](outputs, targets)
+        parts = []
+        for c, column in enumerate(objective.columns):
+            target, weight = _counted(targets, weights, c)
+            if column.kind == LOGISTIC:
+                logits = objective.steepness * sums[:, c]
+                part = _cross_entropy(logits, target, weight)
+            else:
+                loss_of = OF_RESIDUALS[column.kind]
+                part = (loss_of(outputs[:, c], target, reduction="none") * weight).sum()
+            parts.append(column.factor * part)
+        if objective.decision is not None:
+            steepness, distance = self.decision[0].exp(), self.decision[1]
+            logits = steepness * (distance - outputs[:, objective.z_column].abs())
+            part = _cross_entropy(logits, *_counted(targets, weights, -1))
+            parts.append(objective.decision * part)
+        return torch.stack(parts).sum() / len(outputs)
+
+
+def _counted(targets: Tensor, weights: Tensor | None, c: int) -> tuple[Tensor, Tensor]:
+    """Targets and weights of a column; what does not count may be no number."""
+    target = targets[:, c]
+    if weights is None:
+        return target, torch.ones_like(target)
+    return torch.where(weights[:, c] != 0, target, 0.0), weights[:, c]
+
+
+def _cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """Sum over the rows, of targets from -1 to 1."""
+    return functional.binary_cross_entropy_with_logits(
+        logits, (targets + 1) / 2, weight=weights, reduction="sum"
+    )
 
 
 class _Trained(nn.Module):
@@ -59,7 +138,9 @@ class TorchBackend:
         self._trained = _Trained(self._network, loss).to(self._device)
         self._parameters = list(self._trained.parameters())
         self._optimiser = _optimiser(config, self._network, loss)
-        self._average = MovingAverage(self._trained, config.average)
+        self._average = (
+            None if config.average is None else _average(self._trained, config.average)
+        )
         self._clip = config.gradient_clip
         self._batch_size = config.batch_size
         layers = self._network.modules()
@@ -120,7 +201,8 @@ class TorchBackend:
             nn.utils.clip_grad_norm_(self._parameters, self._clip)
         self._optimiser.step()
         self._constrain()
-        self._average.follow()
+        if self._average is not None:
+            self._average.update_parameters(self._trained)
         return loss.detach()
 
     def _outputs_and_sums(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -132,14 +214,16 @@ class TorchBackend:
         sums: Tensor = self._to_sums(x)
         return layers[-1](sums), sums
 
-    def predict(self, inputs: F32) -> F32:
-        """Outputs as in evaluation; see `Backend`."""
-        return self._predict(inputs, self._average.module.network)
+    @property
+    def _judged(self) -> _Trained:
+        """What predicts: the average, once there is one."""
+        if self._average is None or not self._average.n_averaged:
+            return self._trained
+        return cast("_Trained", self._average.module)
 
     def frozen(self) -> Callable[[F32], F32]:
-        """Give a `predict` with the weights of now; see `Backend`."""
-        frozen = deepcopy(self._average.module.network)
-        return partial(self._predict, network=frozen)
+        """Give what predicts with the weights of now; see `Backend`."""
+        return partial(self._predict, network=deepcopy(self._judged.network))
 
     def _predict(self, inputs: F32, network: nn.Module) -> F32:
         network.eval()
@@ -155,7 +239,7 @@ class TorchBackend:
     @property
     def cut(self) -> tuple[float, float] | None:
         """Learned numbers of a decision; see `Backend`."""
-        return self._average.module.loss.cut
+        return self._judged.loss.cut
 
     def parameters(self) -> State:
         """Copy of the weights; see `Backend`."""
@@ -168,7 +252,7 @@ class TorchBackend:
 
     def averaged(self) -> State:
         """Copy of the weights that predict; see `Backend`."""
-        return _as_arrays(self._average.module.network)
+        return _as_arrays(self._judged.network)
 
     def bad_weights(self) -> str:
         """Name weights that are not finite; see `Backend`."""
@@ -183,10 +267,9 @@ class TorchBackend:
     def state(self) -> Arrays:
         """Copy of weights, buffers, average and optimiser; see `Backend`."""
         tensors = {f"model.{n}": t for n, t in self._trained.state_dict().items()}
-        if self._average.mean is not None:
-            means = self._average.mean.state_dict()
-            tensors |= {f"{AVERAGE}.{n}": t for n, t in means.items()}
-            tensors[AVERAGE_STEPS] = torch.tensor(self._average.steps)
+        if self._average is not None:
+            means = self._average.state_dict()
+            tensors |= {f"average.{n}": t for n, t in means.items()}
         for index, values in self._optimiser.state_dict()["state"].items():
             for name, value in values.items():
                 if value is not None:
@@ -195,7 +278,7 @@ class TorchBackend:
 
     def load_state(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         """Take over what `state` returned; see `Backend`."""
-        parts: dict[str, dict[str, Tensor]] = {"model": {}, AVERAGE: {}}
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}}
         optimiser: dict[int, dict[str, Tensor]] = {}
         for name, value in state.items():
             part, _, rest = name.partition(".")
@@ -208,9 +291,8 @@ class TorchBackend:
                 optimiser.setdefault(int(index), {})[key] = tensor
         try:
             self._trained.load_state_dict(parts["model"])
-            if self._average.mean is not None:
-                self._average.mean.load_state_dict(parts[AVERAGE])
-                self._average.steps = int(state[AVERAGE_STEPS])
+            if self._average is not None:
+                self._average.load_state_dict(parts["average"])
             present = self._optimiser.state_dict()
             self._optimiser.load_state_dict({**present, "state": optimiser})
         except (RuntimeError, ValueError) as err:
@@ -271,9 +353,7 @@ class QuantizedBackend(TorchBackend):
 
     def averaged(self) -> State:
         """Copy of the weights as the firmware holds them; see `Backend`."""
-        network = self._average.module.network
-        if not isinstance(network, QuantizedNetwork):
-            raise TypeError(f"expected a QuantizedNetwork, found {type(network)}")
+        network = cast("QuantizedNetwork", self._judged.network)
         return {n: v.cpu().numpy() for n, v in network.rounded().items()}
 
 
@@ -295,3 +375,21 @@ def _optimiser(
         groups, lr=config.learning_rate, **record.torch_options
     )
     return optimiser
+
+
+def _average(trained: _Trained, decay: float) -> AveragedModel:
+    """Average the weights of all steps: after n, those of i count ``decay^(n - i)``.
+
+    Those before the first step do not count. Running sums of batch normalisation are
+    averaged like weights.
+    """
+
+    def follow(means: Any, values: Any, steps: Tensor | int) -> None:
+        share = (1 - decay) / (1 - decay ** (int(steps) + 1))
+        for mean, value in zip(means, values, strict=True):
+            if mean.is_floating_point():
+                mean.lerp_(value, share)
+            else:
+                mean.copy_(value)
+
+    return AveragedModel(trained, multi_avg_fn=follow, use_buffers=True)

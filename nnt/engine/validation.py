@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor, Future
 
 import numpy as np
 
 from nnt.config import Config
 from nnt.detector import Z_RANGE_CM
-from nnt.engine.records import Backend, ExpertData
+from nnt.engine.records import ExpertData
 from nnt.metrics import std, trimmed_std
 from nnt.objective import (
     CLASS_OUTPUTS,
@@ -37,13 +36,12 @@ def compared_loss(metrics: Mapping[str, float]) -> float:
 
 
 class Validation:
-    """Judges weights by the validation rows, in threads of a pool, or else at once."""
+    """Judges weights by the validation rows."""
 
-    def __init__(self, data: ExpertData, config: Config, pool: Executor | None) -> None:
+    def __init__(self, data: ExpertData, config: Config) -> None:
         self._data = data
         self._objective = config.objective
         self._kind = REGRESSION_KINDS[config.loss]
-        self._pool = pool
         # Outputs come in a fixed order, z and theta before the classes.
         outputs = config.form.outputs
         self._has_z = outputs[0] == "z"
@@ -57,20 +55,7 @@ class Validation:
         reference = data.reference_val
         self._reference = {} if reference is None else self._measured(reference)
 
-    @property
-    def is_immediate(self) -> bool:
-        """Whether what is submitted is done at once."""
-        return self._pool is None
-
-    def submit(self, backend: Backend) -> Future[Validated]:
-        """Judge the weights of now, in another thread if there is one."""
-        if self._pool is not None:
-            return self._pool.submit(self.judge, backend.frozen(), backend.cut)
-        done = Future[Validated]()
-        done.set_result(self.judge(backend.predict, backend.cut))
-        return done
-
-    def judge(
+    def __call__(
         self, predict: Callable[[F32], F32], cut: tuple[float, float] | None = None
     ) -> Validated:
         """Predict the validation rows and compute all figures.
