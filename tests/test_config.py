@@ -281,10 +281,10 @@ def test_float_without_a_dot_is_a_number(tmp_path: Path) -> None:
 
 
 def test_origins() -> None:
-    _, merged = resolve("baseline_v2", ["dist.n_buckets=3"])
-    assert merged.origins["act"].endswith("baseline_v2.yaml")
-    assert merged.origins["epochs"].endswith("baseline_v1.yaml")
-    assert merged.origins["dist.n_buckets"] == "-m"
+    *_, origins = resolve("baseline_v2", ["dist.n_buckets=3"])
+    assert origins["act"].endswith("baseline_v2.yaml")
+    assert origins["epochs"].endswith("baseline_v1.yaml")
+    assert origins["dist.n_buckets"] == "-m"
 
 
 def test_show_origin() -> None:

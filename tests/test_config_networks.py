@@ -104,9 +104,13 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"epochs": True}, "epochs: expected a whole number"),
     ({"learning_rate": "1e-3"}, "learning_rate: expected a number"),
     ({"filter": "__import__('os').system('true')"}, "filter: "),
+    ({"filter": [{"RangeFilter": {"largest_z": 3}}]}, "got RangeFilter(largest_z=3)"),
     ({"data": {"files": ["a"]}}, "data.split: is missing"),
     ({"data": {"files": dict.fromkeys(["train", "val"], "a")}}, "files.test: is mis"),
     ({"data": {"files": ["a"], "split": [1, 1, 1]}}, "data.split: expected"),
+    ({"data": {"simulate": {"collision_stiff_share": [0.1, "x", 0.2]}}},
+     "collision_stiff_share: expected a list of 3 numbers, got [0.1, 'x', 0.2]"),
+    ({"data": {"simulate": {"background_share": 0.5}}}, "a list of numbers, got 0.5"),
     ({"lr_schedule": {"name": "cosin"}}, "did you mean 'cosine'"),
     ({"lr_schedule": {"name": "step", "final": 1}}, "lr_schedule.final: unknown"),
 ]  # fmt: skip

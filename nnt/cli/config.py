@@ -85,7 +85,7 @@ def show(
     from nnt.config import flatten, load_config, resolve
 
     loaded = load_config(config, overrides)
-    origins = resolve(config, overrides)[1].origins
+    *_, origins = resolve(config, overrides)
     values = (loaded if expert is None else loaded.for_expert(expert)).to_dict()
     sources = {key: _origin(key, expert, origins) for key in flatten(values)}
     return Shown(

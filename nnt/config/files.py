@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache, reduce
 from pathlib import Path
 from typing import Any
@@ -22,20 +21,8 @@ ALTERNATIVES = {
 """Mapping -> keys of which it has one: a child's replaces its parent's."""
 
 
-@dataclass(frozen=True)
-class Layer:
-    """The keys that one source sets."""
-
-    source: str
-    values: Mapping[str, Any]
-
-
-@dataclass
-class Merged:
-    """The keys of all layers together, and the source of each dotted key."""
-
-    values: dict[str, Any] = field(default_factory=dict)
-    origins: dict[str, str] = field(default_factory=dict)
+Layer = tuple[str, Mapping[str, Any]]
+"""What sets keys, such as the path of a file, and its keys."""
 
 
 def directories() -> list[Path]:
@@ -126,16 +113,13 @@ def read_layers(source: str | Path | Mapping[str, Any]) -> tuple[str, list[Layer
         On an unknown parent, a circle, or a file that is not valid YAML.
     """
     layers: list[Layer] = []
-    trail: list[str] = []
     parent: Any = source
-    beside: Path | None = None
-    place = ""
     if isinstance(source, Mapping):
-        layers, trail = [Layer("<mapping>", source)], ["<mapping>"]
-        parent = source.get("extends")
+        layers, parent = [("<mapping>", source)], source.get("extends")
+    trail = [name for name, _ in layers]
+    beside: Path | None = None
     while parent is not None:
-        if layers:
-            place = f"{layers[0].source}: extends: "
+        place = f"{layers[0][0]}: extends: " if layers else ""
         if not isinstance(parent, str | Path):
             raise ConfigError(
                 f"{place}expected the name of a configuration, got {shown(parent)}"
@@ -148,47 +132,47 @@ def read_layers(source: str | Path | Mapping[str, Any]) -> tuple[str, list[Layer
         if trail[-1] in trail[:-1]:
             circle = " -> ".join(Path(step).stem for step in trail)
             raise ConfigError(f"{place}circular: {circle}")
-        layers.insert(0, Layer(str(path), read_mapping(path)))
-        parent, beside = layers[0].values.get("extends"), path.parent
+        layers.insert(0, (str(path), read_mapping(path)))
+        parent, beside = layers[0][1].get("extends"), path.parent
     is_mapping = isinstance(source, Mapping)
-    return "custom" if is_mapping else Path(layers[-1].source).stem, layers
+    return "custom" if is_mapping else Path(layers[-1][0]).stem, layers
 
 
-def merge(layers: list[Layer]) -> Merged:
+def merge(layers: Iterable[Layer]) -> dict[str, Any]:
     """Merge layers key by key, later ones over earlier ones."""
-    merged = Merged()
-    for layer in layers:
-        merged.values = over(merged.values, layer.values)
-        merged.origins |= {key: layer.source for key, _ in nodes(layer.values)}
-    return merged
+    return reduce(over, [values for _, values in layers], {})
 
 
 def merge_overrides(
     layers: list[Layer], overrides: list[Layer], run_wide: Collection[str]
-) -> Merged:
+) -> tuple[dict[str, Any], dict[str, str]]:
     """Merge the layers of files, then overrides, which win for every expert.
 
     An override for the whole run wins over what a file says for one expert, and an
     override for that expert (``expert_4.epochs``) over both, in whatever order the
-    overrides are given.
+    overrides are given. Also gives who has set each dotted key.
     """
-    files, merged = merge(layers), merge([*layers, *overrides])
-    changed = merge(overrides).values
+    files, changed = merge(layers), merge(overrides)
+    merged = merge([*layers, *overrides])
     for expert in EXPERT_KEYS:
-        said, section = files.values.get(expert), merged.values.get(expert)
+        said, section = files.get(expert), merged.get(expert)
         if not isinstance(said, Mapping) or not isinstance(section, Mapping):
             continue
-        apart = changed.get(expert, {})
-        last = reduce(over, [files.values, said, changed, apart])
+        last = reduce(over, [files, said, changed, changed.get(expert, {})])
         again = (said.keys() & changed.keys()) - set(run_wide)
-        merged.values[expert] = {
+        merged[expert] = {
             key: last[key] if key in again else item
             for key, item in section.items()
-            if key not in again or last[key] != merged.values.get(key)
+            if key not in again or last[key] != merged.get(key)
         }
-    present = {key for key, _ in nodes(merged.values)}
-    merged.origins = {k: v for k, v in merged.origins.items() if k in present}
-    return merged
+    present = {key for key, _ in nodes(merged)}
+    origins = {
+        key: source
+        for source, values in [*layers, *overrides]
+        for key, _ in nodes(values)
+        if key in present
+    }
+    return merged, origins
 
 
 def over(
@@ -209,14 +193,12 @@ def _still_valid(
     key: str, inherited: Mapping[str, Any], value: Mapping[str, Any]
 ) -> Mapping[str, Any]:
     """Drop from an inherited mapping what the child's form of it replaces."""
-    if key == "lr_schedule" and value.get("name", inherited.get("name")) != (
-        inherited.get("name")
-    ):
+    name = inherited.get("name")
+    if key == "lr_schedule" and value.get("name", name) != name:
         return {}
-    drop: set[str] = set()
-    forms = ALTERNATIVES.get(key, ())
-    if chosen := {form for form in forms if value.get(form) is not None}:
-        drop = set(forms) - chosen
+    forms = set(ALTERNATIVES.get(key, ()))
+    chosen = {form for form in forms if value.get(form) is not None}
+    drop = forms - chosen if chosen else set()
     if key == "data" and isinstance(value.get("files"), Mapping):
         drop.add("split")
     return {name: item for name, item in inherited.items() if name not in drop}

@@ -34,18 +34,14 @@ def override_layers(overrides: Overrides) -> list[Layer]:
     ConfigError
         One is not ``KEY=VALUE``, or it cannot be told where its value ends.
     """
-    if isinstance(overrides, str):
-        overrides = [overrides]
-    if isinstance(overrides, Mapping):
-        pairs = list(overrides.items())
-        return [Layer(CALL, _nested(str(key), item)) for key, item in pairs]
-    layers = []
-    for given in overrides:
+    is_call = isinstance(overrides, Mapping)
+    layers: list[Layer] = []
+    for given in [overrides] if isinstance(overrides, str | Mapping) else overrides:
         if isinstance(given, Mapping):
             found = [_nested(str(key), item) for key, item in given.items()]
         else:
             found = [_read_pair(pair) for pair in split_pairs(given)]
-        layers += [Layer(COMMAND_LINE, values) for values in found]
+        layers += [(CALL if is_call else COMMAND_LINE, values) for values in found]
     return layers
 
 

@@ -6,17 +6,19 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Self, get_type_hints
+from typing import Annotated, Any, Self, get_args, get_type_hints
 
-from pydantic import BaseModel, Field, PlainValidator, create_model, model_validator
+from pydantic import BaseModel, PlainValidator, create_model, model_validator
 
 from nnt.config.values import (
     Count,
     Index,
     NotNegative,
+    Number,
     Part,
     Positive,
-    Read,
+    in_words,
+    made_from,
     mistake,
     mistakes_at,
     one_of,
@@ -49,34 +51,39 @@ HOUGH3D_LARGEST_WEIGHT = 4.0
 """The same in the 3D Hough chain: weights up to it keep 15 fractional bits."""
 
 
-def _files(value: object, path: tuple[str, ...] = ()) -> tuple[str, ...]:
+def _files(value: object) -> tuple[str, ...]:
     paths: Any = (value,) if isinstance(value, str | Path) else value
     are_paths = isinstance(paths, list | tuple) and all(
         isinstance(item, str | Path) and str(item) for item in paths
     )
     if not paths or not are_paths:
-        raise mistakes_at({path: f"expected a list of files, got {shown(value)}"})
-    return tuple(expand_path(item) for item in paths)
+        raise mistake(f"expected a list of files, got {shown(value)}")
+    return tuple(map(expand_path, paths))
+
+
+Files = Annotated[tuple[str, ...], PlainValidator(_files)]
+
+
+class FilesOfSplits(Part):
+    """Files for each split."""
+
+    train: Files
+    val: Files
+    test: Files
 
 
 def _files_or_splits(value: object) -> tuple[str, ...] | dict[str, tuple[str, ...]]:
-    if not isinstance(value, Mapping):
-        return _files(value)
-    found: dict[tuple[str, ...], str] = {}
-    for key in filter(lambda key: key not in SPLITS, value):
-        found[(key,)] = f"unknown key; {did_you_mean(key, SPLITS)}"
-    for key in filter(lambda key: key not in value, SPLITS):
-        found[(key,)] = "is missing"
-    if found:
-        raise mistakes_at(found)
-    return {key: _files(value[key], (key,)) for key in SPLITS}
+    if isinstance(value, Mapping):
+        return dict(FilesOfSplits.model_validate(value))
+    return _files(value)
 
 
 def _split(value: object) -> tuple[float, ...]:
     numbers = value if isinstance(value, list | tuple) else ()
     are_shares = all(type(item) in (int, float) and 0 < item < 1 for item in numbers)
     if len(numbers) != len(SPLITS) or not are_shares or abs(sum(numbers) - 1) >= 1e-6:
-        raise unexpected("three fractions above 0 that add up to 1", value)
+        words = "expected three fractions above 0 that add up to 1"
+        raise mistake(f"{words}, got {shown(value)}")
     return tuple(map(float, numbers))
 
 
@@ -85,14 +92,21 @@ def simulation_model() -> type[BaseModel]:
     """Model of the keys of `Simulation`, made when a configuration simulates."""
     hints = get_type_hints(Simulation)
     fields: dict[str, Any] = {
-        part.name: (
-            Index if hints[part.name] is int else hints[part.name],
-            part.default,
-        )
+        part.name: (_kind(hints[part.name]), part.default)
         for part in dataclasses.fields(Simulation)
     }
-    fields["tracks"] = (Annotated[Count, Field(le=MAX_TRACKS)], 100_000)
+    fields["tracks"] = (Annotated[int, Number(ge=1, le=MAX_TRACKS)], 100_000)
     return create_model("SimulationKeys", __base__=Part, **fields)
+
+
+def _kind(hint: Any) -> Any:
+    if sizes := get_args(hint):
+        n = "" if ... in sizes else f"{len(sizes)} "
+        return Annotated[hint, in_words(f"a list of {n}numbers")]
+    return {int: Index, float: Annotated[float, Number()]}[hint]
+
+
+AnySimulation = Annotated[Simulation, made_from(simulation_model, Simulation)]
 
 
 class DataConfig(Part):
@@ -106,7 +120,7 @@ class DataConfig(Part):
         | None
     ) = None
     split: Annotated[tuple[float, float, float], PlainValidator(_split)] | None = None
-    simulate: Annotated[Simulation, Read(simulation_model, Simulation)] | None = None
+    simulate: AnySimulation | None = None
 
     @model_validator(mode="after")
     def _has_one_form(self) -> Self:
@@ -132,7 +146,7 @@ def default_data() -> DataConfig:
 
 def _filter(value: object) -> Filter:
     if isinstance(value, str) and value in ABSENT_WORDS:
-        raise unexpected("a filter or null", value)
+        raise unexpected("a filter or null")
     try:
         return IdentityFilter() if value is None else from_config(value)
     except ConfigError as err:
@@ -143,14 +157,14 @@ AnyFilter = Annotated[Filter, PlainValidator(_filter)]
 
 SCALED = "; z is scaled here: 1 is 100 cm, so write 0.4 for 40 cm"
 """What to do about a number that is out of its bounds."""
-Z = Annotated[float, Field(ge=-MAX_Z, le=MAX_Z), SCALED]
+Z = Annotated[float, Number(ge=-MAX_Z, le=MAX_Z, hint=SCALED)]
 
 
 class NormalKeys(Part):
     """A normal distribution of scaled z."""
 
     mean: Z
-    std: Annotated[float, Field(gt=0, le=MAX_Z), SCALED]
+    std: Annotated[float, Number(gt=0, le=MAX_Z, hint=SCALED)]
 
 
 class UniformKeys(Part):
@@ -169,10 +183,10 @@ class UniformKeys(Part):
 class DistributionKeys(Part):
     """The distribution of z that bucket reweighting aims at."""
 
-    n_buckets: Annotated[Count, Field(le=MAX_BUCKETS)]
-    inf_bounds: bool = False
-    norm: Annotated[Normal, Read(lambda: NormalKeys, Normal)] | None = None
-    uniform: Annotated[Uniform, Read(lambda: UniformKeys, Uniform)] | None = None
+    n_buckets: Annotated[int, Number(ge=1, le=MAX_BUCKETS)]
+    inf_bounds: Annotated[bool, in_words("true or false")] = False
+    norm: Annotated[Normal, made_from(lambda: NormalKeys, Normal)] | None = None
+    uniform: Annotated[Uniform, made_from(lambda: UniformKeys, Uniform)] | None = None
 
     @model_validator(mode="after")
     def _has_one_form(self) -> Self:
@@ -182,16 +196,10 @@ class DistributionKeys(Part):
         return self
 
 
-def _distribution(**keys: Any) -> Distribution:
-    found = Distribution(**keys)
-    try:
-        bucket_probabilities(found)
-    except DataError as err:
-        raise DataError(str(err).removeprefix("dist: ")) from err
-    return found
-
-
-AnyDistribution = Annotated[Distribution, Read(lambda: DistributionKeys, _distribution)]
+AnyDistribution = Annotated[
+    Distribution,
+    made_from(lambda: DistributionKeys, Distribution, bucket_probabilities),
+]
 
 
 class Classes(Part):
@@ -250,7 +258,7 @@ class LRSchedule(Part):
         return self
 
 
-Bits = Annotated[Index, Field(le=MAX_TRAINED_BITS)]
+Bits = Annotated[int, Number(ge=0, le=MAX_TRAINED_BITS)]
 
 
 class Quantization(Part):
@@ -262,7 +270,7 @@ class Quantization(Part):
     nodes: Bits = DEFAULT_PRECISION[3]
     weights: Bits = DEFAULT_PRECISION[4]
     table: Bits = DEFAULT_PRECISION[5]
-    largest_weight: Annotated[Positive, Field(lt=WORD_END)] = LARGEST_WEIGHT
+    largest_weight: Annotated[float, Number(gt=0, lt=WORD_END)] = LARGEST_WEIGHT
 
     @property
     def precision(self) -> tuple[int, ...]:

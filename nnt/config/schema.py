@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, PlainValidator, PrivateAttr
+from pydantic import AfterValidator, PlainValidator, PrivateAttr
 
 from nnt.config.parts import (
     SPLITS,
@@ -25,14 +25,15 @@ from nnt.config.parts import (
 )
 from nnt.config.values import (
     MAX_COUNT,
-    WHOLE,
     Count,
     Index,
     NotNegative,
+    Number,
     OptionalText,
     Part,
     Positive,
     Text,
+    TextOrNumber,
     mistake,
     one_of,
     setting,
@@ -40,7 +41,7 @@ from nnt.config.values import (
     unexpected,
 )
 from nnt.config.yaml_text import as_yaml, flatten
-from nnt.detector import N_HIDDEN
+from nnt.detector import HOUGH3D, N_HIDDEN
 from nnt.filters import IdentityFilter
 from nnt.networks.form import ACTIVATIONS, MAX_NODES, MODELS, OUTPUTS, Form
 from nnt.objective import (
@@ -57,11 +58,18 @@ MAX_LAYERS = 32
 
 def _experts(value: object) -> tuple[int, ...]:
     numbers = value if isinstance(value, list | tuple) else ()
-    whole = [number for number in numbers if type(number) is int]
-    are_some = set(whole) <= set(range(5)) and len(set(whole)) == len(numbers)
-    if not numbers or not (are_some or list(numbers) == whole == [-1]):
-        raise unexpected("[-1] or a list of different experts 0 to 4", value)
-    return tuple(sorted(whole))
+    found = [number for number in numbers if type(number) is int]
+    are_some = set(found) <= set(range(5)) and len(set(found)) == len(numbers)
+    if not numbers or not (are_some or list(numbers) == found == [-1]):
+        raise unexpected("[-1] or a list of different experts 0 to 4")
+    return tuple(sorted(found))
+
+
+def _input_size(value: object) -> int:
+    sizes = HOUGH3D.input_sizes
+    if not isinstance(value, int | float) or value not in sizes:
+        raise unexpected(" or ".join(map(str, sizes)))
+    return int(value)
 
 
 def _teachers(value: object) -> tuple[str, ...]:
@@ -70,7 +78,7 @@ def _teachers(value: object) -> tuple[str, ...]:
         isinstance(run, str) and run for run in runs
     )
     if not runs or not are_names:
-        raise unexpected("a run, a list of runs or null", value)
+        raise unexpected("a run, a list of runs")
     return tuple(runs)
 
 
@@ -80,7 +88,7 @@ def _widths(value: object) -> tuple[int, ...]:
         for width in value
     ):
         raise unexpected(
-            f"a list of widths from 1 to {MAX_NODES}, [] for no hidden layer", value
+            f"a list of widths from 1 to {MAX_NODES}, [] for no hidden layer"
         )
     if len(value) > MAX_LAYERS:
         raise mistake(f"expected at most {MAX_LAYERS} layers, got {len(value)}")
@@ -98,25 +106,27 @@ class Config(Part):
     hand.
     """
 
-    name: str = setting("custom", "that of the file", run_wide=True)
-    version: Text = setting("0.2", "text, kept with the run", run_wide=True)
-    description: str = setting(
+    name: Text = setting("custom", "that of the file", run_wide=True)
+    version: TextOrNumber = setting("0.2", "text, kept with the run", run_wide=True)
+    description: Text = setting(
         "", "text, shown by `nnt config list` and in the run", run_wide=True
     )
-    category: str = setting("", "text, a tag of the run", run_wide=True)
+    category: Text = setting("", "text, a tag of the run", run_wide=True)
     learning_rate: Positive = setting(1e-3, "above 0")
-    batch_size: Annotated[Count, Field(le=MAX_COUNT)] = setting(2048, "rows per step")
+    batch_size: Annotated[int, Number(ge=1, le=MAX_COUNT)] = setting(
+        2048, "rows per step"
+    )
     weight_decay: NotNegative = setting(1e-6, "0 or above")
     chain: Annotated[str, one_of("chain", ("classic", "3dh"))] = setting(
         "classic", "classic, or 3dh for the 3D Hough chain, see below", run_wide=True
     )
-    in_size: Annotated[Literal[27, 126], WHOLE] = setting(
+    in_size: Annotated[int, PlainValidator(_input_size)] = setting(
         27, "inputs of the networks; 126 needs `chain: 3dh`", run_wide=True
     )
     hidden: Annotated[tuple[int, ...], PlainValidator(_widths)] = setting(
         (N_HIDDEN,), "nodes of the hidden layers of BaselineModel; `[]`: none"
     )
-    out_size: Annotated[Count, Field(le=len(OUTPUTS))] = setting(
+    out_size: Annotated[int, Number(ge=1, le=len(OUTPUTS))] = setting(
         2, "short for `outputs`; 1: `[z]`, 2: `[z, theta]`", run_wide=True
     )
     outputs: Annotated[
@@ -130,7 +140,7 @@ class Config(Part):
         None, "experts trained in parallel; null: as many as there are cores",
         run_wide=True,
     )  # fmt: skip
-    epochs: Annotated[Index, Field(le=MAX_COUNT)] = setting(
+    epochs: Annotated[int, Number(ge=0, le=MAX_COUNT)] = setting(
         10, "at most; 0 evaluates the initial weights"
     )
     model: Annotated[str, one_of("model", MODELS)] = setting(
@@ -188,7 +198,7 @@ class Config(Part):
         "epochs without improvement of `val/loss` before training stops; null: "
         "never stop early",
     )
-    average: Annotated[Positive, Field(lt=1)] | None = setting(
+    average: Annotated[float, Number(gt=0, lt=1)] | None = setting(
         None, "decay of a moving average of the weights, which is then kept"
     )
     gradient_clip: Positive | None = setting(None, "largest norm of the gradient")
@@ -239,10 +249,9 @@ class Config(Part):
         expert_overrides: Mapping[int, Mapping[str, Any]],
         overridden: Mapping[str, Any],
     ) -> Config:
-        """Fill in, once, what follows from all sources; for whoever loads it.
+        """Fill in, once, what `for_expert` and the properties of these names give.
 
-        `of_experts` are the configurations of experts with values of their own, and by
-        -1 that of all others; the others are what the properties of these names give.
+        Of `of_experts`, -1 is for all experts without values of their own.
         """
         self._of_experts = of_experts
         self._expert_overrides = expert_overrides

@@ -1,10 +1,10 @@
-"""Types of single values: pydantic checks them, `nnt.config.problems` has the words."""
+"""Mappings and single values: pydantic checks them, and each says what it expects."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Self, get_args
 
 from pydantic import (
     BaseModel,
@@ -12,18 +12,33 @@ from pydantic import (
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
+    ModelWrapValidatorHandler,
     PlainValidator,
     ValidationError,
+    WrapValidator,
+    model_validator,
 )
-from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
+from pydantic_core import (
+    CoreSchema,
+    ErrorDetails,
+    InitErrorDetails,
+    PydanticCustomError,
+    core_schema,
+)
 
-from nnt.config.yaml_text import ABSENT_WORDS, shown
+from nnt.config.yaml_text import ABSENT_WORDS, WORDS_OF_YAML, shown
 from nnt.errors import ConfigError, DataError, did_you_mean
 
-WORDS = "words"
-"""Type of the errors that say in words of their own what is wrong."""
+WORDS, EXPECTED = "words", "expected"
+"""Types of errors that say what is wrong, and what was expected instead."""
+MAX_NAMES = 10
 MAX_COUNT = 10**9
 """Epochs, and rows of a batch."""
+MAX_WHOLE = 1 << 62
+"""Compiled loops and stores count in 64 bits."""
+UNMENTIONED = 10**6
+"""A bound above it is mentioned only to those who pass it."""
+SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 
 
 class Part(BaseModel):
@@ -36,6 +51,40 @@ class Part(BaseModel):
         arbitrary_types_allowed=True,
         allow_inf_nan=False,
     )
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _say_what_is_wrong(
+        cls, value: Any, handler: ModelWrapValidatorHandler[Self]
+    ) -> Self:
+        try:
+            return handler(value)
+        except ValidationError as err:
+            if isinstance(value, Mapping):
+                found = [cls._in_words(error) for error in err.errors()]
+                raise ValidationError.from_exception_data("", found) from err
+            more = ["..."] * (len(cls.model_fields) > MAX_NAMES)
+            keys = ", ".join([*cls.model_fields][:MAX_NAMES] + more)
+            raise unexpected(f"a mapping with {keys}") from err
+
+    @classmethod
+    def _in_words(cls, error: ErrorDetails) -> InitErrorDetails:
+        path, value, words = error["loc"], error["input"], error["msg"]
+        if error["type"] == "extra_forbidden":
+            words = f"unknown key; {did_you_mean(path[0], cls.model_fields)}"
+        elif error["type"] == "missing":
+            words = "is missing"
+        elif len(path) == 1:
+            if error["type"] != WORDS:
+                options = get_args(cls.model_fields[str(path[0])].annotation)
+                null = " or null" if type(None) in options else ""
+                expected, hint = error["ctx"]["expected"], error["ctx"]["hint"]
+                words = f"expected {expected}{null}, got {shown(value)}{hint}"
+            if isinstance(value, bool):
+                words += WORDS_OF_YAML
+            elif isinstance(value, str) and value in ABSENT_WORDS:
+                words += " (in YAML, write null for no value)"
+        return InitErrorDetails(type=mistake(words), loc=path, input=value)
 
 
 def setting(default: Any, text: str, *, run_wide: bool = False) -> Any:
@@ -59,9 +108,10 @@ def mistake(words: str) -> PydanticCustomError:
     return PydanticCustomError(WORDS, "{words}", {"words": words})
 
 
-def unexpected(words: str, value: object) -> PydanticCustomError:
-    """Make the error of a value that is not what was expected."""
-    return mistake(f"expected {words}, got {shown(value)}")
+def unexpected(words: str, hint: str = "") -> PydanticCustomError:
+    """Make the error of a value that is not what was expected; `hint` ends it."""
+    found = {"expected": words, "hint": hint}
+    return PydanticCustomError(EXPECTED, "expected {expected}", found)
 
 
 def mistakes_at(found: Mapping[tuple[str, ...], str]) -> ValidationError:
@@ -70,7 +120,7 @@ def mistakes_at(found: Mapping[tuple[str, ...], str]) -> ValidationError:
         InitErrorDetails(type=mistake(words), loc=path, input=None)
         for path, words in found.items()
     ]
-    return ValidationError.from_exception_data("configuration", details)
+    return ValidationError.from_exception_data("", details)
 
 
 def one_of(noun: str, names: Collection[str]) -> PlainValidator:
@@ -91,48 +141,86 @@ def some_of(noun: str, names: Collection[str], *, at_least: int = 0) -> PlainVal
 
     def check(value: object) -> tuple[str, ...]:
         if not isinstance(value, list | tuple) or len(value) < at_least:
-            raise unexpected(f"a list of names out of {', '.join(names)}", value)
+            raise unexpected(f"a list of names out of {', '.join(names)}")
         for name in value:
             one.func(name)
         if len(set(value)) < len(value):
-            raise unexpected(f"each {noun} once", value)
+            raise unexpected(f"each {noun} once")
         return tuple(value)
 
     return PlainValidator(check)
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
-    """A value that is checked as a model and then made into something else."""
+def made_from(
+    model: Callable[[], type[BaseModel]],
+    kind: type[Any],
+    check: Callable[[Any], object] = bool,
+) -> PlainValidator:
+    """Check a mapping by a model, and make a `kind` of the values that are given."""
 
-    model: Callable[[], type[BaseModel]]
-    make: Callable[..., object]
-    """Takes the values that are given."""
+    def make(value: object) -> object:
+        if isinstance(value, kind):
+            return value
+        keys = model().model_validate(value)
+        try:
+            made = kind(**{key: getattr(keys, key) for key in keys.model_fields_set})
+            check(made)
+        except (ConfigError, DataError) as err:
+            raise mistake(str(err).removeprefix("dist: ")) from err
+        return made
+
+    return PlainValidator(make)
+
+
+def in_words(words: str) -> WrapValidator:
+    """Say in words what a value is that pydantic checks."""
+
+    def check(value: object, inner: Callable[[object], object]) -> object:
+        try:
+            return inner(value)
+        except ValidationError as err:
+            raise unexpected(words) from err
+
+    return WrapValidator(check)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Number:
+    """Bounds of a number, and what to say to those who pass them."""
+
+    ge: float | None = None
+    gt: float | None = None
+    le: float | None = None
+    lt: float | None = None
+    hint: str = ""
 
     def __get_pydantic_core_schema__(
         self, source: type[Any], handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        """Read in place of what pydantic does for the type."""
-        return core_schema.no_info_plain_validator_function(
-            lambda value: value if isinstance(value, source) else self.read(value)
-        )
+        """Add the bounds to what pydantic checks of a number."""
+        is_whole = source is int
+        name = "a whole number" if is_whole else "a number"
+        bounds = {k: v for k in SIGNS if (v := getattr(self, k)) is not None}
+        if is_whole:
+            bounds.setdefault("le", MAX_WHOLE)
 
-    def read(self, value: object) -> object:
-        """Check a mapping and make something of it."""
-        if not isinstance(value, Mapping):
-            raise PydanticCustomError("mapping", "expected a mapping")
-        checked = self.model().model_validate(value)
-        try:
-            return self.make(
-                **{k: getattr(checked, k) for k in checked.model_fields_set}
-            )
-        except (ConfigError, DataError) as err:
-            raise mistake(str(err)) from err
+        def check(value: Any, inner: Callable[[Any], object]) -> object:
+            if is_whole and isinstance(value, float) and value.is_integer():
+                value = int(value)  # such as 1e3
+            try:
+                return inner(value)
+            except ValidationError as err:
+                broken = err.errors()[0].get("ctx", {})
+                signs = " and ".join(
+                    f"{SIGNS[key]} {bound:,}"
+                    for key, bound in bounds.items()
+                    if key in broken or bound < UNMENTIONED
+                )
+                hint = self.hint if broken else ""
+                raise unexpected(f"{name} {signs}".strip(), hint) from err
 
-
-def _whole(value: object) -> object:
-    """Take a float for the whole number that it is, such as 1e3."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+        schema: Any = {**handler(source), **bounds}
+        return core_schema.no_info_wrap_validator_function(check, schema)
 
 
 def _to_text(value: object) -> object:
@@ -142,16 +230,14 @@ def _to_text(value: object) -> object:
 
 def _no_other_null(value: object) -> object:
     if isinstance(value, str) and value in ABSENT_WORDS:
-        raise unexpected("text or null", value)
+        raise unexpected("text")
     return value
 
 
-WHOLE = BeforeValidator(_whole)
-# Compiled loops and stores count in 64 bits.
-Whole = Annotated[int, WHOLE, Field(le=1 << 62)]
-Index = Annotated[Whole, Field(ge=0)]
-Count = Annotated[Whole, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
-Text = Annotated[str, BeforeValidator(_to_text)]
-OptionalText = Annotated[str | None, BeforeValidator(_no_other_null)]
+Index = Annotated[int, Number(ge=0)]
+Count = Annotated[int, Number(ge=1)]
+Positive = Annotated[float, Number(gt=0)]
+NotNegative = Annotated[float, Number(ge=0)]
+Text = Annotated[str, in_words("text")]
+TextOrNumber = Annotated[Text, BeforeValidator(_to_text)]
+OptionalText = Annotated[Text | None, BeforeValidator(_no_other_null)]

@@ -130,7 +130,7 @@ def _config_of(run: StoredRun, path: Path) -> Config:
     except ConfigError as err:
         for repairs in REPAIRS:
             with suppress(ConfigError, LookupError, TypeError, AttributeError):
-                values = dict(resolve(path)[1].values)
+                values = dict(resolve(path)[1])
                 for repair, _ in repairs:
                     values = repair(values)
                 config = load_config(values)

@@ -20,6 +20,7 @@ from nnt.filters.kinds import (
 
 MAX_LENGTH = 4000
 MAX_DEPTH = 20
+MAX_SHOWN = 200
 
 
 def parse(text: str) -> Filter:
@@ -119,13 +120,12 @@ def _make(name: str, values: Sequence[Any], named: Mapping[str, Any]) -> Filter:
     if twice or not required <= set(given) <= set(known):
         raise ConfigError(
             f"filter: expected {name}({', '.join(known)}), got "
-            f"{shorten([*values, *(f'{key}=' for key in named)])}"
+            f"{_call(name, values, named)}"
         )
     try:
         made = FILTERS[name](**given)
     except (TypeError, ValueError, ArithmeticError) as err:
-        values = ", ".join(f"{key}={shorten(value)}" for key, value in given.items())
-        raise ConfigError(f"filter: {name}({values}): {err}") from err
+        raise ConfigError(f"filter: {_call(name, [], given)}: {err}") from err
     # A run keeps a filter as text.
     for field in known:
         value = getattr(made, field)
@@ -135,6 +135,13 @@ def _make(name: str, values: Sequence[Any], named: Mapping[str, Any]) -> Filter:
                 f"filters, or lists of them, which a run can keep, got {shorten(value)}"
             )
     return made
+
+
+def _call(name: str, values: Sequence[Any], named: Mapping[str, Any]) -> str:
+    """Show a call as it was written, in bounded length."""
+    words = [*map(shorten, values), *(f"{k}={shorten(v)}" for k, v in named.items())]
+    text = f"{name}({', '.join(words)})"
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 3]}..."
 
 
 def _is_constant(value: object) -> bool:
