@@ -12,6 +12,7 @@ import gc
 import importlib
 import os
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -46,7 +47,20 @@ GC_THRESHOLD = 100_000
 
 
 class LazyGroup(Group):
-    """A group that imports the module of a command when the command is run."""
+    """A group that imports the module of a command when the command is run.
+
+    It reports the errors of every command, also those of printing its help.
+    """
+
+    @report_errors
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Read the options of `nnt` itself, one of which prints its help."""
+        return super().make_context(*args, **kwargs)
+
+    @report_errors
+    def invoke(self, ctx: click.Context) -> Any:
+        """Read the options of a command, and run it."""
+        return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Name the commands in the order of a day's work."""
@@ -78,7 +92,6 @@ class LazyGroup(Group):
     help="Import a Python module that adds filters, plots or metrics; the "
     f"environment variable {VARIABLE} does the same.",
 )  # fmt: skip
-@report_errors
 def main(verbose: bool, debug_traceback: bool, plugins: tuple[str, ...]) -> None:
     """Train the neural z-vertex trigger of Belle II and track every training.
 

@@ -221,10 +221,9 @@ def rows_options(command: Command[R]) -> Command[R]:
 
 
 def reports(command: Command[Shown]) -> Command[None]:
-    """Add ``--json``, print what a command returns, and report its errors."""
+    """Add ``--json``, and print what a command returns."""
 
     @json_option
-    @report_errors
     @functools.wraps(command)
     def reported(as_json: bool, **given: Any) -> None:
         done = command(**given)

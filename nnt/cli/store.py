@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nnt.cli.common import Shown, UserPath, flag, print_table, report_errors, reports
+from nnt.cli.common import Shown, UserPath, flag, print_table, reports
 from nnt.errors import NNTError, TrackingError
 
 if TYPE_CHECKING:
@@ -116,7 +116,6 @@ def _share(value: float | None) -> str:
     help="Address to listen on; 0.0.0.0 lets other machines in.",
 )  # fmt: skip
 @flag("--debug", help="Show trainings run without --production.")
-@report_errors
 def ui(port: int, host: str, debug: bool) -> None:
     """Open the MLflow UI on the store that trainings use, until Ctrl-C.
 
