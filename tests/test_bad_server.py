@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -18,7 +19,8 @@ from test_bad_input import WEIGHTS, told
 from nnt.errors import DataError, TrackingError
 from nnt.networks import read_weights
 from nnt.tracking import MlflowTracker, StoredRun, open_run
-from nnt.tracking.outbox import Entry
+from nnt.tracking.delivery import Delivery
+from nnt.tracking.outbox import Entry, Outbox
 from nnt.tracking.sender import Sender
 
 
@@ -265,6 +267,11 @@ class Narrow(Hostile):
     refusal = b""
     received: list[dict[str, Any]] = []  # noqa: RUF012
 
+    def do_PUT(self) -> None:
+        size = len(self.rfile.read(int(self.headers["Content-Length"])))
+        self.status = 413 if size > 2000 else 200
+        self.answer({})
+
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.status = 413 if len(body) > 2000 else 200
@@ -293,3 +300,21 @@ def test_a_proxy_that_refuses_large_calls_gets_small_ones(
     ]
     with pytest.raises(TrackingError, match="too large"):
         sender.send([Entry(RUN_ID, "params", {"values": {"a": "x" * 3000}})])
+
+
+def test_a_file_that_no_proxy_lets_pass_is_named_and_holds_up_no_other(
+    serve: Callable[[type[Hostile]], str],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(logging.getLogger("nnt"), "propagate", True)
+    uri, outbox = serve(type("Handler", (Narrow,), {})), Outbox()
+    for name, size in (("large.csv", 30_000), ("small.csv", 30)):
+        (tmp_path / name).write_bytes(b"0" * size)
+        outbox.add(RUN_ID, "file", path=name, folder="")
+    delivery = Delivery(outbox, Sender(MlflowClient(uri), tmp_path), uri)
+    assert delivery.deliver_waiting()
+    assert (delivery.n_delivered, delivery.n_refused) == (1, 1)
+    assert outbox.waiting() == []
+    assert f"{tmp_path / 'large.csv'} has 0.03 MB, more than the server" in caplog.text

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import resource
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,6 @@ from hypothesis import strategies as st
 
 from nnt.errors import TrackingError
 from nnt.tracking import find_waiting, sync
-from nnt.tracking.delivery import deliver_left
 from nnt.tracking.local_runs import lock_run
 from nnt.tracking.outbox import Entry, Outbox
 
@@ -227,21 +224,3 @@ def test_the_outbox_of_a_training_at_work_is_left_to_it(left: Path) -> None:
         pytest.raises(TrackingError, match="still running"),
     ):
         sync(find_waiting(left.parent))
-
-
-def test_an_outbox_of_another_version_is_left_to_it(left: Path) -> None:
-    with closing(sqlite3.connect(left)) as database, database:
-        database.execute("DELETE FROM about WHERE name = 'format'")
-    client: Any = None  # it is not asked
-    for attempt in (find_waiting, partial(deliver_left, client=client)):
-        with pytest.raises(TrackingError, match="nnt sync of that version"):
-            attempt(left.parent)
-    assert left.is_file()
-
-
-def test_a_journal_of_an_earlier_version_is_named(tmp_path: Path) -> None:
-    spool = tmp_path / "run" / "spool"
-    spool.mkdir(parents=True)
-    (spool / "journal.jsonl").write_text(json.dumps({"format": 2, **ABOUT}) + "\n")
-    with pytest.raises(TrackingError, match="earlier version"):
-        find_waiting(spool.parent)

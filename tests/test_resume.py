@@ -143,7 +143,7 @@ def test_progress_after_a_stop_is_that_of_the_epochs_left(
 def test_a_thinned_curve_has_no_point_of_the_stop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("nnt.tracking.curves.MAX_POINTS", 2)
+    monkeypatch.setattr("nnt.tracking.run.MAX_POINTS", 2)
     whole = everything(train(epochs=8).run_id)
     stopped = train(5, epochs=8)
     assert_same(everything(train(epochs=8, resume=stopped.run_id).run_id), whole)

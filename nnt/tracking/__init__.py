@@ -16,7 +16,7 @@ from nnt.tracking.registry import (
     read_alias,
     register,
 )
-from nnt.tracking.run import Outcome, Run, Tracker
+from nnt.tracking.run import Outcome, Run
 from nnt.tracking.run_weights import (
     UNKNOWN_RUN,
     load_weights,
@@ -32,7 +32,7 @@ from nnt.tracking.stored_run import (
     list_trainings,
     open_run,
 )
-from nnt.tracking.tracker import MlflowTracker
+from nnt.tracking.tracker import MlflowTracker, Tracker
 
 __all__ = [
     "UNKNOWN_RUN",

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from nnt.errors import TrackingError
 from nnt.tracking.local_runs import LOCK, OUTBOX, lock_run, runs_directory
-from nnt.tracking.outbox import Entry, OtherVersionError, Outbox
+from nnt.tracking.outbox import Entry, Outbox
 from nnt.tracking.sender import Sender, grouped, is_file, is_refusal
 from nnt.tracking.store import connect, reason_of
 from nnt.tracking.store_uri import default_uri, hide_passwords
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FLUSH_EVERY_S = 5.0
+FLUSH_EVERY_S = 10.0
+"""MLflow's pages ask for what is new every 30 seconds."""
 FLUSH_AT_END_S = 0.3
 """How often what has come is delivered: at the end soon, since nothing else waits."""
 SAVE_EVERY_S = 1.0
@@ -45,8 +46,6 @@ NAMES = {False: "metrics, parameters and tags", True: "artifacts"}
 
 BY_DEFAULT = "*"
 """The experiment that is the default when the runs are made."""
-OLD_JOURNAL = Path("spool") / "journal.jsonl"
-"""What NNT before 0.2 has left in place of an outbox."""
 SYNC_ATTEMPTS = 3
 SYNC_PAUSE_S = 1.0
 
@@ -233,23 +232,19 @@ class Delivered:
 
 def find_all_waiting(base: Path) -> Iterator[Waiting]:
     """Find what waits for delivery to a default store."""
-    for path in sorted(runs_directory(base).glob("*/")):
+    for path in sorted(runs_directory(base).glob(f"*/{OUTBOX}")):
         # A run has a second name once a store has given it one.
-        if path.is_symlink() or not _has_left(path):
+        if path.parent.is_symlink():
             continue
         try:
-            yield find_waiting(path)
+            yield find_waiting(path.parent)
         except TrackingError as err:
             log.warning("%s", err)
 
 
 def is_delivered(directory: Path) -> bool:
     """Whether nothing waits any more in what is the directory of a run."""
-    return (directory / LOCK).is_file() and not _has_left(directory)
-
-
-def _has_left(run_directory: Path) -> bool:
-    return any((run_directory / name).is_file() for name in (OUTBOX, OLD_JOURNAL))
+    return (directory / LOCK).is_file() and not (directory / OUTBOX).is_file()
 
 
 def find_waiting(directory: Path) -> Waiting:
@@ -262,11 +257,6 @@ def find_waiting(directory: Path) -> Waiting:
     """
     path = directory / OUTBOX
     if not path.is_file():
-        if (directory / OLD_JOURNAL).is_file():
-            raise TrackingError(
-                f"{directory / OLD_JOURNAL} was written by an earlier version of NNT; "
-                "upload it with nnt sync of that version"
-            )
         raise TrackingError(
             f"{directory} holds nothing to upload: expected the directory of a run, "
             f".nnt/runs/ID, with {OUTBOX} in it"
@@ -320,8 +310,6 @@ def deliver_left(run_directory: Path, client: MlflowClient) -> bool:
         return False
     try:
         waiting = find_waiting(run_directory)
-    except OtherVersionError:
-        raise
     except TrackingError as err:
         # The power went, perhaps. A training that goes on logs what is missing.
         log.warning("%s", err)

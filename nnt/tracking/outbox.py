@@ -22,8 +22,6 @@ log = logging.getLogger(__name__)
 
 WRITE_EVERY_S = 0.25
 MAX_BYTES = 2 << 30
-FORMAT = "2"
-"""Of the file; the first one had no checksums."""
 TABLES = """
 CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS entries (
@@ -39,10 +37,6 @@ KINDS = (
 
 Points = tuple[int, int, dict[str, float]]
 """Step, Unix time in ms, and the value of each curve there."""
-
-
-class OtherVersionError(TrackingError):
-    """An outbox that only the version of NNT that wrote it understands."""
 
 
 @dataclass(slots=True, eq=False)
@@ -89,7 +83,7 @@ class Outbox:
         """Keep all entries in a file from now on."""
         with self._lock:
             self.path = path
-            self.about = {**about, "format": FORMAT}
+            self.about = dict(about)
             self.write()
 
     def add(self, run_id: str, kind: str, **values: Any) -> None:
@@ -238,11 +232,6 @@ def read_about(path: Path) -> dict[str, str]:
         raise _not_one(path, err) from err
     if not all(isinstance(found.get(name), str) for name in ("uri", "run")):
         raise TrackingError(f"{path}: it names neither store nor run")
-    if found.get("format") != FORMAT:
-        raise OtherVersionError(
-            f"{path} was written by another version of NNT; upload it with nnt sync of "
-            "that version"
-        )
     return {str(name): str(value) for name, value in found.items()}
 
 

@@ -1,4 +1,4 @@
-"""A run, and who opens it, as a training or an evaluation sees them."""
+"""A run, as a training or an evaluation sees it."""
 
 from __future__ import annotations
 
@@ -10,18 +10,15 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from nnt.errors import TrackingError
-from nnt.tracking.curves import Curves
 from nnt.tracking.model import save_model
-from nnt.tracking.outbox import Outbox
+from nnt.tracking.outbox import Outbox, Points
 from nnt.tracking.store_uri import hide_passwords
-from nnt.tracking.stored_run import StoredRun
 from nnt.tracks import Tracks
 
 if TYPE_CHECKING:
@@ -38,6 +35,12 @@ IMAGE = re.compile(
 )
 """How MLflow names the files of `log_image`."""
 
+MAX_POINTS = 100
+"""Points of a curve, and a few; ``metrics.csv`` holds every epoch.
+
+MLflow takes 70 to 120 us for each of them, so that many more would slow a fast training
+down.
+"""
 MAX_VALUE = 6000
 MAX_DIGEST = 36
 MODEL_FOLDER = "model"
@@ -67,16 +70,16 @@ class AlreadyLogged:
         What is logged at step 0 belongs to the end. A run may have been evaluated
         before its training went on: then the end has another value, which counts.
         """
+
+        def is_new(name: str, value: float) -> bool:
+            known = self.points.get((name, step))
+            # Two NaN are one value here.
+            return known is None or (step == 0 and repr(known) != repr(value))
+
         new = {name: float(value) for name, value in metrics.items()}
         if not self.points:
             return new
-        known = {name: self.points.get((name, step)) for name in new}
-        # Two NaN are one value here.
-        return {
-            name: value
-            for name, value in new.items()
-            if known[name] is None or (step == 0 and repr(known[name]) != repr(value))
-        }
+        return {name: value for name, value in new.items() if is_new(name, value)}
 
 
 NOTHING = AlreadyLogged()
@@ -97,6 +100,61 @@ def logged_by(client: MlflowClient, run: MlflowEntity) -> AlreadyLogged:
     found = [IMAGE.fullmatch(file.path) for file in files]
     images = {(match["key"], int(match["step"])) for match in found if match}
     return AlreadyLogged(points, frozenset(run.data.params), frozenset(images))
+
+
+def stride(n_points: int) -> int:
+    """Distance of the points that are kept of so many: a power of two."""
+    every = 1
+    while n_points > every * MAX_POINTS:
+        every *= 2
+    return every
+
+
+class Curves:
+    """Chooses which points of the curves of a run are sent.
+
+    While a training goes on, as many as its expected length allows, if that is known;
+    at its end, when its length is known, those that are missing. Always sent are the
+    first point of a curve and its last two: those of the last epoch, and of the best
+    weights after it. The choice depends on the length alone, not on interruptions.
+    """
+
+    def __init__(self, expected_points: int) -> None:
+        self._every = stride(expected_points)
+        self._n_points = 0
+        self._last: dict[str, int] = {}
+        self._skipped: list[Points] = []
+
+    def note(self, metrics: Mapping[str, float], step: int) -> None:
+        """Count points that are sent in any case."""
+        if step > 1:
+            self._n_points = max(self._n_points, step)
+            self._last.update(dict.fromkeys(metrics, step))
+
+    def add(self, metrics: Mapping[str, float], step: int, time_ms: int) -> bool:
+        """Take points of one step; return whether they are to be sent at once."""
+        self.note(metrics, step)
+        if step <= 1 or step % max(self._every, stride(step)) == 0:
+            return True
+        self._skipped.append((step, time_ms, dict(metrics)))
+        if len(self._skipped) > 4 * MAX_POINTS:
+            # However the training ends, the others will not be sent.
+            self._skipped = self._kept(stride(self._n_points - 2))
+        return False
+
+    def rest(self) -> list[Points]:
+        """Give the points that are missing at the end."""
+        return self._kept(stride(self._n_points - 1))
+
+    def _kept(self, every: int) -> list[Points]:
+        kept = []
+        for step, time_ms, values in self._skipped:
+            if step % every:
+                last = {n: v for n, v in values.items() if step >= self._last[n] - 1}
+                values = last
+            if values:
+                kept.append((step, time_ms, values))
+        return kept
 
 
 class Run:
@@ -163,9 +221,16 @@ class Run:
         if self._curves.add(metrics, step, when):
             self._note(metrics, step, when)
 
-    def _note(self, metrics: Mapping[str, float], step: int, time_ms: int) -> None:
+    def _note(
+        self,
+        metrics: Mapping[str, float],
+        step: int,
+        time_ms: int,
+        kind: str = "metrics",
+        **of: str,
+    ) -> None:
         if new := self._logged.lacking(metrics, step):
-            self._add("metrics", metrics=new, step=step, time_ms=time_ms)
+            self._add(kind, metrics=new, step=step, time_ms=time_ms, **of)
 
     def log_system_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """Log what the machine does, as it is: such curves have no epochs."""
@@ -180,12 +245,9 @@ class Run:
         self, metrics: Mapping[str, float], step: int, name: str, digest: str
     ) -> None:
         """Log metrics of the networks on a dataset, to the run and to its model."""
-        when = now_ms()
-        self._curves.add(metrics, step, when, is_sent=True)
-        if new := self._logged.lacking(metrics, step):
-            point = {"metrics": new, "step": step, "time_ms": when}
-            digest = digest[:MAX_DIGEST]
-            self._add("model_metrics", **point, name=name, digest=digest)
+        self._curves.note(metrics, step)
+        of = {"name": name, "digest": digest[:MAX_DIGEST]}
+        self._note(metrics, step, now_ms(), "model_metrics", **of)
 
     def log_file(
         self, path: Path, folder: str = "", *, is_spooled: bool = False
@@ -286,51 +348,3 @@ class Run:
         # A store knows no such status; one that ended in order has not been killed.
         status = "FINISHED" if outcome == "PRUNED" else outcome
         self._add("end", status=status, time_ms=now_ms())
-
-
-class Tracker:
-    """Opens runs that no store hears of, for trainings inside other programs.
-
-    Parameters
-    ----------
-    directory : str or Path
-        Runs get directories of their own in it.
-    """
-
-    def __init__(self, directory: str | Path) -> None:
-        self.uri = str(directory)
-
-    def start_run(
-        self,
-        name: str,
-        *,
-        description: str,
-        tags: Mapping[str, str],
-        expected_points: int = 0,
-    ) -> Run:
-        """Open a parent run; curves are thinned as those of a child."""
-        return Run(Path(self.uri) / uuid.uuid4().hex)
-
-    def start_child(
-        self, parent: Run, name: str, tags: Mapping[str, str], expected_points: int = 0
-    ) -> Run:
-        """Open a run nested under a parent; curves are thinned to about 130 points."""
-        return Run(parent.directory / uuid.uuid4().hex)
-
-    def resume_run(self, run_id: str, expected_points: int = 0) -> Run:
-        """Continue a run, parent or child, that was interrupted."""
-        raise TrackingError(
-            f"run {run_id} cannot be resumed without a store; train with MlflowTracker"
-        )
-
-    def interrupted(self) -> list[StoredRun]:
-        """Trainings in the store whose process on this host has died."""
-        return []
-
-    def catch_up(self, run: StoredRun) -> bool:
-        """Deliver what a dead process has left of a run; return whether it left any."""
-        return False
-
-    def close(self, stop: Event | None = None) -> int:
-        """Deliver what is left, in seconds if `stop` is set; return how much stays."""
-        return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ LIMITS = {"metrics": 996, "params": 100, "tags": 100}
 """How many a server takes in one call."""
 REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS")
 """Answers of MLflow that another attempt does not change."""
-TOO_LARGE = re.compile(r"error code 413|(?i:(entity|payload|content) too large)")
+TOO_LARGE = re.compile(r"(?i)code 413|413 client|(entity|payload|content) too large")
 """How a proxy refuses a call for its size."""
 
 
@@ -235,18 +236,18 @@ class Sender:
         is_spooled = values.get("is_spooled") is True
         if is_spooled and entry.is_doubtful and not place.exists():
             return  # it was delivered, then removed
-        repository = self._repository(run_id)
-        repository.log_artifact(str(_present(place)), values["folder"] or None)
+        with _uploading(place):
+            self._repository(run_id).log_artifact(str(place), values["folder"] or None)
         if is_spooled:
             place.unlink(missing_ok=True)
 
     def _folder(self, run_id: str, entry: Entry) -> None:
-        place = _present(self._local(entry.values["path"]))
-        repository = self._repository(run_id)
-        repository.log_artifacts(str(place), entry.values["folder"])
-        model_id = self._model_of(run_id) if entry.values.get("is_model") else None
-        if model_id is not None:
-            log_model_files(self._client, model_id, place)
+        place = self._local(entry.values["path"])
+        with _uploading(place):
+            self._repository(run_id).log_artifacts(str(place), entry.values["folder"])
+            model_id = self._model_of(run_id) if entry.values.get("is_model") else None
+            if model_id is not None:
+                log_model_files(self._client, model_id, place)
 
     def _model(self, run_id: str, entry: Entry) -> None:
         params = entry.values["values"]
@@ -285,7 +286,19 @@ class Sender:
         self._client.set_terminated(run_id, status=status, end_time=when)
 
 
-def _present(place: Path) -> Path:
+@contextmanager
+def _uploading(place: Path) -> Iterator[None]:
+    """Say what is wrong with a file or folder that no attempt will bring through."""
     if not place.exists():
         raise TrackingError(f"{place} is not there any more")
-    return place
+    try:
+        yield
+    except Exception as err:
+        if not TOO_LARGE.search(str(err)):
+            raise
+        files = [p for p in (place, *place.rglob("*")) if p.is_file()]
+        size, largest = max((p.stat().st_size, p) for p in files)
+        raise TrackingError(
+            f"{largest} has {size / 1e6:.2f} MB, more than the server, or a proxy in "
+            "front of it, lets pass (413); it stays there"
+        ) from err

@@ -9,8 +9,8 @@ import socket
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from threading import Event
-from typing import IO, TYPE_CHECKING
+from threading import Event, Thread
+from typing import IO, TYPE_CHECKING, Any
 
 from nnt.errors import TrackingError, shorten
 from nnt.tracking.delivery import BY_DEFAULT, Delivery, deliver_left
@@ -25,12 +25,11 @@ from nnt.tracking.local_runs import (
     runs_directory,
 )
 from nnt.tracking.outbox import Outbox
-from nnt.tracking.run import NOTHING, AlreadyLogged, Run, Tracker, logged_by, now_ms
+from nnt.tracking.run import NOTHING, AlreadyLogged, Run, logged_by, now_ms
 from nnt.tracking.sender import Sender
 from nnt.tracking.store import asked, connect, reason_of
 from nnt.tracking.store_uri import base_directory, default_uri, hide_passwords, variable
 from nnt.tracking.stored_run import StoredRun, is_of_expert, running_on
-from nnt.tracking.system_metrics import SystemMetrics, wanted
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -40,6 +39,61 @@ log = logging.getLogger(__name__)
 
 ENDING_TAGS = ("nnt.outcome", "nnt.reason", "nnt.resumable")
 OFFLINE_EXPERIMENT = "offline"
+SYSTEM = "system/"
+"""Prefix of the curves of what the machine does, as in MLflow."""
+WANTED = "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING"
+INTERVAL = "MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL"
+INTERVAL_S = 10.0
+DOUBLED_AFTER = 128
+"""Samples after which they are taken half as often: a week shall not fill the store."""
+
+
+class Tracker:
+    """Opens runs that no store hears of, for trainings inside other programs.
+
+    Parameters
+    ----------
+    directory : str or Path
+        Runs get directories of their own in it.
+    """
+
+    def __init__(self, directory: str | Path) -> None:
+        self.uri = str(directory)
+
+    def start_run(
+        self,
+        name: str,
+        *,
+        description: str,
+        tags: Mapping[str, str],
+        expected_points: int = 0,
+    ) -> Run:
+        """Open a parent run, whose curves have that many points before thinning."""
+        return Run(Path(self.uri) / uuid.uuid4().hex)
+
+    def start_child(
+        self, parent: Run, name: str, tags: Mapping[str, str], expected_points: int = 0
+    ) -> Run:
+        """Open a run nested under a parent."""
+        return Run(parent.directory / uuid.uuid4().hex)
+
+    def resume_run(self, run_id: str, expected_points: int = 0) -> Run:
+        """Continue a run, parent or child, that was interrupted."""
+        raise TrackingError(
+            f"run {run_id} cannot be resumed without a store; train with MlflowTracker"
+        )
+
+    def interrupted(self) -> list[StoredRun]:
+        """Trainings in the store whose process on this host has died."""
+        return []
+
+    def catch_up(self, run: StoredRun) -> bool:
+        """Deliver what a dead process has left of a run; return whether it left any."""
+        return False
+
+    def close(self, stop: Event | None = None) -> int:
+        """Deliver what is left, in seconds if `stop` is set; return how much stays."""
+        return 0
 
 
 class MlflowTracker(Tracker):
@@ -76,7 +130,8 @@ class MlflowTracker(Tracker):
         self._runs = runs_directory(self.base)
         self._outbox = Outbox()
         self._locks: list[IO[str]] = []
-        self._system: SystemMetrics | None = None
+        self._closing = Event()
+        self._watcher: Thread | None = None
         self._store: MlflowClient | None = None
         self._delivery: Delivery | None = None
         if not offline:
@@ -191,9 +246,12 @@ class MlflowTracker(Tracker):
             if self._store is None:
                 about["experiment"] = experiment_name() or BY_DEFAULT
             self._outbox.keep_in(run.directory / OUTBOX, about)
-        if wanted() and self._system is None:
-            first = run.next_step("system/")
-            self._system = SystemMetrics(run.log_system_metrics, first)
+        is_wanted = (variable(WANTED) or "").lower() in ("true", "1")
+        if is_wanted and self._watcher is None:
+            self._watcher = Thread(
+                target=_watch_machine, args=(run, self._closing), daemon=True
+            )
+            self._watcher.start()
         return run
 
     def _run(
@@ -275,8 +333,9 @@ class MlflowTracker(Tracker):
 
     def close(self, stop: Event | None = None) -> int:
         """Deliver what is left, or say where it is; return how many entries stay."""
-        if self._system is not None:
-            self._system.stop()
+        self._closing.set()
+        if self._watcher is not None:
+            self._watcher.join()
         if self._delivery is not None:
             self._delivery.close(stop)
         self._outbox.close()
@@ -315,3 +374,27 @@ class MlflowTracker(Tracker):
             path,
             command,
         )
+
+
+def _watch_machine(run: Run, stop: Event) -> None:
+    """Log CPU, memory, disk, network and GPU of the machine to a run until a stop."""
+    try:
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+        interval_s = float(variable(INTERVAL) or INTERVAL_S)
+        # MLflow gives them no types.
+        make: Any = SystemMetricsMonitor
+        monitors: list[Any] = make("").monitors
+        step = first = run.next_step(SYSTEM)
+        while not stop.wait(interval_s):
+            sample: dict[str, float] = {}
+            for monitor in monitors:
+                monitor.collect_metrics()
+                sample |= monitor.aggregate_metrics()
+                monitor.clear_metrics()
+            run.log_system_metrics({f"{SYSTEM}{n}": v for n, v in sample.items()}, step)
+            step += 1
+            if (step - first) % DOUBLED_AFTER == 0:
+                interval_s *= 2
+    except Exception as err:  # noqa: BLE001 (drivers raise anything)
+        log.warning("tracking: no system metrics any more: %s", err)
