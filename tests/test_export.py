@@ -27,6 +27,7 @@ from nnt.export import (
     export,
     firmware_files,
     load_source,
+    read_payload,
     read_settings,
 )
 from nnt.export.settings import default_settings
@@ -42,9 +43,7 @@ def test_the_command_describes_every_target() -> None:
 
 @pytest.mark.parametrize("target", sorted(TARGETS))
 def test_the_manifest_tells_what_was_written(tmp_path: Path, target: str) -> None:
-    own = source()
-    if target == "3dh":
-        own = Source("here", {-1: hough3d_expert()}, own.facts)
+    own = replace(exported_as(target), facts={"run_id": "0" * 32})
     manifest = export(own, target, tmp_path / "out")
     files = {path.name for path in (tmp_path / "out").iterdir()}
     assert files == {*manifest["files"], "MANIFEST.json"}
@@ -60,26 +59,28 @@ def test_the_manifest_tells_what_was_written(tmp_path: Path, target: str) -> Non
         assert name in manifest["checks"]
 
 
+def exported_as(target: str) -> Source:
+    """What fits a target."""
+    return Source("s", {-1: hough3d_expert()}) if target == "3dh" else source()
+
+
+OPTIONS: dict[str, Any] = {
+    "precision": (12, 8, 8, 11, 9, 9),
+    "settings": default_settings(),
+    "saturate_13_bit": True,
+    "payload": read_payload((3, 5), None, None),
+}
+
+
 @pytest.mark.parametrize("target", sorted(TARGETS))
 def test_only_what_a_target_takes_can_be_chosen(tmp_path: Path, target: str) -> None:
-    kind = TARGETS[target]
-    own = Source("s", {-1: hough3d_expert()}) if target == "3dh" else source()
-    if kind.computes_outputs:
-        own = Source("s", {0: expert(0)})
-    asked: list[tuple[bool, dict[str, Any]]] = [
-        (kind.takes_precision, {"precision": (12, 8, 8, 11, 9, 9)}),
-        (kind.takes_settings, {"settings": default_settings()}),
-        (kind.computes_outputs, {"saturate_13_bit": True}),
-    ]
-    taken: dict[str, Any] = {}
-    for is_taken, options in asked:
-        if is_taken:
-            taken |= options
-        else:
-            with pytest.raises(ExportError, match=rf"^{target}: "):
-                export(own, target, tmp_path / "out", **options)
+    own, takes = exported_as(target), TARGETS[target].takes
+    for option in OPTIONS.keys() - set(takes):
+        with pytest.raises(ExportError, match=rf"^{target}: "):
+            export(own, target, tmp_path / "out", **{option: OPTIONS[option]})
+    taken = {option: OPTIONS[option] for option in takes}
     manifest = export(own, target, tmp_path / "out", **taken)
-    if kind.takes_precision:
+    if "precision" in takes:
         assert manifest["precision"] == [12, 8, 8, 11, 9, 9]
 
 
@@ -127,7 +128,7 @@ def test_files_are_not_replaced_unasked(tmp_path: Path) -> None:
 def test_the_settings_in_the_files_are_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, target: str
 ) -> None:
-    own = Source("s", {-1: hough3d_expert()}) if target == "3dh" else source()
+    own = exported_as(target)
     with caplog.at_level(logging.WARNING, "nnt"):
         manifest = export(own, target, tmp_path / "a")
     holds_settings = target in ("basf2", "fpga")
@@ -141,18 +142,16 @@ def test_the_settings_in_the_files_are_named(
 
 
 def damaged(folder: Path, files: Iterable[File], name: str) -> dict[str, Any]:
-    """Write files, of which one does not come back as it was written."""
-
-    def write(file: File, path: Path) -> None:
-        file.write(path)
+    """Write files, of which one does not come back as it is to be."""
+    digit = r"(?<=\.)[0-8](?=\d)" if name.endswith("json") else r"\b[1-8]"
+    changed = []
+    for file in files:
+        text = file.content.decode()
         if file.name == name:
-            digit = r"(?<=\.)[0-8](?=\d)" if name.endswith("json") else r"\b[1-8]"
-            text = path.read_text()
             *_, last = re.finditer(digit, text)
-            other = str(int(last[0]) + 1)
-            path.write_text(text[: last.start()] + other + text[last.end() :])
-
-    return write_files(folder, [replace(f, write=partial(write, f)) for f in files])
+            text = text[: last.start()] + str(int(last[0]) + 1) + text[last.end() :]
+        changed.append(replace(file, content=text.encode()))
+    return write_files(folder, changed)
 
 
 @pytest.mark.parametrize(
@@ -170,10 +169,9 @@ def damaged(folder: Path, files: Iterable[File], name: str) -> dict[str, Any]:
 def test_a_file_that_comes_back_otherwise_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str, name: str
 ) -> None:
-    own = Source("s", {-1: hough3d_expert()}) if target == "3dh" else source()
     monkeypatch.setattr(firmware_files, "write_files", partial(damaged, name=name))
     with pytest.raises(ExportError, match=f"^{name}: .* differs when read back"):
-        export(own, target, tmp_path / "out")
+        export(exported_as(target), target, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from some_networks import GIVEN, c_round, source
 
 from nnt.detector import EXPERT_MISSING_SUPERLAYER
-from nnt.errors import ExportError
+from nnt.errors import NNTError
 from nnt.export import Settings, export, read_settings
 from nnt.export.settings import Setting, default_settings, parse_settings
 from nnt.networks import Form, read_weights
@@ -139,6 +139,7 @@ def test_any_value_comes_back(rows: list[list[float]], locked: bool) -> None:
         ("tMax = many", "expected a number, found 'many'"),
         ("tMax == 256\ntMax = 255", "was locked"),
         ("maxHitsPerSL = [2]", "one track segment"),
+        ("nMLP = 3", "nMLP: expected 5, the number of experts, found 3"),
         ("IDRanges = [[0,1,2]]", "IDRanges: expected one row"),
         ("IDRanges = [[0,1],[1,1],[2,1],[3,1],[4,1]]", "9 pairs"),
         ("phiRangeTrain = [[10,350]]", "phiRangeTrain must enclose"),
@@ -151,7 +152,7 @@ def test_settings_that_basf2_would_misread_are_refused(
     tmp_path: Path, text: str, reason: str
 ) -> None:
     (tmp_path / "given.conf").write_text(text)
-    with pytest.raises(ExportError, match=reason):
+    with pytest.raises(NNTError, match=reason):
         export(
             source(), "basf2", tmp_path / "out",
             settings=read_settings(tmp_path / "given.conf"),

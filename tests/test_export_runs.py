@@ -140,16 +140,15 @@ def test_the_manifest_holds_the_cuts_on_the_class(tmp_path: Path) -> None:
     assert "stt_class_cuts" in only
 
 
-def test_cuts_are_read_back(tmp_path: Path) -> None:
+def test_cuts_are_read_back() -> None:
     own = Source("s", {0: expert(0)}, class_cuts={"stt": {"96": 0.25001}})
-    path = tmp_path / "MANIFEST.json"
     for integer, fits in ((1024, True), (1023, False), (1025, False)):
-        path.write_text(json.dumps({"stt_class_cuts": {"96": {"integer": integer}}}))
+        content = json.dumps({"stt_class_cuts": {"96": {"integer": integer}}}).encode()
         if fits:
-            _check_cuts(path, own, 12)
+            _check_cuts(own, 12, content)
         else:
             with pytest.raises(ExportError, match="cut on stt for 96 % came back"):
-                _check_cuts(path, own, 12)
+                _check_cuts(own, 12, content)
 
 
 def test_a_file_is_exported_too(tmp_path: Path) -> None:

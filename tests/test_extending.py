@@ -52,7 +52,7 @@ def test_the_page_names_files_that_exist(path: str) -> None:
         ("nnt/networks/predicting.py", "ACTIVATION_FUNCTIONS"),
         ("nnt/networks/module.py", "ACTIVATION_MODULES"),
         ("nnt/kernel/activations.py", "ACTIVATION_CODES"),
-        ("nnt/export/onnx_graphs.py", "ACTIVATIONS"),
+        ("nnt/export/onnx_files.py", "ACTIVATIONS"),
         ("nnt/tracks/layouts.py", "LAYOUTS"),
         ("tests/test_backends.py", "NOT_COMPILED"),
     ],

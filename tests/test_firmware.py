@@ -42,17 +42,16 @@ def outputs(own: ExpertWeights) -> np.ndarray:
 def test_the_network_says_the_same(model: str, act: str, target: str) -> None:
     own = trained(model, act)
     network = firmware_network(0, own, target)
-    again = ExpertWeights(network.state(), network.form)
     assert network.form.nodes == (27, 81, 2)
     assert network.form.activation == target
-    np.testing.assert_allclose(outputs(again), outputs(own), atol=5e-6)
+    np.testing.assert_allclose(outputs(network), outputs(own), atol=5e-6)
 
 
 def test_nothing_is_changed_where_nothing_needs_to() -> None:
     own = trained()
     network = firmware_network(0, own)
     assert network.changes == ()
-    for name, value in network.state().items():
+    for name, value in network.state.items():
         np.testing.assert_array_equal(value, own.state[name])
 
 

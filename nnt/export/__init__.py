@@ -13,19 +13,19 @@ from nnt.export.targets import TARGETS as TARGETS
 
 if TYPE_CHECKING:
     from nnt.export.files import export as export
-    from nnt.export.files import load_source as load_source
     from nnt.export.payload import Payload as Payload
     from nnt.export.payload import read_payload as read_payload
     from nnt.export.settings import Settings as Settings
     from nnt.export.settings import read_settings as read_settings
     from nnt.export.source import Source as Source
+    from nnt.export.source import load_source as load_source
 
 _HOME = {
     "Payload": "payload",
     "Settings": "settings",
     "Source": "source",
     "export": "files",
-    "load_source": "files",
+    "load_source": "source",
     "read_payload": "payload",
     "read_settings": "settings",
 }

@@ -8,13 +8,15 @@ Forms: in the classic chain those of ``trgcdc_neurorootconverter`` and
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from nnt.detector import (
     EXPERTS,
+    HOUGH3D,
     N_INPUTS,
     N_SUPERLAYERS,
     THETA_RANGE_DEG,
@@ -22,38 +24,28 @@ from nnt.detector import (
     superlayer_inputs,
 )
 from nnt.errors import ExportError
-from nnt.export.payload import PAYLOAD_FILE, check_payload, payload_text
+from nnt.export.payload import PAYLOAD_FILE, check_payload, payload_lines
 from nnt.export.settings import Settings, parse_settings, shown
 from nnt.export.source import (
-    TOLERANCE,
     File,
     Report,
     Request,
     Source,
+    check_floats,
     check_rows,
-    classic_experts,
     expect,
-    expert_report,
-    float_tolerance,
-    integer_layers,
-    integer_lines,
-    layers_of_lines,
     write_files,
-    written,
 )
 from nnt.fixedpoint import classic_layers, hough3d
-from nnt.fixedpoint.arithmetic import checked_layers
+from nnt.fixedpoint.arithmetic import Layers, checked_layers, whole_numbers
 from nnt.fixedpoint.integers import NODE_BITS, weight_fraction_bits
 from nnt.networks import (
-    OUTPUTS,
-    ExpertWeights,
     FirmwareNetwork,
     Networks,
     firmware_network,
     read_weights,
-    write_weights,
+    weights_text,
 )
-from nnt.networks.firmware import HOUGH3D_ACT
 from nnt.types import I64
 
 Experts = Mapping[int, FirmwareNetwork]
@@ -65,84 +57,132 @@ INTEGER_BITS = 6
 """Weights below 64: BASF2 clips them to 63 while it trains."""
 LINES = 5
 """Of the block of each expert."""
-HOUGH3D_INPUTS = (27, 126)
 LARGEST_INTEGER = 2**17 - 1
 
 
 def write_json(request: Request, folder: Path) -> Report:
-    """Write weights.json for BASF2's ``trgcdc_neurorootconverter``.
-
-    Raises
-    ------
-    ExportError
-        An expert is missing, or the converter cannot take it.
-    """
+    """Write weights.json for BASF2's ``trgcdc_neurorootconverter``."""
     settings, networks = _for_the_converter(request)
-    return _report(settings, networks) | {
-        "checks": write_files(folder, [_weights(request.source, networks)])
-    }
+    files = [_weights(request.source, networks)]
+    return _report(networks, settings) | {"checks": write_files(folder, files)}
 
 
 def write_basf2(request: Request, folder: Path) -> Report:
-    """Write weights.json, the configuration that goes with it, and payload.conf.
-
-    Raises
-    ------
-    ExportError
-        An expert cannot be taken, or the settings do not fit the networks.
-    """
+    """Write weights.json, the configuration that goes with it, and payload.conf."""
     settings, networks = _for_the_converter(request)
     files = [_weights(request.source, networks), _configuration(settings)]
     validity = {}
     if (payload := request.payload) is not None:
-        event_time = int(settings.number("ETOption"))
-        text = payload_text(payload, request.source.facts, event_time)
-        files.append(written(PAYLOAD_FILE, text, lambda t: check_payload(t, payload)))
-        first, last = list(payload.first), list(payload.last)
-        validity = {"validity": {"first": first, "last": last}}
+        lines = payload_lines(payload, request.source.facts, settings)
+        files.append(_text(PAYLOAD_FILE, lines, partial(check_payload, payload)))
+        interval = {"first": list(payload.first), "last": list(payload.last)}
+        validity = {"validity": interval}
     checks = write_files(folder, files)
-    return _report(settings, networks) | {"checks": checks} | validity
+    return _report(networks, settings) | {"checks": checks} | validity
 
 
 def write_fpga(request: Request, folder: Path) -> Report:
-    """Write integer weights as BASF2's ``NeuroTriggerMLPToTextfile`` does.
-
-    Raises
-    ------
-    ExportError
-        An expert cannot be held, or a weight does not fit the firmware's words.
-    """
-    networks = classic_experts(request.source)
+    """Write integer weights as BASF2's ``NeuroTriggerMLPToTextfile`` does."""
+    networks = _classic_experts(request.source)
     settings = request.chosen_settings()
-    whole = {k: _whole(k, networks[k], settings) for k in EXPERTS}
-    blocks = [_block(k, networks[k], whole[k], settings) for k in EXPERTS]
+    whole = {k: _whole(k, network, settings) for k, network in networks.items()}
+    report = _report(networks, settings)
+    for k, layers in whole.items():
+        report["experts"][str(k)] |= {
+            "smallest_integer": min(int(part.min()) for part in layers),
+            "largest_integer": max(int(part.max()) for part in layers),
+        }
 
-    def check(text: str) -> Report:
-        lines = text.splitlines()
+    def head(k: int) -> list[str]:
+        """Number, limits, and the superlayers that are read, and that choose it."""
+        patterns = (settings.superlayers(f"SLpattern{s}", k) for s in ("", "Mask"))
+        limits = map(shown, settings.id_limits(k))
+        return [str(k), " ".join(limits), " ".join(map(str, patterns))]
+
+    def check(content: bytes) -> Report:
+        """Run the integers of the file against the arithmetic of the networks."""
+        lines, bits = content.decode().splitlines(), settings.precision
         for k, network in networks.items():
-            block = lines[LINES * k : LINES * (k + 1)]
-            _check_block(k, network, whole[k], settings, block)
+            own = lines[LINES * k : LINES * (k + 1)]
+            layers = _read_back(own[-2:], network, whole[k], bits[4])
+            pattern = settings.superlayers("SLpattern", k)
+            rows = check_rows(network.form.inputs, pattern, seed=k)
+            found = classic_layers(rows, layers, bits)
+            same = np.array_equal(found, classic_layers(rows, network.layers, bits))
+            expect(same and own[:-2] == head(k), f"expert {k}")
         return {"weights": "exact", "outputs": "bit for bit"}
 
-    file = written("weights.txt", "".join(blocks), check)
-    checks = write_files(folder, [file])
-    report = _report(settings, networks)
-    for k in EXPERTS:
-        report["experts"][str(k)] |= {
-            "smallest_integer": min(int(part.min()) for part in whole[k]),
-            "largest_integer": max(int(part.max()) for part in whole[k]),
+    lines = [
+        line
+        for k, network in networks.items()
+        for line in (*head(k), *_lines(network, whole[k]))
+    ]
+    return report | {
+        "checks": write_files(folder, [_text("weights.txt", lines, check)])
+    }
+
+
+def write_3dh(request: Request, folder: Path) -> Report:
+    """Write the files of the one network of the 3D Hough chain."""
+    number, network = _one_network(request.source)
+    bits = weight_fraction_bits(checked_layers(network.layers))
+    files = [
+        _flat_weights(network),
+        _flat_configuration(network),
+        _flat_integers(network, bits),
+    ]
+    report = _report({number: network})
+    report["precision"] = {"nodes": NODE_BITS, "weights": bits}
+    return report | {"checks": write_files(folder, files)}
+
+
+def _report(networks: Experts, settings: Settings | None = None) -> Report:
+    experts = {
+        str(k): {
+            "nodes": list(network.form.nodes),
+            "outputs": list(network.form.outputs),
+            "act": network.form.activation,
+            "largest_weight": network.largest_weight,
+            "changes": list(network.changes),
         }
-    return report | {"checks": checks}
+        for k, network in networks.items()
+    }
+    precision = None if settings is None else list(settings.precision)
+    return {"precision": precision, "experts": experts}
 
 
-def _report(settings: Settings, networks: Experts) -> Report:
-    experts = {str(k): expert_report(network) for k, network in networks.items()}
-    return {"precision": list(settings.precision), "experts": experts}
+def _classic_experts(source: Source) -> Experts:
+    """All five experts in the form of the classic chain, if it can hold them."""
+    held = ", ".join(map(str, sorted(source.experts)))
+    if missing := ", ".join(str(k) for k in EXPERTS if k not in source.experts):
+        if (parent := source.facts.get("parent_run_id")) is not None:
+            raise ExportError(
+                f"{source.name} holds expert {held} alone; the trigger needs experts 0 "
+                f"to 4: export the parent of all of them, {parent}"
+            )
+        raise ExportError(
+            f"{source.name}: the trigger needs experts 0 to 4; not trained: expert "
+            f"{missing}; the source holds {held}. Train all five "
+            "(experts: [0, 1, 2, 3, 4])"
+        )
+    networks = {k: firmware_network(k, source.experts[k]) for k in EXPERTS}
+    for k, network in networks.items():
+        if network.chain == HOUGH3D.name or network.form.inputs != N_INPUTS:
+            raise ExportError(
+                f"expert {k}: serves the 3D Hough chain with {network.form.inputs} "
+                "inputs; export it with --to 3dh or onnx"
+            )
+        if network.form.nodes != networks[0].form.nodes:
+            raise ExportError(
+                f"expert {k}: is {network.form}, expert 0 is {networks[0].form}; the "
+                "firmware has one form for all"
+            )
+    return networks
 
 
 def _for_the_converter(request: Request) -> tuple[Settings, Experts]:
     """Settings, and all five experts, if BASF2's converter takes them."""
-    networks = classic_experts(request.source)
+    networks = _classic_experts(request.source)
     form = networks[0].form
     reasons = []
     if len(form.hidden) != 1:
@@ -152,13 +192,11 @@ def _for_the_converter(request: Request) -> tuple[Settings, Experts]:
         )
     if form.outputs not in CONVERTED:
         known = tuple(name for name in form.outputs if name in CONVERTED[-1])
+        remedy = "export it with --to fpga or --to onnx"
+        if known in CONVERTED:
+            remedy = f"--outputs {','.join(known)} exports the network without the rest"
         reasons.append(
-            f"the outputs z, or z and theta, found {', '.join(form.outputs)}; "
-            + (
-                f"--outputs {','.join(known)} exports the network without the rest"
-                if known in CONVERTED
-                else "export it with --to fpga or --to onnx"
-            )
+            f"the outputs z, or z and theta, found {', '.join(form.outputs)}; {remedy}"
         )
     if reasons:
         raise ExportError(
@@ -169,55 +207,44 @@ def _for_the_converter(request: Request) -> tuple[Settings, Experts]:
     return settings.for_network(form.hidden, len(form.outputs)), networks
 
 
+def _text(name: str, lines: Sequence[str], check: Callable[[bytes], Report]) -> File:
+    return File(name, ("\n".join(lines) + "\n").encode(), check)
+
+
 def _weights(source: Source, networks: Experts) -> File:
-    converted = {
-        k: ExpertWeights(network.state(), network.form, source.experts[k].precision)
-        for k, network in networks.items()
-    }
-    return File(
-        "weights.json",
-        lambda path: write_weights(path, converted),
-        lambda content: _check_weights(content, source, networks),
-    )
-
-
-def _check_weights(content: bytes, source: Source, networks: Experts) -> Report:
-    keys, again = json.loads(content), read_weights(content)
-    weights = Networks(source.experts)
-    largest, allowed = 0.0, TOLERANCE
-    for k, network in networks.items():
-        for name, value in network.state().items():
-            shape = np.shape(keys[f"expert_{k}"]["weights"][f"model.{name}"])
-            same = shape == value.shape and np.array_equal(again[k].state[name], value)
-            expect(same, f"expert {k}: {name}")
-        rows = check_rows(N_INPUTS, ALL_SUPERLAYERS, seed=k)
-        number = np.full(len(rows), k)
-        difference = Networks(again).predict_inputs(rows, number)
-        difference -= weights.predict_inputs(rows, number)
-        largest = max(largest, float(np.abs(difference).max()))
-        allowed = max(allowed, float_tolerance(weights, rows, number))
-    if not largest <= allowed:
-        raise ExportError(
-            f"outputs differ by {largest:.3g} from those of the run, expected at most "
-            f"{allowed:.3g} (scaled); batch normalisation may have too small a "
-            "variance to be folded"
+    def check(content: bytes) -> Report:
+        keys, again = json.loads(content), read_weights(content)
+        for k, network in networks.items():
+            for name, value in network.state.items():
+                shape = np.shape(keys[f"expert_{k}"]["weights"][f"model.{name}"])
+                same = np.array_equal(again[k].state[name], value)
+                expect(same and shape == value.shape, f"expert {k}: {name}")
+        rows = [check_rows(N_INPUTS, ALL_SUPERLAYERS, seed=k) for k in networks]
+        number = np.repeat(list(networks), [len(part) for part in rows])
+        inputs = np.concatenate(rows)
+        found = Networks(again).predict_inputs(inputs, number)
+        hint = "; batch normalisation may have too small a variance to be folded"
+        differences = check_floats(
+            found, Networks(source.experts), inputs, number, hint
         )
-    return {"weights": "exact", "largest_output_difference_scaled": largest}
+        return {"weights": "exact"} | differences
+
+    return File("weights.json", weights_text(networks), check)
 
 
 def _configuration(settings: Settings) -> File:
-    def check(text: str) -> Report:
-        again = parse_settings(text, "neurotrigger.conf")
+    def check(content: bytes) -> Report:
+        again = parse_settings(content.decode(), "neurotrigger.conf")
         again.check()
         for key, setting in settings.items():
             expect(again.get(key) == setting, key)
         return {"keys": "exact"}
 
-    return written("neurotrigger.conf", settings.text(), check)
+    return File("neurotrigger.conf", settings.text().encode(), check)
 
 
 def _whole(k: int, network: FirmwareNetwork, settings: Settings) -> list[I64]:
-    """Each layer as (out, in + 1) integers, the bias last."""
+    """Integers of `_integers`, 0 for superlayers that the expert does not read."""
     bits, largest = settings.precision[4], network.largest_weight
     if round(largest * 2**bits) >= 2 ** (bits + INTEGER_BITS):
         raise ExportError(
@@ -225,67 +252,36 @@ def _whole(k: int, network: FirmwareNetwork, settings: Settings) -> list[I64]:
             f"{1 + INTEGER_BITS + bits} bits with {bits} fractional ones hold less "
             f"than {2**INTEGER_BITS}; train with more weight_decay, or with `quantize`"
         )
-    whole = integer_layers(network, bits)
+    whole = _integers(network, bits)
     for superlayer in range(N_SUPERLAYERS):
         if not settings.superlayers("SLpattern", k) >> superlayer & 1:
             whole[0][:, superlayer_inputs(superlayer)] = 0
     return whole
 
 
-def _patterns(k: int, settings: Settings) -> str:
-    """Superlayers that an expert reads, and those that choose it."""
-    keys = ("SLpattern", "SLpatternMask")
-    return " ".join(str(settings.superlayers(key, k)) for key in keys)
+def _integers(network: FirmwareNetwork, bits: int) -> list[I64]:
+    """Each layer as (out, in + 1) integers with so many fractional bits, bias last."""
+    return [whole_numbers(np.column_stack(pair), bits) for pair in network.layers]
 
 
-def _block(
-    k: int, network: FirmwareNetwork, whole: list[I64], settings: Settings
-) -> str:
-    limits = " ".join(map(shown, settings.id_limits(k)))
-    lines = [str(k), limits, _patterns(k, settings), *integer_lines(network, whole)]
-    return "\n".join(lines) + "\n"
+def _lines(network: FirmwareNetwork, whole: Sequence[I64]) -> list[str]:
+    """Nodes of the layers, and their integers, as two lines of text."""
+    flat = np.concatenate([layer.ravel() for layer in whole])
+    return [" ".join(map(str, row)) for row in (network.form.nodes, flat.tolist())]
 
 
-def _check_block(
-    k: int,
-    network: FirmwareNetwork,
-    whole: list[I64],
-    settings: Settings,
-    block: list[str],
-) -> None:
-    """Run the integers of the file against the arithmetic of the trained network."""
-    head, limits, patterns, *lines = block
-    bits = settings.precision
-    layers = layers_of_lines(network, whole, lines, bits[4])
-    pattern = settings.superlayers("SLpattern", k)
-    rows = check_rows(network.form.inputs, pattern, seed=k)
-    found = classic_layers(rows, layers, bits)
-    same = np.array_equal(found, classic_layers(rows, network.layers, bits))
-    read = (head, patterns, tuple(map(float, limits.split())))
-    fits = read == (str(k), _patterns(k, settings), settings.id_limits(k))
-    expect(same and fits, f"expert {k}")
-
-
-def write_3dh(request: Request, folder: Path) -> Report:
-    """Write the files of the one network of the 3D Hough chain.
-
-    Raises
-    ------
-    ExportError
-        The chain cannot hold the network, or there is more than one.
-    """
-    number, network = _one_network(request.source)
-    bits = weight_fraction_bits(checked_layers(network.layers))
-    files = [
-        _flat_weights(network),
-        _flat_configuration(network),
-        _flat_integers(network, bits),
-    ]
-    return {
-        "precision": {"nodes": NODE_BITS, "weights": bits},
-        "experts": {str(number): expert_report(network)},
-        "checks": write_files(folder, files),
-    }
+def _read_back(
+    lines: Sequence[str], network: FirmwareNetwork, whole: Sequence[I64], bits: int
+) -> Layers:
+    """Weights and biases from lines of `_lines`, which must hold `whole`."""
+    nodes, numbers = (np.array(line.split(), dtype=np.int64) for line in lines)
+    expect(np.array_equal(nodes, network.form.nodes), "the line of nodes")
+    flat = np.concatenate([layer.ravel() for layer in whole])
+    expect(np.array_equal(numbers, flat), "the line of weights")
+    ends = np.cumsum([layer.size for layer in whole])
+    parts = np.split(numbers / 2.0**bits, ends[:-1])
+    tables = [p.reshape(own.shape) for p, own in zip(parts, whole, strict=True)]
+    return [(table[:, :-1], table[:, -1]) for table in tables]
 
 
 def _one_network(source: Source) -> tuple[int, FirmwareNetwork]:
@@ -295,69 +291,71 @@ def _one_network(source: Source) -> tuple[int, FirmwareNetwork]:
             f"{source.name}: the 3D Hough chain has one network, found experts {held}"
         )
     number, expert = next(iter(source.experts.items()))
-    network = firmware_network(number, expert, HOUGH3D_ACT)
+    network = firmware_network(number, expert, HOUGH3D.activation)
     form = network.form
     # The module of BASF2 reads all four outputs.
-    if form.inputs not in HOUGH3D_INPUTS or form.outputs != OUTPUTS:
+    if form.inputs not in HOUGH3D.input_sizes or form.outputs != HOUGH3D.outputs:
         raise ExportError(
             f"expert {number}: the 3D Hough chain has 27 or 126 inputs and the outputs "
-            f"{', '.join(OUTPUTS)}, found {form.inputs} inputs and the outputs "
+            f"{', '.join(HOUGH3D.outputs)}, found {form.inputs} inputs and the outputs "
             f"{', '.join(form.outputs)}"
         )
     return number, network
 
 
 def _flat_weights(network: FirmwareNetwork) -> File:
-    state = {f"model.{n.removeprefix('net.')}": v for n, v in network.state().items()}
+    # A float32 is exactly a float64, and JSON numbers are those.
+    flat = {
+        f"model.{name.removeprefix('net.')}": value.tolist()
+        for name, value in network.state.items()
+    }
 
-    def check(text: str) -> Report:
-        again = json.loads(text)
-        for name, value in state.items():
-            expect(np.array_equal(np.array(again[name], dtype=np.float32), value), name)
+    def check(content: bytes) -> Report:
+        again = json.loads(content)
+        for name, values in flat.items():
+            expect(again[name] == values, name)
         return {"weights": "exact"}
 
-    # A float32 is exactly a float64, and JSON numbers are those.
-    flat = {name: value.tolist() for name, value in state.items()}
-    return written("weights_3dh.json", json.dumps(flat, allow_nan=False) + "\n", check)
+    return _text("weights_3dh.json", [json.dumps(flat, allow_nan=False)], check)
 
 
 def _flat_configuration(network: FirmwareNetwork) -> File:
     n_inputs, *hidden, n_outputs = network.form.nodes
     limits = (*Z_RANGE_CM, *THETA_RANGE_DEG, -1.0, 1.0, -1.0, 1.0)
-    text = f"""\
-# input nodes
-nInput = {n_inputs}
-# output nodes: z, theta, class of the network, class of its momentum cut
-nOutput = {n_outputs}
-# nodes of the hidden layers
-nHidden = [{",".join(map(str, hidden))}]
-# what -1 and +1 stand for: z (cm), theta (deg), classes
-outputScale = [{",".join(map(shown, limits))}]
-"""
+    lines = [
+        "# input nodes",
+        f"nInput = {n_inputs}",
+        "# output nodes: z, theta, class of the network, class of its momentum cut",
+        f"nOutput = {n_outputs}",
+        "# nodes of the hidden layers",
+        f"nHidden = {shown(tuple(hidden))}",
+        "# what -1 and +1 stand for: z (cm), theta (deg), classes",
+        f"outputScale = {shown(limits)}",
+    ]
 
-    def check(text: str) -> Report:
-        again = parse_settings(text, "neurotrigger_3dh.conf", dimensions={})
-        nodes = (again.number("nInput"), *again.row("nHidden"), again.number("nOutput"))
-        expect(nodes == network.form.nodes and again.row("outputScale") == limits)
+    def check(content: bytes) -> Report:
+        again = parse_settings(content.decode(), "neurotrigger_3dh.conf", depths={})
+        keys = ("nInput", "nHidden", "nOutput", "outputScale")
+        found = [again[key].value for key in keys]
+        expect(found == [n_inputs, tuple(hidden), n_outputs, limits])
         return {"keys": "exact"}
 
-    return written("neurotrigger_3dh.conf", text, check)
+    return _text("neurotrigger_3dh.conf", lines, check)
 
 
 def _flat_integers(network: FirmwareNetwork, bits: int) -> File:
-    layers = integer_layers(network, bits)
-    if max(layer.max() for layer in layers) > LARGEST_INTEGER:
+    whole = _integers(network, bits)
+    if max(layer.max() for layer in whole) > LARGEST_INTEGER:
         raise ExportError(
             f"weights: {network.largest_weight:.9g} is one step more than the words of "
             f"18 bits with {bits} fractional ones hold; lower it by 1e-5"
         )
 
-    def check(text: str) -> Report:
+    def check(content: bytes) -> Report:
         """Run the integers of the file against the arithmetic of the network."""
-        again = layers_of_lines(network, layers, text.splitlines(), bits)
+        layers = _read_back(content.decode().splitlines(), network, whole, bits)
         rows = check_rows(network.form.inputs, ALL_SUPERLAYERS, seed=0)
-        expect(np.array_equal(hough3d(rows, again), hough3d(rows, network.layers)))
+        expect(np.array_equal(hough3d(rows, layers), hough3d(rows, network.layers)))
         return {"weights": "exact", "outputs": "bit for bit"}
 
-    lines = integer_lines(network, layers)
-    return written("weights_3dh.dat", "\n".join(lines) + "\n", check)
+    return _text("weights_3dh.dat", _lines(network, whole), check)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nnt.errors import ExportError, shorten
-from nnt.export.settings import read_text
+from nnt.export.settings import Settings, read_text, shown
 
 PAYLOAD_FILE = "payload.conf"
 NETWORKS_FILE = "networks.root"
@@ -25,13 +25,19 @@ OF_THE_FIRMWARE = ("fwname", "fwnote")
 BIT_FIELD = "addb2formatline"
 LINE = re.compile(r'\s*(?P<key>\w+)\s*=\s*"(?P<value>[^"]*)"\s*')
 BIT_LINE = re.compile(rf"\s*{BIT_FIELD}\s*=\s*\(.*\)\s*")
-WITHOUT_FINDER = (0, 1)
+WITHOUT_FINDER = ("0", "1")
 """Options of the event time that take the fastest hit, not the event time finder."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Payload:
-    """For which runs of the experiment networks are, and in which firmware they run."""
+    """For which runs of the experiment networks are, and in which firmware they run.
+
+    Raises
+    ------
+    ExportError
+        The interval has no beginning before its end.
+    """
 
     first: tuple[int, int]
     """Experiment and run from which on they are valid."""
@@ -42,8 +48,7 @@ class Payload:
     bit_fields: Sequence[str] = ()
     """Lines of the bit fields of the firmware, as they are."""
 
-    def check(self) -> None:
-        """Raise `ExportError` unless the interval has a beginning before its end."""
+    def __post_init__(self) -> None:
         if min(self.first) < 0 or min(self.last) < OPEN:
             raise ExportError(
                 f"validity: expected experiments and runs from 0 on (-1: no end), "
@@ -82,9 +87,7 @@ def read_payload(
                 "none"
             )
     last = last or (OPEN, OPEN)
-    payload = Payload(first=first, last=last, firmware=firmware, bit_fields=bit_fields)
-    payload.check()
-    return payload
+    return Payload(first=first, last=last, firmware=firmware, bit_fields=bit_fields)
 
 
 def parse_payload(lines: Sequence[str]) -> dict[str, str]:
@@ -93,8 +96,11 @@ def parse_payload(lines: Sequence[str]) -> dict[str, str]:
     return {match["key"]: match["value"] for match in found if match}
 
 
-def payload_text(payload: Payload, facts: Mapping[str, str], event_time: int) -> str:
-    """Write the file; `facts` are those of the manifest, `event_time` is ETOption."""
+def payload_lines(
+    payload: Payload, facts: Mapping[str, str], settings: Settings
+) -> list[str]:
+    """Give the lines of the file; `facts` are those of the manifest."""
+    event_time = shown(settings["ETOption"].value)
     (experiment, run), (last_experiment, last_run) = payload.first, payload.last
     name = facts.get("run_name", "weights")
     short = facts.get("run_id", facts.get("weights_sha256", ""))[:8]
@@ -108,20 +114,19 @@ def payload_text(payload: Payload, facts: Mapping[str, str], event_time: int) ->
         "nnname": f"{name} {short}".strip()[:MAX_TEXT],
         "nnpath": NETWORKS_FILE,
         "nnnote": note,
-        "fwname": payload.firmware.get("fwname", ""),
-        "fwnote": payload.firmware.get("fwnote", ""),
+        **{key: payload.firmware.get(key, "") for key in OF_THE_FIRMWARE},
         "ppbool": str(event_time not in WITHOUT_FINDER).lower(),
         "ppnote": f"event time: ETOption {event_time}",
     }
     # A double quote would end a value.
     plain = {k: " ".join(str(v).replace('"', "'").split()) for k, v in values.items()}
     lines = [f'{key} = "{value}"' for key, value in plain.items()]
-    return "\n".join([*lines, *payload.bit_fields]) + "\n"
+    return [*lines, *payload.bit_fields]
 
 
-def check_payload(text: str, payload: Payload) -> dict[str, str]:
+def check_payload(payload: Payload, content: bytes) -> dict[str, str]:
     """Raise `ExportError` unless the file says what it was to say."""
-    values = parse_payload(text.splitlines())
+    values = parse_payload(content.decode().splitlines())
     interval = [values.get(key, "") for key in ("nniov_exp_start", "nniov_run_start")]
     if interval != [str(n) for n in payload.first] or not values.get("nnname"):
         raise ExportError(f"differs when read back: {shorten(', '.join(interval))}")

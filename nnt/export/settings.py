@@ -27,7 +27,7 @@ from nnt.detector import (
     THETA_RANGE_DEG,
     Z_RANGE_CM,
 )
-from nnt.errors import ExportError, NNTError, shorten
+from nnt.errors import ExportError, shorten
 from nnt.networks import DEFAULT_PRECISION, check_precision
 
 MAX_BYTES = 1 << 20
@@ -99,8 +99,6 @@ KEYS: Mapping[str, tuple[Value, str]] = {
 }
 """Key -> its default, that of BASF2 with NNT's detector constants, and its meaning."""
 
-RANGES = ("phiRange", "thetaRange", "invptRange")
-
 
 class Settings(dict[str, Setting]):
     """A whole configuration, in the order in which it is written."""
@@ -108,19 +106,10 @@ class Settings(dict[str, Setting]):
     place = "BASF2's defaults"
     """The file that it was read from."""
 
-    def number(self, key: str) -> float:
-        """Give the value of a key that holds one number."""
-        value = self[key].value
-        if isinstance(value, tuple):
-            raise ExportError(f"{key}: expected one number, found {shorten(value)}")
-        return value
-
     def row(self, key: str, expert: int = 0) -> Row:
         """Give a list, or the row of a list of lists that serves an expert."""
-        value = self[key].value
-        if not isinstance(value, tuple) or not value:
-            raise ExportError(f"{key}: expected a list, found {shorten(value)}")
-        rows: Any = value if isinstance(value[0], tuple) else (value,)
+        value: Any = self[key].value
+        rows = value if _depth(value) == 2 else (value,)
         row: Row = rows[expert if len(rows) > 1 else 0]
         return row
 
@@ -140,7 +129,7 @@ class Settings(dict[str, Setting]):
 
     def changed(self, values: Mapping[str, Value]) -> Settings:
         """Give a copy with other values; locks stay."""
-        other = {k: replace(self[k], value=v) for k, v in values.items() if k in self}
+        other = {key: replace(self[key], value=own) for key, own in values.items()}
         return Settings({**self, **other})
 
     def for_network(self, hidden: Row, n_outputs: int) -> Settings:
@@ -152,18 +141,17 @@ class Settings(dict[str, Setting]):
             The settings were made for other outputs than the network has.
         """
         scale = self.row("outputScale")
-        if self["targetTheta"].value != n_outputs - 1 and len(scale) > 2 * n_outputs:
+        if self["targetTheta"].value != n_outputs - 1:
             scale = scale[: 2 * n_outputs]
         if len(scale) != 2 * n_outputs:
             raise ExportError(
                 f"outputScale: expected {2 * n_outputs} limits for {n_outputs} "
                 f"output(s), found {len(scale)}"
             )
-        settings = self.changed(
+        return self.changed(
             {
                 "nInput": N_INPUTS,
                 "nOutput": n_outputs,
-                "nMLP": len(EXPERTS),
                 "targetZ": 1,
                 "targetTheta": n_outputs - 1,
                 "multiplyHidden": 0,
@@ -171,41 +159,41 @@ class Settings(dict[str, Setting]):
                 "outputScale": (scale,),
             }
         )
-        settings.check()
-        return settings
 
     def check(self) -> None:
         """Check what BASF2 checks on loading, and what it forgets.
 
         Raises
         ------
-        ExportError
+        ExportError, DataError
             BASF2 would refuse the file, or read another network from it.
         """
         for key in filter(lambda key: key not in self, KEYS):
             raise ExportError(f"{key}: is missing")
-        n_networks = self.number("nMLP")
+        for key, only, what in (
+            ("nMLP", len(EXPERTS), "the number of experts"),
+            ("maxHitsPerSL", (1,), "one track segment per superlayer"),
+        ):
+            if (found := self[key].value) != only:
+                raise ExportError(
+                    f"{key}: expected {shown(only)}, {what}, found {shown(found)}"
+                )
         for key in ("SLpattern", "SLpatternMask"):
-            if len(self.row(key)) not in (1, n_networks):
-                raise ExportError(f"{key}: expected 1 or {n_networks:g} values")
-        if self.row("maxHitsPerSL") != (1,):
-            raise ExportError(
-                "maxHitsPerSL: expected [1], one track segment per superlayer, found "
-                f"{shown(self['maxHitsPerSL'].value)}"
-            )
-        self._check_id_ranges([float(k) for k in range(int(n_networks))])
-        for name in RANGES:
+            if len(self.row(key)) not in (1, len(EXPERTS)):
+                raise ExportError(f"{key}: expected 1 or {len(EXPERTS)} values")
+        self._check_id_ranges()
+        for name in ("phiRange", "thetaRange", "invptRange"):
             used, trained = self.row(f"{name}Use"), self.row(f"{name}Train")
             if len(used) != 2 or len(trained) != 2:
                 raise ExportError(f"{name}Use, {name}Train: expected rows of 2 limits")
             if trained[0] > used[0] or trained[1] < used[1]:
                 raise ExportError(f"{name}Train must enclose {name}Use")
-        check_bits(self.precision)
+        check_precision(self.precision)
 
-    def _check_id_ranges(self, expected: list[float]) -> None:
+    def _check_id_ranges(self) -> None:
         rows: Any = self["IDRanges"].value
-        if not isinstance(rows, tuple) or [row[0] for row in rows] != expected:
-            raise ExportError(f"IDRanges: expected one row for each of {expected}")
+        if [row[0] for row in rows] != list(EXPERTS):
+            raise ExportError(f"IDRanges: expected one row for each of {list(EXPERTS)}")
         for k, (_, *limits) in enumerate(rows):
             pairs = zip(limits[::2], limits[1::2], strict=False)
             are_pairs = all(lower < upper for lower, upper in pairs)
@@ -225,30 +213,9 @@ class Settings(dict[str, Setting]):
         return "\n".join(lines) + "\n"
 
 
-def check_bits(precision: tuple[int, ...]) -> None:
-    """Raise `ExportError` unless these can be counts of fractional bits."""
-    try:
-        check_precision(precision)
-    except NNTError as err:
-        raise ExportError(str(err)) from err
-
-
 def default_settings() -> Settings:
     """Give the settings of BASF2's own default, with NNT's detector constants."""
     return Settings({key: Setting(value) for key, (value, _) in KEYS.items()})
-
-
-def read_text(path: Path, kind: str) -> str:
-    """Read a small file of text; `kind` says what it should be."""
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ExportError(
-                f"{path}: expected {kind}, found a file larger than 1 MB; check the "
-                "path"
-            )
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as err:
-        raise ExportError(f"{path}: cannot be read ({err}); check the path") from err
 
 
 def read_settings(path: Path) -> Settings:
@@ -265,21 +232,39 @@ def read_settings(path: Path) -> Settings:
     return settings
 
 
+def read_text(path: Path, kind: str) -> str:
+    """Read a small file of text; `kind` says what it should be."""
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ExportError(
+                f"{path}: expected {kind}, found a file larger than 1 MB; check the "
+                "path"
+            )
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as err:
+        raise ExportError(f"{path}: cannot be read ({err}); check the path") from err
+
+
+def _depth(value: Any) -> int:
+    return 1 + _depth(value[0]) if isinstance(value, tuple) else 0
+
+
+DEPTHS = {key: _depth(value) for key, (value, _) in KEYS.items()}
+"""What the value of each key is: a number (0), a list (1), or a list of lists (2)."""
+
+
 def parse_settings(
-    content: str, place: str, dimensions: Mapping[str, int] | None = None
+    content: str, place: str, depths: Mapping[str, int] = DEPTHS
 ) -> Settings:
     """Read the lines of a configuration, ``key = value``, as BASF2 does.
 
-    Messages name its `place`. `dimensions` says of the value of each key whether it is
-    a number (0), a list (1) or a list of lists (2); default: as in `KEYS`.
+    Messages name its `place`.
 
     Raises
     ------
     ExportError
         A value is not of the kind that its key has, or a locked one comes again.
     """
-    if dimensions is None:
-        dimensions = {key: _depth(value) for key, (value, _) in KEYS.items()}
     values = Settings()
     for number, line in enumerate(content.splitlines(), start=1):
         bare = "".join(line.split("#")[0].split())
@@ -291,26 +276,20 @@ def parse_settings(
         where = f"{place}:{number}: {key[:40]}"
         if key in values and values[key].locked:
             raise ExportError(f"{where}: was locked (==) by an earlier line")
-        found = _value(value.removeprefix("="), dimensions.get(key), where)
+        found = _value(value.removeprefix("="), depths.get(key), where)
         values[key] = Setting(found, locked)
     return values
 
 
-def _value(text: str, dimensions: int | None, place: str) -> Any:
+def _value(text: str, depth: int | None, place: str) -> Any:
     found = _parsed(text, place)
     # Earlier files hold the one row of outputScale as a plain list.
-    if dimensions == 2 and _depth(found) == 1:
+    if depth == 2 and _depth(found) == 1:
         found = (found,)
-    if dimensions is not None and _depth(found) != dimensions:
+    if depth not in (None, _depth(found)):
         kinds = ("one number", "a list [a, b]", "a list of lists [[a, b], [c, d]]")
-        raise ExportError(
-            f"{place}: expected {kinds[dimensions]}, found {shorten(text)}"
-        )
+        raise ExportError(f"{place}: expected {kinds[depth]}, found {shorten(text)}")
     return found
-
-
-def _depth(value: Any) -> int:
-    return 1 + _depth(value[0]) if isinstance(value, tuple) else 0
 
 
 def _parsed(text: str, place: str, depth: int = 2) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import logging
 import math
@@ -12,31 +13,41 @@ from typing import Any
 
 import numpy as np
 
-from nnt.detector import EXPERTS, N_INPUTS, superlayer_inputs
+from nnt.detector import N_INPUTS, superlayer_inputs
 from nnt.errors import ExportError
 from nnt.export.payload import Payload
 from nnt.export.settings import Settings, default_settings
-from nnt.fixedpoint.arithmetic import whole_numbers
-from nnt.networks import (
-    HOUGH3D,
-    ExpertWeights,
-    FirmwareNetwork,
-    Networks,
-    firmware_network,
+from nnt.networks import ExpertWeights, Networks, read_weights
+from nnt.tracking import (
+    StoredRun,
+    open_run,
+    read_run_weights,
+    untrained_experts,
+    weights_file,
 )
-from nnt.types import F32, F64, I64
+from nnt.types import F32, I64
 
 log = logging.getLogger(__name__)
 
 Report = dict[str, Any]
 """What a writer reports of its files, for the manifest: experts, checks, precision."""
-Layers = Sequence[tuple[F64, F64]]
-"""Weights (out, in) and biases (out,) of each layer."""
 
+FACTS = {
+    "parent_run_id": "mlflow.parentRunId",
+    "config": "config",
+    "git_commit": "git.commit",
+    "git_dirty": "git.dirty",
+    "data_digest": "data.digest",
+    "nnt_version_of_training": "nnt.version",
+    "outcome": "nnt.outcome",
+}
+"""Name in the manifest -> tag of the run."""
+
+CUT_SOURCES = ("test_fixed_point/", "test/", "val_fixed_point/", "val/")
+"""Where the cuts on the class are read from, the best first."""
 CUT_EFFICIENCIES = ("95", "96", "98")
 CUT_PREFIXES = {"nnt": "", "stt": "stt_"}
-"""Class -> beginning of the names of its metrics."""
-NAMES_OF_CUTS = {"nnt": "class_cuts", "stt": "stt_class_cuts"}
+"""Class -> beginning of the names of its metrics and cuts."""
 CHECK_ROWS = 2000
 GRID = 4096.0
 """Steps per unit of the words that carry inputs."""
@@ -102,6 +113,91 @@ def _with_outputs(
     return replace(weights, state=weights.state | cut, form=form)
 
 
+def load_source(run: str) -> Source:
+    """Read the experts of a run, or of a ``weights.json``, and what made them.
+
+    Raises
+    ------
+    TrackingError, DataError
+        The run or the file cannot be read.
+    ExportError
+        The run is a comparison, or an expert has not been trained.
+    """
+    path = weights_file(run)
+    if path is not None:
+        experts = read_weights(path)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        return Source(run, experts, {"weights_sha256": digest})
+    stored = open_run(run)
+    _check_kind(stored)
+    content = read_run_weights(stored)
+    facts = {"run_id": stored.run_id, "run_name": stored.name}
+    facts["tracking_uri"] = stored.shown_uri
+    facts |= {
+        name: stored.tags[tag] for name, tag in FACTS.items() if tag in stored.tags
+    }
+    facts["weights_sha256"] = hashlib.sha256(content).hexdigest()
+    cuts = class_cuts(stored.metrics, CUT_SOURCES)
+    return Source(f"run {stored.run_id}", read_weights(content), facts, cuts)
+
+
+def _check_kind(run: StoredRun) -> None:
+    """Refuse a run whose networks nobody should deploy."""
+    for tag, kind, others in (
+        ("nnt.compared", "a comparison", "one of the runs that it compares"),
+        ("nnt.evaluated", "an evaluation", "the run that it judges"),
+    ):
+        if named := " or ".join(run.tags.get(tag, "").split()):
+            raise ExportError(
+                f"run {run.run_id} is {kind} and holds no networks; export {others}: "
+                f"{named}"
+            )
+    if untrained := untrained_experts(run):
+        named = ", ".join(map(str, untrained))
+        parent = run.tags.get("mlflow.parentRunId", run.run_id)
+        raise ExportError(
+            f"run {run.run_id} ({run.name}): not trained: expert {named}, whose "
+            f"weights are still random; finish the training with --resume {parent}"
+        )
+
+
+def class_cuts(
+    metrics: Mapping[str, float], sources: Sequence[str] = ("",)
+) -> dict[str, dict[str, float]]:
+    """Find the cuts among metrics, as in `Source.class_cuts`.
+
+    The names begin with one of `sources`; the first that has cuts on a class counts.
+    """
+    found: dict[str, dict[str, float]] = {}
+    for (name, prefix), source in itertools.product(CUT_PREFIXES.items(), sources):
+        keys = {n: f"{source}{prefix}cut_at_eff{n}_by_class" for n in CUT_EFFICIENCIES}
+        if cuts := {n: metrics[key] for n, key in keys.items() if key in metrics}:
+            found.setdefault(name, cuts)
+    return found
+
+
+def word_cuts(
+    cuts: Mapping[str, Mapping[str, float]], node_bits: int
+) -> dict[str, Any]:
+    """What the cuts on each class are in the words of the firmware.
+
+    By the names of manifest and JSON, and efficiency in percent: the output, and the
+    integer above which tracks are kept. An integer is larger than the output times
+    ``2**node_bits`` where it is larger than that number rounded down.
+    """
+    return {
+        f"{CUT_PREFIXES[name]}class_cuts": {
+            percent: {
+                "output": cut,
+                "integer": math.floor(cut * 2**node_bits),
+                "kept": "larger",
+            }
+            for percent, cut in of_class.items()
+        }
+        for name, of_class in cuts.items()
+    }
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Request:
     """What to write, and how."""
@@ -123,7 +219,7 @@ class Request:
 
         Raises
         ------
-        ExportError
+        ExportError, DataError
             BASF2 would refuse the settings.
         """
         settings = default_settings() if self.settings is None else self.settings
@@ -146,17 +242,9 @@ class File:
     """One file of a target."""
 
     name: str
-    write: Callable[[Path], object]
+    content: bytes
     check: Callable[[bytes], Report]
     """Takes what was read back and says what was checked; raises `ExportError`."""
-
-
-def written(name: str, text: str, check: Callable[[str], Report]) -> File:
-    """Describe a file of text."""
-    content = text.encode()
-    return File(
-        name, lambda p: p.write_bytes(content), lambda read: check(read.decode())
-    )
 
 
 def write_files(folder: Path, files: Iterable[File]) -> Report:
@@ -169,9 +257,10 @@ def write_files(folder: Path, files: Iterable[File]) -> Report:
     """
     checks = {}
     for file in files:
-        file.write(folder / file.name)
+        path = folder / file.name
+        path.write_bytes(file.content)
         try:
-            checks[file.name] = file.check((folder / file.name).read_bytes())
+            checks[file.name] = file.check(path.read_bytes())
         except ExportError as err:
             raise ExportError(f"{file.name}: {err}") from err
     return checks
@@ -183,132 +272,31 @@ def expect(holds: bool, what: str = "the file") -> None:
         raise ExportError(f"{what} differs when read back")
 
 
-def classic_experts(source: Source) -> dict[int, FirmwareNetwork]:
-    """All five experts in the form of the classic chain.
+def check_floats(
+    found: F32, networks: Networks, rows: F32, expert: I64, hint: str = ""
+) -> Report:
+    """Compare float32 outputs of a file with those of the networks on the same rows.
+
+    Weights that amplify the rounding of the inputs amplify that of every sum, too. So
+    it is measured what the last digit of the inputs does to the outputs.
 
     Raises
     ------
     ExportError
-        One was not trained, or the classic chain cannot hold it.
+        They differ by more than roundings can; `hint` ends the message.
     """
-    if missing := [k for k in EXPERTS if k not in source.experts]:
-        raise ExportError(_of_missing(source, missing))
-    networks = {k: firmware_network(k, source.experts[k]) for k in EXPERTS}
-    for k, network in networks.items():
-        if source.experts[k].chain == HOUGH3D or network.form.inputs != N_INPUTS:
-            raise ExportError(
-                f"expert {k}: serves the 3D Hough chain with {network.form.inputs} "
-                "inputs; export it with --to 3dh or onnx"
-            )
-        if network.form.nodes != networks[0].form.nodes:
-            raise ExportError(
-                f"expert {k}: is {network.form}, expert 0 is {networks[0].form}; the "
-                "firmware has one form for all"
-            )
-    return networks
-
-
-def _of_missing(source: Source, missing: Sequence[int]) -> str:
-    held = ", ".join(map(str, sorted(source.experts)))
-    if (parent := source.facts.get("parent_run_id")) is not None:
-        return (
-            f"{source.name} holds expert {held} alone; the trigger needs experts 0 to "
-            f"4: export the parent of all of them, {parent}"
+    expected = networks.predict_inputs(rows, expert)
+    moved = networks.predict_inputs(np.nextafter(rows, np.float32(2)), expert)
+    largest, change = (
+        float(np.abs(outputs - expected).max(initial=0)) for outputs in (found, moved)
+    )
+    allowed = TOLERANCE + ROUNDINGS * change
+    if not largest <= allowed:
+        raise ExportError(
+            f"outputs differ by {largest:.3g} from those of the run, expected at most "
+            f"{allowed:.3g} (scaled){hint}"
         )
-    return (
-        f"{source.name}: the trigger needs experts 0 to 4; not trained: expert "
-        f"{', '.join(map(str, missing))}; the source holds {held}. Train all five "
-        "(experts: [0, 1, 2, 3, 4])"
-    )
-
-
-def expert_report(network: FirmwareNetwork) -> Report:
-    """What the manifest says of one network in firmware form."""
-    return {
-        "nodes": list(network.form.nodes),
-        "outputs": list(network.form.outputs),
-        "act": network.form.activation,
-        "largest_weight": network.largest_weight,
-        "changes": list(network.changes),
-    }
-
-
-def class_cuts(
-    metrics: Mapping[str, float], sources: Sequence[str] = ("",)
-) -> dict[str, dict[str, float]]:
-    """Find the cuts among metrics, as in `Source.class_cuts`.
-
-    The names begin with one of `sources`; the first that has cuts on a class counts.
-    """
-    found = {}
-    for (own, prefix), source in itertools.product(CUT_PREFIXES.items(), sources):
-        places = {
-            n: f"{source}{prefix}cut_at_eff{n}_by_class" for n in CUT_EFFICIENCIES
-        }
-        cuts = {n: metrics[name] for n, name in places.items() if name in metrics}
-        if cuts and own not in found:
-            found[own] = cuts
-    return found
-
-
-def word_cuts(
-    cuts: Mapping[str, Mapping[str, float]], node_bits: int
-) -> dict[str, Any]:
-    """What the cuts on each class are in the words of the firmware.
-
-    By the names of manifest and JSON, and efficiency in percent: the output, and the
-    integer above which tracks are kept. An integer is larger than the output times
-    ``2**node_bits`` where it is larger than that number rounded down.
-    """
-    return {
-        NAMES_OF_CUTS[name]: {
-            percent: {
-                "output": cut,
-                "integer": math.floor(cut * 2**node_bits),
-                "kept": "larger",
-            }
-            for percent, cut in of_class.items()
-        }
-        for name, of_class in cuts.items()
-    }
-
-
-def integer_layers(network: FirmwareNetwork, bits: int) -> list[I64]:
-    """Each layer as (out, in + 1) integers with so many fractional bits, bias last."""
-    return [whole_numbers(np.column_stack(pair), bits) for pair in network.layers]
-
-
-def integer_lines(network: FirmwareNetwork, layers: Sequence[I64]) -> list[str]:
-    """Nodes of the layers, and their integers, as two lines of text."""
-    flat = np.concatenate([layer.ravel() for layer in layers])
-    return [" ".join(map(str, row)) for row in (network.form.nodes, flat.tolist())]
-
-
-def layers_of_lines(
-    network: FirmwareNetwork, layers: Sequence[I64], lines: Sequence[str], bits: int
-) -> Layers:
-    """Weights and biases from lines of `integer_lines`, which must hold `layers`."""
-    sizes, numbers = (np.array(line.split(), dtype=np.int64) for line in lines)
-    expect(np.array_equal(sizes, network.form.nodes), "the line of nodes")
-    flat = np.concatenate([layer.ravel() for layer in layers])
-    expect(np.array_equal(numbers, flat), "the line of weights")
-    parts = np.split(
-        numbers / 2.0**bits, np.cumsum([part.size for part in layers])[:-1]
-    )
-    tables = [p.reshape(own.shape) for p, own in zip(parts, layers, strict=True)]
-    return [(table[:, :-1], table[:, -1]) for table in tables]
-
-
-def float_tolerance(networks: Networks, rows: F32, expert: I64) -> float:
-    """How far float32 outputs may lie apart that are computed in different ways.
-
-    Weights that amplify the rounding of the inputs amplify that of every sum, too: so
-    it is measured by what the last digit of the inputs does to the outputs.
-    """
-    moved = np.nextafter(rows, np.float32(2))
-    change = networks.predict_inputs(moved, expert)
-    change -= networks.predict_inputs(rows, expert)
-    return TOLERANCE + ROUNDINGS * float(np.abs(change).max(initial=0))
+    return {"largest_output_difference_scaled": largest}
 
 
 def check_rows(n_inputs: int, pattern: int, seed: int) -> F32:

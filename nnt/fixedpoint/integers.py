@@ -12,6 +12,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from nnt.detector import CLASSIC, HOUGH3D
 from nnt.errors import DataError
 from nnt.fixedpoint.arithmetic import (
     Arithmetic,
@@ -23,7 +24,6 @@ from nnt.fixedpoint.arithmetic import (
     whole_numbers,
 )
 from nnt.networks import DEFAULT_PRECISION, Form, check_precision
-from nnt.networks.firmware import CLASSIC_ACT, HOUGH3D_ACT
 from nnt.networks.weights import dropped_bits
 from nnt.types import F64, I64
 
@@ -282,12 +282,12 @@ def hardware_cost(
     (1, 39)
     """
     floats = checked_layers(layers)
-    if form.activation == CLASSIC_ACT:
+    if form.activation == CLASSIC.activation:
         bits = check_precision(precision)
         fraction, node_bits = bits[4], bits[3] + 1
         input_bits = node_bits
         table_entries = len(tanh_half_table(*bits[3:])) - 1
-    elif form.activation == HOUGH3D_ACT:
+    elif form.activation == HOUGH3D.activation:
         fraction, node_bits = weight_fraction_bits(floats), NODE_BITS + 1
         input_bits, table_entries = HOUGH3D_INPUT_BITS, TABLE_SIZE
     else:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nnt.detector import CHAINS
 from nnt.errors import ConfigError
 from nnt.fixedpoint.integers import (
     NODE_BITS,
@@ -22,8 +23,8 @@ from nnt.fixedpoint.integers import (
     tanh_half_table,
     tanh_table,
 )
-from nnt.networks import CHAINS, CLASSIC, DEFAULT_PRECISION, Form, check_precision
-from nnt.networks.firmware import ACTIVATION_OF_CHAIN, STEEPNESS
+from nnt.networks import CLASSIC, DEFAULT_PRECISION, Form, check_precision
+from nnt.networks.firmware import STEEPNESS
 from nnt.networks.module import build_module
 
 
@@ -87,7 +88,7 @@ class QuantizedNetwork(nn.Module):
         # Under its name there, so that weights have the same names.
         self.net = floats.net
         self._linear = [m for m in floats.modules() if isinstance(m, nn.Linear)]
-        self._steepness = STEEPNESS[ACTIVATION_OF_CHAIN[chain]]
+        self._steepness = STEEPNESS[CHAINS[chain].activation]
         self._factor = STEEPNESS[form.activation] / self._steepness
         # A word of the 3D Hough chain holds one step less than a power of two.
         fills = 1.0 if self._is_classic else 1 - 2.0**-WEIGHT_BITS

@@ -15,6 +15,7 @@ from nnt.networks.weights import (
     ExpertWeights,
     check_precision,
     read_weights,
+    weights_text,
     write_weights,
 )
 
@@ -37,5 +38,6 @@ __all__ = [
     "initial_state",
     "output_columns",
     "read_weights",
+    "weights_text",
     "write_weights",
 ]

@@ -11,38 +11,33 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from nnt.detector import CHAINS
 from nnt.errors import ExportError
-from nnt.networks.form import NORMALISATION_EPSILON, PLAIN_MODEL, Form, State
-from nnt.networks.weights import CLASSIC, HOUGH3D, ExpertWeights
+from nnt.networks.form import NORMALISATION_EPSILON, PLAIN_MODEL
+from nnt.networks.weights import ExpertWeights
 from nnt.types import F32, F64
 
-CLASSIC_ACT = "tanh/2"
-HOUGH3D_ACT = "tanh"
-ACTIVATION_OF_CHAIN = {CLASSIC: CLASSIC_ACT, HOUGH3D: HOUGH3D_ACT}
 STEEPNESS = {"tanh": 1.0, "tanh/2": 0.5}
 """Factor on the argument of the tanh, by activation."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FirmwareNetwork:
-    """Linear layers with the same activation after each."""
+class FirmwareNetwork(ExpertWeights):
+    """Linear layers with the same activation, a tanh of its chain, after each."""
 
-    form: Form
-    """Plain, with ``"tanh/2"`` (classic chain) or ``"tanh"`` (3D Hough chain)."""
-    layers: tuple[tuple[F32, F32], ...]
-    """Weights (out, in) and biases (out,) of each layer."""
-    changes: tuple[str, ...]
+    changes: tuple[str, ...] = ()
     """What was done to the trained network, for people; empty if nothing."""
+
+    @property
+    def layers(self) -> list[tuple[F32, F32]]:
+        """Weights (out, in) and biases (out,) of each layer."""
+        arrays = [self.state[name] for name in self.form.shapes]
+        return list(zip(arrays[::2], arrays[1::2], strict=True))
 
     @property
     def largest_weight(self) -> float:
         """Largest magnitude of all weights and biases."""
-        return max(float(np.abs(part).max()) for pair in self.layers for part in pair)
-
-    def state(self) -> State:
-        """As the weights of a network of its form."""
-        arrays = [part for pair in self.layers for part in pair]
-        return dict(zip(self.form.shapes, arrays, strict=True))
+        return max(float(np.abs(value).max()) for value in self.state.values())
 
 
 def firmware_network(
@@ -70,48 +65,38 @@ def firmware_network(
     Batch normalisation in evaluation is ``g * (a - mean) / sqrt(var + eps) + b`` of
     each sum ``a``, so it scales the weights and moves the bias. Doubling is exact.
     """
-    act = ACTIVATION_OF_CHAIN[expert.chain] if act is None else act
-    found = expert.form.activation
-    changes: list[str] = []
+    act = act or CHAINS[expert.chain].activation
+    found, changes = expert.form.activation, []
     if found not in STEEPNESS:
         raise ExportError(
             f"expert {number}: the firmware has tanh after each layer, found {found}; "
             "train with act tanh/2 or tanh"
         )
-    folded = _folded(number, expert, changes)
-    factor = STEEPNESS[found] / STEEPNESS[act]
-    if factor != 1:
-        changes.append(f"weights times {factor:g}: {found} became {act}")
-    form = replace(expert.form, model=PLAIN_MODEL, activation=act)
-    layers = tuple(
-        ((w * factor).astype(np.float32), (b * factor).astype(np.float32))
-        for w, b in folded
-    )
-    return FirmwareNetwork(form, layers, tuple(changes))
-
-
-def _folded(
-    number: int, expert: ExpertWeights, changes: list[str]
-) -> list[tuple[F64, F64]]:
-    """Linear layers in float64, batch normalisation folded in."""
-    layers: list[tuple[F64, F64]] = []
     if expert.form.layers[-1].kind != "activation":
         raise ExportError(
             f"expert {number}: the firmware has tanh after each layer, "
             f"{expert.form.model} has a layer without; train BaselineModel or "
             "BaselineModelBN"
         )
+    parts: list[F64] = []
     for layer in expert.form.layers:
         arrays = [expert.state[name].astype(np.float64) for name in layer.shapes]
         if layer.kind == "linear":
-            weight, bias = arrays
-            layers.append((weight, bias))
+            parts += arrays
         elif layer.kind == "normalisation":
             gain, offset, mean, variance, _ = arrays
             scale = gain / np.sqrt(variance + NORMALISATION_EPSILON)
-            weight, bias = layers[-1]
-            layers[-1] = weight * scale[:, None], (bias - mean) * scale + offset
+            weight, bias = parts[-2:]
+            parts[-2:] = weight * scale[:, None], (bias - mean) * scale + offset
             changes.append(
                 f"batch normalisation net.{layer.number} folded into the layer before"
             )
-    return layers
+    factor = STEEPNESS[found] / STEEPNESS[act]
+    if factor != 1:
+        changes.append(f"weights times {factor:g}: {found} became {act}")
+    form = replace(expert.form, model=PLAIN_MODEL, activation=act)
+    values = [(part * factor).astype(np.float32) for part in parts]
+    state = dict(zip(form.shapes, values, strict=True))
+    return FirmwareNetwork(
+        state, form, expert.precision, expert.chain, changes=tuple(changes)
+    )

@@ -79,23 +79,30 @@ class ExpertWeights:
         )
 
 
-def write_weights(path: str | Path, experts: Mapping[int, ExpertWeights]) -> None:
-    """Write experts so that every float32 comes back exactly, all of them or none.
+def weights_text(
+    experts: Mapping[int, ExpertWeights], place: str = "weights.json"
+) -> bytes:
+    """Give the content of a file from which every float32 comes back exactly.
 
     Raises
     ------
     DataError
-        A number is not finite, or an array is not float32.
+        A number is not finite, or an array is not float32; `place` begins the message.
     """
     for k, expert in experts.items():
         for name, array in expert.state.items():
             if array.dtype != np.float32 or not np.isfinite(array).all():
                 raise DataError(
-                    f"{path}: expert_{k}: {name}: expected finite float32 numbers to "
+                    f"{place}: expert_{k}: {name}: expected finite float32 numbers to "
                     f"write, found {array.dtype} or numbers that are not finite"
                 )
     value = {f"expert_{k}": _plain(expert) for k, expert in sorted(experts.items())}
-    write_atomically(Path(path), (json.dumps(value, allow_nan=False) + "\n").encode())
+    return (json.dumps(value, allow_nan=False) + "\n").encode()
+
+
+def write_weights(path: str | Path, experts: Mapping[int, ExpertWeights]) -> None:
+    """Write `weights_text`, all of it or none."""
+    write_atomically(Path(path), weights_text(experts, str(path)))
 
 
 def _plain(expert: ExpertWeights) -> dict[str, Any]:
