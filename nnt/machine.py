@@ -5,10 +5,13 @@ from __future__ import annotations
 import getpass
 import math
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+IS_FORKED = sys.platform != "darwin"
+"""Libraries of macOS do not survive a fork: there, each process imports by itself."""
 CGROUPS = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
 FILES_V1, FILES_V2 = ("cpu.cfs_quota_us", "cpu.cfs_period_us"), ("cpu.max",)

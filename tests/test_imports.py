@@ -166,10 +166,10 @@ with tempfile.TemporaryDirectory() as folder:
             "torch mlflow pandas numba matplotlib pyarrow",
         ),
         (
-            "import nnt.training, nnt.sweep.process",
+            "import nnt.training, nnt.sweep.worker",
             "matplotlib mlflow pandas pyarrow scipy.special optuna distributed",
         ),
-        ("import nnt.sweep.run, nnt.sweep.note, nnt.sweep.pictures", "torch mlflow"),
+        ("import nnt.sweep.run, nnt.sweep.report", "torch mlflow"),
         ("import nnt.evaluation, nnt.export, nnt.fixedpoint", "torch"),
         (PLAIN_TRAINING, "torch"),
     ],

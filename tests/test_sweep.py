@@ -24,7 +24,8 @@ from nnt.errors import ConfigError, TrackingError
 from nnt.sweep import SweepResult, load_space, sweep
 from nnt.sweep.local import LocalExecutor
 from nnt.sweep.record import RECORD, Record, Trial
-from nnt.sweep.study import SAMPLERS, Search
+from nnt.sweep.settings import SAMPLERS, Settings
+from nnt.sweep.study import Search
 from nnt.tracking import StoredRun, open_run, runs_directory
 
 CONFIG = nnt.load_config("reweight_normal", TINY)
@@ -39,10 +40,12 @@ def search(sampler: str, **more: Any) -> Search:
     space = more.pop("space", {**SPACE, "batch_size": {"int": [16, 64], "log": True}})
     if sampler == "grid":
         space = {k: v for k, v in space.items() if "log_uniform" not in v}
-    return Search(
-        load_space(space, CONFIG), directions, sampler,
-        more.pop("pruner", "none"), more.pop("seed", 3), 9,
+    settings = Settings(
+        config=CONFIG, space=load_space(space, CONFIG), trials=24, sampler=sampler,
+        metrics=[f"val/{n}" for n in range(len(directions))], directions=directions,
+        pruner="none", seed=more.pop("seed", 3),
     )  # fmt: skip
+    return Search(settings)
 
 
 def loss_of(suggested: Mapping[str, Any]) -> float:
@@ -56,8 +59,8 @@ def asked(searching: Search, trials: list[Trial], n: int) -> list[Trial]:
         found = searching.ask(number)
         assert found is not None
         trial = Trial(number, *found)
-        trial.values = [loss_of(trial.suggested)] * len(searching.directions)
-        searching.tell(number, trial.values)
+        trial.values = [loss_of(trial.suggested)] * len(searching.settings.directions)
+        searching.tell(number, "complete", trial.values)
         trial.state = "complete"
         trials.append(trial)
     return trials
@@ -91,7 +94,8 @@ def test_what_decides_is_the_most_important(direction: str) -> None:
         found = searching.ask(number)
         assert found is not None
         batch, rate = found[0]["batch_size"], found[0]["learning_rate"]
-        searching.tell(number, [batch / 64, sign * abs(math.log(rate / 0.01))])
+        values = [batch / 64, sign * abs(math.log(rate / 0.01))]
+        searching.tell(number, "complete", values)
     for metric, key in enumerate(["batch_size", "learning_rate"]):
         shares = searching.importances(metric)
         assert max(shares, key=lambda k: shares[k]) == key
@@ -254,7 +258,7 @@ def test_a_nursery_that_is_killed_costs_one_worker(
     executor = LocalExecutor(1)
     try:
         children = psutil.Process().children()
-        (nursery,) = (p for p in children if "nnt.sweep.nursery" in str(p.cmdline()))
+        (nursery,) = (p for p in children if "nnt.sweep.local" in str(p.cmdline()))
         time.sleep(after_s)
         executor.start(0, task)
         nursery.kill()

@@ -16,10 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import nnt
-from nnt.sweep import Trial
+from nnt.sweep import Trial, load_space
 from nnt.sweep.loop import SweepLoop
-from nnt.sweep.opening import checked, new_settings
 from nnt.sweep.record import RECORD, Message, Record
+from nnt.sweep.settings import Settings
 from nnt.tracking import Run
 
 CONFIG = nnt.load_config("baseline_v2", {"epochs": 3, "experts": [-1]})
@@ -84,11 +84,12 @@ class Formula:
 
 
 def settings_of(trials: int, space: Any = SPACE, **more: Any) -> dict[str, Any]:
-    found = new_settings(
-        *checked(CONFIG, space), trials, more.get("metrics", ["val/loss"]), (),
-        more.get("sampler", "tpe"), more.get("pruner", "median"), 5,
+    given = {"metrics": ["val/loss"], "directions": [], "sampler": "tpe", "pruner": ""}
+    found = Settings(
+        config=CONFIG, space=load_space(space, CONFIG), trials=trials, seed=5,
+        **given | more,
     )  # fmt: skip
-    return found | {"device": "cpu", "description": ""}
+    return found.checked().to_dict()
 
 
 def swept(path: Path, settings: Mapping[str, Any]) -> tuple[SweepLoop, Formula]:

@@ -11,10 +11,9 @@ from matplotlib.figure import Figure
 import nnt
 from nnt import plots
 from nnt.sweep import Trial, load_space
-from nnt.sweep.note import describe_sweep
-from nnt.sweep.pictures import draw_sweep
-from nnt.sweep.record import Record
-from nnt.sweep.seeds import spread
+from nnt.sweep.note import by_configuration, describe_sweep, spread
+from nnt.sweep.report import draw_sweep
+from nnt.sweep.settings import Settings
 
 CONFIG = nnt.load_config("baseline_v2")
 SPACE = load_space(
@@ -39,18 +38,19 @@ def trial(
     return made
 
 
-def note_of(trials: list[Trial], **settings: object) -> str:
-    record = Record.__new__(Record)  # without its file
-    record.trials = trials
-    record.settings = {
-        "metrics": ["val/loss"], "directions": ["minimize"], "sampler": "tpe",
-        "pruner": "median", "seed": 1, "trials": 9, "config": CONFIG.to_dict(),
-        **settings,
-    }  # fmt: skip
+def settings_of(*metrics: str) -> Settings:
+    return Settings(
+        config=CONFIG, space=SPACE, trials=9, metrics=metrics, seed=1,
+        directions=["minimize"] * len(metrics), sampler="tpe", pruner="median",
+    )  # fmt: skip
+
+
+def note_of(trials: list[Trial]) -> str:
     complete = [t for t in trials if t.state == "complete"]
     best = [min(complete, key=lambda t: t.values).number] if complete else []
     shares = {"val/loss": {"learning_rate": 0.7, "act": 0.2, "seed": 0.1}}
-    return describe_sweep(record, SPACE, best, shares, "f" * 32, ["history"])
+    settings = settings_of("val/loss")
+    return describe_sweep(settings, trials, best, shares, "f" * 32, ["history"])
 
 
 def test_the_description_says_what_is_best_and_what_came_of_all() -> None:
@@ -104,14 +104,12 @@ def test_the_spread_is_that_within_configurations(
 ) -> None:
     trials = [trial(i, loss, rate, seed=i) for i, (rate, loss) in enumerate(drawn)]
     groups = [[v for r, v in drawn if r == rate] for rate in {r for r, _ in drawn}]
-    squares = [(v - np.mean(g)) ** 2 for g in groups if len(g) > 1 for v in g]
-    found = spread(trials, SPACE, 0)
-    if not squares:
-        assert found is None
-        return
-    free = len(squares) - sum(len(g) > 1 for g in groups)
-    assert found is not None
-    assert found.std == pytest.approx(np.sqrt(np.sum(squares) / free), abs=1e-9)
+    found = [[t.values[0] for t in group] for group in by_configuration(trials)]
+    assert sorted(found) == sorted(groups)
+    squares = [(v - np.mean(g)) ** 2 for g in groups for v in g]
+    if len(squares) > len(groups):
+        std = np.sqrt(np.sum(squares) / (len(squares) - len(groups)))
+        assert spread(found) == pytest.approx(std, abs=1e-9)
 
 
 @pytest.mark.parametrize("n", [1, 2])
@@ -122,9 +120,8 @@ def test_there_is_a_picture_of_everything(n: int) -> None:
         for i in range(12)
     ]
     names = ["val/loss", "hardware/bit_operations"][:n]
-    directions = dict.fromkeys(names, "minimize")
     shares = {name: {"act": 0.6, "seed": 0.4} for name in names}
-    drawn = draw_sweep(trials, SPACE, directions, shares, [0], "a sweep")
+    drawn = draw_sweep(settings_of(*names), trials, [0], shares, "a sweep")
     lines = {"parallel_coordinates"}
     if n > 1:
         lines = {f"parallel_coordinates_{m.replace('/', '_')}" for m in names}

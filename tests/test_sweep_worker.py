@@ -12,7 +12,7 @@ from some_trainings import TINY
 import nnt
 from nnt.errors import TrainingError
 from nnt.sweep.record import Message
-from nnt.sweep.worker import TRIAL_TAG, Data, run_trial
+from nnt.sweep.worker import TRIAL_TAG, Worker
 from nnt.tracking import MlflowTracker, open_run
 from nnt.training.side_by_side import EPOCHS_PER_TURN
 
@@ -30,10 +30,10 @@ def trained(tracker: MlflowTracker, reason: str = "", **more: Any) -> list[Messa
     task = {
         "trial": 0, "config": CONFIG.to_dict(), "overrides": {}, "uri": tracker.uri,
         "parent": parent.run_id, "resume": "", "is_repeated": False, "prunes": True,
-        "known": [], "cut": "", "metric": "val/loss", "device": "cpu",
+        "known": [], "cut": "", "metric": "val/loss",
     }  # fmt: skip
     messages: list[Message] = []
-    run_trial(task | more, messages.append, lambda: reason, Event(), Data())
+    Worker(messages.append, lambda: reason, Event()).run(task | more)
     parent.finish("FINISHED")
     tracker.close()
     return messages
@@ -72,13 +72,13 @@ def test_a_trial_whose_files_are_elsewhere_starts_again(
     assert messages[-1]["run"] != earlier.run_id
     for run_id in (earlier.run_id, expert.run_id):
         assert open_run(run_id).status == "KILLED"
-        assert "started again" in open_run(run_id).tags["nnt.reason"]
+        assert "trial started again" in open_run(run_id).tags["nnt.reason"]
 
 
 def test_tables_are_read_once_by_a_worker(workplace: Path) -> None:
-    data = Data()
-    first = data.of(CONFIG)
+    worker = Worker(list[Message]().append, str, Event())
+    first = worker.splits_of(CONFIG)
     changed = nnt.load_config(CONFIG, {"learning_rate": 0.5, "epochs": 7})
-    assert data.of(changed) is first
+    assert worker.splits_of(changed) is first
     # The split follows the seed.
-    assert data.of(nnt.load_config(CONFIG, {"seed": 9})) is not first
+    assert worker.splits_of(nnt.load_config(CONFIG, {"seed": 9})) is not first

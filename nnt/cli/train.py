@@ -283,7 +283,6 @@ def sweep_command(
         trials,
         resume=resume or None,
         scheduler="" if scheduler in ABSENT else scheduler,
-        command=shlex.join(["nnt", "sweep"]),
         stop=stopper.event,
         on_start=stopper.begin,
         **settings,

@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 
 from matplotlib.figure import Figure
 
-from nnt.machine import usable_cores
+from nnt.machine import IS_FORKED, usable_cores
 from nnt.plots.defaults import default_style
 from nnt.plots.style import describe, png
 
@@ -40,8 +40,6 @@ PLOTS_PER_COLLECTION = 10
 
 MAX_WORKERS = 4
 MANY_PLOTS = 24
-IS_FORKED = sys.platform != "darwin"
-"""Libraries of macOS do not survive a fork: there, each process imports by itself."""
 CODE = """\
 import json, sys
 sys.path[:] = json.loads(sys.argv[1])

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from nnt.sweep.record import Trial
-from nnt.sweep.result import SweepResult
+from nnt.sweep.record import SweepResult, Trial
 from nnt.sweep.run import sweep
 from nnt.sweep.space import Dimension, Space, load_space
 

@@ -21,8 +21,7 @@ from uuid import uuid4
 
 from nnt.config import Config
 from nnt.errors import NNTError, TrainingError
-from nnt.sweep.local import ENDS, TrainingProcess
-from nnt.sweep.nursery import Nursery
+from nnt.sweep.local import ENDS, Nursery, TrainingProcess
 from nnt.sweep.record import Message
 from nnt.tracking.store import connect_to_read
 from nnt.version import __version__
@@ -46,21 +45,10 @@ class _Running:
 
 
 class DaskExecutor:
-    """The workers of a Dask scheduler; they may come and go.
+    """The workers of a Dask scheduler, such as ``tcp://host:8786``; they come and go.
 
-    Parameters
-    ----------
-    address : str
-        Of the scheduler, such as ``tcp://host:8786``.
-    config : Config
-        What is varied: its data must be where workers can see them.
-    uri : str
-        Store, which workers must reach.
-
-    Raises
-    ------
-    TrainingError
-        The scheduler does not answer, or a worker lacks something.
+    They must see the data of the configuration, and reach the tracking store. If one
+    lacks something, or the scheduler does not answer, this raises `TrainingError`.
     """
 
     def __init__(self, address: str, config: Config, uri: str) -> None:
@@ -86,8 +74,7 @@ class DaskExecutor:
             log.warning("%s has no worker yet; the sweep waits for one", address)
 
     def _listen(self, event: tuple[float, tuple[str, Message]]) -> None:
-        key, message = event[1]
-        self._messages.put((key, message))
+        self._messages.put(event[1])
 
     @property
     def n_slots(self) -> int:
@@ -110,26 +97,23 @@ class DaskExecutor:
 
     def messages(self, timeout: float) -> list[tuple[int, Message]]:
         """Wait for messages; a worker that has gone is a message, too."""
-        found: list[tuple[int, Message]] = []
+        received: list[tuple[str, Message]] = []
         with suppress(queue.Empty):
-            self._take(self._messages.get(timeout=timeout), found)
+            received.append(self._messages.get(timeout=timeout))
             while True:
-                self._take(self._messages.get_nowait(), found)
+                received.append(self._messages.get_nowait())
+        found = []
+        for key, message in received:
+            if key not in self._running:
+                continue  # of a worker that was thought to be gone
+            found.append((self._running[key].number, message))
+            if message["kind"] in ENDS:
+                del self._running[key]
         if time.monotonic() - self._looked > LOOK_EVERY_S:
             for worker, lacks in self._look_at_workers():
                 log.warning("worker %s is left out: %s", worker, lacks)
             found += self._deaths()
         return found
-
-    def _take(
-        self, received: tuple[str, Message], found: list[tuple[int, Message]]
-    ) -> None:
-        key, message = received
-        if key not in self._running:
-            return  # of a worker that was thought to be gone
-        found.append((self._running[key].number, message))
-        if message["kind"] in ENDS:
-            del self._running[key]
 
     def _look_at_workers(self) -> list[tuple[str, str]]:
         """See which workers there are; name new ones that lack something, and what."""
@@ -263,18 +247,9 @@ def what_is_missing(needs: Mapping[str, Any]) -> str:
 
 
 def serve_trial(task: Mapping[str, Any], directory: str, key: str, topic: str) -> None:
-    """Let a process train a trial, and pass on what it says.
+    """Let a process train a trial, and pass on what it says under a topic.
 
-    Parameters
-    ----------
-    task : mapping
-        As `run_trial` takes it.
-    directory : str
-        That of the sweep; the process works there if this worker sees it, too.
-    key : str
-        Of the task.
-    topic : str
-        Under which messages go to the sweep.
+    It works in the directory of the sweep if this worker sees it, too.
     """
     from distributed import get_worker
 

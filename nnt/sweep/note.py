@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+
+import numpy as np
 
 from nnt.markdown import table
-from nnt.sweep.record import Record, Trial
-from nnt.sweep.seeds import SEED, same_but_for_seed, spread
-from nnt.sweep.space import Space
+from nnt.sweep.record import Trial
+from nnt.sweep.settings import Settings
+from nnt.sweep.space import SEED
 
 Shares = Mapping[str, Mapping[str, float]]
 """Metric to key to its importance."""
@@ -23,8 +24,8 @@ spread of one."""
 
 
 def describe_sweep(
-    record: Record,
-    space: Space,
+    settings: Settings,
+    trials: Sequence[Trial],
     best: Sequence[int],
     shares: Shares,
     run_id: str,
@@ -33,51 +34,42 @@ def describe_sweep(
     """Write what was tried, what is best, and how far it can be believed.
 
     MLflow shows five lines or so before a click: the best trial comes first.
-
-    Parameters
-    ----------
-    record : Record
-        Settings and trials of the sweep.
-    space : Space
-        What was varied.
-    best : sequence of int
-        Number of the best trial; of several metrics, of all on the front.
-    shares : mapping
-        Importances.
-    run_id : str
-        Of the sweep.
-    pictures : iterable of str
-        Names of its pictures.
     """
-    settings, trials = record.settings, record.trials
-    metrics: list[str] = settings["metrics"]
     parts = [
-        str(settings.get("description", "")),
-        _best(trials, best, metrics, space),
-        f"{_counts(trials, settings)}  \n{_search(settings)}",
+        settings.description,
+        _best(settings, trials, best),
+        f"{_counts(settings, trials)}  \n{_search(settings)}",
     ]
     if best:
-        parts += [
-            _trials(trials, best, settings, space),
-            *(_seeds(trials, i, settings, space, best) for i in range(len(metrics))),
-            _importances(shares, trials),
-        ]
-    parts += [_pictures(pictures, run_id), _going_on(run_id, bool(best))]
+        parts.append(_trials(settings, trials, best))
+        if SEED in settings.space.dimensions:
+            numbers = range(len(settings.metrics))
+            parts += [_seeds(settings, trials, best, number) for number in numbers]
+        parts.append(_importances(shares))
+    parts.append(
+        "\n".join(
+            f"![{name}](get-artifact?path=plots/{name}.png&run_uuid={run_id})"
+            for name in pictures
+        )
+    )
+    repeat = "nnt train best.yaml -p\n" if best else ""
+    parts.append(
+        "To go on (`best.yaml` is among the artifacts):\n\n"
+        f"```\n{repeat}nnt sweep --resume {run_id} --trials N\n```"
+    )
     return "\n\n".join(part for part in parts if part)
 
 
-def _best(
-    trials: Sequence[Trial], best: Sequence[int], metrics: Sequence[str], space: Space
-) -> str:
+def _best(settings: Settings, trials: Sequence[Trial], best: Sequence[int]) -> str:
     if not best:
         return "**No trial is complete.**"
-    first = trials[best[0]]
+    metrics, first = settings.metrics, trials[best[0]]
     if len(metrics) > 1:
         return (
             f"**{len(best)} trials are on the front of {' and '.join(metrics)}**: no "
             "other one is better in all of them."
         )
-    values = space.values(first.suggested)
+    values = settings.space.values(first.suggested)
     chosen = ", ".join(f"`{k}={_shown(v)}`" for k, v in values.items())
     return (
         f"**Best: trial {_link(first)} with {metrics[0]} {first.values[0]:.5g}**, "
@@ -85,97 +77,93 @@ def _best(
     )
 
 
-def _counts(trials: Sequence[Trial], settings: Mapping[str, Any]) -> str:
+def _counts(settings: Settings, trials: Sequence[Trial]) -> str:
     states = [trial.state for trial in trials]
     counted = [f"{states.count(s)} {s}" for s in STATES if s in states]
-    missing = settings["trials"] - len(trials)
+    missing = settings.trials - len(trials)
     left = f"; {missing} were not started" if missing > 0 else ""
     return f"{len(trials)} trials: {', '.join(counted) or 'none yet'}{left}."
 
 
-def _search(settings: Mapping[str, Any]) -> str:
-    goals = zip(settings["directions"], settings["metrics"], strict=True)
+def _search(settings: Settings) -> str:
+    pairs = zip(settings.directions, settings.metrics, strict=True)
+    goals = ", ".join(f"{direction} {metric}" for direction, metric in pairs)
     return (
-        f"Configuration `{settings['config']['name']}`; "
-        f"{', '.join(f'{direction} {metric}' for direction, metric in goals)}; "
-        f"sampler {settings['sampler']}, pruner {settings['pruner']}, seed "
-        f"{settings['seed']}."
+        f"Configuration `{settings.config.name}`; {goals}; sampler {settings.sampler}, "
+        f"pruner {settings.pruner}, seed {settings.seed}."
     )
 
 
-def _trials(
-    trials: Sequence[Trial],
-    best: Sequence[int],
-    settings: Mapping[str, Any],
-    space: Space,
-) -> str:
+def _trials(settings: Settings, trials: Sequence[Trial], best: Sequence[int]) -> str:
     """The best trials: those of the front, or the first ten by their metric."""
-    if len(settings["metrics"]) > 1:
-        chosen = [trials[number] for number in best[:MAX_ROWS]]
-    else:
-        chosen = _ranked(trials, 0, settings["directions"][0])[:MAX_ROWS]
-    keys = list(space.dimensions)[:MAX_KEYS]
+    chosen = [trials[number] for number in best]
+    if len(settings.metrics) == 1:
+        chosen = _ranked(settings, trials, 0)
+    keys = list(settings.space.dimensions)[:MAX_KEYS]
     rows = []
-    for trial in chosen:
-        values = space.values(trial.suggested)
-        rows.append(
-            [
-                _link(trial),
-                *(f"{value:.5g}" for value in trial.values),
-                *(_shown(values[key]) for key in keys),
-                f"{trial.seconds:.0f} s",
-            ]
-        )
-    return table(["trial", *settings["metrics"], *keys, "time"], rows)
+    for trial in chosen[:MAX_ROWS]:
+        values = settings.space.values(trial.suggested)
+        metrics = [f"{value:.5g}" for value in trial.values]
+        shown = [_shown(values[key]) for key in keys]
+        rows.append([_link(trial), *metrics, *shown, f"{trial.seconds:.0f} s"])
+    return table(["trial", *settings.metrics, *keys, "time"], rows)
 
 
-def _ranked(trials: Sequence[Trial], metric: int, direction: str) -> list[Trial]:
-    sign = -1 if direction == "maximize" else 1
+def _ranked(settings: Settings, trials: Iterable[Trial], metric: int) -> list[Trial]:
+    sign = -1 if settings.directions[metric] == "maximize" else 1
     complete = [trial for trial in trials if trial.state == "complete"]
     return sorted(complete, key=lambda trial: sign * trial.values[metric])
 
 
+def by_configuration(trials: Iterable[Trial]) -> list[list[Trial]]:
+    """Put complete trials together that differ in their seed alone."""
+    groups: dict[str, list[Trial]] = {}
+    for trial in trials:
+        if trial.state == "complete":
+            key = repr(sorted((trial.suggested | {SEED: None}).items()))
+            groups.setdefault(key, []).append(trial)
+    return list(groups.values())
+
+
+def spread(groups: Iterable[Sequence[float]]) -> float:
+    """Standard deviation within groups of values, all groups together."""
+    squares = sum(len(group) * np.var(group) for group in groups)
+    return math.sqrt(squares / sum(len(group) - 1 for group in groups))
+
+
 def _seeds(
-    trials: Sequence[Trial],
-    metric: int,
-    settings: Mapping[str, Any],
-    space: Space,
-    best: Sequence[int],
+    settings: Settings, trials: Sequence[Trial], best: Sequence[int], metric: int
 ) -> str:
     """Say whether the best trial is better than another seed would make it."""
-    if SEED not in space.dimensions:
-        return ""
-    name, direction = settings["metrics"][metric], settings["directions"][metric]
-    found = spread(trials, space, metric)
-    if found is None:
+    name, configurations = settings.metrics[metric], by_configuration(trials)
+    repeated = [group for group in configurations if len(group) > 1]
+    if not repeated:
         return (
             "**Seeds:** no two complete trials differ in their seed alone, so that the "
             f"spread of {name} over seeds is not known; with 10 trials or more, the "
             "last ones repeat the best."
         )
-    several = "s" if found.n_configurations > 1 else ""
+    std = spread([[trial.values[metric] for trial in group] for group in repeated])
+    several = "s" if len(repeated) > 1 else ""
     text = (
-        f"**Seeds:** the spread of {name} over seeds is {found.std:.2g} (standard "
-        f"deviation; {found.n_trials} trials of {found.n_configurations} "
-        f"configuration{several})."
+        f"**Seeds:** the spread of {name} over seeds is {std:.2g} (standard deviation; "
+        f"{sum(map(len, repeated))} trials of {len(repeated)} configuration{several})."
     )
-    if len(best) > 1 or len(settings["metrics"]) > 1:
+    if len(settings.metrics) > 1:
         return text
     first = trials[best[0]]
-    same = [t for t in same_but_for_seed(first, trials) if t.state == "complete"]
+    (same,) = (group for group in configurations if first in group)
     if len(same) > 1:
-        mean = sum(t.values[metric] for t in same) / len(same)
+        mean = sum(trial.values[metric] for trial in same) / len(same)
         text += (
             f" The configuration of the best trial has {mean:.5g} on average over "
             f"{len(same)} seeds."
         )
-    numbers = {trial.number for trial in same}
-    others = [t for t in trials if t.number not in numbers]
-    ranked = _ranked(others, metric, direction)
-    if not ranked:
+    others = _ranked(settings, (t for t in trials if t not in same), metric)
+    if not others:
         return text
-    difference = abs(first.values[metric] - ranked[0].values[metric])
-    return f"{text} {_next_best(ranked[0], difference, found.std)}"
+    difference = abs(first.values[metric] - others[0].values[metric])
+    return f"{text} {_next_best(others[0], difference, std)}"
 
 
 def _next_best(other: Trial, difference: float, std: float) -> str:
@@ -194,31 +182,14 @@ def _next_best(other: Trial, difference: float, std: float) -> str:
     )
 
 
-def _importances(shares: Shares, trials: Sequence[Trial]) -> str:
+def _importances(shares: Shares) -> str:
     if not shares:
         return ""
-    keys = list(next(iter(shares.values())))
+    keys = next(iter(shares.values()))
     rows = [
         [f"`{k}`", *(f"{by_key[k]:.0%}" for by_key in shares.values())] for k in keys
     ]
-    headings = ["key", *(f"importance for {name}" for name in shares)]
-    return table(headings, rows)
-
-
-def _pictures(names: Iterable[str], run_id: str) -> str:
-    return "\n".join(
-        f"![{name}](get-artifact?path=plots/{name}.png&run_uuid={run_id})"
-        for name in names
-    )
-
-
-def _going_on(run_id: str, has_best: bool) -> str:
-    lines = [f"nnt sweep --resume {run_id} --trials N"]
-    if has_best:
-        lines.insert(0, "nnt train best.yaml -p")
-    return "To go on (`best.yaml` is among the artifacts):\n\n```\n" + "\n".join(
-        [*lines, "```"]
-    )
+    return table(["key", *(f"importance for {name}" for name in shares)], rows)
 
 
 def _link(trial: Trial) -> str:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from threading import Event
 from typing import Any
 
-from nnt.config import Config
+from nnt.config import Config, load_config
+from nnt.errors import TrainingError
 from nnt.progress import stop_event
 from nnt.sweep.cluster import DaskExecutor
 from nnt.sweep.local import Executor, LocalExecutor
 from nnt.sweep.loop import SweepLoop
-from nnt.sweep.opening import checked, config_of, new_settings, open_sweep_run
-from nnt.sweep.record import RECORD, Record
-from nnt.sweep.result import SweepResult
-from nnt.sweep.space import Space
-from nnt.tracking import MlflowTracker
+from nnt.sweep.record import RECORD, Record, SweepResult
+from nnt.sweep.runs import open_sweep_run, resume_sweep_run
+from nnt.sweep.settings import Settings
+from nnt.sweep.space import Space, load_space
+from nnt.tracking import MlflowTracker, open_run
 
 
 def sweep(
@@ -34,8 +36,6 @@ def sweep(
     seed: int = 1,
     resume: str | None = None,
     description: str = "",
-    device: str = "auto",
-    command: str = "",
     stop: Event | None = None,
     on_start: Callable[[str], None] | None = None,
 ) -> SweepResult:
@@ -72,10 +72,6 @@ def sweep(
         Run of a sweep to go on in; all settings but `trials` are its own.
     description : str
         What the sweep is for.
-    device : str
-        As for `nnt.train`.
-    command : str
-        What starts this sweep from a shell.
     stop : threading.Event, optional
         Set it to end in order.
     on_start : callable, optional
@@ -90,25 +86,34 @@ def sweep(
         is no event.
     """
     stop = stop_event(stop)
-    settings: dict[str, Any] = {}
+    new: Settings | None = None
     if resume is None:
-        settings = new_settings(
-            *checked(config, space), trials, metrics, directions, sampler, pruner, seed
-        )
-        settings |= {"device": device, "description": description}
+        if config is None or space is None or trials is None:
+            raise TrainingError(
+                "a new sweep needs a configuration, a space and a number of trials"
+            )
+        config = load_config(config)
+        new = Settings(
+            config=config,
+            space=space if isinstance(space, Space) else load_space(space, config),
+            trials=trials, metrics=list(metrics), directions=list(directions),
+            sampler=sampler, pruner=pruner or "", seed=seed, description=description,
+        ).checked()  # fmt: skip
     executor: Executor | None = None if scheduler else LocalExecutor(jobs)
     tracker: MlflowTracker | None = None
     try:
         tracker = MlflowTracker(must_exist=resume is not None)
         if executor is None:
-            varied = config_of(settings, resume, tracker.uri)
+            varied = new.config if new else _config_of(str(resume), tracker.uri)
             executor = DaskExecutor(scheduler, varied, tracker.uri)
-        run = open_sweep_run(tracker, settings, resume, command)
+        if new:
+            run = open_sweep_run(tracker, new)
+            changed: dict[str, Any] = new.to_dict()
+        else:
+            run = resume_sweep_run(tracker, str(resume))
+            changed = {} if trials is None else {"trials": trials}
         record = Record(run.directory / RECORD)
-        if resume is None:
-            record.write("sweep", settings=settings)
-        elif trials is not None:
-            record.write("sweep", settings={"trials": trials})
+        record.write("sweep", settings=changed)
         loop = SweepLoop(run, record, executor, tracker.uri, stop)
         return loop.run(timeout, on_start)
     finally:
@@ -116,3 +121,9 @@ def sweep(
             executor.close()
         if tracker is not None:
             tracker.close(stop)
+
+
+def _config_of(resume: str, uri: str) -> Config:
+    """Read the configuration that a sweep varies, before its run is continued."""
+    with tempfile.TemporaryDirectory() as into:
+        return load_config(open_run(resume, uri).download("config.yaml", Path(into)))

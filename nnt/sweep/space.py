@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ KINDS = ("log_uniform", "uniform", "int", "choice")
 FIXED = ("name", "extends")
 """Keys that say what a configuration is, and change nothing in a training."""
 CALL = "<overrides>: "
+SEED = "seed"
+"""Key that makes no configuration better, but shows how far trials differ by chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,11 @@ class Dimension:
     def labels(self) -> tuple[str, ...]:
         """Choices as text: a search knows them by it."""
         return tuple(json.dumps(choice) for choice in self.choices)
+
+    @property
+    def points(self) -> Sequence[Any]:
+        """All that a search can suggest, of choices and whole numbers."""
+        return self.labels or range(int(self.low), int(self.high) + 1)
 
     @property
     def checked(self) -> tuple[Any, ...]:

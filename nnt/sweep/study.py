@@ -6,151 +6,100 @@ import itertools
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nnt.errors import ConfigError, NNTError
+from nnt.errors import NNTError
 from nnt.sweep.record import Trial
-from nnt.sweep.space import Dimension, Space
+from nnt.sweep.settings import Settings
+from nnt.sweep.space import SEED, Dimension
 
 if TYPE_CHECKING:
     import optuna
 
+Asked = tuple[dict[str, Any], dict[str, Any]]
+"""Values of a trial, and attributes that the search keeps with them."""
 
-SAMPLERS = ("tpe", "random", "grid", "qmc", "nsga2")
-PRUNERS = ("median", "hyperband", "none")
-MAX_GRID = 1_000_000
 WARM_UP = 10
 """Share of the epochs, as its inverse, in which the median cuts no training."""
 N_TOP, TOP_SHARE = 5, 0.1
 """How many trials count as the best for importances, and at least which share."""
+REPEATS = "nnt.repeats"
+"""Attribute of a trial that repeats another one: the number of that."""
+MAX_REPEATS, TRIALS_EACH = 4, 10
+"""One repeat for every ten trials, at most four."""
+STATES = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
+"""What Optuna calls the states in which a trial has ended."""
 
 
-def check_search(space: Space, sampler: str, pruner: str, n_metrics: int) -> None:
-    """Refuse what does not go together.
-
-    Raises
-    ------
-    ConfigError
-        A range in a grid, or several metrics with what takes only one.
-    """
-    if sampler == "grid":
-        ranges = [k for k, d in space.dimensions.items() if d.kind.endswith("uniform")]
-        if ranges:
-            raise ConfigError(
-                f"sampler grid: {', '.join(ranges)}: a grid over a range of real "
-                "numbers has no end; list the values with choice"
-            )
-        n_points = math.prod(_n_values(d) for d in space.dimensions.values())
-        if n_points > MAX_GRID:
-            raise ConfigError(
-                f"sampler grid: {n_points:,} points; expected at most {MAX_GRID:,}"
-            )
-    if n_metrics > 1 and pruner != "none":
-        raise ConfigError(
-            f"pruner {pruner}: several metrics give no order by which to stop a trial "
-            "early; use pruner none"
-        )
-
-
-def _n_values(dimension: Dimension) -> int:
-    if dimension.kind == "choice":
-        return len(dimension.choices)
-    return int(dimension.high) - int(dimension.low) + 1
-
-
-@dataclass
 class Search:
     """An Optuna study in the memory of this process alone.
 
     The sampler of each trial starts from (seed, number of the trial), so that what it
     suggests follows from the trials before it, whether or not the sweep was
     interrupted between them.
-
-    Parameters
-    ----------
-    space : Space
-        What is varied.
-    directions : sequence of str
-        ``"minimize"`` or ``"maximize"``, for each metric.
-    sampler : str
-        One of `SAMPLERS`.
-    pruner : str
-        One of `PRUNERS`.
-    seed : int
-        Root of all random numbers of the search.
-    epochs : int
-        That a training does at most; hyperband shares them out.
     """
 
-    space: Space
-    directions: Sequence[str]
-    sampler: str
-    pruner: str
-    seed: int
-    epochs: int
-
-    def __post_init__(self) -> None:
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.dimensions = settings.space.dimensions
         # Hyperband derives the bracket of a trial from this name.
         self._study: optuna.Study = _optuna().create_study(
-            study_name="sweep", directions=list(self.directions), pruner=self._pruner()
+            study_name="sweep",
+            directions=list(settings.directions),
+            pruner=self._pruner(),
         )
-        self._distributions = {
-            key: _distribution(dimension)
-            for key, dimension in self.space.dimensions.items()
-        }
-        self._grid: list[dict[str, Any]] | None = None
+        self._distributions = {k: _distribution(d) for k, d in self.dimensions.items()}
 
-    @property
-    def study(self) -> optuna.Study:
-        """What Optuna knows so far, to be read."""
-        return self._study
+    def ask(self, number: int) -> Asked | None:
+        """Suggest a trial; they are asked for in order.
 
-    def ask(self, number: int) -> tuple[dict[str, Any], dict[str, Any]] | None:
-        """Suggest a trial.
-
-        Parameters
-        ----------
-        number : int
-            Of the trial; they are asked for in order.
-
-        Returns
-        -------
-        suggested, attrs : dict
-            Values, and what the sampler keeps with them. None: there is nothing
-            that has not been tried.
+        None: there is nothing that has not been tried.
         """
-        if self.sampler == "grid":
-            grid = self._points_of_grid()
-            if number >= len(grid):
+        asked = self._repeat(number)
+        if asked is None and self.settings.sampler == "grid":
+            if number >= len(self._grid):
                 return None
-            self.add(grid[number], {})
-            return grid[number], {}
-        if self.sampler == "qmc":
-            point = self._point_of_qmc(number)
-            self.add(point, {})
-            return point, {}
+            asked = self._grid[number], {}
+        elif asked is None and self.settings.sampler == "qmc":
+            asked = self._point_of_qmc(number), {}
+        if asked is not None:
+            self._add(*asked)
+            return asked
         self._study.sampler = self._sampler(number)
         trial = self._study.ask(self._distributions)
-        frozen = self._study.get_trials(deepcopy=False)[number]
-        return dict(trial.params), dict(frozen.system_attrs)
+        return dict(trial.params), dict(self._trials()[number].system_attrs)
+
+    def _repeat(self, number: int) -> Asked | None:
+        """Choose the best configuration once more, with another seed, at the end.
+
+        The best of many trials is also the luckiest one. A grid holds all seeds anyway.
+        """
+        if SEED not in self.dimensions or self.settings.sampler == "grid":
+            return None
+        n_trials = self.settings.trials
+        n_repeats = min(MAX_REPEATS, n_trials // TRIALS_EACH)
+        if number < n_trials - n_repeats or not (best := self.best()):
+            return None
+        chosen = self._trials()[best[0]].params
+        tried = {
+            trial.params[SEED]
+            for trial in self._trials()
+            if trial.params | {SEED: None} == chosen | {SEED: None}
+        }
+        free = (seed for seed in self.dimensions[SEED].points if seed not in tried)
+        seed = next(free, None)
+        return None if seed is None else (chosen | {SEED: seed}, {REPEATS: best[0]})
 
     def restore(self, trial: Trial) -> None:
         """Take a trial from the record, as far as it came."""
-        optuna = _optuna()
-        self.add(trial.suggested, trial.attrs)
+        self._add(trial.suggested, trial.attrs)
         for epoch, value in trial.epochs.items():
             self.report(trial.number, epoch, value)
-        if trial.state == "complete":
-            self.tell(trial.number, trial.values)
-        elif trial.state != "running":
-            is_pruned = trial.state == "pruned" and bool(trial.epochs)
-            state = optuna.trial.TrialState
-            self._study.tell(
-                trial.number, state=state.PRUNED if is_pruned else state.FAIL
-            )
+        if trial.state != "running":
+            self.tell(trial.number, trial.state, trial.values)
 
     def report(self, number: int, epoch: int, value: float) -> None:
         """Take the metric of a trial after an epoch."""
@@ -160,21 +109,16 @@ class Search:
         """Whether a trial shall be cut after the last epoch that was reported."""
         return bool(self._handle(number).should_prune())
 
-    def tell(self, number: int, values: Sequence[float] | None) -> None:
-        """Take the metrics of a trial that is complete; None if it has failed."""
-        failed = None if values else _optuna().trial.TrialState.FAIL
-        self._study.tell(number, values, state=failed)
-
-    def tell_pruned(self, number: int) -> None:
-        """Take that a trial was cut."""
-        self._study.tell(number, state=_optuna().trial.TrialState.PRUNED)
+    def tell(self, number: int, state: str, values: Sequence[float] = ()) -> None:
+        """Take how a trial has ended, and its metrics if it is complete."""
+        ended = _optuna().trial.TrialState[STATES[state]]
+        self._study.tell(number, list(values) or None, state=ended)
 
     def best(self) -> list[int]:
         """Numbers of the best trial, or of those that no other one beats in all."""
-        trials = self._study.get_trials(deepcopy=False)
-        if not any(trial.state.name == "COMPLETE" for trial in trials):
+        if not self._complete():
             return []
-        if len(self.directions) > 1:
+        if len(self.settings.metrics) > 1:
             return [trial.number for trial in self._study.best_trials]
         return [self._study.best_trial.number]
 
@@ -185,14 +129,13 @@ class Search:
         are from those of all (PED-ANOVA); empty where these are not twice as many, or
         have one value.
         """
-        trials = self._study.get_trials(deepcopy=False)
-        done = [t for t in trials if t.state.name == "COMPLETE"]
+        done = self._complete()
         values = {trial.values[metric] for trial in done}
         if len(done) < 2 * N_TOP or len(values) < 2:
             return {}
         importance = _optuna().importance
         share = max(TOP_SHARE, N_TOP / len(done))
-        sign = -1 if self.directions[metric] == "maximize" else 1
+        sign = -1 if self.settings.directions[metric] == "maximize" else 1
         with warnings.catch_warnings():
             # That less is taken as better, which the sign is for.
             warnings.simplefilter("ignore", UserWarning)
@@ -203,12 +146,18 @@ class Search:
             )
         return {key: float(share) for key, share in found.items()}
 
-    def add(self, suggested: Mapping[str, Any], attrs: Mapping[str, Any]) -> None:
+    def _trials(self) -> list[optuna.trial.FrozenTrial]:
+        return self._study.get_trials(deepcopy=False)
+
+    def _complete(self) -> list[optuna.trial.FrozenTrial]:
+        return [trial for trial in self._trials() if trial.state.name == "COMPLETE"]
+
+    def _add(self, suggested: Mapping[str, Any], attrs: Mapping[str, Any]) -> None:
         """Take a trial that was chosen elsewhere."""
-        optuna = _optuna()
+        trial = _optuna().trial
         self._study.add_trial(
-            optuna.trial.create_trial(
-                state=optuna.trial.TrialState.RUNNING,
+            trial.create_trial(
+                state=trial.TrialState.RUNNING,
                 params=dict(suggested),
                 distributions=self._distributions,
                 system_attrs=dict(attrs),
@@ -216,57 +165,52 @@ class Search:
         )
 
     def _handle(self, number: int) -> optuna.Trial:
-        frozen = self._study.get_trials(deepcopy=False)[number]
-        trial: optuna.Trial = _optuna().Trial(self._study, frozen._trial_id)
+        trial: optuna.Trial = _optuna().Trial(
+            self._study, self._trials()[number]._trial_id
+        )
         return trial
 
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
         from optuna import samplers
 
-        seed = int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0])
-        if self.sampler == "random":
+        sequence = np.random.SeedSequence([self.settings.seed, number])
+        seed = int(sequence.generate_state(1)[0])
+        if self.settings.sampler == "random":
             return samplers.RandomSampler(seed=seed)
-        if self.sampler == "nsga2":
+        if self.settings.sampler == "nsga2":
             return samplers.NSGAIISampler(seed=seed)
-        # Trials under way count as bad, lest those beside them try the same.
+        # Trials under way count as bad, so that those that run at the same time differ.
         return samplers.TPESampler(seed=seed, constant_liar=True)
 
     def _pruner(self) -> optuna.pruners.BasePruner:
         from optuna import pruners
 
-        most = max(self.epochs, 1)
-        if self.pruner == "none":
+        config = self.settings.config
+        most = max(config.epochs * config.restarts, 1)
+        if self.settings.pruner == "none":
             return pruners.NopPruner()
-        if self.pruner == "hyperband":
+        if self.settings.pruner == "hyperband":
             return pruners.HyperbandPruner(max_resource=most)
         # A rate that is right in the end is slow in the beginning.
         return pruners.MedianPruner(n_warmup_steps=most // WARM_UP)
 
-    def _points_of_grid(self) -> list[dict[str, Any]]:
+    @cached_property
+    def _grid(self) -> list[dict[str, Any]]:
         """Every combination once, in an order that the seed shuffles."""
-        if self._grid is None:
-            dimensions = self.space.dimensions
-            values = [
-                d.labels or range(int(d.low), int(d.high) + 1)
-                for d in dimensions.values()
-            ]
-            points = [
-                dict(zip(dimensions, point, strict=True))
-                for point in itertools.product(*values)
-            ]
-            order = np.random.default_rng(self.seed).permutation(len(points))
-            self._grid = [points[i] for i in order]
-        return self._grid
+        every = itertools.product(*(d.points for d in self.dimensions.values()))
+        points = [dict(zip(self.dimensions, point, strict=True)) for point in every]
+        order = np.random.default_rng(self.settings.seed).permutation(len(points))
+        return [points[i] for i in order]
 
     def _point_of_qmc(self, number: int) -> dict[str, Any]:
         """One point of a scrambled Sobol sequence."""
         from scipy.stats import qmc
 
-        sequence = qmc.Sobol(len(self.space.dimensions), seed=self.seed)
+        sequence = qmc.Sobol(len(self.dimensions), seed=self.settings.seed)
         if number:
             sequence.fast_forward(number)
         fractions = sequence.random(1)[0]
-        pairs = zip(self.space.dimensions.items(), fractions, strict=True)
+        pairs = zip(self.dimensions.items(), fractions, strict=True)
         return {key: _at(dimension, float(u)) for (key, dimension), u in pairs}
 
 
