@@ -16,7 +16,7 @@ import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -189,56 +189,6 @@ def environment(uri: str | None = None) -> dict[str, str]:
 def nnt_command(*words: str) -> list[str]:
     """Words of a command line of NNT."""
     return [sys.executable, "-m", "nnt", *words]
-
-
-@dataclass
-class Command:
-    """A command of NNT in a directory, with its log in a file."""
-
-    home: Path
-    uri: str | None = None
-    """Tracking store; None for the default one."""
-    logs: Path | None = None
-    """Where its log goes; None for its directory."""
-    starts: int = field(default=0, init=False)
-    _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
-
-    def run(self, words: Sequence[str]) -> None:
-        """Start it."""
-        self.starts += 1
-        with self.log.open("wb") as out:
-            self._process = subprocess.Popen(
-                nnt_command(*words), cwd=self.home, env=environment(self.uri),
-                stdout=out, stderr=out, stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )  # fmt: skip
-
-    @property
-    def process(self) -> subprocess.Popen[bytes]:
-        """The process of its last start."""
-        assert self._process is not None
-        return self._process
-
-    @property
-    def log(self) -> Path:
-        """What its last start has said."""
-        return (self.logs or self.home) / f"log-{self.starts}.txt"
-
-    def told(self) -> str:
-        """The end of what it has said."""
-        return self.log.read_text(errors="replace")[-2000:]
-
-    def wait(self, seconds: float = WAIT_S) -> int | None:
-        """Exit status; None if it has not ended in time."""
-        with suppress(subprocess.TimeoutExpired):
-            return self.process.wait(seconds)
-        return None
-
-    def kill(self) -> bool:
-        """End it and its children without warning; whether it was still there."""
-        lives = self.process.poll() is None
-        kill_group(self.process)
-        return lives
 
 
 def kill_group(process: subprocess.Popen[Any]) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from mlflow import MlflowClient
 
-from bench._frame import SAMPLE, Command, environment, nnt_command
+from bench._frame import SAMPLE, environment, nnt_command
+from bench._killing import Command, Facts
 from nnt.tracking import StoredRun, open_run
 
 
@@ -30,10 +30,10 @@ class Training(Command):
 
     options: list[str] = field(default_factory=small)
 
-    def start(self, resume: str | None = None) -> None:
-        """Start it, in a run that is there or a new one."""
-        more = ["--resume", resume] if resume else []
-        self.run(["train", "baseline_v2", "-p", *self.options, *more])
+    def words(self) -> list[str]:
+        """What it is called with."""
+        more = ["--resume", self.run_id] if self.run_id else []
+        return ["train", "baseline_v2", "-p", *self.options, *more]
 
     def sync(self) -> None:
         """Deliver what waits on the disk, as the end of the training has told."""
@@ -43,20 +43,25 @@ class Training(Command):
                 check=False, capture_output=True,
             )  # fmt: skip
 
-    def run_id(self) -> str | None:
-        """Run of the training, as its last start has told it."""
-        for line in self.log.read_text(errors="replace").splitlines():
-            word, _, rest = line.partition(" ")
-            if word == "run" and len(rest) > 32:
-                return rest[:32]
-        return None
+    def find_run(self) -> str:
+        """Find its run, as its owner would: where it says it, or in the store."""
+        said = re.search(r"^run (\w{32})", self.log.read_text(errors="replace"), re.M)
+        if said:
+            self.run_id = said[1]
+            return self.run_id
+        client = MlflowClient(self.store)
+        experiments = [own.experiment_id for own in client.search_experiments()]
+        found = client.search_runs(experiments)
+        parents = [run for run in found if "data.digest" in run.data.tags]
+        self.run_id = str(parents[0].info.run_id) if parents else ""
+        return self.run_id
 
 
-def everything(run_id: str, uri: str) -> dict[str, Any]:
+def everything(training: Training) -> Facts:
     """All of a training that must not depend on interruptions."""
-    client = MlflowClient(uri)
-    run = open_run(run_id, uri)
-    found: dict[str, Any] = {"weights.json": run.read_text("weights.json")}
+    client = MlflowClient(training.store)
+    run = open_run(training.find_run(), training.store)
+    found: Facts = {"weights.json": run.read_text("weights.json")}
     for one in (run, *run.children()):
         found[f"{one.name}: status"] = (one.status, one.tags.get("nnt.outcome"))
         found[f"{one.name}: parameters"] = dict(one.params)
@@ -75,9 +80,3 @@ def _artifacts(run: StoredRun) -> list[str]:
     files = [str(item.path) for item in listed if not item.is_dir]
     folders = [str(item.path) for item in listed if item.is_dir]
     return sorted([*files, *(p for folder in folders for p in run.artifacts(folder))])
-
-
-def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
-    """Names of what two trainings do not have in common."""
-    names = sorted(first.keys() | second.keys())
-    return [name for name in names if first.get(name) != second.get(name)]

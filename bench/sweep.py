@@ -13,11 +13,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import random
-import shutil
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -28,12 +25,13 @@ from typing import Any
 
 import psutil
 
-from bench._frame import Command, Times, environment, kept_where_it_fails, read_options
+from bench._frame import Times, environment, kept_where_it_fails, read_options
+from bench._killing import Command, Facts, Killing
 from nnt.config import load_config
 from nnt.sweep import load_space
-from nnt.sweep.nursery import THREADS
+from nnt.sweep.local import THREADS
 from nnt.sweep.record import RECORD, Record, Trial
-from nnt.tracking import StoredRun, open_run
+from nnt.tracking import open_run
 
 SPACE = {
     "learning_rate": {"log_uniform": [1e-3, 1e-1]},
@@ -58,10 +56,9 @@ for overrides in json.load(open(sys.argv[1])):
 """What someone without sweeps would write."""
 ONE_THREAD = dict.fromkeys(THREADS, "1")
 CONFIG = "config.yaml"
-KILLS_OF_ONE = 10
-"""After so many kills a sweep may come to its end."""
-
-Facts = dict[str, Any]
+SIX_TRIALS = (
+    "--trials", "6", "--sampler", "random", "--pruner", "none", "--jobs", "2",
+)  # fmt: skip
 
 
 @dataclass
@@ -69,18 +66,16 @@ class Sweeping(Command):
     """``nnt sweep`` in a directory."""
 
     options: list[str] = field(default_factory=list)
-    run_id: str = ""
 
-    def start(self) -> None:
-        """Start it, or go on in it."""
-        words = ["--resume", self.run_id] if self.run_id else self.options
-        self.run(["sweep", *words])
+    def words(self) -> list[str]:
+        """What it is called with."""
+        return ["sweep", *(["--resume", self.run_id] if self.run_id else self.options)]
 
     def workers(self) -> list[psutil.Process]:
         """Its processes that train."""
         with suppress(psutil.Error):
             found = psutil.Process(self.process.pid).children(recursive=True)
-            return [p for p in found if "nnt.sweep.nursery" in " ".join(p.cmdline())]
+            return [p for p in found if "nnt.sweep.local" in " ".join(p.cmdline())]
         return []
 
     def find_run(self) -> str:
@@ -89,85 +84,71 @@ class Sweeping(Command):
             self.run_id = place.parent.name
         return self.run_id
 
+    def trials(self) -> list[Trial]:
+        """What the record says of each trial."""
+        record = Record(self.home / ".nnt" / "runs" / self.find_run() / RECORD)
+        record.close()
+        return record.trials
 
-class Bench:
+
+class Bench(Killing[Sweeping]):
     """Sweeps in directories of their own, below one that is new."""
 
+    kills_of_one = 10
+
     def __init__(self, work: Path, arguments: argparse.Namespace) -> None:
-        self.work = work
+        super().__init__(work, arguments.seed)
         self.arguments = arguments
-        self.random = random.Random(arguments.seed)
 
     def sweeping(self, name: str, config: dict[str, Any], *options: str) -> Sweeping:
         """Prepare a sweep in a directory with an empty store."""
-        home = self.work / name
-        home.mkdir()
-        empty = self.work / "empty.db"
-        if empty.exists():
-            shutil.copy(empty, home / "mlflow.db")
+        home = self.home(name)
         (home / "space.yaml").write_text(json.dumps(SPACE))
         (home / CONFIG).write_text(json.dumps({"extends": "baseline_v2"} | config))
         words = [CONFIG, "--space", "space.yaml", *options]
         return Sweeping(home, options=words)
 
-    def make_store(self) -> None:
-        """Make the tables of a database once; it takes seconds."""
-        uri = f"sqlite:///{self.work / 'empty.db'}"
-        code = f"from nnt.tracking import MlflowTracker; MlflowTracker({uri!r}).close()"
-        subprocess.run([sys.executable, "-c", code], cwd=self.work, check=True)
+    def command(self, name: str) -> Sweeping:
+        """Prepare a small sweep with two workers."""
+        return self.sweeping(name, SMALL, *SIX_TRIALS)
+
+    def facts(self, command: Sweeping) -> Facts:
+        """Trials, how often each was trained to its end, and runs that have no end."""
+        sweep = open_run(command.find_run(), command.store)
+        trainings = sweep.children()
+        runs = [sweep, *trainings, *(c for run in trainings for c in run.children())]
+        ended = [r.tags["nnt.trial"] for r in trainings if r.status == "FINISHED"]
+        return {
+            **{f"trial {t.number}": facts_of(t) for t in command.trials()},
+            **{f"trainings of {n}": times for n, times in Counter(ended).items()},
+            "left running": [run.name for run in runs if run.status == "RUNNING"],
+        }
+
+    def wait_a_while(self, command: Sweeping) -> None:
+        """Wait for a random time."""
+        command.wait(self.random.uniform(0.1, 0.5) * self.length_s)
+
+    def strike(self, command: Sweeping) -> str:
+        """Kill a worker or the whole sweep; say which."""
+        workers = command.workers()
+        if workers and self.random.random() < 0.5:
+            with suppress(psutil.Error):
+                self.random.choice(workers).kill()
+                return "workers"
+        return "sweeps" if command.kill() else ""
 
     def kills(self) -> bool:
         """Kill workers and sweeps; print what was lost."""
-        options = ["--trials", "6", "--sampler", "random", "--pruner", "none"]
-        alone = self.sweeping("alone", SMALL, *options, "--jobs", "2")
-        begin = time.monotonic()
-        alone.start()
-        if alone.wait() != 0:
-            sys.exit(f"the sweep fails by itself:\n{alone.log.read_text()}")
-        length_s = time.monotonic() - begin
-        whole = facts_of(alone)
-        print(f"left alone: {length_s:.1f} s", file=sys.stderr)
-        killed, lost, number = Counter[str](), list[str](), 0
-        while killed.total() < self.arguments.kills:
-            number += 1
-            sweeping = self.sweeping(f"killed-{number}", SMALL, *options, "--jobs", "2")
-            self._kill_one(sweeping, killed, length_s)
-            found = problems(sweeping, whole)
-            lost += found
-            print(f"{dict(killed)}: {found or 'nothing lost'}", file=sys.stderr)
-        print(
-            f"SIGKILL to {killed['worker']} workers and {killed['sweep']} sweeps, "
-            f"{number} sweeps of {len(whole)} trials: {len(lost)} lost"
-        )
-        print("\n".join(lost))
-        return not lost
-
-    def _kill_one(
-        self, sweeping: Sweeping, killed: Counter[str], length_s: float
-    ) -> None:
-        """Kill one sweep and its workers again and again, then let it end."""
-        sweeping.start()
-        most = min(self.arguments.kills, killed.total() + KILLS_OF_ONE)
-        while killed.total() < most:
-            if sweeping.wait(self.random.uniform(0.1, 0.5) * length_s) is not None:
-                break
-            workers = sweeping.workers()
-            if workers and self.random.random() < 0.5:
-                with suppress(psutil.Error):
-                    self.random.choice(workers).kill()
-                    killed["worker"] += 1
-                continue
-            sweeping.kill()
-            killed["sweep"] += 1
-            sweeping.find_run()
-            sweeping.start()
-        if sweeping.wait() is None:
-            sweeping.kill()
+        self.leave_alone()
+        row = self.kill_and_compare(self.arguments.kills)
+        killed = " and ".join(f"{n} {what}" for what, n in self.killed.items())
+        print(f"SIGKILL to {killed}: {row.tried - row.survived} lost", *row.notes)
+        return row.survived == row.tried
 
     def overhead(self) -> bool:
         """What trials of some seconds cost beside the same trainings alone."""
         alone, one = self.alone, self.one_job
-        trials = trials_of(one.sweeping)
+        trials = one.sweeping.trials()
         in_trials_s = sum(trial.seconds for trial in trials)
         print(
             f"{len(trials)} trials by one job: {one}, of it {in_trials_s:.1f} s in "
@@ -193,7 +174,7 @@ class Bench:
         config = {"data": SECONDS["data"], "predictions": []}
         n = self.arguments.trials or 200
         took = self.swept("many", config, n, "--jobs", "2", pruner="median")
-        states = Counter(trial.state for trial in trials_of(took.sweeping))
+        states = Counter(trial.state for trial in took.sweeping.trials())
         print(f"{n} trials of baseline_v2 by two jobs: {took}, {dict(states)}")
         return True
 
@@ -211,7 +192,7 @@ class Bench:
     def overrides(self) -> list[dict[str, Any]]:
         """What those trials varied."""
         space = load_space(SPACE, load_config(self.one_job.sweeping.home / CONFIG))
-        trials = trials_of(self.one_job.sweeping)
+        trials = self.one_job.sweeping.trials()
         return [space.values(trial.suggested) for trial in trials]
 
     @cached_property
@@ -247,7 +228,7 @@ class Bench:
         with timing(sweeping) as took:
             sweeping.start()
             if sweeping.wait(3600) != 0:
-                sys.exit(f"the sweep fails:\n{sweeping.log.read_text()}")
+                sys.exit(f"the sweep fails:\n{sweeping.told()}")
         return took
 
 
@@ -274,57 +255,9 @@ def timing(sweeping: Sweeping) -> Iterator[Took]:
     )
 
 
-def sweep_run(sweeping: Sweeping) -> StoredRun:
-    """The run of a sweep, in its own store."""
-    return open_run(sweeping.find_run(), f"sqlite:///{sweeping.home / 'mlflow.db'}")
-
-
-def trainings_of(sweeping: Sweeping) -> list[StoredRun]:
-    """All trainings below a sweep."""
-    return sweep_run(sweeping).children()
-
-
-def trials_of(sweeping: Sweeping) -> list[Trial]:
-    """What the record says of each trial."""
-    record = Record(sweeping.home / ".nnt" / "runs" / sweeping.find_run() / RECORD)
-    record.close()
-    return record.trials
-
-
-def facts_of(sweeping: Sweeping) -> dict[int, Facts]:
+def facts_of(trial: Trial) -> tuple[str, list[float], dict[str, Any]]:
     """What must not depend on kills."""
-    return {
-        t.number: {"state": t.state, "values": t.values, "suggested": t.suggested}
-        for t in trials_of(sweeping)
-    }
-
-
-def problems(sweeping: Sweeping, whole: dict[int, Facts]) -> list[str]:
-    """What a sweep lacks, has twice, or has otherwise than one left alone."""
-    found = facts_of(sweeping)
-    lost = [
-        f"{sweeping.home}: trial {number}: {found.get(number)} instead of {trial}"
-        for number, trial in whole.items()
-        if found.get(number) != trial
-    ]
-    lost += [
-        f"{sweeping.home}: trial {n} too many" for n in found.keys() - whole.keys()
-    ]
-    trainings = trainings_of(sweeping)
-    ended = Counter(
-        run.tags["nnt.trial"] for run in trainings if run.status == "FINISHED"
-    )
-    for number in whole:
-        if ended[str(number)] != 1:
-            lost.append(f"{sweeping.home}: {ended[str(number)]} trainings of {number}")
-    everything = [sweep_run(sweeping), *trainings]
-    everything += [child for run in trainings for child in run.children()]
-    lost += [
-        f"{sweeping.home}: run {run.run_id} ({run.name}) is still {run.status}"
-        for run in everything
-        if run.status == "RUNNING"
-    ]
-    return lost
+    return trial.state, trial.values, trial.suggested
 
 
 def main() -> None:
@@ -332,7 +265,6 @@ def main() -> None:
     arguments = read_options(__doc__, kills=20, trials=int, seed=1, only=["kills"])
     with kept_where_it_fails("sweep") as work:
         bench = Bench(work, arguments)
-        bench.make_store()
         results = [getattr(bench, name)() for name in arguments.only]
         if not all(results):
             sys.exit(1)

@@ -19,23 +19,15 @@ import shutil
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-from mlflow import MlflowClient
 
 from bench._frame import Server, kept_where_it_fails, read_options
+from bench._killing import Facts, Killing, Row
 from bench._rubbish import bad_inputs
-from bench._trainings import Training, differences, everything
-from nnt.errors import NNTError
+from bench._trainings import Training, everything
 from nnt.files import previous_of
-from nnt.tracking import MlflowTracker
 
-KILLS_OF_ONE = 6
-"""After so many kills a training may come to its end."""
 TEAR_SHARE = 0.2
 """Share of the kills after which the last checkpoint is cut, as by a power cut."""
 OUTAGE_S = 15.0
@@ -43,117 +35,51 @@ AT_ONCE = 4
 DISK = "24m"
 
 
-@dataclass
-class Row:
-    """A line of the table."""
-
-    what: str
-    tried: int = 0
-    survived: int = 0
-    notes: list[str] = field(default_factory=list)
-
-    def add(self, lost: list[str], times: int = 1) -> None:
-        """Count cases with one end: nothing lost, or what was."""
-        self.tried += times
-        self.survived += 0 if lost else times
-        self.notes += lost[:3]
-
-
-class Torture:
+class Torture(Killing[Training]):
     """The cases, each in directories of its own under one that is new."""
 
+    kills_of_one = 6
+
     def __init__(self, work: Path, arguments: argparse.Namespace) -> None:
-        self.work = work
+        super().__init__(work, arguments.seed)
         self.kills: int = arguments.kills
         self.inputs: int = arguments.inputs
         self.end = time.monotonic() + arguments.seconds
-        self.random = random.Random(arguments.seed)
-        self.whole: dict[str, Any] = {}
-        self.length_s = 0.0
 
-    def home(self, name: str) -> Path:
-        """Make a directory with an empty store, which takes seconds to make."""
-        home = self.work / name
-        home.mkdir()
-        with contextlib.chdir(home):
-            if name == "alone":
-                MlflowTracker().close()
-            else:
-                shutil.copy(self.work / "empty.db", home / "mlflow.db")
-        return home
+    def command(self, name: str) -> Training:
+        """Prepare a training in a new directory."""
+        return Training(self.home(name))
 
-    def leave_alone(self) -> None:
-        """Train without any interruption, to compare with."""
-        home = self.home("alone")
-        shutil.copy(home / "mlflow.db", self.work / "empty.db")
-        training = Training(home)
-        for _ in range(2):  # the first one fills caches
-            begin = time.monotonic()
-            training.start()
-            if training.wait() != 0:
-                sys.exit(f"the training fails by itself:\n{training.told()}")
-            self.length_s = time.monotonic() - begin
-        self.whole = everything(str(training.run_id()), store_of(home))
-        print(f"left alone: {self.length_s:.1f} s", file=sys.stderr)
-
-    def compare(self, training: Training, uri: str) -> list[str]:
-        """Name what differs from the training that was left alone."""
-        run_id = training.run_id() or newest_run(training.home)
-        if run_id is None:
-            return [f"{training.home}: no run: {training.told()[-300:]}"]
-        try:
-            return differences(self.whole, everything(run_id, uri))
-        except NNTError as err:
-            return [f"{training.home}: {err}"]
+    def facts(self, command: Training) -> Facts:
+        """All that a training leaves behind."""
+        return everything(command)
 
     def kill(self) -> Row:
         """Kill trainings at random moments, resume them, compare their ends."""
-        row, phases = Row("SIGKILL at a random moment, resumed"), Counter[str]()
-        number = 0
-        while row.tried < self.kills and time.monotonic() < self.end:
-            number += 1
-            home = self.home(f"kill-{number}")
-            training = Training(home)
-            left = min(KILLS_OF_ONE, self.kills - row.tried)
-            kills, lost = self._kill_one(training, left, phases)
-            row.add(lost or self.compare(training, store_of(home)), kills)
-            print(f"kills: {row.tried}, {row.notes}", file=sys.stderr, flush=True)
-        row.what += (
-            " (" + ", ".join(f"{n} {p}" for p, n in sorted(phases.items())) + ")"
-        )
+        row = self.kill_and_compare(self.kills, self.end)
+        phases = sorted(self.killed.items())
+        row.what += f" ({', '.join(f'{n} {phase}' for phase, n in phases)})"
         return row
 
-    def _kill_one(
-        self, training: Training, most: int, phases: Counter[str]
-    ) -> tuple[int, list[str]]:
-        """Kill one training again and again, then let it end."""
-        run_id, kills = None, 0
-        while kills < most:
-            begin_s = time.time()
-            training.start(run_id)
-            self._wait_a_while(training)
-            if not training.kill():
-                break
-            kills += 1
-            run_id = newest_run(training.home)
-            phases[phase_of(training.home, run_id, begin_s)] += 1
-            if self.random.random() < TEAR_SHARE:
-                phases["with a torn checkpoint"] += tear(training.home, self.random)
-        else:
-            training.start(run_id)
-            training.wait()
-        # All may have been told already that a process had done when it was killed.
-        ended = training.process.returncode == 0 or is_finished(training.home)
-        return kills, [] if ended else [f"{training.home}: {training.told()[-400:]}"]
-
-    def _wait_a_while(self, training: Training) -> None:
+    def wait_a_while(self, command: Training) -> None:
         """Wait for a random time, or until a checkpoint is just being written."""
         seconds = self.random.uniform(0, 1.1 * self.length_s)
         at_draft = self.random.random() < 0.3
         end = time.monotonic() + seconds
-        while time.monotonic() < end and training.wait(0.002) is None:
-            if at_draft and time.monotonic() > end - seconds / 2 and drafts(training):
+        drafts = ".nnt/runs/*/checkpoints/.last.safetensors.*"
+        while time.monotonic() < end and command.wait(0.002) is None:
+            is_late = time.monotonic() > end - seconds / 2
+            if at_draft and is_late and any(command.home.glob(drafts)):
                 return
+
+    def strike(self, command: Training) -> str:
+        """Kill a training, and perhaps tear a checkpoint; say how far it had come."""
+        if not command.kill():
+            return ""
+        phase = phase_of(command)
+        if self.random.random() < TEAR_SHARE:
+            self.killed["with a torn checkpoint"] += tear(command.home, self.random)
+        return phase
 
     def outage(self) -> Row:
         """Take a real server away in the middle, and bring it back."""
@@ -167,15 +93,15 @@ class Torture:
             wait_for(lambda: any(home.rglob("last.safetensors")), training)
         time.sleep(OUTAGE_S)
         with server:
-            row.add(self._ended(training, server.uri))
+            row.add(self._ended(training))
         return row
 
-    def _ended(self, training: Training, uri: str) -> list[str]:
+    def _ended(self, training: Training) -> list[str]:
         """Wait for the end of a training, and name what it lacks."""
         if (status := training.wait()) != 0:
             return [f"exit status {status}: {training.told()[-400:]}"]
         training.sync()
-        return self.compare(training, uri)
+        return self.lost(training)
 
     def at_once(self) -> Row:
         """Start several trainings on a store that is not there yet."""
@@ -189,7 +115,7 @@ class Torture:
         for training in trainings:
             training.start()
         for training in trainings:
-            row.add(self._ended(training, str(training.uri)))
+            row.add(self._ended(training))
         return row
 
     def full_disk(self) -> Row:
@@ -222,17 +148,14 @@ class Torture:
                 file.write(b"0" * 65536)
                 file.flush()
         status = training.wait()
-        run_id = training.run_id()
+        training.find_run()
         (place / "filler").unlink()
         print(f"full disk: {status}, {training.told()[-300:]}", file=sys.stderr)
         if status != 0:
             if "Traceback" in training.told():
                 return [f"a traceback: {training.told()[-400:]}"]
-            training.start(run_id)
-            if training.wait() != 0:
-                return [f"not resumed: {training.told()[-400:]}"]
-        training.sync()
-        return self.compare(training, store_of(place))
+            training.start()
+        return self._ended(training)
 
     def rubbish(self) -> Row:
         """Feed bad inputs to every reader."""
@@ -242,43 +165,17 @@ class Torture:
         return row
 
 
-def store_of(home: Path) -> str:
-    """URI of the default store of a directory."""
-    return f"sqlite:///{home / 'mlflow.db'}"
-
-
-def newest_run(home: Path) -> str | None:
-    """Find the training in a store, as its owner would in the list of runs."""
-    client = MlflowClient(store_of(home))
-    experiments = [own.experiment_id for own in client.search_experiments()]
-    found = client.search_runs(experiments)
-    parents = [run for run in found if "data.digest" in run.data.tags]
-    return str(parents[0].info.run_id) if parents else None
-
-
-def is_finished(home: Path) -> bool:
-    """Whether the training of a store has told its end."""
-    run_id = newest_run(home)
-    if run_id is None:
-        return False
-    return str(MlflowClient(store_of(home)).get_run(run_id).info.status) == "FINISHED"
-
-
-def phase_of(home: Path, run_id: str | None, begin_s: float) -> str:
-    """How far a start had come, by the files that it has written."""
-    if run_id is None:
+def phase_of(training: Training) -> str:
+    """How far its last start had come, by the files that it has written."""
+    run_id = training.find_run()
+    if not run_id:
         return "before its run"
-    weights = home / ".nnt" / "runs" / run_id / "weights.json"
-    if weights.is_file() and weights.stat().st_mtime > begin_s:
+    weights = training.home / ".nnt" / "runs" / run_id / "weights.json"
+    if weights.is_file() and weights.stat().st_mtime > training.begun_s:
         return "at its end"
-    kept = [path.stat().st_mtime for path in home.rglob("last.safetensors")]
-    trained = any(written > begin_s for written in kept)
+    kept = [path.stat().st_mtime for path in training.home.rglob("last.safetensors")]
+    trained = any(written > training.begun_s for written in kept)
     return "in its epochs" if trained else "before a checkpoint"
-
-
-def drafts(training: Training) -> bool:
-    """Whether a checkpoint is just being written."""
-    return any(training.home.glob(".nnt/runs/*/checkpoints/.last.safetensors.*"))
 
 
 def tear(home: Path, rng: random.Random) -> bool:
@@ -310,7 +207,7 @@ def main() -> None:
     with kept_where_it_fails("torture") as work:
         torture = Torture(work, arguments)
         if set(arguments.only) - {"rubbish"}:
-            torture.leave_alone()
+            torture.leave_alone(times=2)  # the first one fills caches
         rows = [getattr(torture, name)() for name in arguments.only]
         print(f"{'':95} tried survived lost")
         for row in rows:

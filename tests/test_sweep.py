@@ -143,6 +143,7 @@ def test_a_line_that_is_none_is_named(tmp_path: Path) -> None:
         ({"metrics": ["test/loss"], "pruner": "median"}, "use pruner none"),
         ({"metrics": ["val/loss"] * 2}, "each name once"),
         ({"directions": ["maximise"]}, "did you mean 'maximize'?"),
+        ({"sampler": "tqe"}, "did you mean 'tpe'?"),
         ({"space": {"epoch": {"int": [1, 2]}}}, "did you mean 'epochs'?"),
         (
             {"metrics": ["val/loss", "test/loss"], "pruner": "median"},
