@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from click.testing import CliRunner
 
 from nnt.cli import main
-from nnt.config import config_files, load_config, resolve
+from nnt.config import Config, config_files, load_config, resolve
 from nnt.config.schema import RUN_WIDE
 from nnt.errors import ConfigError
 
@@ -178,10 +179,11 @@ def test_text_keys_hold_what_is_written(tmp_path: Path, text: str, value: str) -
     assert getattr(again, key) == value
 
 
-NULLABLE = (
-    "compare_to", "load_pre_trained_weights", "dist", "filter", "lr_schedule",
-    "gradient_clip", "early_stopping_patience", "workers", "quantize", "extends",
-)  # fmt: skip
+NULLABLE = [
+    key
+    for key, field in Config.model_fields.items()
+    if type(None) in get_args(field.annotation) or key == "filter"
+]
 
 
 @pytest.mark.parametrize("key", NULLABLE)

@@ -11,7 +11,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nnt.config.files import Layer
-from nnt.config.yaml_text import NON_PRINTABLE, TEXT_KEYS, has_comment, read_yaml
+from nnt.config.yaml_text import (
+    NON_PRINTABLE,
+    OPTIONAL_TEXT_KEYS,
+    TEXT_KEYS,
+    has_comment,
+    read_yaml,
+)
 from nnt.errors import ConfigError, shorten
 
 COMMAND_LINE, CALL = "-m", "<overrides>"
@@ -19,7 +25,6 @@ COMMAND_LINE, CALL = "-m", "<overrides>"
 PAIR = re.compile(r"[A-Za-z_][\w.]{,199}=")
 SENTENCE = "description"
 NULL = ("null", "Null", "NULL", "~", "")
-NULLABLE = ("compare_to", "load_pre_trained_weights", "extends", "teach_from")
 QUOTES, OPENING, CLOSING = "\"'", "[{(", "]})"
 
 Overrides = Mapping[str, Any] | Sequence[str | Mapping[str, Any]]
@@ -158,7 +163,7 @@ def _as_typed(key: str, words: str) -> str | None:
         raise ConfigError(
             f"-m {key}: {shorten(odd.group())} is not a valid character in text"
         )
-    return None if key in NULLABLE and words in NULL else words
+    return None if key in OPTIONAL_TEXT_KEYS and words in NULL else words
 
 
 def _nested(key: str, value: Any) -> dict[str, Any]:

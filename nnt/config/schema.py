@@ -40,7 +40,7 @@ from nnt.config.values import (
     some_of,
     unexpected,
 )
-from nnt.config.yaml_text import as_yaml, flatten
+from nnt.config.yaml_text import ABSENT_WORDS, as_yaml, flatten
 from nnt.detector import HOUGH3D, N_HIDDEN
 from nnt.filters import IdentityFilter
 from nnt.networks.form import ACTIVATIONS, MAX_NODES, MODELS, OUTPUTS, Form
@@ -75,7 +75,7 @@ def _input_size(value: object) -> int:
 def _teachers(value: object) -> tuple[str, ...]:
     runs: Any = (value,) if isinstance(value, str) else value
     are_names = isinstance(runs, list | tuple) and all(
-        isinstance(run, str) and run for run in runs
+        isinstance(run, str) and run not in ABSENT_WORDS for run in runs
     )
     if not runs or not are_names:
         raise unexpected("a run, a list of runs")

@@ -15,10 +15,8 @@ import yaml
 
 from nnt.errors import ConfigError, shorten
 
-TEXT_KEYS = (
-    "name", "version", "description", "category", "extends", "compare_to",
-    "load_pre_trained_weights", "teach_from",
-)  # fmt: skip
+OPTIONAL_TEXT_KEYS = ("extends", "compare_to", "load_pre_trained_weights", "teach_from")
+TEXT_KEYS = ("name", "version", "description", "category", *OPTIONAL_TEXT_KEYS)
 """Keys whose value is text, or a list of texts, whatever YAML would make of it."""
 ABSENT_WORDS = ("None", "none", "NONE", "nil", "Nil", "NIL", "")
 """What other languages write for null."""
