@@ -22,7 +22,7 @@ from nnt.sweep.record import Message
 from nnt.sweep.runs import end_training
 from nnt.tracking import MlflowTracker, StoredRun, open_run, runs_directory
 from nnt.tracks import Tracks
-from nnt.training import Caller, Part, TrainingResult, train
+from nnt.training import Caller, TrainingResult, train
 from nnt.training.data import load_splits
 from nnt.training.final_report import StoppedError
 from nnt.training.late_plots import draw_plots
@@ -166,7 +166,8 @@ class Worker:
             self.send({"kind": "epoch", "epoch": epoch, "value": value})
             return self.wait_for_answer()
 
-        part = Part(
+        caller = Caller(
+            on_start=lambda run: self.send({"kind": "began", "run": run}),
             parent=task["parent"],
             name=f"trial_{task['trial']:03d}",
             tags={TRIAL_TAG: str(task["trial"])},
@@ -179,10 +180,7 @@ class Worker:
             tracker=MlflowTracker(task["uri"]),
             stop=self.stop,
             resume=resume,
-            caller=Caller(
-                on_start=lambda run: self.send({"kind": "began", "run": run}),
-                part=part,
-            ),
+            caller=caller,
         )
 
 

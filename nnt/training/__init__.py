@@ -1,7 +1,7 @@
 """A whole training: data, experts side by side, comparison, artifacts."""
 
-from nnt.training.result import ExpertResult, Part, TrainingResult
+from nnt.training.result import Caller, ExpertResult, TrainingResult
 from nnt.training.resume import Resume
-from nnt.training.run import Caller, train
+from nnt.training.run import train
 
-__all__ = ["Caller", "ExpertResult", "Part", "Resume", "TrainingResult", "train"]
+__all__ = ["Caller", "ExpertResult", "Resume", "TrainingResult", "train"]

@@ -68,7 +68,7 @@ class FinalReport:
         self.config = self.inputs.config
         self.parent = training.parent
         self.children = training.children
-        self.draws = training.part is None
+        self.draws = not training.caller.parent
         self.draws_rows = self.draws and self.config.plot_every > 0
         self.results = results
         self.fits = {k: fit for k, fit in results.items() if not fit.error}

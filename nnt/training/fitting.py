@@ -189,8 +189,8 @@ class Fitting:
         self._training = training
         self._backends = backends
         self._jobs = jobs
-        self._is_part = training.part is not None
-        self._report = training.part.report if training.part else None
+        self._is_part = bool(training.caller.parent)
+        self._report = training.caller.report
         self._crashed = Event()
         self._painter = Painter()
         takes_turns = self._report is not None and jobs == 1

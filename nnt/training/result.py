@@ -1,4 +1,4 @@
-"""A training under way, what it is part of, and what it gives back to its caller."""
+"""A training under way, who has started it, and what it gives back."""
 
 from __future__ import annotations
 
@@ -13,29 +13,30 @@ from nnt.tracking import Outcome, Run
 from nnt.tracks import Tracks
 from nnt.training.data import TrainingInputs
 
-Report = Callable[[int, Mapping[str, float]], str]
-"""``report(epoch, metrics)``, metrics as means over the experts.
-
-An answer that is not empty is the reason to cut the training there.
-"""
-
 ENDS = {"epochs": "epoch limit reached"}
 """Reasons to stop that need more words where people read them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Part:
-    """A training that is one of many: nested below another run, without plots."""
+class Caller:
+    """What starts a training, for whoever wants to be known to it."""
 
-    parent: str
-    """ID of the run below which that of the training is nested."""
-    name: str
-    """Of the run of the training."""
+    command: str = ""
+    """The same from a shell; kept with the run, so that it can be named to someone who
+    finds the run interrupted."""
+    on_start: Callable[[str], None] | None = None
+    """Called with the ID of the parent run as soon as there is one."""
+    parent: str = ""
+    """ID of the run below which that of the training is nested, as one of many: it then
+    draws no plots."""
+    name: str = ""
+    """Of the run of the training; default: that of the configuration."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """Further tags of the run of the training."""
-    report: Report | None = None
-    """Called after every epoch; decides whether the training is cut. Experts then
-    take turns: one after the other, all but the last would be trained in vain."""
+    report: Callable[[int, Mapping[str, float]], str] | None = None
+    """``report(epoch, metrics)``, metrics as means over the experts; an answer that is
+    not empty is the reason to cut the training there. Experts then take turns: one
+    after the other, all but the last would be trained in vain."""
     splits: Mapping[str, Tracks] | None = None
     """Rows of ``train``, ``val`` and ``test`` where they have been read already."""
 
@@ -50,8 +51,7 @@ class TrainingRuns:
     """The run of each expert."""
     stop: Event
     """Set to end after the batches under way."""
-    part: Part | None = None
-    """What the training is one of; then it draws no plots."""
+    caller: Caller = Caller()
 
     @property
     def log(self) -> Path:

@@ -58,81 +58,49 @@ class Resume:
     """Although the code or parts of the configuration have changed."""
 
 
-@dataclass(frozen=True, slots=True)
-class InterruptedRun:
-    """The run to be resumed, with the runs of its experts."""
+def check_resumable(run: StoredRun, inputs: TrainingInputs, *, force: bool) -> None:
+    """Refuse a training whose end would not be that of the run.
 
-    run: StoredRun
-    children: Mapping[int, StoredRun]
-    force: bool = False
-    """Whether what has changed since is only warned of."""
+    Raises
+    ------
+    TrainingError
+        Data, configuration or code differ; with `force`, only where the checkpoints
+        have no meaning for the training.
+    """
+    found = _differences(run, inputs)
+    if force:
+        for difference in found.values():
+            log.warning("resumed by force: %s", difference)
+    fixed = [key for key in found if key == ROWS or _is_in(key, FIXED)]
+    refused = fixed if force else list(found)
+    if not refused:
+        return
+    shown = [found[key] for key in refused[:MAX_SHOWN]]
+    if len(refused) > MAX_SHOWN:
+        shown.append(f"and {len(refused) - MAX_SHOWN} more")
+    remedy = (
+        "the checkpoints have no meaning for it; start a new training"
+        if fixed
+        else "repeat what the run was started with, or resume with --force"
+    )
+    lines = [f"run {run.run_id} cannot be resumed by this training: {remedy}"]
+    raise TrainingError("\n  ".join(lines + shown))
 
-    @property
-    def run_id(self) -> str:
-        """ID of the parent run."""
-        return self.run.run_id
 
-    @property
-    def description(self) -> str:
-        """What the training was said to be for."""
-        return self.run.tags.get("nnt.description", "")
-
-    def check(self, inputs: TrainingInputs) -> None:
-        """Refuse a training whose end would not be that of the run.
-
-        Raises
-        ------
-        TrainingError
-            Data, configuration or code differ; with `force`, only where the
-            checkpoints have no meaning for the training.
-        """
-        found = self._differences(inputs)
-        if self.force:
-            for difference in found.values():
-                log.warning("resumed by force: %s", difference)
-        fixed = [key for key in found if key == ROWS or _is_in(key, FIXED)]
-        refused = fixed if self.force else list(found)
-        if not refused:
-            return
-        shown = [found[key] for key in refused[:MAX_SHOWN]]
-        if len(refused) > MAX_SHOWN:
-            shown.append(f"and {len(refused) - MAX_SHOWN} more")
-        remedy = (
-            "the checkpoints have no meaning for it; start a new training"
-            if fixed
-            else "repeat what the run was started with, or resume with --force"
-        )
-        lines = [f"run {self.run_id} cannot be resumed by this training: {remedy}"]
-        raise TrainingError("\n  ".join(lines + shown))
-
-    def _differences(self, inputs: TrainingInputs) -> dict[str, str]:
-        """In what the training differs from the run, in words."""
-        tags, now = self.run.tags, inputs.tags
-        before = {what: tags.get(tag, "none") for what, tag in TAGS.items()}
-        found = _in_words(before, {what: now[tag] for what, tag in TAGS.items()})
-        params = self.run.params.items()
-        keys = {k.removeprefix("cfg."): v for k, v in params if k.startswith("cfg.")}
-        if not keys:
-            return found  # it was interrupted before it could tell
-        logged, defaults = _as_logged(inputs.config), _as_logged(load_config({}))
-        # An earlier version of NNT may have lacked a key: that meant its default.
-        keys = {k: v for k, v in defaults.items() if k in logged} | keys
-        of_keys = _in_words(dict(sorted(keys.items())), logged)
-        return found | {k: v for k, v in of_keys.items() if not _is_in(k, IGNORED)}
-
-    def fetch_checkpoint(self, expert: int, directory: Path) -> None:
-        """Get the checkpoint of an expert from its run where none is at hand."""
-        place = directory / CHECKPOINT
-        if checkpoint_exists(place):
-            return
-        place.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            child = self.children[expert]
-            found = child.download(CHECKPOINT.as_posix(), place.parent)
-            found.replace(place)
-        except TrackingError:
-            missing = "expert %d: there is no checkpoint in %s; it starts over"
-            log.warning(missing, expert, directory)
+def _differences(run: StoredRun, inputs: TrainingInputs) -> dict[str, str]:
+    """In what a training differs from a run, in words."""
+    now = inputs.tags
+    before = {what: run.tags.get(tag, "none") for what, tag in TAGS.items()}
+    found = _in_words(before, {what: now[tag] for what, tag in TAGS.items()})
+    params = run.params.items()
+    keys = {k.removeprefix("cfg."): v for k, v in params if k.startswith("cfg.")}
+    if not keys:
+        return found  # it was interrupted before it could tell
+    logged, defaults = _as_logged(inputs.config), _as_logged(load_config({}))
+    # An earlier version of NNT may have lacked a key: that meant its default.
+    keys = {k: v for k, v in defaults.items() if k in logged} | keys
+    of_keys = _in_words(dict(sorted(keys.items())), logged)
+    return found | {k: v for k, v in of_keys.items() if not _is_in(k, IGNORED)}
 
 
 def _in_words(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
@@ -156,7 +124,7 @@ def _is_in(key: str, names: tuple[str, ...]) -> bool:
     return parts[0] in names
 
 
-def find_interrupted(resume: Resume, tracker: Tracker) -> InterruptedRun:
+def find_interrupted(reference: str, tracker: Tracker) -> StoredRun:
     """Find the run to be resumed, up to date with what its process has logged.
 
     Raises
@@ -166,7 +134,7 @@ def find_interrupted(resume: Resume, tracker: Tracker) -> InterruptedRun:
     TrainingError
         It has ended, or it is not that of a training.
     """
-    run = open_run(resume.run, tracker.uri)
+    run = open_run(reference, tracker.uri)
     if not is_same_store(run.uri, tracker.uri):
         raise TrainingError(
             f"run {run.run_id} is in {run.shown_uri}, not in "
@@ -180,7 +148,7 @@ def find_interrupted(resume: Resume, tracker: Tracker) -> InterruptedRun:
             f"{run.run_id}"
         )
     if tracker.catch_up(run):
-        run = open_run(resume.run, tracker.uri)
+        run = open_run(reference, tracker.uri)
     if is_of_expert(run.tags):
         parent = run.tags["mlflow.parentRunId"]
         raise TrainingError(f"{named} is part of a training; resume that: {parent}")
@@ -195,7 +163,20 @@ def find_interrupted(resume: Resume, tracker: Tracker) -> InterruptedRun:
             "from its weights, start a new training with "
             f"-m load_pre_trained_weights={run.run_id}"
         )
-    return InterruptedRun(run, run.experts(), resume.force)
+    return run
+
+
+def fetch_checkpoint(child: StoredRun, directory: Path) -> None:
+    """Get the checkpoint of an expert from its run where none is at hand."""
+    place = directory / CHECKPOINT
+    if checkpoint_exists(place):
+        return
+    place.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        child.download(CHECKPOINT.as_posix(), place.parent).replace(place)
+    except TrackingError:
+        missing = "%s: there is no checkpoint in %s; it starts over"
+        log.warning(missing, child.name.replace("_", " "), directory)
 
 
 def warn_of_interrupted(tracker: Tracker) -> None:

@@ -70,31 +70,24 @@ class LogFile(logging.FileHandler):
 
 @contextmanager
 def log_to(path: Path, thread_name: str = "") -> Iterator[None]:
-    """Keep what NNT logs in a file: of one thread, or of all."""
+    """Keep what NNT logs in a file: of one thread, or of all.
+
+    The level of the log is put back after it.
+    """
     handler = LogFile(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter(FORM))
     if thread_name:
         handler.addFilter(lambda record: record.threadName == thread_name)
     logger = logging.getLogger("nnt")
+    level = logger.level
+    logger.setLevel(level or logging.INFO)
     logger.addHandler(handler)
     try:
         yield
     finally:
         logger.removeHandler(handler)
-        handler.close()
-
-
-@contextmanager
-def log_of_training(path: Path) -> Iterator[None]:
-    """Keep the log of a whole training; the level of the log is put back after it."""
-    logger = logging.getLogger("nnt")
-    level = logger.level
-    logger.setLevel(level or logging.INFO)
-    try:
-        with log_to(path):
-            yield
-    finally:
         logger.setLevel(level)
+        handler.close()
 
 
 class Turns:
