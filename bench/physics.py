@@ -24,7 +24,6 @@ from nnt.evaluation import Comparison, NetworkResult
 from nnt.fixedpoint import FixedPointNetworks
 from nnt.judging import outputs_in_data, predicted_outputs
 from nnt.metrics import Replicas, difference_errors, ratio_error
-from nnt.plots.studio import render
 from nnt.tracking import open_run
 
 CONFIGURATIONS = (
@@ -203,4 +202,4 @@ def _write_pictures(runs: Sequence[str], data: Path, folder: Path) -> None:
     for drawing in plots.drawings(curves, description):
         if drawing.name in PICTURES:
             path = folder / f"physics_{PICTURES[drawing.name]}.png"
-            path.write_bytes(render(drawing))
+            path.write_bytes(drawing.png())

@@ -13,13 +13,9 @@ Networks = Predictions | Mapping[str, Predictions]
 
 
 def figures(predicted: Networks, where: str = plots.TRAINING) -> dict[str, Figure]:
-    with plots.default_style():
-        drawings = plots.drawings_of_rows(predicted, where)
-        return {drawing.name: drawing.plot(drawing.data) for drawing in drawings}
+    return {d.name: d.figure() for d in plots.drawings_of_rows(predicted, where)}
 
 
 def pictures(predicted: Networks) -> dict[str, bytes]:
     """As PNG; a plot that fails is left out."""
-    with plots.Studio(0) as studio:
-        drawn = {d.name: studio.submit(d) for d in plots.drawings_of_rows(predicted)}
-    return {n: data for n, done in drawn.items() if (data := done.result()) is not None}
+    return plots.draw_all(0, ((d.name, d) for d in plots.drawings_of_rows(predicted)))

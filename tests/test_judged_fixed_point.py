@@ -20,7 +20,7 @@ from nnt.judging import FixedPointTable, ScoredTable
 from nnt.networks import ExpertWeights, Form, Networks, initial_state
 from nnt.tracking import Tracker, open_run
 from nnt.tracks import Tracks, write_tracks
-from nnt.training.report import fixed_point_drawings, log_fixed_point
+from nnt.training.report import drawings_of, log_fixed_point
 
 MakeTracks = Callable[..., Tracks]
 PLAIN = Form()
@@ -97,7 +97,7 @@ def test_a_training_draws_both_and_tells_of_every_expert(
     runs = {"all": parent} | {f"expert_{k}": run for k, run in children.items()}
     told, both = log_fixed_point(runs, nets, splits)
     assert both is not None
-    drawn = {d.name for d in fixed_point_drawings(both, None, "of a test")}
+    drawn = {d.name for d in drawings_of(both, None, "of a test")}
     assert told["precision"] == [12, 8, 8, 12, 10, 10]
     costs = [told["hardware"][f"expert_{k}"] for k in range(5)]
     for name, together in told["hardware"]["all"].items():

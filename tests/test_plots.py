@@ -15,7 +15,7 @@ from some_plots import figures
 from nnt import metrics, plots
 from nnt.metrics import Predictions
 from nnt.plots import registry, sampled_distribution
-from nnt.plots.shown import Shown
+from nnt.plots.registry import Shown
 from nnt.simulation import simulate
 from nnt.tracks import Tracks
 from nnt.types import F64

@@ -16,8 +16,7 @@ from nnt import metrics, plots
 from nnt.metrics import Predictions
 from nnt.plots import learning_curves
 from nnt.plots.pieces import bin_edges
-from nnt.plots.shown import readable
-from nnt.plots.style import COLOURS
+from nnt.plots.style import COLOURS, readable
 
 
 def test_learning_curves_mark_the_best_epoch_of_every_expert() -> None:
@@ -170,3 +169,23 @@ def test_learning_curves_of_runs_have_a_panel_per_expert(n: int, epochs: int) ->
     assert all(len(axes.lines) == n for axes in panels)
     assert max(len(np.asarray(line.get_xdata())) for line in panels[0].lines) <= 1000
     assert plots.png(figure)
+
+
+def test_a_ratio_names_the_network_that_it_is_over() -> None:
+    view = pair(sample(300))
+    networks = dict(zip(("fixed-point network", "x" * 300), view.values(), strict=True))
+    for shown, name in ((view, "reference"), (networks, "x" * 23 + "…")):
+        ratio = plots.draw("z_residual", shown).axes[1]
+        assert ratio.get_ylabel() == f"over\n{name}"
+
+
+def test_bars_of_errors_of_shares_end_at_0() -> None:
+    view = sample(900)
+    blind = dataclasses.replace(view, z_cm=view.z_cm[::-1] - view.z_reco_cm[::-1])
+    lines = plots.draw("rejection_against_z", blind).axes[0].lines
+    assert min(np.nanmin(np.asarray(line.get_ydata())) for line in lines) == 0
+
+
+def test_epochs_are_whole_numbers() -> None:
+    axes = learning_curves({0: [{"val/loss": 1.0}, {"val/loss": 0.5}]}).axes[0]
+    assert all(place == round(place) for place in axes.get_xticks())

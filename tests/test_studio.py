@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable
 from functools import partial
 
 import numpy as np
@@ -14,8 +13,8 @@ from matplotlib.figure import Figure
 
 from nnt import plots
 from nnt.metrics import Predictions
-from nnt.plots import Drawing, Studio, registry, studio
-from nnt.plots.studio import _is_of_nnt, render
+from nnt.plots import Drawing, Studio, studio
+from nnt.plots.studio import _is_of_nnt
 
 
 def rows(n: int) -> Predictions:
@@ -31,72 +30,63 @@ def fails(data: object) -> Figure:
     raise ZeroDivisionError("of a user")
 
 
-@pytest.fixture(scope="module")
-def open_studio() -> Iterator[Studio]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(studio, "usable_cores", lambda: 2)
-        with Studio(1000) as opened:
-            yield opened
+def mine(data: object) -> Figure:
+    return plots.canvas(str(data))[0]
 
 
-def test_pictures_are_the_same_to_the_byte(open_studio: Studio) -> None:
-    assert len(open_studio._pipes) == 2
+def drawn(opened: Studio[int], drawings: Iterable[Drawing]) -> dict[int, bytes]:
+    for number, drawing in enumerate(drawings):
+        opened.add(number, drawing)
+    return dict(opened.drawn())
+
+
+@pytest.fixture(autouse=True)
+def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(studio, "usable_cores", lambda: 2)
+
+
+def test_pictures_are_the_same_to_the_byte_and_failures_are_named(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     drawings = plots.drawings_of_rows(rows(300), plots.EVALUATION, "run · data")
-    futures = [open_studio.submit(drawing) for drawing in drawings]
-    assert [f.result() for f in futures] == [render(d) for d in drawings]
-
-
-def test_plots_of_nnt_can_be_sent_and_those_of_users_cannot(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for own in registry.registered():
-        assert _is_of_nnt(own.plot), own.name
-    assert not _is_of_nnt(fails)
-    assert not _is_of_nnt(lambda data: fails(data))
-
-
-def test_plots_of_users_are_drawn_here(open_studio: Studio) -> None:
-    def mine(data: object) -> Figure:
-        return plots.canvas(str(data))[0]
-
-    drawing = Drawing("mine", mine, "title")
-    assert open_studio.submit(drawing).result() == render(drawing)
-
-
-def test_a_plot_that_fails_in_either_place_is_named(
-    open_studio: Studio, caplog: pytest.LogCaptureFixture
-) -> None:
+    whole = [*drawings, Drawing("mine", mine, "title")]
     broken = Drawing(
         "elsewhere", partial(plots.input_histograms, title=""), "no profiles"
     )
-    with caplog.at_level(logging.WARNING, logger="nnt"):
-        assert open_studio.submit(broken).result() is None
-        assert open_studio.submit(Drawing("here", fails, None)).result() is None
-    told = [record.getMessage() for record in caplog.records]
+    with Studio[int](1000) as opened:
+        assert len(opened._pipes) == 2
+        assert drawn(opened, whole) == {i: d.png() for i, d in enumerate(whole)}
+        for _ in range(2):  # a plot is named once, whatever its pictures
+            assert drawn(opened, [broken, Drawing("here", fails, None)]) == {}
+    told = sorted(record.getMessage() for record in caplog.records)
     assert [text.split()[1] for text in told] == ["elsewhere", "here"]
     assert "ZeroDivisionError: of a user" in told[1]
 
 
-def test_processes_that_end_early_lose_no_plot(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(studio, "usable_cores", lambda: 2)
+def test_plots_of_nnt_can_be_sent_and_those_of_users_cannot() -> None:
+    for plot in plots.registered():
+        assert _is_of_nnt(plot.plot), plot.name
+    assert not _is_of_nnt(fails)
+    assert not _is_of_nnt(lambda data: fails(data))
+
+
+def test_processes_that_end_early_lose_no_plot() -> None:
     drawings = plots.drawings_of_rows(rows(50))[:6]
-    with Studio(1000) as opened:
+    with Studio[int](1000) as opened:
         for process in opened._processes:
             os.killpg(process.pid, signal.SIGKILL)
-        futures = [opened.submit(drawing) for drawing in drawings]
-        assert [f.result() for f in futures] == [render(d) for d in drawings]
+        assert list(drawn(opened, drawings).values()) == [d.png() for d in drawings]
 
 
 def test_a_few_plots_need_no_other_process() -> None:
-    with Studio(3) as opened:
+    with Studio[int](3) as opened:
         assert not opened._processes
 
 
-def test_an_error_ends_the_processes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(studio, "usable_cores", lambda: 2)
-    drawing = plots.drawings_of_rows(rows(50))[0]
-    opened = Studio(1000)
-    for _ in range(200):
-        opened.submit(drawing)
-    opened.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+def test_an_error_ends_the_processes_at_once() -> None:
+    opened, drawing = Studio[int](1000), plots.drawings_of_rows(rows(50))[0]
+    for number in range(200):
+        opened.add(number, drawing)
+    with pytest.raises(ZeroDivisionError), opened:
+        raise ZeroDivisionError
     assert all(process.poll() is not None for process in opened._processes)

@@ -20,7 +20,7 @@ from nnt.export.source import class_cuts, word_cuts
 from nnt.fixedpoint import FixedPointNetworks
 from nnt.judging import REFERENCE, Figures, FixedPointTable, ScoredTable, scopes_of
 from nnt.metrics import Predictions
-from nnt.training.report import description_of, drawings_of, fixed_point_drawings
+from nnt.training.report import description_of, drawings_of
 
 log = logging.getLogger(__name__)
 
@@ -251,7 +251,7 @@ def _draw(
                 label = f"{rows.label} in fixed point"
                 shown = description_of(loaded.label, label, expert)
                 folder = f"{PLOTS}_{integers.integers.name}"
-                drawn[folder] = fixed_point_drawings(integers, expert, shown)
+                drawn[folder] = drawings_of(integers, expert, shown)
             for folder, of_folder in drawn.items():
                 for drawing in of_folder:
                     yield (scope, f"{folder}/{drawing.name}.png"), drawing

@@ -33,9 +33,8 @@ from nnt.plots.registry import (
     register,
     registered,
 )
-from nnt.plots.shown import looks
 from nnt.plots.studio import Drawing, Studio, draw_all, picture
-from nnt.plots.style import canvas, legend, pixels, png
+from nnt.plots.style import canvas, legend, looks, pixels, png
 from nnt.plots.sweeps import (
     Coordinate,
     SweptMetric,

@@ -11,15 +11,16 @@ from matplotlib.lines import Line2D
 
 from nnt.detector import z_to_cm
 from nnt.plots.pieces import bin_edges, counts_of, draw_counts, numbers
-from nnt.plots.shown import Look, readable
 from nnt.plots.style import (
     COLOURS,
     RECONSTRUCTION,
+    Look,
     add_room,
     canvas,
     canvas_of_panels,
     legend,
     plain_log_scale,
+    readable,
 )
 from nnt.types import F64, I64, FloatArray
 
@@ -85,6 +86,7 @@ def learning_curves(
                 label = f"expert {expert}: {value:.4g} at epoch {number:.0f}"
                 axes.plot(number, value, "o", color=colour, ms=5, label=label)
     axes.set_xlabel("epoch")
+    axes.locator_params("x", integer=True)
     axes.set_ylabel("loss (network units)")
     if axes.lines:
         plain_log_scale(axes)
@@ -121,6 +123,7 @@ def learning_curves_of_runs(
             if expert in of_run:
                 _curve(axes, of_run[expert], look[name])
         axes.set_xlabel("epoch", fontsize=8)
+        axes.locator_params("x", integer=True)
         if axes.lines:
             plain_log_scale(axes)
     _legend_of_all(figure, [name for name in losses if losses[name]], look)

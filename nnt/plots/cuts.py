@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -16,7 +15,6 @@ from nnt.metrics import (
     FAR_Z_CM,
     FEED_EFFICIENCY,
     SIGNAL_Z_CM,
-    Decision,
     Predictions,
     all_decisions,
     cut_at_efficiency_cm,
@@ -24,6 +22,7 @@ from nnt.metrics import (
 from nnt.metrics.decisions import first_cut, rank_at_efficiency
 from nnt.plots.pieces import (
     MIN_TRACKS,
+    SHARE,
     Line,
     Points,
     filled,
@@ -32,8 +31,7 @@ from nnt.plots.pieces import (
     set_axis,
     shares_in_bins,
 )
-from nnt.plots.registry import EVALUATION, EVERYWHERE, register
-from nnt.plots.shown import Curve
+from nnt.plots.registry import EVALUATION, EVERYWHERE, Curve, register
 from nnt.plots.style import (
     canvas,
     canvas_of_rows,
@@ -41,7 +39,7 @@ from nnt.plots.style import (
     label_in_two_lines,
     legend,
 )
-from nnt.types import F64, BoolArray, FloatArray
+from nnt.types import F64, I64, BoolArray
 
 CUTS_CM = np.linspace(0, 60, 121)
 DECISIONS = {"": "|z|", "_by_class": "class"}
@@ -49,24 +47,24 @@ DECISIONS = {"": "|z|", "_by_class": "class"}
 MARKERS = {"": "o", "_by_class": "s"}
 
 
-def _kept_and_rejected(
-    predicted: Predictions, _: Predictions | None
-) -> dict[str, tuple[Line, int]] | None:
-    """Shares below each cut, and of how many tracks."""
+_Shares = dict[str, tuple[Line, int]]
+"""Efficiency and rejection, where there are tracks for them, and of how many."""
+
+
+def _kept_and_rejected(predicted: Predictions, _: Predictions | None) -> _Shares | None:
     if not predicted.has_z:
         return None
-    size = np.abs(predicted.z_reco_cm)
+    size, found = np.abs(predicted.z_reco_cm), {}
     kinds = {"efficiency": size < SIGNAL_Z_CM, "rejection": size > BACKGROUND_Z_CM}
-    found = {
-        name: _shares_below(predicted, predicted.real & kind)
-        for name, kind in kinds.items()
-        if (predicted.real & kind).any()
-    }
+    for name, kind in kinds.items():
+        rows = np.flatnonzero(predicted.real & kind)
+        if len(rows):
+            found[name] = _shares_below(predicted, rows), len(rows)
     return found or None
 
 
-def _shares_below(predicted: Predictions, kind: BoolArray) -> tuple[Line, int]:
-    rows = np.flatnonzero(kind)
+def _shares_below(predicted: Predictions, rows: I64) -> Line:
+    """Shares of some rows below each cut."""
     rows = rows[np.argsort(np.abs(predicted.z_cm[rows]), kind="stable")]
     size_cm = np.abs(predicted.z_cm[rows])
 
@@ -75,7 +73,7 @@ def _shares_below(predicted: Predictions, kind: BoolArray) -> tuple[Line, int]:
         below: F64 = np.searchsorted(found, CUTS_CM, side="left") / max(len(found), 1)
         return below
 
-    return Line.of(CUTS_CM, share, predicted.event[rows]), len(rows)
+    return Line.of(CUTS_CM, share, predicted.event[rows])
 
 
 @register(
@@ -83,19 +81,16 @@ def _shares_below(predicted: Predictions, kind: BoolArray) -> tuple[Line, int]:
     curve=_kept_and_rejected,
     caption="Efficiency and rejection against the cut.",
 )
-def efficiency_and_rejection(
-    curves: Sequence[Curve[dict[str, tuple[Line, int]]]],
-) -> Figure:
+def efficiency_and_rejection(curves: Sequence[Curve[_Shares]]) -> Figure:
     """Draw what the trigger keeps and throws away as its cut moves."""
     figure, axes = canvas("efficiency and rejection against the cut |z| < d")
     for curve in curves:
         for kind, (line, n_tracks) in curve.data.items():
             label = f"{kind}, {curve.label} ({n_tracks:,} tracks)"
-            if kind == "efficiency":
-                plot_line(axes, line, curve.look, "-", label)
-            else:
-                rejected = replace(line, share=1 - line.share)
-                plot_line(axes, rejected, curve.look, "--", label)
+            if kind == "rejection":
+                line = replace(line, share=1 - line.share)
+            style = "--" if kind == "rejection" else "-"
+            plot_line(axes, line, curve.look, style, label)
     axes.axvline(CUT_CM, color="0.5", lw=0.8, label=f"d = {CUT_CM:g} cm")
     axes.set_xlim(CUTS_CM[0], CUTS_CM[-1])
     axes.set_xlabel("cut d (cm)")
@@ -115,9 +110,7 @@ def _feed(predicted: Predictions, _: Predictions | None) -> _Feed | None:
         return None
     cut_cm = cut_at_efficiency_cm(predicted.z_cm[signal], FEED_EFFICIENCY)
     down, up = (_shares_beyond(predicted, sign, cut_cm) for sign in (1, -1))
-    if not len(down.at) and not len(up.at):
-        return None
-    return cut_cm, down, up
+    return (cut_cm, down, up) if len(down.at) or len(up.at) else None
 
 
 def _shares_beyond(predicted: Predictions, sign: int, cut_cm: float) -> Line:
@@ -166,41 +159,36 @@ def feed_down(curves: Sequence[Curve[_Feed]]) -> Figure:
     return figure
 
 
-_Kept = tuple[Points, float]
-"""Shares that a decision keeps or rejects in bins; the cut in cm, or on the class."""
+_Kept = dict[str, tuple[Points, float]]
+"""By the suffix of each decision: shares that it keeps or rejects in bins; the cut in
+cm, or on the class."""
 
 
 def _kept(
-    predicted: Predictions, _: Predictions | None, *, name: str, rejected: bool = False
-) -> dict[str, _Kept] | None:
-    """By the suffix of each decision; of signal alone, or of all tracks rejected."""
-    at = AXES[name].values(predicted)
+    predicted: Predictions, _: Predictions | None, axis: str, *, rejected: bool = False
+) -> _Kept | None:
+    """Of signal alone what is kept, or of all tracks what is rejected."""
+    at = AXES[axis].values(predicted)
     if at is None:
         return None
-    found = {
-        suffix: _kept_by(decision, at, name, predicted.real if rejected else None)
-        for (prefix, suffix), decision in all_decisions(predicted).items()
-        if not prefix and decision.signal.any()
-    }
+    found = {}
+    for (prefix, suffix), decision in all_decisions(predicted).items():
+        if prefix or not decision.signal.any():
+            continue
+        ordered = np.sort(decision.distance_cm[decision.signal])
+        last = ordered[rank_at_efficiency(len(ordered), FEED_EFFICIENCY)]
+        cut = float(first_cut(last))
+        rows = predicted.real if rejected else decision.signal
+        passing = decision.distance_cm[rows] < cut
+        edges = AXES[axis].edges_for(int(rows.sum()))
+        shown = ~passing if rejected else passing
+        points = shares_in_bins(shown, decision.event[rows], at[rows], edges)
+        found[suffix] = points, cut
     return found or None
 
 
-def _kept_by(
-    decision: Decision, at: FloatArray, name: str, every: BoolArray | None
-) -> _Kept:
-    ordered = np.sort(decision.distance_cm[decision.signal])
-    cut = float(first_cut(ordered[rank_at_efficiency(len(ordered), FEED_EFFICIENCY)]))
-    rows = decision.signal if every is None else every
-    passing = decision.distance_cm[rows] < cut
-    edges = AXES[name].edges_for(int(rows.sum()))
-    points = shares_in_bins(
-        passing if every is None else ~passing, decision.event[rows], at[rows], edges
-    )
-    return points, cut
-
-
 def _draw_kept(
-    curves: Sequence[Curve[dict[str, _Kept]]], *, name: str, rejected: bool = False
+    curves: Sequence[Curve[_Kept]], axis: str, *, rejected: bool = False
 ) -> Figure:
     first, _ = next(iter(curves[0].data.values()))
     n_tracks = f"{first.n_tracks.sum():,}"
@@ -215,34 +203,33 @@ def _draw_kept(
             beyond = f"> {-cut:.3f}" if suffix else f"< {cut:.1f} cm"
             label = curve.label and f"{curve.label}, {DECISIONS[suffix]} {beyond}"
             marker = MARKERS[suffix]
-            plot_points(axes, points, curve.look, label, highest=1, marker=marker)
+            plot_points(axes, points, curve.look, label, limits=SHARE, marker=marker)
     filled(below, first.edges, first.n_tracks, "0.75")
     if not rejected:
         axes.axhline(FEED_EFFICIENCY, color="0.5", lw=0.8)
     axes.set_ylim(top=1.005)
     axes.set_ylabel("share rejected" if rejected else "efficiency")
     below.set_ylabel("tracks")
-    set_axis(below, name)
+    set_axis(below, axis)
     legend(axes)
     return figure
 
 
-def _register() -> None:
-    for name, axis in AXES.items():
-        if name != "z":
-            register(
-                f"efficiency_against_{name}",
-                where=EVALUATION,
-                curve=partial(_kept, name=name),
-                caption="Efficiency for tracks from the collision point against "
-                f"{axis.label}.",
-            )(partial(_draw_kept, name=name))
-    register(
-        "rejection_against_z",
-        where=EVALUATION,
-        curve=partial(_kept, name="z", rejected=True),
-        caption="Share of all tracks that is rejected at 96 % efficiency, against z.",
-    )(partial(_draw_kept, name="z", rejected=True))
-
-
-_register()
+for _name in AXES:
+    if _name != "z":
+        register(
+            f"efficiency_against_{_name}",
+            where=EVALUATION,
+            caption="Efficiency for tracks from the collision point against "
+            f"{AXES[_name].label}.",
+            curve=_kept,
+            axis=_name,
+        )(_draw_kept)
+register(
+    "rejection_against_z",
+    where=EVALUATION,
+    caption="Share of all tracks that is rejected at 96 % efficiency, against z.",
+    curve=_kept,
+    axis="z",
+    rejected=True,
+)(_draw_kept)

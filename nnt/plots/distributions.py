@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 from matplotlib.colors import LogNorm
@@ -27,13 +26,13 @@ from nnt.plots.registry import (
     EVERYWHERE,
     NETWORK,
     REFERENCE,
-    TRAINING,
+    Curve,
     register,
 )
-from nnt.plots.shown import Curve, Look
 from nnt.plots.style import (
     COLOURS,
     RECONSTRUCTION,
+    Look,
     canvas,
     canvas_with_ratio,
     colour_bar,
@@ -45,28 +44,33 @@ from nnt.types import F64, FloatArray
 
 N_BINS = 100
 """As in the quality monitoring of the trigger (``CDCTriggerNeuroDQMModule``)."""
-Z_RANGE_CM, THETA_RANGE_DEG, COSINE_RANGE = (-100.0, 100.0), (10.0, 170.0), (-1.0, 1.0)
+RANGES = {"z": (-100.0, 100.0), "theta": (10.0, 170.0), "cos(theta)": (-1.0, 1.0)}
+UNITS = {"z": "cm", "theta": "deg", "cos(theta)": ""}
 INVERSE_PT_RANGE, INVERSE_PT_BINS = (0.0, 5.0), 50
 LINE_OF_RECONSTRUCTION = Look(RECONSTRUCTION)
 
 
+def _values(
+    predicted: Predictions, quantity: str
+) -> tuple[FloatArray | None, FloatArray]:
+    """What a network and the reconstruction say, of shape (N,) each."""
+    if quantity == "z":
+        return predicted.z_cm if predicted.has_z else None, predicted.z_reco_cm
+    found, reco = predicted.theta_deg, predicted.theta_reco_deg
+    if quantity == "theta" or found is None:
+        return found, reco
+    return np.cos(np.deg2rad(found)), np.cos(np.deg2rad(reco))
+
+
 def _over_reconstruction(
-    predicted: Predictions, _: Predictions | None, *, quantity: str
+    predicted: Predictions, _: Predictions | None, quantity: str
 ) -> tuple[Histogram, Histogram] | None:
     """Count what a network says, and the reconstruction."""
-    values: FloatArray | None
-    if quantity == "z":
-        values = predicted.z_cm if predicted.has_z else None
-        reco, limits, unit = predicted.z_reco_cm, Z_RANGE_CM, "cm"
-    else:
-        angle = predicted.theta_deg
-        values = None if angle is None else np.cos(np.deg2rad(angle))
-        reco = np.cos(np.deg2rad(predicted.theta_reco_deg))
-        limits, unit = COSINE_RANGE, ""
+    values, reco = _values(predicted, quantity)
     if values is None:
         return None
-    edges = bin_edges(*limits, N_BINS, len(values))
-    event, clip = predicted.event, bool(unit)
+    edges, unit = bin_edges(*RANGES[quantity], N_BINS, len(values)), UNITS[quantity]
+    event, clip = predicted.event, quantity == "z"
     return (
         histogram(values, edges, numbers(values, unit), reco, event, clip=clip),
         histogram(reco, edges, numbers(reco, unit), None, event, clip=clip),
@@ -74,8 +78,10 @@ def _over_reconstruction(
 
 
 def _draw_over_reconstruction(
-    curves: Sequence[Curve[tuple[Histogram, Histogram]]], *, title: str, x_label: str
+    curves: Sequence[Curve[tuple[Histogram, Histogram]]], quantity: str
 ) -> Figure:
+    is_z = quantity == "z"
+    title = "z at the beam line" if is_z else "polar angle"
     figure, axes, ratio = canvas_with_ratio(title)
     _, reco = curves[0].data
     filled(axes, reco.edges, reco.counts, "0.85")
@@ -88,57 +94,46 @@ def _draw_over_reconstruction(
         plot_ratio(ratio, data.ratio, curve.look)
     axes.set_ylim(bottom=0)
     step = f"tracks per {reco.edges[1] - reco.edges[0]:g}"
-    if x_label == "z (cm)":
+    if is_z:
         log_counts(axes)
         step += " cm (outer bins: with overflow)"
     axes.set_ylabel(step)
     label_in_two_lines(ratio, "over\nreconstruction")
-    ratio.set_xlabel(x_label)
+    ratio.set_xlabel("z (cm)" if is_z else quantity)
     ratio.set_xlim(reco.edges[0], reco.edges[-1])
     legend(axes)
     return figure
 
 
-def _register_over_reconstruction() -> None:
-    for quantity, title, x_label, where, caption in (
-        ("z", "z at the beam line", "z (cm)", EVERYWHERE, "z of every network, "
-         "overlaid on that of the reconstruction."),
-        ("theta", "polar angle", "cos(theta)", EVALUATION, "Cosine of the polar angle "
-         "of every network, overlaid on that of the reconstruction."),
-    ):  # fmt: skip
-        register(
-            f"{quantity}_histogram",
-            where=where,
-            curve=partial(_over_reconstruction, quantity=quantity),
-            caption=caption,
-        )(partial(_draw_over_reconstruction, title=title, x_label=x_label))
-
-
-_register_over_reconstruction()
+for _name, _quantity, _where, _what in (
+    ("z_histogram", "z", EVERYWHERE, "z"),
+    ("theta_histogram", "cos(theta)", EVALUATION, "Cosine of the polar angle"),
+):
+    register(
+        _name,
+        where=_where,
+        caption=f"{_what} of every network, overlaid on that of the reconstruction.",
+        curve=_over_reconstruction,
+        quantity=_quantity,
+    )(_draw_over_reconstruction)
 
 
 _Map = tuple[F64, F64, str]
 """Edges, counts, and how many tracks there are."""
 
 
-def _map(
-    predicted: Predictions, _: Predictions | None, *, quantity: str
-) -> _Map | None:
-    if quantity == "z":
-        values = predicted.z_cm if predicted.has_z else None
-        reco, limits = predicted.z_reco_cm, Z_RANGE_CM
-    else:
-        values, reco = predicted.theta_deg, predicted.theta_reco_deg
-        limits = THETA_RANGE_DEG
+def _map(predicted: Predictions, _: Predictions | None, quantity: str) -> _Map | None:
+    values, reco = _values(predicted, quantity)
     if values is None:
         return None
+    limits = RANGES[quantity]
     edges = bin_edges(*limits, N_BINS, len(values))
     counts = np.histogram2d(reco, values, len(edges) - 1, (limits, limits))[0]
     return edges, counts, f"{len(values):,} tracks{share_beyond(values, edges)}"
 
 
-def _against_reco(curves: Sequence[Curve[_Map]], *, quantity: str, unit: str) -> Figure:
-    curve = curves[0]
+def _against_reco(curves: Sequence[Curve[_Map]], quantity: str) -> Figure:
+    curve, unit = curves[0], UNITS[quantity]
     edges, counts, n_tracks = curve.data
     figure, axes = canvas(f"{quantity} of the {curve.name}: {n_tracks}")
     limits = (edges[0], edges[-1])
@@ -156,21 +151,18 @@ def _against_reco(curves: Sequence[Curve[_Map]], *, quantity: str, unit: str) ->
     return figure
 
 
-def _register_maps() -> None:
-    for quantity, unit in (("z", "cm"), ("theta", "deg")):
-        for of, suffix in ((NETWORK, ""), (REFERENCE, "_reference")):
-            is_main = quantity == "z" and of == NETWORK
-            register(
-                f"{quantity}_against_reco{suffix}",
-                where=(TRAINING, EVALUATION) if is_main else EVALUATION,
-                of=(of,),
-                curve=partial(_map, quantity=quantity),
-                caption=f"{quantity} of the {of} against {quantity} of the "
-                "reconstruction.",
-            )(partial(_against_reco, quantity=quantity, unit=unit))
-
-
-_register_maps()
+for _quantity in ("z", "theta"):
+    for _of in (NETWORK, REFERENCE):
+        is_main = (_quantity, _of) == ("z", NETWORK)
+        register(
+            f"{_quantity}_against_reco{'' if _of == NETWORK else '_reference'}",
+            where=EVERYWHERE[:2] if is_main else EVALUATION,
+            caption=f"{_quantity} of the {_of} against {_quantity} of the "
+            "reconstruction.",
+            of=(_of,),
+            curve=_map,
+            quantity=_quantity,
+        )(_against_reco)
 
 
 _Spectra = tuple[F64, dict[str, F64], int]

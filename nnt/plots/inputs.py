@@ -21,15 +21,16 @@ from nnt.plots.pieces import (
     plot_ratio,
     steps,
 )
-from nnt.plots.shown import Look, readable
 from nnt.plots.style import (
     COLOURS,
     DPI,
+    Look,
     canvas,
     canvas_with_ratio,
     label_in_two_lines,
     legend,
     log_counts,
+    readable,
 )
 from nnt.tracks import INPUT_COLUMNS
 from nnt.types import F64, I64

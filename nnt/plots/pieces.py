@@ -16,13 +16,14 @@ from matplotlib.ticker import FixedLocator, FormatStrFormatter, NullLocator
 from nnt.metrics import AXES, CoreFit, std, trimmed_std
 from nnt.metrics.clusters import event_jackknife, paired_ratio, share_errors
 from nnt.metrics.inbins import bin_numbers
-from nnt.plots.shown import Look
-from nnt.plots.style import canvas, legend, log_counts
+from nnt.plots.style import Look, canvas, legend, log_counts
 from nnt.types import F64, I64, BoolArray, FloatArray
 
 MIN_TRACKS = 5
 """Tracks below which a bin shows neither width, share nor ratio."""
 RATIO_LIMIT = 2.5
+SHARE = (0.0, 1.0)
+"""Between which every share lies."""
 PT_TICKS_GEV = (0.2, 0.3, 0.5, 0.7, 1, 2, 3, 5, 10)
 
 
@@ -235,11 +236,11 @@ def plot_points(
     look: Look,
     label: str | None = None,
     *,
-    highest: float = np.inf,
+    limits: tuple[float, float] = (-np.inf, np.inf),
     marker: str = "o",
     bins: bool = True,
 ) -> None:
-    """Draw values in bins with bars: errors up to the highest value, and the bins.
+    """Draw values in bins with bars: errors within the limits, and the bins.
 
     In few artists, as each costs more than what it draws.
     """
@@ -247,9 +248,9 @@ def plot_points(
     at = ((points.edges[:-1] + points.edges[1:]) / 2)[there]
     half = (np.diff(points.edges) / 2)[there]
     values, error = points.values[there], points.errors[there]
-    upper = values + np.minimum(error, highest - values)
+    ends = (np.clip(values + sign * error, *limits) for sign in (-1, 1))
     gap = np.full(len(at), np.nan)
-    x, y = [at, at, gap], [values - error, upper, gap]
+    x, y = [at, at, gap], [*ends, gap]
     if bins:
         x += [at - half, at + half, gap]
         y += [values, values, gap]

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, fields
 from functools import partial
-from typing import Any
+from typing import Any, Generic, TypeVar
 
+import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from nnt.metrics import Predictions
-from nnt.plots.defaults import default_style
-from nnt.plots.shown import Curve, Look, looks, shown
 from nnt.plots.studio import Drawing, attempt
-from nnt.plots.style import describe
+from nnt.plots.style import Look, looks, readable
 
 TRAINING = "training"
 """At the end of a training, of all rows and of those of each expert."""
@@ -24,10 +23,64 @@ EVERYWHERE = (TRAINING, EVALUATION, COMPARISON)
 
 NETWORK, REFERENCE = "network", "reference"
 
-Condition = Callable[[Any], bool]
-Plot = Callable[[Any], Figure]
-ToCurve = Callable[[Predictions, Predictions | None], Any]
+T = TypeVar("T")
+Plot = TypeVar("Plot", bound=Callable[..., Figure])
 Networks = Predictions | Mapping[str, Predictions]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Curve(Generic[T]):
+    """What a plot draws of one network."""
+
+    name: str
+    look: Look
+    data: T
+
+    @property
+    def label(self) -> str | None:
+        """For a legend; None where there are too many networks to name each."""
+        return readable(self.name) if self.look.in_legend else None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Network(Predictions):
+    """Rows with the outputs of one network."""
+
+    name: str
+    look: Look
+
+    @property
+    def label(self) -> str:
+        """Its name, fit for a legend."""
+        return readable(self.name)
+
+    @property
+    def colour(self) -> str:
+        """Its colour in all plots."""
+        return self.look.colour
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Shown(Predictions):
+    """Rows with the outputs of the first network, and all networks by name."""
+
+    networks: tuple[Network, ...] = ()
+
+    @classmethod
+    def of(cls, networks: Mapping[str, Predictions], look: Mapping[str, Look]) -> Shown:
+        """Put networks on the same rows, at least one, side by side."""
+        of = {
+            name: {f.name: getattr(predicted, f.name) for f in fields(Predictions)}
+            for name, predicted in networks.items()
+        }
+        named = tuple(Network(**of[n], name=n, look=look[n]) for n in networks)
+        return cls(**next(iter(of.values())), networks=named)
+
+    def __getitem__(self, rows: npt.NDArray[Any] | slice) -> Shown:
+        return Shown.of(
+            {network.name: network[rows] for network in self.networks},
+            {network.name: network.look for network in self.networks},
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +88,12 @@ class RegisteredPlot:
     """One plot, and where it is drawn: what `register` was given."""
 
     name: str
-    plot: Plot
-    when: Condition
+    plot: Callable[[Any], Figure]
+    when: Callable[[Any], bool]
     where: frozenset[str]
     caption: str
     of: frozenset[str]
-    curve: ToCurve | None
+    curve: Callable[[Predictions, Predictions | None], Any] | None
     fakes: bool
 
 
@@ -53,13 +106,14 @@ def _always(predicted: Predictions) -> bool:
 
 def register(
     name: str,
-    when: Condition = _always,
+    when: Callable[[Any], bool] = _always,
     *,
     where: Collection[str] | str = (TRAINING, EVALUATION),
     caption: str = "",
     of: Collection[str] = (NETWORK, REFERENCE),
-    curve: ToCurve | None = None,
+    curve: Callable[..., Any] | None = None,
     fakes: bool = False,
+    **options: Any,
 ) -> Callable[[Plot], Plot]:
     """Add a plot under a name.
 
@@ -86,6 +140,9 @@ def register(
     fakes : bool
         Whether it gets the rows of fake tracks, too, whose z and theta mean
         nothing.
+    **options
+        Further arguments of the function and of `curve`, so that both can serve
+        several plots.
     """
     places = {where} if isinstance(where, str) else set(where)
     unknown = places - set(EVERYWHERE)
@@ -97,7 +154,14 @@ def register(
 
     def add(plot: Plot) -> Plot:
         _PLOTS[name] = RegisteredPlot(
-            name, plot, when, frozenset(places), caption, frozenset(of), curve, fakes
+            name,
+            partial(plot, **options),
+            when,
+            frozenset(places),
+            caption,
+            frozenset(of),
+            curve and partial(curve, **options),
+            fakes,
         )
         return plot
 
@@ -154,10 +218,10 @@ def _curves(
 
     def curve(entry: RegisteredPlot) -> Any | None:
         own, other = every if entry.fakes else few
-        if entry.curve is not None:
-            return entry.curve(own, other) if entry.when(own) else None
         # A plot of rows decides for all networks at once.
-        return own
+        if entry.curve is None:
+            return own
+        return entry.curve(own, other) if entry.when(own) else None
 
     found = {
         e.name: attempt(e.name, partial(curve, e)) for e in entries if role in e.of
@@ -181,28 +245,20 @@ def drawings(
     look : mapping, optional
         How each network is drawn.
     """
-    look = look or looks(list(networks))
-    found = []
-    for entry in registered():
-        data = attempt(entry.name, partial(_data, entry, networks, look))
-        if data is not None:
-            found.append(Drawing(entry.name, entry.plot, data, description))
-    return found
+    chosen = look or looks(list(networks))
 
+    def data(entry: RegisteredPlot) -> Any | None:
+        found = {k: own[entry.name] for k, own in networks.items() if entry.name in own}
+        if entry.curve is not None:
+            return [Curve(k, chosen[k], curve) for k, curve in found.items()] or None
+        rows = Shown.of(found, chosen) if found else None
+        return rows if rows is not None and entry.when(rows) else None
 
-def _data(
-    entry: RegisteredPlot,
-    networks: Mapping[str, Mapping[str, Any]],
-    look: Mapping[str, Look],
-) -> Any | None:
-    """What the plot takes; None where there is nothing to draw."""
-    found = {k: own[entry.name] for k, own in networks.items() if entry.name in own}
-    if not found:
-        return None
-    if entry.curve is not None:
-        return [Curve(name, look[name], curve) for name, curve in found.items()]
-    rows = shown(found, look)
-    return rows if entry.when(rows) else None
+    return [
+        Drawing(entry.name, entry.plot, shown, description)
+        for entry in registered()
+        if (shown := attempt(entry.name, partial(data, entry))) is not None
+    ]
 
 
 def drawings_of_rows(
@@ -220,12 +276,12 @@ def drawings_of_rows(
     description : str
         Which run, rows and experts are shown.
     """
-    return drawings(_curves_of_all(predicted, registered(where)), description)
+    return _drawings(registered(where), predicted, description)
 
 
-def _curves_of_all(
-    predicted: Networks, entries: Sequence[RegisteredPlot]
-) -> dict[str, dict[str, Any]]:
+def _drawings(
+    entries: Collection[RegisteredPlot], predicted: Networks, description: str
+) -> list[Drawing]:
     if isinstance(predicted, Predictions):
         predicted = {NETWORK: predicted}
     first, *others = predicted
@@ -233,7 +289,8 @@ def _curves_of_all(
     found = {first: _curves(entries, predicted[first], NETWORK, reference)}
     # What the network itself lacks is of no interest.
     left = [e for e in entries if e.name in found[first] or NETWORK not in e.of]
-    return found | {n: _curves(left, predicted[n], REFERENCE) for n in others}
+    found |= {n: _curves(left, predicted[n], REFERENCE) for n in others}
+    return drawings(found, description)
 
 
 def draw(name: str, predicted: Networks, description: str = "") -> Figure:
@@ -244,13 +301,6 @@ def draw(name: str, predicted: Networks, description: str = "") -> Figure:
     ValueError
         The networks have nothing that it shows.
     """
-    entry = _PLOTS[name]
-    networks = _curves_of_all(predicted, [entry])
-    data = _data(entry, networks, looks(list(networks)))
-    if data is None:
-        raise ValueError(f"plot {name}: the networks have nothing that it shows")
-    with default_style():
-        figure = entry.plot(data)
-        if description:
-            describe(figure, description)
-        return figure
+    for drawing in _drawings([_PLOTS[name]], predicted, description):
+        return drawing.figure()
+    raise ValueError(f"plot {name}: the networks have nothing that it shows")

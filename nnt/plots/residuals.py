@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from math import sqrt
 
 import numpy as np
@@ -30,22 +29,33 @@ from nnt.plots.pieces import (
     set_axis,
     share_beyond,
 )
-from nnt.plots.registry import EVALUATION, EVERYWHERE, REFERENCE, register
-from nnt.plots.shown import Curve
+from nnt.plots.registry import (
+    EVALUATION,
+    EVERYWHERE,
+    NETWORK,
+    REFERENCE,
+    Curve,
+    register,
+)
 from nnt.plots.style import (
     canvas,
     canvas_of_rows,
     canvas_with_ratio,
     label_in_two_lines,
     legend,
+    readable,
 )
 from nnt.types import F64
 
 N_BINS = 100
 CORE = 1.5
 MAX_SLOPE_ERROR = 0.5
+SHORT_NAME = 24
+"""Characters of a name that are as high as a low panel and what is below it."""
 UNITS = {"z": "cm", "theta": "deg"}
-
+TITLES = {"z": "z residual", "theta": "polar angle residual"}
+LIMITS = {("z", False): 60, ("z", True): 30, ("theta", False): 40}
+"""Of the residual of each quantity, of all tracks or of signal."""
 
 _Residual = tuple[Histogram, tuple[F64, F64] | None]
 """The counts, and the curve of the fit to the core."""
@@ -54,10 +64,9 @@ _Residual = tuple[Histogram, tuple[F64, F64] | None]
 def _residual(
     predicted: Predictions,
     reference: Predictions | None,
-    *,
     quantity: str,
-    limit: float,
-    signal: bool = False,
+    *,
+    signal: bool,
 ) -> _Residual | None:
     residual = predicted.residual(quantity)
     other = None if reference is None else reference.residual(quantity)
@@ -68,6 +77,7 @@ def _residual(
         rows = np.abs(predicted.z_reco_cm) < SIGNAL_Z_CM
         residual, event = residual[rows], event[rows]
         other = None if other is None else other[rows]
+    limit = LIMITS[quantity, signal]
     edges = bin_edges(-limit, limit, N_BINS, len(residual))
     fit = core_fit(residual)
     text = numbers(residual, UNITS[quantity], fit)
@@ -90,13 +100,18 @@ def _core_curve(fit: CoreFit, n_tracks: int, edges: F64) -> tuple[F64, F64]:
 
 
 def _draw_residual(
-    curves: Sequence[Curve[_Residual]], *, title: str, quantity: str
+    curves: Sequence[Curve[_Residual]], quantity: str, *, signal: bool
 ) -> Figure:
     edges, unit = curves[0].data[0].edges, UNITS[quantity]
-    ratio = None
+    title, ratio = TITLES[quantity], None
+    if signal:
+        title += f", |z of the reconstruction| < {SIGNAL_Z_CM:g} cm"
     if any(curve.data[0].ratio is not None for curve in curves):
         figure, axes, ratio = canvas_with_ratio(title)
-        label_in_two_lines(ratio, "over\nreference")
+        # The one that has no ratio is that which the others are compared with.
+        whole = [curve.name for curve in curves if curve.data[0].ratio is None]
+        name = readable(whole[0], SHORT_NAME) if whole else REFERENCE
+        label_in_two_lines(ratio, f"over\n{name}")
     else:
         figure, axes = canvas(title)
     for curve in curves:
@@ -119,26 +134,22 @@ def _draw_residual(
     return figure
 
 
-def _register_residuals() -> None:
-    signal = f"|z of the reconstruction| < {SIGNAL_Z_CM:g} cm"
-    for name, quantity, limit, is_signal, title, caption in (
-        ("z_residual", "z", 60, False, "z residual", "z residual of all tracks."),
-        (
-            "z_residual_collision_point", "z", 30, True, f"z residual, {signal}",
-            "z residual of tracks from the collision point.",
-        ),
-        (
-            "theta_residual", "theta", 40, False, "polar angle residual",
-            "Residual of the polar angle.",
-        ),
-    ):  # fmt: skip
-        curve = partial(_residual, quantity=quantity, limit=limit, signal=is_signal)
-        register(name, where=EVERYWHERE, curve=curve, caption=caption)(
-            partial(_draw_residual, title=title, quantity=quantity)
-        )
-
-
-_register_residuals()
+for _name, _quantity, _signal, _caption in (
+    ("z_residual", "z", False, "z residual of all tracks."),
+    (
+        "z_residual_collision_point", "z", True,
+        "z residual of tracks from the collision point.",
+    ),
+    ("theta_residual", "theta", False, "Residual of the polar angle."),
+):  # fmt: skip
+    register(
+        _name,
+        where=EVERYWHERE,
+        caption=_caption,
+        curve=_residual,
+        quantity=_quantity,
+        signal=_signal,
+    )(_draw_residual)
 
 
 _InBins = tuple[dict[str, Points], int]
@@ -146,21 +157,17 @@ _InBins = tuple[dict[str, Points], int]
 
 
 def _in_bins(
-    predicted: Predictions,
-    _: Predictions | None,
-    *,
-    quantity: str,
-    name: str,
-    whole: bool = False,
-) -> _InBins | None:
-    found, at = predicted.residual(quantity), AXES[name].values(predicted)
+    predicted: Predictions, _: Predictions | None, quantity: str, axis: str,
+    *, both_widths: bool = False,
+) -> _InBins | None:  # fmt: skip
+    found, at = predicted.residual(quantity), AXES[axis].values(predicted)
     if found is None or at is None:
         return None
-    edges = AXES[name].edges_for(len(predicted))
+    edges = AXES[axis].edges_for(len(predicted))
     bins = residuals_in_bins(found, at, edges, predicted.event)
     enough = np.where(bins.n_tracks >= MIN_TRACKS, 1.0, np.nan)
     values = {"trimmed std": (bins.trimmed_std, bins.trimmed_std_error)}
-    if whole:
+    if both_widths:
         values["std"] = (bins.std, bins.std_error)
     values["mean"] = (bins.mean, bins.mean_error)
     panels = {
@@ -171,14 +178,14 @@ def _in_bins(
 
 
 def _draw_in_bins(
-    curves: Sequence[Curve[_InBins]], *, quantity: str, name: str
-) -> Figure:
-    names, n_tracks = list(curves[0].data[0]), curves[0].data[1]
-    heights = (2.4, 1.8) if len(names) == 2 else (1.8, 1.5, 1.2)
+    curves: Sequence[Curve[_InBins]], quantity: str, axis: str,
+    *, both_widths: bool = False,
+) -> Figure:  # fmt: skip
+    names, n_tracks = curves[0].data
     figure, panels = canvas_of_rows(
-        f"{quantity} residual against {AXES[name].label.split(' (')[0]}: "
+        f"{quantity} residual against {AXES[axis].label.split(' (')[0]}: "
         f"{n_tracks:,} tracks",
-        heights,
+        (1.8, 1.5, 1.2) if both_widths else (2.4, 1.8),
     )
     for panel, axes in zip(names, panels, strict=True):
         for curve in curves:
@@ -189,35 +196,39 @@ def _draw_in_bins(
             axes.axhline(0, color="0.5", lw=0.8)
         else:
             axes.set_ylim(bottom=0)
-    set_axis(panels[-1], name)
+    set_axis(panels[-1], axis)
     legend(panels[0])
     return figure
 
 
-def _register_in_bins() -> None:
-    compared = {("z", "theta"), ("theta", "theta")}
-    for name, axis in AXES.items():
-        for quantity in UNITS:
-            caption = f"Trimmed std and mean of the {quantity} residual against "
-            register(
-                f"{quantity}_resolution_against_{name}",
-                where=EVERYWHERE[1:] if (quantity, name) in compared else EVALUATION,
-                curve=partial(_in_bins, quantity=quantity, name=name),
-                caption=f"{caption}{axis.label}.",
-            )(partial(_draw_in_bins, quantity=quantity, name=name))
-    width = partial(_in_bins, quantity="z", name="z", whole=True)
-    draw = partial(_draw_in_bins, quantity="z", name="z")
-    caption = "Widths and mean of the z residual against z"
-    register("z_width_against_z", where=EVERYWHERE, curve=width, caption=f"{caption}.")(
-        draw
-    )
+for _axis in AXES:
+    for _quantity in UNITS:
+        register(
+            f"{_quantity}_resolution_against_{_axis}",
+            where=EVERYWHERE[1:] if _axis == "theta" else EVALUATION,
+            caption=f"Trimmed std and mean of the {_quantity} residual against "
+            f"{AXES[_axis].label}.",
+            curve=_in_bins,
+            quantity=_quantity,
+            axis=_axis,
+        )(_draw_in_bins)
+for _name, _where, _of, _whose in (
+    ("z_width_against_z", EVERYWHERE, (NETWORK, REFERENCE), ""),
+    (
+        "z_width_against_z_reference", EVERYWHERE[:2], (REFERENCE,),
+        ", for the reference alone",
+    ),
+):  # fmt: skip
     register(
-        "z_width_against_z_reference", of=(REFERENCE,), curve=width,
-        caption=f"{caption}, for the reference alone.",
-    )(draw)  # fmt: skip
-
-
-_register_in_bins()
+        _name,
+        where=_where,
+        caption=f"Widths and mean of the z residual against z{_whose}.",
+        of=_of,
+        curve=_in_bins,
+        quantity="z",
+        axis="z",
+        both_widths=True,
+    )(_draw_in_bins)
 
 
 def _slope(predicted: Predictions, _: Predictions | None) -> Points | None:

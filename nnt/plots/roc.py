@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nnt.metrics import (
@@ -23,6 +21,7 @@ from nnt.metrics import (
 from nnt.metrics.decisions import area_of_sorted, rank_at_efficiency
 from nnt.plots.cuts import DECISIONS
 from nnt.plots.pieces import (
+    SHARE,
     Line,
     Points,
     bin_edges,
@@ -31,13 +30,18 @@ from nnt.plots.pieces import (
     shares_in_bins,
     steps,
 )
-from nnt.plots.registry import EVALUATION, EVERYWHERE, register
-from nnt.plots.shown import Curve
+from nnt.plots.registry import EVALUATION, EVERYWHERE, Curve, register
 from nnt.plots.style import canvas, canvas_with_ratio, legend
 from nnt.types import F64, I64, BoolArray, FloatArray
 
 CURVE_EFFICIENCIES = np.linspace(0.5, 1.0, 101)
 LINES = {"": "-", "_by_class": "--"}
+SIGNAL = {
+    "": "tracks",
+    "event_": "events",
+    "stt_": f"tracks (p > {STT_MOMENTUM_GEV:g} GeV required)",
+}
+"""What decisions with these prefixes are of."""
 PROBABILITY_BINS = 40
 
 
@@ -53,12 +57,12 @@ class _Rejection:
 
 
 def _rejections(
-    predicted: Predictions, _: Predictions | None, *, prefix: str, fakes: bool = False
+    predicted: Predictions, _: Predictions | None, prefix: str, *, of_fakes: bool
 ) -> dict[str, _Rejection] | None:
     """Curves of the decisions by |z| and by class, by their suffixes."""
     found = {}
     for (of, suffix), decision in all_decisions(predicted).items():
-        rejected = decision.fake if fakes else decision.background
+        rejected = decision.fake if of_fakes else decision.background
         if of != prefix or rejected is None or not decision.signal.any():
             continue
         if rejected.any():
@@ -104,112 +108,85 @@ def _rejected(signal: FloatArray, background: FloatArray, at: F64) -> F64:
 
 
 def _draw(
-    curves: Sequence[Curve[dict[str, _Rejection]]], *, what: str, fakes: bool = False
+    curves: Sequence[Curve[dict[str, _Rejection]]], prefix: str, *, of_fakes: bool
 ) -> Figure:
     data = next(iter(curves[0].data.values()))
-    rejected = f"{data.n_background:,} " + (
-        "fakes" if fakes else f"background, |z| > {BACKGROUND_Z_CM:g} cm"
-    )
+    what, cut = "fakes" if of_fakes else "background", f"|z| > {BACKGROUND_Z_CM:g} cm"
+    # Events of fakes alone are background, too.
+    kind = "" if of_fakes else f", {cut} or fake" if prefix == "event_" else f", {cut}"
     figure, axes = canvas(
-        f"{data.n_signal:,} signal {what}, |z| < {SIGNAL_Z_CM:g} cm, and {rejected}"
+        f"{data.n_signal:,} signal {SIGNAL[prefix]}, |z| < {SIGNAL_Z_CM:g} cm, and "
+        f"{data.n_background:,} {what}{kind}"
     )
     drawn = [(curve, *item) for curve in curves for item in curve.data.items()]
     by_class = any(suffix for _, suffix, _ in drawn)
     for curve, suffix, rejection in drawn:
-        name = curve.label
-        if name is not None and by_class:
-            name = f"{name}, by {DECISIONS[suffix]}"
-        _draw_one(axes, curve, rejection, LINES[suffix], name)
+        label = curve.label
+        if label is not None:
+            label += f", by {DECISIONS[suffix]}" if by_class else ""
+            label += f": area {rejection.area:.4f}"
+            if FEED_EFFICIENCY in rejection.marked:
+                at = rejection.marked.index(FEED_EFFICIENCY)
+                share = rejection.at_marked[at]
+                label += f", {share:.1%} at {FEED_EFFICIENCY * 100:.0f} %"
+            colour = curve.look.colour
+            axes.plot(rejection.marked, rejection.at_marked, "o", color=colour, ms=4)
+        plot_line(axes, rejection.line, curve.look, LINES[suffix], label)
     axes.set_xlim(CURVE_EFFICIENCIES[0], 1)
     axes.set_ylim(0, 1.02)
     axes.set_xlabel("efficiency for signal from the collision point")
-    axes.set_ylabel(f"rejection of {'fakes' if fakes else 'background'}")
-    legend(axes, title=_points({p for _, _, data in drawn for p in data.marked}))
+    axes.set_ylabel(f"rejection of {what}")
+    marked = {point for _, _, data in drawn for point in data.marked}
+    within = [f"{100 * p:.0f}" for p in EFFICIENCIES if p in marked]
+    beyond = [f"{100 * p:.0f}" for p in EFFICIENCIES if p not in marked]
+    points = [f"points: {', '.join(within)} % efficiency"] if within else []
+    if beyond:
+        points.append(f"{', '.join(beyond)} % efficiency is out of reach")
+    legend(axes, title="; ".join(points))
     return figure
 
 
-def _points(marked: set[float]) -> str:
-    """Which working points are drawn, and which no cut reaches."""
-    parts = []
-    for kind, points in (
-        ("points: {} % efficiency", sorted(marked)),
-        (
-            "{} % efficiency is out of reach",
-            [p for p in EFFICIENCIES if p not in marked],
-        ),
-    ):
-        if points:
-            parts.append(kind.format(", ".join(f"{100 * p:.0f}" for p in points)))
-    return "; ".join(parts)
-
-
-def _draw_one(
-    axes: Axes,
-    curve: Curve[dict[str, _Rejection]],
-    data: _Rejection,
-    line: str,
-    name: str | None,
-) -> None:
-    look, label = curve.look, name
-    if label is not None:
-        label += f": area {data.area:.4f}"
-        if FEED_EFFICIENCY in data.marked:
-            share = data.at_marked[data.marked.index(FEED_EFFICIENCY)]
-            label += f", {share:.1%} at {FEED_EFFICIENCY * 100:.0f} %"
-    plot_line(axes, data.line, look, line, label)
-    if look.in_legend:
-        axes.plot(data.marked, data.at_marked, "o", color=look.colour, ms=4)
-
-
-def _register() -> None:
-    caption = "Background rejection against signal efficiency as the cut varies"
-    for prefix, what, where, of in (
-        ("", "tracks", EVERYWHERE, ""),
-        ("event_", "events", (EVALUATION,), ", of events"),
-        (
-            "stt_", f"tracks (p > {STT_MOMENTUM_GEV:g} GeV required)",
-            (EVALUATION,), ", of the single-track trigger",
-        ),
-    ):  # fmt: skip
-        register(
-            f"{prefix}rejection_against_efficiency",
-            where=where,
-            curve=partial(_rejections, prefix=prefix),
-            caption=f"{caption}{of}.",
-            fakes=True,
-        )(partial(_draw, what=what))
+for _prefix, _where, _of in (
+    ("", EVERYWHERE, ""),
+    ("event_", EVALUATION, ", of events"),
+    ("stt_", EVALUATION, ", of the single-track trigger"),
+):
     register(
-        "fake_rejection_against_efficiency",
-        where=EVERYWHERE,
-        curve=partial(_rejections, prefix="", fakes=True),
-        caption="Rejection of fake tracks against signal efficiency as the cut varies.",
+        f"{_prefix}rejection_against_efficiency",
+        where=_where,
+        caption="Background rejection against signal efficiency as the cut varies"
+        f"{_of}.",
+        curve=_rejections,
         fakes=True,
-    )(partial(_draw, what="tracks", fakes=True))
-
-
-_register()
+        prefix=_prefix,
+        of_fakes=False,
+    )(_draw)
+register(
+    "fake_rejection_against_efficiency",
+    where=EVERYWHERE,
+    caption="Rejection of fake tracks against signal efficiency as the cut varies.",
+    curve=_rejections,
+    fakes=True,
+    prefix="",
+    of_fakes=True,
+)(_draw)
 
 
 def _calibration(
     predicted: Predictions, _: Predictions | None
 ) -> dict[str, Points] | None:
+    """Observed share of signal in bins of the probability, for each class."""
     found = {}
     for (prefix, suffix), decision in all_decisions(predicted).items():
         rows = decision.signal | decision.background
         if suffix and rows.any():
-            found["stt" if prefix else "nnt"] = _calibrated(decision, rows)
+            # The activation of the output is 2 p - 1 of the probability p.
+            probability = np.clip((1 - decision.distance_cm[rows]) / 2, 0, 1 - 1e-6)
+            edges = bin_edges(0, 1, PROBABILITY_BINS, len(probability))
+            passing, event = decision.signal[rows], decision.event[rows]
+            shares = shares_in_bins(passing, event, probability, edges)
+            found["stt" if prefix else "nnt"] = shares
     return found or None
-
-
-def _calibrated(decision: Decision, rows: BoolArray) -> Points:
-    """Observed share of signal in bins of the probability that the output stands for.
-
-    The activation of the output is 2 p - 1 of the probability p.
-    """
-    probability = np.clip((1 - decision.distance_cm[rows]) / 2, 0, 1 - 1e-6)
-    edges = bin_edges(0, 1, PROBABILITY_BINS, len(probability))
-    event = decision.event[rows]
-    return shares_in_bins(decision.signal[rows], event, probability, edges)
 
 
 @register(
@@ -228,7 +205,7 @@ def calibration(curves: Sequence[Curve[dict[str, Points]]]) -> Figure:
         for name, data in curve.data.items():
             label = curve.label and f"{curve.label}, {name}"
             marker = "o" if name == "nnt" else "s"
-            plot_points(axes, data, curve.look, label, highest=1, marker=marker)
+            plot_points(axes, data, curve.look, label, limits=SHARE, marker=marker)
             line = "-" if name == "nnt" else "--"
             steps(below, data.edges, data.n_tracks, color=curve.look.colour, ls=line)
     axes.plot([0, 1], [0, 1], color="0.5", lw=0.8, ls="--")

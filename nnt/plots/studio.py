@@ -15,15 +15,16 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Hashable, Iterable
+import threading
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
-from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from matplotlib.figure import Figure
 
@@ -49,6 +50,10 @@ main(*map(int, sys.argv[2:]))
 
 T = TypeVar("T")
 
+_FAILED: set[str] = set()
+"""Plots that have been warned of: a picture of each expert may fail for one reason."""
+_LOCK = threading.Lock()
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drawing:
@@ -61,22 +66,24 @@ class Drawing:
     description: str = ""
     """Which run, rows and experts are shown."""
 
+    def figure(self) -> Figure:
+        """Draw in the look of all plots; what fails is raised."""
+        with default_style():
+            figure = self.plot(self.data)
+            if self.description:
+                describe(figure, self.description)
+            return figure
 
-def render(drawing: Drawing) -> bytes:
-    """Draw and render, in the look of all plots; what fails is raised."""
-    with default_style():
-        figure = drawing.plot(drawing.data)
-        if drawing.description:
-            describe(figure, drawing.description)
-        return png(figure)
+    def png(self) -> bytes:
+        """Draw and render; what fails is raised."""
+        return png(self.figure())
 
 
 def picture(
     name: str, plot: Callable[[], Figure], description: str = ""
 ) -> bytes | None:
     """Draw and render one plot; None, after a warning with its name, if it fails."""
-    drawing = Drawing(name, lambda _: plot(), None, description)
-    return attempt(name, lambda: render(drawing))
+    return attempt(name, Drawing(name, lambda _: plot(), None, description).png)
 
 
 def attempt(name: str, do: Callable[[], T]) -> T | None:
@@ -96,8 +103,12 @@ def reason(err: Exception) -> str:
 
 
 def warn_of(name: str, why: str) -> None:
-    """Say which plot is missing, and why."""
-    log.warning("plot %s cannot be drawn and is left out: %s", name, why)
+    """Say which plot is missing, and why, once until a studio opens again."""
+    with _LOCK:
+        is_new = name not in _FAILED
+        _FAILED.add(name)
+    if is_new:
+        log.warning("plot %s cannot be drawn and is left out: %s", name, why)
 
 
 def work(pipe: Connection) -> None:
@@ -110,7 +121,7 @@ def work(pipe: Connection) -> None:
         except EOFError:
             return
         try:
-            answer: bytes | str = render(drawing)
+            answer: bytes | str = drawing.png()
         except Exception as err:  # noqa: BLE001 (the parent says so)
             answer = reason(err)
         pipe.send(answer)
@@ -137,7 +148,7 @@ def main(*numbers: int) -> None:
         os.waitpid(child, 0)
 
 
-class Studio:
+class Studio(Generic[Key]):
     """Draws plots in separate processes; use it as a context.
 
     Plots of users, which other processes do not know, are drawn in this one, and so
@@ -151,31 +162,21 @@ class Studio:
     """
 
     def __init__(self, n_plots: int) -> None:
+        _FAILED.clear()
         cores = min(usable_cores(), MAX_WORKERS)
         many = cores > 1 and n_plots >= MANY_PLOTS
         self._processes, self._pipes = _start(cores if many and sys.executable else 0)
         self._idle = list(self._pipes)
         self._pool = ThreadPoolExecutor(max(len(self._pipes), 1), "studio")
+        self._asked = deque[tuple[Key, Future[bytes | None]]]()
 
-    def __enter__(self) -> Studio:
+    def __enter__(self) -> Studio[Key]:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close(wait=kind is None)
-
-    def submit(self, drawing: Drawing) -> Future[bytes | None]:
-        """Ask for a plot; its result is None, after a warning, where it fails."""
-        return self._pool.submit(self._render, drawing)
-
-    def close(self, *, wait: bool = True) -> None:
-        """Draw what was asked for, or leave it, and end the processes."""
-        self._pool.shutdown(wait=wait, cancel_futures=not wait)
-        for process in self._processes if not wait else ():
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Draw what was asked for, or after an error leave it; end the processes."""
+        self._pool.shutdown(wait=kind is None, cancel_futures=kind is not None)
+        for process in self._processes if kind is not None else ():
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
         for pipe in self._pipes:
@@ -183,24 +184,33 @@ class Studio:
         for process in self._processes:
             process.wait()
 
-    def _render(self, drawing: Drawing) -> bytes | None:
+    def add(self, key: Key, drawing: Drawing) -> None:
+        """Ask for a plot, which is drawn meanwhile."""
+        self._asked.append((key, self._pool.submit(self._draw, drawing)))
+
+    def drawn(self) -> Iterator[tuple[Key, bytes]]:
+        """Wait for the pictures, PNGs in their order, without those that fail."""
+        while self._asked:
+            key, future = self._asked.popleft()
+            if (data := future.result()) is not None:
+                yield key, data
+
+    def _draw(self, drawing: Drawing) -> bytes | None:
         pipe = None
         if _is_of_nnt(drawing.plot):
             with suppress(IndexError):
                 pipe = self._idle.pop()
-        if pipe is None:
-            return attempt(drawing.name, lambda: render(drawing))
-        try:
-            pipe.send(drawing)
-            answer: bytes | str = pipe.recv()
-        except (OSError, EOFError, ValueError):
-            # It has ended, of too little memory for instance: go on without it.
-            return attempt(drawing.name, lambda: render(drawing))
-        self._idle.append(pipe)
-        if isinstance(answer, bytes):
-            return answer
-        warn_of(drawing.name, answer)
-        return None
+        if pipe is not None:
+            # It may have ended, of too little memory for instance: go on without it.
+            with suppress(OSError, EOFError, ValueError):
+                pipe.send(drawing)
+                answer: bytes | str = pipe.recv()
+                self._idle.append(pipe)
+                if isinstance(answer, bytes):
+                    return answer
+                warn_of(drawing.name, answer)
+                return None
+        return attempt(drawing.name, drawing.png)
 
 
 def _start(n: int) -> tuple[list[subprocess.Popen[bytes]], list[Connection]]:
@@ -248,7 +258,7 @@ def draw_all(n_plots: int, drawings: Iterable[tuple[Key, Drawing]]) -> dict[Key,
     drawings : iterable of key and Drawing
         While one is prepared, those before it are drawn.
     """
-    with Studio(n_plots) as studio:
-        asked = {key: studio.submit(drawing) for key, drawing in drawings}
-        drawn = {key: future.result() for key, future in asked.items()}
-    return {key: data for key, data in drawn.items() if data is not None}
+    with Studio[Key](n_plots) as studio:
+        for key, drawing in drawings:
+            studio.add(key, drawing)
+        return dict(studio.drawn())

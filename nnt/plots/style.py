@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,8 @@ COLOURS = (
     "#000000",
 )  # fmt: skip
 """From the palette of Okabe and Ito, which colour-blind readers can tell apart."""
-RECONSTRUCTION = "#444444"
+RECONSTRUCTION, OTHERS = "#444444", "#BBBBBB"
+NAME_CHARACTERS = 40
 
 DPI = 110
 WIDTH, LEFT, RIGHT, BOTTOM = 7.0, 0.88, 0.18, 0.55
@@ -51,6 +53,48 @@ GAP = 0.09
 LEGEND_SIZE = 7
 CHARACTER, LINE, HANDLE = 0.0545, 0.12, 0.42
 """Width and height of the text of a legend, and width of a handle, in inches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How one network is drawn."""
+
+    colour: str
+    width: float = 1.3
+    order: float = 3.0
+    """Higher is drawn over lower."""
+    in_legend: bool = True
+
+
+def looks(names: Sequence[str], important: Sequence[str] = ()) -> dict[str, Look]:
+    """Choose how networks are drawn: some in colour, the rest grey.
+
+    Parameters
+    ----------
+    names : sequence of str
+        All networks; the first always has a colour.
+    important : sequence of str
+        Which of the others get a colour first, where there are too many.
+    """
+    ranked = [*important, *(name for name in names if name not in important)]
+    others = [name for name in ranked if name != names[0]]
+    # In the order of the names, so that two networks look the same everywhere.
+    chosen = set(others[: len(COLOURS) - 1])
+    named = [names[0], *(name for name in names[1:] if name in chosen)]
+    found = dict.fromkeys(names, Look(OTHERS, width=0.7, order=2.0, in_legend=False))
+    return found | {
+        name: Look(colour) for name, colour in zip(named, COLOURS, strict=False)
+    }
+
+
+def readable(name: str, most: int = NAME_CHARACTERS) -> str:
+    """A name as plain text of a bounded length, whatever its characters."""
+    text = "".join(c if c.isprintable() and ord(c) < 0x2500 else "?" for c in name)
+    if len(text) > most:
+        text = text[: most - 1] + "…"
+    # A dollar begins mathematics, a leading underscore hides an entry.
+    text = text.replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text if text.strip() else "?"
 
 
 @default_style()

@@ -14,13 +14,13 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from nnt.plots.shown import readable
 from nnt.plots.style import (
     COLOURS,
     canvas,
     canvas_of_rows,
     legend,
     plain_log_scale,
+    readable,
 )
 from nnt.types import F64, BoolArray
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cached_property, partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,22 +16,23 @@ from nnt import metrics
 from nnt.engine import FitResult
 from nnt.errors import ExportError
 from nnt.fixedpoint import FixedPointNetworks
-from nnt.judging import FixedPointTable, ScoredTable, WholeLoss
+from nnt.judging import FixedPointTable, ScoredTable, WholeLoss, served_rows
 from nnt.networks import DEFAULT_PRECISION, ExpertWeights, Networks, write_weights
 from nnt.tracking import Run
 from nnt.training.data import SPLITS
 from nnt.training.note import describe
 from nnt.training.report import (
-    Album,
     data_of,
     description_of,
     drawings_of,
-    fixed_point_drawings,
     log_fixed_point,
     log_predictions,
     summary,
 )
 from nnt.training.result import ExpertResult, TrainingRuns
+
+if TYPE_CHECKING:  # matplotlib would delay the start of a training
+    from nnt.plots import Studio
 
 REPORTED_SPLITS = ("val", "test")
 
@@ -38,6 +40,8 @@ CURVES = ("loss", "loss_vs_reference", "z_std_cm", "z_trimmed_std_cm")
 """Figures of the validation rows that every epoch has, too."""
 
 Figures = dict[str, dict[str, float]]
+Place = tuple[Run, str]
+"""Where a picture goes: a run, and the path in it."""
 
 
 class StoppedError(Exception):
@@ -143,26 +147,31 @@ class FinalReport:
 
         # Tables are written while plots are drawn: writing them needs no interpreter.
         with (
-            plots.Studio(self._n_plots) as studio,
+            plots.Studio[Place](self._n_plots) as studio,
             ThreadPoolExecutor(1, "tables") as pool,
         ):
             # Meanwhile the processes of the studio start.
             self._log_model()
             networks = Networks(self.weights)
             judged = {split: self._judge(split, networks) for split in SPLITS}
-            album = Album(studio)
             tables = pool.submit(self._log_tables, judged)
             # What is looked at first is drawn first.
-            figures = self._log(None, judged, album)
-            of_experts = {k: self._log(k, judged, album) for k in self.fits}
+            figures = self._log(None, judged)
+            self._draw_rows(None, judged, studio)
+            of_experts = {}
+            for expert in self.fits:
+                of_experts[expert] = self._log(expert, judged)
+                self._draw_rows(expert, judged, studio)
             experts = self._expert_results(of_experts)
-            if self.draws:
-                self._draw_curves(experts, album)
             reported = {split: judged[split] for split in REPORTED_SPLITS}
             runs = self.training.by_scope
             fixed_point, both = log_fixed_point(runs, networks, reported)
-            self._draw_fixed_point(both, album)
-            album.log(self._check_stop)
+            best = {
+                k: (fit.best_epoch, of_experts[k]["val"]["loss"])
+                for k, fit in self.fits.items()
+                if "loss" in of_experts[k]["val"]
+            }
+            self._draw_rest(best, both, studio)
             tables.result()
         value = summary(self.inputs, experts, judged) | {"fixed_point": fixed_point}
         text = json.dumps(value, indent=2, default=str) + "\n"
@@ -172,8 +181,13 @@ class FinalReport:
         self.parent.set_tags({"mlflow.note.content": note})
         return experts, figures
 
-    def draw(self, experts: Mapping[int, ExpertResult]) -> None:
+    def draw(self, best: Mapping[int, tuple[int, float]]) -> None:
         """Draw the plots of a training that has logged everything else before.
+
+        Parameters
+        ----------
+        best : mapping of int to (int, float)
+            Expert to its best epoch and the validation loss of that.
 
         Raises
         ------
@@ -184,16 +198,13 @@ class FinalReport:
 
         networks = Networks(self.weights)
         judged = {split: self._judge(split, networks) for split in REPORTED_SPLITS}
-        with plots.Studio(self._n_plots) as studio:
-            album = Album(studio)
-            for split, table in judged.items():
-                for expert in (None, *self.fits):
-                    self._draw(split, table, expert, album)
-            self._draw_curves(experts, album)
+        with plots.Studio[Place](self._n_plots) as studio:
+            for expert in (None, *self.fits):
+                self._draw_rows(expert, judged, studio)
+            both = None
             with suppress(ExportError):  # the firmware cannot hold every network
                 both = FixedPointTable(judged["test"], FixedPointNetworks(networks))
-                self._draw_fixed_point(both, album)
-            album.log(self._check_stop)
+            self._draw_rest(best, both, studio)
 
     @property
     def _n_plots(self) -> int:
@@ -204,42 +215,52 @@ class FinalReport:
         n_plots = n_scopes * len(plots.registered(plots.TRAINING))
         return n_plots if self.draws_rows else 0
 
-    def _draw_curves(self, experts: Mapping[int, ExpertResult], album: Album) -> None:
+    def _draw_rows(
+        self,
+        expert: int | None,
+        judged: Mapping[str, ScoredTable],
+        studio: Studio[Place],
+    ) -> None:
+        """Have the plots of the rows of one expert, or (None) of all, drawn."""
+        for split in REPORTED_SPLITS if self.draws_rows else ():
+            self._check_stop()
+            shown = drawings_of(judged[split], expert, self._description(split, expert))
+            for drawing in shown:
+                path = f"plots/{split}/{drawing.name}.png"
+                studio.add((self._run(expert), path), drawing)
+
+    def _draw_rest(
+        self,
+        best: Mapping[int, tuple[int, float]],
+        both: FixedPointTable | None,
+        studio: Studio[Place],
+    ) -> None:
+        """Draw learning curves and the test rows in integers, and log all pictures."""
         from nnt import plots
 
-        best = {
-            expert: (result.best_epoch, result.val["loss"])
-            for expert, result in experts.items()
-            if "loss" in result.val
-        }
-        plot = partial(plots.learning_curves, best=best)
-        description = f"{self.config.name} {self.parent.run_id[:6]}"
-        curves = {k: history for k, history in self.histories.items() if history}
-        album.add(
-            self.parent, "plots",
-            [plots.Drawing("learning_curves", plot, curves, description)],
-        )  # fmt: skip
-
-    def _draw(
-        self, split: str, judged: ScoredTable, expert: int | None, album: Album
-    ) -> None:
-        if self.draws_rows:
-            shown = self._description(split, expert)
-            run, drawings = self._run(expert), drawings_of(judged, expert, shown)
-            album.add(run, f"plots/{split}", drawings)
-
-    def _draw_fixed_point(self, both: FixedPointTable | None, album: Album) -> None:
-        """Draw the test rows in integers."""
+        if self.draws:
+            curves = {k: history for k, history in self.histories.items() if history}
+            plot = partial(plots.learning_curves, best=best)
+            name, description = "learning_curves", self._title(self.parent)
+            drawing = plots.Drawing(name, plot, curves, description)
+            studio.add((self.parent, f"plots/{name}.png"), drawing)
         if self.draws_rows and both is not None:
-            drawings = fixed_point_drawings(both, None, self._description("test", None))
-            album.add(self.parent, f"plots/test_{both.integers.name}", drawings)
+            folder = f"plots/test_{both.integers.name}"
+            for drawing in drawings_of(both, None, self._description("test", None)):
+                studio.add((self.parent, f"{folder}/{drawing.name}.png"), drawing)
+        for (run, path), data in studio.drawn():
+            self._check_stop()
+            run.log_bytes(data, path)
 
     def _run(self, expert: int | None) -> Run:
         return self.parent if expert is None else self.children[expert]
 
     def _description(self, split: str, expert: int | None) -> str:
-        title = f"{self.config.name} {self._run(expert).run_id[:6]}"
+        title = self._title(self._run(expert))
         return description_of(title, data_of(self.config, split), expert)
+
+    def _title(self, run: Run) -> str:
+        return f"{self.config.name} {run.run_id[:6]}"
 
     def _log_tables(self, judged: Mapping[str, ScoredTable]) -> None:
         for split in self.config.predictions:
@@ -248,12 +269,11 @@ class FinalReport:
 
     def _log_model(self) -> None:
         self._check_stop()
-        tracks, experts = self.inputs.splits["test"], list(self.fits)
-        served = np.flatnonzero(np.isin(tracks.expert, experts) | (-1 in experts))
+        tracks = self.inputs.splits["test"]
+        served = np.flatnonzero(served_rows(tracks, self.fits))
         _, first = np.unique(tracks.expert[served], return_index=True)
-        rows = served[first]
         path = self.parent.directory / "weights.json"
-        self.parent.log_model(path, tracks[rows], self._model_params())
+        self.parent.log_model(path, tracks[served[first]], self._model_params())
 
     def _model_params(self) -> dict[str, object]:
         """What tells the model of one training from those of others."""
@@ -286,10 +306,8 @@ class FinalReport:
         train = self.inputs.splits["train"]
         return WholeLoss.of_training(self.config, lambda: train, self.fits)
 
-    def _log(
-        self, expert: int | None, judged: Mapping[str, ScoredTable], album: Album
-    ) -> Figures:
-        """Log and draw how good one expert is, or (None) all together."""
+    def _log(self, expert: int | None, judged: Mapping[str, ScoredTable]) -> Figures:
+        """Log how good one expert is, or (None) all together."""
         run = self._run(expert)
         fits = self.fits.values() if expert is None else [self.fits[expert]]
         figures = {split: judged[split].metrics(expert) for split in REPORTED_SPLITS}
@@ -301,7 +319,6 @@ class FinalReport:
             self._check_stop()
             digest = self.inputs.splits[split].digest if expert is None else ""
             _log_final(run, split, figures[split], last, digest)
-            self._draw(split, judged[split], expert, album)
         return figures
 
 

@@ -9,13 +9,13 @@ from nnt.config import Config
 from nnt.engine import FitResult
 from nnt.judging import Balances, targets_of
 from nnt.networks import read_weights
-from nnt.tracking import MlflowTracker, StoredRun, open_run, read_run_weights
+from nnt.tracking import MlflowTracker, open_run, read_run_weights
 from nnt.tracks import Tracks
 from nnt.training.data import prepare
 from nnt.training.final_report import FinalReport
 from nnt.training.fitting import read_epochs
 from nnt.training.report import log_sampling
-from nnt.training.result import ExpertResult, TrainingRuns
+from nnt.training.result import TrainingRuns
 from nnt.training.rows import rows_to_train
 
 __all__ = ["draw_plots"]
@@ -52,7 +52,16 @@ def draw_plots(
     """
     stored = open_run(run_id, uri)
     nested = stored.experts()
-    fits = _fits(stored, nested)
+    numbers = {k: child.metrics for k, child in nested.items()}
+    fits = {
+        k: FitResult(
+            state=weights.state,
+            best_epoch=int(numbers[k]["best_epoch"]),
+            epochs=int(numbers[k]["epochs"]),
+            stop_reason="epochs",
+        )
+        for k, weights in read_weights(read_run_weights(stored)).items()
+    }
     inputs = prepare(config, splits)
     tracker = MlflowTracker(uri)
     try:
@@ -68,29 +77,7 @@ def draw_plots(
         training = TrainingRuns(
             inputs=inputs, parent=parent, children=children, stop=stop
         )
-        report = FinalReport(training, fits, histories)
-        report.draw({k: _result(nested[k], fits[k]) for k in fits})
+        best = {k: (fit.best_epoch, numbers[k]["val/loss"]) for k, fit in fits.items()}
+        FinalReport(training, fits, histories).draw(best)
     finally:
         tracker.close(stop)
-
-
-def _fits(stored: StoredRun, nested: Mapping[int, StoredRun]) -> dict[int, FitResult]:
-    return {
-        expert: FitResult(
-            state=weights.state,
-            best_epoch=int(nested[expert].metrics["best_epoch"]),
-            epochs=int(nested[expert].metrics["epochs"]),
-            stop_reason="epochs",
-        )
-        for expert, weights in read_weights(read_run_weights(stored)).items()
-    }
-
-
-def _result(child: StoredRun, fit: FitResult) -> ExpertResult:
-    return ExpertResult(
-        run_id=child.run_id,
-        best_epoch=fit.best_epoch,
-        epochs=fit.epochs,
-        stop_reason=fit.stop_reason,
-        val={"loss": child.metrics["val/loss"]},
-    )

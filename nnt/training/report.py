@@ -6,8 +6,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -32,7 +31,7 @@ from nnt.types import F32
 from nnt.version import __version__
 
 if TYPE_CHECKING:  # matplotlib would delay the start of a training
-    from nnt.plots import Drawing, Studio
+    from nnt.plots import Drawing
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +44,7 @@ Predicted = Mapping[str, metrics.Predictions]
 """Rows with the outputs of each network, by its name."""
 Picture = tuple[Run, int, Callable[[], Predicted]]
 
-NAMES = ("fixed point", "floating point")
+NAMES = ("fixed-point network", "floating-point network")
 """Of the networks in plots."""
 
 
@@ -84,6 +83,8 @@ def drawings_of(
 ) -> list[Drawing]:
     """Prepare the plots of the rows of one expert, or (None) of all.
 
+    Of integers, they also show by how much these differ from the floats.
+
     Parameters
     ----------
     table : ScoredTable
@@ -100,8 +101,15 @@ def drawings_of(
         return []
     from nnt import plots
 
-    shown = table.named_predictions(rows)
-    return plots.drawings_of_rows(shown, where or plots.TRAINING, description)
+    shown, differences = table.named_predictions(rows), {}
+    if isinstance(table, FixedPointTable):
+        shown = dict(zip(NAMES, shown.values(), strict=True))
+        differences = table.differences(rows)
+    drawn = plots.drawings_of_rows(shown, where or plots.TRAINING, description)
+    for quantity, (unit, values) in differences.items():
+        plot = partial(plots.fixed_point_difference, quantity=quantity, unit=unit)
+        drawn.append(plots.Drawing(f"{quantity}_difference", plot, values, description))
+    return drawn
 
 
 def log_sampling(run: Run, z_scaled: F32, config: Config, expert: int) -> None:
@@ -153,24 +161,6 @@ def summary(
     }
 
 
-def fixed_point_drawings(
-    both: FixedPointTable, expert: int | None, description: str
-) -> list[Drawing]:
-    """All plots in integers, and by how much integers and floats differ."""
-    rows = both.rows(expert)
-    if not rows.any():
-        return []
-    from nnt import plots
-
-    shown = dict(zip(NAMES, both.named_predictions(rows).values(), strict=True))
-    drawn = plots.drawings_of_rows(shown, plots.TRAINING, description)
-    for quantity, (unit, values) in both.differences(rows).items():
-        plot = partial(plots.fixed_point_difference, quantity=quantity, unit=unit)
-        name = f"{quantity}_difference"
-        drawn.append(plots.Drawing(name, plot, values, description))
-    return drawn
-
-
 def log_fixed_point(
     runs: Mapping[str, Run], networks: Networks, tables: Mapping[str, ScoredTable]
 ) -> tuple[dict[str, Any], FixedPointTable | None]:
@@ -211,41 +201,6 @@ def log_fixed_point(
             named = {f"{prefix}/{name}": value for name, value in figures.items()}
             runs[scope].log_metrics(named, 0)
     return found, both
-
-
-class Album:
-    """Plots that are being drawn, and where each of them goes.
-
-    Parameters
-    ----------
-    studio : Studio
-        Draws.
-    """
-
-    def __init__(self, studio: Studio) -> None:
-        self.studio = studio
-        self._waiting: list[tuple[Run, str, Future[bytes | None]]] = []
-
-    def add(self, run: Run, folder: str, drawings: Iterable[Drawing]) -> None:
-        """Have plots drawn for a folder of a run."""
-        for drawing in drawings:
-            path = f"{folder}/{drawing.name}.png"
-            self._waiting.append((run, path, self.studio.submit(drawing)))
-
-    def log(self, check: Callable[[], None]) -> None:
-        """Log all plots, in the order in which they were added.
-
-        Parameters
-        ----------
-        check : callable
-            Raises where there is no use in waiting any more.
-        """
-        for run, path, future in self._waiting:
-            check()
-            data = future.result()
-            if data is not None:
-                run.log_bytes(data, path)
-        self._waiting.clear()
 
 
 def description_of(title: str, data: str, expert: int | None) -> str:
