@@ -12,72 +12,51 @@ from typing import TYPE_CHECKING
 from nnt.version import __version__
 
 if TYPE_CHECKING:
-    from nnt import filters as filters
-    from nnt import fixedpoint as fixedpoint
-    from nnt import metrics as metrics
-    from nnt import plots as plots
-    from nnt.config import load_config as load_config
+    from nnt import filters, fixedpoint, metrics, plots
+    from nnt.config import load_config
     from nnt.evaluation import (
-        ComparisonResult as ComparisonResult,
+        ComparisonResult,
+        Evaluation,
+        Promotion,
+        compare,
+        evaluate,
+        load_networks,
+        predict,
+        promote,
     )
-    from nnt.evaluation import (
-        Evaluation as Evaluation,
-    )
-    from nnt.evaluation import (
-        Promotion as Promotion,
-    )
-    from nnt.evaluation import (
-        compare as compare,
-    )
-    from nnt.evaluation import (
-        evaluate as evaluate,
-    )
-    from nnt.evaluation import (
-        load_networks as load_networks,
-    )
-    from nnt.evaluation import (
-        predict as predict,
-    )
-    from nnt.evaluation import (
-        promote as promote,
-    )
-    from nnt.networks import Networks as Networks
-    from nnt.simulation import simulate as simulate
-    from nnt.sweep import SweepResult as SweepResult
-    from nnt.sweep import sweep as sweep
-    from nnt.tracks import Tracks as Tracks
-    from nnt.tracks import read_tracks as read_tracks
-    from nnt.training import TrainingResult as TrainingResult
-    from nnt.training import train as train
+    from nnt.networks import Networks
+    from nnt.simulation import simulate
+    from nnt.sweep import SweepResult, sweep
+    from nnt.tracks import Tracks, read_tracks
+    from nnt.training import TrainingResult, train
 
-_HOME = {
-    "ComparisonResult": "nnt.evaluation",
-    "Evaluation": "nnt.evaluation",
-    "Networks": "nnt.networks",
-    "Promotion": "nnt.evaluation",
-    "SweepResult": "nnt.sweep",
-    "Tracks": "nnt.tracks",
-    "TrainingResult": "nnt.training",
-    "compare": "nnt.evaluation",
-    "evaluate": "nnt.evaluation",
-    "load_config": "nnt.config",
-    "load_networks": "nnt.evaluation",
-    "predict": "nnt.evaluation",
-    "promote": "nnt.evaluation",
-    "read_tracks": "nnt.tracks",
-    "simulate": "nnt.simulation",
-    "sweep": "nnt.sweep",
-    "train": "nnt.training",
-}
-_MODULES = ("filters", "fixedpoint", "metrics", "plots")
+__all__ = [
+    "ComparisonResult", "Evaluation", "Networks", "Promotion", "SweepResult", "Tracks",
+    "TrainingResult", "__version__", "compare", "evaluate", "filters", "fixedpoint",
+    "load_config", "load_networks", "metrics", "plots", "predict", "promote",
+    "read_tracks", "simulate", "sweep", "train",
+]  # fmt: skip
 
-__all__ = ["__version__", *_HOME, *_MODULES]
+_HOMES = {
+    "nnt.config": ("load_config",),
+    "nnt.networks": ("Networks",),
+    "nnt.simulation": ("simulate",),
+    "nnt.tracks": ("Tracks", "read_tracks"),
+    "nnt.training": ("TrainingResult", "train"),
+    "nnt.sweep": ("SweepResult", "sweep"),
+    "nnt.evaluation": (
+        "ComparisonResult", "Evaluation", "Promotion", "compare", "evaluate",
+        "load_networks", "predict", "promote",
+    ),
+}  # fmt: skip
+"""Module -> the names that are loaded from it."""
 
 
 def __getattr__(name: str) -> object:
-    if name in _HOME:
-        return getattr(importlib.import_module(_HOME[name]), name)
-    if name in _MODULES:
+    if name in __all__:
+        for home, names in _HOMES.items():
+            if name in names:
+                return getattr(importlib.import_module(home), name)
         return importlib.import_module(f"nnt.{name}")
     raise AttributeError(f"module 'nnt' has no attribute {name!r}")
 

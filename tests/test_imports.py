@@ -131,6 +131,14 @@ def test_every_public_name_can_be_imported(module: str) -> None:
     assert not missing, f"{module} has no {missing}"
 
 
+def test_functions_of_nnt_stay_functions_once_all_is_imported() -> None:
+    for module in PATHS.keys() - {"nnt.__main__"}:
+        importlib.import_module(module)
+    for name in set(nnt.__all__) - {"__version__"}:
+        assert callable(getattr(nnt, name)) or f"nnt.{name}" in PATHS, name
+    assert callable(nnt.sweep)
+
+
 def loaded_by(code: str, heavy: set[str]) -> str:
     """Which of some libraries a separate program loads."""
     code = f"import sys\n{code}\nprint(*sorted({heavy!r} & set(sys.modules)))"
