@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import secrets
 import shutil
 import stat
@@ -30,8 +29,6 @@ REMEDIES = {
     errno.EMFILE: "allow more open files (ulimit -n)",
     errno.ENAMETOOLONG: "choose a shorter name",
 }
-MAX_LINKS = 40
-"""Symbolic links in a row that are followed, as on Linux."""
 NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 MODE = 0o666
 """Of new files, less what the umask takes away."""
@@ -84,7 +81,7 @@ def is_replaceable(path: Path) -> bool:
 
 
 def is_standard_output(path: Path) -> bool:
-    """Whether a path is a name of standard output, such as ``/dev/stdout``."""
+    """Whether standard output goes to a path, such as ``/dev/stdout``."""
     return _descriptor(path) == 1
 
 
@@ -210,19 +207,15 @@ def _mode(path: Path) -> int:
 
 
 def _descriptor(path: Path) -> int | None:
-    """Number of the open file that a path stands for, as ``/dev/stdout`` is 1.
+    """1 or 2 for what standard output or error goes to, such as ``/dev/stdout``.
 
     Opening such a path anew would begin at the front of the file behind it, and
     overwrite what the process has written there.
     """
-    place = Path(os.path.abspath(path))  # noqa: PTH100 (resolving follows the links)
-    for _ in range(MAX_LINKS):
-        found = re.fullmatch(rf"/(dev|proc/(self|{os.getpid()}))/fd/(\d+)", str(place))
-        if found:
-            return int(found[3])
-        if not place.is_symlink():
-            return None
-        place = place.parent / place.readlink()
+    for number in (1, 2):
+        with suppress(OSError):
+            if os.path.samestat(path.stat(), os.fstat(number)):
+                return number
     return None
 
 

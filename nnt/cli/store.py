@@ -6,7 +6,6 @@ import re
 import signal
 from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -144,7 +143,7 @@ def ui(port: int, host: str, debug: bool) -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         # `nohup` asks to ignore the end of the terminal.
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _interrupt)
+            signal.signal(number, signal.default_int_handler)
 
     def announce(address: str) -> None:
         click.echo(f"{address}\nPress Ctrl-C to stop it")
@@ -153,10 +152,6 @@ def ui(port: int, host: str, debug: bool) -> None:
         serve_ui(uri, host=host, port=port, debug=debug, on_start=announce)
     except KeyboardInterrupt:
         click.echo("stopped", err=True)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 @click.command("tensorboard")
