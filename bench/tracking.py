@@ -28,7 +28,6 @@ from nnt.cli import GC_THRESHOLD
 from nnt.config import Config
 from nnt.tracking import MlflowTracker, Run, Tracker
 from nnt.tracking.delivery import Delivery
-from nnt.tracking.outbox import Points
 from nnt.tracking.sender import Sender
 
 
@@ -57,13 +56,11 @@ class Meter:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Count from here on."""
-        send = self._metered("send", Sender._log_points)
+        send = self._metered("send", Sender._log)
 
-        def counted(
-            sender: Sender, run_id: str, points: list[Points], **of: str
-        ) -> None:
-            self.n_points += sum(len(values) for _, _, values in points)
-            send(sender, run_id, points, **of)
+        def counted(sender: Sender, run_id: str, items: list[Any]) -> None:
+            self.n_points += sum(hasattr(item, "step") for item in items)
+            send(sender, run_id, items)
 
         deliver = self._metered("deliver", Delivery.deliver_waiting)
         note = self._metered("note", Run._note)
@@ -71,7 +68,7 @@ class Meter:
             for owner, name, by in (
                 (Delivery, "deliver_waiting", deliver),
                 (Run, "_note", note),
-                (Sender, "_log_points", counted),
+                (Sender, "_log", counted),
             ):
                 patches.enter_context(mock.patch.object(owner, name, by))
             yield

@@ -55,7 +55,7 @@ def test_offline_runs_are_made_once_however_often_delivery_is_cut_off(
     def die(*_: object) -> None:
         raise KeyboardInterrupt
 
-    for place in ("keep_ids", "Sender._metrics"):
+    for place in ("keep_ids", "Sender._log"):
         with monkeypatch.context() as patch:
             patch.setattr(f"nnt.tracking.sender.{place}", die)
             with pytest.raises(KeyboardInterrupt):

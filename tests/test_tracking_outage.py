@@ -26,7 +26,6 @@ from some_runs import assert_whole, images, log_some, outboxes, points, start
 from nnt.cli import main
 from nnt.errors import TrackingError
 from nnt.tracking import MlflowTracker, find_waiting, open_run, sync
-from nnt.tracking.outbox import Points
 from nnt.tracking.sender import Sender
 from nnt.training.resume import warn_of_interrupted
 
@@ -195,16 +194,16 @@ def test_what_was_delivered_before_a_kill_is_not_doubled(
 def test_a_batch_whose_answer_was_lost_is_not_doubled(
     tracker: MlflowTracker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    send = Sender._log_points
+    send = Sender._log
     lost: list[object] = []
 
-    def lose_answer(sender: Sender, run_id: str, points: list[Points]) -> None:
-        send(sender, run_id, points)
+    def lose_answer(sender: Sender, run_id: str, items: list[Any]) -> None:
+        send(sender, run_id, items)
         if not lost:
             lost.append(run_id)
             raise ConnectionError("connection reset by peer")
 
-    monkeypatch.setattr(Sender, "_log_points", lose_answer)
+    monkeypatch.setattr(Sender, "_log", lose_answer)
     _, child = start(tracker)
     log_some(child)
     child.finish("FINISHED")
@@ -329,7 +328,7 @@ def test_a_stop_tells_the_end_before_it_sends_files(
     monkeypatch.setattr("nnt.tracking.delivery.FLUSH_EVERY_S", 3600)
     _, child = start(database)
     calls: list[str] = []
-    for name in ("_log_points", "_file", "_end"):
+    for name in ("_log", "_file", "_end"):
         real = getattr(Sender, name)
 
         def noted(*args: Any, _name: str = name, _real: Any = real, **more: Any) -> Any:

@@ -43,6 +43,7 @@ HURRY_S = 2.5
 
 NAMES = {False: "metrics, parameters and tags", True: "artifacts"}
 """By whether they are files."""
+SOME = "one or more metrics, parameters or tags"
 
 BY_DEFAULT = "*"
 """The experiment that is the default when the runs are made."""
@@ -119,13 +120,15 @@ class Delivery:
         return None
 
     def _refuse(self, call: list[Entry], err: Exception) -> None:
-        self.n_refused += len(call)
+        # Of what was sent together, all else has been delivered.
+        self.n_refused += 1
+        self.n_delivered += len(call) - 1
         reason, first = reason_of(err), call[0]
         if reason not in self._refused:
             self._refused.add(reason)
             log.warning(
                 "tracking: %s of run %s cannot be delivered: %s",
-                first.values.get("path") or first.kind,
+                first.values.get("path") or (first.kind if len(call) == 1 else SOME),
                 first.run_id,
                 reason,
             )

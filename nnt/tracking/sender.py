@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -13,18 +13,22 @@ from nnt.tracking.artifacts import artifacts_of
 from nnt.tracking.experiments import find_experiment
 from nnt.tracking.local_runs import keep_ids, project_of, read_ids
 from nnt.tracking.model import log_model_files, make_model, model_of
-from nnt.tracking.outbox import Entry, Points
+from nnt.tracking.outbox import Entry
 from nnt.tracking.store import reason_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import Metric, Param, RunTag
+
+    Item = Metric | Param | RunTag
 
 NOTE = "mlflow.note.content"
 LOCAL_ID = "nnt.offline_id"
 
-LIMITS = {"metrics": 996, "params": 100, "tags": 100}
-"""How many a server takes in one call."""
+MAX_ITEMS = 1000
+"""How many metrics, parameters and tags a server takes in one call."""
+TOGETHER = ("metrics", "params", "tags")
+"""Kinds of entries that one call takes."""
 REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS")
 """Answers of MLflow that another attempt does not change."""
 TOO_LARGE = re.compile(r"(?i)code 413|413 client|(entity|payload|content) too large")
@@ -32,15 +36,14 @@ TOO_LARGE = re.compile(r"(?i)code 413|413 client|(entity|payload|content) too la
 
 
 def grouped(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
-    """Group entries to calls: metrics of a run together, all else alone.
+    """Group entries to calls: what a run logs together, all else alone.
 
-    The order of the entries of a run stays, but for its files: metrics do not wait
-    for them.
+    The order of the entries of a run stays, but for its files: nothing waits for them.
     """
     batches: dict[str, list[Entry]] = {}
     for entry in entries:
         run_id = entry.run_id
-        if entry.kind == "metrics":
+        if entry.kind in TOGETHER:
             batches.setdefault(run_id, []).append(entry)
             continue
         if not is_file(entry) and run_id in batches:
@@ -86,7 +89,7 @@ class Sender:
         self._directory = directory
         self._parent = parent
         self._experiment = experiment
-        self._max_items = max(LIMITS.values())
+        self._max_items = MAX_ITEMS
         self.ids = {} if parent is None else read_ids(parent)
         self._artifacts: dict[str, Any] = {}
         self._models: dict[str, str] = {}
@@ -104,28 +107,44 @@ class Sender:
         """
         first = entries[0]
         run_id = self.ids.get(first.run_id, first.run_id)
-        if first.kind == "metrics":
-            self._metrics(run_id, entries)
+        if first.kind in TOGETHER:
+            items = [item for e in entries for item in self._items(run_id, e)]
+            try:
+                self._log(run_id, items)
+            except Exception as err:
+                if not is_refusal(err):
+                    raise
+                self._log_apart(run_id, items)
         else:
             # Every other kind in `outbox.KINDS` has a method of its name.
             getattr(self, f"_{first.kind}")(run_id, first)
 
-    def _metrics(self, run_id: str, entries: list[Entry]) -> None:
-        points = [point for e in entries for point in self._missing(run_id, e)]
-        try:
-            self._log_points(run_id, points)
-        except Exception as err:
-            if not is_refusal(err):
-                raise
-            self._log_by_curve(run_id, points)
+    def _items(self, run_id: str, entry: Entry) -> list[Item]:
+        from mlflow.entities import Param, RunTag
 
-    def _log_by_curve(self, run_id: str, points: list[Points]) -> None:
-        """Send each curve for itself: one that is refused costs no other."""
+        if entry.kind == "metrics":
+            return self._points(run_id, entry)
+        values = dict(entry.values["values"])
+        if entry.kind == "params":
+            return [Param(key, value) for key, value in values.items()]
+        if NOTE in values:
+            # Of a run that was made later, the description knows older IDs.
+            for local_id, made in self.ids.items():
+                values[NOTE] = values[NOTE].replace(local_id, made)
+        return [RunTag(key, value) for key, value in values.items()]
+
+    def _log_apart(self, run_id: str, items: list[Item]) -> None:
+        """Send each curve, parameter and tag alone: none costs another one."""
+        from mlflow.entities import Metric
+
+        parts: dict[object, list[Item]] = {}
+        for i, item in enumerate(items):
+            curve = item.key if isinstance(item, Metric) else i
+            parts.setdefault(curve, []).append(item)
         refusal: Exception | None = None
-        for name in sorted({name for _, _, values in points for name in values}):
-            curve = [(step, t, {name: v[name]}) for step, t, v in points if name in v]
+        for part in parts.values():
             try:
-                self._log_points(run_id, curve)
+                self._log(run_id, part)
             except Exception as err:
                 if not is_refusal(err):
                     raise
@@ -133,24 +152,21 @@ class Sender:
         if refusal is not None:
             raise refusal
 
-    def _log_points(self, run_id: str, points: list[Points], **of: str) -> None:
-        """Send points, perhaps those `of` a model and a dataset."""
-        from mlflow.entities import Metric
-
-        metrics = [
-            Metric(name, value, time_ms, step, **of)
-            for step, time_ms, values in points
-            for name, value in values.items()
-        ]
-        self._log(run_id, "metrics", metrics)
-
-    def _log(self, run_id: str, kind: str, items: Sequence[Any]) -> None:
+    def _log(self, run_id: str, items: list[Item]) -> None:
         """Send items in batches, smaller ones where a proxy does not let them pass."""
+        from mlflow.entities import Metric, Param, RunTag
+
         while items:
-            part = items[: min(self._max_items, LIMITS[kind])]
+            part = items[: self._max_items]
             try:
-                # Else MLFLOW_ENABLE_ASYNC_LOGGING lets it return before it is done.
-                self._client.log_batch(run_id, **{kind: part}, synchronous=True)
+                self._client.log_batch(
+                    run_id,
+                    metrics=[item for item in part if isinstance(item, Metric)],
+                    params=[item for item in part if isinstance(item, Param)],
+                    tags=[item for item in part if isinstance(item, RunTag)],
+                    # Else MLFLOW_ENABLE_ASYNC_LOGGING lets it return before it is done.
+                    synchronous=True,
+                )
             except Exception as err:
                 if not TOO_LARGE.search(str(err)):
                     raise
@@ -160,14 +176,20 @@ class Sender:
             else:
                 items = items[len(part) :]
 
-    def _missing(self, run_id: str, entry: Entry) -> list[Points]:
-        """Give the points that the store lacks: not every one drops what it has."""
+    def _points(self, run_id: str, entry: Entry, **of: str) -> list[Item]:
+        """Make the points that the store lacks, perhaps `of` a model and a dataset.
+
+        Not every store drops what it has already.
+        """
+        from mlflow.entities import Metric
+
         values, is_doubtful, entry.is_doubtful = entry.values, entry.is_doubtful, True
-        new, place = values["metrics"], (values["step"], values["time_ms"])
-        if is_doubtful:
-            held = {name for name in new if place in self._times(run_id, name)}
-            new = {name: value for name, value in new.items() if name not in held}
-        return [(*place, new)] if new else []
+        step, time_ms = place = values["step"], values["time_ms"]
+        return [
+            Metric(name, value, time_ms, step, **of)
+            for name, value in values["metrics"].items()
+            if not (is_doubtful and place in self._times(run_id, name))
+        ]
 
     def _times(self, run_id: str, name: str) -> set[tuple[int, int]]:
         """Steps and times that a curve holds."""
@@ -187,34 +209,16 @@ class Sender:
         experiment = find_experiment(client, base, self._experiment)
         known = f"tags.`{LOCAL_ID}` = '{entry.run_id}'"
         found = client.search_runs([experiment], known, max_results=1)
-        made = found[0] if found else self._made(experiment, entry)
-        self.ids[entry.run_id] = str(made.info.run_id)
-        keep_ids(self._parent, entry.run_id, self.ids, client.tracking_uri)
-
-    def _made(self, experiment: str, entry: Entry) -> Run:
-        values = entry.values
-        tags = {**values["values"], LOCAL_ID: entry.run_id}
+        values, tags = entry.values, {**entry.values["values"], LOCAL_ID: entry.run_id}
         if values["parent"]:
             tags["mlflow.parentRunId"] = self.ids[values["parent"]]
-        return self._client.create_run(
-            experiment, values["time_ms"], tags, values["name"]
-        )
-
-    def _params(self, run_id: str, entry: Entry) -> None:
-        from mlflow.entities import Param
-
-        values = entry.values["values"].items()
-        self._log(run_id, "params", [Param(k, v) for k, v in values])
-
-    def _tags(self, run_id: str, entry: Entry) -> None:
-        from mlflow.entities import RunTag
-
-        values = dict(entry.values["values"])
-        if NOTE in values:
-            # Of a run that was made later, the description knows older IDs.
-            for local_id, made in self.ids.items():
-                values[NOTE] = values[NOTE].replace(local_id, made)
-        self._log(run_id, "tags", [RunTag(k, v) for k, v in values.items()])
+        if found:
+            made = found[0]
+        else:
+            when, name = values["time_ms"], values["name"]
+            made = client.create_run(experiment, when, tags, name)
+        self.ids[entry.run_id] = str(made.info.run_id)
+        keep_ids(self._parent, entry.run_id, self.ids, client.tracking_uri)
 
     def _dataset(self, run_id: str, entry: Entry) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -258,14 +262,12 @@ class Sender:
 
     def _model_metrics(self, run_id: str, entry: Entry) -> None:
         """Log metrics of a dataset, to the run and to its model at once."""
-        values, points = entry.values, self._missing(run_id, entry)
-        model_id = self._model_of(run_id)
-        bound = {
-            "model_id": model_id,
-            "dataset_name": values["name"],
-            "dataset_digest": values["digest"],
-        }
-        self._log_points(run_id, points, **({} if model_id is None else bound))
+        model_id, of = self._model_of(run_id), {}
+        if model_id is not None:
+            values = entry.values
+            of = {"dataset_name": values["name"], "dataset_digest": values["digest"]}
+            of["model_id"] = model_id
+        self._log(run_id, self._points(run_id, entry, **of))
 
     def _repository(self, run_id: str) -> Any:
         if run_id not in self._artifacts:
