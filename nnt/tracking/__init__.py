@@ -17,20 +17,18 @@ from nnt.tracking.registry import (
     register,
 )
 from nnt.tracking.run import Outcome, Run
-from nnt.tracking.run_weights import (
+from nnt.tracking.store_uri import base_directory, default_uri, hide_passwords
+from nnt.tracking.stored_run import (
     UNKNOWN_RUN,
+    StoredRun,
+    is_of_expert,
+    list_trainings,
     load_weights,
+    open_run,
     read_run_weights,
     run_of_weights,
     untrained_experts,
     weights_file,
-)
-from nnt.tracking.store_uri import base_directory, default_uri, hide_passwords
-from nnt.tracking.stored_run import (
-    StoredRun,
-    is_of_expert,
-    list_trainings,
-    open_run,
 )
 from nnt.tracking.tracker import MlflowTracker, Tracker
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from nnt.errors import TrackingError, shorten
-from nnt.tracking.store import reason_of, shown_store
+from nnt.tracking.store import asked, reason_of, shown_store
 from nnt.tracking.store_uri import sqlite_path
 
 if TYPE_CHECKING:
@@ -106,12 +106,8 @@ def fetch(
     outside = TrackingError(f"run {run_id}: {shorten(path)} points outside the run")
     if pure.is_absolute() or ".." in pure.parts or not pure.name:
         raise outside
-    try:
+    with asked(lambda err: _no_artifact(client, run_id, pure, reason_of(err)[:200])):
         place = _fetch(client, run_id, pure, into, max_bytes)
-    except TrackingError:
-        raise
-    except Exception as err:  # a server that is none answers anything
-        raise _no_artifact(client, run_id, pure, reason_of(err)[:200]) from err
     if not place.resolve().is_relative_to(into.resolve()):
         raise outside
     return place
@@ -122,11 +118,18 @@ def _fetch(
 ) -> Path:
     from mlflow.store.artifact.http_artifact_repo import HttpArtifactRepository
 
-    status = client.get_run(run_id).info.status
+    info = client.get_run(run_id).info
     # MLflow gives it no types.
-    repository: Any = artifacts_of(client, run_id)
-    if not _is_listed(repository, run_id, path, max_bytes):
-        raise _no_artifact(client, run_id, path, status=status)
+    repository: Any = artifacts_at(client, str(info.artifact_uri), f"run {run_id}")
+    folder = None if str(path.parent) == "." else str(path.parent)
+    listed = repository.list_artifacts(folder)
+    found = [item for item in listed if PurePosixPath(item.path) == path]
+    if not found:
+        raise _no_artifact(client, run_id, path, is_running=info.status == "RUNNING")
+    if found[0].is_dir:
+        raise TrackingError(f"run {run_id}: {shorten(str(path))} is a folder")
+    if (found[0].file_size or 0) > max_bytes:
+        raise _too_large(run_id, path, max_bytes)
     if not isinstance(repository, HttpArtifactRepository):
         return Path(repository.download_artifacts(str(path), str(into)))
     place = into / path
@@ -140,33 +143,20 @@ def _no_artifact(
     run_id: str,
     path: PurePosixPath,
     reason: str = "",
-    status: str = "",
+    *,
+    is_running: bool = False,
 ) -> TrackingError:
-    ended = "did its training end?"
-    if status == "RUNNING":
-        ended = (
-            "its training has not ended; if it was interrupted, continue it with "
-            f"--resume {run_id}"
-        )
     because = f" ({reason})" if reason else ""
+    ended = (
+        "its training has not ended; if it was interrupted, continue it with "
+        f"--resume {run_id}"
+        if is_running
+        else "did its training end?"
+    )
     return TrackingError(
         f"run {run_id} in {shown_store(client)} holds no artifact "
         f"{shorten(str(path))[1:-1]}{because}; {ended}"
     )
-
-
-def _is_listed(
-    repository: Any, run_id: str, path: PurePosixPath, max_bytes: int
-) -> bool:
-    """Whether there is a file; the store itself says if it is a folder or too large."""
-    folder = None if str(path.parent) == "." else str(path.parent)
-    listed = repository.list_artifacts(folder)
-    found = [item for item in listed if PurePosixPath(item.path) == path]
-    if found and found[0].is_dir:
-        raise TrackingError(f"run {run_id}: {shorten(str(path))} is a folder")
-    if found and (found[0].file_size or 0) > max_bytes:
-        raise _too_large(run_id, path, max_bytes)
-    return bool(found)
 
 
 def _too_large(run_id: str, path: PurePosixPath, max_bytes: int) -> TrackingError:

@@ -136,7 +136,7 @@ def find_experiment(
     given = None if debug or name else variable("MLFLOW_EXPERIMENT_ID")
     name = name or (None if debug else experiment_name())
     failure = f"{shown_store(client)}: no experiment for new runs can be opened"
-    with asked(failure, "; check MLFLOW_EXPERIMENT_NAME"):
+    with asked(f"{failure}; check MLFLOW_EXPERIMENT_NAME"):
         if given is not None:
             found = _of_id(client, given, name)
         elif name is not None:

@@ -118,7 +118,7 @@ def _there(uri: str) -> Iterator[str]:
     )
     with tempfile.TemporaryDirectory(prefix="nnt-ui-") as empty:
         uri = sqlite_uri(Path(empty) / DATABASE)
-        connect(uri, choose=False)
+        connect(uri)
         yield uri
 
 

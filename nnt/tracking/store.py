@@ -10,7 +10,7 @@ import re
 import sqlite3
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from http import HTTPStatus
 from pathlib import Path
@@ -59,10 +59,10 @@ OTHER_SCHEMA = "database schema"
 """What MLflow says of a database of another version."""
 
 
-def connect(uri: str, *, choose: bool = True, must_exist: bool = False) -> MlflowClient:
+def connect(uri: str, *, must_exist: bool = False) -> MlflowClient:
     """Connect to a store; a local database is made first unless it `must_exist`.
 
-    With `choose` it becomes the store of MLflow itself, too.
+    It becomes the store of MLflow itself, too.
 
     Raises
     ------
@@ -71,10 +71,10 @@ def connect(uri: str, *, choose: bool = True, must_exist: bool = False) -> Mlflo
     """
     if must_exist:
         _check_there(uri)
-    return _connect(uri, is_reading=False, choose=choose)
+    return _connect(uri, is_reading=False)
 
 
-def connect_to_read(uri: str, *, choose: bool = False) -> MlflowClient:
+def connect_to_read(uri: str) -> MlflowClient:
     """Connect to a store that is there already; nothing is made, nothing locked.
 
     Raises
@@ -83,7 +83,7 @@ def connect_to_read(uri: str, *, choose: bool = False) -> MlflowClient:
         It does not answer, or there is no such database.
     """
     _check_there(uri)
-    return _connect(uri, is_reading=True, choose=choose)
+    return _connect(uri, is_reading=True)
 
 
 def import_mlflow() -> None:
@@ -112,7 +112,7 @@ def _holds_something(path: Path) -> bool:
         return True  # opening it tells why not
 
 
-def _connect(uri: str, *, is_reading: bool, choose: bool) -> MlflowClient:
+def _connect(uri: str, *, is_reading: bool) -> MlflowClient:
     """Ask a store, for as long as somebody would wait.
 
     Neither a server that never answers nor a locked database shall keep us waiting;
@@ -125,7 +125,7 @@ def _connect(uri: str, *, is_reading: bool, choose: bool) -> MlflowClient:
 
     def ask() -> None:
         try:
-            answer.set_result(_ask(uri, turn, is_reading=is_reading, choose=choose))
+            answer.set_result(_ask(uri, turn, is_reading=is_reading))
         except Exception as err:  # noqa: BLE001 (every database driver raises its own)
             answer.set_exception(err)
         finally:
@@ -148,7 +148,7 @@ class _Turn(threading.Event):
     """How long the store may take from then on."""
 
 
-def _ask(uri: str, turn: _Turn, *, is_reading: bool, choose: bool) -> MlflowClient:
+def _ask(uri: str, turn: _Turn, *, is_reading: bool) -> MlflowClient:
     from mlflow import MlflowClient
 
     path = sqlite_path(uri)
@@ -159,7 +159,7 @@ def _ask(uri: str, turn: _Turn, *, is_reading: bool, choose: bool) -> MlflowClie
             turn.limit_s = CONNECT_S if _holds_something(path) else MAKE_S
             _look_at(path, is_reading=is_reading)
         turn.set()
-        if choose:
+        if not is_reading:
             _choose(uri)
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         client.search_experiments(max_results=1)
@@ -306,8 +306,8 @@ def shown_store(client: MlflowClient) -> str:
 
 
 @contextlib.contextmanager
-def asked(failure: str, remedy: str = "") -> Iterator[None]:
-    """Raise what a block raises as `TrackingError`: failure, reason and remedy.
+def asked(failure: str | Callable[[Exception], TrackingError]) -> Iterator[None]:
+    """Raise what a block raises as `TrackingError`: the failure and its reason.
 
     A server that is none answers anything.
     """
@@ -316,7 +316,9 @@ def asked(failure: str, remedy: str = "") -> Iterator[None]:
     except TrackingError:
         raise
     except Exception as err:
-        raise TrackingError(f"{failure}: {reason_of(err)}{remedy}") from err
+        if isinstance(failure, str):
+            raise TrackingError(f"{failure}: {reason_of(err)}") from err
+        raise failure(err) from err
 
 
 def _choose(uri: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,9 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from nnt.errors import TrackingError, shorten
+from nnt.files import expand_path
+from nnt.networks import ExpertWeights, read_weights
+from nnt.networks.weights import MAX_BYTES
 from nnt.tracking.artifacts import artifacts_of, fetch
 from nnt.tracking.delivery import find_waiting
 from nnt.tracking.local_runs import is_dead, is_offline, read_ids, runs_directory
@@ -26,6 +30,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import FileInfo
     from mlflow.entities import Run as MlflowEntity
+
+log = logging.getLogger(__name__)
 
 RUN_ID = re.compile(r"[0-9a-f]{6,32}")
 """Whole, or its beginning."""
@@ -44,6 +50,14 @@ NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 """What a store answers about a run that it does not hold."""
 EXPERTS = {str(k): k for k in range(-1, 5)}
 """By their tag."""
+WEIGHTS_FILE = "weights.json"
+EVERY_EPOCH = "train/loss"
+"""A metric that each epoch logs, so that a run without it has seen no epoch."""
+START = "cfg.load_pre_trained_weights"
+UNSET = "null"
+"""How a parameter without a value is logged."""
+UNKNOWN_RUN = "unknown"
+"""Stands for the run of weights that came from a file."""
 
 
 def is_of_expert(tags: Mapping[str, str]) -> bool:
@@ -200,25 +214,24 @@ def open_run(text: str, uri: str | None = None) -> StoredRun:
     run_id = "" if model else (found["id"] if found else name)
     if store is None and run_id:
         run_id = _id_in_store(run_id)
-    client = connect_to_read(uri, choose=store is None)
-    try:
+
+    def not_found(err: Exception) -> TrackingError:
+        if getattr(err, "error_code", None) not in NOT_THERE:
+            return no_answer(uri, err)
+        what = "version or alias of a registered model" if model else "run"
+        return TrackingError(
+            f"{shorten(hide_passwords(name))[1:-1]}: there is no such {what} in "
+            f"{hide_passwords(uri)}; copy the ID from the MLflow UI, set "
+            "MLFLOW_TRACKING_URI to the store that holds it, or write STORE#RUN"
+        )
+
+    client = connect_to_read(uri)
+    with asked(not_found):
         if model:
             run_id = _run_of_model(client, model)
         elif len(run_id) < FULL_ID:
             run_id = _whole_id(client, uri, run_id)
-        run = client.get_run(run_id)
-    except TrackingError:
-        raise
-    except Exception as err:  # a server that is none answers anything
-        if getattr(err, "error_code", None) not in NOT_THERE:
-            raise no_answer(uri, err) from err
-        what = "version or alias of a registered model" if model else "run"
-        raise TrackingError(
-            f"{shorten(hide_passwords(name))[1:-1]}: there is no such {what} in "
-            f"{hide_passwords(uri)}; copy the ID from the MLflow UI, set "
-            "MLFLOW_TRACKING_URI to the store that holds it, or write STORE#RUN"
-        ) from err
-    stored = _stored(run, client)
+        stored = _stored(client.get_run(run_id), client)
     return replace(stored, path=found["path"] or "") if found else stored
 
 
@@ -283,10 +296,8 @@ def list_trainings(limit: int, *, debug: bool = False) -> list[StoredRun]:
     """
     uri = default_uri(debug=debug)
     client = connect_to_read(uri)
-    try:
+    with asked(lambda err: no_answer(uri, err)):
         return _search(client, "tags.`nnt.kind` = 'training'", limit)
-    except Exception as err:  # a server that is none answers anything
-        raise no_answer(uri, err) from err
 
 
 def _search(
@@ -327,3 +338,62 @@ def _run_of_model(client: MlflowClient, model: re.Match[str]) -> str:
             raise TrackingError(f"models:/{name}: there is no such registered model")
         version = max(versions, key=lambda v: int(v.version))
     return str(version.run_id)
+
+
+def load_weights(source: str) -> dict[int, ExpertWeights]:
+    """Read the experts of a ``weights.json``, or of what `open_run` takes.
+
+    Raises
+    ------
+    TrackingError
+        There is no such run, or it holds no weights.
+    DataError
+        The file is not a ``weights.json``.
+    """
+    path = weights_file(source)
+    if path is not None:
+        return read_weights(path)
+    return read_weights(read_run_weights(open_run(source)))
+
+
+def weights_file(source: str) -> Path | None:
+    """The file of weights that a text names; None where it names a run."""
+    is_file = source.endswith(".json") and ":/" not in source
+    return Path(expand_path(source)) if is_file else None
+
+
+def run_of_weights(source: str) -> str | None:
+    """Name the run that `load_weights` reads, for good; None for a file."""
+    if weights_file(source) is not None:
+        return None
+    run = open_run(source)
+    is_elsewhere = run.uri != default_uri()
+    return f"{run.shown_uri}#{run.run_id}" if is_elsewhere else run.run_id
+
+
+def read_run_weights(run: StoredRun) -> bytes:
+    """Read the ``weights.json`` of a run, and warn of experts that are untrained."""
+    with tempfile.TemporaryDirectory() as into:
+        path = run.download(run.path or WEIGHTS_FILE, Path(into), MAX_BYTES)
+        content = path.read_bytes()
+    if untrained := untrained_experts(run):
+        log.warning(
+            "run %s (%s): %s %s saw no epoch of training and still held random "
+            "weights when the run ended; finish it with --resume %s",
+            run.run_id,
+            run.name,
+            "experts" if len(untrained) > 1 else "expert",
+            ", ".join(map(str, untrained)),
+            run.tags.get("mlflow.parentRunId", run.run_id),
+        )
+    return content
+
+
+def untrained_experts(run: StoredRun) -> list[int]:
+    """Name the experts that have seen no epoch, and did not start from a network."""
+    return sorted(
+        expert
+        for expert, child in run.experts().items()
+        if EVERY_EPOCH not in child.metrics
+        and child.params.get(START, run.params.get(START, UNSET)) == UNSET
+    )
