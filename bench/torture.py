@@ -77,8 +77,8 @@ class Torture(Killing[Training]):
         if not command.kill():
             return ""
         phase = phase_of(command)
-        if self.random.random() < TEAR_SHARE:
-            self.killed["with a torn checkpoint"] += tear(command.home, self.random)
+        if self.random.random() < TEAR_SHARE and tear(command.home, self.random):
+            self.killed["with a torn checkpoint"] += 1
         return phase
 
     def outage(self) -> Row:

@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from some_processes import start, wait_for_checkpoint
 
 import nnt
 from nnt.cli import main
@@ -157,32 +157,15 @@ LONG: dict[str, Any] = {
 }
 
 
-def start_process(project: Path, **values: Any) -> subprocess.Popen[bytes]:
+def start_process(project: Path, **values: Any) -> subprocess.Popen[str]:
     """Train in a process of its own, in the store of the test."""
-    command = [sys.executable, "-m", "nnt", "train", "baseline_v2", "-p"]
+    words = ["-m", "nnt", "train", "baseline_v2", "-p"]
     for key, value in {**SMALL, **values}.items():
-        command += ["-m", f"{key}={'null' if value is None else value}"]
-    paths = [str(Path(nnt.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-    return subprocess.Popen(
-        command,
-        cwd=project,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+        words += ["-m", f"{key}={'null' if value is None else value}"]
+    return start(*words, output=subprocess.DEVNULL, cwd=project)
 
 
-def wait_for_checkpoint(process: subprocess.Popen[bytes], project: Path) -> None:
-    end = time.monotonic() + 100
-    while process.poll() is None and time.monotonic() < end:
-        if list(project.rglob("checkpoints/last.safetensors")):
-            return
-        time.sleep(0.02)
-    pytest.fail("no checkpoint")
-
-
-def kill_at_checkpoint(process: subprocess.Popen[bytes], project: Path) -> str:
+def kill_at_checkpoint(process: subprocess.Popen[str], project: Path) -> str:
     """Kill it without warning as soon as it has one; return the run's ID."""
     wait_for_checkpoint(process, project)
     process.kill()

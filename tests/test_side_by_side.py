@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
-import nnt
+import pytest
+from some_processes import start
+
 from nnt.networks import read_weights
 from nnt.tracking import open_run
 
@@ -16,7 +16,7 @@ TRAININGS = 2
 EPOCHS = 4
 
 
-def start(home: Path, uri: str, seed: int) -> subprocess.Popen[str]:
+def start_training(home: Path, uri: str, seed: int) -> subprocess.Popen[str]:
     """Train in a process and a directory of its own."""
     home.mkdir()
     pairs = (
@@ -24,23 +24,18 @@ def start(home: Path, uri: str, seed: int) -> subprocess.Popen[str]:
         f"seed={seed}", f"epochs={EPOCHS}", "experts=[0, 4]", "plot_every=0",
     )  # fmt: skip
     words = [word for pair in pairs for word in ("-m", pair)]
-    paths = [str(Path(nnt.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
-    own = {"PYTHONPATH": os.pathsep.join(paths), "MLFLOW_TRACKING_URI": uri}
-    return subprocess.Popen(
-        [sys.executable, "-m", "nnt", "train", "baseline_v2", "-p", "--json", *words],
-        cwd=home,
-        env=kept | own,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return start(
+        *("-m", "nnt", "train", "baseline_v2", "-p", "--json", *words),
+        errors=subprocess.PIPE, cwd=home, MLFLOW_TRACKING_URI=uri,
+    )  # fmt: skip
 
 
+@pytest.mark.usefixtures("workplace")
 def test_trainings_that_start_together_on_a_new_store(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    processes = [start(tmp_path / str(n), uri, seed=n) for n in range(TRAININGS)]
+    processes = [
+        start_training(tmp_path / str(n), uri, seed=n) for n in range(TRAININGS)
+    ]
     results = []
     for process in processes:
         out, err = process.communicate(timeout=300)

@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
-
-import nnt
+from some_processes import start
 
 WAIT = """
 import time
@@ -34,18 +32,9 @@ subprocess.run([sys.executable, "-c", {code!r}])
 """
 
 
-def start(
-    code: str, *arguments: str, new_group: bool = False, **more: str
-) -> subprocess.Popen[str]:
-    paths = [str(Path(nnt.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *arguments],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), **more},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        start_new_session=new_group,
-    )
+def ready(*words: str, **more: Any) -> subprocess.Popen[str]:
+    """A process that has told that it watches signals."""
+    process = start("-c", *words, **more)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     return process
@@ -63,14 +52,14 @@ def code(*, has_begun: bool = True, rest: float = 0) -> str:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_first_signal_asks_for_an_ordered_end(number: signal.Signals) -> None:
-    process = start(code())
+    process = ready(code())
     process.send_signal(number)
     assert told(process) == "stopped"
     assert process.returncode == 0
 
 
 def test_the_second_signal_ends_at_once() -> None:
-    process = start(code(rest=60))
+    process = ready(code(rest=60))
     begin = time.monotonic()
     process.send_signal(signal.SIGTERM)
     assert process.stdout is not None
@@ -82,14 +71,14 @@ def test_the_second_signal_ends_at_once() -> None:
 
 
 def test_before_the_training_has_begun_there_is_nothing_to_keep() -> None:
-    process = start(code(has_begun=False))
+    process = ready(code(has_begun=False))
     process.send_signal(signal.SIGTERM)
     assert told(process) == "interrupted"
 
 
 def test_the_end_of_a_terminal_is_ignored_under_nohup() -> None:
     ignoring = "import signal\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
-    process = start(ignoring + code())
+    process = ready(ignoring + code())
     process.send_signal(signal.SIGHUP)
     time.sleep(0.3)
     assert process.poll() is None
@@ -99,17 +88,17 @@ def test_the_end_of_a_terminal_is_ignored_under_nohup() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_no_orphan_trains_on_where_mlflow_has_died(number: signal.Signals) -> None:
-    parent = start(PARENT.format(code=code()), "mlflow", MLFLOW_RUN_ID="0" * 32)
+    parent = ready(PARENT.format(code=code()), "mlflow", MLFLOW_RUN_ID="0" * 32)
     parent.send_signal(number)
     assert told(parent) == "stopped"  # by the child, which has the same stdout
 
 
 def under_mlflow(rest: float) -> subprocess.Popen[str]:
     """A process that waits below one that is taken for MLflow, in a group of theirs."""
-    return start(
+    return ready(
         PARENT.format(code=code(rest=rest)),
         "mlflow",
-        new_group=True,
+        new_session=True,
         MLFLOW_RUN_ID="0" * 32,
     )
 

@@ -6,9 +6,7 @@ import gc
 import re
 import signal
 import subprocess
-import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -18,6 +16,7 @@ import dask
 import distributed
 import pytest
 from dask_jobqueue.local import LocalCluster
+from some_processes import start, wait_for_checkpoint
 from some_trainings import TINY
 
 import nnt
@@ -32,9 +31,8 @@ SPACE = {"learning_rate": {"choice": [0.01, 0.02]}}
 
 
 @contextmanager
-def process(*words: str) -> Iterator[subprocess.Popen[bytes]]:
-    command = [sys.executable, "-m", "dask", *words]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as running:
+def process(*words: str) -> Iterator[subprocess.Popen[str]]:
+    with start("-m", "dask", *words, output=subprocess.DEVNULL) as running:
         try:
             yield running
         finally:
@@ -58,11 +56,10 @@ def wait_for_workers(address: str, n: int) -> None:
         asking.wait_for_workers(n, timeout=60)
 
 
-def kill_once_it_trains(project: Path, workers: list[subprocess.Popen[bytes]]) -> None:
+def kill_once_it_trains(project: Path, worker: subprocess.Popen[str]) -> None:
     def act() -> None:
-        while not list(project.glob(".nnt/runs/*/checkpoints/last.safetensors")):
-            time.sleep(0.01)
-        workers[0].send_signal(signal.SIGKILL)
+        wait_for_checkpoint(worker, project)
+        worker.send_signal(signal.SIGKILL)
 
     threading.Thread(target=act, daemon=True).start()
 
@@ -78,7 +75,7 @@ def test_a_trial_goes_on_elsewhere_when_its_worker_is_killed(
         with pytest.raises(TrainingError, match="cannot see /nowhere"):
             sweep(elsewhere, SPACE, 2, sampler="grid", scheduler=scheduler)
         assert not runs_directory(project).exists()
-        kill_once_it_trains(project, workers)
+        kill_once_it_trains(project, workers[0])
         result = sweep(config, SPACE, 2, sampler="grid", scheduler=scheduler)
     assert workers[0].returncode == -signal.SIGKILL
     assert [trial.state for trial in result.trials] == ["complete"] * 2

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Event
@@ -103,12 +102,6 @@ def swept(path: Path, settings: Mapping[str, Any]) -> tuple[SweepLoop, Formula]:
     return loop, executor
 
 
-@contextmanager
-def place() -> Iterator[Path]:
-    with TemporaryDirectory() as folder:
-        yield Path(folder) / RECORD
-
-
 def facts(trials: list[Trial]) -> list[Any]:
     return [(t.number, t.suggested, t.state, t.values, t.epochs) for t in trials]
 
@@ -126,7 +119,8 @@ def test_a_sweep_that_was_killed_anywhere_ends_as_if_never(
     whole: tuple[list[Trial], bytes], share: float
 ) -> None:
     trials, content = whole
-    with place() as path:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / RECORD
         path.write_bytes(content[: int(share * len(content))])
         resumed, executor = swept(path, settings_of(22))
     assert facts(resumed.record.trials) == facts(trials)
@@ -166,11 +160,13 @@ def test_no_trial_is_a_repeat_where_no_seed_is_varied(tmp_path: Path) -> None:
 def test_an_exhausted_sweep_says_so_and_more_trials_find_nothing(
     tmp_path: Path,
 ) -> None:
-    space = {"act": {"choice": ["tanh/2", "relu"]}, "seed": {"choice": [1, 2]}}
+    space = {"act": {"choice": ["tanh/2", "relu"]}, "batch_size": {"int": [2, 4]}}
     settings = settings_of(9, space, sampler="grid", pruner="none")
     loop, _ = swept(tmp_path / RECORD, settings)
     assert loop.is_exhausted
-    assert len(loop.record.trials) == 4
+    points = {tuple(trial.suggested.values()) for trial in loop.record.trials}
+    assert points == {(act, n) for act in ('"tanh/2"', '"relu"') for n in (2, 3, 4)}
+    assert len(loop.record.trials) == 6
     again, executor = swept(tmp_path / RECORD, settings | {"trials": 20})
     assert again.is_exhausted
     assert not executor.started
