@@ -19,10 +19,8 @@ from some_trainings import SMALL, invoke
 
 import nnt
 from nnt.cli import main
-from nnt.errors import ConfigError, DataError, ExportError, TrackingError
-from nnt.evaluation import evaluate
-from nnt.evaluation.judged_rows import rows_for, rows_trained_on
-from nnt.evaluation.loaded_run import load_run
+from nnt.errors import DataError, ExportError, TrackingError
+from nnt.evaluation.judged import load_run, rows_for, rows_trained_on
 from nnt.export import load_source
 from nnt.markdown import table
 from nnt.tracking import MlflowTracker, open_run, untrained_experts
@@ -162,28 +160,6 @@ def test_a_file_of_weights_needs_track_files(
     beside = nnt.evaluate(trained.run_id, data=files, log_to_run=False)
     assert alone.filtered == beside.filtered
     assert alone.run_id is None
-
-
-@pytest.mark.parametrize(("key", "told"), [("simulate", None), ("act", "act: ")])
-def test_a_run_of_another_version_is_judged_where_it_can_be(
-    trained: TrainingResult, key: str, told: str | None
-) -> None:
-    then = open_run(trained.run_id)
-    text = then.read_text("config.yaml")
-    other = {"simulate": ("    tracks:", "    width_of_old_cm: 1\n    tracks:"),
-             "act": ("act: tanh/2", "act: of_old")}[key]  # fmt: skip
-    tracker = MlflowTracker()
-    run = tracker.start_run("of old", description="", tags={})
-    run.log_text(text.replace(*other), "config.yaml")
-    run.log_text(then.read_text("weights.json"), "weights.json")
-    run.finish("FINISHED")
-    assert tracker.close() == 0
-    if told is None:
-        found = evaluate(run.run_id, log_to_run=False)
-        assert found.filtered == evaluate(trained.run_id, log_to_run=False).filtered
-    else:
-        with pytest.raises(ConfigError, match=told):
-            evaluate(run.run_id, log_to_run=False)
 
 
 def test_rows_of_other_experts_only_are_told(

@@ -11,7 +11,7 @@ from some_networks import expert, hough3d_expert
 
 from nnt import fixedpoint
 from nnt.errors import DataError, ExportError
-from nnt.evaluation.judged_rows import _fingerprints
+from nnt.evaluation.judged import _fingerprints
 from nnt.fixedpoint import FixedPointNetworks
 from nnt.networks import (
     CHAINS,

@@ -13,8 +13,7 @@ import pytest
 from some_networks import expert
 
 from nnt.evaluation.comparison import Comparison, Difference, NetworkResult
-from nnt.evaluation.judged_rows import JudgedRows
-from nnt.evaluation.loaded_run import LoadedRun
+from nnt.evaluation.judged import JudgedRows, LoadedRun
 from nnt.evaluation.page import BEST_BY, MAX_SIDE_BY_SIDE, best_by_rejection, page
 from nnt.networks import Networks
 from nnt.tracks import Tracks

@@ -3,7 +3,7 @@
 from nnt.evaluation.comparing import ComparisonResult, compare
 from nnt.evaluation.comparison import Comparison, Difference, NetworkResult
 from nnt.evaluation.evaluating import Evaluation, evaluate
-from nnt.evaluation.loaded_run import load_networks
+from nnt.evaluation.judged import load_networks
 from nnt.evaluation.page import shown
 from nnt.evaluation.predicting import predict
 from nnt.evaluation.promoting import Promotion, promote

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain, count, zip_longest
 from typing import Any
 
 import numpy as np
 
 from nnt import metrics, plots
 from nnt.errors import DataError, ExportError
-from nnt.evaluation.judged_rows import JudgedRows, Seen
-from nnt.evaluation.loaded_run import LoadedRun
+from nnt.evaluation.judged import JudgedRows, LoadedRun, Seen
 from nnt.fixedpoint import FixedPointNetworks
 from nnt.judging import (
     Figures,
@@ -24,7 +24,7 @@ from nnt.judging import (
     predicted_outputs,
     scopes_of,
 )
-from nnt.metrics import Predictions, Replicas
+from nnt.metrics import Replicas
 from nnt.progress import show_progress
 from nnt.tracking import StoredRun, hide_passwords
 
@@ -129,7 +129,11 @@ def judge_networks(
     table: ScoredTable, scopes: Mapping[str, int | None]
 ) -> list[NetworkResult]:
     """Judge each network of a table on the rows that pass the filter."""
-    found = {scope: table.errors(expert) for scope, expert in scopes.items()}
+    found = {}
+    with show_progress("Judging", "groups of rows") as progress:
+        for scope, expert in scopes.items():
+            found[scope] = table.errors(expert)
+            progress(len(found), len(scopes))
     return [
         NetworkResult(
             name=name,
@@ -142,20 +146,23 @@ def judge_networks(
 
 
 def differences(
-    first: NetworkResult, network: NetworkResult, scope: str
-) -> dict[str, Difference]:
-    """Every metric of a network that the first has, too, minus that of the first."""
-    errors = metrics.difference_errors(first.replicas[scope], network.replicas[scope])
-    before = first.figures[scope]
-    return {
-        name: Difference(
-            value - before[name],
-            errors.get(name, math.nan),
-            metrics.METRICS[name].direction,
-        )
-        for name, value in network.figures[scope].items()
-        if name in before
-    }
+    first: NetworkResult, network: NetworkResult
+) -> dict[str, dict[str, Difference]]:
+    """By scope, every metric that both have, minus that of the first."""
+    found = {}
+    for scope, figures in network.figures.items():
+        before, drawn = first.figures[scope], network.replicas[scope]
+        errors = metrics.difference_errors(first.replicas[scope], drawn)
+        found[scope] = {
+            name: Difference(
+                value - before[name],
+                errors.get(name, math.nan),
+                metrics.METRICS[name].direction,
+            )
+            for name, value in figures.items()
+            if name in before
+        }
+    return found
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -204,63 +211,51 @@ def compare_on(
     The loss is that of the first run, over the outputs that all runs have. Rows are
     those that `shared_rows` gives, of which each run has `seen` some in its training.
     """
-    config, names, tracks = runs[0].config, _names(runs), rows.tracks
-    losses: dict[int | None, str] = {None: losses_of(config)[None]}
+    config, tracks, outputs = runs[0].config, rows.tracks, _named_outputs(runs, rows)
     shared = sorted(set.intersection(*(set(one.networks.outputs) for one in runs)))
-    kept = np.ones(len(tracks), dtype=np.bool_)
+    every = np.ones(len(tracks), dtype=np.bool_)
+    losses: dict[int | None, str] = {None: losses_of(config)[None]}
+    table = ScoredTable(tracks, every, outputs, losses, shared)
     experts = np.unique(tracks.expert).tolist()
-    scopes = scopes_of(experts if len(experts) > 1 else ())
-    shares = {name: one.share for name, one in zip(names, seen, strict=True)}
-    judged: list[NetworkResult] = []
-    first: Predictions | None = None
-    with show_progress("Judging", "networks") as progress:
-        for name, loaded, outputs in _predicted(runs, names, rows):
-            table = ScoredTable(tracks, kept, {name: outputs}, losses, shared)
-            [result] = judge_networks(table, scopes)
-            predicted = table.predictions(kept)
-            role = plots.NETWORK if judged else plots.REFERENCE
-            done = replace(
-                result,
-                differences={
-                    scope: differences(before, result, scope)
-                    for before in judged[:1]
-                    for scope in scopes
-                },
-                loaded=loaded,
-                trained_on=shares.get(name),
-                curves=plots.curves(predicted, plots.COMPARISON, role, first),
-                hardware={} if loaded is None else _hardware(loaded),
-            )
-            judged.append(done)
-            first = predicted if first is None else first
-            progress(min(len(judged), len(runs)), len(runs))
+    results = judge_networks(table, scopes_of(experts if len(experts) > 1 else ()))
+    first, reference = results[0], table.predictions(every)
+    networks = []
+    for result, loaded, own in zip_longest(results, runs, seen):
+        predicted = table.predictions(every, result.name)
+        is_first = result is first
+        role = plots.REFERENCE if is_first else plots.NETWORK
+        other = None if is_first else reference
+        done = replace(
+            result,
+            differences={} if is_first else differences(first, result),
+            loaded=loaded,
+            trained_on=None if own is None else own.share,
+            curves=plots.curves(predicted, plots.COMPARISON, role, other),
+            hardware={} if loaded is None else _hardware(loaded),
+        )
+        networks.append(done)
     return Comparison(
         rows=rows,
         filter="" if config is None else str(config.filter),
-        networks=judged,
-        config_differences=_config_differences(runs, names),
+        networks=networks,
+        config_differences=_config_differences(dict(zip(outputs, runs, strict=False))),
     )
 
 
-def _names(runs: Sequence[LoadedRun]) -> list[str]:
-    """Name each run so that a person can distinguish it from the others."""
-    labels, names = [one.label for one in runs], []
-    for i, label in enumerate(labels):
-        before = labels[:i].count(label)
-        names.append(f"{label} ({before + 1})" if before else label)
-    return names
-
-
-def _predicted(
-    runs: Sequence[LoadedRun], names: Sequence[str], rows: JudgedRows
-) -> Iterator[tuple[str, LoadedRun | None, Outputs]]:
-    for name, loaded in zip(names, runs, strict=True):
-        yield name, loaded, predicted_outputs(loaded.networks, rows.tracks)
-    in_data = outputs_in_data(rows.tracks)
+def _named_outputs(runs: Sequence[LoadedRun], rows: JudgedRows) -> dict[str, Outputs]:
+    """Outputs of each run, named so that a person can tell it from the others."""
+    tracks = rows.tracks
+    labelled = [(one.label, predicted_outputs(one.networks, tracks)) for one in runs]
+    in_data = outputs_in_data(tracks)
     if in_data is not None:
         config = None if rows.owner is None else rows.owner.config
         simulated = config is not None and config.data.simulate is not None
-        yield STAND_IN if simulated else DATA_TAKING, None, in_data
+        labelled.append((STAND_IN if simulated else DATA_TAKING, in_data))
+    found: dict[str, Outputs] = {}
+    for label, outputs in labelled:
+        names = chain([label], (f"{label} ({number})" for number in count(2)))
+        found[next(name for name in names if name not in found)] = outputs
+    return found
 
 
 def _hardware(loaded: LoadedRun) -> dict[str, float]:
@@ -272,11 +267,11 @@ def _hardware(loaded: LoadedRun) -> dict[str, float]:
 
 
 def _config_differences(
-    runs: Sequence[LoadedRun], names: Sequence[str]
+    runs: Mapping[str, LoadedRun],
 ) -> dict[str, dict[str, str]]:
     flat = {
         name: {k: str(v) for k, v in loaded.config.flat().items()}
-        for name, loaded in zip(names, runs, strict=True)
+        for name, loaded in runs.items()
         if loaded.config is not None
     }
     found = {}

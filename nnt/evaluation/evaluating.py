@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -13,13 +16,14 @@ from typing import Any
 from nnt import metrics, plots
 from nnt.errors import DataError
 from nnt.evaluation.comparison import Difference, differences, judge_networks
-from nnt.evaluation.judged_rows import JudgedRows, rows_for
-from nnt.evaluation.loaded_run import LoadedRun, load_run
-from nnt.evaluation.storing import store_evaluation
+from nnt.evaluation.judged import JudgedRows, LoadedRun, load_run, rows_for
 from nnt.export.source import class_cuts, word_cuts
+from nnt.files import make_folder
 from nnt.fixedpoint import FixedPointNetworks
-from nnt.judging import REFERENCE, Figures, FixedPointTable, ScoredTable, scopes_of
-from nnt.metrics import Predictions
+from nnt.judging import Figures, FixedPointTable, ScoredTable, scopes_of
+from nnt.metrics import MODEL_METRICS, Predictions
+from nnt.tracking import MlflowTracker, StoredRun
+from nnt.training.final_report import CURVES
 from nnt.training.report import description_of, drawings_of
 
 log = logging.getLogger(__name__)
@@ -112,6 +116,8 @@ def evaluate(
         Rows or weights cannot be used.
     ExportError
         Integers are asked for, and the firmware cannot hold the networks.
+    OSError
+        The plots cannot be written there.
     """
     loaded = load_run(run)
     rows = rows_for(loaded, data, split)
@@ -145,7 +151,7 @@ def evaluate(
         named = {"": result.filtered}
         if whole is not None and result.fixed_point is not None:
             named[f"_{whole.integers.name}"] = result.fixed_point["filtered"]
-        store_evaluation(stored, rows, result.to_dict(), named, pictures)
+        _store(stored, rows, result, named, pictures)
     return result
 
 
@@ -186,33 +192,38 @@ def in_integers(table: FixedPointTable) -> dict[str, Any]:
 
 def _details(table: ScoredTable, experts: Sequence[int]) -> dict[str, Any]:
     """What stands behind the metrics of the rows that pass the filter."""
-    names = ("errors", "differences", "difference_errors", "sizes", "in_bins")
-    found: dict[str, dict[str, Any]] = {name: {} for name in names}
     scopes = scopes_of(experts) if table.rows().any() else {}
-    results = judge_networks(table, scopes)
-    network, reference = results[0], results[1] if len(results) > 1 else None
+    network, *others = results = judge_networks(table, scopes)
+    errors, sizes = {}, {}
     for scope, expert in scopes.items():
+        errors[scope] = table.logged({one.name: one.errors[scope] for one in results})
         rows = table.rows(expert)
-        sizes = metrics.sample_sizes(table.sample(rows)) if rows.any() else {}
-        errors = table.logged({one.name: one.errors[scope] for one in results})
-        changes: dict[str, Difference] = {}
-        if reference is not None:
-            changes = differences(reference, network, scope)
-            changes.pop("n_tracks", None)
+        sizes[scope] = metrics.sample_sizes(table.sample(rows)) if rows.any() else {}
+    changes: dict[str, dict[str, Difference]] = {scope: {} for scope in scopes}
+    for reference in others:
+        changes = differences(reference, network)
+        for scope, of_scope in changes.items():
+            of_scope.pop("n_tracks", None)
             drawn, before = network.replicas[scope], reference.replicas[scope]
             ratio = metrics.ratio_error(drawn, before, "loss")
-            if not table.same_loss(REFERENCE):
-                changes.pop("loss", None)
+            if not table.same_loss(reference.name):
+                of_scope.pop("loss", None)
             elif math.isfinite(ratio):
-                errors[f"loss_vs_{REFERENCE}"] = ratio
-        known = {k: v.error for k, v in changes.items() if math.isfinite(v.error)}
-        values = {name: one.value for name, one in changes.items()}
-        for name, part in zip(names, (errors, values, known, sizes), strict=False):
-            found[name][scope] = part
-    if scopes:
-        predicted = table.named_predictions(table.rows())
-        found["in_bins"] = {name: _in_bins(of) for name, of in predicted.items()}
-    return found
+                errors[scope][f"loss_vs_{reference.name}"] = ratio
+    predicted = table.named_predictions(table.rows()) if scopes else {}
+    return {
+        "errors": errors,
+        "differences": {
+            scope: {name: one.value for name, one in of.items()}
+            for scope, of in changes.items()
+        },
+        "difference_errors": {
+            scope: {k: one.error for k, one in of.items() if math.isfinite(one.error)}
+            for scope, of in changes.items()
+        },
+        "sizes": sizes,
+        "in_bins": {name: _in_bins(of) for name, of in predicted.items()},
+    }
 
 
 def _in_bins(predicted: Predictions) -> dict[str, Any]:
@@ -261,13 +272,75 @@ def _draw(
 
 def _write(pictures: dict[tuple[str, str], bytes], folder: Path) -> None:
     """Write the plots of floats, a folder for all experts and one for each."""
-    try:
-        for (scope, path), data in pictures.items():
-            place = folder / scope / Path(path).name
-            if path.startswith(f"{PLOTS}/"):
-                place.parent.mkdir(parents=True, exist_ok=True)
-                place.write_bytes(data)
-    except OSError as err:
-        raise DataError(
-            f"{folder}: plots cannot be written ({err.strerror}); choose another folder"
-        ) from err
+    for (scope, path), data in pictures.items():
+        if path.startswith(f"{PLOTS}/"):
+            make_folder(folder / scope)
+            (folder / scope / Path(path).name).write_bytes(data)
+
+
+def _store(
+    stored: StoredRun,
+    rows: JudgedRows,
+    result: Evaluation,
+    named: Mapping[str, Figures],
+    pictures: Mapping[tuple[str, str], bytes],
+) -> None:
+    """Log an evaluation to a run and its experts; their status stays.
+
+    Names of metrics begin with the split, or the rows, followed by that of the kind of
+    integers, if any. Each plot has a scope and a path.
+    """
+    prefix = f"eval_{rows.label}" if rows.split is None else rows.split
+    folder = f"evaluations/{rows.label}"
+    runs = {f"expert_{k}": child for k, child in stored.experts().items()}
+    runs = {k: child for k, child in runs.items() if child.run_id != stored.run_id}
+    with closing(MlflowTracker(stored.uri)) as tracker:
+        for scope, one in ({"all": stored} | runs).items():
+            run = tracker.reopen(one.run_id, one.experiment_id)
+            figures = {
+                f"{prefix}{end}/{name}": value
+                for end, found in named.items()
+                for name, value in found.get(scope, {}).items()
+                if rows.split is None or _is_new(f"{prefix}{end}/{name}", value, one)
+            }
+            if scope == "all":
+                text = json.dumps(result.to_dict(), indent=2) + "\n"
+                run.log_text(text, f"{folder}/evaluation.json")
+                if rows.split is None:
+                    source = rows.digest, rows.source, "evaluation", result.n_tracks
+                    run.log_dataset(rows.label, *source)
+                ours = {f"{prefix}/{name}" for name in MODEL_METRICS} & figures.keys()
+                if main := {name: figures.pop(name) for name in sorted(ours)}:
+                    run.log_model_metrics(main, 0, rows.label, rows.digest)
+            run.log_metrics(figures, 0)
+            for (owner, path), data in pictures.items():
+                if owner == scope:
+                    run.log_bytes(data, f"{folder}/{path}")
+        _name_run_of_project(tracker, stored, rows)
+
+
+def _is_new(name: str, value: float, stored: StoredRun) -> bool:
+    """Whether the training has not logged a metric of its own split.
+
+    It has logged most of them: same rows, same values. Others are of networks that were
+    trained further since. Curves end with the value of the best epoch.
+    """
+    known = stored.metrics.get(name)
+    is_curve = name.removeprefix("val/") in CURVES
+    return known is None or not (known == value or is_curve)
+
+
+def _name_run_of_project(
+    tracker: MlflowTracker, stored: StoredRun, rows: JudgedRows
+) -> None:
+    """Say what the run is that `mlflow run` has made for the command itself."""
+    if not os.environ.get("MLFLOW_RUN_ID", "").strip():
+        return
+    link = f"[{stored.name}](#/experiments/{stored.experiment_id}/runs/{stored.run_id})"
+    run = tracker.start_run(
+        f"evaluate {stored.name}",
+        description=f"Evaluation of {link} on {rows.source}: its metrics and plots are "
+        f"in that run, under `evaluations/{rows.label}`.",
+        tags={"nnt.kind": "evaluation", "nnt.evaluated": stored.run_id},
+    )
+    run.finish("FINISHED")

@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from nnt import plots
 from nnt.evaluation.comparison import ABSENT, Comparison, NetworkResult
-from nnt.evaluation.judged_rows import warning_of
+from nnt.evaluation.judged import warning_of
 from nnt.evaluation.verdict import Check, Verdict
 from nnt.metrics import METRICS, main_metrics
 from nnt.tracking import StoredRun, hide_passwords

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from nnt.errors import DataError
-from nnt.evaluation.loaded_run import load_networks
+from nnt.evaluation.judged import load_networks
 from nnt.fixedpoint import FixedPointNetworks
 from nnt.judging import predicted_outputs
 from nnt.networks import Networks

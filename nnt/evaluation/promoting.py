@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from nnt.errors import DataError, ExportError
-from nnt.evaluation.comparing import keep
+from nnt.evaluation.comparing import keep, note_verdict
 from nnt.evaluation.comparison import Comparison, compare_on
-from nnt.evaluation.judged_rows import (
+from nnt.evaluation.judged import (
     JudgedRows,
+    LoadedRun,
     Seen,
+    load_run,
     rows_for,
     rows_trained_on,
     shared_rows,
 )
-from nnt.evaluation.loaded_run import LoadedRun, load_run
-from nnt.evaluation.storing import note_verdict
 from nnt.evaluation.verdict import Verdict, judge
 from nnt.export import TARGETS, load_source
 from nnt.export.source import Request

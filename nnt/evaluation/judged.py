@@ -1,28 +1,44 @@
-"""The rows on which networks are judged, and whether these were trained on them."""
+"""What is judged and on which rows, and whether it was trained on these."""
 
 from __future__ import annotations
 
 import json
 import logging
 import re
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from nnt.config import Config
+from nnt.config import Config, load_config
 from nnt.detector import N_INPUTS
-from nnt.errors import DataError, NNTError, TrackingError
-from nnt.evaluation.loaded_run import LoadedRun, load_run
-from nnt.judging import kept_rows, served_rows
+from nnt.errors import ConfigError, DataError, NNTError, TrackingError
+from nnt.judging import (
+    Outputs,
+    WholeLoss,
+    kept_rows,
+    reference_outputs,
+    served_rows,
+)
+from nnt.networks import Networks, read_weights
 from nnt.progress import show_progress
-from nnt.tracking import UNKNOWN_RUN, weights_file
+from nnt.tracking import (
+    UNKNOWN_RUN,
+    StoredRun,
+    load_weights,
+    open_run,
+    read_run_weights,
+    weights_file,
+)
 from nnt.tracks import Tracks, read_tracks
 from nnt.tracks.layouts import numbers_of_rows
 from nnt.tracks.table import INPUT_KINDS
 from nnt.training.data import load_split
+from nnt.training.earlier_networks import reference_networks
 from nnt.types import I64, BoolArray
 
 log = logging.getLogger(__name__)
@@ -32,6 +48,130 @@ HELD_OUT = ("val", "test")
 """Splits that no network of the training is trained on."""
 STARTED_FROM = "nnt.started_from"
 MAX_ANCESTORS = 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadedRun:
+    """Networks to be judged, in floats or in integers, and how they were trained."""
+
+    text: str
+    """What the user wrote."""
+    name: str
+    networks: Networks
+    run: StoredRun | None = None
+    """None for a weights file."""
+    config: Config | None = None
+    """That of the training; None for a weights file."""
+
+    @property
+    def run_id(self) -> str | None:
+        """None for a weights file."""
+        return None if self.run is None else self.run.run_id
+
+    @property
+    def label(self) -> str:
+        """Its name with the first digits of its ID."""
+        return self.name if self.run is None else f"{self.name} {self.run.run_id[:6]}"
+
+    def reference(self, tracks: Tracks) -> Outputs | None:
+        """Outputs to compare with: of the run of `compare_to`, or else of the data."""
+        try:
+            networks = None if self.config is None else reference_networks(self.config)
+        except NNTError as err:
+            log.warning("no reference: compare_to cannot be loaded any more: %s", err)
+            return None
+        served = served_rows(tracks, self.networks.experts)
+        return reference_outputs(tracks, networks, self.networks.outputs, served)
+
+    def whole_loss(self) -> WholeLoss | None:
+        """Loss of networks with classes, balanced on the rows of their training.
+
+        None for others, and where these rows cannot be read any more.
+        """
+        if self.config is None:
+            return None
+        train = partial(load_split, self.config, "train")
+        try:
+            return WholeLoss.of_training(self.config, train, self.networks.experts)
+        except NNTError as err:
+            why = f"the training rows cannot be read: {err}"
+            log.warning("the loss covers only z and theta, as %s", why)
+            return None
+
+
+def load_networks(source: str) -> Networks:
+    """Load the experts of a run.
+
+    Parameters
+    ----------
+    source : str
+        A run ID, ``runs:/ID``, ``models:/name[@alias]`` or a path to a
+        ``weights.json``.
+
+    Raises
+    ------
+    TrackingError
+        There is no such run, or it holds no weights.
+    DataError
+        The weights cannot be used.
+    """
+    return Networks(load_weights(source))
+
+
+def load_run(text: str) -> LoadedRun:
+    """Load what `load_networks` does, with all that is known of its training.
+
+    Raises
+    ------
+    TrackingError, DataError
+        As there.
+    ConfigError
+        The configuration of the run cannot be used.
+    """
+    path = weights_file(text)
+    if path is not None:
+        return LoadedRun(text=text, name=path.stem, networks=load_networks(text))
+    run = open_run(text)
+    networks = Networks(read_weights(read_run_weights(run)))
+    config = _with_files_of(run, _config_of(run))
+    return LoadedRun(
+        text=text, name=run.name, networks=networks, run=run, config=config
+    )
+
+
+def _config_of(run: StoredRun) -> Config:
+    with tempfile.TemporaryDirectory() as into:
+        path = run.download("config.yaml", Path(into))
+        try:
+            return load_config(path)
+        except ConfigError as err:
+            raise ConfigError(
+                f"run {run.run_id} ({run.name}): its configuration cannot be used:\n"
+                f"{str(err).replace(str(path), path.name)}\n"
+                "if a filter is missing, name its module with nnt --plugin; otherwise "
+                "download weights.json of the run and name that file instead, with "
+                "--data"
+            ) from err
+
+
+def _with_files_of(run: StoredRun, config: Config) -> Config:
+    """Name files as the training did, from whatever directory."""
+    project, files = run.project, config.data.files
+    if project is None or files is None or project == Path.cwd():
+        return config
+    # A project that has been moved is where the command is given.
+    moved = not project.is_dir()
+
+    def place(name: str) -> str:
+        return name if moved and Path(name).exists() else str(project / name)
+
+    named = (
+        {split: list(map(place, names)) for split, names in files.items()}
+        if isinstance(files, Mapping)
+        else list(map(place, files))
+    )
+    values = config.to_dict()
+    return load_config({**values, "data": {**values["data"], "files": named}})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,36 +211,33 @@ def rows_for(
     if files:
         with show_progress("Reading", "bytes") as progress:
             tracks = read_tracks(files, progress=progress)
-        label = re.sub(r"\W+", "_", Path(files[0]).name.split(".")[0])
-        return _rows(label, tracks, ", ".join(map(str, files)))
+        name, digest = Path(files[0]).name.split(".")[0], tracks.digest
+        label, source = re.sub(r"\W+", "_", name), ", ".join(map(str, files))
+        return JudgedRows(
+            label=f"{label}_{digest[:8]}", tracks=tracks, digest=digest, source=source
+        )
     split = split or DEFAULT_SPLIT
     if loaded.config is None:
         raise DataError(
             f"{loaded.text}: a weights file does not say on which tracks it was "
             "trained; name track files with --data"
         )
-    rows = _rows(split, load_split(loaded.config, split), split, loaded)
-    known = _digest_of_training(loaded, split)
-    if known in (None, rows.digest):
-        return replace(rows, label=split, split=split)
-    log.warning(
-        "%s: the rows have changed since the training (digest now %.12s, then %.12s)",
-        split, rows.digest, known,
-    )  # fmt: skip
-    return rows
-
-
-def _rows(
-    label: str, tracks: Tracks, source: str, owner: LoadedRun | None = None
-) -> JudgedRows:
-    """Rows that are known by their digest."""
-    digest = tracks.digest
+    tracks = load_split(loaded.config, split)
+    known, digest = _digest_of_training(loaded, split), tracks.digest
+    same = known in (None, digest)
+    if not same:
+        log.warning(
+            "%s: the rows have changed since the training (digest now %.12s, then "
+            "%.12s)",
+            split, digest, known,
+        )  # fmt: skip
     return JudgedRows(
-        label=f"{label}_{digest[:8]}",
+        label=split if same else f"{split}_{digest[:8]}",
         tracks=tracks,
         digest=digest,
-        source=source,
-        owner=owner,
+        source=split,
+        split=split if same else None,
+        owner=loaded,
     )
 
 
