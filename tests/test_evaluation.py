@@ -264,7 +264,7 @@ def test_experts_without_an_epoch_are_named_wherever_networks_are_used(
         ({}, {}, [0]),
         ({"train/loss": 1.0}, {}, []),
         ({}, {"cfg.load_pre_trained_weights": "runs:/x"}, []),
-        ({"val/loss": 1.0}, {"cfg.load_pre_trained_weights": "None"}, [0]),
+        ({"val/loss": 1.0}, {"cfg.load_pre_trained_weights": "null"}, [0]),
     ],
 )
 def test_an_expert_is_untrained_without_an_epoch_or_weights_to_start_from(
