@@ -160,6 +160,7 @@ def damaged(folder: Path, files: Iterable[File], name: str) -> dict[str, Any]:
         ("json", "weights.json"),
         ("basf2", "weights.json"),
         ("basf2", "neurotrigger.conf"),
+        ("basf2", "payload.conf"),
         ("fpga", "weights.txt"),
         ("3dh", "weights_3dh.json"),
         ("3dh", "neurotrigger_3dh.conf"),
@@ -170,8 +171,9 @@ def test_a_file_that_comes_back_otherwise_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str, name: str
 ) -> None:
     monkeypatch.setattr(firmware_files, "write_files", partial(damaged, name=name))
+    taken = {option: OPTIONS[option] for option in TARGETS[target].takes}
     with pytest.raises(ExportError, match=f"^{name}: .* differs when read back"):
-        export(exported_as(target), target, tmp_path / "out")
+        export(exported_as(target), target, tmp_path / "out", **taken)
     assert not (tmp_path / "out").exists()
 
 

@@ -14,7 +14,7 @@ from some_networks import GIVEN, c_round, source
 from nnt.detector import EXPERT_MISSING_SUPERLAYER
 from nnt.errors import NNTError
 from nnt.export import Settings, export, read_settings
-from nnt.export.settings import Setting, default_settings, parse_settings
+from nnt.export.settings import default_settings, parse_settings
 from nnt.networks import Form, read_weights
 
 
@@ -118,7 +118,7 @@ def test_settings_of_the_data_go_unchanged_into_the_files(tmp_path: Path) -> Non
 
 def test_settings_come_back(tmp_path: Path) -> None:
     own = default_settings()
-    assert dict(parse_settings(own.text(), "text")) == dict(own)
+    assert parse_settings(own.text(), own.place) == own
 
 
 numbers = st.floats(-1e6, 1e6)
@@ -127,8 +127,8 @@ numbers = st.floats(-1e6, 1e6)
 @given(st.lists(st.lists(numbers, min_size=1), min_size=1), st.booleans())
 def test_any_value_comes_back(rows: list[list[float]], locked: bool) -> None:
     value = tuple(tuple(row) for row in rows)
-    own = Settings({"key": Setting(value, locked)})
-    assert dict(parse_settings(own.text(), "text")) == dict(own)
+    own = Settings({"key": value}, frozenset({"key"} if locked else ()))
+    assert parse_settings(own.text(), own.place) == own
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ from nnt.detector import (
     superlayer_inputs,
 )
 from nnt.errors import ExportError
-from nnt.export.payload import PAYLOAD_FILE, check_payload, payload_lines
+from nnt.export.payload import PAYLOAD_FILE, parse_payload, payload_values
 from nnt.export.settings import Settings, parse_settings, shown
 from nnt.export.source import (
     File,
@@ -73,8 +73,8 @@ def write_basf2(request: Request, folder: Path) -> Report:
     files = [_weights(request.source, networks), _configuration(settings)]
     validity = {}
     if (payload := request.payload) is not None:
-        lines = payload_lines(payload, request.source.facts, settings)
-        files.append(_text(PAYLOAD_FILE, lines, partial(check_payload, payload)))
+        values = payload_values(payload, request.source.facts, settings)
+        files.append(_payload(values, payload.bit_fields))
         interval = {"first": list(payload.first), "last": list(payload.last)}
         validity = {"validity": interval}
     checks = write_files(folder, files)
@@ -236,11 +236,19 @@ def _configuration(settings: Settings) -> File:
     def check(content: bytes) -> Report:
         again = parse_settings(content.decode(), "neurotrigger.conf")
         again.check()
-        for key, setting in settings.items():
-            expect(again.get(key) == setting, key)
+        expect(replace(again, place=settings.place) == settings)
         return {"keys": "exact"}
 
     return File("neurotrigger.conf", settings.text().encode(), check)
+
+
+def _payload(values: Mapping[str, str], bit_fields: Sequence[str]) -> File:
+    def check(content: bytes) -> Report:
+        expect(parse_payload(content.decode().splitlines()) == values)
+        return {"keys": "exact"}
+
+    lines = [f'{key} = "{value}"' for key, value in values.items()]
+    return _text(PAYLOAD_FILE, [*lines, *bit_fields], check)
 
 
 def _whole(k: int, network: FirmwareNetwork, settings: Settings) -> list[I64]:
@@ -336,7 +344,7 @@ def _flat_configuration(network: FirmwareNetwork) -> File:
     def check(content: bytes) -> Report:
         again = parse_settings(content.decode(), "neurotrigger_3dh.conf", depths={})
         keys = ("nInput", "nHidden", "nOutput", "outputScale")
-        found = [again[key].value for key in keys]
+        found = [again.values[key] for key in keys]
         expect(found == [n_inputs, tuple(hidden), n_outputs, limits])
         return {"keys": "exact"}
 

@@ -26,7 +26,7 @@ from nnt.export.source import (
     check_rows,
     write_files,
 )
-from nnt.fixedpoint import DEFAULT_PRECISION, FixedPointNetworks
+from nnt.fixedpoint import FixedPointNetworks
 from nnt.fixedpoint.arithmetic import checked_layers, whole_numbers
 from nnt.fixedpoint.integers import (
     NODE_BITS,
@@ -38,7 +38,6 @@ from nnt.fixedpoint.integers import (
 )
 from nnt.networks import (
     CLASSIC,
-    HOUGH3D,
     ExpertWeights,
     FirmwareNetwork,
     Networks,
@@ -154,34 +153,25 @@ def write_onnx(request: Request, folder: Path) -> Report:
         },
         "checks": write_files(folder, _files(source, networks, None, graphs)),
     }
+    is_classic = networks.chain == CLASSIC
+    precision = request.chosen_precision() if is_classic else request.precision
+    saturate = request.saturate_13_bit and is_classic
     try:
-        integers = _fixed_point(request, networks)
+        integers = FixedPointNetworks(networks, precision, saturate_13_bit=saturate)
     except ExportError as err:
         return report | {"integer_graphs": f"not written: {err}"}
     report["integer_graphs"] = "written"
-    if networks.chain == CLASSIC:
+    if is_classic:
         report["precision"] = list(integers.precision)
     for k, network in integers.forms.items():
         report["experts"][str(k)]["changes"] = list(network.changes)
         graphs[k] = partial(_hough3d, network)
-        if integers.chain == CLASSIC:
+        if is_classic:
             graphs[k] = partial(_classic, network, integers.precision)
     if request.saturate_13_bit:
         report["saturate_13_bit"] = True
     report["checks"] |= write_files(folder, _files(source, networks, integers, graphs))
     return report
-
-
-def _fixed_point(request: Request, networks: Networks) -> FixedPointNetworks:
-    if networks.chain == HOUGH3D:
-        return FixedPointNetworks(networks, request.precision)
-    settings = request.settings.precision if request.settings else None
-    precision = request.precision or request.source.trained_precision() or settings
-    return FixedPointNetworks(
-        networks,
-        precision or DEFAULT_PRECISION,
-        saturate_13_bit=request.saturate_13_bit,
-    )
 
 
 def _files(

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nnt.errors import ExportError, shorten
+from nnt.errors import ExportError
 from nnt.export.settings import Settings, read_text, shown
 
 PAYLOAD_FILE = "payload.conf"
@@ -96,11 +96,11 @@ def parse_payload(lines: Sequence[str]) -> dict[str, str]:
     return {match["key"]: match["value"] for match in found if match}
 
 
-def payload_lines(
+def payload_values(
     payload: Payload, facts: Mapping[str, str], settings: Settings
-) -> list[str]:
-    """Give the lines of the file; `facts` are those of the manifest."""
-    event_time = shown(settings["ETOption"].value)
+) -> dict[str, str]:
+    """What the file says, by key; `facts` are those of the manifest."""
+    event_time = shown(settings.values["ETOption"])
     (experiment, run), (last_experiment, last_run) = payload.first, payload.last
     name = facts.get("run_name", "weights")
     short = facts.get("run_id", facts.get("weights_sha256", ""))[:8]
@@ -119,15 +119,4 @@ def payload_lines(
         "ppnote": f"event time: ETOption {event_time}",
     }
     # A double quote would end a value.
-    plain = {k: " ".join(str(v).replace('"', "'").split()) for k, v in values.items()}
-    lines = [f'{key} = "{value}"' for key, value in plain.items()]
-    return [*lines, *payload.bit_fields]
-
-
-def check_payload(payload: Payload, content: bytes) -> dict[str, str]:
-    """Raise `ExportError` unless the file says what it was to say."""
-    values = parse_payload(content.decode().splitlines())
-    interval = [values.get(key, "") for key in ("nniov_exp_start", "nniov_run_start")]
-    if interval != [str(n) for n in payload.first] or not values.get("nnname"):
-        raise ExportError(f"differs when read back: {shorten(', '.join(interval))}")
-    return {"keys": "exact"}
+    return {k: " ".join(str(v).replace('"', "'").split()) for k, v in values.items()}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,9 +31,6 @@ from nnt.networks import DEFAULT_PRECISION, check_precision
 
 MAX_BYTES = 1 << 20
 
-COMMA = re.compile(r",(?![^\[]*\])")
-"""Between the parts of a list, not within one of them."""
-
 Row = tuple[float, ...]
 Value = float | Row | tuple[Row, ...]
 
@@ -43,14 +39,6 @@ EARLIER_NAMES = {
     "SLPattern": "SLpattern",
     "SLPatternMask": "SLpatternMask",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One line ``key = value``; ``key == value`` forbids BASF2 to change it."""
-
-    value: Value
-    locked: bool = False
 
 
 KEYS: Mapping[str, tuple[Value, str]] = {
@@ -100,15 +88,19 @@ KEYS: Mapping[str, tuple[Value, str]] = {
 """Key -> its default, that of BASF2 with NNT's detector constants, and its meaning."""
 
 
-class Settings(dict[str, Setting]):
+@dataclass(frozen=True, slots=True)
+class Settings:
     """A whole configuration, in the order in which it is written."""
 
-    place = "BASF2's defaults"
+    values: Mapping[str, Value]
+    locked: frozenset[str] = frozenset()
+    """Keys that BASF2 must not change: they are written as ``key == value``."""
+    place: str = "BASF2's defaults"
     """The file that it was read from."""
 
     def row(self, key: str, expert: int = 0) -> Row:
         """Give a list, or the row of a list of lists that serves an expert."""
-        value: Any = self[key].value
+        value: Any = self.values[key]
         rows = value if _depth(value) == 2 else (value,)
         row: Row = rows[expert if len(rows) > 1 else 0]
         return row
@@ -129,8 +121,7 @@ class Settings(dict[str, Setting]):
 
     def changed(self, values: Mapping[str, Value]) -> Settings:
         """Give a copy with other values; locks stay."""
-        other = {key: replace(self[key], value=own) for key, own in values.items()}
-        return Settings({**self, **other})
+        return replace(self, values={**self.values, **values})
 
     def for_network(self, hidden: Row, n_outputs: int) -> Settings:
         """Give a copy that describes a trained network, 1: of z, 2: of z and theta.
@@ -141,7 +132,7 @@ class Settings(dict[str, Setting]):
             The settings were made for other outputs than the network has.
         """
         scale = self.row("outputScale")
-        if self["targetTheta"].value != n_outputs - 1:
+        if self.values["targetTheta"] != n_outputs - 1:
             scale = scale[: 2 * n_outputs]
         if len(scale) != 2 * n_outputs:
             raise ExportError(
@@ -168,13 +159,13 @@ class Settings(dict[str, Setting]):
         ExportError, DataError
             BASF2 would refuse the file, or read another network from it.
         """
-        for key in filter(lambda key: key not in self, KEYS):
-            raise ExportError(f"{key}: is missing")
+        if missing := [key for key in KEYS if key not in self.values]:
+            raise ExportError(f"{missing[0]}: is missing")
         for key, only, what in (
             ("nMLP", len(EXPERTS), "the number of experts"),
             ("maxHitsPerSL", (1,), "one track segment per superlayer"),
         ):
-            if (found := self[key].value) != only:
+            if (found := self.values[key]) != only:
                 raise ExportError(
                     f"{key}: expected {shown(only)}, {what}, found {shown(found)}"
                 )
@@ -191,7 +182,7 @@ class Settings(dict[str, Setting]):
         check_precision(self.precision)
 
     def _check_id_ranges(self) -> None:
-        rows: Any = self["IDRanges"].value
+        rows: Any = self.values["IDRanges"]
         if [row[0] for row in rows] != list(EXPERTS):
             raise ExportError(f"IDRanges: expected one row for each of {list(EXPERTS)}")
         for k, (_, *limits) in enumerate(rows):
@@ -206,16 +197,16 @@ class Settings(dict[str, Setting]):
     def text(self) -> str:
         """Give the file that BASF2 loads."""
         lines = []
-        for key, setting in self.items():
+        for key, value in self.values.items():
             meaning = KEYS[key][1] if key in KEYS else "from the given configuration"
-            sign = "==" if setting.locked else "="
-            lines += [f"# {meaning}", f"{key} {sign} {shown(setting.value)}"]
+            sign = "==" if key in self.locked else "="
+            lines += [f"# {meaning}", f"{key} {sign} {shown(value)}"]
         return "\n".join(lines) + "\n"
 
 
 def default_settings() -> Settings:
     """Give the settings of BASF2's own default, with NNT's detector constants."""
-    return Settings({key: Setting(value) for key, (value, _) in KEYS.items()})
+    return Settings({key: value for key, (value, _) in KEYS.items()})
 
 
 def read_settings(path: Path) -> Settings:
@@ -227,9 +218,7 @@ def read_settings(path: Path) -> Settings:
         It cannot be read, or a value is not of the kind that its key has.
     """
     given = parse_settings(read_text(path, "a configuration"), str(path))
-    settings = Settings({**default_settings(), **given})
-    settings.place = str(path)
-    return settings
+    return replace(given, values={**default_settings().values, **given.values})
 
 
 def read_text(path: Path, kind: str) -> str:
@@ -265,20 +254,21 @@ def parse_settings(
     ExportError
         A value is not of the kind that its key has, or a locked one comes again.
     """
-    values = Settings()
+    values: dict[str, Value] = {}
+    locked = set()
     for number, line in enumerate(content.splitlines(), start=1):
         bare = "".join(line.split("#")[0].split())
         if len(bare) < 3 or "=" not in bare:
             continue
-        key, value = bare.split("=", 1)
-        locked = value.startswith("=")
+        key, text = bare.split("=", 1)
         key = EARLIER_NAMES.get(key, key)
         where = f"{place}:{number}: {key[:40]}"
-        if key in values and values[key].locked:
+        if key in locked:
             raise ExportError(f"{where}: was locked (==) by an earlier line")
-        found = _value(value.removeprefix("="), depths.get(key), where)
-        values[key] = Setting(found, locked)
-    return values
+        if text.startswith("="):
+            locked.add(key)
+        values[key] = _value(text.removeprefix("="), depths.get(key), where)
+    return Settings(values, frozenset(locked), place)
 
 
 def _value(text: str, depth: int | None, place: str) -> Any:
@@ -286,19 +276,26 @@ def _value(text: str, depth: int | None, place: str) -> Any:
     # Earlier files hold the one row of outputScale as a plain list.
     if depth == 2 and _depth(found) == 1:
         found = (found,)
-    if depth not in (None, _depth(found)):
+    if depth is not None and _depth(found) != depth:
         kinds = ("one number", "a list [a, b]", "a list of lists [[a, b], [c, d]]")
         raise ExportError(f"{place}: expected {kinds[depth]}, found {shorten(text)}")
     return found
 
 
-def _parsed(text: str, place: str, depth: int = 2) -> Any:
+def _parsed(text: str, place: str) -> Any:
     """Read a number, a list, or a list of lists."""
-    if depth and text.startswith("[") and text.endswith("]"):
-        parts = COMMA.split(text[1:-1])
-        found = tuple(_parsed(part, place, depth - 1) for part in parts)
-        if len(set(map(_depth, found))) == 1:
-            return found
+    if text.startswith("[[") and text.endswith("]]"):
+        return tuple(_row(row, place) for row in text[2:-2].split("],["))
+    if text.startswith("[") and text.endswith("]"):
+        return _row(text[1:-1], place)
+    return _number(text, place)
+
+
+def _row(text: str, place: str) -> Row:
+    return tuple(_number(part, place) for part in text.split(","))
+
+
+def _number(text: str, place: str) -> float:
     try:
         value = float(text)
     except ValueError:

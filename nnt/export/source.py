@@ -214,6 +214,11 @@ class Request:
     payload: Payload | None = None
     """For BASF2's database: when the networks are valid; None for no file of it."""
 
+    def chosen_precision(self) -> tuple[int, ...]:
+        """Fractional bits: those asked for, else trained for, else of the settings."""
+        settings = self.settings or default_settings()
+        return self.precision or self.source.trained_precision() or settings.precision
+
     def chosen_settings(self) -> Settings:
         """Give the settings to write, with the precision that the networks need.
 
@@ -222,18 +227,16 @@ class Request:
         ExportError, DataError
             BASF2 would refuse the settings.
         """
-        settings = default_settings() if self.settings is None else self.settings
-        precision = self.precision or self.source.trained_precision()
-        if precision is not None and settings.precision != precision:
-            if self.precision is None and self.settings is not None:
-                log.warning(
-                    "precision: the networks were trained for %s, which replaces %s of "
-                    "the settings; --precision chooses another",
-                    list(precision),
-                    list(settings.precision),
-                )
-            settings = settings.changed({"precision": precision})
+        given, precision = self.settings, self.chosen_precision()
+        settings = (given or default_settings()).changed({"precision": precision})
         settings.check()
+        if self.precision is None and given and given.precision != precision:
+            log.warning(
+                "precision: the networks were trained for %s, which replaces %s of the "
+                "settings; --precision chooses another",
+                list(precision),
+                list(given.precision),
+            )
         return settings
 
 
