@@ -24,7 +24,8 @@ from nnt.fixedpoint.integers import (
     tanh_half_table,
     tanh_table,
 )
-from nnt.networks import ExpertWeights, Form, Networks
+from nnt.fixedpoint.preprocessing import crossings, relative_ids
+from nnt.networks import DEFAULT_PRECISION, ExpertWeights, Form, Networks
 
 F32 = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.floating]
@@ -135,58 +136,51 @@ def test_floats_are_those_of_basf2(golden: dict[str, Any], group: str) -> None:
     np.testing.assert_allclose(found, golden[group]["float_raw"], atol=2e-6)
 
 
+def segments_of(hits: list[list[list[int]]]) -> fixedpoint.Segments:
+    """Those hits of each row: superlayer, segment, priority, side and time."""
+    fields = np.zeros((4, len(hits), 9), dtype=np.int64)
+    fields[0] = -1
+    for row, own in enumerate(hits):
+        for layer, *values in own:
+            fields[:, row, layer] = values[:4]
+    return fixedpoint.Segments(
+        segment=fields[0], priority=fields[1],
+        left_right=fields[2], time_ticks=fields[3],
+    )  # fmt: skip
+
+
 def test_every_hit_lies_where_basf2_sees_it(golden: dict[str, Any]) -> None:
     """Not only those that were selected: one row for each hit of each track."""
     tracks = golden["tracks"]["list"]
-    hits = [(t, k) for t in range(len(tracks)) for k in range(len(tracks[t]["hits"]))]
-    fields = np.zeros((4, len(hits), 9), dtype=np.int64)
-    fields[0] = -1
-    layers = np.array([tracks[t]["hits"][k][0] for t, k in hits])
-    for row, (t, k) in enumerate(hits):
-        layer, segment, priority, left_right, time = tracks[t]["hits"][k][:5]
-        fields[:, row, layer] = segment, priority, left_right, time
-    segments = fixedpoint.Segments(
-        segment=fields[0], priority=fields[1],
-        left_right=fields[2], time_ticks=fields[3],
-    )  # fmt: skip
-    parameters = fixedpoint.track_parameters(
-        [tracks[t]["phi0"] for t, _ in hits], [tracks[t]["omega"] for t, _ in hits]
+    hits = [(track, hit) for track in tracks for hit in track["hits"]]
+    _, reference_id = crossings(
+        [track["phi0"] for track, _ in hits],
+        [track["omega"] for track, _ in hits],
+        DEFAULT_PRECISION,
     )
-    found = fixedpoint.relative_ids(parameters, segments)[np.arange(len(hits)), layers]
-    expected = [tracks[t]["fixed"]["rel_id_all_hits"][k] for t, k in hits]
-    np.testing.assert_array_equal(found, expected)
+    segments = segments_of([[hit] for _, hit in hits])
+    ids = relative_ids(reference_id, segments, DEFAULT_PRECISION)
+    found = ids[np.arange(len(hits)), [hit[0] for _, hit in hits]]
+    expected = [track["fixed"]["rel_id_all_hits"] for track in tracks]
+    np.testing.assert_array_equal(found, np.concatenate(expected))
 
 
 def test_tracks_are_basf2_from_segments_to_outputs(golden: dict[str, Any]) -> None:
-    weights = [golden["network"][name] for name in LAYERS]
     tracks = golden["tracks"]["list"]
-    fields = np.zeros((4, len(tracks), 9), dtype=np.int64)
-    fields[0] = -1
-    for i, track in enumerate(tracks):
-        for k in track["fixed"]["selected"]:
-            layer, segment, priority, left_right, time = track["hits"][k][:5]
-            fields[:, i, layer] = segment, priority, left_right, time
-    segments = fixedpoint.Segments(
-        segment=fields[0], priority=fields[1],
-        left_right=fields[2], time_ticks=fields[3],
-    )  # fmt: skip
+    fixed = [track["fixed"] for track in tracks]
+    segments = segments_of(
+        [[t["hits"][k] for k in t["fixed"]["selected"]] for t in tracks]
+    )
     phi0 = [track["phi0"] for track in tracks]
     omega = [track["omega"] for track in tracks]
-    fixed = [track["fixed"] for track in tracks]
-    parameters = fixedpoint.track_parameters(phi0, omega)
-    np.testing.assert_array_equal(parameters.alpha, [f["alpha_fix"] for f in fixed])
-    np.testing.assert_array_equal(
-        parameters.reference_id, [f["id_ref_fix"] for f in fixed]
-    )
-    rel_ids = fixedpoint.relative_ids(parameters, segments)
-    for i, track in enumerate(tracks):
-        for k in track["fixed"]["selected"]:
-            expected = track["fixed"]["rel_id_all_hits"][k]
-            assert rel_ids[i, track["hits"][k][0]] == expected
+    alpha, reference_id = crossings(phi0, omega, DEFAULT_PRECISION)
+    np.testing.assert_array_equal(alpha, [f["alpha_fix"] for f in fixed])
+    np.testing.assert_array_equal(reference_id, [f["id_ref_fix"] for f in fixed])
     event_time = [f["T0"] if f["hasT0"] else math.nan for f in fixed]
     inputs = fixedpoint.classic_inputs(phi0, omega, segments, event_time)
     np.testing.assert_array_equal(inputs, [f["inputs"] for f in fixed])
     normal = [i for i, f in enumerate(fixed) if f["network"] == "normal"]
+    weights = [golden["network"][name] for name in LAYERS]
     found = fixedpoint.classic(inputs[normal], *weights)
     np.testing.assert_array_equal(found, [fixed[i]["fix_int"] for i in normal])
 

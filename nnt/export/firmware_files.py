@@ -37,8 +37,13 @@ from nnt.export.source import (
     write_files,
 )
 from nnt.fixedpoint import classic_layers, hough3d
-from nnt.fixedpoint.arithmetic import Layers, checked_layers, whole_numbers
-from nnt.fixedpoint.integers import NODE_BITS, weight_fraction_bits
+from nnt.fixedpoint.integers import (
+    NODE_BITS,
+    Layers,
+    checked_layers,
+    weight_fraction_bits,
+    whole_numbers,
+)
 from nnt.networks import (
     FirmwareNetwork,
     Networks,

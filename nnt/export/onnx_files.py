@@ -27,14 +27,15 @@ from nnt.export.source import (
     write_files,
 )
 from nnt.fixedpoint import FixedPointNetworks
-from nnt.fixedpoint.arithmetic import checked_layers, whole_numbers
 from nnt.fixedpoint.integers import (
     NODE_BITS,
     TABLE_SHIFT,
     WINDOW_BITS,
+    checked_layers,
     tanh_half_table,
     tanh_table,
     weight_fraction_bits,
+    whole_numbers,
 )
 from nnt.networks import (
     CLASSIC,

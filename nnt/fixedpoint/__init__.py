@@ -4,35 +4,20 @@
 BASF2's ``NeuroTrigger``, `hough3d` follows ``NeuroTrigger3DH``.
 """
 
-from nnt.fixedpoint.arithmetic import snap_text_inputs
-from nnt.fixedpoint.integers import (
-    classic,
-    classic_layers,
-    hardware_cost,
-    hough3d,
-)
-from nnt.fixedpoint.predicting import FixedPointNetworks
-from nnt.fixedpoint.preprocessing import (
-    Segments,
-    TrackParameters,
-    classic_inputs,
-    relative_ids,
-    track_parameters,
-)
+from nnt.fixedpoint.integers import classic, classic_layers, hough3d
+from nnt.fixedpoint.predicting import FixedPointNetworks, hardware_cost
+from nnt.fixedpoint.preprocessing import Segments, classic_inputs, snap_text_inputs
 from nnt.networks import DEFAULT_PRECISION, check_precision
 
 __all__ = [
     "DEFAULT_PRECISION",
     "FixedPointNetworks",
     "Segments",
-    "TrackParameters",
     "check_precision",
     "classic",
     "classic_inputs",
     "classic_layers",
     "hardware_cost",
     "hough3d",
-    "relative_ids",
     "snap_text_inputs",
-    "track_parameters",
 ]

@@ -1,4 +1,4 @@
-"""Networks in the integers of BASF2, and what they cost in the firmware.
+"""Networks in the integers of BASF2, bit for bit.
 
 The classic chain is ``NeuroTrigger::runMLPFix``, the other ``NeuroTrigger3DH``.
 """
@@ -6,26 +6,24 @@ The classic chain is ``NeuroTrigger::runMLPFix``, the other ``NeuroTrigger3DH``.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
-from nnt.detector import CLASSIC, HOUGH3D
 from nnt.errors import DataError
-from nnt.fixedpoint.arithmetic import (
-    Arithmetic,
-    Computed,
-    Layers,
-    checked_layers,
-    round_half_away,
-    run_layers,
-    whole_numbers,
-)
-from nnt.networks import DEFAULT_PRECISION, Form, check_precision
-from nnt.networks.weights import dropped_bits
-from nnt.types import F64, I64
+from nnt.networks import DEFAULT_PRECISION, check_precision
+from nnt.types import F32, F64, I64, BoolArray, FloatArray
+
+Layers = Sequence[tuple[npt.ArrayLike, npt.ArrayLike]]
+"""Weights (out, in) and biases (out,) of each layer."""
+
+CHUNK = 1024
+"""Rows at a time: 1024 x 81 sums stay in the cache of one core."""
+EXACT = float(2**53)
+"""Below it a float64 holds every integer, so sums of integers are exact."""
 
 NODE_BITS = 12
 WEIGHT_BITS = 17
@@ -37,8 +35,25 @@ TABLE_SHIFT = 2
 LARGEST = 4095
 
 
-HOUGH3D_INPUT_BITS = NODE_BITS + 2
-"""A sign, one bit before the point and twelve after: inputs reach 2."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Arithmetic:
+    """What a chain makes of inputs, weights and sums."""
+
+    weight_bits: int
+    """Fractional bits of the weights."""
+    node_bits: int
+    input_bits: int
+    """Of the word of an input, sign included."""
+    table: F64
+    """Nodes of sums from 0 on; the last one is the saturation."""
+    to_nodes: Callable[[F64], F64]
+    """Takes float64 inputs to integer nodes."""
+    place: Callable[[F64], I64]
+    """Takes integer sums to their place in the table, or beyond its end."""
+    wraps: Callable[[F64], BoolArray] | None = None
+    """Whether sums do not fit into their word; None where all do."""
+    per_bin: float = 1.0
+    """A power of two, by which sums are multiplied before they are looked up."""
 
 
 def classic(
@@ -109,31 +124,26 @@ def run_classic(
 
     The table ends for pre-activations beyond 9.7 at the default precision.
     """
+    return _run(inputs, checked_layers(layers), classic_arithmetic(precision))
+
+
+def classic_arithmetic(precision: Sequence[int]) -> Arithmetic:
+    """Give that of the classic chain."""
     bits = check_precision(precision)
-    table = tanh_half_table(*bits[3:])
 
     def to_nodes(value: F64) -> F64:
         value *= 2.0 ** bits[3]
         return np.trunc(value, out=value)
 
-    def activate(sums: F64) -> F64:
-        return _looked_up(table, np.abs(sums).astype(np.int64), sums)
-
-    arithmetic = Arithmetic(
+    return Arithmetic(
         weight_bits=bits[4],
         node_bits=bits[3],
+        input_bits=bits[3] + 1,
+        table=tanh_half_table(*bits[3:]),
         to_nodes=to_nodes,
-        activate=activate,
-        largest_node=2 ** bits[3],
-        per_bin=2.0 ** -dropped_bits(bits),
+        place=lambda sums: np.abs(sums).astype(np.int64),
+        per_bin=2.0 ** (bits[5] - bits[3] - bits[4]),
     )
-    return run_layers(inputs, checked_layers(layers), arithmetic)
-
-
-def _looked_up(table: F64, place: I64, sums: F64) -> F64:
-    """Take values of a table, the last one beyond its end; with the sign of sums."""
-    magnitude: F64 = table.take(place, mode="clip")
-    return np.copysign(magnitude, sums, out=magnitude)
 
 
 @lru_cache(maxsize=8)
@@ -186,25 +196,32 @@ def run_hough3d(inputs: npt.ArrayLike, layers: Layers) -> Computed:
     The table ends for pre-activations beyond 4; sums wrap at a magnitude of 32.
     """
     floats = checked_layers(layers)
-    fraction = weight_fraction_bits(floats)
+    return _run(inputs, floats, hough3d_arithmetic(floats))
+
+
+def hough3d_arithmetic(layers: Sequence[tuple[F64, F64]]) -> Arithmetic:
+    """Give that of the 3D Hough chain, whose weights share the bits that are left."""
+    fraction = weight_fraction_bits(layers)
     half = 1 << (WINDOW_BITS - 1)
 
-    def whole_sums(sums: F64) -> I64:
+    def whole(sums: F64) -> I64:
         return np.floor(sums * 2.0**-fraction).astype(np.int64)
 
-    def activate(sums: F64) -> F64:
-        window = ((whole_sums(sums) + half) & (2 * half - 1)) - half
-        return _looked_up(tanh_table(), np.abs(window) >> TABLE_SHIFT, sums)
+    def place(sums: F64) -> I64:
+        window = ((whole(sums) + half) & (2 * half - 1)) - half
+        shifted: I64 = np.abs(window) >> TABLE_SHIFT
+        return shifted
 
-    arithmetic = Arithmetic(
+    return Arithmetic(
         weight_bits=fraction,
         node_bits=NODE_BITS,
+        # A sign, one bit before the point and twelve after: inputs reach 2.
+        input_bits=NODE_BITS + 2,
+        table=tanh_table(),
         to_nodes=lambda value: round_half_away(value * 2.0**NODE_BITS),
-        activate=activate,
-        largest_node=LARGEST,
-        wraps=lambda sums: np.abs(whole_sums(sums) + 0.5) > half,
+        place=place,
+        wraps=lambda sums: np.abs(whole(sums) + 0.5) > half,
     )
-    return run_layers(inputs, floats, arithmetic)
 
 
 def weight_fraction_bits(layers: Sequence[tuple[F64, F64]]) -> int:
@@ -239,72 +256,121 @@ def tanh_table() -> F64:
     return table
 
 
-def hardware_cost(
-    form: Form, layers: Layers, precision: Sequence[int] = DEFAULT_PRECISION
-) -> dict[str, float]:
-    """Count what the arithmetic of a network takes.
+@dataclass(frozen=True, slots=True, eq=False)
+class Computed:
+    """What integer layers make of N rows."""
 
-    Parameters
-    ----------
-    form : Form
-        Its activation names the chain: tanh/2 the classic, tanh the 3D Hough one.
-    layers : sequence of (weight, bias)
-        Those of a `nnt.networks.FirmwareNetwork`.
-    precision : sequence of 6 int
-        Fractional bits of the classic chain; not used for the other.
+    outputs: I64  # (N, n_out)
+    saturated_share: F64
+    """Shape (N,): hidden nodes at the end of the table; 0 without hidden nodes."""
+    wrapped_share: F64
+    """Shape (N,): sums of all layers that wrap."""
 
-    Returns
-    -------
-    dict
-        ``hardware/multiplications``: weights that are not 0 as integers.
-        ``hardware/weight_bits``: weights and biases, times the bits of the word that
-        holds the largest of them, sign included.
-        ``hardware/bit_operations``: sum over the multiplications of the bits of the
-        weight (its own digits and a sign) times the bits of the node's word.
-        ``hardware/table_entries``: entries of the tanh table.
+
+def round_half_away(value: F64) -> F64:
+    """Round as C does: halves away from zero."""
+    whole = np.trunc(value)
+    rounded: F64 = whole + np.copysign(np.abs(value - whole) >= 0.5, value)
+    return rounded
+
+
+def checked_layers(layers: Layers) -> list[tuple[F64, F64]]:
+    """Round weights to float32, in which BASF2 holds them, and check the shapes.
 
     Raises
     ------
     DataError
-        The firmware has no such activation, or the layers do not fit.
-
-    Notes
-    -----
-    Biases are added after a shift, so they are stored but not multiplied. The bit
-    operations follow the effective bit operations of C. Sun et al.
-    (arXiv:2405.00645). Words of nodes have ``precision[3]`` bits and a sign; inputs of
-    the 3D Hough chain, which reach 2, have one more.
-
-    Examples
-    --------
-    >>> cost = hardware_cost(Form(2, (), ("z",)), [([[1.0, 0.0]], [-2.0])])
-    >>> int(cost["hardware/multiplications"]), int(cost["hardware/weight_bits"])
-    (1, 39)
+        A layer is not (out, in) weights and (out,) biases, does not follow
+        the one before it, or holds a number that is not finite.
     """
-    floats = checked_layers(layers)
-    if form.activation == CLASSIC.activation:
-        bits = check_precision(precision)
-        fraction, node_bits = bits[4], bits[3] + 1
-        input_bits = node_bits
-        table_entries = len(tanh_half_table(*bits[3:])) - 1
-    elif form.activation == HOUGH3D.activation:
-        fraction, node_bits = weight_fraction_bits(floats), NODE_BITS + 1
-        input_bits, table_entries = HOUGH3D_INPUT_BITS, TABLE_SIZE
-    else:
-        raise DataError(f"hardware: the firmware has no {form.activation}")
-    whole = [tuple(whole_numbers(p, fraction) for p in layer) for layer in floats]
-    # Exponents of floats are the binary digits of integers; a sign is one more.
-    bits_of = [[np.frexp(part * 1.0)[1] + 1 for part in layer] for layer in whole]
-    digits = [
-        of_weights[weight != 0]
-        for (of_weights, _), (weight, _) in zip(bits_of, whole, strict=True)
+    if not layers:
+        raise DataError("layers: expected at least one pair of weights and biases")
+    checked: list[tuple[F64, F64]] = []
+    for i, layer in enumerate(layers):
+        w, b = (float32(part).astype(np.float64) for part in layer)
+        if w.ndim != 2 or b.shape != w.shape[:1]:
+            raise DataError(
+                f"layer {i}: expected weights (out, in) and biases (out,), found "
+                f"shapes {w.shape} and {b.shape}"
+            )
+        if checked and w.shape[1] != len(checked[-1][1]):
+            raise DataError(
+                f"layer {i}: expected {len(checked[-1][1])} inputs as the layer "
+                f"before has outputs, found {w.shape[1]}"
+            )
+        if not (np.isfinite(w).all() and np.isfinite(b).all()):
+            raise DataError(f"layer {i}: expected finite weights and biases")
+        checked.append((w, b))
+    return checked
+
+
+def _checked_inputs(inputs: npt.ArrayLike, size: int) -> F32:
+    x = float32(inputs)
+    if x.ndim != 2 or x.shape[1] != size:
+        raise DataError(f"inputs: expected shape (N, {size}), found {x.shape}")
+    if not np.isfinite(x).all():
+        raise DataError("inputs: expected finite numbers; drop the rows without")
+    return x
+
+
+def whole_numbers(value: FloatArray, bits: int) -> I64:
+    """Round to integers with so many fractional bits, halves away from zero."""
+    return round_half_away(value.astype(np.float64) * 2.0**bits).astype(np.int64)
+
+
+@np.errstate(over="ignore")
+def float32(value: npt.ArrayLike) -> F32:
+    """Round to float32; what is too large becomes infinite."""
+    return np.asarray(value, dtype=np.float32)
+
+
+def _run(
+    inputs: npt.ArrayLike,
+    layers: Sequence[tuple[F64, F64]],
+    arithmetic: Arithmetic,
+) -> Computed:
+    """Run rows in chunks; `layers` as `checked_layers` gives them.
+
+    Raises
+    ------
+    DataError
+        Inputs do not fit, or a sum may reach 2**53, so that it could be wrong.
+    """
+    x = _checked_inputs(inputs, layers[0][0].shape[1])
+    table, per_bin = arithmetic.table, arithmetic.per_bin
+    units = 2.0**arithmetic.weight_bits
+    # Powers of two scale exactly. A bias of +0 also turns a sum of -0 into +0, whose
+    # sign is plus.
+    whole = [
+        (
+            round_half_away(w * units).T * per_bin,
+            round_half_away(b * units) * 2.0**arithmetic.node_bits * per_bin + 0.0,
+        )
+        for w, b in layers
     ]
-    nodes = [input_bits, *[node_bits] * (len(whole) - 1)]
-    word = max(int(of.max(initial=0)) for layer in bits_of for of in layer)
-    operations = sum(int(w.sum()) * n for w, n in zip(digits, nodes, strict=True))
-    return {
-        "hardware/multiplications": float(sum(len(of_layer) for of_layer in digits)),
-        "hardware/weight_bits": float(word * sum(w.size + b.size for w, b in whole)),
-        "hardware/bit_operations": float(operations),
-        "hardware/table_entries": float(table_entries),
-    }
+    outputs = np.empty((len(x), len(layers[-1][1])), np.int64)
+    saturated, wrapped = np.zeros((2, len(x)))
+    for start in range(0, len(x), CHUNK):
+        rows = slice(start, start + CHUNK)
+        nodes = arithmetic.to_nodes(x[rows].astype(np.float64))
+        largest = float(np.abs(nodes).max(initial=0))
+        for i, (weight, bias) in enumerate(whole):
+            bound = np.abs(weight).sum(axis=0) * largest + np.abs(bias)
+            if (reached := bound.max(initial=0) / per_bin) >= EXACT:
+                raise DataError(
+                    f"layer {i}: sums may reach {reached:.3g}, expected below 2**53; "
+                    "use smaller weights or fewer fractional bits"
+                )
+            sums = nodes @ weight
+            sums += bias
+            if arithmetic.wraps is not None:
+                wrapped[rows] += arithmetic.wraps(sums).sum(axis=1)
+            nodes = table.take(arithmetic.place(sums), mode="clip")
+            np.copysign(nodes, sums, out=nodes)
+            largest = float(table[-1])
+            if i < len(whole) - 1:
+                saturated[rows] += (np.abs(nodes) >= largest).sum(axis=1)
+        outputs[rows] = nodes
+    n_nodes = sum(len(bias) for _, bias in whole)
+    n_hidden = max(n_nodes - outputs.shape[1], 1)
+    return Computed(outputs, saturated / n_hidden, wrapped / n_nodes)

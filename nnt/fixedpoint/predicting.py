@@ -6,18 +6,30 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nnt.detector import EXPERT_MISSING_SUPERLAYER, EXPERTS, superlayer_inputs
+from nnt.detector import (
+    CHAINS,
+    EXPERT_MISSING_SUPERLAYER,
+    EXPERTS,
+    superlayer_inputs,
+)
 from nnt.errors import DataError
-from nnt.fixedpoint.arithmetic import Computed, snap_text_inputs
 from nnt.fixedpoint.integers import (
     NODE_BITS,
-    hardware_cost,
+    Computed,
+    Layers,
+    checked_layers,
+    classic_arithmetic,
+    hough3d_arithmetic,
     run_classic,
     run_hough3d,
+    whole_numbers,
 )
+from nnt.fixedpoint.preprocessing import snap_text_inputs
 from nnt.networks import (
+    CLASSIC,
     DEFAULT_PRECISION,
     HOUGH3D,
+    Form,
     Networks,
     check_precision,
     firmware_network,
@@ -150,3 +162,71 @@ class FixedPointNetworks(Networks):
         """What all experts together cost in hardware."""
         costs = list(self.hardware_cost().values())
         return {name: sum(cost[name] for cost in costs) for name in costs[0]}
+
+
+def hardware_cost(
+    form: Form, layers: Layers, precision: Sequence[int] = DEFAULT_PRECISION
+) -> dict[str, float]:
+    """Count what the arithmetic of a network takes.
+
+    Parameters
+    ----------
+    form : Form
+        Its activation names the chain: tanh/2 the classic, tanh the 3D Hough one.
+    layers : sequence of (weight, bias)
+        Those of a `nnt.networks.FirmwareNetwork`.
+    precision : sequence of 6 int
+        Fractional bits of the classic chain; not used for the other.
+
+    Returns
+    -------
+    dict
+        ``hardware/multiplications``: weights that are not 0 as integers.
+        ``hardware/weight_bits``: weights and biases, times the bits of the word that
+        holds the largest of them, sign included.
+        ``hardware/bit_operations``: sum over the multiplications of the bits of the
+        weight (its own digits and a sign) times the bits of the node's word.
+        ``hardware/table_entries``: entries of the tanh table.
+
+    Raises
+    ------
+    DataError
+        The firmware has no such activation, or the layers do not fit.
+
+    Notes
+    -----
+    Biases are added after a shift, so they are stored but not multiplied. The bit
+    operations follow the effective bit operations of C. Sun et al.
+    (arXiv:2405.00645). Words of nodes have ``precision[3]`` bits and a sign; inputs of
+    the 3D Hough chain, which reach 2, have one more.
+
+    Examples
+    --------
+    >>> cost = hardware_cost(Form(2, (), ("z",)), [([[1.0, 0.0]], [-2.0])])
+    >>> int(cost["hardware/multiplications"]), int(cost["hardware/weight_bits"])
+    (1, 39)
+    """
+    floats = checked_layers(layers)
+    if form.activation == CHAINS[CLASSIC].activation:
+        arithmetic = classic_arithmetic(precision)
+    elif form.activation == CHAINS[HOUGH3D].activation:
+        arithmetic = hough3d_arithmetic(floats)
+    else:
+        raise DataError(f"hardware: the firmware has no {form.activation}")
+    fraction = arithmetic.weight_bits
+    whole = [tuple(whole_numbers(p, fraction) for p in layer) for layer in floats]
+    # Exponents of floats are the binary digits of integers; a sign is one more.
+    bits_of = [[np.frexp(part * 1.0)[1] + 1 for part in layer] for layer in whole]
+    digits = [
+        of_weights[weight != 0]
+        for (of_weights, _), (weight, _) in zip(bits_of, whole, strict=True)
+    ]
+    nodes = [arithmetic.input_bits, *[arithmetic.node_bits + 1] * (len(whole) - 1)]
+    word = max(int(of.max(initial=0)) for layer in bits_of for of in layer)
+    operations = sum(int(w.sum()) * n for w, n in zip(digits, nodes, strict=True))
+    return {
+        "hardware/multiplications": float(sum(len(of_layer) for of_layer in digits)),
+        "hardware/weight_bits": float(word * sum(w.size + b.size for w, b in whole)),
+        "hardware/bit_operations": float(operations),
+        "hardware/table_entries": float(len(arithmetic.table) - 1),
+    }

@@ -286,8 +286,3 @@ def check_precision(precision: Sequence[int]) -> tuple[int, ...]:
             f"{bits[5]}"
         )
     return tuple(int(b) for b in bits)
-
-
-def dropped_bits(bits: Sequence[int]) -> int:
-    """Bits of a sum below the argument of the table."""
-    return int(bits[3]) + int(bits[4]) - int(bits[5])
