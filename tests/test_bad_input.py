@@ -20,12 +20,7 @@ from hypothesis import strategies as st
 
 from nnt import filters
 from nnt.config import load_config
-from nnt.errors import (
-    ConfigError,
-    DataError,
-    NNTError,
-    shorten,
-)
+from nnt.errors import ConfigError, DataError, NNTError, shorten
 from nnt.networks import Networks, read_weights
 from nnt.tracks import Tracks, read_tracks, write_tracks
 
@@ -370,6 +365,3 @@ def test_any_json_is_no_network_or_one(value: Any) -> None:
             Networks(read_weights(json.dumps(content).encode()))
         except NNTError as error:
             told(error)
-
-
-# Runs, and what a hostile server hands out

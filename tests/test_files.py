@@ -63,27 +63,24 @@ def test_writing_replaces_whole_and_keeps_the_one_before(tmp_path: Path) -> None
     assert sorted(tmp_path.iterdir()) == [path, previous_of(path)]
 
 
-def test_failed_writing_leaves_the_file_as_it_was(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    write_atomically(path, b"one")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "full")))
-        with pytest.raises(OSError, match="full"):
-            write_atomically(path, b"two", keep_previous=True)
-    assert path.read_bytes() == b"one"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_block_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    path.write_bytes(b"one")
+@pytest.mark.parametrize("during", ["the block", "flushing"])
+def test_failed_writing_leaves_the_file_as_it_was(
+    during: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object = None) -> None:
+        raise OSError(28, "full")
 
     def write() -> None:
-        with open_whole(path) as file:
+        with open_whole(path, keep_previous=True) as file:
             file.write(b"two")
-            raise ZeroDivisionError
+            if during == "the block":
+                fail()
 
-    with pytest.raises(ZeroDivisionError):
+    path = tmp_path / "file"
+    path.write_bytes(b"one")
+    if during == "flushing":
+        monkeypatch.setattr("os.fsync", fail)
+    with pytest.raises(OSError, match="full"):
         write()
     assert path.read_bytes() == b"one"
     assert list(tmp_path.iterdir()) == [path]
@@ -230,15 +227,15 @@ def test_the_longest_name_can_be_written(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_a_file_that_cannot_be_replaced_is_overwritten(tmp_path: Path) -> None:
-    path = tmp_path / "mounted"
-    path.write_bytes(b"old")
-
+def test_a_file_that_cannot_be_replaced_is_overwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def busy(_: Path, __: Path) -> None:
         raise OSError(16, "Device or resource busy")
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Path, "replace", busy)
-        write_atomically(path, b"new")
+    path = tmp_path / "mounted"
+    path.write_bytes(b"old")
+    monkeypatch.setattr(Path, "replace", busy)
+    write_atomically(path, b"new")
     assert path.read_bytes() == b"new"
     assert list(tmp_path.iterdir()) == [path]

@@ -81,6 +81,11 @@ SETTINGS = {
     "names": {"core.quotePath": "false"},
     "order": {"diff.orderFile": "/nonexistent"},
     "relative": {"diff.relative": "true"},
+    "drivers": {
+        "core.attributesFile": "~/attributes",
+        "diff.mine.command": "/bin/true",
+        "diff.mine.textconv": "/bin/false",
+    },
 }
 
 
@@ -89,6 +94,8 @@ def test_settings_of_the_user_change_nothing(
     settings: dict[str, str], checkout: Path, tmp_path: Path
 ) -> None:
     change(checkout)
+    drivers = "*.py diff=mine\n*.txt diff=mine\n"
+    (tmp_path / "home" / "attributes").write_text(drivers)
     for name, value in settings.items():
         git(tmp_path, "config", "--global", name, value)
     state = code_state(checkout)
@@ -104,19 +111,6 @@ def test_a_file_that_git_does_not_look_at_is_not_taken_for_unchanged(
     (checkout / "picture.png").unlink()  # as in a sparse checkout
     assert code_state(checkout).dirty_tag == "unknown"
     assert f"--no-skip-worktree {provenance.ITSELF}" in caplog.text
-
-
-def test_drivers_of_the_user_change_nothing(checkout: Path, tmp_path: Path) -> None:
-    change(checkout)
-    attributes = tmp_path / "attributes"
-    attributes.write_text("*.py diff=mine\n*.txt diff=mine\n")
-    for name, value in {
-        "core.attributesFile": str(attributes),
-        "diff.mine.command": "/bin/true",
-        "diff.mine.textconv": "/bin/false",
-    }.items():
-        git(tmp_path, "config", "--global", name, value)
-    check_patch(code_state(checkout), checkout, tmp_path)
 
 
 @pytest.mark.parametrize(

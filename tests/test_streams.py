@@ -1,13 +1,16 @@
-"""Commands run whatever became of the standard streams."""
+"""Commands run whatever became of the standard streams, and show their progress."""
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from nnt.progress import show_progress
 
 CLOSED = [(0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2)]
 CODE = """
@@ -137,3 +140,26 @@ def test_tables_are_shown_in_any_locale(
     status, out, err = run(code, command, **variables)
     assert status == 0, err
     assert "random3.gz" in out
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("kind", [Terminal, io.StringIO])
+def test_a_bar_is_shown_on_a_terminal_alone(
+    kind: type[io.StringIO], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen = kind()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("TERM", "xterm")
+    with show_progress("Simulating", "tracks") as progress:
+        progress(1_500, 10_000)
+    shown = screen.getvalue()
+    for words in ("Simulating", "1,500/10,000 tracks", "tracks/s"):
+        assert (words in shown) == (kind is Terminal)
+    assert bool(shown) == (kind is Terminal)
