@@ -1,10 +1,10 @@
 """Time until NNT answers: ``nnt --help``, and ``nnt train`` to its first epoch.
 
-``python -m bench startup`` prints wall and CPU time of ``nnt --help`` beside the bare
+``python -m bench startup`` prints wall and CPU time of ``nnt --help`` next to the bare
 interpreter, and of each step of ``nnt train`` on a cached table with a store on
-this disk, until the first expert has done its first epoch, beside a script that only
+this disk, until the first expert has done its first epoch, next to a script that only
 imports what any such trainer does (torch and mlflow); measured in turn, medians of
-several rounds. Then the libraries that take longest to import.
+several rounds. ``python -X importtime -c "import nnt.training"`` says what takes long.
 """
 
 from __future__ import annotations
@@ -49,14 +49,6 @@ SHORT = {
         sys.executable, "-c", "import torch, mlflow; mlflow.MlflowClient",
     ],
 }  # fmt: skip
-IMPORTED = (
-    "nnt.cli", "nnt.config", "nnt.tracking", "nnt.training",
-    "mlflow.store.tracking.sqlalchemy_store",
-)  # fmt: skip
-LIBRARIES = (
-    "numpy", "yaml", "torch", "numba", "mlflow", "pandas", "sqlalchemy", "alembic",
-    "matplotlib", "scipy.special", "pyarrow",
-)  # fmt: skip
 
 
 def main() -> None:
@@ -81,7 +73,6 @@ def main() -> None:
     for name, measured in found.items():
         middle = median(measured)
         print(f"  {name:48} {middle.wall_s:6.2f} ({middle.cpu_s:.2f})")
-    _print_imports()
 
 
 def _first_epoch(store: Path) -> dict[str, Times]:
@@ -115,21 +106,3 @@ def _cpu_s(pid: int) -> float:
         total += times.user + times.system
         total += times.children_user + times.children_system
     return total
-
-
-def _print_imports() -> None:
-    """Print what each library takes, from the first that needs it."""
-    code = f"import gc; gc.disable(); import {', '.join(IMPORTED)}"
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-c", code],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    found: dict[str, float] = {}
-    for line in done.stderr.splitlines():
-        parts = line.removeprefix("import time:").split("|")
-        if len(parts) == 3 and parts[1].strip().isdigit():
-            found[parts[2].strip()] = int(parts[1]) / 1e6
-    print("\nimports of a training, s, each with what it is the first to need")
-    for name in (*IMPORTED, *LIBRARIES):
-        told = f"{found[name]:.3f}" if name in found else "not loaded"
-        print(f"  {name:48} {told}")

@@ -99,7 +99,7 @@ def _show(
 ) -> None:
     from nnt.config import as_yaml, flatten
 
-    kept = _with_set_parameters(values, sources)
+    kept = _without_defaults(values, sources)
     shown = flatten(kept)
     if with_origin:
         width = max(map(len, shown))
@@ -111,18 +111,18 @@ def _show(
         click.echo(f"# and {n_hidden} parameters of {SIMULATION}* with their defaults")
 
 
-def _with_set_parameters(
-    values: Mapping[str, Any], sources: Mapping[str, str], prefix: str = ""
+def _without_defaults(
+    values: Mapping[str, Any], sources: Mapping[str, str]
 ) -> dict[str, Any]:
     """Leave out the parameters of the simulation that have their defaults."""
-    kept: dict[str, Any] = {}
-    for name, value in values.items():
-        key = f"{prefix}{name}"
-        if isinstance(value, Mapping) and value:
-            kept[name] = _with_set_parameters(value, sources, f"{key}.")
-        elif not key.startswith(SIMULATION) or sources[key] != DEFAULT:
-            kept[name] = value
-    return {name: value for name, value in kept.items() if value != {}}
+    data = dict(values["data"])
+    if "simulate" in data:
+        data["simulate"] = {
+            name: value
+            for name, value in data["simulate"].items()
+            if sources[f"{SIMULATION}{name}"] != DEFAULT
+        }
+    return {**values, "data": data}
 
 
 def _origin(key: str, expert: int | None, origins: Mapping[str, str]) -> str:

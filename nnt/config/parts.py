@@ -17,6 +17,7 @@ from nnt.config.values import (
     Number,
     Part,
     Positive,
+    check_one_of,
     in_words,
     made_from,
     mistake,
@@ -124,16 +125,11 @@ class DataConfig(Part):
 
     @model_validator(mode="after")
     def _has_one_form(self) -> Self:
-        forms = [key for key in ("files", "simulate") if getattr(self, key) is not None]
-        if len(forms) != 1:
-            found = "both" if forms else "neither"
-            raise mistake(f"needs either files or simulate, got {found}")
+        check_one_of(self, "files", "simulate")
         if isinstance(self.files, Mapping) and self.split is not None:
-            raise mistakes_at(
-                {("split",): "not allowed where files are given per split"}
-            )
+            raise mistakes_at({"split": "not allowed where files are given per split"})
         if isinstance(self.files, tuple) and self.split is None:
-            raise mistakes_at({("split",): "is missing, for example [0.6, 0.2, 0.2]"})
+            raise mistakes_at({"split": "is missing, for example [0.6, 0.2, 0.2]"})
         if self.simulate is not None and self.split is None:
             object.__setattr__(self, "split", DEFAULT_SPLIT)
         return self
@@ -190,9 +186,7 @@ class DistributionKeys(Part):
 
     @model_validator(mode="after")
     def _has_one_form(self) -> Self:
-        if (self.norm is None) == (self.uniform is None):
-            found = "neither" if self.norm is None else "both"
-            raise mistake(f"needs either norm or uniform, got {found}")
+        check_one_of(self, "norm", "uniform")
         return self
 
 
@@ -218,7 +212,7 @@ class Classes(Part):
                 f"expected at least signal_cm ({self.signal_cm:g}), got "
                 f"{self.background_cm:g}"
             )
-            raise mistakes_at({("background_cm",): words})
+            raise mistakes_at({"background_cm": words})
         return self
 
 
@@ -251,7 +245,7 @@ class LRSchedule(Part):
         if foreign:
             raise mistakes_at(
                 {
-                    (key,): f"unknown key of {self.name}; {did_you_mean(key, known)}"
+                    key: f"unknown key of {self.name}; {did_you_mean(key, known)}"
                     for key in sorted(foreign)
                 }
             )

@@ -114,13 +114,21 @@ def unexpected(words: str, hint: str = "") -> PydanticCustomError:
     return PydanticCustomError(EXPECTED, "expected {expected}", found)
 
 
-def mistakes_at(found: Mapping[tuple[str, ...], str]) -> ValidationError:
-    """Make one error of mistakes within a value: path in it -> words."""
+def mistakes_at(found: Mapping[str, str]) -> ValidationError:
+    """Make one error of the mistakes in some keys of a mapping: key -> words."""
     details = [
-        InitErrorDetails(type=mistake(words), loc=path, input=None)
-        for path, words in found.items()
+        InitErrorDetails(type=mistake(words), loc=(key,), input=None)
+        for key, words in found.items()
     ]
     return ValidationError.from_exception_data("", details)
+
+
+def check_one_of(part: BaseModel, first: str, second: str) -> None:
+    """Raise an error unless one of two keys is there, and the other is not."""
+    there = [getattr(part, key) is not None for key in (first, second)]
+    if sum(there) != 1:
+        found = "both" if all(there) else "neither"
+        raise mistake(f"needs either {first} or {second}, got {found}")
 
 
 def one_of(noun: str, names: Collection[str]) -> PlainValidator:
