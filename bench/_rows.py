@@ -9,7 +9,7 @@ import numpy as np
 from nnt.config import load_config
 from nnt.detector import EXPERTS
 from nnt.engine import ExpertData, fit
-from nnt.judging import Balances, expert_mask
+from nnt.judging import served_rows
 from nnt.networks import State
 from nnt.simulation import simulate
 from nnt.tracks import split_by_event
@@ -33,10 +33,10 @@ def experts_of(n_rows: int) -> dict[int, ExpertData]:
     data, config = {}, load_config("baseline_v2")
     for expert in EXPERTS:
         own = expert_data(
-            train[expert_mask(train, expert)],
-            val[expert_mask(val, expert)],
+            train[served_rows(train, [expert])],
+            val[served_rows(val, [expert])],
             config,
-            Balances(),
+            {},
         )
         data[expert] = ExpertData(
             x_train=np.tile(own.x_train, repeats),

@@ -13,7 +13,7 @@ import pytest
 from nnt import metrics
 from nnt.classes import Balance
 from nnt.config import Config, load_config
-from nnt.judging import Balances, ScoredTable, WholeLoss, targets_of
+from nnt.judging import ScoredTable, fit_balances, targets_of, whole_loss
 from nnt.objective import value
 from nnt.tracks import Tracks
 
@@ -39,7 +39,7 @@ def of_3dh(tracks: Tracks, seed: int = 0) -> Tracks:
 def test_targets_are_those_of_a_loop(make_tracks: MakeTracks) -> None:
     tracks = make_tracks(300)
     config = config_of(outputs=["z", "theta", "nnt", "stt"], classes=CLASSES)
-    targets, weights = targets_of(tracks, config, Balances.fit(tracks, config))
+    targets, weights = targets_of(tracks, config, fit_balances(tracks, config))
     assert weights is not None
     np.testing.assert_array_equal(targets[:, :2], tracks.targets)
     assert (weights[:, :2] == 1).all()
@@ -59,7 +59,7 @@ def test_without_classes_all_rows_count_alike(
     make_tracks: MakeTracks, outputs: list[str]
 ) -> None:
     tracks, config = make_tracks(50), config_of(outputs=outputs)
-    targets, weights = targets_of(tracks, config, Balances())
+    targets, weights = targets_of(tracks, config, {})
     np.testing.assert_array_equal(targets, tracks.targets[:, : len(outputs)])
     assert weights is None
 
@@ -67,7 +67,7 @@ def test_without_classes_all_rows_count_alike(
 def test_a_decision_by_z_has_a_column_of_its_own(make_tracks: MakeTracks) -> None:
     tracks = make_tracks(200)
     config = config_of(loss="TriggerLoss", classes=CLASSES)
-    targets, weights = targets_of(tracks, config, Balances.fit(tracks, config))
+    targets, weights = targets_of(tracks, config, fit_balances(tracks, config))
     assert weights is not None
     assert targets.shape == weights.shape == (200, 3)
     near = np.abs(tracks.targets[:, 0]) < 0.1
@@ -78,7 +78,7 @@ def test_fakes_are_background_and_have_no_z(make_tracks: MakeTracks) -> None:
     tracks = of_3dh(make_tracks(300))
     assert tracks.fake is not None
     config = config_of(outputs=["z", "theta", "nnt", "stt"], classes=CLASSES)
-    targets, weights = targets_of(tracks, config, Balances.fit(tracks, config))
+    targets, weights = targets_of(tracks, config, fit_balances(tracks, config))
     assert weights is not None
     assert (weights[tracks.fake, :2] == 0).all()
     assert (weights[~tracks.fake, :2] == 1).all()
@@ -93,7 +93,7 @@ def test_weights_come_from_the_rows_to_train_on(make_tracks: MakeTracks) -> None
     config = config_of(
         outputs=["z", "nnt"], classes={**CLASSES, "balance": ["charge", "theta"]}
     )
-    targets, weights = targets_of(other, config, Balances.fit(train, config))
+    targets, weights = targets_of(other, config, fit_balances(train, config))
     assert weights is not None
 
     def quantities(tracks: Tracks) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def test_weights_come_from_the_rows_to_train_on(make_tracks: MakeTracks) -> None
 def test_the_loss_of_a_table_is_the_objective(make_tracks: MakeTracks) -> None:
     train, tracks = make_tracks(400, seed=1), make_tracks(200, experts=(0, 3))
     config = config_of(outputs=["z", "theta", "nnt"], classes=CLASSES, class_weight=2)
-    whole = WholeLoss.of_training(config, lambda: train, (0, 3))
+    whole = whole_loss(config, lambda: train, (0, 3))
     rng = np.random.default_rng(3)
     drawn = rng.uniform(-1, 1, (200, 3)).astype(np.float32)
     outputs = dict(zip(("z", "theta", "nnt"), drawn.T, strict=True))
@@ -125,7 +125,7 @@ def test_the_loss_of_a_table_is_the_objective(make_tracks: MakeTracks) -> None:
     for expert in (0, 3):
         rows = tracks.expert == expert
         part, own = tracks[rows], config.for_expert(expert)
-        balances = Balances.fit(train[train.expert == expert], own)
+        balances = fit_balances(train[train.expert == expert], own)
         expected = value(own.objective, drawn[rows], *targets_of(part, own, balances))
         found = table.metrics(expert)
         assert found["loss"] == pytest.approx(expected)

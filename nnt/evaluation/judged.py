@@ -19,11 +19,12 @@ from nnt.detector import N_INPUTS
 from nnt.errors import ConfigError, DataError, NNTError, TrackingError
 from nnt.judging import (
     Outputs,
-    WholeLoss,
     kept_rows,
     reference_outputs,
     served_rows,
+    whole_loss,
 )
+from nnt.judging.outputs import LossOfRows
 from nnt.networks import Networks, read_weights
 from nnt.progress import show_progress
 from nnt.tracking import (
@@ -83,7 +84,7 @@ class LoadedRun:
         served = served_rows(tracks, self.networks.experts)
         return reference_outputs(tracks, networks, self.networks.outputs, served)
 
-    def whole_loss(self) -> WholeLoss | None:
+    def whole_loss(self) -> LossOfRows | None:
         """Loss of networks with classes, balanced on the rows of their training.
 
         None for others, and where these rows cannot be read any more.
@@ -92,7 +93,7 @@ class LoadedRun:
             return None
         train = partial(load_split, self.config, "train")
         try:
-            return WholeLoss.of_training(self.config, train, self.networks.experts)
+            return whole_loss(self.config, train, self.networks.experts)
         except NNTError as err:
             why = f"the training rows cannot be read: {err}"
             log.warning("the loss covers only z and theta, as %s", why)

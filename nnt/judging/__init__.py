@@ -5,7 +5,6 @@ from nnt.judging.outputs import (
     Outputs,
     as_array,
     by_name,
-    expert_mask,
     kept_rows,
     outputs_in_data,
     predicted_outputs,
@@ -21,7 +20,7 @@ from nnt.judging.scored_table import (
     losses_of,
     scopes_of,
 )
-from nnt.judging.targets import Balances, WholeLoss, targets_of
+from nnt.judging.targets import Balances, fit_balances, targets_of, whole_loss
 
 __all__ = [
     "MAIN",
@@ -31,10 +30,9 @@ __all__ = [
     "FixedPointTable",
     "Outputs",
     "ScoredTable",
-    "WholeLoss",
     "as_array",
     "by_name",
-    "expert_mask",
+    "fit_balances",
     "kept_rows",
     "losses_of",
     "outputs_in_data",
@@ -44,4 +42,5 @@ __all__ = [
     "scopes_of",
     "served_rows",
     "targets_of",
+    "whole_loss",
 ]

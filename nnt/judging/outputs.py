@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,31 +11,22 @@ from nnt.config import Config
 from nnt.errors import ConfigError
 from nnt.networks import OUTPUTS
 from nnt.tracks import Tracks
-from nnt.types import F32, BoolArray
+from nnt.types import F32, F64, BoolArray
 
 if TYPE_CHECKING:
     from nnt.networks import Networks
 
 Outputs = Mapping[str, F32]
 """Name of the output -> shape (N,), in network units."""
+LossOfRows = Callable[[Tracks, Outputs], F64]
 
 MEASURED = ("z", "theta")
 """Outputs that the reconstruction measures, too; the others are classes."""
 
 
-def expert_mask(tracks: Tracks, expert: int) -> BoolArray:
-    """Rows that an expert serves; expert -1 serves all."""
-    if expert == -1:
-        return np.ones(len(tracks), dtype=np.bool_)
-    mask: BoolArray = tracks.expert == expert
-    return mask
-
-
-def served_rows(tracks: Tracks, experts: Iterable[int]) -> BoolArray:
-    """Rows that one of the experts serves."""
-    served = np.zeros(len(tracks), dtype=np.bool_)
-    for expert in experts:
-        served |= expert_mask(tracks, expert)
+def served_rows(tracks: Tracks, experts: Collection[int]) -> BoolArray:
+    """Rows that one of the experts serves; expert -1 serves all."""
+    served: BoolArray = np.isin(tracks.expert, list(experts)) | (-1 in experts)
     return served
 
 
@@ -50,7 +41,7 @@ def kept_rows(config: Config | None, tracks: Tracks) -> BoolArray:
     for expert, overrides in config.expert_overrides.items():
         if "filter" in overrides and -1 not in config.experts:
             chosen = config.for_expert(expert).filter.mask(tracks)
-            kept = np.where(expert_mask(tracks, expert), chosen, kept)
+            kept = np.where(served_rows(tracks, [expert]), chosen, kept)
     return kept
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,9 +11,9 @@ from nnt import metrics
 from nnt.config import Config
 from nnt.judging.outputs import (
     MEASURED,
+    LossOfRows,
     Outputs,
     as_array,
-    expert_mask,
     kept_rows,
     predicted_outputs,
     rows_of,
@@ -31,7 +31,6 @@ MAIN = "network"
 """Name of the network that is judged; metrics of all others have their name behind."""
 REFERENCE = "reference"
 
-LossOfRows = Callable[[Tracks, Outputs], F64]
 Figures = dict[str, dict[str, float]]
 """Numbers of ``all`` rows, and of those of each ``expert_k``."""
 Losses = Mapping[int | None, str]
@@ -121,7 +120,7 @@ class ScoredTable:
     def rows(self, expert: int | None = None, *, filtered: bool = True) -> BoolArray:
         """Rows of one expert, or (None) of all."""
         mask = self.kept if filtered else np.ones(len(self.tracks), dtype=np.bool_)
-        return mask if expert is None else mask & expert_mask(self.tracks, expert)
+        return mask if expert is None else mask & served_rows(self.tracks, [expert])
 
     def predictions(self, rows: BoolArray, network: str = "") -> Predictions:
         """Some rows with the outputs of one network (the one judged), in cm and deg."""

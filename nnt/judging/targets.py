@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 
@@ -13,11 +12,12 @@ from nnt.config import Config
 from nnt.detector import STT_MOMENTUM_GEV, theta_to_deg, z_to_cm
 from nnt.judging.outputs import (
     MEASURED,
+    LossOfRows,
     Outputs,
     as_array,
-    expert_mask,
     kept_rows,
     rows_of,
+    served_rows,
 )
 from nnt.objective import CLASS_OUTPUTS, value_of_rows
 from nnt.tracks import Tracks
@@ -27,21 +27,17 @@ DECISION = "decision"
 """Name of the column of a network of z that learns the decision by |z|."""
 
 
-@dataclass(frozen=True, slots=True)
-class Balances:
-    """Weights of the rows for each class, as found on the rows of a training."""
+Balances = Mapping[str, Balance]
+"""Column of a class -> weights of the rows, as found on the rows of a training."""
 
-    of_column: Mapping[str, Balance] = field(default_factory=dict)
 
-    @classmethod
-    def fit(cls, tracks: Tracks, config: Config) -> Balances:
-        """Find the weights on the rows that an expert is trained on."""
-        quantities = _quantities(tracks, config)
-        found = {}
-        for name in _class_columns(config):
-            targets, counts = _class(tracks, config, name)
-            found[name] = Balance.fit(targets, counts, quantities)
-        return cls(found)
+def fit_balances(tracks: Tracks, config: Config) -> Balances:
+    """Find the weights of the classes on the rows that an expert is trained on."""
+    quantities = _quantities(tracks, config)
+    return {
+        name: Balance.fit(*_class(tracks, config, name), quantities)
+        for name in _class_columns(config)
+    }
 
 
 def targets_of(
@@ -71,50 +67,47 @@ def targets_of(
     for name in _class_columns(config):
         targets, counts = _class(tracks, config, name)
         columns.append(targets)
-        weights.append(balances.of_column[name].weights(targets, counts, quantities))
+        weights.append(balances[name].weights(targets, counts, quantities))
     stacked = np.ascontiguousarray(np.stack(columns, axis=1), dtype=np.float32)
     if fake is None and not _class_columns(config):
         return stacked, None
     return stacked, np.ascontiguousarray(np.stack(weights, axis=1), dtype=np.float32)
 
 
-@dataclass(frozen=True, slots=True)
-class WholeLoss:
-    """The loss of networks with classes, for rows of all their experts."""
+def whole_loss(
+    config: Config, train: Callable[[], Tracks], experts: Collection[int]
+) -> LossOfRows | None:
+    """Find the loss of networks with classes, for rows of all their experts.
 
-    config: Config
-    balances: Mapping[int, Balances]
-    """Of each expert."""
+    The classes are balanced on the rows of a training split, filtered or not. None,
+    without reading them, for networks without a class. A decision by |z| is not judged
+    by its loss: what it has learned beside the weights is not part of the network.
 
-    @classmethod
-    def of_training(
-        cls, config: Config, train: Callable[[], Tracks], experts: Iterable[int]
-    ) -> WholeLoss | None:
-        """Balance the classes on the rows of a training split, filtered or not.
+    Returns
+    -------
+    callable, or None
+        Gives the part of each row in the loss, shape (N,); NaN for rows that nobody
+        serves.
+    """
+    if not set(config.form.outputs) & set(CLASS_OUTPUTS):
+        return None
+    split = train()
+    kept = kept_rows(config, split)
+    balances = {}
+    for expert in experts:
+        rows = split[kept & served_rows(split, [expert])]
+        balances[expert] = fit_balances(rows, config.for_expert(expert))
 
-        None, without reading them, for networks without a class. A decision by |z| is
-        not judged by its loss: what it has learned beside the weights is not part of
-        the network.
-        """
-        if not set(config.form.outputs) & set(CLASS_OUTPUTS):
-            return None
-        tracks = train()
-        kept = kept_rows(config, tracks)
-        own = {k: tracks[kept & expert_mask(tracks, k)] for k in experts}
-        return cls(
-            config, {k: Balances.fit(v, config.for_expert(k)) for k, v in own.items()}
-        )
-
-    def __call__(self, tracks: Tracks, outputs: Outputs) -> F64:
-        """Part of each row in the loss, shape (N,); NaN for rows that nobody serves."""
+    def loss_of_rows(tracks: Tracks, outputs: Outputs) -> F64:
         found = np.full(len(tracks), np.nan)
-        for expert, balances in self.balances.items():
-            rows = expert_mask(tracks, expert)
-            config = self.config.for_expert(expert)
-            array = as_array(rows_of(outputs, rows), config.form.outputs)
-            targets = targets_of(tracks[rows], config, balances)
-            found[rows] = value_of_rows(config.objective, array, *targets)
+        for expert, of_expert in balances.items():
+            rows, own = served_rows(tracks, [expert]), config.for_expert(expert)
+            array = as_array(rows_of(outputs, rows), own.form.outputs)
+            targets = targets_of(tracks[rows], own, of_expert)
+            found[rows] = value_of_rows(own.objective, array, *targets)
         return found
+
+    return loss_of_rows
 
 
 def _class_columns(config: Config) -> list[str]:

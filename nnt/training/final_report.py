@@ -16,7 +16,8 @@ from nnt import metrics
 from nnt.engine import FitResult
 from nnt.errors import ExportError
 from nnt.fixedpoint import FixedPointNetworks
-from nnt.judging import FixedPointTable, ScoredTable, WholeLoss, served_rows
+from nnt.judging import FixedPointTable, ScoredTable, served_rows, whole_loss
+from nnt.judging.outputs import LossOfRows
 from nnt.networks import DEFAULT_PRECISION, ExpertWeights, Networks, write_weights
 from nnt.tracking import Run
 from nnt.training.data import SPLITS
@@ -101,7 +102,7 @@ class FinalReport:
 
     def unjudged(self) -> dict[int, ExpertResult]:
         """How far each expert came, with the figures of its best epoch."""
-        figures: dict[int, Figures] = {}
+        figures: dict[int | None, Figures] = {}
         for expert, fit in self.fits.items():
             if fit.best_epoch:
                 row = self.histories[expert][fit.best_epoch - 1]
@@ -110,20 +111,19 @@ class FinalReport:
         return self._expert_results(figures)
 
     def _expert_results(
-        self, figures: Mapping[int, Figures]
+        self, figures: Mapping[int | None, Figures]
     ) -> dict[int, ExpertResult]:
-        found = {}
-        for expert, child in self.children.items():
-            fit = self.results[expert]
-            found[expert] = ExpertResult(
-                run_id=child.run_id,
+        return {
+            expert: ExpertResult(
+                run_id=self.children[expert].run_id,
                 best_epoch=fit.best_epoch,
                 epochs=fit.epochs,
                 stop_reason=fit.stop_reason,
                 error=fit.error,
                 **figures.get(expert, {}),
             )
-        return found
+            for expert, fit in self.results.items()
+        }
 
     def judge(self, description: str) -> tuple[dict[int, ExpertResult], Figures]:
         """Compute and log everything that follows from the weights.
@@ -156,20 +156,18 @@ class FinalReport:
             judged = {split: self._judge(split, networks) for split in SPLITS}
             tables = pool.submit(self._log_tables, judged)
             # What is looked at first is drawn first.
-            figures = self._log(None, judged)
-            self._draw_rows(None, judged, studio)
-            of_experts = {}
-            for expert in self.fits:
-                of_experts[expert] = self._log(expert, judged)
+            figures: dict[int | None, Figures] = {}
+            for expert in (None, *self.fits):
+                figures[expert] = self._log(expert, judged)
                 self._draw_rows(expert, judged, studio)
-            experts = self._expert_results(of_experts)
+            experts = self._expert_results(figures)
             reported = {split: judged[split] for split in REPORTED_SPLITS}
             runs = self.training.by_scope
             fixed_point, both = log_fixed_point(runs, networks, reported)
             best = {
-                k: (fit.best_epoch, of_experts[k]["val"]["loss"])
-                for k, fit in self.fits.items()
-                if "loss" in of_experts[k]["val"]
+                k: (result.best_epoch, result.val["loss"])
+                for k, result in experts.items()
+                if "loss" in result.val
             }
             self._draw_rest(best, both, studio)
             tables.result()
@@ -177,9 +175,9 @@ class FinalReport:
         text = json.dumps(value, indent=2, default=str) + "\n"
         self.parent.log_text(text, "summary.json")
         run_id = self.parent.run_id
-        note = describe(self.inputs, description, experts, figures, run_id)
+        note = describe(self.inputs, description, experts, figures[None], run_id)
         self.parent.set_tags({"mlflow.note.content": note})
-        return experts, figures
+        return experts, figures[None]
 
     def draw(self, best: Mapping[int, tuple[int, float]]) -> None:
         """Draw the plots of a training that has logged everything else before.
@@ -302,9 +300,9 @@ class FinalReport:
         )
 
     @cached_property
-    def _whole_loss(self) -> WholeLoss | None:
+    def _whole_loss(self) -> LossOfRows | None:
         train = self.inputs.splits["train"]
-        return WholeLoss.of_training(self.config, lambda: train, self.fits)
+        return whole_loss(self.config, lambda: train, self.fits)
 
     def _log(self, expert: int | None, judged: Mapping[str, ScoredTable]) -> Figures:
         """Log how good one expert is, or (None) all together."""

@@ -7,7 +7,7 @@ from threading import Event
 
 from nnt.config import Config
 from nnt.engine import FitResult
-from nnt.judging import Balances, targets_of
+from nnt.judging import fit_balances, targets_of
 from nnt.networks import read_weights
 from nnt.tracking import MlflowTracker, open_run, read_run_weights
 from nnt.tracks import Tracks
@@ -70,7 +70,7 @@ def draw_plots(
         }
         for expert, child in children.items():
             of_expert, rows = config.for_expert(expert), rows_to_train(inputs, expert)
-            y_train, _ = targets_of(rows, of_expert, Balances.fit(rows, of_expert))
+            y_train, _ = targets_of(rows, of_expert, fit_balances(rows, of_expert))
             log_sampling(child, y_train[:, 0], of_expert, expert)
         parent = tracker.reopen(stored.run_id, stored.experiment_id)
         histories = {k: read_epochs(nested[k]) for k in fits}

@@ -55,10 +55,10 @@ def log_class_weights(run: Run, data: ExpertData, balances: Balances) -> None:
     the share of them that would do as well with equal weights. ``class_weights.json``
     holds the weights themselves: of background and of signal, for each bin.
     """
-    if data.w_train is None or not balances.of_column:
+    if data.w_train is None or not balances:
         return
-    first = data.y_train.shape[1] - len(balances.of_column)
-    for column, name in enumerate(balances.of_column, first):
+    first = data.y_train.shape[1] - len(balances)
+    for column, name in enumerate(balances, first):
         weights = data.w_train[:, column]
         is_signal = data.y_train[weights > 0, column] > 0
         counts = {
@@ -73,7 +73,7 @@ def log_class_weights(run: Run, data: ExpertData, balances: Balances) -> None:
             "background": balance.table[0].tolist(),
             "signal": balance.table[1].tolist(),
         }
-        for name, balance in balances.of_column.items()
+        for name, balance in balances.items()
     }
     run.log_text(json.dumps(tables, indent=2) + "\n", "class_weights.json")
 

@@ -18,8 +18,9 @@ from nnt.judging import (
     Outputs,
     as_array,
     by_name,
-    expert_mask,
+    fit_balances,
     rows_of,
+    served_rows,
     targets_of,
 )
 from nnt.judging.outputs import MEASURED
@@ -55,12 +56,12 @@ class ExpertRows:
 def rows_of_expert(inputs: TrainingInputs, expert: int) -> ExpertRows:
     """Choose the rows of an expert, and put them into the form of the engine."""
     config, whole = inputs.config.for_expert(expert), inputs.splits["val"]
-    kept = inputs.kept["val"][expert] & expert_mask(whole, expert)
+    kept = inputs.kept["val"][expert] & served_rows(whole, [expert])
     val, reference = whole[kept], inputs.references["val"]
     if reference is not None:
         reference = rows_of(reference, kept)
     train = rows_to_train(inputs, expert)
-    balances = Balances.fit(train, config)
+    balances = fit_balances(train, config)
     data = expert_data(train, val, config, balances, reference)
     return ExpertRows(data, balances, val, config.form.outputs, reference)
 
@@ -70,10 +71,10 @@ def rows_to_train(inputs: TrainingInputs, expert: int) -> Tracks:
     config = inputs.config.for_expert(expert)
     table = inputs.splits["train"]
     kept = inputs.kept["train"][expert]
-    own = table[kept & expert_mask(table, expert)]
+    own = table[kept & served_rows(table, [expert])]
     if not config.borrow:
         return own
-    complete = table[kept & expert_mask(table, 0)]
+    complete = table[kept & served_rows(table, [0])]
     chosen_by = generator(config.seed, expert, "borrow")
     joined = with_borrowed(own, complete, expert, config.borrow, chosen_by)
     numbers = [f"{n:,}" for n in (len(own), len(joined) - len(own))]
