@@ -24,13 +24,8 @@ from bench._loops import OURS
 from bench._rows import SIMULATED, experts_of
 from nnt import filters, load_config
 from nnt.config import Config
-from nnt.sampling import (
-    BucketSampler,
-    Distribution,
-    EpochSampler,
-    Uniform,
-    bucket_probabilities,
-)
+from nnt.config.parts import Distribution, Uniform
+from nnt.sampling import BucketSampler, EpochSampler
 from nnt.tracks import Tracks, make_ids
 
 ROWS, FILTER_ROWS, PER_ROW = 2_000_000, 10_000_000, 20_000
@@ -64,13 +59,13 @@ def _print_times(found: dict[str, Times]) -> None:
 def _print_draws(n_rows: int, rounds: int) -> None:
     rng = np.random.default_rng(1)
     z_scaled = np.clip(rng.normal(0, 0.3, n_rows), -1, 1).astype(np.float32)
-    buckets = BucketSampler(z_scaled, DISTRIBUTION)
+    buckets = BucketSampler(z_scaled, DISTRIBUTION.probabilities)
     bucket = np.clip((z_scaled + 1) / 2 * 11, 0, 10).astype(np.int64)
     count = np.bincount(bucket, minlength=11)
-    weights = (bucket_probabilities(DISTRIBUTION) / count)[bucket]
+    weights = (DISTRIBUTION.probabilities / count)[bucket]
     weights /= weights.sum()
     rows_of = [np.flatnonzero(bucket == i) for i in range(11)]
-    share = bucket_probabilities(DISTRIBUTION)
+    share = DISTRIBUTION.probabilities
 
     def one_by_one() -> None:
         for _ in range(PER_ROW):

@@ -16,9 +16,10 @@ import numpy as np
 from bench._frame import in_turn, least_cpu_s, median, read_options, side_by_side
 from nnt import load_config
 from nnt.config import Config
+from nnt.config.parts import Distribution, Normal
 from nnt.detector import N_INPUTS
 from nnt.engine import ExpertData, fit
-from nnt.sampling import BucketSampler, Distribution, EpochSampler, Normal, Sampler
+from nnt.sampling import BucketSampler, EpochSampler, Sampler
 
 ROWS = (1_000, 10_000, 100_000, 1_000_000, 4_000_000)
 BATCHES = (16, 128, 2048)
@@ -96,10 +97,10 @@ def _print_experts(base: Config, rounds: int) -> None:
 def _print_samplers(rounds: int) -> None:
     """Print what it takes to draw the rows of an epoch."""
     z_scaled = _data(SAMPLED // 2).y_train[:, 0].repeat(2)
-    goal = Distribution(n_buckets=11, norm=Normal(std=0.4))
+    goal = Distribution(n_buckets=11, norm=Normal(mean=0, std=0.4))
     samplers: dict[str, Sampler] = {
         "every row once": EpochSampler(SAMPLED),
-        "reweighted, 11 buckets": BucketSampler(z_scaled, goal),
+        "reweighted, 11 buckets": BucketSampler(z_scaled, goal.probabilities),
     }
     rng = np.random.default_rng(1)
     works = {n: partial(sampler.epoch, rng) for n, sampler in samplers.items()}

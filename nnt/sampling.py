@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import zlib
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,68 +20,6 @@ def generator(seed: int, expert: int, purpose: str) -> np.random.Generator:
     """
     key = (expert + 1, zlib.crc32(purpose.encode()))
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Normal:
-    """A normal distribution of scaled z."""
-
-    mean: float = 0.0
-    std: float
-
-    def cdf(self, x: F64) -> F64:
-        """Probability below x."""
-        # Imported here: most trainings need no scipy.
-        from scipy.special import ndtr
-
-        below: F64 = ndtr((x - self.mean) / self.std)
-        return below
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Uniform:
-    """A uniform distribution of scaled z."""
-
-    lower: float = -1.0
-    upper: float = 1.0
-
-    def cdf(self, x: F64) -> F64:
-        """Probability below x."""
-        return np.clip((x - self.lower) / (self.upper - self.lower), 0.0, 1.0)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Distribution:
-    """The distribution of z that bucket reweighting aims at."""
-
-    n_buckets: int
-    """Equal parts of [-1, 1]."""
-    inf_bounds: bool = False
-    """Whether the outer buckets reach to infinity."""
-    norm: Normal | None = None
-    uniform: Uniform | None = None
-
-
-def bucket_probabilities(distribution: Distribution) -> F64:
-    """Probability of each bucket, shape (n_buckets,); the sum is one.
-
-    Raises
-    ------
-    DataError
-        The distribution lies outside of [-1, 1].
-    """
-    edges = np.linspace(-1.0, 1.0, distribution.n_buckets + 1)
-    if distribution.inf_bounds:
-        edges[0], edges[-1] = -np.inf, np.inf
-    law = distribution.norm or distribution.uniform
-    if law is None:
-        raise DataError("dist: expected norm or uniform, found neither")
-    with np.errstate(over="ignore"):
-        share = np.diff(law.cdf(edges))
-    if not share.sum() > 0:
-        raise DataError("dist: expected some probability in [-1, 1], found none")
-    probabilities: F64 = share / share.sum()
-    return probabilities
 
 
 class EpochSampler:
@@ -103,8 +40,14 @@ SMALLEST_SHARE = 2.0**-53
 class BucketSampler:
     """As many rows as there are: first a bucket of z, then a row of it.
 
-    The drawn z follow the distribution; `whose` names the rows in messages, such as
-    ``"expert 2"``.
+    Parameters
+    ----------
+    z_scaled : float array, shape (N,)
+        Of the rows.
+    probabilities : float64 array, shape (K,)
+        Of each bucket: the buckets are equal parts of [-1, 1].
+    whose : str, optional
+        Names the rows in messages, such as ``"expert 2"``.
 
     Raises
     ------
@@ -113,19 +56,18 @@ class BucketSampler:
     """
 
     def __init__(
-        self, z_scaled: FloatArray, distribution: Distribution, whose: str = ""
+        self, z_scaled: FloatArray, probabilities: F64, whose: str = ""
     ) -> None:
         place = f"{whose}: dist" if whose else "dist"
-        n_buckets = distribution.n_buckets
+        n_buckets = len(probabilities)
         bucket = np.floor((z_scaled.astype(np.float64) + 1) / 2 * n_buckets)
         bucket = np.clip(bucket, 0, n_buckets - 1).astype(np.int64)
         count = np.bincount(bucket, minlength=n_buckets)
-        wanted = bucket_probabilities(distribution)
-        empty = (count == 0) & (wanted > 0)
+        empty = (count == 0) & (probabilities > 0)
         if empty.any():
             words = "%s: %d of %d buckets hold no row; their share goes to the others"
             log.warning(words, place, empty.sum(), n_buckets)
-        shared = np.where(count > 0, wanted, 0.0)
+        shared = np.where(count > 0, probabilities, 0.0)
         if shared.sum() == 0:
             raise DataError(
                 f"{place}: no row lies where the distribution has any probability; "

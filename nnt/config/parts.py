@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Self, get_args, get_type_hints
 
+import numpy as np
 from pydantic import BaseModel, PlainValidator, create_model, model_validator
 
 from nnt.config.values import (
@@ -31,8 +32,8 @@ from nnt.errors import ConfigError, DataError, did_you_mean
 from nnt.files import expand_path
 from nnt.filters import Filter, IdentityFilter, from_config
 from nnt.networks import DEFAULT_PRECISION, check_precision
-from nnt.sampling import Distribution, Normal, Uniform, bucket_probabilities
 from nnt.simulation import Simulation
+from nnt.types import F64
 
 SPLITS = ("train", "val", "test")
 DEFAULT_SPLIT = (0.6, 0.2, 0.2)
@@ -156,14 +157,22 @@ SCALED = "; z is scaled here: 1 is 100 cm, so write 0.4 for 40 cm"
 Z = Annotated[float, Number(ge=-MAX_Z, le=MAX_Z, hint=SCALED)]
 
 
-class NormalKeys(Part):
+class Normal(Part):
     """A normal distribution of scaled z."""
 
     mean: Z
     std: Annotated[float, Number(gt=0, le=MAX_Z, hint=SCALED)]
 
+    def cdf(self, x: F64) -> F64:
+        """Probability below x."""
+        # Imported here: most trainings need no scipy.
+        from scipy.special import ndtr
 
-class UniformKeys(Part):
+        below: F64 = ndtr((x - self.mean) / self.std)
+        return below
+
+
+class Uniform(Part):
     """A uniform distribution of scaled z."""
 
     lower: Z
@@ -175,25 +184,40 @@ class UniformKeys(Part):
             raise mistake(f"expected lower < upper, got {self.lower} and {self.upper}")
         return self
 
+    def cdf(self, x: F64) -> F64:
+        """Probability below x."""
+        return np.clip((x - self.lower) / (self.upper - self.lower), 0.0, 1.0)
 
-class DistributionKeys(Part):
+
+class Distribution(Part):
     """The distribution of z that bucket reweighting aims at."""
 
     n_buckets: Annotated[int, Number(ge=1, le=MAX_BUCKETS)]
     inf_bounds: Annotated[bool, in_words("true or false")] = False
-    norm: Annotated[Normal, made_from(lambda: NormalKeys, Normal)] | None = None
-    uniform: Annotated[Uniform, made_from(lambda: UniformKeys, Uniform)] | None = None
+    norm: Normal | None = None
+    uniform: Uniform | None = None
 
     @model_validator(mode="after")
     def _has_one_form(self) -> Self:
         check_one_of(self, "norm", "uniform")
+        if not self._shares().sum() > 0:
+            raise mistake("expected some probability in [-1, 1], found none")
         return self
 
+    @np.errstate(over="ignore")
+    def _shares(self) -> F64:
+        edges = np.linspace(-1.0, 1.0, self.n_buckets + 1)
+        if self.inf_bounds:
+            edges[0], edges[-1] = -np.inf, np.inf
+        law = self.norm or self.uniform
+        return np.zeros(0) if law is None else np.diff(law.cdf(edges))
 
-AnyDistribution = Annotated[
-    Distribution,
-    made_from(lambda: DistributionKeys, Distribution, bucket_probabilities),
-]
+    @property
+    def probabilities(self) -> F64:
+        """Probability of each bucket, shape (n_buckets,); the sum is one."""
+        shares = self._shares()
+        shares /= shares.sum()
+        return shares
 
 
 class Classes(Part):

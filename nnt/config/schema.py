@@ -14,10 +14,10 @@ from pydantic import AfterValidator, PlainValidator, PrivateAttr
 
 from nnt.config.parts import (
     SPLITS,
-    AnyDistribution,
     AnyFilter,
     Classes,
     DataConfig,
+    Distribution,
     LRSchedule,
     Quantization,
     default_data,
@@ -180,7 +180,7 @@ class Config(Part):
         run_wide=True,
     )
     filter: AnyFilter = setting(IdentityFilter, "which rows are used, see below")
-    dist: AnyDistribution | None = setting(
+    dist: Distribution | None = setting(
         None, "distribution of z to draw rows by, see below"
     )
     borrow: NotNegative = setting(

@@ -162,7 +162,6 @@ def some_of(noun: str, names: Collection[str], *, at_least: int = 0) -> PlainVal
 def made_from(
     model: Callable[[], type[BaseModel]],
     kind: type[Any],
-    check: Callable[[Any], object] = bool,
 ) -> PlainValidator:
     """Check a mapping by a model, and make a `kind` of the values that are given."""
 
@@ -171,11 +170,9 @@ def made_from(
             return value
         keys = model().model_validate(value)
         try:
-            made = kind(**{key: getattr(keys, key) for key in keys.model_fields_set})
-            check(made)
+            return kind(**{key: getattr(keys, key) for key in keys.model_fields_set})
         except (ConfigError, DataError) as err:
-            raise mistake(str(err).removeprefix("dist: ")) from err
-        return made
+            raise mistake(str(err)) from err
 
     return PlainValidator(make)
 

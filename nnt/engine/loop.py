@@ -151,7 +151,9 @@ class FitLoop:
         self._sampler = (
             EpochSampler(len(data.x_train))
             if config.dist is None
-            else BucketSampler(data.y_train[:, 0], config.dist, f"expert {expert}")
+            else BucketSampler(
+                data.y_train[:, 0], config.dist.probabilities, f"expert {expert}"
+            )
         )
         self._pending: _Trained | None = None
 

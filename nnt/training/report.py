@@ -119,7 +119,7 @@ def log_sampling(run: Run, z_scaled: F32, config: Config, expert: int) -> None:
     from nnt import plots
 
     rng = generator(config.seed, expert, "plot of the sampling")
-    rows = BucketSampler(z_scaled, config.dist).epoch(rng)
+    rows = BucketSampler(z_scaled, config.dist.probabilities).epoch(rng)
     drawn = plots.picture(
         "sampled_distribution", lambda: plots.sampled_distribution(z_scaled, rows)
     )
