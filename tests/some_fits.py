@@ -25,15 +25,6 @@ from nnt.networks import Form, State, initial_state
 from nnt.networks.module import build_module
 from nnt.sampling import generator
 
-__all__ = [
-    "assert_same",
-    "backend_of",
-    "make_config",
-    "make_data",
-    "outputs",
-    "run",
-]
-
 
 def make_data(n_train: int = 300, n_val: int = 100, seed: int = 0) -> ExpertData:
     """Rows whose targets a small network can learn, with a noisy reference."""
@@ -97,12 +88,17 @@ def run(
     return result, told
 
 
-def outputs(state: State, x: np.ndarray, activation: str = "tanh") -> np.ndarray:
-    """Outputs of a network with these weights."""
-    network = build_module(Form(activation=activation), state).eval()
+def loss_of(state: State, data: ExpertData) -> float:
+    """Squared error over the validation rows of a network with these weights."""
+    network = build_module(Form(activation="tanh"), state).eval()
     with torch.no_grad():
-        out: np.ndarray = network(torch.from_numpy(x)).numpy()
-    return out
+        found = network(torch.from_numpy(data.x_val)).numpy()
+    return float(np.square(found - data.y_val).mean())
+
+
+def rates(told: list[Epoch]) -> list[float]:
+    """Learning rate of each epoch."""
+    return [epoch.metrics["lr"] for epoch in told]
 
 
 def assert_same(first: State, second: State) -> None:
@@ -112,6 +108,19 @@ def assert_same(first: State, second: State) -> None:
         np.testing.assert_array_equal(value, second[name])
 
 
+Fit = tuple[FitResult, list[Epoch]]
+
+
+def assert_same_fit(first: Fit, second: Fit) -> None:
+    """Equal to the last bit: epochs, weights and how it ended."""
+    (result, epochs), (other, others) = first, second
+    assert epochs == others
+    assert_same(result.state, other.state)
+    ends = [(r.best_epoch, r.epochs, r.stop_reason) for r in (result, other)]
+    assert ends[0] == ends[1]
+
+
 def backend_of(data: ExpertData, config: Config) -> TorchBackend:
+    """A backend with the first weights of a seed."""
     state = initial_state(config.form, generator(1, 0, "weights 0"))
     return TorchBackend(state, config, data, "cpu")

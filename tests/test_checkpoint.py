@@ -13,14 +13,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from some_fits import assert_same as assert_same_bits
-from some_fits import make_data
+from some_fits import Fit, assert_same_fit, make_data
 from some_fits import run as run_fit
 
 from nnt.engine import (
     Checkpoint,
     Epoch,
-    FitResult,
     Keeper,
     read_checkpoint,
 )
@@ -42,38 +40,28 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nnt.engine.loop.PART_ROWS", 64)
 
 
-def values_of(**values: Any) -> dict[str, Any]:
-    """A quick training, with these values changed."""
-    return {"batch_size": 32, "epochs": 6, **values}
-
-
-def run(
-    values: dict[str, Any], path: Path | None = None, **more: Any
-) -> tuple[FitResult, list[Epoch]]:
-    """Fit; give the result and every epoch reported."""
+def run(path: Path | None = None, **values: Any) -> Fit:
+    """Fit six epochs or so; give the result and every epoch reported."""
     keeper = {} if path is None else {"keeper": Keeper(path)}
-    return run_fit(DATA, 2, **{**keeper, **values, **more})
+    return run_fit(DATA, 2, **{"batch_size": 32, "epochs": 6, **keeper, **values})
 
 
-def run_until(values: dict[str, Any], path: Path, last: int) -> None:
-    """Stop in order after an epoch, as on Ctrl-C."""
+def stopped(path: Path, last: int, **values: Any) -> Checkpoint:
+    """Stop in order after an epoch, as on Ctrl-C; give the last checkpoint."""
     stop = threading.Event()
 
     def end(epoch: Epoch) -> None:
         if epoch.number == last:
             stop.set()
 
-    run(values, path, on_epoch=end, stop=stop)
+    run(path, on_epoch=end, stop=stop, **values)
+    return found_at(path)
 
 
-def assert_same(
-    first: tuple[FitResult, list[Epoch]], second: tuple[FitResult, list[Epoch]]
-) -> None:
-    (result, epochs), (other, others) = first, second
-    assert epochs == others
-    assert_same_bits(result.state, other.state)
-    ends = [(r.best_epoch, r.epochs, r.stop_reason) for r in (result, other)]
-    assert ends[0] == ends[1]
+def found_at(path: Path) -> Checkpoint:
+    checkpoint = read_checkpoint(path)
+    assert checkpoint is not None
+    return checkpoint
 
 
 CASES = [
@@ -99,13 +87,16 @@ CASES = [
 def test_resumed_fit_equals_the_uninterrupted_one(
     tmp_path: Path, case: dict[str, Any], last: int
 ) -> None:
-    values, path = values_of(**case), tmp_path / "last.safetensors"
-    run_until(values, path, last)
-    checkpoint = read_checkpoint(path)
-    assert checkpoint is not None
-    whole = run(values)
+    checkpoint = stopped(tmp_path / "c", last, **case)
+    whole = run(**case)
     assert len(checkpoint.times_ms) == min(last, whole[0].epochs)
-    assert_same(run(values, resume=checkpoint), whole)
+    resumed = run(resume=checkpoint, **case)
+    assert_same_fit(resumed, whole)
+    # Epochs that were done before are reported as they were.
+    n_before = len(checkpoint.times_ms)
+    assert [e.time_ms for e in resumed[1][:n_before]] == checkpoint.times_ms.tolist()
+    is_told = [epoch.val_output is not None for epoch in resumed[1]]
+    assert is_told == [number >= n_before for number in range(len(is_told))]
 
 
 @pytest.mark.usefixtures("often")
@@ -114,7 +105,8 @@ def test_resumed_fit_equals_the_uninterrupted_one(
 def test_every_checkpoint_leads_to_the_same_end(
     tmp_path: Path, engine: str, threads: int
 ) -> None:
-    values, path = values_of(engine=engine, epochs=3), tmp_path / "c"
+    values: dict[str, Any] = {"engine": engine, "epochs": 3}
+    path = tmp_path / "c"
     kept: list[Checkpoint] = []
 
     class Collector(Keeper):
@@ -123,18 +115,17 @@ def test_every_checkpoint_leads_to_the_same_end(
 
     with ThreadPoolExecutor(threads or 1) as pool:
         own_pool = pool if threads else None
-        whole = run(values, keeper=Collector(path), validation_pool=own_pool)
+        whole = run(keeper=Collector(path), validation_pool=own_pool, **values)
     parts = [c.values["attempt"]["rows_done"] for c in kept]
     assert {0, 64, 128, 192} == set(parts)
     for checkpoint in kept:
         write_checkpoint(path, checkpoint)
-        assert_same(run(values, resume=read_checkpoint(path)), whole)
+        assert_same_fit(run(resume=found_at(path), **values), whole)
 
 
 @pytest.mark.usefixtures("often")
 def test_stop_within_an_epoch_keeps_its_first_part(tmp_path: Path) -> None:
-    values, path, stop = values_of(), tmp_path / "c", threading.Event()
-    asked: list[int] = []
+    stop, asked = threading.Event(), list[int]()
 
     class Stopper(Keeper):
         def is_due(self) -> bool:
@@ -143,35 +134,24 @@ def test_stop_within_an_epoch_keeps_its_first_part(tmp_path: Path) -> None:
                 stop.set()
             return False
 
-    run(values, stop=stop, keeper=Stopper(path))
-    checkpoint = read_checkpoint(path)
-    assert checkpoint is not None
+    run(stop=stop, keeper=Stopper(tmp_path / "c"))
+    checkpoint = found_at(tmp_path / "c")
     assert checkpoint.values["attempt"]["rows_done"] > 0
-    assert_same(run(values, resume=checkpoint), run(values))
-
-
-def test_times_of_the_epochs_before_are_those_of_the_first_run(tmp_path: Path) -> None:
-    values, path = values_of(), tmp_path / "c"
-    run_until(values, path, 3)
-    checkpoint = read_checkpoint(path)
-    assert checkpoint is not None
-    _, told = run(values, resume=checkpoint)
-    assert [e.time_ms for e in told[:3]] == checkpoint.times_ms.tolist()
-    assert [e.val_output is None for e in told] == [True] * 3 + [False] * 3
+    assert_same_fit(run(resume=checkpoint), run())
 
 
 def test_a_fit_that_was_done_is_done_at_once(tmp_path: Path) -> None:
-    values, path = values_of(), tmp_path / "c"
-    whole = run(values, path)
-    again = run(values, path, resume=read_checkpoint(path))
-    assert_same(again, whole)
+    whole = run(tmp_path / "c")
+    again = run(resume=found_at(tmp_path / "c"))
+    assert_same_fit(again, whole)
     assert all(epoch.val_output is None for epoch in again[1])
 
 
 def test_stop_in_the_last_epoch_of_a_restart_is_told() -> None:
     stop = threading.Event()
     result, told = run(
-        values_of(restarts=2, epochs=3),
+        restarts=2,
+        epochs=3,
         stop=stop,
         on_epoch=lambda epoch: stop.set() if epoch.number == 3 else None,
     )
@@ -181,45 +161,31 @@ def test_stop_in_the_last_epoch_of_a_restart_is_told() -> None:
 def test_the_checkpoint_before_is_used_where_the_last_is_broken(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    values, path = values_of(), tmp_path / "c"
-    run_until(values, path, 2)
+    path = tmp_path / "c"
+    assert read_checkpoint(path) is None
+    stopped(path, 2)
     good = path.read_bytes()
     previous_of(path).write_bytes(good)
-    for broken in (good[:-7], good[:50], b"", good[:-1] + b"\x00\x01"):
+    one_bit = good[:-3] + bytes([good[-3] ^ 1]) + good[-2:]
+    for broken in (good[:-7], good[:50], b"", good[:-1] + b"\x00\x01", one_bit):
         path.write_bytes(broken)
-        checkpoint = read_checkpoint(path)
-        assert checkpoint is not None
-        assert len(checkpoint.times_ms) == 2
+        assert len(found_at(path).times_ms) == 2
     assert "complete checkpoint" in caplog.text
-
-
-def test_a_checkpoint_with_one_changed_number_is_refused(tmp_path: Path) -> None:
-    values, path = values_of(), tmp_path / "c"
-    run_until(values, path, 2)
-    content = bytearray(path.read_bytes())
-    content[-3] ^= 1
-    path.write_bytes(content)
-    previous_of(path).unlink(missing_ok=True)
+    previous_of(path).unlink()
     with pytest.raises(TrainingError, match="checksum"):
         read_checkpoint(path)
 
 
-def test_no_checkpoint_is_none(tmp_path: Path) -> None:
-    assert read_checkpoint(tmp_path / "none") is None
-
-
-def test_other_arithmetic_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "c"
-    run_until(values_of(engine="torch"), path, 2)
-    with pytest.raises(TrainingError, match="compiled loops"):
-        run(values_of(engine="compiled"), resume=read_checkpoint(path))
-
-
-def test_another_network_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "c"
-    run_until(values_of(engine="torch"), path, 2)
-    with pytest.raises(TrainingError, match="another network"):
-        run(values_of(engine="torch", out_size=1), resume=read_checkpoint(path))
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [({"engine": "compiled"}, "compiled loops"), ({"out_size": 1}, "another network")],
+)
+def test_other_arithmetic_and_another_network_are_refused(
+    tmp_path: Path, values: dict[str, Any], words: str
+) -> None:
+    checkpoint = stopped(tmp_path / "c", 2, engine="torch")
+    with pytest.raises(TrainingError, match=words):
+        run(resume=checkpoint, **{"engine": "torch", **values})
 
 
 def forge(checkpoint: Checkpoint, part: str, name: str, value: Any) -> Checkpoint:
@@ -256,13 +222,10 @@ def forge(checkpoint: Checkpoint, part: str, name: str, value: Any) -> Checkpoin
 def test_values_that_no_fit_has_written_are_refused(
     tmp_path: Path, part: str, name: str, value: Any
 ) -> None:
-    values = values_of(engine="torch")
-    run_until(values, tmp_path / "c", 2)
-    found = read_checkpoint(tmp_path / "c")
-    assert found is not None
+    found = stopped(tmp_path / "c", 2, engine="torch")
     write_checkpoint(tmp_path / "forged", forge(found, part, name, value))
     with pytest.raises(TrainingError, match="the checkpoint was not written by"):
-        run(values, resume=read_checkpoint(tmp_path / "forged"))
+        run(resume=found_at(tmp_path / "forged"), engine="torch")
 
 
 def test_a_full_disk_does_not_end_the_fit(
@@ -273,7 +236,7 @@ def test_a_full_disk_does_not_end_the_fit(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "write_atomically", fail)
-        result, _ = run(values_of(), tmp_path / "c")
+        result, _ = run(tmp_path / "c")
     assert result.epochs == 6
     assert "No space left" in caplog.text
 

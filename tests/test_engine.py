@@ -1,63 +1,75 @@
-"""The fit of one expert: what it learns, when it ends, what it keeps."""
+"""The fit of one expert: what it learns, when it ends, what it reports and keeps."""
+
+from __future__ import annotations
 
 import math
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from some_fits import (
-    assert_same,
-    backend_of,
-    make_config,
-    make_data,
-    outputs,
-    run,
-)
+from some_fits import assert_same, assert_same_fit, loss_of, make_data, rates, run
 
-from nnt.engine import (
-    Epoch,
-    ExpertData,
-    History,
-)
+from nnt.engine import Epoch, History
 from nnt.errors import TrainingError
-from nnt.networks import ACTIVATIONS, MODELS, Form, State
-from nnt.networks.module import build_module
-from nnt.objective import OPTIMISERS, SQUARED, residual_loss
+from nnt.networks import ACTIVATIONS, MODELS, State
+from nnt.objective import OPTIMISERS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def test_learns() -> None:
-    _, told = run(epochs=60)
-    assert told[-1].metrics["val/loss"] < 0.2 * told[0].metrics["val/loss"]
+@pytest.fixture(params=[0, 2], ids=["at once", "in threads"])
+def pool(request: pytest.FixtureRequest) -> Iterator[Executor | None]:
+    """Where epochs are validated: in the thread of the fit, or beside it."""
+    with ThreadPoolExecutor(2) as made:
+        yield made if request.param else None
 
 
-def test_tells_every_epoch_with_all_metrics() -> None:
-    _, told = run(epochs=4)
-    assert [epoch.number for epoch in told] == [1, 2, 3, 4]
-    assert set(told[0].metrics) == {
-        "train/loss",
-        "val/loss",
-        "val/loss_vs_reference",
-        "val/z_std_cm",
-        "val/z_std_vs_reference",
-        "val/z_trimmed_std_cm",
-        "lr",
-    }
+@pytest.mark.parametrize("optim", OPTIMISERS)
+@pytest.mark.parametrize("name", ["MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss"])
+def test_every_optimiser_lowers_every_loss(optim: str, name: str) -> None:
+    _, told = run(optim=optim, loss=name, epochs=15, batch_size=300)
+    assert told[-1].metrics["val/loss"] < 0.9 * told[0].metrics["val/loss"]
 
 
-def test_no_ratio_without_a_reference() -> None:
+@pytest.mark.parametrize("act", ACTIVATIONS)
+@pytest.mark.parametrize("model", MODELS)
+def test_every_network_trains(model: str, act: str) -> None:
+    result, told = run(model=model, act=act, epochs=2)
+    assert result.epochs == 2
+    assert all(np.isfinite(list(epoch.metrics.values())).all() for epoch in told)
+
+
+@pytest.mark.parametrize("has_reference", [True, False])
+def test_every_epoch_is_reported_with_all_metrics(has_reference: bool) -> None:
     data = make_data()
-    bare = ExpertData(
-        x_train=data.x_train, y_train=data.y_train, x_val=data.x_val, y_val=data.y_val
-    )
-    _, told = run(bare)
-    assert not [name for name in told[0].metrics if "reference" in name]
+    reference = data.reference_val if has_reference else None
+    _, told = run(replace(data, reference_val=reference), epochs=4)
+    assert [epoch.number for epoch in told] == [1, 2, 3, 4]
+    plain = {"train/loss", "val/loss", "val/z_std_cm", "val/z_trimmed_std_cm", "lr"}
+    ratios = {"val/loss_vs_reference", "val/z_std_vs_reference"} & told[
+        0
+    ].metrics.keys()
+    assert set(told[0].metrics) - ratios == plain
+    assert len(ratios) == (2 if has_reference else 0)
+    if reference is not None:
+        last, mse = told[-1].metrics, np.square(reference - data.y_val).mean()
+        assert last["val/loss_vs_reference"] == pytest.approx(last["val/loss"] / mse)
+
+
+def test_outputs_are_those_of_their_epoch(pool: Executor | None) -> None:
+    data = make_data()
+    _, told = run(data, validation_pool=pool, epochs=5)
+    for epoch in told:
+        assert epoch.val_output is not None
+        mse = np.square(epoch.val_output - data.y_val).mean()
+        assert mse == pytest.approx(epoch.metrics["val/loss"], rel=1e-6)
 
 
 def test_state_kept_is_the_one_with_the_lowest_validation_loss() -> None:
@@ -65,44 +77,23 @@ def test_state_kept_is_the_one_with_the_lowest_validation_loss() -> None:
     result, told = run(data, epochs=40, learning_rate=0.03, batch_size=8)
     losses = [epoch.metrics["val/loss"] for epoch in told]
     assert result.best_epoch == 1 + int(np.argmin(losses)) < len(losses)
-    again = residual_loss(
-        SQUARED, outputs(result.state, data.x_val) - data.y_val
-    ).mean()
-    assert again == pytest.approx(min(losses), rel=1e-6)
+    assert loss_of(result.state, data) == pytest.approx(min(losses), rel=1e-6)
 
 
-def test_start_is_kept_where_training_only_makes_it_worse() -> None:
+@pytest.mark.parametrize("epochs", [0, 3])
+def test_start_is_kept_where_training_only_makes_it_worse(epochs: int) -> None:
     good, _ = run(epochs=30)
-    result, told = run(initial=good.state, epochs=3, learning_rate=1.0)
-    assert (result.best_epoch, len(told)) == (0, 3)
+    result, told = run(initial=good.state, epochs=epochs, learning_rate=1.0)
+    assert (result.best_epoch, result.epochs, len(told)) == (0, epochs, epochs)
+    assert result.stop_reason == "epochs"
     assert_same(result.state, good.state)
 
 
-def test_ratio_to_the_reference_is_the_quotient_of_losses() -> None:
-    data = make_data()
-    assert data.reference_val is not None
-    _, told = run(data)
-    reference = np.mean((data.reference_val - data.y_val).astype(np.float64) ** 2)
-    ratio = told[-1].metrics["val/loss_vs_reference"]
-    assert ratio == pytest.approx(told[-1].metrics["val/loss"] / reference, rel=1e-5)
-
-
-def test_no_epochs_gives_the_first_weights_back() -> None:
-    first, _ = run(epochs=2)
-    second, told = run(initial=first.state, epochs=0)
-    assert told == []
-    assert (second.best_epoch, second.epochs, second.stop_reason) == (0, 0, "epochs")
-    assert_same(first.state, second.state)
-
-
-def test_same_seed_same_bits() -> None:
-    assert_same(run(seed=5)[0].state, run(seed=5)[0].state)
-
-
 def test_seed_and_expert_choose_the_streams() -> None:
-    states = [run(seed=s, expert=e)[0].state for s, e in ((1, 0), (2, 0), (1, 3))]
-    firsts = {state["net.0.weight"].tobytes() for state in states}
-    assert len(firsts) == 3
+    keys = ((1, 0), (2, 0), (1, 3), (1, 0))
+    states = [run(seed=s, expert=e)[0].state for s, e in keys]
+    assert len({state["net.0.weight"].tobytes() for state in states}) == 3
+    assert_same(states[0], states[-1])
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -131,28 +122,23 @@ def test_no_early_stopping_where_patience_is_null() -> None:
     assert (result.epochs, result.stop_reason) == (40, "epochs")
 
 
-def test_stop_ends_after_the_epoch_under_way() -> None:
+def test_a_stop_ends_after_the_epochs_under_way(pool: Executor | None) -> None:
     stop = threading.Event()
-    result, told = run(stop=stop, on_epoch=lambda _: stop.set(), epochs=50)
-    assert (len(told), result.stop_reason) == (1, "stopped")
-    assert result.best_epoch == 1
+    result, told = run(
+        stop=stop, on_epoch=lambda _: stop.set(), epochs=50, validation_pool=pool
+    )
+    # The one after the first is trained while that is validated.
+    assert [epoch.number for epoch in told] == ([1] if pool is None else [1, 2])
+    assert (result.epochs, result.stop_reason) == (len(told), "stopped")
 
 
-def test_restarts_keep_the_best_of_all() -> None:
-    result, told = run(restarts=3, epochs=4)
-    losses = [epoch.metrics["val/loss"] for epoch in told]
-    assert [epoch.number for epoch in told] == list(range(1, 13))
-    assert result.best_epoch == 1 + int(np.argmin(losses))
-
-
-def test_first_restart_is_the_training_without_restarts() -> None:
+def test_restarts_begin_with_other_weights_and_keep_the_best_of_all() -> None:
     _, plain = run(epochs=4)
-    _, restarted = run(restarts=2, epochs=4)
-    assert plain == restarted[:4]
-    assert plain[0].metrics != restarted[4].metrics
-
-
-def test_every_restart_begins_with_other_weights() -> None:
+    result, told = run(restarts=3, epochs=4)
+    assert [epoch.number for epoch in told] == list(range(1, 13))
+    losses = [epoch.metrics["val/loss"] for epoch in told]
+    assert result.best_epoch == 1 + int(np.argmin(losses))
+    assert plain == told[:4]
     # In one batch the order of the rows only rounds: the weights must differ.
     _, told = run(restarts=3, epochs=1, batch_size=300, learning_rate=1e-6)
     losses = sorted(epoch.metrics["val/loss"] for epoch in told)
@@ -161,70 +147,12 @@ def test_every_restart_begins_with_other_weights() -> None:
 
 def test_fresh_weights_of_a_restart_are_those_of_no_epoch() -> None:
     # So large a rate that training makes any weights worse.
-    result, told = run(restarts=4, epochs=1, learning_rate=3.0, act="tanh/2")
-    worst = min(epoch.metrics["val/loss"] for epoch in told)
-    data = make_data()
-    kept = residual_loss(
-        SQUARED, outputs(result.state, data.x_val, activation="tanh/2") - data.y_val
-    ).mean()
-    assert kept < worst
-    assert result.best_epoch == 0
-    assert_same(result.state, run(epochs=0, act="tanh/2")[0].state)
-
-
-def test_one_step_is_that_of_autograd() -> None:
-    data = make_data(n_train=20)
-    config = make_config(optim="SGD", batch_size=20, weight_decay=0.0)
-    backend = backend_of(data, config)
-    before = backend.averaged()
-    network = build_module(Form(activation="tanh"), before)
-    residual = network(torch.from_numpy(data.x_train)) - torch.from_numpy(data.y_train)
-    value = (residual**2).mean()
-    names = list(before)
-    gradients = torch.autograd.grad(value, list(network.parameters()))
-    mean = backend.train(np.arange(20), 0.5)
-    assert mean == pytest.approx(float(value.detach()), rel=1e-5)
-    for name, gradient in zip(names, gradients, strict=True):
-        expected = before[name] - 0.5 * gradient.numpy()
-        np.testing.assert_allclose(backend.averaged()[name], expected, atol=1e-6)
-
-
-def test_gradient_clip_bounds_the_step() -> None:
-    data = make_data(n_train=20)
-    config = make_config(
-        optim="SGD", batch_size=20, weight_decay=0.0, gradient_clip=1e-3
+    result, told = run(restarts=4, epochs=1, learning_rate=3.0)
+    assert loss_of(result.state, make_data()) < min(
+        epoch.metrics["val/loss"] for epoch in told
     )
-    backend = backend_of(data, config)
-    before = backend.averaged()
-    backend.train(np.arange(20), 1.0)
-    moved = [backend.averaged()[n].astype(np.float64) - v for n, v in before.items()]
-    length = math.sqrt(sum(float((m**2).sum()) for m in moved))
-    assert length == pytest.approx(1e-3, rel=1e-2)
-
-
-def test_last_incomplete_batch_is_trained_on() -> None:
-    data = make_data(n_train=65)
-    states = []
-    for order in (np.arange(64), np.arange(65)):
-        backend = backend_of(data, make_config(batch_size=64))
-        backend.train(order, 0.01)
-        states.append(backend.averaged()["net.0.weight"])
-    assert (states[0] != states[1]).any()
-
-
-@pytest.mark.parametrize("optim", OPTIMISERS)
-@pytest.mark.parametrize("name", ["MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss"])
-def test_every_optimiser_lowers_every_loss(optim: str, name: str) -> None:
-    _, told = run(optim=optim, loss=name, epochs=15, batch_size=300)
-    assert told[-1].metrics["val/loss"] < 0.9 * told[0].metrics["val/loss"]
-
-
-@pytest.mark.parametrize("act", ACTIVATIONS)
-@pytest.mark.parametrize("model", MODELS)
-def test_every_network_trains(model: str, act: str) -> None:
-    result, told = run(model=model, act=act, epochs=2)
-    assert result.epochs == 2
-    assert all(np.isfinite(list(epoch.metrics.values())).all() for epoch in told)
+    assert result.best_epoch == 0
+    assert_same(result.state, run(epochs=0)[0].state)
 
 
 def test_batch_of_one_row_does_not_break_batch_normalisation() -> None:
@@ -238,26 +166,12 @@ def test_distribution_changes_the_rows_trained_on() -> None:
     assert (plain.state["net.0.bias"] != reweighted.state["net.0.bias"]).any()
 
 
-def test_loss_that_is_not_finite_is_told_with_its_epoch() -> None:
-    with pytest.raises(TrainingError, match=r"epoch 1: .*not finite"):
-        run(act="relu", optim="SGD", learning_rate=1e30, model="SimpleModel")
-
-
-def test_batch_whose_loss_is_not_finite_is_named() -> None:
-    data = make_data(n_train=100)
-    data.y_train[70] = np.inf
-    backend = backend_of(data, make_config(batch_size=32))
-    with pytest.raises(TrainingError, match=r"batch 3 of 4.*before: 0\.\d+"):
-        backend.train(np.arange(100), 0.01)
-
-
-def test_mean_loss_weighs_every_row_the_same() -> None:
-    data = make_data(n_train=100)
-    backend = backend_of(data, make_config(batch_size=64))
-    expected = residual_loss(
-        SQUARED, backend.frozen()(data.x_train) - data.y_train
-    ).mean()
-    assert backend.train(np.arange(100), 0.0) == pytest.approx(expected, rel=1e-5)
+def test_the_epoch_that_went_wrong_is_named_although_the_next_one_fails_too(
+    pool: Executor | None,
+) -> None:
+    values: dict[str, Any] = {"act": "relu", "optim": "SGD", "learning_rate": 1e30}
+    with pytest.raises(TrainingError, match=r"epoch 1: .* val/loss is not finite"):
+        run(validation_pool=pool, engine="torch", batch_size=300, **values)
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
@@ -283,19 +197,75 @@ def test_a_history_gives_back_every_epoch(values: list[list[float]]) -> None:
 
 
 def test_rows_that_do_not_count_are_not_judged() -> None:
-    data = make_data()
+    data = replace(make_data(), reference_val=None)
     y_val, w_val = data.y_val.copy(), np.ones_like(data.y_val)
     y_val[::2], w_val[::2] = np.nan, 0
-    half = replace(data, y_val=y_val, w_val=w_val)
-    rest = replace(
-        data,
-        x_val=np.ascontiguousarray(data.x_val[1::2]),
-        y_val=data.y_val[1::2],
-        reference_val=None,
-    )
-    _, told = run(replace(half, reference_val=None))
-    _, expected = run(rest)
+    x_rest = np.ascontiguousarray(data.x_val[1::2])
+    _, told = run(replace(data, y_val=y_val, w_val=w_val))
+    _, expected = run(replace(data, x_val=x_rest, y_val=data.y_val[1::2]))
     for one, other in zip(told, expected, strict=True):
         for name in ("val/z_std_cm", "val/z_trimmed_std_cm"):
             assert one.metrics[name] == pytest.approx(other.metrics[name], rel=1e-5)
         assert 2 * one.metrics["val/loss"] == pytest.approx(other.metrics["val/loss"])
+
+
+@pytest.mark.parametrize("engine", ["torch", "compiled"])
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"epochs": 7},
+        {"epochs": 300, "early_stopping_patience": 2, "learning_rate": 0.05},
+        {"epochs": 300, "early_stopping_patience": 1},
+        {"epochs": 4, "restarts": 2, "early_stopping_patience": 1},
+        {"epochs": 12, "learning_rate": 0.3, "lr_schedule": {"name": "plateau",
+         "patience": 1}},
+    ],
+)  # fmt: skip
+def test_validation_in_another_thread_changes_nothing(
+    engine: str, values: dict[str, Any]
+) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        threaded = run(engine=engine, validation_pool=pool, **values)
+    assert_same_fit(threaded, run(engine=engine, **values))
+
+
+TURN = (1 + np.cos(np.pi * np.arange(5) / 4)) / 2
+SCHEDULES: list[tuple[dict[str, Any], Any]] = [
+    ({"name": "cosine"}, 0.01 * TURN),
+    ({"name": "cosine", "final": 0.002}, 0.002 + 0.008 * TURN),
+    ({"name": "step", "every": 2, "factor": 0.1}, [1e-2, 1e-2, 1e-3, 1e-3, 1e-4]),
+]
+
+
+@pytest.mark.parametrize(("schedule", "expected"), SCHEDULES, ids=str)
+def test_rates_are_those_of_the_schedule(
+    schedule: dict[str, Any], expected: Any
+) -> None:
+    _, told = run(epochs=5, learning_rate=0.01, lr_schedule=schedule)
+    np.testing.assert_allclose(rates(told), expected, atol=1e-12)
+
+
+def test_plateau_schedule_lowers_only_without_gain() -> None:
+    schedule = {"name": "plateau", "patience": 1, "factor": 0.5}
+    _, told = run(
+        epochs=40,
+        lr_schedule=schedule,
+        learning_rate=0.3,
+        early_stopping_patience=None,
+    )
+    best, since, rate = math.inf, 0, 0.3
+    for epoch in told:
+        assert epoch.metrics["lr"] == pytest.approx(rate)
+        since = 0 if epoch.metrics["val/loss"] < best else since + 1
+        best = min(best, epoch.metrics["val/loss"])
+        if since > 1:
+            rate, since = rate * 0.5, 0
+    assert rate < 0.3
+
+
+def test_rate_of_a_schedule_reaches_the_optimiser() -> None:
+    schedule = {"name": "step", "every": 1, "factor": 1e-12}
+    first, _ = run(epochs=1)
+    second, _ = run(epochs=3, lr_schedule=schedule)
+    for name, value in first.state.items():
+        np.testing.assert_allclose(value, second.state[name], atol=1e-8)

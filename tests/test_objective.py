@@ -1,4 +1,4 @@
-"""Losses and their gradients against PyTorch."""
+"""Losses and their gradients, here and in the backend, against PyTorch's functions."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from slow_objective import activate, gradient
 from torch import Tensor
 
+from nnt.engine.torch_backend import TorchLoss
 from nnt.errors import ConfigError
 from nnt.networks.module import ACTIVATION_MODULES as ACTIVATIONS
 from nnt.objective import (
     CLASS_KINDS,
     CLASS_OUTPUTS,
-    CUT_START,
     REGRESSION_KINDS,
     Objective,
     logits_of,
@@ -26,6 +26,7 @@ from nnt.objective import (
 )
 from nnt.types import F64
 
+CUT = (0.7, 0.4)
 OUTPUTS = [
     ("z",),
     ("z", "theta"),
@@ -97,41 +98,53 @@ def rows_for(objective: Objective, seed: int, n: int = 9) -> tuple[F64, F64, F64
     return pre, y, w
 
 
-@given(objectives(), st.integers(0, 99))
+@given(objectives(), st.integers(0, 99), st.booleans())
 def test_value_and_gradient_are_those_of_torch(
-    names: tuple[Objective, str, str], seed: int
+    names: tuple[Objective, str, str], seed: int, is_weighted: bool
 ) -> None:
     objective = names[0]
     pre, y, w = rows_for(objective, seed)
-    a, cut = torch.from_numpy(pre), torch.tensor(CUT_START, dtype=torch.float64)
+    rows = torch.from_numpy(y), torch.from_numpy(w if is_weighted else np.ones_like(w))
+    a, cut = torch.from_numpy(pre), torch.tensor(CUT, dtype=torch.float64)
     a.requires_grad_(), cut.requires_grad_()
-    expected = torch_loss(names, a, torch.from_numpy(y), torch.from_numpy(w), cut)
+    expected = torch_loss(names, a, *rows, cut)
     torch.autograd.backward(expected)
-    outputs = activate(objective.activation, pre)
-    logits = objective.steepness * pre
-    found = value(objective, outputs, y, w, logits)
-    assert found == pytest.approx(expected.item(), rel=1e-12)
-    by_pre, by_cut = gradient(objective, pre, y, w)
     assert a.grad is not None
+    weights, logits = w if is_weighted else None, objective.steepness * pre
+    outputs = activate(objective.activation, pre)
+    found = value(objective, outputs, y, weights, logits, CUT)
+    assert found == pytest.approx(expected.item(), rel=1e-12)
+    by_pre, by_cut = gradient(objective, pre, y, weights, CUT)
     np.testing.assert_allclose(by_pre, a.grad.numpy(), rtol=1e-10, atol=1e-15)
     if cut.grad is not None:
         np.testing.assert_allclose(by_cut, cut.grad.numpy(), rtol=1e-10, atol=1e-15)
-
-
-@pytest.mark.parametrize("activation", [a for a in ACTIVATIONS if a != "relu"])
-def test_logits_come_back_from_outputs(activation: str) -> None:
-    objective = objective_of(["nnt"], activation)
-    pre = np.linspace(-6, 6, 25)
-    found = logits_of(objective, activate(activation, pre))
-    np.testing.assert_allclose(found, objective.steepness * pre, rtol=1e-6)
+    # The loss of the backend is the same; there, what does not count may be no number.
+    if weights is not None:
+        y[w == 0] = np.nan
+    loss, sums = TorchLoss(objective).double(), torch.from_numpy(pre).requires_grad_()
+    if objective.decision is not None:
+        loss.decision.data = torch.tensor(CUT, dtype=torch.float64)
+        assert loss.cut == CUT
+    of_torch = ACTIVATIONS[objective.activation]()(sums)
+    same = loss(of_torch, sums, rows[0], None if weights is None else rows[1])
+    same.backward()
+    assert same.item() == pytest.approx(expected.item(), rel=1e-6)
+    assert sums.grad is not None
+    np.testing.assert_allclose(sums.grad.numpy(), by_pre, rtol=1e-6, atol=1e-9)
+    if cut.grad is not None:
+        assert loss.decision.grad is not None
+        found_by_cut = loss.decision.grad.numpy()
+        np.testing.assert_allclose(found_by_cut, by_cut, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_logits_of_saturated_outputs_are_finite(activation: str) -> None:
+def test_logits_come_back_from_outputs(activation: str) -> None:
     objective = objective_of(["nnt"], activation)
-    pre = np.array([-100, 100], np.float32)
-    outputs = activate(activation, pre).astype(np.float32)
-    assert np.isfinite(logits_of(objective, outputs)).all()
+    pre = np.linspace(0 if activation == "relu" else -6, 6, 25)
+    found = logits_of(objective, activate(activation, pre))
+    np.testing.assert_allclose(found, objective.steepness * pre, rtol=1e-6)
+    saturated = activate(activation, np.array([-100, 100], np.float32))
+    assert np.isfinite(logits_of(objective, saturated.astype(np.float32))).all()
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])

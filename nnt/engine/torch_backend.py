@@ -138,9 +138,9 @@ class TorchBackend:
         self._trained = _Trained(self._network, loss).to(self._device)
         self._parameters = list(self._trained.parameters())
         self._optimiser = _optimiser(config, self._network, loss)
-        self._average = (
-            None if config.average is None else _average(self._trained, config.average)
-        )
+        self._average = None
+        if config.average is not None:
+            self._average = _average(self._trained, config.average, self._device)
         self._clip = config.gradient_clip
         self._batch_size = config.batch_size
         layers = self._network.modules()
@@ -377,7 +377,7 @@ def _optimiser(
     return optimiser
 
 
-def _average(trained: _Trained, decay: float) -> AveragedModel:
+def _average(trained: _Trained, decay: float, device: torch.device) -> AveragedModel:
     """Average the weights of all steps: after n, those of i count ``decay^(n - i)``.
 
     Those before the first step do not count. Running sums of batch normalisation are
@@ -392,4 +392,4 @@ def _average(trained: _Trained, decay: float) -> AveragedModel:
             else:
                 mean.copy_(value)
 
-    return AveragedModel(trained, multi_avg_fn=follow, use_buffers=True)
+    return AveragedModel(trained, device, multi_avg_fn=follow, use_buffers=True)
