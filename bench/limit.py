@@ -18,15 +18,9 @@ from numba import njit
 from bench._forms import FORMS, flop, kernel_epoch, kernel_of, rows
 from bench._frame import Work, least_cpu_s, read_options
 from nnt.detector import N_HIDDEN, N_INPUTS
-from nnt.kernel import (
-    activations,
-    loops,
-    optimisers,
-    products,
-    slopes,
-)
+from nnt.kernel import loops, plan, slopes
 from nnt.kernel.lanes import LANES, add_product, load, store
-from nnt.kernel.plan import TILE, plan_of
+from nnt.kernel.plan import TILE
 from nnt.networks import Form
 from nnt.objective import objective_of
 from nnt.types import F32
@@ -134,34 +128,33 @@ def _parts() -> dict[str, Work]:
     x, y, _ = rows(form, ROWS)
     no_weights = np.zeros((0, 0), np.float32)
     here = rng.permutation(ROWS)[:TILE]
-    plan = plan_of(form.nodes)
-    forward, _, gradients, _, last = plan.tables
+    places = plan.plan_of(form.nodes)
+    forward, _, gradients, _, last = places.tables
     target = slopes.target_of(objective_of(form.outputs, form.activation), 0)
-    p, g, tile = (numbers(n) for n in (plan.n_weights, plan.n_weights, plan.n_tile))
-    inputs = tile[: TILE * plan.inputs_step].reshape(TILE, -1)
+    p, g = (numbers(places.n_weights) for _ in range(2))
+    tile = numbers(places.n_tile)
+    inputs = tile[: TILE * places.inputs_step].reshape(TILE, -1)
     out, err = (numbers(TILE * 2).reshape(TILE, 2) for _ in range(2))
     hidden = int(forward[0]["width"]) * TILE
-    first, second = np.abs(numbers(plan.n_weights)), np.abs(numbers(plan.n_weights))
+    first, second = (np.abs(numbers(places.n_weights)) for _ in range(2))
     act, index = target.act, (2048, here)
     return {
         "gather": _repeated(loops.gather, x, here, TILE, inputs),
-        "product": _repeated(products.multiply, forward[0], tile, p, TILE),
-        "activation": _repeated(activations.activate, act, numbers(hidden)),
-        "outputs": _repeated(products.last_sums, last[0], tile, p, out, TILE),
+        "product": _repeated(plan.multiply, forward[0], tile, p, TILE),
+        "activation": _repeated(slopes.activate, act, numbers(hidden)),
+        "outputs": _repeated(plan.last_sums, last[0], tile, p, out, TILE),
         "loss": _repeated(slopes.by_output, target, y, no_weights, index, out, err),
         "gradient of the last layer": _repeated(
-            products.add_last_gradient, last[0], tile, err, g, TILE, False
+            plan.add_last_gradient, last[0], tile, err, g, TILE, False
         ),
         "slopes of the hidden layer": _repeated(
-            products.slopes_before_last, last[0], tile, err, p, TILE
+            plan.slopes_before_last, last[0], tile, err, p, TILE
         ),
         "slope of the activation": _repeated(
-            activations.times_slope, act, numbers(hidden), numbers(hidden)
+            slopes.times_slope, act, numbers(hidden), numbers(hidden)
         ),
         "gradient of the first layer": _repeated(
-            products.add_gradient, gradients[0], tile, g, TILE, False
+            plan.add_gradient, gradients[0], tile, g, TILE, False
         ),
-        "update": _repeated(
-            optimisers.adam, p, g, first, second, 1000, 1e-3, 1e-6, False
-        ),
+        "update": _repeated(loops.adam, p, g, first, second, 1000, 1e-3, 1e-6, False),
     }

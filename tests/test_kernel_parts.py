@@ -11,11 +11,15 @@ from hypothesis import strategies as st
 from numba import njit
 from slow_objective import activate as plain_activation
 
-from nnt.kernel.activations import ACTIVATION_CODES, OPTIONS, activate
-from nnt.kernel.lanes import SQUARE, turn_square
+from nnt.kernel.lanes import (
+    OPTIONS,
+    SQUARE,
+    newton_quotient,
+    newton_root,
+    turn_square,
+)
 from nnt.kernel.plan import TILE, plan_of
-from nnt.kernel.quotients import newton_quotient, newton_root
-from nnt.kernel.slopes import by_output, target_of
+from nnt.kernel.slopes import ACTIVATION_CODES, activate, by_output, target_of
 from nnt.objective import objective_of
 from nnt.types import F32
 

@@ -12,14 +12,14 @@ Notes
 Rows are taken in tiles that stay in the cache from their inputs to their gradients;
 sums of products stay in vector registers (`nnt.kernel.lanes`). Weights are stored by
 input, in rows of whole lanes; where slopes go back through a hidden layer, its weights
-are needed by output, and are turned once a batch (`nnt.kernel.products`). All places
-come from one plan (`nnt.kernel.plan`), so that one compilation serves all networks. The
+are needed by output, and are turned once a batch. All places come from one plan
+(`nnt.kernel.plan`), so that one compilation serves all networks. The
 first call compiles for some seconds; the result is cached on disk.
 """
 
-from nnt.kernel.activations import ACTIVATION_CODES
+from nnt.kernel.loops import OPTIMISER_CODES
 from nnt.kernel.network import Kernel, NonFiniteLossError, why_not
-from nnt.kernel.optimisers import OPTIMISER_CODES
+from nnt.kernel.slopes import ACTIVATION_CODES
 
 __all__ = [
     "ACTIVATION_CODES",

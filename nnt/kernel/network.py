@@ -9,18 +9,22 @@ import numpy as np
 import numpy.typing as npt
 
 from nnt.errors import TrainingError
-from nnt.kernel.activations import ACTIVATION_CODES
 from nnt.kernel.lanes import LANES
-from nnt.kernel.loops import Settings, aligned_zeros, predict_rows, train_batches
-from nnt.kernel.optimisers import OPTIMISER_CODES
+from nnt.kernel.loops import (
+    OPTIMISER_CODES,
+    Settings,
+    aligned_zeros,
+    predict_rows,
+    train_batches,
+)
 from nnt.kernel.plan import plan_of
-from nnt.kernel.slopes import target_of
+from nnt.kernel.slopes import ACTIVATION_CODES, target_of
 from nnt.networks.form import Form
 from nnt.objective import CUT_START, Objective
 from nnt.types import F32, I64
 
 WEIGHTS, SLOPES, FIRST, SECOND, AVERAGE = range(5)
-KEPT = {"": WEIGHTS, "first.": FIRST, "second.": SECOND}
+KEPT = {"": WEIGHTS, "first.": FIRST, "second.": SECOND, "average.": AVERAGE}
 """What a state holds, by the beginnings of names."""
 
 DECISION = "decision"
@@ -123,19 +127,18 @@ class Kernel:
             {name: plan.view(flat, name) for name in plan.views if flat.size}
             for flat in self._flat
         ]
-        self._cuts = [
-            {DECISION: flat[self._cut : self._learned]} if decides and flat.size else {}
-            for flat in self._flat
-        ]
+        for flat, views in zip(self._flat, self._views, strict=True):
+            if decides and views:
+                views[DECISION] = flat[self._cut : self._learned]
         self._scratch = aligned_zeros(plan.n_turned), aligned_zeros(plan.n_tile)
         self._step = 0
         if decides:
-            self._cuts[WEIGHTS][DECISION][:] = CUT_START
+            self._views[WEIGHTS][DECISION][:] = CUT_START
         self.set_parameters(state)
 
     def parameters(self) -> dict[str, F32]:
         """Copy of the weights, float32, by the names of the form."""
-        return _copies(self._views[WEIGHTS])
+        return _copies(self._weights(WEIGHTS))
 
     def set_parameters(self, state: Mapping[str, F32]) -> None:
         """Replace the weights; moments and step stay.
@@ -145,7 +148,12 @@ class Kernel:
         TrainingError
             An array is missing or has another shape.
         """
-        _fill(self._views[WEIGHTS], state)
+        _fill(self._weights(WEIGHTS), state)
+
+    def _weights(self, which: int) -> dict[str, F32]:
+        """Without the numbers of a decision, which are none of the network."""
+        views = self._views[which]
+        return {name: view for name, view in views.items() if name != DECISION}
 
     @property
     def _judged(self) -> int:
@@ -154,26 +162,22 @@ class Kernel:
 
     def averaged(self) -> dict[str, F32]:
         """Copy of the moving average of the weights; without one, of the weights."""
-        return _copies(self._views[self._judged])
+        return _copies(self._weights(self._judged))
 
     @property
     def cut(self) -> tuple[float, float] | None:
         """Learned b and c of a decision; None without one."""
-        if not (numbers := self._cuts[self._judged]):
-            return None
-        b, c = numbers[DECISION].tolist()
-        return b, c
+        numbers = self._views[self._judged].get(DECISION)
+        return None if numbers is None else (float(numbers[0]), float(numbers[1]))
 
     def gradients(self) -> dict[str, F32]:
         """Gradients of the last batch, after clipping; names as the weights."""
-        return _copies(self._views[SLOPES])
+        return _copies(self._weights(SLOPES))
 
     def bad_weights(self) -> str:
         """Name the first weights that are not all finite; empty if all are."""
-        if np.isfinite(self._flat[WEIGHTS]).all():
-            return ""
         named = self._views[WEIGHTS].items()
-        return next((n for n, v in named if not np.isfinite(v).all()), DECISION)
+        return next((name for name, v in named if not np.isfinite(v).all()), "")
 
     def snapshot(self) -> Callable[[], None]:
         """Remember weights, moments and step; what it returns puts them back."""
@@ -310,13 +314,10 @@ class Kernel:
         of a decision, the same of ``decision``; ``step``.
         """
         state: dict[str, npt.NDArray[np.generic]] = {}
-        for prefix, views in self._kept().items():
-            state |= {prefix + name: v for name, v in _copies(views).items()}
+        for prefix, which in KEPT.items():
+            copies = _copies(self._views[which])
+            state |= {prefix + name: copy for name, copy in copies.items()}
         return state | {"step": np.array(self._step, np.int64)}
-
-    def _kept(self) -> dict[str, dict[str, F32]]:
-        numbers = KEPT | ({} if self._keep is None else {"average.": AVERAGE})
-        return {p: self._views[n] | self._cuts[n] for p, n in numbers.items()}
 
     def load_state(self, state: Mapping[str, npt.NDArray[np.generic]]) -> None:
         """Take over what `state` returned.
@@ -328,7 +329,8 @@ class Kernel:
         """
         if "step" not in state:
             raise TrainingError("step: expected a number, found nothing")
-        for prefix, views in self._kept().items():
+        for prefix, which in KEPT.items():
+            views = self._views[which]
             _fill({prefix + name: view for name, view in views.items()}, state)
         self._step = int(state["step"])
 
