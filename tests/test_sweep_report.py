@@ -122,22 +122,21 @@ def test_there_is_a_picture_of_everything(n: int) -> None:
     names = ["val/loss", "hardware/bit_operations"][:n]
     shares = {name: {"act": 0.6, "seed": 0.4} for name in names}
     drawn = draw_sweep(settings_of(*names), trials, [0], shares, "a sweep")
-    lines = {"parallel_coordinates"}
-    if n > 1:
-        lines = {f"parallel_coordinates_{m.replace('/', '_')}" for m in names}
-    expected = {"history", "importances"} | lines | ({"front"} if n > 1 else set())
-    assert set(drawn) == expected
+    of_one = {"parallel_coordinates"}
+    of_two = {
+        "parallel_coordinates_val_loss",
+        "parallel_coordinates_hardware_bit_operations",
+        "front",
+    }
+    assert set(drawn) == {"history", "importances"} | (of_one if n == 1 else of_two)
 
 
-def metric(name: str, unit: str, sign: int) -> plots.SweptMetric:
-    values = np.array([3.0, 1.0, np.nan, 2.0, 40.0])
-    pruned = np.array([np.nan, np.nan, 5.0, np.nan, np.nan])
-    return plots.SweptMetric(
-        name=name, unit=unit, sign=sign, values=values, pruned=pruned
-    )
-
-
-LOSS, WIDTH = metric("val/loss", "network units", -1), metric("test/z_std_cm", "cm", 1)
+VALUES = {
+    "values": np.array([3.0, 1.0, np.nan, 2.0, 40.0]),
+    "pruned": np.array([np.nan, np.nan, 5.0, np.nan, np.nan]),
+}
+LOSS = plots.SweptMetric(name="val/loss", unit="network units", sign=-1, **VALUES)
+WIDTH = plots.SweptMetric(name="test/z_std_cm", unit="cm", sign=1, **VALUES)
 RATE = plots.Coordinate(
     name="learning_rate", values=np.array([1e-3, 1e-2, 1e-2, 0.1, 0.1]), is_log=True
 )

@@ -21,78 +21,51 @@ RECORD = "trials.jsonl"
 
 @dataclass
 class Trial:
-    """One configuration that was tried, and what came of it.
-
-    Attributes
-    ----------
-    number : int
-        From 0.
-    suggested : dict
-        Value of each key, as the search knows it.
-    attrs : dict
-        What the sampler keeps with it.
-    run_id : str
-        Of its training; empty before there is one.
-    epochs : dict of int to float
-        Metric after each epoch that was reported.
-    state : str
-        ``"running"``, ``"complete"``, ``"pruned"`` or ``"failed"``.
-    values : list of float
-        Of each metric of the search; empty unless it is complete.
-    metrics : dict of str to float
-        All metrics of its training.
-    reason : str
-        Why it was pruned, or has failed.
-    seconds : float
-        How long it took, the last part alone if it was interrupted.
-    has_plots : bool
-        Whether its plots were drawn.
-    """
+    """One configuration that was tried, and what came of it."""
 
     number: int
+    """From 0."""
     suggested: dict[str, Any]
+    """Value of each key, as the search knows it."""
     attrs: dict[str, Any] = field(default_factory=dict)
+    """What the sampler keeps with it."""
     run_id: str = ""
+    """Of its training; empty before there is one."""
     epochs: dict[int, float] = field(default_factory=dict)
+    """Metric after each epoch that was reported."""
     state: str = "running"
+    """``"running"``, ``"complete"``, ``"pruned"`` or ``"failed"``."""
     values: list[float] = field(default_factory=list)
+    """Of each metric of the search; empty unless it is complete."""
     metrics: dict[str, float] = field(default_factory=dict)
+    """All metrics of its training."""
     reason: str = ""
+    """Why it was pruned, or has failed."""
     seconds: float = 0.0
+    """How long it took, the last part alone if it was interrupted."""
     has_plots: bool = False
+    """Whether its plots were drawn."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SweepResult:
-    """A sweep: its run, its trials and the best of them.
-
-    Attributes
-    ----------
-    run_id, experiment_id, tracking_uri : str
-        Of the run of the sweep.
-    outcome : str
-        ``"FINISHED"`` or ``"KILLED"``.
-    is_exhausted : bool
-        Whether there was nothing left to try.
-    metrics : tuple of str
-        What was searched for.
-    trials : tuple of Trial
-        By number.
-    best : tuple of int
-        Number of the best trial; of several metrics, of all on the front.
-    space : Space
-        What was varied.
-    """
+    """A sweep: its run, its trials and the best of them."""
 
     run_id: str
     experiment_id: str
     tracking_uri: str
     outcome: str
+    """``"FINISHED"`` or ``"KILLED"``."""
     is_exhausted: bool
+    """Whether there was nothing left to try."""
     metrics: tuple[str, ...]
+    """What was searched for."""
     trials: tuple[Trial, ...]
+    """By number."""
     best: tuple[int, ...]
+    """Number of the best trial; of several metrics, of all on the front."""
     space: Space
+    """What was varied."""
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""

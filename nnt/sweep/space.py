@@ -25,24 +25,15 @@ SEED = "seed"
 
 @dataclass(frozen=True, slots=True)
 class Dimension:
-    """The values of one key.
-
-    Attributes
-    ----------
-    kind : str
-        ``"log_uniform"``, ``"uniform"``, ``"int"`` or ``"choice"``.
-    low, high : float
-        Ends of a range, both included; 0 for a choice.
-    is_log : bool
-        Whether a range is searched by powers.
-    choices : tuple
-        Values of a choice.
-    """
+    """The values of one key."""
 
     kind: str
+    """``"log_uniform"``, ``"uniform"``, ``"int"`` or ``"choice"``."""
     low: float = 0.0
+    """Ends of a range, both included; 0 for a choice."""
     high: float = 0.0
     is_log: bool = False
+    """Whether a range is searched by powers."""
     choices: tuple[Any, ...] = ()
 
     @property
