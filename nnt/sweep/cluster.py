@@ -12,7 +12,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from uuid import uuid4
 
 from nnt.config import Config
 from nnt.errors import NNTError, TrainingError
-from nnt.sweep.local import ENDS, Nursery, TrainingProcess
+from nnt.sweep.local import ENDS, LocalExecutor
 from nnt.sweep.record import Message
 from nnt.tracking.store import connect_to_read
 from nnt.version import __version__
@@ -164,24 +164,22 @@ class DaskExecutor:
         """Answer the worker of a trial."""
         for key, running in self._running.items():
             if running.number == number:
-                self._tell(running.worker, key, {"answer": reason})
+                self._call(running.worker, answer_trial, key, number, reason)
 
     def stop(self) -> None:
         """Ask all workers to end their trials in order."""
         for key, running in self._running.items():
-            self._tell(running.worker, key, {"stop": True})
+            self._call(running.worker, stop_trial, key)
 
-    def _tell(self, worker: str, key: str, message: Mapping[str, Any]) -> None:
+    def _call(self, worker: str, function: Callable[..., None], *values: Any) -> None:
         # One that has gone is noticed when its workers are looked at.
         with suppress(OSError):
-            self._client.run(
-                tell_process, key, dict(message), workers=[worker], on_error="ignore"
-            )
+            self._client.run(function, *values, workers=[worker], on_error="ignore")
 
     def close(self) -> None:
         """Let processes end that wait for trials, and leave the workers alone."""
         with suppress(OSError, RuntimeError, TimeoutError):
-            self._client.run(end_idle_processes, on_error="ignore")
+            self._client.run(end_idle, on_error="ignore")
         self._client.close()
 
 
@@ -213,9 +211,9 @@ def _sizes(config: Config) -> dict[str, int | None]:
 
 # What follows runs on a worker.
 
-_processes: dict[str, TrainingProcess] = {}
-"""That train, by the key of their task."""
-_idle: list[TrainingProcess] = []
+_training: dict[str, LocalExecutor] = {}
+"""Of one process each, by the key of their task."""
+_idle: list[LocalExecutor] = []
 _lock = threading.Lock()
 
 
@@ -254,25 +252,21 @@ def serve_trial(task: Mapping[str, Any], directory: str, key: str, topic: str) -
     from distributed import get_worker
 
     worker = get_worker()
-    process = _processes[key] = _take_process(_place(directory, task["parent"]))
-    process.send({"task": dict(task)})
+    executor = _training[key] = _take_idle(_place(directory, task["parent"]))
+    is_over = False
     try:
-        while True:
-            if process.pipe.poll(POLL_S):
-                message = process.receive()
+        executor.start(task["trial"], task)
+        while not is_over and _is_wanted(worker, key):
+            for _, message in executor.messages(POLL_S):
                 worker.log_event(topic, [key, message])
-                if message["kind"] == "ended":
-                    with _lock:
-                        _idle.append(process)
-                if message["kind"] in ENDS:
-                    return
-            elif not _is_wanted(worker, key):
-                process.end()
-                return
+                is_over = message["kind"] in ENDS
     finally:
-        del _processes[key]
-        if process not in _idle:
-            process.nursery.close()
+        del _training[key]
+        if is_over:
+            with _lock:
+                _idle.append(executor)
+        else:
+            executor.close()
 
 
 def _place(directory: str, sweep: str) -> Path:
@@ -281,13 +275,13 @@ def _place(directory: str, sweep: str) -> Path:
     return place if (place / ".nnt" / "runs" / sweep).is_dir() else Path.cwd()
 
 
-def _take_process(directory: Path) -> TrainingProcess:
+def _take_idle(directory: Path) -> LocalExecutor:
     with _lock:
-        fitting = [p for p in _idle if p.nursery.directory == directory]
+        fitting = [idle for idle in _idle if idle.directory == directory]
         if fitting:
             _idle.remove(fitting[0])
             return fitting[0]
-    return TrainingProcess(Nursery(directory))
+    return LocalExecutor(1, directory)
 
 
 def _is_wanted(worker: Any, key: str) -> bool:
@@ -297,17 +291,21 @@ def _is_wanted(worker: Any, key: str) -> bool:
     return is_running and task is not None and task.state == "executing"
 
 
-def tell_process(key: str, message: Mapping[str, Any]) -> None:
-    """Pass a message on to the process of a task."""
-    process = _processes.get(key)
-    if process is not None:
-        process.send(message)
+def answer_trial(key: str, number: int, reason: str) -> None:
+    """Pass on the answer to an epoch."""
+    if key in _training:
+        _training[key].answer(number, reason)
 
 
-def end_idle_processes() -> None:
+def stop_trial(key: str) -> None:
+    """Pass on that a trial shall end in order."""
+    if key in _training:
+        _training[key].stop()
+
+
+def end_idle() -> None:
     """End processes that wait for trials."""
     with _lock:
         ended = [_idle.pop() for _ in range(len(_idle))]
-    for process in ended:
-        process.pipe.close()
-        process.nursery.close()
+    for executor in ended:
+        executor.close()

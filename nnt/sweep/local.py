@@ -67,10 +67,10 @@ class Executor(Protocol):
 
 
 class Nursery:
-    """A process that starts workers, which work in a directory; default: here."""
+    """A process that starts workers, which work in a directory; None: here."""
 
-    def __init__(self, directory: Path | None = None) -> None:
-        self.directory = directory
+    def __init__(self, directory: Path | None) -> None:
+        self._directory = directory
         self._start()
 
     def _start(self) -> None:
@@ -83,7 +83,7 @@ class Nursery:
             [sys.executable, "-c", CODE, str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             env=environment,
-            cwd=self.directory,
+            cwd=self._directory,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
@@ -127,7 +127,6 @@ class TrainingProcess:
     """A process that trains one trial after the other, and a pipe to it."""
 
     def __init__(self, nursery: Nursery) -> None:
-        self.nursery = nursery
         self.trial: int | None = None
         self.pipe, theirs = Pipe()
         self._wait = nursery.begin(theirs)
@@ -157,11 +156,12 @@ class TrainingProcess:
 
 
 class LocalExecutor:
-    """Processes of this machine, so many at the same time."""
+    """Processes of this machine, so many at the same time, in a directory."""
 
-    def __init__(self, n_slots: int) -> None:
+    def __init__(self, n_slots: int, directory: Path | None = None) -> None:
         self.n_slots = n_slots
-        self._nursery = Nursery()
+        self.directory = directory
+        self._nursery = Nursery(directory)
         self._workers: list[TrainingProcess] = []
 
     def start(self, number: int, task: Mapping[str, Any]) -> None:
