@@ -98,7 +98,7 @@ def _check_own(checkout: Path) -> None:
         # A sparse checkout leaves files out.
         if (flag.islower() or flag == SKIPPED) and (checkout / name).exists():
             raise _GitError(
-                f"git has been told not to look for changes in {name}; undo that by "
+                f"git is set not to look for changes in {name}; undo that by "
                 f"`git update-index --no-assume-unchanged --no-skip-worktree {name}`"
             )
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import pytest
 from click.testing import CliRunner
+from pydantic import ValidationError
 
 from nnt.cli import main
 from nnt.config import Config, load_config, resolve
 from nnt.config.schema import RUN_WIDE
+from nnt.config.values import Part
 from nnt.errors import ConfigError
 
 FILES = "data={files: [a.gz, b.gz], split: [0.6, 0.2, 0.2]}"
@@ -391,6 +393,24 @@ def test_what_does_not(keys: dict[str, Any], message: str) -> None:
         load_config(keys)
     assert message in str(err.value)
     assert len(str(err.value).splitlines()) == 1
+
+
+def test_types_without_words_of_ours_have_those_of_pydantic() -> None:
+    class Keys(Part):
+        flag: bool | None = None
+        count: int = 1
+        choice: Literal["a", "b"] = "a"
+        names: tuple[str, ...] = ()
+
+    given = {"flag": 3, "count": True, "choice": "c", "names": ["x", 1]}
+    with pytest.raises(ValidationError) as err:
+        Keys.model_validate(given)
+    assert [error["msg"] for error in err.value.errors()][:3] == [
+        "expected a valid boolean or null, got 3",
+        "expected a valid integer, got true (YAML reads on, off, yes, no as true or "
+        "false: quote them)",
+        "expected 'a' or 'b', got 'c'",
+    ]
 
 
 def test_either_key_of_the_outputs_replaces_the_inherited_other() -> None:

@@ -263,7 +263,9 @@ def _who(scope: str, scopes: Sequence[str]) -> str:
 def _show(summaries: Mapping[str, Summary]) -> None:
     columns = [_counts(summary) for summary in summaries.values()]
     heads = ["found"] if len(columns) == 1 else list(summaries)
-    rows = [[name, *(told.get(name, "–") for told in columns)] for name in columns[0]]
+    rows = [
+        [name, *(counts.get(name, "–") for counts in columns)] for name in columns[0]
+    ]
     print_table("Tracks", ["", *heads], rows)
     rows = []
     for name, summary in summaries.items():

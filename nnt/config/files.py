@@ -27,15 +27,15 @@ Layer = tuple[str, Mapping[str, Any]]
 
 def directories() -> list[Path]:
     """List where names of configurations are looked up, in this order."""
-    beside_package = Path(__file__).resolve().parents[2] / "configs"
-    return [Path("configs"), beside_package]
+    next_to_package = Path(__file__).resolve().parents[2] / "configs"
+    return [Path("configs"), next_to_package]
 
 
 def config_files() -> dict[str, Path]:
     """Find every configuration that has a name: name -> file, sorted.
 
     Hidden files are none: editors and network disks leave ``.#x.yaml`` and
-    ``._x.yaml`` beside ``x.yaml``.
+    ``._x.yaml`` next to ``x.yaml``.
     """
     found: dict[str, Path] = {}
     for directory in reversed(directories()):
@@ -47,10 +47,10 @@ def config_files() -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def find_config(name: str | Path, beside: Path | None = None) -> Path:
+def find_config(name: str | Path, folder: Path | None = None) -> Path:
     """Find the file of a configuration by its name in ``configs/`` or its path.
 
-    `beside` is the directory of the file that extends it, which is looked up first.
+    `folder` is that of the file that extends it, where it is looked up first.
 
     Raises
     ------
@@ -60,10 +60,10 @@ def find_config(name: str | Path, beside: Path | None = None) -> Path:
     text = str(name)
     is_path = text.endswith((".yaml", ".yml")) or "/" in text
     file = text if is_path else f"{text}.yaml"
-    folders = [] if is_path else directories()
-    places = [Path(expand_path(text))] if is_path else [d / file for d in folders]
-    if beside is not None:
-        places.insert(0, beside / file)
+    named = [directory / file for directory in directories()]
+    places = [Path(expand_path(text))] if is_path else named
+    if folder is not None:
+        places.insert(0, folder / file)
     for place in places:
         try:
             if place.is_file():
@@ -117,7 +117,7 @@ def read_layers(source: str | Path | Mapping[str, Any]) -> tuple[str, list[Layer
     if isinstance(source, Mapping):
         layers, parent = [("<mapping>", source)], source.get("extends")
     trail = [name for name, _ in layers]
-    beside: Path | None = None
+    folder: Path | None = None
     while parent is not None:
         place = f"{layers[0][0]}: extends: " if layers else ""
         if not isinstance(parent, str | Path):
@@ -125,7 +125,7 @@ def read_layers(source: str | Path | Mapping[str, Any]) -> tuple[str, list[Layer
                 f"{place}expected the name of a configuration, got {shown(parent)}"
             )
         try:
-            path = find_config(parent, beside)
+            path = find_config(parent, folder)
         except ConfigError as err:
             raise ConfigError(f"{place}{err}") from err
         trail.append(str(path.resolve()))
@@ -133,7 +133,7 @@ def read_layers(source: str | Path | Mapping[str, Any]) -> tuple[str, list[Layer
             circle = " -> ".join(Path(step).stem for step in trail)
             raise ConfigError(f"{place}circular: {circle}")
         layers.insert(0, (str(path), read_mapping(path)))
-        parent, beside = layers[0][1].get("extends"), path.parent
+        parent, folder = layers[0][1].get("extends"), path.parent
     is_mapping = isinstance(source, Mapping)
     return "custom" if is_mapping else Path(layers[-1][0]).stem, layers
 

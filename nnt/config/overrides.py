@@ -21,7 +21,7 @@ from nnt.config.yaml_text import (
 from nnt.errors import ConfigError, shorten
 
 COMMAND_LINE, CALL = "-m", "<overrides>"
-"""Origins of keys that are given beside a file."""
+"""Origins of keys that are given in addition to a file."""
 PAIR = re.compile(r"[A-Za-z_][\w.]{,199}=")
 SENTENCE = "description"
 NULL = ("null", "Null", "NULL", "~", "")
@@ -37,7 +37,7 @@ def override_layers(overrides: Overrides) -> list[Layer]:
     Raises
     ------
     ConfigError
-        One is not ``KEY=VALUE``, or it cannot be told where its value ends.
+        One is not ``KEY=VALUE``, or it is not clear where its value ends.
     """
     is_call = isinstance(overrides, Mapping)
     layers: list[Layer] = []

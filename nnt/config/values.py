@@ -69,7 +69,8 @@ class Part(BaseModel):
 
     @classmethod
     def _in_words(cls, error: ErrorDetails) -> InitErrorDetails:
-        path, value, words = error["loc"], error["input"], error["msg"]
+        path, value, context = error["loc"], error["input"], error.get("ctx", {})
+        words = error["msg"]
         if error["type"] == "extra_forbidden":
             words = f"unknown key; {did_you_mean(path[0], cls.model_fields)}"
         elif error["type"] == "missing":
@@ -78,7 +79,8 @@ class Part(BaseModel):
             if error["type"] != WORDS:
                 options = get_args(cls.model_fields[str(path[0])].annotation)
                 null = " or null" if type(None) in options else ""
-                expected, hint = error["ctx"]["expected"], error["ctx"]["hint"]
+                plain = words.removeprefix("Input should be ")
+                expected, hint = context.get("expected", plain), context.get("hint", "")
                 words = f"expected {expected}{null}, got {shown(value)}{hint}"
             if isinstance(value, bool):
                 words += WORDS_OF_YAML
