@@ -116,7 +116,7 @@ def test_files_without_shapes_or_activation_are_read(tmp_path: Path) -> None:
         (b'{"expert_0": 1, "expert_0": 2}', "appears twice"),
         (b'{"expert_9": {}}', "found 'expert_9'"),
         (b'{"expert_0": {"weights": {}}}', "at least one array"),
-        (content([[1], [1, 2]]), "equal length|array of numbers"),
+        (content([[1], [1, 2]]), "equal length"),
         (content([["1"]]), "found str"),
         (content([[1.0, True]]), "found bool"),
         (content([[1e39]]), "finite"),
@@ -135,10 +135,13 @@ def test_files_without_shapes_or_activation_are_read(tmp_path: Path) -> None:
         (content([[1.0]], outputs=["z", "nnt"]), "as output nodes, 1, found"),
         (content([[1.0]] * 5), "as output nodes, 5, found"),
         (content(1.0), "expected at least one matrix"),
-        (content([[1.0], [2.0]]), r"net.0.bias': expected shape \(2,\), found shape"),
+        (
+            content([[1.0], [2.0]]),
+            r"shape of 'net.0.bias': expected \(2,\), found \(1,\)",
+        ),
         (
             json.dumps({"expert_0": {"weights": {"a": [[1.0]], "b": [1.0]}}}).encode(),
-            "net.0.weight': expected shape .*, found none",
+            "shape of 'net.0.weight': expected .*, found none",
         ),
     ],
 )
@@ -151,7 +154,7 @@ def test_other_content_is_one_clear_error(source: bytes, message: str) -> None:
 def test_deep_arrays_are_refused(depth: int) -> None:
     rows = b"[" * depth + b"1" + b"]" * depth
     deep = b'{"expert_0":{"weights":{"a":' + rows + b"}}}"
-    with pytest.raises(DataError, match="expected an array of numbers"):
+    with pytest.raises(DataError, match=r"of equal length|at most 2 dimensions"):
         read_weights(deep)
 
 

@@ -60,23 +60,15 @@ class ExpertWeights:
     """False for a file that does not: the form has that of the firmware then."""
 
     def __post_init__(self) -> None:
-        found = {name: np.shape(value) for name, value in self.state.items()}
         expected = self.form.shapes
-        if found == expected:
-            return
-        wrong = next(
-            name
-            for name in (*expected, *found)
-            if expected.get(name) != found.get(name)
-        )
-        shown = [
-            f"shape {shapes[wrong]}" if wrong in shapes else "none"
-            for shapes in (expected, found)
-        ]
-        raise DataError(
-            f"the weights do not fit {self.form}: {shorten(wrong)}: expected "
-            f"{shown[0]}, found {shown[1]}"
-        )
+        found = {name: np.shape(value) for name, value in self.state.items()}
+        for name in (*expected, *found):
+            if expected.get(name) != found.get(name):
+                raise DataError(
+                    f"the weights do not fit {self.form}: shape of {shorten(name)}: "
+                    f"expected {expected.get(name, 'none')}, "
+                    f"found {found.get(name, 'none')}"
+                )
 
 
 def weights_text(
@@ -232,34 +224,24 @@ def _chain(name: Any, form: Form) -> str:
 
 
 def _array(rows: Any, place: str) -> F32:
+    expected = f"{place}: expected finite float32 numbers in rows of equal length"
     try:
         # As objects: NumPy would take "1" and true for numbers.
         values = np.asarray(rows, dtype=object)
-    except ValueError as err:
-        raise DataError(f"{place}: expected an array of numbers ({err})") from err
-    if values.ndim > MAX_DIMENSIONS:
-        raise DataError(
-            f"{place}: expected an array of numbers of at most {MAX_DIMENSIONS} "
-            f"dimensions, found {values.ndim} or more"
-        )
-    if 0 in values.shape or max(values.shape, default=0) > MAX_NODES:
-        raise DataError(
-            f"{place}: expected 1 to {MAX_NODES} numbers in a row or column, found an "
-            f"array of shape {values.shape}"
-        )
-    strange = set(map(type, values.ravel().tolist())) - {int, float}
-    if strange:
-        raise DataError(
-            f"{place}: expected numbers in rows of equal length, found "
-            f"{', '.join(sorted(kind.__name__ for kind in strange))}"
-        )
-    try:
+        if strange := set(map(type, values.ravel().tolist())) - {int, float}:
+            names = sorted(kind.__name__ for kind in strange)
+            raise DataError(f"{expected}, found {', '.join(names)}")
         with np.errstate(over="ignore"):
             array = values.astype(np.float64).astype(np.float32)
-    except OverflowError as err:
-        raise DataError(f"{place}: expected finite float32 numbers ({err})") from err
+    except (ValueError, OverflowError) as err:
+        raise DataError(f"{expected} ({err})") from err
     if not np.isfinite(array).all():
-        raise DataError(f"{place}: expected finite float32 numbers")
+        raise DataError(expected)
+    if array.ndim > MAX_DIMENSIONS or not all(1 <= n <= MAX_NODES for n in array.shape):
+        raise DataError(
+            f"{place}: expected rows or columns of 1 to {MAX_NODES} numbers in at most "
+            f"{MAX_DIMENSIONS} dimensions, found an array of shape {array.shape}"
+        )
     return array
 
 
