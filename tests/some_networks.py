@@ -24,7 +24,8 @@ ETOption = 6
 
 def c_round(value: float) -> int:
     """C rounds halves away from zero, Python to even."""
-    return int(math.copysign(math.floor(abs(value) + 0.5), value))
+    whole = math.trunc(value)
+    return whole + int(math.copysign(abs(value - whole) >= 0.5, value))
 
 
 def expert(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import re
 from collections.abc import Iterable
 from dataclasses import replace
@@ -17,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
-from some_networks import GIVEN, expert, hough3d_expert, of_form, source
+from some_networks import expert, hough3d_expert, of_form, source
 
 from nnt.cli import main
 from nnt.errors import ExportError
@@ -28,9 +27,8 @@ from nnt.export import (
     firmware_files,
     load_source,
     read_payload,
-    read_settings,
 )
-from nnt.export.settings import default_settings
+from nnt.export.settings import default_settings, parse_settings
 from nnt.export.source import File, word_cuts, write_files
 from nnt.networks import OUTPUTS, Form, Networks, read_weights, write_weights
 
@@ -41,10 +39,25 @@ def test_the_command_describes_every_target() -> None:
         assert f"{name:7} {target.help}" in shown
 
 
+def exported_as(target: str) -> Source:
+    """What fits a target."""
+    own = source()
+    return replace(own, experts={-1: hough3d_expert()}) if target == "3dh" else own
+
+
+OPTIONS: dict[str, Any] = {
+    "precision": (12, 8, 8, 11, 9, 9),
+    "settings": parse_settings(default_settings().text(), "given.conf"),
+    "saturate_13_bit": True,
+    "payload": read_payload((3, 5), None, None),
+}
+
+
 @pytest.mark.parametrize("target", sorted(TARGETS))
-def test_the_manifest_tells_what_was_written(tmp_path: Path, target: str) -> None:
-    own = replace(exported_as(target), facts={"run_id": "0" * 32})
-    manifest = export(own, target, tmp_path / "out")
+def test_the_manifest_tells_what_was_written(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, target: str
+) -> None:
+    manifest = export(exported_as(target), target, tmp_path / "out")
     files = {path.name for path in (tmp_path / "out").iterdir()}
     assert files == {*manifest["files"], "MANIFEST.json"}
     assert json.loads((tmp_path / "out" / "MANIFEST.json").read_text()) == manifest
@@ -57,19 +70,9 @@ def test_the_manifest_tells_what_was_written(tmp_path: Path, target: str) -> Non
         assert entry["sha256"] == hashlib.sha256(content).hexdigest()
         assert entry["bytes"] == len(content)
         assert name in manifest["checks"]
-
-
-def exported_as(target: str) -> Source:
-    """What fits a target."""
-    return Source("s", {-1: hough3d_expert()}) if target == "3dh" else source()
-
-
-OPTIONS: dict[str, Any] = {
-    "precision": (12, 8, 8, 11, 9, 9),
-    "settings": default_settings(),
-    "saturate_13_bit": True,
-    "payload": read_payload((3, 5), None, None),
-}
+    holds_settings = target in ("basf2", "fpga")
+    assert ("BASF2's defaults" in manifest.get("settings", "")) == holds_settings
+    assert ("without --settings, the ID ranges" in caplog.text) == holds_settings
 
 
 @pytest.mark.parametrize("target", sorted(TARGETS))
@@ -82,6 +85,7 @@ def test_only_what_a_target_takes_can_be_chosen(tmp_path: Path, target: str) -> 
     manifest = export(own, target, tmp_path / "out", **taken)
     if "precision" in takes:
         assert manifest["precision"] == [12, 8, 8, 11, 9, 9]
+    assert manifest.get("settings", "given.conf") == "given.conf"
 
 
 def lacking(*missing: int) -> Source:
@@ -122,23 +126,6 @@ def test_files_are_not_replaced_unasked(tmp_path: Path) -> None:
     assert (tmp_path / "weights.json").read_bytes() == before
     export(source(act="tanh"), "json", tmp_path, overwrite=True)
     assert (tmp_path / "weights.json").read_bytes() != before
-
-
-@pytest.mark.parametrize("target", sorted(TARGETS))
-def test_the_settings_in_the_files_are_named(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, target: str
-) -> None:
-    own = exported_as(target)
-    with caplog.at_level(logging.WARNING, "nnt"):
-        manifest = export(own, target, tmp_path / "a")
-    holds_settings = target in ("basf2", "fpga")
-    assert ("BASF2's defaults" in manifest.get("settings", "")) == holds_settings
-    assert ("without --settings, the ID ranges" in caplog.text) == holds_settings
-    if holds_settings:
-        (tmp_path / "given.conf").write_text(GIVEN)
-        given = read_settings(tmp_path / "given.conf")
-        manifest = export(own, target, tmp_path / "b", settings=given)
-        assert manifest["settings"] == str(tmp_path / "given.conf")
 
 
 def damaged(folder: Path, files: Iterable[File], name: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Files of the classic chain, in the form that BASF2 reads."""
+"""Files of the classic chain, in the form that BASF2 reads, and ``payload.conf``."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from some_networks import GIVEN, c_round, source
 
+from nnt.cli import main
 from nnt.detector import EXPERT_MISSING_SUPERLAYER
-from nnt.errors import NNTError
-from nnt.export import Settings, export, read_settings
-from nnt.export.settings import default_settings, parse_settings
+from nnt.errors import ExportError, NNTError
+from nnt.export import Settings, Source, export, read_payload, read_settings
+from nnt.export.payload import parse_payload
+from nnt.export.settings import parse_settings
 from nnt.networks import Form, read_weights
 
 
@@ -84,41 +87,47 @@ def test_fpga_integers_are_the_rounded_weights(tmp_path: Path, bits: int) -> Non
 def test_basf2_writes_every_key(tmp_path: Path) -> None:
     export(source(), "basf2", tmp_path)
     text = (tmp_path / "neurotrigger.conf").read_text()
-    assert "\nIDRanges = [[0,-1.5,1.5,-7.5,-0.5," in text
-    assert "\noutputScale = [[-100,100,10,170]]\n" in text
-    assert "\nSLpattern = [511,383,479,503,509]\n" in text
-    assert "\nprecision = [12,8,8,12,10,10]\n" in text
     keys = [line.split(" = ")[0] for line in text.splitlines() if line[0] != "#"]
     assert len(keys) == 24 == len(set(keys))
 
 
-def test_networks_of_z_only_say_so_in_the_configuration(tmp_path: Path) -> None:
-    export(source(out_size=1), "basf2", tmp_path)
-    text = (tmp_path / "neurotrigger.conf").read_text()
-    assert "\ntargetTheta = 0\n" in text
-    assert "\noutputScale = [[-100,100]]\n" in text
-
-
-def test_settings_of_the_data_go_unchanged_into_the_files(tmp_path: Path) -> None:
-    (tmp_path / "given.conf").write_text(GIVEN)
+@pytest.mark.parametrize(
+    ("own", "given", "expected"),
+    [
+        (
+            source(),
+            "",
+            """IDRanges = [[0,-1.5,1.5,-7.5,-0.5,-1.5,1.5,0.5,7.5,-1.5,1.5,-8.5,0.5,
+            outputScale = [[-100,100,10,170]]
+            SLpattern = [511,383,479,503,509]
+            precision = [12,8,8,12,10,10]""",
+        ),
+        (source(out_size=1), "", "targetTheta = 0\noutputScale = [[-100,100]]"),
+        (
+            source(),
+            GIVEN,
+            """IDRanges == [[0,-1,1,-10,1,-1,1,-1,10,
+            SLpattern == [511,383,479,503,509]
+            tMax = 250
+            outputScale = [[-50,50,0,180]]
+            ETOption = 6
+            AdditionWireMode = 2
+            nHidden = [[81]]""",
+        ),
+    ],
+)
+def test_settings_of_network_and_data_go_into_the_files(
+    tmp_path: Path, own: Source, given: str, expected: str
+) -> None:
+    (tmp_path / "given.conf").write_text(given)
     settings = read_settings(tmp_path / "given.conf")
-    export(source(), "basf2", tmp_path / "a", settings=settings)
+    export(own, "basf2", tmp_path / "a", settings=settings)
     text = (tmp_path / "a" / "neurotrigger.conf").read_text()
-    assert "\nIDRanges == [[0,-1,1,-10,1," in text
-    assert "\nSLpattern == [511," in text
-    assert "\ntMax = 250\n" in text
-    assert "\noutputScale = [[-50,50,0,180]]\n" in text
-    assert "\nETOption = 6\n" in text
-    assert "\nAdditionWireMode = 2\n" in text
-    assert "\nnHidden = [[81]]\n" in text
-    export(source(), "fpga", tmp_path / "b", settings=settings)
+    for line in expected.splitlines():
+        assert f"\n{line.strip()}" in text
+    export(own, "fpga", tmp_path / "b", settings=settings)
     limits = (tmp_path / "b" / "weights.txt").read_text().splitlines()[6]
-    assert limits.startswith("-1 1 -10 1 ")
-
-
-def test_settings_come_back(tmp_path: Path) -> None:
-    own = default_settings()
-    assert parse_settings(own.text(), own.place) == own
+    assert limits.startswith("-1 1 -10 1 " if given else "-1.5 1.5 -7.5 -0.5 ")
 
 
 numbers = st.floats(-1e6, 1e6)
@@ -158,3 +167,69 @@ def test_settings_that_basf2_would_misread_are_refused(
             settings=read_settings(tmp_path / "given.conf"),
         )  # fmt: skip
     assert not (tmp_path / "out").exists()
+
+
+EARLIER = """\
+fwname = "neuro v7"
+fwnote = "five experts"
+nnname = "an older network"
+addb2formatline = ("ETF", 0, 22, 0, "")
+ addb2formatline = ("TSF8", 23, 43, 0, "first")
+"""
+
+
+def test_the_file_has_validity_names_and_the_firmware_of_an_earlier_one(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "earlier.conf").write_text(EARLIER)
+    payload = read_payload((35, 12), (36, -1), tmp_path / "earlier.conf")
+    manifest = export(source(), "basf2", tmp_path / "out", payload=payload)
+    lines = (tmp_path / "out" / "payload.conf").read_text().splitlines()
+    values = parse_payload(lines)
+    assert values | {"nnnote": ""} == {
+        "nniov_exp_start": "35", "nniov_run_start": "12",
+        "nniov_exp_end": "36", "nniov_run_end": "-1",
+        "nnname": "weights 00000000", "nnpath": "networks.root", "nnnote": "",
+        "fwname": "neuro v7", "fwnote": "five experts",
+        "ppbool": "true", "ppnote": "event time: ETOption 7",
+    }  # fmt: skip
+    assert values["nnnote"] == f"run_id {'0' * 32}"
+    assert lines[-2:] == [line.strip() for line in EARLIER.splitlines()[-2:]]
+    assert manifest["validity"] == {"first": [35, 12], "last": [36, -1]}
+    assert "payload.conf" in manifest["files"]
+
+
+@pytest.mark.parametrize(
+    ("first", "last"),
+    [((-1, 0), None), ((3, 5), (2, 9)), ((3, 5), (3, 4)), ((3, 5), (-1, 7))],
+)
+def test_an_interval_has_a_beginning_before_its_end(
+    first: tuple[int, int], last: tuple[int, int] | None
+) -> None:
+    with pytest.raises(ExportError, match="validity: "):
+        read_payload(first, last, None)
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        (
+            ["--to", "fpga", "--valid-from", "3", "0"],
+            1,
+            "fpga: has no range of validity",
+        ),
+        (["--to", "basf2", "--valid-to", "3", "0"], 2, "need --valid-from"),
+        (
+            ["--to", "basf2", "--valid-from", "3", "0", "--firmware", "weights.json"],
+            1,
+            "expected lines of fwname, fwnote or addb2formatline, found none",
+        ),
+    ],
+)
+def test_what_makes_no_payload_is_refused(
+    workplace: Path, words: list[str], status: int, message: str
+) -> None:
+    export(source(), "json", workplace)
+    done = CliRunner().invoke(main, ["export", "weights.json", "-o", "out", *words])
+    assert (done.exit_code, message in done.stderr) == (status, True), done.stderr
+    assert not Path("out").exists()

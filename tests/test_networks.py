@@ -1,4 +1,4 @@
-"""Rows are predicted by the expert that serves them."""
+"""Rows are predicted by the expert that serves them, in floats and in integers."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from nnt.networks import (
     ExpertWeights,
     Form,
     Networks,
+    firmware_network,
     initial_state,
     predicting,
 )
@@ -38,40 +39,23 @@ def plain(own: ExpertWeights, inputs: np.ndarray) -> np.ndarray:
     return nodes
 
 
+@pytest.mark.parametrize("numbers", [(0, 1, 2, 3, 4), (-1, 2), (-1,)])
 def test_each_row_goes_to_its_expert(
-    make_tracks: MakeTracks, monkeypatch: pytest.MonkeyPatch
+    make_tracks: MakeTracks, monkeypatch: pytest.MonkeyPatch, numbers: tuple[int, ...]
 ) -> None:
+    """Expert -1 serves rows without an expert, and rows of that number."""
     monkeypatch.setattr(predicting, "CHUNK", 7)
     tracks = make_tracks(100)
-    experts = {k: expert(k) for k in range(5)}
+    if -1 in numbers:
+        tracks.expert[::9] = -1
+    experts = {k: expert(k + 1) for k in numbers}
     found = Networks(experts).predict(tracks)
     expected = [
-        plain(experts[k], row[None])[0]
+        plain(experts[k if k in numbers else -1], row[None])[0]
         for k, row in zip(tracks.expert.tolist(), tracks.inputs, strict=True)
     ]
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=1e-6)
-
-
-def test_expert_minus_one_serves_rows_without_an_expert(
-    make_tracks: MakeTracks,
-) -> None:
-    tracks = make_tracks(60)
-    experts = {-1: expert(1), 2: expert(2)}
-    found = Networks(experts).predict(tracks)
-    for own, rows in [
-        (experts[2], tracks.expert == 2),
-        (experts[-1], tracks.expert != 2),
-    ]:
-        expected = plain(own, tracks.inputs[rows])
-        np.testing.assert_allclose(found[rows], expected, atol=1e-6)
-
-
-def test_rows_numbered_minus_one_are_served_too(make_tracks: MakeTracks) -> None:
-    inputs = make_tracks(10).inputs
-    mixed = np.array([-1, 0] * 5)
-    found = Networks({-1: expert(1)}).predict_inputs(inputs, mixed)
-    np.testing.assert_allclose(found, plain(expert(1), inputs), atol=1e-6)
 
 
 def test_a_missing_expert_is_named(make_tracks: MakeTracks) -> None:
@@ -79,19 +63,22 @@ def test_a_missing_expert_is_named(make_tracks: MakeTracks) -> None:
         Networks({0: expert(0)}).predict(make_tracks(50, experts=(0, 1)))
 
 
-def test_physical_units(make_tracks: MakeTracks) -> None:
-    tracks = make_tracks(20, experts=(0,))
-    nets = Networks({0: expert(0)})
+@pytest.mark.parametrize("outputs", [("z", "theta"), ("z",), ("nnt",)])
+def test_physical_units(make_tracks: MakeTracks, outputs: tuple[str, ...]) -> None:
+    form, tracks = Form(outputs=outputs), make_tracks(20, experts=(0,))
+    own = ExpertWeights(initial_state(form, np.random.default_rng(0)), form)
+    nets = Networks({0: own})
+    if "z" not in outputs:
+        with pytest.raises(DataError, match="predict nnt, not z"):
+            nets.predict_physical(tracks)
+        return
     scaled = nets.predict(tracks)
     z_cm, theta_deg = nets.predict_physical(tracks)
     np.testing.assert_allclose(z_cm, 100 * scaled[:, 0], atol=1e-4)
-    assert theta_deg is not None
-    np.testing.assert_allclose(theta_deg, 90 + 80 * scaled[:, 1], atol=1e-4)
-
-
-def test_networks_of_z_only_have_no_theta(make_tracks: MakeTracks) -> None:
-    nets = Networks({0: expert(0, out_size=1)})
-    assert nets.predict_physical(make_tracks(5, experts=(0,)))[1] is None
+    if "theta" in outputs:
+        np.testing.assert_allclose(theta_deg, 90 + 80 * scaled[:, 1], atol=1e-4)
+    else:
+        assert theta_deg is None
 
 
 @pytest.mark.parametrize("act", ["tanh", "tanh/2"])
@@ -115,17 +102,6 @@ def test_fixed_point_snaps_what_text_rounded(make_tracks: MakeTracks) -> None:
     w1, b1, w2, b2 = own.state.values()
     expected = fixedpoint.classic(grid, w1, b1, w2, b2)
     np.testing.assert_array_equal(found * 4096, expected)
-
-
-@pytest.mark.parametrize(
-    "own",
-    [expert(0, "SimpleModel"), expert(0, act="relu")],
-)
-def test_fixed_point_refuses_what_the_firmware_cannot_hold(
-    own: ExpertWeights,
-) -> None:
-    with pytest.raises(ExportError, match="expert 0: the firmware"):
-        FixedPointNetworks(Networks({0: own}))
 
 
 def test_order_of_weights_in_a_file_does_not_matter(make_tracks: MakeTracks) -> None:
@@ -158,13 +134,6 @@ def test_experts_that_do_not_go_together_are_refused(
 ) -> None:
     with pytest.raises(DataError, match=message):
         Networks(experts)
-
-
-def test_networks_without_z_have_no_physical_units(make_tracks: MakeTracks) -> None:
-    form = Form(outputs=("nnt",))
-    own = ExpertWeights(initial_state(form, np.random.default_rng(0)), form)
-    with pytest.raises(DataError, match="predict nnt, not z"):
-        Networks({0: own}).predict_physical(make_tracks(5, experts=(0,)))
 
 
 def test_inputs_of_another_size_are_refused() -> None:
@@ -229,3 +198,59 @@ def test_networks_without_hit_patterns_take_the_other_inputs() -> None:
         more.predict(few)
     with pytest.raises(DataError, match=r"3dh chain cannot predict .* classic chain"):
         own.predict(simulate(50, seed=1))
+
+
+def normalised(model: str, act: str) -> ExpertWeights:
+    """Random weights; normalisations as if they had seen data."""
+    own, rng = expert(7, model, act), np.random.default_rng(7)
+    for name, value in own.state.items():
+        if name.startswith("net.1.") or "running" in name:
+            own.state[name] = rng.uniform(0.2, 2, value.shape).astype(np.float32)
+    return own
+
+
+@pytest.mark.parametrize("model", ["BaselineModel", "BaselineModelBN"])
+@pytest.mark.parametrize("act", ["tanh", "tanh/2"])
+@pytest.mark.parametrize("target", ["tanh", "tanh/2"])
+def test_the_firmware_holds_the_same_network(model: str, act: str, target: str) -> None:
+    own = normalised(model, act)
+    network = firmware_network(0, own, target)
+    assert network.form == Form(activation=target)
+    rows = np.random.default_rng(1).uniform(-1, 1, (500, 27)).astype(np.float32)
+    found, expected = (
+        Networks({0: either}).predict_inputs(rows, np.zeros(500, dtype=np.int64))
+        for either in (network, own)
+    )
+    np.testing.assert_allclose(found, expected, atol=5e-6)
+    # Doubling and halving are exact.
+    factor = {("tanh", "tanh/2"): 2, ("tanh/2", "tanh"): 0.5}.get((act, target), 1)
+    changes = (
+        [] if factor == 1 else [f"weights times {factor:g}: {act} became {target}"]
+    )
+    if model == "BaselineModel":
+        for name, value in network.state.items():
+            np.testing.assert_array_equal(value, factor * own.state[name])
+    else:
+        changes.insert(0, "batch normalisation net.1 folded into the layer before")
+    assert list(network.changes) == changes
+
+
+def test_the_largest_weight_counts_biases() -> None:
+    own = expert(0)
+    own.state["net.2.bias"][1] = -9.5
+    assert firmware_network(0, own).largest_weight == 9.5
+
+
+@pytest.mark.parametrize(
+    ("own", "reason"),
+    [
+        (expert(0, act="relu"), "expert 4: the firmware has tanh .* found relu"),
+        (expert(0, "BaselineModelBN", "softsign"), "found softsign"),
+        (expert(0, "SimpleModel", "tanh"), "SimpleModel has a layer without"),
+    ],
+)
+def test_what_the_firmware_cannot_hold_is_refused(
+    own: ExpertWeights, reason: str
+) -> None:
+    with pytest.raises(ExportError, match=reason):
+        FixedPointNetworks(Networks({4: own}))
