@@ -16,16 +16,7 @@ from nnt import fixedpoint
 from nnt.errors import ExportError
 from nnt.export import Source, export
 from nnt.fixedpoint import FixedPointNetworks
-from nnt.networks import (
-    ACTIVATIONS,
-    HOUGH3D,
-    OUTPUTS,
-    ExpertWeights,
-    Form,
-    Networks,
-    firmware_network,
-    initial_state,
-)
+from nnt.networks import ACTIVATIONS, CHAINS, HOUGH3D, Networks, firmware_network
 from nnt.tracks import Tracks
 
 
@@ -51,8 +42,11 @@ def test_3dh_files_have_their_form(tmp_path: Path) -> None:
     assert "\noutputScale = [-100,100,10,170,-1,1,-1,1]\n" in text
 
 
-def test_3dh_halves_a_network_of_the_classic_activation(tmp_path: Path) -> None:
-    own = hough3d_expert(27, "tanh/2")
+@pytest.mark.parametrize("chain", CHAINS)
+def test_3dh_halves_a_network_of_the_classic_activation(
+    tmp_path: Path, chain: str
+) -> None:
+    own = dataclasses.replace(hough3d_expert(27, "tanh/2"), chain=chain)
     manifest = export(Source("here", {0: own}), "3dh", tmp_path)
     flat = json.loads((tmp_path / "weights_3dh.json").read_text())
     assert flat["model.0.bias"] == (own.state["net.0.bias"] / 2).tolist()
@@ -62,20 +56,34 @@ def test_3dh_halves_a_network_of_the_classic_activation(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("own", "reason"),
+    ("own", "target", "reason"),
     [
-        (source(), "one network, found experts 0, 1, 2, 3, 4"),
+        (source(), "3dh", "one network, found experts 0, 1, 2, 3, 4"),
         (
             Source("s", {-1: expert(0, act="tanh")}),
+            "3dh",
             "nnt, stt, found 27 inputs",
         ),
-        (Source("s", {-1: hough3d_expert(50)}), "27 or 126 inputs"),
-        (Source("s", {-1: hough3d_expert(act="relu")}), "found relu"),
+        (Source("s", {-1: hough3d_expert(50)}), "3dh", "27 or 126 inputs"),
+        (Source("s", {-1: hough3d_expert(act="relu")}), "3dh", "found relu"),
+        (
+            Source(
+                "s",
+                {
+                    k: dataclasses.replace(hough3d_expert(27), chain=HOUGH3D)
+                    for k in range(5)
+                },
+            ),
+            "fpga",
+            "chain with 27 inputs; .* --to 3dh",
+        ),
     ],
 )
-def test_3dh_refuses_other_networks(tmp_path: Path, own: Source, reason: str) -> None:
+def test_networks_of_the_other_chain_are_refused(
+    tmp_path: Path, own: Source, target: str, reason: str
+) -> None:
     with pytest.raises(ExportError, match=reason):
-        export(own, "3dh", tmp_path / "out")
+        export(own, target, tmp_path / "out")
 
 
 def run_onnx(path: Path, **given_inputs: np.ndarray) -> list[np.ndarray]:
@@ -133,19 +141,6 @@ def test_onnx_holds_the_integers_of_the_3d_hough_chain(
     raw, _ = run_onnx(tmp_path / "expert_-1_fixed_point.onnx", inputs=inputs)
     layers = firmware_network(-1, own).layers
     np.testing.assert_array_equal(raw, fixedpoint.hough3d(inputs, layers))
-
-
-def test_networks_of_the_3d_hough_chain_go_to_their_own_target(tmp_path: Path) -> None:
-    form = Form(outputs=OUTPUTS, activation="tanh")
-    own = {
-        k: ExpertWeights(
-            initial_state(form, np.random.default_rng(k)), form, chain=HOUGH3D
-        )
-        for k in range(5)
-    }
-    with pytest.raises(ExportError, match=r"chain with 27 inputs; .* --to 3dh"):
-        export(Source("s", own), "fpga", tmp_path / "a")
-    assert export(Source("s", {0: own[0]}), "3dh", tmp_path / "b")["files"]
 
 
 def test_onnx_integers_stay_in_their_word_on_demand(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -10,25 +11,28 @@ from click.testing import CliRunner
 from some_networks import expert, of_form, source
 
 from nnt.cli import main
-from nnt.config import load_config
 from nnt.errors import ExportError
 from nnt.export import export, load_source
 from nnt.export.files import _check_cuts
 from nnt.export.source import Source
-from nnt.networks import Form, write_weights
+from nnt.networks import ExpertWeights, Form, write_weights
 from nnt.tracking import MlflowTracker
 
 
-def stored_run() -> str:
+def stored(
+    name: str = "baseline_v2",
+    experts: Mapping[int, ExpertWeights] | None = None,
+    metrics: Mapping[str, float] | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> str:
     """A run as a training leaves it, as far as an export looks."""
     tracker = MlflowTracker()
-    run = tracker.start_run(
-        "baseline_v2", description="", tags={"git.commit": "c" * 40, "data.digest": "d"}
-    )
-    run.log_params({f"cfg.{k}": v for k, v in load_config({}).flat().items()})
-    path = run.directory / "weights.json"
-    write_weights(path, source().experts)
-    run.log_file(path)
+    run = tracker.start_run(name, description="", tags=dict(tags or {}))
+    if experts:
+        write_weights(run.directory / "weights.json", experts)
+        run.log_file(run.directory / "weights.json")
+    if metrics:
+        run.log_metrics(metrics, 1)
     run.finish("FINISHED")
     tracker.close()
     return run.run_id
@@ -38,15 +42,16 @@ def stored_run() -> str:
 def test_a_run_is_exported_with_what_made_it(
     tmp_path: Path,
 ) -> None:
-    run_id, out = stored_run(), str(tmp_path / "out")
+    made = {"git.commit": "c" * 40, "data.digest": "d"}
+    run_id = stored(experts=source().experts, tags=made)
+    out = str(tmp_path / "out")
     done = CliRunner().invoke(
         main, ["export", run_id, "--to", "basf2", "-o", out, "--json"]
     )
     assert done.exit_code == 0, done.output
     printed = json.loads(done.stdout)
-    assert printed["run_id"] == run_id
-    assert printed["git_commit"] == "c" * 40
-    assert printed["data_digest"] == "d"
+    facts = {tag.replace(".", "_"): value for tag, value in made.items()}
+    assert printed | facts | {"run_id": run_id} == printed
     assert printed["files"].keys() == {"weights.json", "neurotrigger.conf"}
     manifest = export(
         load_source(f"runs:/{run_id}/weights.json"), "fpga", tmp_path / "fpga"
@@ -54,29 +59,19 @@ def test_a_run_is_exported_with_what_made_it(
     assert manifest["weights_sha256"] == printed["weights_sha256"]
 
 
-def child_of(parent: str, tracker: MlflowTracker, expert: int, epochs: int) -> str:
-    run = tracker.start_run(
-        f"expert_{expert}",
-        description="",
-        tags={"expert": str(expert), "mlflow.parentRunId": parent},
-    )
-    if epochs:
-        run.log_metrics({"train/loss": 0.5}, epochs)
-    path = run.directory / "weights.json"
-    write_weights(path, {expert: source().experts[expert]})
-    run.log_file(path)
-    run.finish("FINISHED")
-    return run.run_id
-
-
 @pytest.mark.usefixtures("shared_project")
 def test_networks_without_an_epoch_are_not_exported(tmp_path: Path) -> None:
-    parent = stored_run()
-    tracker = MlflowTracker()
+    experts = source().experts
+    parent = stored(experts=experts)
     trained, new = (
-        child_of(parent, tracker, k, epochs) for k, epochs in ((0, 3), (1, 0))
+        stored(
+            f"expert_{k}",
+            {k: experts[k]},
+            metrics,
+            {"expert": str(k), "mlflow.parentRunId": parent},
+        )
+        for k, metrics in ((0, {"train/loss": 0.5}), (1, None))
     )
-    tracker.close()
     for run in (parent, new):
         for target in ("basf2", "fpga", "onnx"):
             named = rf"not trained: expert 1, .* {parent}"
@@ -93,40 +88,29 @@ def test_networks_without_an_epoch_are_not_exported(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("tags", "named"),
     [
-        ({"nnt.kind": "comparison", "nnt.compared": "a b"}, "a comparison .* a or b"),
-        ({"nnt.kind": "evaluation", "nnt.evaluated": "c"}, "an evaluation .*: c"),
+        ({"nnt.compared": "a b"}, "a comparison .* a or b"),
+        ({"nnt.evaluated": "c"}, "an evaluation .*: c"),
     ],
 )
 def test_a_run_without_networks_names_those_that_have_them(
     tags: dict[str, str], named: str
 ) -> None:
-    tracker = MlflowTracker()
-    run = tracker.start_run("judged", description="", tags=tags)
-    run.finish("FINISHED")
-    tracker.close()
     with pytest.raises(ExportError, match=named):
-        load_source(run.run_id)
+        load_source(stored("judged", tags=tags))
 
 
 @pytest.mark.usefixtures("shared_project")
 def test_the_manifest_holds_the_cuts_on_the_class(tmp_path: Path) -> None:
     own = of_form(Form(outputs=("z", "theta", "nnt", "stt")))
-    tracker = MlflowTracker()
-    run = tracker.start_run("classes", description="", tags={})
-    write_weights(run.directory / "weights.json", own.experts)
-    run.log_file(run.directory / "weights.json")
-    cuts = {"95": 0.5, "96": 0.25001, "98": -0.25}
-    for prefix, shift in (("val", 1.0), ("test", 0.0)):
-        for of, more in (("", 0), ("stt_", 0.125)):
-            named = {
-                f"{prefix}/{of}cut_at_eff{n}_by_class": c + shift + more
-                for n, c in cuts.items()
-            }
-            run.log_metrics(named, 0)
-    run.finish("FINISHED")
-    tracker.close()
+    cuts = {
+        f"{split}/{of}cut_at_eff{n}_by_class": cut + shift + more
+        for split, shift in (("val", 1.0), ("test", 0.0))
+        for of, more in (("", 0), ("stt_", 0.125))
+        for n, cut in {"95": 0.5, "96": 0.25001, "98": -0.25}.items()
+    }
+    run_id = stored("classes", own.experts, cuts)
     bits = (12, 8, 8, 10, 10, 10)
-    manifest = export(load_source(run.run_id), "fpga", tmp_path / "a", precision=bits)
+    manifest = export(load_source(run_id), "fpga", tmp_path / "a", precision=bits)
     assert {n: own["integer"] for n, own in manifest["class_cuts"].items()} == {
         "95": 512, "96": 256, "98": -256
     }  # fmt: skip
@@ -134,7 +118,7 @@ def test_the_manifest_holds_the_cuts_on_the_class(tmp_path: Path) -> None:
         "95": 640, "96": 384, "98": -128
     }  # fmt: skip
     only = export(
-        load_source(run.run_id).with_outputs(("z", "stt")), "fpga", tmp_path / "b"
+        load_source(run_id).with_outputs(("z", "stt")), "fpga", tmp_path / "b"
     )
     assert "class_cuts" not in only
     assert "stt_class_cuts" in only

@@ -75,10 +75,9 @@ def test_physical_units(make_tracks: MakeTracks, outputs: tuple[str, ...]) -> No
     scaled = nets.predict(tracks)
     z_cm, theta_deg = nets.predict_physical(tracks)
     np.testing.assert_allclose(z_cm, 100 * scaled[:, 0], atol=1e-4)
-    if "theta" in outputs:
+    assert (theta_deg is not None) == ("theta" in outputs)
+    if theta_deg is not None:
         np.testing.assert_allclose(theta_deg, 90 + 80 * scaled[:, 1], atol=1e-4)
-    else:
-        assert theta_deg is None
 
 
 @pytest.mark.parametrize("act", ["tanh", "tanh/2"])
