@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import AutoMinorLocator, MultipleLocator
 
 from nnt import plots
-from nnt.plots.fast import FastCanvas
+from nnt.plots.fast import FastCanvas, _FastRenderer
 
 Change = Callable[[Axes], Any]
 
@@ -72,11 +72,12 @@ def test_text_is_where_matplotlib_has_it(text: str, angle: float) -> None:
         assert centres[0] == pytest.approx(centres[1], abs=2.5 if angle == 90 else 1)
 
 
-def test_text_that_is_kept_is_that_of_its_size() -> None:
-    def width(size: float) -> float:
-        figure, axes = plots.canvas("title")
-        text = axes.text(0, 0, "text", fontsize=size)
-        plots.pixels(figure)
-        return float(text.get_window_extent().width)
-
-    assert width(8) < width(12) == width(12)
+def test_text_that_is_kept_is_that_of_its_size_and_settings() -> None:
+    figure, axes = plots.canvas("title")
+    small, large = (axes.text(0, 0, "text", fontsize=size) for size in (8, 12))
+    # Measured with the settings of the user, where letters are fitted to pixels.
+    widths = [text.get_window_extent().width for text in (small, large, large)]
+    assert widths[0] < widths[1] == widths[2]
+    before = plots.pixels(figure)
+    _FastRenderer.kept.clear()
+    np.testing.assert_array_equal(plots.pixels(figure), before)

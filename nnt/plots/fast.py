@@ -201,7 +201,7 @@ class _Drawn:
 class _FastRenderer(RendererAgg):
     """Keeps the text that it has drawn, for all figures of the process."""
 
-    kept: dict[tuple[str, int, float], _Drawn] = {}  # noqa: RUF012 (of all renderers)
+    kept: dict[tuple[str, int, float, int], _Drawn] = {}  # noqa: RUF012 (of all renderers)
 
     def draw_text(
         self, gc: Any, x: float, y: float, s: str, prop: Any, angle: float,
@@ -231,11 +231,12 @@ class _FastRenderer(RendererAgg):
         return drawn.width, drawn.height, drawn.descent
 
     def _drawn(self, s: str, prop: Any) -> _Drawn:
-        key = s, hash(prop), self.dpi
+        hinting = get_hinting_flag()
+        key = s, hash(prop), self.dpi, hinting
         found = self.kept.get(key)
         if found is None:
             font = self._prepare_font(prop)
-            font.set_text(s, 0, flags=get_hinting_flag())
+            font.set_text(s, 0, flags=hinting)
             width, height = font.get_width_height()
             font.draw_glyphs_to_bitmap(antialiased=True)
             found = _Drawn(
