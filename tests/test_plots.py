@@ -2,52 +2,23 @@
 
 import dataclasses
 import re
-import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from some_plots import figures
+from some_plots import PNG_MAGIC, figures, legend_texts, pair, sample
 
 from nnt import metrics, plots
 from nnt.metrics import Predictions
-from nnt.plots import registry, sampled_distribution
+from nnt.plots import registry
 from nnt.plots.registry import Shown
 from nnt.simulation import simulate
 from nnt.tracks import Tracks
 from nnt.types import F64
-
-PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
-
-
-def sample(n: int, *, theta: bool = True) -> Predictions:
-    rng = np.random.default_rng(n)
-    z_reco_cm = rng.choice([0.4, 30.0], n) * rng.normal(size=n)
-    theta_reco_deg = rng.uniform(30, 130, n)
-    return Predictions(
-        z_reco_cm=z_reco_cm,
-        theta_reco_deg=theta_reco_deg,
-        z_cm=z_reco_cm + rng.normal(0, 3, n),
-        theta_deg=theta_reco_deg + rng.normal(0, 5, n) if theta else None,
-        event=np.arange(n),
-        expert=np.zeros(n, dtype=np.int64),
-        pt_gev=rng.uniform(0.2, 5, n) if theta else None,
-        phi_deg=rng.uniform(0, 360, n) if theta else None,
-        n_tracks=rng.integers(1, 12, n) if theta else None,
-    )
-
-
-def pair(network: Predictions) -> dict[str, Predictions]:
-    """A network and a reference on the same rows."""
-    noise = np.random.default_rng(len(network)).normal(0, 5, len(network))
-    z_cm, theta_deg = network.z_reco_cm + noise, network.theta_reco_deg * 1
-    reference = dataclasses.replace(
-        network, z_cm=z_cm, theta_deg=theta_deg, has_z=True, nnt=None, stt=None
-    )
-    return {"network": network, "reference": reference}
 
 
 def steps(axes: Axes) -> list[F64]:
@@ -56,25 +27,12 @@ def steps(axes: Axes) -> list[F64]:
     return [y[::2] for y in lines if len(y) > 5]
 
 
-def legend_texts(figure: Figure) -> str:
-    legend = figure.axes[0].get_legend()
-    if legend is None:
-        return ""
-    texts = [legend.get_title(), *legend.get_texts()]
-    return "\n".join(text.get_text() for text in texts)
-
-
 def test_the_plots_of_the_contract_are_there() -> None:
     assert set(figures(pair(sample(500)))) >= {
-        "z_against_reco",
-        "z_histogram",
-        "z_residual",
-        "z_residual_collision_point",
-        "z_width_against_z",
-        "z_width_against_z_reference",
-        "theta_residual",
+        "z_against_reco", "z_histogram", "z_residual", "z_residual_collision_point",
+        "z_width_against_z", "z_width_against_z_reference", "theta_residual",
         "efficiency_and_rejection",
-    }
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -110,32 +68,21 @@ def test_axes_have_titles_and_units() -> None:
         assert all(axes.get_ylabel() for axes in figure.axes), name
 
 
-def test_the_legend_tells_count_mean_and_both_widths() -> None:
-    text = legend_texts(figures(sample(500))["z_residual"])
-    for word in ("500 tracks", "mean", "std", "cm"):
-        assert word in text
+def test_a_histogram_holds_every_track_and_its_legend_counts_them() -> None:
+    drawn = figures(pair(sample(500)))
+    assert [n.sum() for n in steps(drawn["z_histogram"].axes[0])] == [500] * 3
+    for word in ("500 tracks", "mean", "std", "trimmed std", "cm"):
+        assert word in legend_texts(drawn["z_residual"])
 
 
-def test_the_z_histogram_holds_every_track() -> None:
-    figure = figures(pair(sample(500)))["z_histogram"]
-    assert [counts.sum() for counts in steps(figure.axes[0])] == [500] * 3
-
-
-def test_details_are_drawn_when_asked_for() -> None:
+def test_details_are_drawn_when_asked_for_and_of_what_the_rows_have() -> None:
     view = pair(sample(800))
-    few, all_ = figures(view), figures(view, plots.EVALUATION)
-    assert few.keys() < all_.keys()
-    assert {
-        "z_resolution_against_pt", "theta_resolution_against_phi", "z_slope_against_z",
-        "efficiency_against_theta", "theta_against_reco", "inverse_pt_histogram",
-        "event_rejection_against_efficiency", "stt_rejection_against_efficiency",
-    } <= all_.keys() - few.keys()  # fmt: skip
-
-
-def test_what_the_rows_lack_is_not_drawn() -> None:
-    names = figures(sample(800, theta=False), plots.EVALUATION).keys()
-    assert not any("pt" in n or "phi" in n or n.startswith("stt") for n in names)
-    assert "z_resolution_against_theta" in names
+    few, all_ = figures(view).keys(), figures(view, plots.EVALUATION).keys()
+    assert few < all_
+    assert {"z_resolution_against_pt", "theta_against_reco"} <= all_ - few
+    poor = figures(sample(800, theta=False), plots.EVALUATION).keys()
+    assert not any("pt" in n or "phi" in n or n.startswith("stt") for n in poor)
+    assert "z_resolution_against_theta" in poor
 
 
 def test_inputs_and_targets_of_one_or_two_tables_can_be_drawn(
@@ -143,12 +90,12 @@ def test_inputs_and_targets_of_one_or_two_tables_can_be_drawn(
 ) -> None:
     one, two = make_tracks(30, seed=1), make_tracks(90, seed=2, experts=(1,))
     first, second = (metrics.profiles(table)["all"] for table in (one, two))
-    both = {"one": first, "two": second}
     nothing = metrics.profiles(one[:0])["all"]
     for tables in ({"one": first}, {"none": nothing, "two": second}):
         plots.input_histograms(tables, "inputs")
         for picture in plots.target_histograms(tables).values():
             assert plots.png(picture).startswith(PNG_MAGIC)
+    both = {"one": first, "two": second}
     figure = plots.input_histograms(both, "inputs", marked=["SL1-driftT"])
     assert plots.png(figure).startswith(PNG_MAGIC)
     texts = {text.get_text() for text in figure.axes[0].texts}
@@ -177,25 +124,14 @@ def test_hit_patterns_are_drawn_in_a_column_of_their_own() -> None:
     assert "crossing angle, rad" in {text.get_text() for text in axes.texts}
 
 
-def test_a_plot_of_ones_own_is_one_function(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_PLOTS", {})
-
-    @plots.register("mine", when=lambda view: len(view) > 3)
-    def mine(view: Predictions) -> Figure:
-        figure, axes = plots.canvas("mine")
-        axes.plot(view.z_cm)
-        return figure
-
-    assert list(figures(sample(4))) == ["mine"]
-    assert figures(sample(3)) == {}
-
-
 def test_a_plot_of_ones_own_sees_every_network_by_its_name(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(registry, "_PLOTS", {})
 
-    @plots.register("mine", where=plots.COMPARISON, caption="One's own.")
+    @plots.register(
+        "mine", lambda rows: len(rows) > 3, where=plots.COMPARISON, caption="One's own."
+    )
     def mine(rows: Shown) -> Figure:
         figure, axes = plots.canvas("mine")
         for network in rows.networks:
@@ -207,7 +143,7 @@ def test_a_plot_of_ones_own_sees_every_network_by_its_name(
     networks = {
         f"network {k}": dataclasses.replace(view, z_cm=view.z_cm + k) for k in range(3)
     }
-    assert figures(networks) == {}
+    assert figures(networks) == figures(sample(3), plots.COMPARISON) == {}
     (figure,) = figures(networks, where=plots.COMPARISON).values()
     assert legend_texts(figure).split("\n") == ["", *networks]
     assert plots.captions() == {"mine": "One's own."}
@@ -216,47 +152,33 @@ def test_a_plot_of_ones_own_sees_every_network_by_its_name(
 
 
 def test_plots_can_be_drawn_in_threads() -> None:
-    drawn: list[bytes] = []
-    view = sample(200)
+    def draw(view: Predictions) -> bytes:
+        return plots.png(plots.draw("z_residual", view))
 
-    def draw() -> None:
-        drawn.append(plots.png(plots.draw("z_residual", view)))
-
-    threads = [threading.Thread(target=draw) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(drawn) == 4
-    assert len(set(drawn)) == 1
+    with ThreadPoolExecutor(4) as pool:
+        assert len(set(pool.map(draw, [sample(200)] * 4))) == 1
 
 
 def test_the_sampled_distribution_tells_how_many_rows_were_used() -> None:
     z_scaled = np.linspace(-1, 1, 100, dtype=np.float32)
-    figure = sampled_distribution(z_scaled, np.zeros(100, dtype=np.int64))
+    figure = plots.sampled_distribution(z_scaled, np.zeros(100, dtype=np.int64))
     assert "1%" in figure.get_suptitle()
     assert "mean -100.00," in legend_texts(figure)
     assert plots.png(figure).startswith(PNG_MAGIC)
 
 
-def test_slopes_are_shown_for_few_rows_and_many() -> None:
-    for n in (300, 3000):
-        rng = np.random.default_rng(n)
-        z_cm = rng.uniform(-60, 60, n)
-        view = dataclasses.replace(
-            sample(n),
-            z_reco_cm=z_cm,
-            z_cm=0.5 * z_cm + rng.normal(0, 10, n),
-        )
-        (points,) = [
-            line
-            for line in plots.draw("z_slope_against_z", view).axes[0].lines
-            if line.get_marker() == "o"
-        ]
-        shown = np.asarray(points.get_ydata())
-        assert len(shown) >= 2
-        # The network moves by half of what the tracks do.
-        np.testing.assert_allclose(shown.mean(), -0.5, atol=0.2)
+@pytest.mark.parametrize("n", [300, 3000])
+def test_slopes_are_shown_for_few_rows_and_many(n: int) -> None:
+    rng = np.random.default_rng(n)
+    z_cm = rng.uniform(-60, 60, n)
+    # The network moves by half of what the tracks do.
+    seen_cm = 0.5 * z_cm + rng.normal(0, 10, n)
+    view = dataclasses.replace(sample(n), z_reco_cm=z_cm, z_cm=seen_cm)
+    lines = plots.draw("z_slope_against_z", view).axes[0].lines
+    (points,) = [line for line in lines if line.get_marker() == "o"]
+    shown = np.asarray(points.get_ydata())
+    assert len(shown) >= 2
+    np.testing.assert_allclose(shown.mean(), -0.5, atol=0.2)
 
 
 def test_momenta_are_counted_as_they_are_drawn() -> None:
@@ -264,23 +186,20 @@ def test_momenta_are_counted_as_they_are_drawn() -> None:
     assert view.pt_gev is not None
     view.pt_gev[:20], view.pt_gev[20:30] = np.nan, np.inf
     figure = plots.draw("inverse_pt_histogram", view)
-    assert "490 tracks" not in figure.get_suptitle()
     assert "480 tracks (20 without a momentum)" in figure.get_suptitle()
     assert "all: 480 tracks" in legend_texts(figure)
 
 
 def test_a_comparison_draws_every_network() -> None:
-    view = sample(2000)
-    rng = np.random.default_rng(0)
+    view, rng = sample(2000), np.random.default_rng(0)
     networks = {
         f"network {k}": dataclasses.replace(
             view, z_cm=view.z_cm + rng.normal(0, k, 2000)
         )
         for k in range(1, 13)
     }
-    first = next(iter(networks.values()))
     curves = {
-        name: plots.curves(own, plots.COMPARISON, reference=first)
+        name: plots.curves(own, plots.COMPARISON, reference=networks["network 1"])
         for name, own in networks.items()
     }
     drawings = plots.drawings(curves, "12 networks")
@@ -289,12 +208,10 @@ def test_a_comparison_draws_every_network() -> None:
         p.name for p in plots.registered("comparison")
     } - {"calibration", "fake_rejection_against_efficiency"}
     for drawing in drawings:
-        with plots.default_style():
-            figure = drawing.plot(drawing.data)
+        figure = drawing.figure()
         text = legend_texts(figure)
-        assert "network 1" in text, drawing.name
-        assert "network 8" in text, drawing.name
-        assert "network 9" not in text, drawing.name
+        for k, is_named in ((1, True), (8, True), (9, False)):
+            assert (f"network {k}" in text) == is_named, (drawing.name, k)
         assert plots.png(figure)
 
 
@@ -307,28 +224,16 @@ def test_the_docs_list_every_plot_and_where_it_is_drawn() -> None:
         for names, where in [line.strip("| ").split(" | ")]
         for name in re.findall(r"`([a-z0-9_]+)`", names)
     }
-    words = {
-        plots.TRAINING: "trainings",
-        plots.EVALUATION: "evaluations",
-        plots.COMPARISON: "comparisons",
-    }
     for plot in plots.registered():
-        where = listed[plot.name]
-        for place, word in words.items():
-            assert (word in where) == (place in plot.where), (plot.name, place)
+        for place in plots.EVERYWHERE:
+            is_listed = f"{place}s" in listed[plot.name]
+            assert is_listed == (place in plot.where), (plot.name, place)
+        assert plots.captions()[plot.name].endswith("."), plot.name
     drawn_apart = {
-        "inputs",
-        "learning_curves",
-        "sampled_distribution",
-        "z_difference",
+        "inputs", "learning_curves", "sampled_distribution", "z_difference",
         "theta_difference",
-    }
+    }  # fmt: skip
     assert listed.keys() == {plot.name for plot in plots.registered()} | drawn_apart
-
-
-def test_every_plot_has_a_caption() -> None:
-    for name, caption in plots.captions().items():
-        assert caption.endswith("."), name
 
 
 def test_tracks_of_no_particle_have_no_residuals() -> None:

@@ -7,13 +7,13 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib as mpl
-import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from some_plots import pictures
+from some_plots import sample
 
 from nnt import plots
 from nnt.metrics import Predictions
@@ -21,14 +21,9 @@ from nnt.plots import registry
 
 CODE = """
 import hashlib
-import numpy as np
-from nnt import metrics, plots
-z_cm = np.linspace(-50, 50, 60)
-rows = metrics.Predictions(
-    z_reco_cm=z_cm, theta_reco_deg=z_cm + 90, z_cm=z_cm + 1, theta_deg=None,
-    event=np.arange(60), expert=np.zeros(60, dtype=np.int64),
-)
-pictures = plots.draw_all(0, ((d.name, d) for d in plots.drawings_of_rows(rows)))
+from nnt import plots  # first, as whoever imports matplotlib gets its settings
+from some_plots import sample
+pictures = plots.draw_all(0, ((d.name, d) for d in plots.drawings_of_rows(sample(60))))
 print(hashlib.sha256(b"".join(pictures.values())).hexdigest(), *pictures)
 """
 HOSTILE_RC = """
@@ -45,9 +40,10 @@ no.such.key: 1
 def drawn(folder: Path, **settings: str) -> tuple[str, str]:
     """Digest of pictures drawn in a process with these variables, and its stderr."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("MPL", "MATPLOT"))}
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
     done = subprocess.run(
         [sys.executable, "-c", CODE], capture_output=True, text=True, check=False,
-        cwd=folder, env=kept | settings,
+        cwd=folder, env=kept | {"PYTHONPATH": path} | settings,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout, done.stderr
@@ -67,22 +63,29 @@ def test_settings_of_the_user_change_nothing(tmp_path: Path) -> None:
         assert drawn(tmp_path, **settings) == (usual, ""), settings
 
 
-def test_settings_of_the_program_around_are_left_as_they_were() -> None:
+@pytest.fixture
+def large_print() -> Iterator[None]:
+    """A setting of the program around."""
     before = dict(mpl.rcParams)
     mpl.rcParams["font.size"] = 33.0
-    try:
-        figure, axes = plots.canvas("title")
-        with plots.default_style():
-            assert mpl.rcParams["font.size"] == 10
-        plots.png(figure)
-        assert mpl.rcParams["font.size"] == 33
-        assert axes.xaxis.get_ticklabels()[0].get_fontsize() == 9
-    finally:
-        mpl.rcParams.update(before)
+    yield
+    mpl.rcParams.update(before)
 
 
+@pytest.mark.usefixtures("large_print")
+def test_settings_of_the_program_around_are_left_as_they_were() -> None:
+    figure, axes = plots.canvas("title")
+    with plots.default_style():
+        assert mpl.rcParams["font.size"] == 10
+    plots.png(figure)
+    assert mpl.rcParams["font.size"] == 33
+    assert axes.xaxis.get_ticklabels()[0].get_fontsize() == 9
+
+
+@pytest.mark.usefixtures("large_print")
 def test_settings_come_back_when_the_last_thread_has_drawn() -> None:
     first_is_in, second_is_out = threading.Event(), threading.Event()
+    seen: list[float] = []
 
     def first() -> None:
         with plots.default_style():
@@ -90,32 +93,18 @@ def test_settings_come_back_when_the_last_thread_has_drawn() -> None:
             second_is_out.wait(10)
             seen.append(mpl.rcParams["font.size"])
 
-    seen: list[float] = []
-    before = mpl.rcParams["font.size"]
-    mpl.rcParams["font.size"] = 33.0
-    try:
-        thread = threading.Thread(target=first)
-        thread.start()
-        first_is_in.wait(10)
-        with plots.default_style():
-            pass
-        second_is_out.set()
-        thread.join()
-        assert seen == [10]
-        assert mpl.rcParams["font.size"] == 33
-    finally:
-        mpl.rcParams["font.size"] = before
+    thread = threading.Thread(target=first)
+    thread.start()
+    first_is_in.wait(10)
+    with plots.default_style():
+        pass
+    second_is_out.set()
+    thread.join()
+    assert seen == [10]
+    assert mpl.rcParams["font.size"] == 33
 
 
-def rows(n: int) -> Predictions:
-    z_cm = np.linspace(-50, 50, n)
-    return Predictions(
-        z_reco_cm=z_cm, theta_reco_deg=z_cm + 90, z_cm=z_cm, theta_deg=None,
-        event=np.arange(n), expert=np.zeros(n, dtype=np.int64),
-    )  # fmt: skip
-
-
-def test_a_plot_that_fails_costs_that_plot_alone(
+def test_a_plot_that_fails_costs_that_plot_alone_and_is_named_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(registry, "_PLOTS", dict(registry._PLOTS))
@@ -135,12 +124,17 @@ def test_a_plot_that_fails_costs_that_plot_alone(
         raise AssertionError
 
     with caplog.at_level(logging.WARNING, logger="nnt"):
-        names = set(pictures(rows(50)))
+        pictures = plots.draw_all(
+            0,
+            (
+                ((drawing.name, n), drawing)
+                for n in (50, 60)
+                for drawing in plots.drawings_of_rows(sample(n))
+            ),
+        )
+    names = {name for name, _ in pictures}
     assert {"z_residual", "z_histogram", "z_against_reco"} <= names
     assert not names & {"broken", "broken_when_rendered", "asked_in_vain"}
     for name in ("broken", "broken_when_rendered", "asked_in_vain"):
-        told = [
-            r.getMessage() for r in caplog.records if f"plot {name} " in r.getMessage()
-        ]
-        assert len(told) == 1
-        assert "Error" in told[0]
+        (told,) = [r for r in caplog.records if f"plot {name} " in r.getMessage()]
+        assert "Error" in told.getMessage()

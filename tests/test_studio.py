@@ -7,23 +7,13 @@ import signal
 from collections.abc import Iterable
 from functools import partial
 
-import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from some_plots import sample
 
 from nnt import plots
-from nnt.metrics import Predictions
 from nnt.plots import Drawing, Studio, studio
 from nnt.plots.studio import _is_of_nnt
-
-
-def rows(n: int) -> Predictions:
-    rng = np.random.default_rng(n)
-    z_cm = rng.choice([0.4, 40], n) * rng.normal(size=n)
-    return Predictions(
-        z_reco_cm=z_cm, theta_reco_deg=z_cm + 90, z_cm=z_cm + rng.normal(0, 3, n),
-        theta_deg=z_cm + 88, event=np.arange(n), expert=np.zeros(n, dtype=np.int64),
-    )  # fmt: skip
 
 
 def fails(data: object) -> Figure:
@@ -48,7 +38,7 @@ def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_pictures_are_the_same_to_the_byte_and_failures_are_named(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    drawings = plots.drawings_of_rows(rows(300), plots.EVALUATION, "run · data")
+    drawings = plots.drawings_of_rows(sample(300), plots.EVALUATION, "run · data")
     whole = [*drawings, Drawing("mine", mine, "title")]
     broken = Drawing(
         "elsewhere", partial(plots.input_histograms, title=""), "no profiles"
@@ -71,7 +61,7 @@ def test_plots_of_nnt_can_be_sent_and_those_of_users_cannot() -> None:
 
 
 def test_processes_that_end_early_lose_no_plot() -> None:
-    drawings = plots.drawings_of_rows(rows(50))[:6]
+    drawings = plots.drawings_of_rows(sample(50))[:6]
     with Studio[int](1000) as opened:
         for process in opened._processes:
             os.killpg(process.pid, signal.SIGKILL)
@@ -84,7 +74,7 @@ def test_a_few_plots_need_no_other_process() -> None:
 
 
 def test_an_error_ends_the_processes_at_once() -> None:
-    opened, drawing = Studio[int](1000), plots.drawings_of_rows(rows(50))[0]
+    opened, drawing = Studio[int](1000), plots.drawings_of_rows(sample(50))[0]
     for number in range(200):
         opened.add(number, drawing)
     with pytest.raises(ZeroDivisionError), opened:
