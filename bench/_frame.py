@@ -216,7 +216,7 @@ class Server:
         self.uri = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> Server:
+    def start(self) -> Server:
         """Start it and wait until it answers."""
         command = [
             sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1",
@@ -239,7 +239,13 @@ class Server:
             time.sleep(0.3)
         raise RuntimeError(f"mlflow server did not start; see {self.home}/server.log")
 
-    def __exit__(self, *_: object) -> None:
+    def stop(self) -> None:
         """End it at once, with all its workers."""
         if self._process is not None:
             kill_group(self._process)
+
+    def __enter__(self) -> Server:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()

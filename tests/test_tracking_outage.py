@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import socket
@@ -11,7 +10,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -23,13 +21,13 @@ import pytest
 from click.testing import CliRunner
 from some_runs import assert_whole, images, log_some, outboxes, points, start
 
+from bench._frame import Server
 from nnt.cli import main
 from nnt.errors import TrackingError
 from nnt.tracking import MlflowTracker, find_waiting, open_run, sync
 from nnt.tracking.sender import Sender
 from nnt.training.resume import warn_of_interrupted
 
-SERVER_START_S = 120
 IMAGE = np.zeros((8, 8, 3), dtype=np.uint8)
 
 
@@ -65,64 +63,19 @@ def wait_until(condition: Any, seconds: float = 20) -> None:
         time.sleep(0.02)
 
 
-class Server:
-    """A real `mlflow server` that can be stopped and started again."""
-
-    def __init__(self, place: Path, port: int) -> None:
-        self.place = place
-        self.port = port
-        self.uri = f"http://127.0.0.1:{self.port}"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        command = [
-            sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1",
-            "--port", str(self.port), "--workers", "1",
-            "--backend-store-uri", f"sqlite:///{self.place / 'mlflow.db'}",
-            "--artifacts-destination", str(self.place / "kept"),
-        ]  # fmt: skip
-        settings = {
-            **os.environ,
-            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-            "MLFLOW_DISABLE_TELEMETRY": "true",
-        }
-        with (self.place / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                command, env=settings, stdout=log, stderr=log, start_new_session=True
-            )
-        end = time.monotonic() + SERVER_START_S
-        while time.monotonic() < end and self._process.poll() is None:
-            try:
-                with urllib.request.urlopen(f"{self.uri}/health", timeout=2):
-                    return
-            except OSError:
-                time.sleep(0.2)
-        pytest.fail("mlflow server did not start")
-
-    def kill(self) -> None:
-        if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait(30)
-            self._process = None
-
-
 @pytest.fixture
-def server(tmp_path: Path, empty_store: Path, free_port: int) -> Iterator[Server]:
+def server(tmp_path: Path, empty_store: Path) -> Iterator[Server]:
     place = tmp_path / "server"
     place.mkdir()
     shutil.copy(empty_store, place)
-    made = Server(place, free_port)
-    try:
+    with Server(place, "mlflow.db") as made:
         yield made
-    finally:
-        made.kill()
 
 
 def test_a_server_that_goes_away_and_comes_back(
     server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "nnt")
-    server.start()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
     patient, hasty = MlflowTracker(), MlflowTracker()
     runs = [run for tracker in (patient, hasty) for run in start(tracker)]
@@ -130,7 +83,7 @@ def test_a_server_that_goes_away_and_comes_back(
         log_some(run)
     wait_until(lambda: not patient._outbox.waiting() and not hasty._outbox.waiting())
 
-    server.kill()
+    server.stop()
     begin = time.monotonic()
     for run in runs:
         log_some(run, 21, 40)
