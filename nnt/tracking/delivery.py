@@ -20,7 +20,7 @@ from nnt.tracking.local_runs import LOCK, OUTBOX, lock_run, runs_directory
 from nnt.tracking.outbox import Entry, Outbox
 from nnt.tracking.sender import Sender, grouped, is_file, is_refusal
 from nnt.tracking.store import connect, reason_of
-from nnt.tracking.store_uri import default_uri, hide_passwords
+from nnt.tracking.store_uri import hide_passwords, whole_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -288,22 +288,14 @@ def sync(waiting: Waiting, uri: str | None = None) -> Delivered:
     TrackingError
         The store does not answer, or a process works on the run.
     """
-    uri = uri or _whole_uri(waiting.uri)
-    with lock_run(waiting.directory, waiting.run_id):
-        return _deliver(waiting, connect(uri))
-
-
-def _whole_uri(noted: str) -> str:
-    """Find the password that the address of a store has lost on the disk."""
-    known = default_uri()
-    if noted == hide_passwords(known):
-        return known
-    if "***" in noted:
+    uri = uri or whole_uri(waiting.uri)
+    if "***" in uri:
         raise TrackingError(
-            f"the address of the store is kept without its password, as {noted}; set "
+            f"the address of the store is kept without its password, as {uri}; set "
             "MLFLOW_TRACKING_URI to the whole address, or name it with --to"
         )
-    return noted
+    with lock_run(waiting.directory, waiting.run_id):
+        return _deliver(waiting, connect(uri))
 
 
 def deliver_left(run_directory: Path, client: MlflowClient) -> bool:

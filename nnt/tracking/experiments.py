@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from nnt.errors import TrackingError
 from nnt.tracking.artifacts import MLRUNS, local_path
-from nnt.tracking.store import asked, reason_of, shown_store
+from nnt.tracking.store import asked, shown_store
 from nnt.tracking.store_uri import DATABASE, SPECIAL, sqlite_path, variable
 
 if TYPE_CHECKING:
@@ -148,15 +148,11 @@ def find_experiment(
 
 
 def _of_id(client: MlflowClient, given: str, name: str | None) -> Experiment:
-    from mlflow.exceptions import MlflowException
-
-    try:
+    with asked(
+        f"there is no experiment {given!r} in {shown_store(client)}; correct or unset "
+        "MLFLOW_EXPERIMENT_ID"
+    ):
         found = client.get_experiment(given)
-    except MlflowException as err:
-        raise TrackingError(
-            f"there is no experiment {given!r} in {shown_store(client)}; correct or "
-            f"unset MLFLOW_EXPERIMENT_ID ({reason_of(err)})"
-        ) from err
     if name is not None and found.name != name:
         raise TrackingError(
             f"MLFLOW_EXPERIMENT_ID={given} is the experiment {found.name!r}, but "
@@ -211,10 +207,8 @@ def _check(client: MlflowClient, found: Experiment, base: Path) -> None:
             "deleted; restore it with: mlflow experiments restore --experiment-id "
             f"{found.experiment_id}, or name another one with MLFLOW_EXPERIMENT_NAME"
         )
-    database, place = (
-        sqlite_path(client.tracking_uri),
-        local_path(found.artifact_location),
-    )
+    database = sqlite_path(client.tracking_uri)
+    place = local_path(found.artifact_location)
     if place is None or database is None:
         return
     project = place.parent if place.name == MLRUNS else place.parent.parent

@@ -258,12 +258,12 @@ class Run:
         """
         if self._outbox is None:
             return
-        runs = self.directory.parent
-        if not path.is_relative_to(runs):
+        runs, given = self.directory.parent, path
+        if not given.is_relative_to(runs):
             # It may go; the files of runs stay.
-            if path.exists():
-                shutil.copyfile(path, self.directory / path.name)
-            path = self.directory / path.name
+            path = self.directory / given.name
+            if given.exists():
+                shutil.copyfile(given, path)
         relative = path.relative_to(runs).as_posix()
         self._add("file", path=relative, folder=folder, is_spooled=is_spooled)
 
@@ -295,23 +295,16 @@ class Run:
         picture.save(full)
         picture.thumbnail(THUMBNAIL)
         picture.save(small)
-        self.log_file(full, "images", is_spooled=True)
-        self.log_file(small, "images", is_spooled=True)
+        for file in (full, small):
+            self.log_file(file, "images", is_spooled=True)
         self.set_tags({"mlflow.loggedImages": "True"})
 
     def log_dataset(
         self, name: str, digest: str, source: str, context: str, n_rows: int
     ) -> None:
         """Name a table as input of the run, under its own digest."""
-        digest, source = digest[:MAX_DIGEST], source[:MAX_VALUE]
-        self._add(
-            "dataset",
-            name=name,
-            digest=digest,
-            source=source,
-            context=context,
-            n_rows=n_rows,
-        )
+        of = {"name": name, "digest": digest[:MAX_DIGEST], "context": context}
+        self._add("dataset", **of, source=source[:MAX_VALUE], n_rows=n_rows)
 
     def log_model(
         self, weights: Path, example: Tracks, params: Mapping[str, object] | None = None
@@ -339,12 +332,12 @@ class Run:
                 self._note(values, step, when)
             self._curves = Curves(0)
         # MLflow overwrites the status of a parent under `mlflow run`.
-        tags: dict[str, str] = {"nnt.outcome": outcome}
-        if reason:
-            tags["nnt.reason"] = reason[:MAX_VALUE]
-        if resumable:
-            tags["nnt.resumable"] = "true"
-        self.set_tags(tags)
+        said = {
+            "nnt.outcome": outcome,
+            "nnt.reason": reason[:MAX_VALUE],
+            "nnt.resumable": "true" if resumable else "",
+        }
+        self.set_tags({name: value for name, value in said.items() if value})
         # A store knows no such status; one that ended in order has not been killed.
         status = "FINISHED" if outcome == "PRUNED" else outcome
         self._add("end", status=status, time_ms=now_ms())

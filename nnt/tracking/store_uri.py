@@ -181,8 +181,8 @@ def split_store(text: str) -> tuple[str | None, str]:
 
 
 def _uri(store: str) -> str:
-    if HIDDEN in store:
-        store = _with_credentials(store)
+    # A server may have them from MLFLOW_TRACKING_USERNAME and _PASSWORD.
+    store = whole_uri(store).replace(HIDDEN, "")
     if SCHEME.match(store) and not store.startswith(SQLITE_SCHEMES):
         try:
             urlsplit(store)
@@ -200,11 +200,10 @@ def _uri(store: str) -> str:
     return sqlite_uri(path)
 
 
-def _with_credentials(store: str) -> str:
-    """Find the password of an address that was kept without it."""
-    known = variable("MLFLOW_TRACKING_URI") or ""
-    # Else a server may have them from MLFLOW_TRACKING_USERNAME and _PASSWORD.
-    return known if hide_passwords(known) == store else store.replace(HIDDEN, "")
+def whole_uri(kept: str) -> str:
+    """Find the password of an address that was kept without it, as far as known."""
+    known = default_uri()
+    return known if hide_passwords(known) == kept else kept
 
 
 def _database(path: Path) -> Path | None:

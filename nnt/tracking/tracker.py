@@ -27,7 +27,7 @@ from nnt.tracking.local_runs import (
 from nnt.tracking.outbox import Outbox
 from nnt.tracking.run import NOTHING, AlreadyLogged, Run, logged_by, now_ms
 from nnt.tracking.sender import Sender
-from nnt.tracking.store import asked, connect, reason_of
+from nnt.tracking.store import asked, connect
 from nnt.tracking.store_uri import base_directory, default_uri, hide_passwords, variable
 from nnt.tracking.stored_run import StoredRun, is_of_expert, running_on
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ENDING_TAGS = ("nnt.outcome", "nnt.reason", "nnt.resumable")
+ENDING_TAGS = {"nnt.outcome", "nnt.reason", "nnt.resumable"}
 OFFLINE_EXPERIMENT = "offline"
 SYSTEM = "system/"
 """Prefix of the curves of what the machine does, as in MLflow."""
@@ -216,14 +216,12 @@ class MlflowTracker(Tracker):
         del os.environ["MLFLOW_RUN_ID"]
         if self._store is None:
             return None
-        try:
-            found = self._client.get_run(run_id)
-        except Exception as err:
-            raise TrackingError(
-                f"the run {shorten(run_id)[1:-1]} of MLFLOW_RUN_ID is not in "
-                f"{self.shown_uri}; unset the variable, or set MLFLOW_TRACKING_URI to "
-                f"the store of that run ({reason_of(err)})"
-            ) from err
+        with asked(
+            f"the run {shorten(run_id)[1:-1]} of MLFLOW_RUN_ID is not in "
+            f"{self.shown_uri}; unset the variable, or set MLFLOW_TRACKING_URI to the "
+            "store of that run"
+        ):
+            found = self._store.get_run(run_id)
         is_new = found.info.status in ("RUNNING", "SCHEDULED") and not any(
             tag.startswith("nnt.") for tag in found.data.tags
         )
@@ -281,24 +279,20 @@ class MlflowTracker(Tracker):
         TrackingError
             It is not there, or another process works on it.
         """
+        client = self._client
         with asked(f"run {run_id} in {self.shown_uri}"):
-            found = self._client.get_run(run_id)
+            found = client.get_run(run_id)
             tags = found.data.tags
-            run = self._run(
-                run_id,
-                str(found.info.experiment_id),
-                expected_points,
-                directory=self._directory_of(run_id, tags),
-                logged=logged_by(self._client, found),
-            )
+            place, logged = self._directory_of(run_id, tags), logged_by(client, found)
+            experiment = str(found.info.experiment_id)
+            run = self._run(run_id, experiment, expected_points, place, logged)
             is_expert = is_of_expert(tags)
             if not is_expert:
                 self._begin(run)
                 self._leave_given_run(run_id)
-            self._client.update_run(run_id, status="RUNNING")
-            for name in ENDING_TAGS:
-                if name in tags:
-                    self._client.delete_tag(run_id, name)
+            client.update_run(run_id, status="RUNNING")
+            for name in tags.keys() & ENDING_TAGS:
+                client.delete_tag(run_id, name)
         if not is_expert:
             run.set_tags(process_tags())
         return run
@@ -348,31 +342,23 @@ class MlflowTracker(Tracker):
 
     def _report_left(self, n_left: int) -> None:
         """Say what has not been delivered, where it is and how it gets to the store."""
-        path, uri = self._outbox.path, self.shown_uri
+        path, is_offline = self._outbox.path, self._store is None
         if path is None or not path.is_file():
             log.warning(
                 "tracking: %d entries are lost: %s did not take them, and the disk had "
                 "no room",
                 n_left,
-                uri,
+                self.shown_uri,
             )
             return
-        command = f"nnt sync {shlex.quote(str(path.parent))}"
-        if self._store is None:
-            log.info(
-                "tracking: offline; %d entries are kept in %s. Upload them with: %s",
-                n_left,
-                path,
-                command,
-            )
-            return
-        log.warning(
-            "tracking: %s has not taken %d entries; they are kept in %s. Once it "
-            "answers, upload them with: %s",
-            uri,
+        log.log(
+            logging.INFO if is_offline else logging.WARNING,
+            "tracking: %s; %d entries are kept in %s. Upload them%s with: nnt sync %s",
+            "offline" if is_offline else f"{self.shown_uri} has not taken everything",
             n_left,
             path,
-            command,
+            "" if is_offline else ", once it answers,",
+            shlex.quote(str(path.parent)),
         )
 
 
