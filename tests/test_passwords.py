@@ -34,6 +34,7 @@ def test_no_address_shows_its_password(text: str, shown: str) -> None:
 def test_errors_and_files_of_a_training_hold_no_password(
     workplace: Path, free_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     uri = f"http://me:secret@127.0.0.1:{free_port}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     with pytest.raises(TrackingError) as told:

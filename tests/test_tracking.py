@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -48,19 +46,10 @@ def test_where_runs_go(
     assert default_uri(debug=debug) == uri.format(workplace, uid=os.getuid())
 
 
-def test_opening_a_store_leaves_the_default_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
-    before = default_uri()
-    MlflowTracker(debug=True).close()
-    assert default_uri() == before
-    assert "MLFLOW_TRACKING_URI" not in os.environ
-
-
 def test_a_run_comes_back_as_it_was_logged(tracker: MlflowTracker) -> None:
     run = start(tracker)
-    run.log_params({"cfg.lr": 0.001, "cfg.long": "x" * 7000})
+    many = {f"cfg.{i}": i for i in range(250)}
+    run.log_params({"cfg.lr": 0.001, "cfg.long": "x" * 7000, **many})
     run.set_tags({"git.dirty": "false"})
     run.log_metrics({"val/loss": 0.25}, 1)
     run.log_text("epochs: 3\n", "config.yaml")
@@ -68,7 +57,11 @@ def test_a_run_comes_back_as_it_was_logged(tracker: MlflowTracker) -> None:
     assert tracker.close() == 0
     found = open_run(run.run_id)
     assert (found.name, found.status) == ("baseline_v2", "FINISHED")
-    assert found.params == {"cfg.lr": "0.001", "cfg.long": "x" * 6000}
+    assert found.params == {
+        "cfg.lr": "0.001",
+        "cfg.long": "x" * 6000,
+        **{name: str(value) for name, value in many.items()},
+    }
     assert found.metrics == {"val/loss": 0.25}
     assert found.read_text("config.yaml") == "epochs: 3\n"
     assert found.tags["git.dirty"] == "false"
@@ -89,48 +82,38 @@ def test_status_and_reason_of_every_outcome(
     assert found.tags["nnt.reason"] == "because"
 
 
-def test_more_than_a_hundred_parameters(tracker: MlflowTracker) -> None:
-    run = start(tracker)
-    run.log_params({f"cfg.{i}": i for i in range(250)})
-    run.finish("FINISHED")
-    assert tracker.close() == 0
-    assert len(open_run(run.run_id).params) == 250
-
-
-def test_a_child_is_nested_in_the_experiment_of_its_parent(
+def test_children_are_nested_in_the_experiment_of_their_parent_and_listed_by_name(
     tracker: MlflowTracker,
 ) -> None:
     parent = start(tracker)
-    child = tracker.start_child(parent, "expert_3", {"expert": "3"})
-    child.finish("FINISHED")
-    parent.finish("FINISHED")
-    tracker.close()
-    found = open_run(child.run_id)
-    assert found.tags["mlflow.parentRunId"] == parent.run_id
-    assert found.experiment_id == parent.experiment_id
-    assert found.name == "expert_3"
-
-
-def test_children_are_listed_by_name(tracker: MlflowTracker) -> None:
-    parent = start(tracker)
-    made = [tracker.start_child(parent, f"expert_{k}", {}).run_id for k in (1, 0)]
+    made = [tracker.start_child(parent, f"expert_{k}", {}).run_id for k in (3, 0)]
     start(tracker)
-    assert [run.run_id for run in open_run(parent.run_id).children()] == made[::-1]
+    children = open_run(parent.run_id).children()
+    assert [run.run_id for run in children] == made[::-1]
+    assert [run.name for run in children] == ["expert_0", "expert_3"]
+    for run in children:
+        assert run.tags["mlflow.parentRunId"] == parent.run_id
+        assert run.experiment_id == parent.experiment_id
 
 
-@pytest.mark.parametrize("kind", ["parent", "child"])
 @pytest.mark.parametrize(
-    ("expected", "epochs"),
-    [(3500, 3499), (3500, 3500), (1000, 40), (1000, 300), (0, 700), (100, 100)],
+    ("expected", "epochs", "is_child"),
+    [
+        (3500, 3499, True),
+        (3500, 3500, False),
+        (1000, 40, True),
+        (1000, 300, False),
+        (0, 700, True),
+        (100, 100, True),
+    ],
 )
 def test_a_curve_is_thinned_evenly_with_its_first_and_last_epoch(
-    tracker: MlflowTracker, kind: str, expected: int, epochs: int
+    tracker: MlflowTracker, expected: int, epochs: int, is_child: bool
 ) -> None:
-    run = tracker.start_run(
-        "baseline", description="", tags={}, expected_points=expected
-    )
-    if kind == "child":
-        run = tracker.start_child(run, "expert_0", {}, expected)
+    more = {"expected_points": expected}
+    run = tracker.start_run("baseline", description="", tags={}, **more)
+    if is_child:
+        run = tracker.start_child(run, "expert_0", {}, **more)
     for step in range(1, epochs + 1):
         run.log_metrics({"val/loss": float(step), "lr": 1.0}, step)
     run.log_metrics({"val/loss": -1.0}, epochs + 1)  # that of the best weights
@@ -194,13 +177,16 @@ def test_the_run_of_mlflow_run_is_taken_over(
     assert "MLFLOW_RUN_ID" not in os.environ
 
 
-def test_debugging_leaves_the_run_of_mlflow_run_alone(
+def test_debugging_leaves_the_run_and_the_store_of_mlflow_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
     monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "77")
+    before = default_uri()
     tracker = MlflowTracker(debug=True)
+    assert default_uri() == before
+    assert "MLFLOW_TRACKING_URI" not in os.environ
     run = start(tracker)
     assert run.run_id != "0" * 32
     assert tracker._client.get_experiment(run.experiment_id).name == "nnt"
@@ -214,20 +200,6 @@ def test_the_variable_names_the_experiment(
     run = start(tracker)
     run.finish("FINISHED")
     assert tracker._client.get_experiment(run.experiment_id).name == "thesis"
-
-
-def test_a_run_that_mlflow_run_never_made_is_an_error(
-    tracker: MlflowTracker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
-    with pytest.raises(TrackingError, match="MLFLOW_RUN_ID"):
-        start(tracker)
-
-
-def test_the_store_is_made_once_by_processes_that_start_together() -> None:
-    code = "from nnt.tracking import MlflowTracker; MlflowTracker().close()"
-    started = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]
-    assert [process.wait(120) for process in started] == [0, 0, 0]
 
 
 def test_a_call_that_fails_is_told_and_the_rest_is_delivered(
@@ -302,3 +274,33 @@ def test_what_was_evaluated_before_a_training_went_on_is_replaced_at_its_end(
     assert open_run(run.run_id).metrics["test/loss"] == 0.3
     assert history(run, "val/loss") == [(step, 1 / step) for step in (1, 2, 3)]
     assert len(history(run, "test/nan")) == 1
+
+
+def system_steps(run: Run) -> list[int]:
+    return [step for step, _ in history(run, "system/cpu_utilization_percentage")]
+
+
+@pytest.mark.parametrize("value", ["true", "false"])
+def test_the_machine_is_logged_where_that_is_asked_for(
+    project: Path, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    is_wanted = value == "true"
+    monkeypatch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", value)
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.05")
+    tracker = MlflowTracker()
+    run = start(tracker)
+    tracker.start_child(run, "expert_0", {}).finish("FINISHED")
+    time.sleep(1.0 if is_wanted else 0.2)
+    run.finish("KILLED", resumable=True)
+    assert tracker.close() == 0
+    steps = system_steps(run)
+    assert steps == list(range(len(steps)))
+    assert bool(steps) == is_wanted
+    # A run that goes on adds to its curves.
+    again = MlflowTracker()
+    again.resume_run(run.run_id)
+    time.sleep(0.5 if is_wanted else 0.1)
+    assert again.close() == 0
+    more_steps = system_steps(run)
+    assert more_steps == list(range(len(more_steps)))
+    assert (len(more_steps) > len(steps)) == is_wanted

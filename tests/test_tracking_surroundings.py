@@ -238,12 +238,16 @@ def test_a_database_of_something_else_is_refused_as_it_is(workplace: Path) -> No
 
 @pytest.fixture
 def moved(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[str, Path]]:
     """A project that has been moved after a training; the run in it, and its place."""
     before, after = tmp_path / "before", tmp_path / "after"
     before.mkdir()
+    shutil.copy(empty_store, before)
     monkeypatch.chdir(before)
+    with closing(sqlite3.connect("mlflow.db")) as database, database:
+        place = f"{before}/mlruns/0"
+        database.execute("UPDATE experiments SET artifact_location = ?", (place,))
     run = train()
     monkeypatch.chdir(tmp_path)
     before.rename(after)
