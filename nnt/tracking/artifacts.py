@@ -37,9 +37,11 @@ def local_path(uri: str) -> Path | None:
     return Path(unquote(uri))
 
 
-def artifacts_of(client: MlflowClient, run_id: str) -> ArtifactRepository:
-    """Open the artifacts of a run, as `artifacts_at` does."""
-    noted = str(client.get_run(run_id).info.artifact_uri)
+def artifacts_of(
+    client: MlflowClient, run_id: str, noted: str | None = None
+) -> ArtifactRepository:
+    """Open the artifacts of a run, as `artifacts_at` does; ask for their place."""
+    noted = noted or str(client.get_run(run_id).info.artifact_uri)
     return artifacts_at(client, noted, f"run {run_id}")
 
 

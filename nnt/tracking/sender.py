@@ -91,6 +91,8 @@ class Sender:
         self._experiment = experiment
         self._max_items = MAX_ITEMS
         self.ids = {} if parent is None else read_ids(parent)
+        self.places: dict[str, str] = {}
+        """Where artifacts of runs go, as far as somebody knows: asking takes long."""
         self._artifacts: dict[str, Any] = {}
         self._models: dict[str, str] = {}
         self._held: dict[tuple[str, str], set[tuple[int, int]]] = {}
@@ -272,7 +274,8 @@ class Sender:
     def _repository(self, run_id: str) -> Any:
         if run_id not in self._artifacts:
             try:
-                self._artifacts[run_id] = artifacts_of(self._client, run_id)
+                noted = self.places.get(run_id)
+                self._artifacts[run_id] = artifacts_of(self._client, run_id, noted)
             except TrackingError as err:
                 raise OSError(str(err)) from err  # it may come back
         return self._artifacts[run_id]

@@ -133,10 +133,12 @@ class MlflowTracker(Tracker):
         self._closing = Event()
         self._watcher: Thread | None = None
         self._store: MlflowClient | None = None
+        self._places: dict[str, str] = {}
         self._delivery: Delivery | None = None
         if not offline:
             self._store = connect(self.uri, must_exist=must_exist)
             sender = Sender(self._store, self._runs)
+            self._places = sender.places
             self._delivery = Delivery(self._outbox, sender, self.uri)
             self._delivery.start()
 
@@ -198,6 +200,7 @@ class MlflowTracker(Tracker):
             with asked(f"{self.shown_uri} refuses a new run"):
                 made = self._store.create_run(experiment, tags=tags, run_name=name)
                 run_id = str(made.info.run_id)
+            self._places[run_id] = str(made.info.artifact_uri)
         return self._run(run_id, experiment, expected_points)
 
     def _experiment(self) -> str:
