@@ -131,25 +131,15 @@ def test_the_stiffest_tracks_count_and_unknown_momentum_does_not() -> None:
     assert np.isfinite(found.distance_cm[[0, 2, 3, 5]]).all()
 
 
-def test_the_core_of_a_normal_distribution_is_all_of_it() -> None:
-    values = np.random.default_rng(0).normal(1.5, 3, 100_000)
-    core = metrics.core_fit(values)
-    assert core is not None
-    assert core.mean == pytest.approx(1.5, abs=5 * core.mean_error)
-    assert core.std == pytest.approx(3, abs=5 * core.std_error)
-    assert core.share == pytest.approx(1, abs=0.02)
-
-
-def test_tails_do_not_move_the_core() -> None:
+@pytest.mark.parametrize("n_tails", [0, 30_000])
+def test_tails_do_not_move_the_core(n_tails: int) -> None:
     rng = np.random.default_rng(1)
-    tails = rng.uniform(-80, 120, 30_000)
-    values = np.concatenate([rng.normal(-2, 1.5, 70_000), tails])
-    core = metrics.core_fit(values)
+    tails = rng.uniform(-80, 120, n_tails)
+    core = metrics.core_fit(np.concatenate([rng.normal(-2, 1.5, 70_000), tails]))
     assert core is not None
     assert core.mean == pytest.approx(-2, abs=0.05)
     assert core.std == pytest.approx(1.5, rel=0.03)
-    assert core.share == pytest.approx(0.7, abs=0.02)
-    assert metrics.trimmed_std(values) > 10
+    assert core.share == pytest.approx(70_000 / (70_000 + n_tails), abs=0.02)
 
 
 def test_errors_of_the_core_are_the_spread_of_repeated_fits() -> None:
@@ -327,9 +317,8 @@ def test_fakes_are_counted_and_drawn() -> None:
     kept = np.abs(view.z_cm) <= np.quantile(
         np.abs(view.z_cm[~fake & (np.abs(view.z_reco_cm) < 1)]), 0.9, method="higher"
     )
-    curve = axes.lines[0]
-    place = list(np.round(np.asarray(curve.get_xdata()), 3)).index(0.9)
-    drawn = np.asarray(curve.get_ydata())[place]
+    curve = axes.lines[-1]
+    drawn = np.interp(0.9, *np.asarray(curve.get_data(), dtype=np.float64))
     assert drawn == pytest.approx(1 - kept[fake].mean(), abs=0.02)
 
 
