@@ -112,15 +112,11 @@ def test_the_template_is_part_of_the_package() -> None:
 
 def with_runs(found: Comparison, figures: list[dict[str, float]]) -> Comparison:
     """Put figures into the first networks, which are those of runs."""
-    changed = [
-        replace(
-            own,
-            figures={**own.figures, "all": {**own.figures["all"], **more}},
-            loaded=loaded("x"),
-        )
-        for own, more in zip(found.networks, figures, strict=False)
-    ]
-    return replace(found, networks=[*changed, *found.networks[len(changed) :]])
+    networks = found.networks.copy()
+    for i, (own, more) in enumerate(zip(networks, figures, strict=False)):
+        of_all = {**own.figures, "all": {**own.figures["all"], **more}}
+        networks[i] = replace(own, figures=of_all, loaded=loaded("x"))
+    return replace(found, networks=networks)
 
 
 def test_rows_are_those_of_the_run_that_they_were_split_for(

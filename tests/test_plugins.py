@@ -33,31 +33,30 @@ def nnt_command(tmp_path: Path) -> dict[str, str]:
     """Environment of a process in which a module of the user is importable."""
     (tmp_path / "my_filters.py").write_text(FILTER)
     paths = [str(Path(__file__).parents[1]), str(tmp_path)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-    environment.pop("NNT_PLUGINS", None)
-    return environment
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
-def run(
-    environment: dict[str, str], *arguments: str
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "nnt", *arguments],
-        env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-
-
-def test_by_variable_and_by_option(nnt_command: dict[str, str]) -> None:
-    done = run(nnt_command, *COMMAND)
-    assert done.returncode == 1
-    assert "no filter 'EveryOther'" in done.stderr
-    for environment, option in (
-        ({**nnt_command, "NNT_PLUGINS": "my_filters"}, []),
-        (nnt_command, ["--plugin", "my_filters"]),
-    ):
-        done = run(environment, *option, *COMMAND)
-        assert done.returncode == 0, done.stderr
-        assert "filter: dataset_filters.EveryOther()" in done.stdout
+@pytest.mark.parametrize(
+    ("variable", "option", "told"),
+    [
+        ("", [], "no filter 'EveryOther'"),
+        ("my_filters", [], "filter: dataset_filters.EveryOther()"),
+        ("", ["--plugin", "my_filters"], "filter: dataset_filters.EveryOther()"),
+    ],
+)
+def test_by_variable_and_by_option(
+    nnt_command: dict[str, str], variable: str, option: list[str], told: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "nnt", *option, *COMMAND],
+        env={**nnt_command, "NNT_PLUGINS": variable},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    is_known = bool(variable or option)
+    assert done.returncode == (0 if is_known else 1), done.stderr
+    assert told in (done.stdout if is_known else done.stderr)
 
 
 def test_a_configuration_of_python_knows_them(

@@ -27,7 +27,6 @@ from nnt.networks import ExpertWeights, Form, write_weights
 from nnt.plots import registry
 from nnt.tracking import MlflowTracker, move_alias, open_run, read_alias
 from nnt.tracks import Tracks, write_tracks
-from nnt.types import F32
 
 OVER = "models:/nnt@champion"
 FORM = Form()
@@ -61,12 +60,9 @@ def fitted(tracks: Tracks, noise: float = 0.0, seed: int = 0) -> ExpertWeights:
     first, second = np.zeros((81, 27), np.float32), np.zeros((2, 81), np.float32)
     first[:27] = SCALE * np.eye(27)
     second[:, :27] = found.T * 2 / SCALE
-    zeros: Callable[[int], F32] = lambda n: np.zeros(n, np.float32)  # noqa: E731
-    state = {
-        "net.0.weight": first, "net.0.bias": zeros(81),
-        "net.2.weight": second, "net.2.bias": zeros(2),
-    }  # fmt: skip
-    return ExpertWeights(state, FORM)
+    biases = np.zeros(81, np.float32), np.zeros(2, np.float32)
+    arrays = first, biases[0], second, biases[1]
+    return ExpertWeights(dict(zip(FORM.shapes, arrays, strict=True)), FORM)
 
 
 @pytest.fixture(scope="module")

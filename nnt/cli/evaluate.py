@@ -26,7 +26,7 @@ from nnt.cli.common import (
 from nnt.files import is_standard_output
 
 if TYPE_CHECKING:
-    from nnt.evaluation import Comparison, ComparisonResult, Evaluation, Promotion
+    from nnt.evaluation import ComparisonResult, Evaluation, Promotion
     from nnt.evaluation.page import Cell, Table
 
 PER_EXPERT = (
@@ -71,7 +71,7 @@ def evaluate(run: str, **options: Any) -> Shown:
 def _show(result: Evaluation) -> None:
     print_table(f"{result.name} on {result.data}, all experts", *_table_of_all(result))
     if len(result.filtered) > 2:
-        print_table("By expert", *_table_of_experts(result.filtered, result.errors))
+        print_table("By expert", *_table_of_experts(result))
     if result.fixed_point is not None:
         _show_fixed_point(result.fixed_point)
     if result.logged:
@@ -85,7 +85,7 @@ def _show_fixed_point(result: Mapping[str, Any]) -> None:
         for name in figures
         if not name.endswith("_float") or name.endswith("_vs_float")
     ]
-    bits = ", ".join(str(n) for n in result["precision"])
+    bits = ", ".join(map(str, result["precision"]))
     print_table(f"In integers ({bits})", ["", "fixed point", "floating point"], rows)
     words = [
         [f"{percent} %", CLASSES[name], f"{cut['output']:.4g}", f"> {cut['integer']:,}"]
@@ -100,36 +100,33 @@ def _show_fixed_point(result: Mapping[str, Any]) -> None:
 def _table_of_all(result: Evaluation) -> tuple[list[str], list[list[str]]]:
     kept, every = result.filtered["all"], result.unfiltered["all"]
     errors = result.errors.get("all", {})
-    differences = result.differences.get("all", {})
-    columns, cells = ["", "network"], [(kept, errors, "")]
+    columns = {"network": (kept, errors, "")}
     if any(name.endswith("_reference") for name in kept):
-        columns += ["reference", "difference"]
-        cells.append((kept, errors, "_reference"))
-        cells.append((differences, result.difference_errors.get("all", {}), ""))
+        columns["reference"] = kept, errors, "_reference"
+        known = result.difference_errors.get("all", {})
+        columns["difference"] = result.differences.get("all", {}), known, ""
     if every != kept:
-        columns.append("network, unfiltered")
-        cells.append((every, {}, ""))
+        columns["network, unfiltered"] = every, {}, ""
     rows = [
-        [name, *(_cell(figures, name + end, known) for figures, known, end in cells)]
+        [name, *(_cell(own, name + end, known) for own, known, end in columns.values())]
         for name in every
         if not name.endswith("_reference")
     ]
     sizes = result.sizes.get("all", {}).items()
-    rows += [[name, f"{n:,}", *[""] * (len(columns) - 2)] for name, n in sizes]
-    return columns, rows
+    rows += [[name, f"{n:,}", *[""] * (len(columns) - 1)] for name, n in sizes]
+    return ["", *columns], rows
 
 
-def _table_of_experts(
-    figures: dict[str, dict[str, float]], errors: dict[str, dict[str, float]]
-) -> tuple[list[str], list[list[str]]]:
-    experts = [name for name in figures if name != "all"]
-    rows = []
-    for name in PER_EXPERT:
-        for shown_name in (name, f"{name}_reference"):
-            cells = [_cell(figures[k], shown_name, errors.get(k)) for k in experts]
-            if any(cell != "–" for cell in cells):
-                rows.append([shown_name, *cells])
-    return ["", *(name.replace("_", " ") for name in experts)], rows
+def _table_of_experts(result: Evaluation) -> tuple[list[str], list[list[str]]]:
+    experts = {k: own for k, own in result.filtered.items() if k != "all"}
+    rows = [
+        [name, *(_cell(own, name, result.errors.get(k)) for k, own in experts.items())]
+        for name in (
+            f"{name}{end}" for name in PER_EXPERT for end in ("", "_reference")
+        )
+    ]
+    heads = ["", *(name.replace("_", " ") for name in experts)]
+    return heads, [row for row in rows if set(row[1:]) != {"–"}]
 
 
 def _cell(
@@ -213,17 +210,10 @@ def compare(runs: tuple[str, ...], **options: Any) -> Shown:
 
 
 def _show_comparison(result: ComparisonResult) -> None:
-    _show_tables(result.comparison)
-    if result.page is not None:
-        click.echo(f"page: {result.page}")
-    if result.run_id is not None:
-        click.echo(f"logged as run {result.run_id}")
-
-
-def _show_tables(comparison: Comparison) -> None:
     from nnt.evaluation.page import configurations, hardware, main_table
     from nnt.metrics import main_metrics
 
+    comparison = result.comparison
     title = (
         f"{comparison.n_tracks:,} rows of {comparison.rows.description}; differences "
         f"to {comparison.first.name}; ▲ better, ▼ worse by more than twice the error"
@@ -242,6 +232,10 @@ def _show_tables(comparison: Comparison) -> None:
     elif differing is not None:
         keys = ", ".join(comparison.config_differences)
         click.echo(f"configurations differ in {keys}")
+    if result.page is not None:
+        click.echo(f"page: {result.page}")
+    if result.run_id is not None:
+        click.echo(f"logged as run {result.run_id}")
 
 
 def _print(title: str, table: Table) -> None:
@@ -251,18 +245,14 @@ def _print(title: str, table: Table) -> None:
 
 def _lines(table: Table, *, with_notes: bool = True) -> list[list[str]]:
     """Write a table of the page for a terminal: its heads, then its rows."""
-    rows = [
-        [name.text, *(_text_of(cell, with_notes) for cell in cells)]
-        for name, *cells in table.rows
-    ]
+
+    def text(cell: Cell) -> str:
+        mark = "" if cell.better is None else "▲ " if cell.better else "▼ "
+        value = cell.text if cell.number is None else f"{cell.number:.4g}"
+        return mark + value + (f" ({cell.note})" if cell.note and with_notes else "")
+
+    rows = [[name.text, *map(text, cells)] for name, *cells in table.rows]
     return [list(table.heads), *rows]
-
-
-def _text_of(cell: Cell, with_note: bool) -> str:
-    mark = "" if cell.better is None else "▲ " if cell.better else "▼ "
-    text = cell.text if cell.number is None else f"{cell.number:.4g}"
-    note = f" ({cell.note})" if cell.note and with_note else ""
-    return f"{mark}{text}{note}"
 
 
 @click.command("promote")

@@ -90,8 +90,7 @@ def evaluate(
     Parameters
     ----------
     run : str
-        A run ID, ``runs:/ID``, ``models:/name[@alias]`` or a path to a
-        ``weights.json``.
+        As in `load_networks`.
     data : path or sequence of paths
         Track files.
     split : str, optional
@@ -99,10 +98,8 @@ def evaluate(
         given; default: test.
     fixed_point : bool
         Also in the integer arithmetic of the firmware.
-    precision : sequence of 6 int, optional
-        Its fractional bits, see `nnt.fixedpoint.DEFAULT_PRECISION`.
-    saturate_13_bit : bool
-        Keep integer outputs in a signed word.
+    precision, saturate_13_bit
+        Of the integers, as in `predict`.
     log_to_run : bool
         Add figures and plots to the run.
     plots_to : path, optional
@@ -157,17 +154,15 @@ def evaluate(
 
 def _score(loaded: LoadedRun, rows: JudgedRows) -> ScoredTable:
     """Let the networks, and those that they are compared with, predict the rows."""
-    tracks = rows.tracks
-    reference, whole = loaded.reference(tracks), loaded.whole_loss()
-    table = ScoredTable.of_experts(
-        tracks, loaded.networks, loaded.config, reference, whole
-    )
+    others = loaded.reference(rows.tracks), loaded.whole_loss()
+    networks, config = loaded.networks, loaded.config
+    table = ScoredTable.of_experts(rows.tracks, networks, config, *others)
     if not len(table.tracks):
         raise DataError(
             f"{rows.source}: no row belongs to the experts of {loaded.text} "
-            f"({sorted(loaded.networks.experts)}); choose other files"
+            f"({sorted(networks.experts)}); choose other files"
         )
-    left_out = len(tracks) - len(table.tracks)
+    left_out = len(rows.tracks) - len(table.tracks)
     if left_out:
         log.warning("%s rows belong to no expert of %s", f"{left_out:,}", loaded.text)
     return table

@@ -35,8 +35,7 @@ def predict(
     Parameters
     ----------
     run : str
-        A run ID, ``runs:/ID``, ``models:/name[@alias]`` or a path to a
-        ``weights.json``.
+        As in `load_networks`.
     files : path or sequence of paths
         Track files.
     output : path
