@@ -4,7 +4,7 @@
 ``--atheris NAME`` fuzzes one reader guided by the coverage of its code instead, where
 atheris is installed (``pip install atheris``).
 
-What ends in anything but an `NNTError` or success is kept in a folder and told.
+What ends in anything but an `NNTError` or success is kept in a folder and reported.
 """
 
 from __future__ import annotations

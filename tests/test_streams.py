@@ -55,13 +55,10 @@ def test_closed_streams_take_no_file_and_no_text(
     assert (tmp_path / "file").read_bytes() == b"data"
 
 
-@pytest.mark.parametrize("closed", [(2,), (0, 1, 2)], ids=str)
-def test_commands_run_with_closed_streams(
-    closed: tuple[int, ...], tmp_path: Path
-) -> None:
+def test_commands_run_with_closed_streams(tmp_path: Path) -> None:
     code = "import sys; from nnt.cli import main; main(sys.argv[1].split())"
     command = f"data simulate {tmp_path / 'out'} --tracks 30"
-    status, _, err = run(CODE, " ".join(map(str, closed)), code, command)
+    status, _, err = run(CODE, "0 1 2", code, command)
     assert status == 0, err
     assert len(list((tmp_path / "out").iterdir())) == 3
 
@@ -132,14 +129,11 @@ def test_text_is_shown_in_the_characters_that_there_are(
     ],
     ids=str,
 )
-def test_tables_are_shown_in_any_locale(
-    variables: dict[str, str], tmp_path: Path
-) -> None:
-    code = "import sys; from nnt.cli import main; main(sys.argv[1].split())"
-    command = f"data simulate {tmp_path / 'out'} --tracks 30"
-    status, out, err = run(code, command, **variables)
+def test_tables_are_shown_in_any_locale(variables: dict[str, str]) -> None:
+    code = "import sys; from nnt.cli import main; main(['config', 'list'])"
+    status, out, err = run(code, **variables)
     assert status == 0, err
-    assert "random3.gz" in out
+    assert "baseline_v2" in out
 
 
 class Terminal(io.StringIO):
