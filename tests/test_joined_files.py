@@ -41,7 +41,8 @@ def test_a_wrong_row_of_joined_files_is_named_by_its_line(
     make_tracks: MakeTracks, tmp_path: Path
 ) -> None:
     path = tmp_path / "all.txt"
-    path.write_text(text_of(make_tracks(20)) + put(make_tracks(20), 7, 36, "1.5"))
+    text = text_of(make_tracks(20))
+    path.write_text(text + put(text, 7, "RecoZ", "1.5"))
     with pytest.raises(DataError, match="line 29, column RecoZ: expected a number in"):
         read_tracks(path)
 
@@ -60,16 +61,13 @@ def test_tables_of_the_older_trainer_are_read(
     make_tracks: MakeTracks, tmp_path: Path
 ) -> None:
     tracks = with_extras(make_tracks(40), "NewZ", "NewTheta")
-    header, *lines = text_of(tracks, end="").split("\n")
-    names = header.split("\t")
-    raw = [names.index(name) for name in ("RawZ", "RawTheta")]
-    for i, line in enumerate(lines[1:-1], 1):
-        cells = line.split("\t")
-        for column in raw:
-            cells[column] = f"{int(cells[column]):f}"
-        lines[i] = "\t".join(cells)
+    content = text_of(tracks, end="")
+    for name in ("RawZ", "RawTheta"):
+        for line, value in enumerate(tracks.extras[name].tolist(), 3):
+            content = put(content, line, name, f"{value:f}")
+    header, rest = content.split("\n", 1)
     path = tmp_path / "pred_data_random1.csv"
-    path.write_text("\n".join(["       ".join(names), *lines]))
+    path.write_text(header.replace("\t", "       ") + "\n" + rest)
     found = read_tracks(path)
     assert_equal(found, tracks)
     for name in ("RawZ", "RawTheta", "NewZ"):
@@ -81,14 +79,11 @@ def test_tables_of_the_older_trainer_are_read(
 
 def with_reference(tracks: Tracks, rows: slice, value: float) -> str:
     """Text in which some rows hold a number in place of each reference output."""
-    names = list(tracks.columns())
-    lines = text_of(tracks).split("\n")
-    for i in range(2, 2 + len(tracks))[rows]:
-        cells = lines[i].split("\t")
+    text = text_of(tracks)
+    for line in range(3, 3 + len(tracks))[rows]:
         for name in ("ScaleZ", "ScaleTheta"):
-            cells[names.index(name)] = f"{value:g}"
-        lines[i] = "\t".join(cells)
-    return "\n".join(lines)
+            text = put(text, line, name, f"{value:g}")
+    return text
 
 
 @pytest.mark.parametrize("value", [-999, 999, -9999.0, 1.001, 0, 1e30])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_tracks import MakeTracks, assert_equal, put, text_of
 
 from nnt.cli import main
 from nnt.detector import CLASSIC, HOUGH3D, N_SUPERLAYERS
@@ -23,7 +23,6 @@ from nnt.tracks import (
     class_conflicts,
     concatenate,
     empty_patterns,
-    input_columns,
     make_ids,
     read_tracks,
     split_by_event,
@@ -32,10 +31,7 @@ from nnt.tracks import (
 )
 from nnt.tracks.table import NEW_COLUMNS
 
-MakeTracks = Callable[..., Tracks]
 SIZES = HOUGH3D.input_sizes
-ENDING = ("RecoZ", "RecoTheta", "RecoNNTClassification", "RecoSTTClassification",
-          "TrackType")  # fmt: skip
 
 
 def make(n_rows: int, n_inputs: int, seed: int = 0) -> Tracks:
@@ -54,46 +50,23 @@ def make(n_rows: int, n_inputs: int, seed: int = 0) -> Tracks:
     )
 
 
-def assert_equal(found: Tracks, expected: Tracks) -> None:
-    for name in ("inputs", "targets", "classes", "track_type"):
-        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
-    assert found.chain is HOUGH3D
-
-
-def plain_text(tracks: Tracks) -> str:
-    """Slow plain writer, in the form of BASF2."""
-    k = tracks.inputs.shape[1] // N_SUPERLAYERS - 3
+@pytest.mark.parametrize("n_inputs", SIZES)
+def test_the_form_of_basf2_is_read_and_written(n_inputs: int, tmp_path: Path) -> None:
+    tracks, k = make(50, n_inputs), n_inputs // N_SUPERLAYERS - 3
     names: list[str] = []
     for sl in range(N_SUPERLAYERS):
         names += [f"SL{sl}-relID", f"SL{sl}-driftT", f"SL{sl}-alpha"]
         names += [f"SL{sl}-extra_input{i}" for i in range(k)]
-    lines = ["\t".join([*names, *ENDING]), ""]
-    assert tracks.classes is not None
-    assert tracks.track_type is not None
-    for i in range(len(tracks)):
-        row = [*tracks.inputs[i].tolist(), *tracks.targets[i].tolist()]
-        row += [*map(int, tracks.classes[i]), int(tracks.track_type[i])]
-        lines.append("\t".join(map(str, row)))
-    return "\n".join(lines) + "\n"
-
-
-@pytest.mark.parametrize("n_inputs", SIZES)
-def test_the_form_of_basf2_is_read(n_inputs: int, tmp_path: Path) -> None:
-    tracks = make(50, n_inputs)
-    text = plain_text(tracks)
-    assert len(text.split("\n")[0].split("\t")) == n_inputs + 5
-    (tmp_path / "rows.txt").write_text(text)
+    names += ["RecoZ", "RecoTheta", "RecoNNTClassification", "RecoSTTClassification",
+              "TrackType"]  # fmt: skip
+    (tmp_path / "rows.txt").write_text(text_of(tracks, end=""))
     for use_cache in (False, True, True):
-        assert_equal(read_tracks(tmp_path / "rows.txt", use_cache=use_cache), tracks)
-
-
-@pytest.mark.parametrize("n_inputs", SIZES)
-def test_the_form_of_basf2_is_written(n_inputs: int, tmp_path: Path) -> None:
-    write_tracks(make(20, n_inputs), tmp_path / "rows.txt")
-    header, blank, *rows = (tmp_path / "rows.txt").read_text().split("\n")
-    assert header.split("\t") == [*input_columns(n_inputs), *ENDING]
-    assert blank == ""
-    assert all(len(row.split("\t")) == n_inputs + 5 for row in rows[:-1])
+        found = read_tracks(tmp_path / "rows.txt", use_cache=use_cache)
+        assert_equal(found, tracks, ids=False)
+    write_tracks(tracks, tmp_path / "rows.txt")
+    header, blank, *rows, end = (tmp_path / "rows.txt").read_text().split("\n")
+    assert (header.split("\t"), blank, end) == (names, "", "")
+    assert {row.count("\t") for row in rows} == {n_inputs + 4}
     assert not any(row.endswith("\t") for row in rows)
 
 
@@ -115,11 +88,10 @@ def test_any_rows_come_back(
     new = {name: tracks.targets[:, i % 2] for i, name in enumerate(outputs)}
     write_tracks(tracks, path, new=new)
     found = read_tracks(path, use_cache=False)
-    assert_equal(found, tracks)
+    assert_equal(found, tracks, ids=False)
     for name, values in new.items():
         np.testing.assert_array_equal(found.extras[NEW_COLUMNS[name]], values)
-    again = read_tracks(path, use_cache=False)
-    assert again.digest == found.digest
+    assert read_tracks(path, use_cache=False).digest == found.digest
 
 
 def test_a_row_is_an_event_known_by_its_content(tmp_path: Path) -> None:
@@ -172,12 +144,8 @@ def test_a_summary_counts_missing_superlayers() -> None:
 def test_a_wrong_row_is_named(
     name: str, cell: str, message: str, tmp_path: Path
 ) -> None:
-    header, blank, *lines = plain_text(make(20, 126)).split("\n")
-    cells = lines[4].split("\t")
-    cells[header.split("\t").index(name)] = cell
-    lines[4] = "\t".join(cells)
     path = tmp_path / "rows.txt"
-    path.write_text("\n".join([header, blank, *lines]))
+    path.write_text(put(text_of(make(20, 126), end=""), 7, name, cell))
     with pytest.raises(DataError, match=f"line 7, column {name}: {message}"):
         read_tracks(path)
 
@@ -185,12 +153,8 @@ def test_a_wrong_row_is_named(
 @pytest.mark.parametrize("drop", ["SL4-alpha", "TrackType", "RecoSTTClassification"])
 @pytest.mark.parametrize("n_inputs", SIZES)
 def test_a_missing_column_is_named(drop: str, n_inputs: int, tmp_path: Path) -> None:
-    header, blank, *lines = plain_text(make(20, n_inputs)).split("\n")
-    place = header.split("\t").index(drop)
-    rows = [line.split("\t") for line in (header, *lines[:-1])]
-    text = ["\t".join(row[:place] + row[place + 1 :]) for row in rows]
     path = tmp_path / "rows.txt"
-    path.write_text("\n".join([text[0], blank, *text[1:]]))
+    path.write_text(text_of(make(20, n_inputs), drop=(drop,), end=""))
     with pytest.raises(DataError, match=f"missing: {drop}$"):
         read_tracks(path)
 
@@ -298,11 +262,13 @@ def test_only_files_of_one_kind_are_compared(tmp_path: Path) -> None:
 
 
 def test_thirty_columns_are_no_file(tmp_path: Path) -> None:
-    header, blank, *lines = plain_text(make(20, 27)).split("\n")
-    rows = ["\t".join(line.split("\t")[:30]) for line in (header, *lines[:-1])]
-    (tmp_path / "rows.txt").write_text("\n".join([rows[0], blank, *rows[1:]]))
+    last = ("RecoSTTClassification", "TrackType")
+    text = text_of(make(20, 27), drop=last, end="")
+    (tmp_path / "rows.txt").write_text(text)
     with pytest.raises(DataError, match="missing: RecoSTTClassification, TrackType"):
         read_tracks(tmp_path / "rows.txt")
-    (tmp_path / "rows.txt").write_text("\n".join([header, blank, *rows[1:]]))
+    (tmp_path / "rows.txt").write_text(
+        text.replace("\n", "\t" + "\t".join(last) + "\n", 1)
+    )
     with pytest.raises(DataError, match=r"line 3: expected 32 .* found 30"):
         read_tracks(tmp_path / "rows.txt")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +10,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_tracks import MakeTracks
 
-from nnt.tracks import ID_COLUMNS, Tracks, read_tracks, split_by_event, write_tracks
+from nnt.tracks import ID_COLUMNS, read_tracks, split_by_event, write_tracks
 from nnt.tracks.table import INPUT_COLUMNS, REFERENCE_COLUMNS, TARGET_COLUMNS
-
-MakeTracks = Callable[..., Tracks]
 
 UNKNOWN = "Temperature"
 COLUMNS = (
@@ -92,10 +90,7 @@ def test_cells_keep_their_text(
     for file, path in zip(drawn, paths, strict=True):
         file.write(path)
     expected = [row for file in drawn for row in file.rows]
-    mask = data.draw(
-        st.lists(st.booleans(), min_size=len(expected), max_size=len(expected))
-    )
-    chosen = np.array(mask)
+    chosen = np.array([data.draw(st.booleans()) for _ in expected])
     new = np.arange(chosen.sum(), dtype=np.float32)
     tracks = read_tracks(paths, use_cache=data.draw(st.booleans()))[chosen]
     target = folder / data.draw(st.sampled_from(["out.txt", "out.gz"]))
