@@ -8,6 +8,7 @@ import itertools
 import math
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,6 @@ from nnt.detector import (
     SUPERLAYERS,
     T_MAX_TICKS,
     id_scaling,
-    superlayer_inputs,
 )
 from nnt.errors import ConfigError
 from nnt.simulation import Simulation, finder, simulate, simulate_with
@@ -30,12 +30,15 @@ from nnt.simulation.population import (
     BACKGROUND,
     COLLISION,
     CROWD,
+    Helices,
+    Rows,
     make_helices,
     make_rows,
 )
-from nnt.simulation.segments import crossing, make_hits
+from nnt.simulation.segments import Hits, crossing, make_hits
 from nnt.simulation.simulate import fit_stand_in
-from nnt.tracks import Tracks, cache, read_tracks, write_tracks
+from nnt.tracks import Tracks, read_tracks, write_tracks
+from nnt.types import F64
 
 # The name in the package is the function's.
 module = sys.modules["nnt.simulation.simulate"]
@@ -48,15 +51,18 @@ def tracks() -> Tracks:
     return simulate(N_ROWS, seed=3)
 
 
-def seen(tracks: Tracks, superlayer: int) -> npt.NDArray[np.bool_]:
-    found = tracks.inputs[:, superlayer_inputs(superlayer)]
-    return np.asarray(np.any(found != 0, axis=1))
+def drawn(
+    s: Simulation, n_events: int, seed: int
+) -> tuple[Helices, Rows, Callable[[int], Hits]]:
+    """Tracks, their rows, and what a superlayer sees of these."""
+    rng = np.random.default_rng(seed)
+    helices = make_helices(s, n_events, rng)
+    rows = make_rows(s, helices, rng)
+    return helices, rows, lambda index: make_hits(index, s, helices, rows, rng)
 
 
-def test_makes_as_many_rows_as_asked_in_their_range(tracks: Tracks) -> None:
-    assert len(tracks) == N_ROWS
-    assert np.isfinite(tracks.inputs).all()
-    assert np.abs(tracks.targets).max() <= 1
+def seen(tracks: Tracks) -> npt.NDArray[np.bool_]:
+    return np.asarray(tracks.inputs_by_superlayer.any(axis=2))
 
 
 @pytest.mark.parametrize(("chain", "inputs"), [("classic", 27), ("3dh", 126)])
@@ -69,12 +75,15 @@ def test_a_seed_gives_the_first_rows_of_one_table(chain: str, inputs: int) -> No
         )
 
     few = make(5000, 3)
+    assert len(few) == 5000
+    assert np.isfinite(few.inputs).all()
+    assert np.abs(few.targets).max() <= 1
     assert calls[-1] == (5000, 5000)
     assert make(5500, 3)[:5000].digest == few.digest != make(5000, 4).digest
 
 
 def test_four_axial_superlayers_but_for_what_a_window_drops(tracks: Tracks) -> None:
-    axial = np.sum([seen(tracks, sl) for sl in range(0, 9, 2)], axis=0)
+    axial = seen(tracks)[:, ::2].sum(axis=1)
     assert np.mean(axial >= 4) > 0.9
     assert axial.min() >= 2
 
@@ -86,13 +95,13 @@ def test_expert_lacks_its_superlayer_and_no_other_stereo_one(tracks: Tracks) -> 
         rows = tracks[(tracks.expert == expert) & curved]
         assert len(rows)
         for superlayer in (1, 3, 5, 7):
-            assert np.all(seen(rows, superlayer) == (superlayer != missing))
+            assert np.all(seen(rows)[:, superlayer] == (superlayer != missing))
 
 
 def test_rel_ids_lie_in_their_windows(tracks: Tracks) -> None:
     for superlayer, (lower, upper) in enumerate(ID_RANGES):
         scaling = id_scaling(lower, upper)
-        hits = tracks.inputs[seen(tracks, superlayer), 3 * superlayer]
+        hits = tracks.inputs[seen(tracks)[:, superlayer], 3 * superlayer]
         rel_id = hits / scaling.scale + scaling.offset
         assert rel_id.min() >= lower - 1e-5
         assert rel_id.max() <= upper + 1e-5
@@ -142,7 +151,7 @@ def test_rel_id_follows_z_along_stereo_wires() -> None:
     )
     rows = simulate_with(clean)
     for superlayer in (s for s in SUPERLAYERS if s.is_stereo):
-        hit = seen(rows, superlayer.index)
+        hit = seen(rows)[:, superlayer.index]
         scale = id_scaling(*ID_RANGES[superlayer.index]).scale
         rel_id = rows.inputs[hit, 3 * superlayer.index] / scale
         z_cm = rows.targets[hit, 0] * 100
@@ -205,16 +214,6 @@ def test_a_cached_table_is_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> No
     assert isinstance(again.inputs, np.memmap)
     other = simulate_with(Simulation(tracks=60_000, seed=5, time_std_ticks=9.0))
     assert other.digest != first.digest
-
-
-def test_a_cache_that_takes_nothing_costs_nothing(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    blocked = tmp_path / "file"
-    blocked.write_text("no folder")
-    monkeypatch.setenv("NNT_CACHE_DIR", str(blocked))
-    assert cache.load("x") is None
-    assert len(simulate(50_000, seed=5)) == 50_000
 
 
 def test_inputs_are_those_of_a_file(tracks: Tracks, tmp_path: Path) -> None:
@@ -287,17 +286,14 @@ def test_the_finder_is_exact_but_for_its_steps() -> None:
         stray_row_share=0.0,
         collision_event_share=1.0,
     )
-    rng = np.random.default_rng(1)
-    helices = make_helices(s, 500, rng)
-    rows = make_rows(s, helices, rng)
-    hits = [make_hits(i, s, helices, rows, rng) for i in range(0, 9, 2)]
-    words = finder.find_tracks(s, helices, rows, hits, rng)
-    omega = helices.omega_per_cm[rows.helix]
-    phi = helices.phi_rad[rows.helix]
-    error = words.omega_count * finder.OMEGA_STEP_PER_CM - omega
-    assert np.abs(error).max() <= finder.OMEGA_STEP_PER_CM / 2 + 1e-12
-    error = words.phi_count * finder.PHI_STEP_RAD - phi
-    assert np.abs(error).max() <= finder.PHI_STEP_RAD / 2 + 1e-12
+    helices, rows, hits = drawn(s, 500, 1)
+    axial = [hits(i) for i in range(0, 9, 2)]
+    words = finder.find_tracks(s, helices, rows, axial, np.random.default_rng(1))
+    for count, step, true in (
+        (words.omega_count, finder.OMEGA_STEP_PER_CM, helices.omega_per_cm),
+        (words.phi_count, finder.PHI_STEP_RAD, helices.phi_rad),
+    ):
+        assert np.abs(count * step - true[rows.helix]).max() <= step / 2 + 1e-12
 
 
 def test_polar_angles_of_collisions_follow_their_histograms() -> None:
@@ -311,29 +307,22 @@ def test_polar_angles_of_collisions_follow_their_histograms() -> None:
 
 def test_tracks_in_a_crowd_get_the_segments_of_others() -> None:
     """What a superlayer shows far from a row's own track, by kind of track."""
-    s = Simulation()
-    rng = np.random.default_rng(3)
-    helices = make_helices(s, 8_000, rng)
-    rows = make_rows(s, helices, rng)
+    helices, rows, hits = drawn(Simulation(), 8_000, 3)
     kind = helices.kind[rows.helix]
     for superlayer in (1, 3, 5, 7):
-        wrong = make_hits(superlayer, s, helices, rows, rng).wrong
+        wrong = hits(superlayer).wrong
         share = [np.mean(wrong[kind == number]) for number in range(3)]
         assert share[CROWD] > 1.3 * share[BACKGROUND]
         assert share[BACKGROUND] > 1.5 * share[COLLISION]
 
 
 def test_times_of_second_wires_are_later_and_sides_of_messy_tracks_less_known() -> None:
-    s = Simulation()
-    rng = np.random.default_rng(4)
-    helices = make_helices(s, 8_000, rng)
-    rows = make_rows(s, helices, rng)
+    helices, rows, hits = drawn(Simulation(), 8_000, 4)
     messy = helices.mess[rows.helix] > 1
-    for superlayer in (1, 3, 5, 7):
-        hits = make_hits(superlayer, s, helices, rows, rng)
-        late = hits.time_ticks > 150
-        assert late[hits.second].mean() > 1.5 * late[~hits.second].mean()
-        unknown = hits.side == 0
+    for part in map(hits, (1, 3, 5, 7)):
+        late = part.time_ticks > 150
+        assert late[part.second].mean() > 1.5 * late[~part.second].mean()
+        unknown = part.side == 0
         assert unknown[messy].mean() > 1.2 * unknown[~messy].mean()
 
 
@@ -346,20 +335,13 @@ def test_background_passes_as_far_from_its_helix_as_where_it_comes_from_says() -
         segment_second_share=none,
         same_segment_share=0.0,
     )
-    rng = np.random.default_rng(5)
-    h = make_helices(s, 8_000, rng)
-    rows = make_rows(s, h, rng)
-    cotangent = 1 / np.tan(h.theta_rad)
+    h, rows, hits = drawn(s, 8_000, 5)
+    helix = h.z_cm, 1 / np.tan(h.theta_rad), h.phi_rad, h.omega_per_cm, h.d0_cm
+    factors = list(zip(s.background_z_cm, s.background_scatter_factor, strict=True))
     for superlayer in (1, 4):
-        passed = make_hits(superlayer, s, h, rows, rng).passed
-        place = crossing(
-            SUPERLAYERS[superlayer], 0, h.z_cm, cotangent, h.phi_rad, h.omega_per_cm,
-            h.d0_cm,
-        )[0]  # fmt: skip
-        off = passed - place[rows.helix]
-        for z_cm, factor in zip(
-            s.background_z_cm, s.background_scatter_factor, strict=True
-        ):
+        place = crossing(SUPERLAYERS[superlayer], 0, *helix)[0]
+        off = hits(superlayer).passed - place[rows.helix]
+        for z_cm, factor in factors:
             origin = np.abs(h.z_cm[rows.helix] - z_cm) < 2.5
             expected = factor * s.background_scatter_wires[superlayer]
             assert np.std(off[origin]) == pytest.approx(expected, rel=0.1)
@@ -387,16 +369,12 @@ def test_every_setting_and_source_line_changes_the_key(
 
 
 def test_shares_are_near_those_of_real_rows(sample_file: Path, tracks: Tracks) -> None:
-    real = read_tracks(sample_file)
-    for table in (real, tracks):
-        assert len(table)
-    share = [np.bincount(t.expert, minlength=5) / len(t) for t in (real, tracks)]
-    assert np.abs(share[0] - share[1]).max() < 0.1
-    for superlayer in range(9):
-        found = [np.mean(seen(t, superlayer)) for t in (real, tracks)]
-        assert abs(found[0] - found[1]) < 0.1
-        at_limit = [
-            np.mean(np.abs(t.inputs[:, 3 * superlayer + 1]) == 1)
-            for t in (real, tracks)
-        ]
-        assert abs(at_limit[0] - at_limit[1]) < 0.05
+    tables = read_tracks(sample_file), tracks
+    shares: list[tuple[float, Callable[[Tracks], F64]]] = [
+        (0.1, lambda t: np.bincount(t.expert, minlength=5) / len(t)),
+        (0.1, lambda t: seen(t).mean(axis=0)),
+        (0.05, lambda t: np.mean(np.abs(t.inputs[:, 1::3]) == 1, axis=0)),
+    ]
+    for off, share in shares:
+        real, simulated = map(share, tables)
+        assert np.abs(real - simulated).max() < off
