@@ -104,11 +104,3 @@ class Slow:
     def learned(self) -> list[Tensor]:
         decides = self.objective.decision is not None
         return [*self.network.parameters(), *([self.cut] if decides else [])]
-
-
-def assert_same(kernel: Kernel, slow: Slow, atol: float = 2e-6) -> None:
-    for name, parameter in slow.network.named_parameters():
-        np.testing.assert_allclose(
-            kernel.parameters()[name], parameter.detach().numpy(), rtol=1e-4,
-            atol=atol, err_msg=name,
-        )  # fmt: skip
