@@ -144,11 +144,11 @@ def _print_larger(plain: Path, sizes: list[int], rounds: int) -> None:
     header, rows = plain.read_bytes().split(b"\n\n", 1)
     packed = gzip.compress(rows, 2)
     own_rows = rows.count(b"\n")
-    print(f"\nNNT in a process of its own, gz with {own_rows:,} rows a member: wall s "
-          "(CPU s), CPU us a row, peak memory over the table's size")  # fmt: skip
-    ways = {
-        "first": "cache", "from the cache": "cache", "without cache": "none"
-    }  # fmt: skip
+    print(
+        f"\nNNT in a process of its own, gz with {own_rows:,} rows a member: wall s "
+        "(CPU s), CPU us a row, peak memory over the table's size"
+    )
+    ways = {"first": "cache", "from the cache": "cache", "without cache": "none"}
     print(f"{'rows':>11} {'table MB':>9}" + "".join(f"{way:>36}" for way in ways))
     for n_rows in sizes:
         path = plain.with_name("larger.gz")

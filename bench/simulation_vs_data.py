@@ -4,8 +4,7 @@
 shares that tell of the population, KS distances of each input and expert, mean
 squared errors on real rows of networks trained on the simulation alone over those
 of the network that ran, for several seeds; with ``--fine-tune`` the same after
-training on the real rows of other events, with ``--classifier`` how well a network
-tells simulated rows from real ones, and with ``--swap`` what each group of inputs
+training on the real rows of other events, with ``--swap`` what each group of inputs
 costs. ``--plots DIR`` draws the distributions over each other.
 """
 
@@ -16,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import ks_2samp, mannwhitneyu
+from scipy.stats import ks_2samp
 
 from bench._frame import SAMPLE, read_options
 from bench._rows import fitted
@@ -28,10 +27,9 @@ from nnt.networks import Form, State
 from nnt.networks.predicting import outputs_of
 from nnt.simulation import Simulation, simulate_with
 from nnt.tracks import Tracks
-from nnt.types import BoolArray
+from nnt.types import F32, BoolArray
 
 KINDS = ("relID", "driftT", "alpha")
-AXIAL, STEREO = (0, 2, 4, 6, 8), (1, 3, 5, 7)
 ROWS_SEEN = 40_000_000
 """Rows that a training goes through: small experts get more epochs."""
 RATE = 0.02
@@ -45,14 +43,12 @@ def main() -> None:
     """Print the tables that the options ask for."""
     options = read_options(
         __doc__, data=SAMPLE, tracks=3_000_000, seeds=[1, 2, 3], plots=Path,
-        fine_tune=False, classifier=False, swap=False,
+        fine_tune=False, swap=False,
     )  # fmt: skip
     real = read_tracks(options.data)
     simulated = simulate_with(Simulation(tracks=options.tracks, seed=options.seeds[0]))
     shares(real, simulated)
     distances(real, simulated)
-    if options.classifier:
-        classifier(real, simulated)
     if options.plots:
         draw(real, simulated, options.plots)
     if options.swap:
@@ -120,38 +116,33 @@ def distances(real: Tracks, simulated: Tracks) -> None:
         print(f"  {name}: {ks.statistic:.3f}")
 
 
-def train(
-    inputs: np.ndarray,
-    targets: np.ndarray,
-    seed: int,
-    epochs: int | None = None,
-) -> State:
+def train(inputs: F32, targets: F32, seed: int) -> State:
     """Fit the firmware's network; every twentieth row chooses the epoch."""
     n_rows = len(inputs)
-    overrides = {
-        "epochs": epochs or ROWS_SEEN // n_rows,
-        "batch_size": 2048 if n_rows > 50_000 else 256,
-        "learning_rate": RATE,
-        "lr_schedule": {"name": "cosine", "final": RATE / 100},
-        "out_size": targets.shape[1],
+    held = np.arange(n_rows) % 20 == 0
+    data = ExpertData(
+        x_train=inputs[~held], y_train=targets[~held],
+        x_val=inputs[held], y_val=targets[held],
+    )  # fmt: skip
+    size = 2048 if n_rows > 50_000 else 256
+    return fitted(data, _overrides(RATE, 100, ROWS_SEEN // n_rows, size, seed))
+
+
+def _overrides(
+    rate: float, falls_by: int, epochs: int, batch_size: int, seed: int
+) -> dict[str, object]:
+    return {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": rate,
+        "lr_schedule": {"name": "cosine", "final": rate / falls_by},
         "seed": seed,
     }
-    held_back = np.arange(n_rows) % 20 == 0
-    parts = [
-        np.ascontiguousarray(table[mask], dtype=np.float32)
-        for mask in (~held_back, held_back)
-        for table in (inputs, targets)
-    ]
-    data = ExpertData(
-        x_train=parts[0], y_train=parts[1], x_val=parts[2], y_val=parts[3]
-    )
-    return fitted(data, overrides)
 
 
-def predict(state: State, inputs: np.ndarray) -> np.ndarray:
+def predict(state: State, inputs: F32) -> F32:
     """Outputs of the firmware's network in floating point."""
-    form = Form.of_shapes({name: value.shape for name, value in state.items()})
-    return outputs_of(form, state, inputs)
+    return outputs_of(Form(), state, inputs)
 
 
 def _error(output: np.ndarray, tracks: Tracks) -> float:
@@ -226,51 +217,10 @@ def _inner_error(
 
 def tune(state: State, rows: Tracks, rate: float, epochs: int, seed: int) -> State:
     """Go on from weights as `load_pre_trained_weights` does, with real rows alone."""
-    overrides = {
-        "epochs": epochs,
-        "batch_size": 64,
-        "learning_rate": rate,
-        "lr_schedule": {"name": "cosine", "final": rate / 30},
-        "seed": seed,
-    }
     # The rows are too few to hold any back: all choose the epoch, mostly the last.
     x, y = np.ascontiguousarray(rows.inputs), np.ascontiguousarray(rows.targets)
     data = ExpertData(x_train=x, y_train=y, x_val=x, y_val=y)
-    return fitted(data, overrides, state)
-
-
-def classifier(real: Tracks, simulated: Tracks) -> None:
-    """Print how well networks tell real rows from simulated ones, by event folds."""
-    groups = {"all": list(range(27))}
-    for kind, name in enumerate(KINDS):
-        groups[name] = list(range(kind, 27, 3))
-    for name, layers in (("axial", AXIAL), ("stereo", STEREO)):
-        groups[name] = [3 * sl + kind for sl in layers for kind in range(3)]
-    groups |= {f"SL{sl}": list(range(3 * sl, 3 * sl + 3)) for sl in range(9)}
-    for expert in (0, 3):
-        theirs = real[real.expert == expert]
-        pool = simulated[np.flatnonzero(simulated.expert == expert)]
-        ours = pool[: len(theirs)]
-        told = []
-        for name, columns in groups.items():
-            told.append(f"{name} {_separation(theirs, ours, columns):.3f}")
-        print(f"area under ROC, real against simulated, expert {expert}:")
-        print("  " + "  ".join(told))
-
-
-def _separation(theirs: Tracks, ours: Tracks, columns: list[int]) -> float:
-    x = np.concatenate([theirs.inputs, ours.inputs])[:, columns]
-    padded = np.zeros((len(x), 27), dtype=np.float32)
-    padded[:, : len(columns)] = x
-    label = np.where(np.arange(len(x)) < len(theirs), 0.8, -0.8)[:, None]
-    fold = np.concatenate([theirs.event_index, ours.event_index]) % FOLDS
-    score = np.empty(len(x))
-    for number in range(FOLDS):
-        state = train(padded[fold != number], label[fold != number], 1, epochs=40)
-        score[fold == number] = predict(state, padded[fold == number])[:, 0]
-    is_real = label[:, 0] > 0
-    wins = mannwhitneyu(score[is_real], score[~is_real]).statistic
-    return float(wins / (is_real.sum() * (~is_real).sum()))
+    return fitted(data, _overrides(rate, 30, epochs, 64, seed), state)
 
 
 def swaps(real: Tracks, simulated: Tracks) -> None:
