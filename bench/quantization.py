@@ -19,6 +19,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import torch
 
 from bench._frame import SAMPLE, read_options
@@ -36,11 +37,11 @@ NODES: dict[str, Callable[[int], int]] = {
     "12 bits of the nodes": lambda _: 12,
     "as many bits of the nodes": lambda bits: bits,
 }
-TARGETS = ("z", "theta")
+TARGETS = ["z", "theta"]
 HOW = ("after", "through")
 WORD_BITS = 8
-Ratios = dict[str, dict[str, np.ndarray]]
-"""Rows -> how it was trained -> (numbers of bits, z and theta)."""
+Networks = tuple[State, State]
+"""Where all go on from, and where floats get to."""
 
 
 def main() -> None:
@@ -52,12 +53,13 @@ def main() -> None:
     mpl.use("Agg")
     rows = _rows(options)
     networks = _float_networks(rows, options)
-    found = {}
+    tables = {}
     for name, nodes in NODES.items():
-        found[name] = _curve(rows, networks, nodes, options)
-        _print(name, found[name])
+        found = {b: _ratios(rows, networks, (nodes(b), b), options) for b in BITS}
+        tables[name] = pd.DataFrame(found).T
+        _print(name, tables[name])
     if options.plot:
-        _draw(found, options.plot)
+        _draw(tables, options.plot)
     _words(rows, networks, options)
 
 
@@ -88,10 +90,7 @@ def _more(options: argparse.Namespace) -> dict[str, object]:
     }
 
 
-def _float_networks(
-    rows: dict[str, Tracks], options: argparse.Namespace
-) -> tuple[State, State]:
-    """Where all go on from, and where floats get to."""
+def _float_networks(rows: dict[str, Tracks], options: argparse.Namespace) -> Networks:
     start = _fit(rows, None, {"epochs": options.epochs})
     state = _fit(rows, start, _more(options))
     print(f"{len(rows['train']):,} rows to train, largest weight {_largest(state):.3g}")
@@ -107,42 +106,33 @@ def _judged(rows: dict[str, Tracks]) -> list[str]:
 
 def _ratios(
     rows: dict[str, Tracks],
-    networks: tuple[State, State],
+    networks: Networks,
     bits: tuple[int, int],
     options: argparse.Namespace,
     **keys: object,
-) -> Ratios:
-    """Errors with so many bits of nodes and weights over those in floats."""
+) -> pd.Series:
+    """Errors with so many bits of nodes and weights over those in floats.
+
+    The index holds rows, target and how the network was trained.
+    """
     start, state = networks
     nodes, weights = bits
     precision = (12, 8, 8, nodes, weights, min(10, nodes + weights))
     own = dict(zip(("nodes", "weights", "table"), precision[3:], strict=True)) | keys
     through = _fit(rows, start, {**_more(options), "quantize": own})
-    return {
-        name: {
-            how: _integer_error(network, rows[name], precision)
-            / _float_error(state, rows[name])
-            for how, network in (("after", state), ("through", through))
+    found: dict[tuple[str, str, str], float] = {}
+    for name in _judged(rows):
+        floats = _float_error(state, rows[name])
+        ratios = {
+            how: _integer_error(network, rows[name], precision) / floats
+            for how, network in zip(HOW, (state, through), strict=True)
         }
-        for name in _judged(rows)
-    }
-
-
-def _curve(
-    rows: dict[str, Tracks],
-    networks: tuple[State, State],
-    nodes: Callable[[int], int],
-    options: argparse.Namespace,
-) -> Ratios:
-    found = [_ratios(rows, networks, (nodes(b), b), options) for b in BITS]
-    return {
-        name: {how: np.array([one[name][how] for one in found]) for how in HOW}
-        for name in found[0]
-    }
+        found |= {(name, t, how): ratios[how][t] for t in TARGETS for how in HOW}
+    return pd.Series(found)
 
 
 def _words(
-    rows: dict[str, Tracks], networks: tuple[State, State], options: argparse.Namespace
+    rows: dict[str, Tracks], networks: Networks, options: argparse.Namespace
 ) -> None:
     """Print what words of 8 bits cost, as many of them before the point as it takes."""
     nodes = WORD_BITS - 1
@@ -152,56 +142,48 @@ def _words(
     print(
         f"\nWords of {WORD_BITS} bits: {weights} bits of weights, {nodes} of nodes:\n"
     )
-    for name, by_how in found.items():
-        for how, ratio in by_how.items():
-            print(f"{name}, {how}: {_told(ratio, 4)}", flush=True)
+    for name in _judged(rows):
+        for how in HOW:
+            print(f"{name}, {how}: {_told(found[name, :, how], 4)}", flush=True)
 
 
 def _largest(state: State) -> float:
     return max(float(np.abs(value).max()) for value in state.values())
 
 
-def _told(values: np.ndarray, digits: int) -> str:
-    named = zip(TARGETS, values, strict=True)
-    return ", ".join(f"{target} {value:.{digits}f}" for target, value in named)
+def _told(values: pd.Series, digits: int) -> str:
+    return ", ".join(f"{target} {v:.{digits}f}" for target, v in values.items())
 
 
-def _float_error(state: State, tracks: Tracks) -> np.ndarray:
+def _float_error(state: State, tracks: Tracks) -> pd.Series:
     return _error(outputs_of(Form(), state, tracks.inputs), tracks)
 
 
 def _integer_error(
     state: State, tracks: Tracks, precision: tuple[int, ...]
-) -> np.ndarray:
+) -> pd.Series:
     inputs = fixedpoint.snap_text_inputs(tracks.inputs)
     layers = [(state[f"net.{i}.weight"], state[f"net.{i}.bias"]) for i in (0, 2)]
     whole = fixedpoint.classic_layers(inputs, layers, precision)
     return _error(whole / 2.0 ** precision[3], tracks)
 
 
-def _error(output: np.ndarray, tracks: Tracks) -> np.ndarray:
-    error: np.ndarray = ((output - tracks.targets) ** 2).mean(axis=0)
-    return error
+def _error(output: np.ndarray, tracks: Tracks) -> pd.Series:
+    error = ((output - tracks.targets) ** 2).mean(axis=0)
+    return pd.Series(error, index=TARGETS)
 
 
-def _print(name: str, found: Ratios) -> None:
-    columns = [
-        (rows, how, i, target)
-        for rows in found
-        for i, target in enumerate(TARGETS)
-        for how in HOW
-    ]
+def _print(name: str, found: pd.DataFrame) -> None:
     print(f"\nMean squared error over that of the float network, {name}:\n")
-    print(
-        "| weight bits | " + " | ".join(f"{r} {t}, {h}" for r, h, _, t in columns), "|"
-    )
+    columns = found.columns.map("{0[0]} {0[1]}, {0[2]}".format)
+    print("|", " | ".join(["weight bits", *columns]), "|")
     print("|---" * (len(columns) + 1) + "|")
-    for k, bits in enumerate(BITS):
-        cells = [f"{found[rows][how][k, i]:.4f}" for rows, how, i, _ in columns]
-        print(f"| {bits} | " + " | ".join(cells), "|", flush=True)
+    for bits, ratios in found.iterrows():
+        cells = [f"{ratio:.4f}" for ratio in ratios]
+        print("|", " | ".join([str(bits), *cells]), "|", flush=True)
 
 
-def _draw(found: dict[str, Ratios], path: Path) -> None:
+def _draw(found: dict[str, pd.DataFrame], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(
@@ -212,8 +194,8 @@ def _draw(found: dict[str, Ratios], path: Path) -> None:
     for axis, (name, own) in zip(axes, found.items(), strict=True):
         for i, target in enumerate(TARGETS):
             for how, (label, style) in styles.items():
-                loss = 100 * (own["simulated"][how][:, i] - 1)
-                color = f"C{i}" if how == "through" else f"C{i + 2}"
+                loss = 100 * (own["simulated", target, how] - 1)
+                color = f"C{i if how == 'through' else i + 2}"
                 axis.plot(BITS, loss, style, color=color, label=f"{target}, {label}")
         axis.set_yscale("symlog", linthresh=0.1)
         axis.axhline(0, color="black", linewidth=0.8)
