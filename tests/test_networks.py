@@ -181,6 +181,18 @@ def test_weights_that_the_firmware_sets_to_0_cost_nothing() -> None:
         assert cost["hardware/multiplications"] == n_products
 
 
+def test_experts_have_one_precision() -> None:
+    bits = (12, 8, 8, 9, 6, 10)
+    own = {
+        k: dataclasses.replace(expert(k), precision=b)
+        for k, b in ((0, bits), (1, None))
+    }
+    assert FixedPointNetworks(Networks({0: own[0]})).precision == bits
+    with pytest.raises(DataError, match=r"for precisions .* give it with"):
+        FixedPointNetworks(Networks(own))
+    assert FixedPointNetworks(Networks(own), bits).precision == bits
+
+
 def test_networks_without_hit_patterns_take_the_other_inputs() -> None:
     tracks = simulate(50, seed=1, chain="3dh", inputs=126)
     few = simulate(50, seed=1, chain="3dh")

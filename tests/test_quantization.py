@@ -16,13 +16,14 @@ import torch
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from some_fits import assert_same, make_config, make_data
 
 import nnt
 from nnt import fixedpoint
-from nnt.config import Config, load_config
+from nnt.config import load_config
 from nnt.engine import ExpertData, fit
 from nnt.engine.torch_backend import QuantizedBackend
-from nnt.errors import ConfigError, DataError
+from nnt.errors import ConfigError
 from nnt.export import export, load_source
 from nnt.fixedpoint import FixedPointNetworks
 from nnt.fixedpoint.integers import weight_fraction_bits
@@ -38,14 +39,12 @@ from nnt.networks import (
     State,
     initial_state,
     read_weights,
-    write_weights,
 )
 from nnt.networks.module import build_module, load_state
 from nnt.tracking import open_run
 from nnt.tracks import Tracks, write_tracks
 
 MakeTracks = Callable[..., Tracks]
-FACTOR = {"tanh/2": np.float32(1), "tanh": np.float32(2)}
 FILES = {"data": {"files": ["rows.gz"], "split": [0.6, 0.2, 0.2]}}
 
 
@@ -95,9 +94,8 @@ def test_the_network_says_what_the_integers_say(
 
 @pytest.mark.parametrize("chain", CHAINS)
 @pytest.mark.parametrize("act", ["tanh/2", "tanh"])
-def test_with_many_bits_gradients_are_those_of_the_float_network(
-    act: str, chain: str
-) -> None:
+def test_with_many_bits_all_is_that_of_the_float_network(act: str, chain: str) -> None:
+    """Outputs, sums before the last activation, and gradients."""
     rng = np.random.default_rng(1)
     form = Form(hidden=(20, 10), outputs=OUTPUTS, activation=act)
     network = QuantizedNetwork(form, (12, 8, 8, 20, 20, 16), 63.0, chain=chain)
@@ -105,26 +103,15 @@ def test_with_many_bits_gradients_are_those_of_the_float_network(
     load_state(network, state)
     floats = build_module(form, state)
     inputs = torch.from_numpy(rng.uniform(-1, 1, (200, 27)).astype(np.float32))
+    outputs, sums = network.outputs_and_sums(inputs)
+    torch.testing.assert_close(sums, floats.net[:-1](inputs), rtol=0, atol=2e-3)
+    torch.testing.assert_close(outputs, floats.net[-1](sums), rtol=0, atol=1.1e-3)
     for module in (network, floats):
         torch.autograd.backward((module(inputs) ** 2).mean())
     atol = 1e-6 if chain == CLASSIC else 2e-4
     for found, expected in zip(network.parameters(), floats.parameters(), strict=True):
         assert found.grad is not None
         torch.testing.assert_close(found.grad, expected.grad, rtol=1e-3, atol=atol)
-
-
-@pytest.mark.parametrize("chain", CHAINS)
-@pytest.mark.parametrize("act", ["tanh/2", "tanh"])
-def test_sums_are_those_before_the_last_activation(act: str, chain: str) -> None:
-    form = Form(hidden=(5,), activation=act)
-    state = initial_state(form, np.random.default_rng(1))
-    network = QuantizedNetwork(form, (12, 8, 8, 20, 20, 16), 63.0, chain=chain)
-    load_state(network, state)
-    inputs = torch.rand(9, 27)
-    outputs, sums = network.outputs_and_sums(inputs)
-    floats = build_module(form, state)
-    torch.testing.assert_close(sums, floats.net[:-1](inputs), rtol=0, atol=2e-3)
-    torch.testing.assert_close(outputs, floats.net[-1](sums), rtol=0, atol=1.1e-3)
 
 
 @given(st.sampled_from([0.5, 1.0, 3.0, 4.0]), st.sampled_from(["tanh/2", "tanh"]))
@@ -151,22 +138,8 @@ def test_another_activation_is_refused() -> None:
         QuantizedNetwork(Form(activation="relu"), (12, 8, 8, 12, 10, 10), 63.0)
 
 
-def rows(make_tracks: MakeTracks, n: int = 2000) -> ExpertData:
-    tracks = make_tracks(n + n // 2)
-    train, val = tracks[:n], tracks[n:]
-    return ExpertData(
-        x_train=train.inputs, y_train=train.targets,
-        x_val=val.inputs, y_val=val.targets,
-    )  # fmt: skip
-
-
-def config(**keys: Any) -> Config:
-    common = {"extends": "baseline_v2", "batch_size": 64, "early_stopping_patience": 99}
-    return load_config({**common, **keys})
-
-
-def trained(data: ExpertData, own: Config, initial: State | None = None) -> Any:
-    return fit(data, own, 0, initial=initial)
+def trained(data: ExpertData, initial: State | None = None, **keys: Any) -> State:
+    return fit(data, make_config(act="tanh/2", **keys), 0, initial=initial).state
 
 
 def integer_loss(state: State, data: ExpertData, precision: tuple[int, ...]) -> float:
@@ -177,14 +150,11 @@ def integer_loss(state: State, data: ExpertData, precision: tuple[int, ...]) -> 
     return float(np.mean((whole / 2.0 ** precision[3] - data.y_val) ** 2))
 
 
-def test_few_bits_cost_less_when_trained_through(make_tracks: MakeTracks) -> None:
-    data = rows(make_tracks)
-    floats = trained(data, config(epochs=15)).state
-    bits = {"weights": 2, "nodes": 6, "table": 8}
-    own = config(epochs=6, learning_rate=3e-4, quantize=bits)
-    assert own.quantize is not None
-    precision = own.quantize.precision
-    through = trained(data, own, floats).state
+def test_few_bits_cost_less_when_trained_through() -> None:
+    data = make_data(2000, 1000)
+    floats = trained(data, epochs=15)
+    bits, precision = {"weights": 2, "nodes": 6, "table": 8}, (12, 8, 8, 6, 2, 8)
+    through = trained(data, floats, epochs=6, learning_rate=3e-4, quantize=bits)
     exact = Networks({0: ExpertWeights(floats, Form())})
     output = exact.predict_inputs(data.x_val, np.zeros(len(data.x_val), dtype=np.int64))
     loss = float(np.mean((output - data.y_val) ** 2))
@@ -195,22 +165,16 @@ def test_few_bits_cost_less_when_trained_through(make_tracks: MakeTracks) -> Non
         np.testing.assert_array_equal(value * 4, np.round(value * 4))
 
 
-@pytest.mark.parametrize("act", ["tanh/2", "tanh"])
-def test_weights_stay_in_the_range_of_the_firmware(
-    make_tracks: MakeTracks, act: str
-) -> None:
-    data = rows(make_tracks, 300)
+@pytest.mark.parametrize(("act", "factor"), [("tanh/2", 1), ("tanh", 2)])
+def test_weights_stay_in_the_range_of_the_firmware(act: str, factor: int) -> None:
     quantize = {"largest_weight": 0.75, "weights": 6}
-    own = config(epochs=2, act=act, learning_rate=0.1, quantize=quantize)
-    state = trained(data, own).state
-    largest = max(np.abs(FACTOR[act] * value).max() for value in state.values())
-    assert largest == 0.75
+    own = make_config(epochs=2, act=act, learning_rate=0.1, quantize=quantize)
+    state = fit(make_data(), own, 0).state
+    assert max(factor * np.abs(value).max() for value in state.values()) == 0.75
 
 
-def test_a_state_that_comes_back_goes_on_with_the_same_bits(
-    make_tracks: MakeTracks,
-) -> None:
-    data, own = rows(make_tracks, 300), config(quantize={"weights": 5})
+def test_a_state_that_comes_back_goes_on_with_the_same_bits() -> None:
+    data, own = make_data(), make_config(quantize={"weights": 5})
     order = np.arange(len(data.x_train))
     first, second = (
         QuantizedBackend(
@@ -222,10 +186,7 @@ def test_a_state_that_comes_back_goes_on_with_the_same_bits(
     second.load_state(first.state())
     for backend in (first, second):
         backend.train(order, 1e-3)
-    for name, value in first.state().items():
-        np.testing.assert_array_equal(value, second.state()[name])
-    found, expected = (own.frozen()(data.x_val) for own in (first, second))
-    np.testing.assert_array_equal(found, expected)
+    assert_same(first.state(), second.state())
 
 
 def test_a_training_tells_of_its_own_bits(
@@ -253,32 +214,6 @@ def test_a_training_tells_of_its_own_bits(
     assert next(p for p in params if p["name"] == "precision")["default"] == [
         *precision
     ]
-
-
-def few_bits(bits: tuple[int, ...] | None) -> ExpertWeights:
-    return ExpertWeights(initial_state(Form(), np.random.default_rng(0)), Form(), bits)
-
-
-def test_the_bits_of_a_training_come_back_with_its_weights(tmp_path: Path) -> None:
-    bits = (12, 8, 8, 9, 6, 10)
-    write_weights(tmp_path / "weights.json", {0: few_bits(bits), 1: few_bits(None)})
-    again = read_weights(tmp_path / "weights.json")
-    assert (again[0].precision, again[1].precision) == (bits, None)
-    assert FixedPointNetworks(Networks({0: again[0]})).precision == bits
-    with pytest.raises(DataError, match=r"for precisions .* give it with"):
-        FixedPointNetworks(Networks(again))
-    assert FixedPointNetworks(Networks(again), bits).precision == bits
-
-
-@pytest.mark.parametrize("bits", [3, "12", [1, 2], [12, 8, 8, 12, 10, 99], [1.5] * 6])
-def test_bits_of_a_file_that_are_none_are_told(tmp_path: Path, bits: Any) -> None:
-    path = tmp_path / "weights.json"
-    write_weights(path, {0: few_bits(None)})
-    value = json.loads(path.read_text())
-    value["expert_0"]["precision"] = bits
-    path.write_text(json.dumps(value))
-    with pytest.raises(DataError, match="expert_0: precision: expected 6"):
-        read_weights(path)
 
 
 @pytest.mark.parametrize(

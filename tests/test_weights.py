@@ -67,12 +67,14 @@ FORMS = [
 
 @pytest.mark.parametrize("form", FORMS, ids=str)
 def test_a_form_comes_back(form: Form, tmp_path: Path) -> None:
-    own = ExpertWeights(initial_state(form, np.random.default_rng(0)), form)
-    write_weights(tmp_path / "weights.json", {-1: own})
+    state, bits = initial_state(form, np.random.default_rng(0)), (12, 8, 8, 9, 6, 10)
+    own = {k: ExpertWeights(state, form, bits if k else None) for k in (-1, 0)}
+    write_weights(tmp_path / "weights.json", own)
     found = read_weights((tmp_path / "weights.json").read_bytes())
-    assert list(found) == [-1]
+    assert list(found) == [-1, 0]
     assert found[-1].form == form
     assert found[-1].names_activation
+    assert (found[-1].precision, found[0].precision) == (bits, None)
 
 
 def test_file_has_the_keys_of_the_converter(tmp_path: Path) -> None:
@@ -135,6 +137,10 @@ def test_files_without_shapes_or_activation_are_read(tmp_path: Path) -> None:
         (content([[1.0]], outputs=["z", "nnt"]), "as output nodes, 1, found"),
         (content([[1.0]] * 5), "as output nodes, 5, found"),
         (content(1.0), "expected at least one matrix"),
+        *(
+            (content([[1.0]], precision=bits), "expert_0: precision: expected 6")
+            for bits in (3, "12", [1, 2], [12, 8, 8, 12, 10, 99], [1.5] * 6)
+        ),
         (
             content([[1.0], [2.0]]),
             r"shape of 'net.0.bias': expected \(2,\), found \(1,\)",
