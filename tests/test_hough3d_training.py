@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import math
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from test_fixedpoint import slow_hough3d
 
 import nnt
 from nnt.cli import main
+from nnt.errors import ConfigError
 from nnt.export import export, load_source
 from nnt.fixedpoint import FixedPointNetworks
 from nnt.tracking import open_run
@@ -106,3 +108,56 @@ def test_rows_that_do_not_fit_together_are_reported(
     assert warned[0].startswith(f"train: the classes of {n_wrong} of 300 rows do not")
     assert "row 41:" in warned[0]
     assert warned[1].startswith("train: 1 of 300 rows, first row 51, have a segment")
+
+
+def hough3d_file(path: Path, n_inputs: int) -> Path:
+    """Rows of the 3D Hough chain, with one more column."""
+    write_tracks(nnt.simulate(1500, seed=1, chain="3dh", inputs=n_inputs), path)
+    header, _, *rows = gzip.decompress(path.read_bytes()).decode().splitlines()
+    text = "".join(f"{row}\t1.50\n" for row in rows)
+    path.write_bytes(gzip.compress(f"{header}\tWeather\n\n{text}".encode()))
+    return path
+
+
+@pytest.mark.parametrize("n_inputs", [27, 126])
+def test_networks_of_the_3d_hough_chain_train(tmp_path: Path, n_inputs: int) -> None:
+    file = hough3d_file(tmp_path / "tracks.txt.gz", n_inputs)
+    values: dict[str, Any] = {
+        "chain": "3dh", "in_size": n_inputs, "experts": [-1], "act": "tanh",
+        "hidden": [20, 20], "outputs": ["z", "theta", "nnt", "stt"], "batch_size": 64,
+        "data": {"files": [str(file)], "split": [0.6, 0.2, 0.2]},
+    }  # fmt: skip
+    result = nnt.train({**values, "epochs": 4, "plot_every": 0})
+    assert result.outcome == "FINISHED"
+    networks = nnt.load_networks(result.run_id)
+    assert networks.chain == "3dh"
+    assert networks.predict(nnt.read_tracks(file)).shape == (1500, 4)
+    child = open_run(result.experts[-1].run_id)
+    losses = [value for _, _, value in child.history("val/loss")]
+    assert losses[-1] < losses[0]
+    before, after = lines_of(file), []
+    for split in ("train", "val", "test"):
+        place = f"predictions/{split}.csv.gz"
+        after += lines_of(open_run(result.run_id).download(place, tmp_path))
+    assert sorted(line.rsplit("\t", 4)[0] for line in after) == sorted(before)
+
+
+def lines_of(path: Path) -> list[str]:
+    """Rows, cell by cell as they were written."""
+    return gzip.decompress(path.read_bytes()).decode().splitlines()[2:]
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({}, "chain: .*have 3dh; set chain: 3dh"),
+        ({"chain": "3dh", "in_size": 126}, "in_size: .*have 27; set in_size: 27"),
+    ],
+)
+def test_data_of_another_chain_are_refused(
+    tmp_path: Path, values: dict[str, Any], words: str
+) -> None:
+    file = hough3d_file(tmp_path / "tracks.txt.gz", 27)
+    data = {"files": [str(file)], "split": [0.6, 0.2, 0.2]}
+    with pytest.raises(ConfigError, match=words):
+        nnt.train({"experts": [-1], "data": data, **values})

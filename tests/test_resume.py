@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import os
 import shutil
@@ -18,12 +17,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from some_processes import start, wait_for_checkpoint
+from some_trainings import overrides_of
 
 import nnt
 from nnt.cli import main
 from nnt.errors import TrackingError, TrainingError
 from nnt.progress import Progress
-from nnt.tracking import MlflowTracker, StoredRun, list_trainings, open_run
+from nnt.tracking import MlflowTracker, list_trainings, open_run
 from nnt.tracking.local_runs import is_dead, lock_run, process_tags
 from nnt.training import Resume, TrainingResult
 
@@ -160,8 +160,7 @@ LONG: dict[str, Any] = {
 def start_process(project: Path, **values: Any) -> subprocess.Popen[str]:
     """Train in a process of its own, in the store of the test."""
     words = ["-m", "nnt", "train", "baseline_v2", "-p"]
-    for key, value in {**SMALL, **values}.items():
-        words += ["-m", f"{key}={'null' if value is None else value}"]
+    words += overrides_of({**SMALL, **values})
     return start(*words, output=subprocess.DEVNULL, cwd=project)
 
 
@@ -206,28 +205,23 @@ def test_a_signal_ends_the_training_in_order(project: Path) -> None:
     process.send_signal(signal.SIGHUP)
     assert process.wait(30) == 1
     assert time.monotonic() - begin < 15
-    (stopped,) = (r for r in all_runs() if r.name == "baseline_v2")
+    found = MlflowTracker()._client.search_runs(["0"], "tags.config = 'baseline_v2'")
+    (stopped,) = (open_run(r.info.run_id) for r in found if "expert" not in r.data.tags)
     assert stopped.status == "KILLED"
     assert stopped.tags["nnt.resumable"] == "true"
     assert {child.status for child in stopped.children()} == {"KILLED"}
 
 
-def all_runs() -> list[StoredRun]:
-    found = MlflowTracker()._client.search_runs(["0"])
-    return [open_run(run.info.run_id) for run in found]
-
-
-def test_a_finished_run_says_so() -> None:
-    done = train(epochs=1)
-    with pytest.raises(TrainingError, match="is finished"):
-        train(epochs=1, resume=done.run_id)
-
-
-def test_a_run_with_failed_experts_has_ended() -> None:
-    done = train(filter="dataset_filters.ExpertFilter(0)", epochs=1)
-    assert done.outcome == "FAILED"
-    with pytest.raises(TrainingError, match=r"is finished \(FAILED\)"):
-        train(filter="dataset_filters.ExpertFilter(0)", resume=done.run_id)
+@pytest.mark.parametrize(
+    ("filter_", "outcome"),
+    [("IdentityFilter()", "FINISHED"), ("ExpertFilter(0)", "FAILED")],
+)
+def test_a_run_that_has_ended_says_so(filter_: str, outcome: str) -> None:
+    done = train(filter=filter_, epochs=1)
+    assert done.outcome == outcome
+    assert open_run(done.experts[4].run_id).status == outcome
+    with pytest.raises(TrainingError, match=rf"is finished \({outcome}\)"):
+        train(filter=filter_, epochs=1, resume=done.run_id)
 
 
 def test_an_error_of_the_program_can_be_resumed(
@@ -247,49 +241,42 @@ def test_an_error_of_the_program_can_be_resumed(
     assert_same(everything(again.run_id), uninterrupted)
 
 
+@pytest.fixture(scope="module")
+def _stopped(shared_project: Path) -> TrainingResult:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(shared_project)
+        return train(3)
+
+
+@pytest.fixture
+def stopped(
+    _stopped: TrainingResult, shared_project: Path, monkeypatch: pytest.MonkeyPatch
+) -> TrainingResult:
+    """A training that was stopped, for tests in which it stays so."""
+    monkeypatch.chdir(shared_project)
+    return _stopped
+
+
+OTHER_DATA = {"simulate": {"tracks": 1500, "seed": 2}, "split": [0.6, 0.2, 0.2]}
+
+
 @pytest.mark.parametrize(
     ("key", "value", "is_fixed"),
-    [("learning_rate", 0.5, False), ("seed", 9, True), ("act", "relu", True)],
-)
+    [
+        ("learning_rate", 0.5, False), ("seed", 9, True), ("act", "relu", True),
+        ("data", OTHER_DATA, True),
+    ],
+)  # fmt: skip
 def test_another_configuration_is_refused_with_its_difference(
-    key: str, value: Any, is_fixed: bool
+    stopped: TrainingResult, key: str, value: Any, is_fixed: bool
 ) -> None:
-    stopped = train(3)
-    with pytest.raises(TrainingError, match=rf"{key}: .* in the run, .*{value}"):
-        train(resume=stopped.run_id, **{key: value})
-    if is_fixed:
-        with pytest.raises(TrainingError, match="start a new training"):
-            train(resume=stopped.run_id, force=True, **{key: value})
-    else:
-        again = train(resume=stopped.run_id, force=True, **{key: value})
-        assert again.outcome == "FINISHED"
-
-
-def test_a_run_of_a_version_with_fewer_keys_goes_on(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    defaults = nnt.load_config({}).flat()
-
-    def opened(*args: Any) -> StoredRun:
-        run = open_run(*args)
-        kept = {
-            key: value
-            for key, value in run.params.items()
-            if value != str(defaults.get(key.removeprefix("cfg.")))
-        }
-        assert 3 < len(kept) < len(run.params) - 9
-        return dataclasses.replace(run, params=kept)
-
-    stopped = train(3)
-    monkeypatch.setattr("nnt.training.resume.open_run", opened)
-    assert train(resume=stopped.run_id).outcome == "FINISHED"
-
-
-def test_other_data_are_refused_even_by_force() -> None:
-    stopped = train(3)
-    data = {"simulate": {"tracks": 1500, "seed": 2}, "split": [0.6, 0.2, 0.2]}
-    with pytest.raises(TrainingError, match="data: '"):
-        train(resume=stopped.run_id, data=data, force=True)
+    remedy = "start a new training" if is_fixed else "resume with --force"
+    for force in {False, is_fixed}:
+        with pytest.raises(
+            TrainingError, match=rf"{key}: .* in the run, .* now"
+        ) as err:
+            train(resume=stopped.run_id, force=force, **{key: value})
+        assert remedy in str(err.value)
 
 
 def test_other_code_is_refused_unless_forced(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -297,24 +284,16 @@ def test_other_code_is_refused_unless_forced(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("nnt.training.data.__version__", "99")
     with pytest.raises(TrainingError, match=r"version of NNT.*'99' now"):
         train(resume=stopped.run_id)
-    assert train(resume=stopped.run_id, force=True).outcome == "FINISHED"
-
-
-def test_how_many_workers_is_nobodys_business() -> None:
-    stopped = train(3)
-    assert train(resume=stopped.run_id, workers=1).outcome == "FINISHED"
-
-
-def test_an_expert_is_not_resumed_alone() -> None:
-    stopped = train(3)
-    with pytest.raises(TrainingError, match=stopped.run_id):
-        train(resume=stopped.experts[0].run_id)
+    again = train(resume=stopped.run_id, force=True, learning_rate=0.5)
+    assert again.outcome == "FINISHED"
 
 
 def test_a_run_that_was_deleted_or_is_elsewhere_is_not_resumed(
-    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stopped: TrainingResult,
+    shared_project: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    stopped = train(3)
     client = MlflowTracker()._client
     client.delete_run(stopped.run_id)
     with pytest.raises(TrainingError, match="mlflow runs restore --run-id"):
@@ -324,14 +303,15 @@ def test_a_run_that_was_deleted_or_is_elsewhere_is_not_resumed(
     shutil.copy("mlflow.db", tmp_path / "other")
     monkeypatch.chdir(tmp_path / "other")
     with pytest.raises(TrainingError, match="change to the directory of the run"):
-        train(resume=f"{project}#{stopped.run_id}")
+        train(resume=f"{shared_project}#{stopped.run_id}")
 
 
-def test_a_run_of_another_program_is_not_resumed() -> None:
-    client = MlflowTracker()._client
-    other = client.create_run("0").info.run_id
+def test_what_is_no_training_is_not_resumed(stopped: TrainingResult) -> None:
+    other = MlflowTracker()._client.create_run("0").info.run_id
     with pytest.raises(TrainingError, match="not a training"):
         train(resume=other)
+    with pytest.raises(TrainingError, match=stopped.run_id):
+        train(resume=stopped.experts[0].run_id)
 
 
 def test_checkpoints_come_from_the_store_where_no_file_is_left(
@@ -354,53 +334,50 @@ def test_a_training_without_any_checkpoint_starts_again(
     assert_same(everything(again.run_id), uninterrupted)
 
 
-def test_the_description_is_kept() -> None:
-    stopped = train(3, description="for the thesis")
-    train(resume=stopped.run_id)
-    assert "for the thesis" in open_run(stopped.run_id).tags["mlflow.note.content"]
-
-
-def test_a_run_that_is_trained_now_is_not_resumed(project: Path) -> None:
-    stopped = train(3)
+def test_a_run_that_is_trained_now_is_not_resumed(
+    stopped: TrainingResult, shared_project: Path
+) -> None:
+    place = shared_project / ".nnt" / "runs" / stopped.run_id
     with (
-        lock_run(project / ".nnt" / "runs" / stopped.run_id, stopped.run_id),
+        lock_run(place, stopped.run_id),
         pytest.raises(TrackingError, match=f"process {os.getpid()}"),
     ):
         train(resume=stopped.run_id)
 
 
-def test_this_process_is_not_dead() -> None:
-    assert not is_dead(process_tags())
-
-
-def test_another_process_of_the_same_number_does_not_revive() -> None:
-    assert is_dead({**process_tags(), "nnt.process_start": "17.0"})
-
-
-@pytest.mark.parametrize("tags", [{}, {"nnt.host": "elsewhere"}, {"nnt.pid": "x"}])
-def test_what_is_not_known_is_not_called_dead(tags: dict[str, str]) -> None:
-    assert not is_dead({**process_tags(), **tags} if tags else {})
+@pytest.mark.parametrize(
+    ("changes", "dead"),
+    [
+        ({}, False),
+        # Another process of the same number does not revive it.
+        ({"nnt.process_start": "17.0"}, True),
+        # What is not known is not called dead.
+        ({"nnt.host": "elsewhere"}, False),
+        ({"nnt.pid": "x"}, False),
+    ],
+    ids=str,
+)
+def test_which_process_is_dead(changes: dict[str, str], dead: bool) -> None:
+    assert is_dead({**process_tags(), **changes}) == dead
+    assert not is_dead(changes)
 
 
 def test_under_mlflow_run_the_new_run_points_to_the_old(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    stopped = train(3)
+    # How many workers there are is nobody's business; the description is kept.
+    stopped = train(3, description="for the thesis")
     client = MlflowTracker()._client
     given = client.create_run("0", run_name="sassy-mouse-1").info.run_id
     monkeypatch.setenv("MLFLOW_RUN_ID", given)
-    assert train(resume=stopped.run_id).run_id == stopped.run_id
+    assert train(resume=stopped.run_id, workers=1).run_id == stopped.run_id
     assert open_run(given).tags["nnt.resumes"] == stopped.run_id
-
-
-def options(**values: Any) -> list[str]:
-    pairs = {**SMALL, **values}.items()
-    return [part for key, value in pairs for part in ("-m", f"{key}={value}")]
+    assert "for the thesis" in open_run(stopped.run_id).tags["mlflow.note.content"]
 
 
 def test_the_command_line_resumes_and_tells_how() -> None:
     stopped = train(3)
-    command = ["train", "baseline_v2", *options(), "--resume"]
+    command = ["train", "baseline_v2", *overrides_of(SMALL), "--resume"]
     done = CliRunner().invoke(main, [*command, stopped.run_id, "--json"])
     assert done.exit_code == 0, done.output
     again = CliRunner().invoke(main, [*command, stopped.run_id])

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import json
 import re
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 import nnt
-from nnt.cli import main
 from nnt.config import config_files
-from nnt.engine import Epoch, History
 from nnt.errors import ConfigError, TrackingError, TrainingError
 from nnt.sweep import sweep
 from nnt.tracking import StoredRun, Tracker, open_run
-from nnt.tracks import write_tracks
 from nnt.training import TrainingResult
-from nnt.training.side_by_side import EPOCHS_PER_TURN, MeanOverExperts, Turns
 
 pytestmark = pytest.mark.usefixtures("shared_project")
 
@@ -180,14 +173,6 @@ def test_a_training_without_a_store(tmp_path: Path) -> None:
     assert (parent / result.experts[0].run_id / "metrics.csv").is_file()
 
 
-def test_an_expert_without_rows_fails_alone() -> None:
-    result = train(filter="dataset_filters.ExpertFilter(0)", experts=[0, 1])
-    assert result.outcome == "FAILED"
-    assert "no rows" in result.experts[1].error
-    assert result.experts[0].stop_reason == "epochs"
-    assert open_run(result.experts[1].run_id).status == "FAILED"
-
-
 @pytest.mark.parametrize("stop", [True, Event, "yes", 1])
 def test_what_is_no_event_stops_nothing_and_begins_nothing(
     shared_project: Path, stop: Any
@@ -215,12 +200,6 @@ def test_wrong_activation_is_reported_before_the_training(
         train(load_pre_trained_weights=trained.run_id, act="relu")
 
 
-@pytest.mark.parametrize("text", ["0" * 32, "runs:/" + "f" * 32, "nonsense", "a/../b"])
-def test_a_run_that_is_not_there_is_reported(text: str) -> None:
-    with pytest.raises(TrackingError):
-        open_run(text)
-
-
 @pytest.mark.parametrize("name", sorted(config_files()))
 def test_every_shipped_configuration_trains(name: str) -> None:
     is_classic = nnt.load_config(name).chain == "classic"
@@ -228,91 +207,6 @@ def test_every_shipped_configuration_trains(name: str) -> None:
     result = train(name, epochs=1, **chosen)
     assert result.outcome == "FINISHED"
     assert np.isfinite(result.val["loss"])
-
-
-def test_train_prints_one_json_object() -> None:
-    options = [
-        "-m",
-        "epochs=1 plot_every=0",
-        "-m",
-        "data.simulate.tracks=2000",
-        "--json",
-    ]
-    done = CliRunner().invoke(main, ["train", "baseline_v2", "-p", "-d", "x", *options])
-    assert done.exit_code == 0, done.output
-    printed = json.loads(done.stdout)
-    assert {"run_id", "experiment_id", "tracking_uri", "experts", "val", "test"} <= set(
-        printed
-    )
-
-
-def test_a_wrong_key_is_one_message() -> None:
-    done = CliRunner().invoke(main, ["train", "baseline_v2", "-m", "epocs=3"])
-    assert done.exit_code == 1
-    assert "epochs" in done.stderr
-    assert "Traceback" not in done.output
-
-
-def test_mean_over_experts_counts_finished_ones_with_their_last_value() -> None:
-    told: list[tuple[int, float]] = []
-    histories = {0: History(), 1: History()}
-    mean = MeanOverExperts(histories, lambda metrics, n: told.append((n, metrics["x"])))
-
-    def add(expert: int, value: float) -> None:
-        history = histories[expert]
-        history.add(Epoch(number=len(history) + 1, metrics={"x": value}))
-        mean.update()
-
-    add(0, 1.0)
-    assert told == []
-    mean.finish(0)
-    add(1, 3.0)
-    add(1, 5.0)
-    mean.finish(1)
-    assert told == [(1, 2.0), (2, 3.0)]
-
-
-def test_epochs_of_a_checkpoint_are_no_progress() -> None:
-    """Rate and time left come from what this process does."""
-    shown: list[tuple[int, int]] = []
-    histories = {0: History(), 1: History()}
-
-    def show(done: int, total: int) -> None:
-        shown.append((done, total))
-
-    mean = MeanOverExperts(histories, lambda *_: None, show, {0: 60, 1: 60})
-    for expert, is_new in [(0, False)] * 50 + [(1, False)] * 40 + [(0, True)] * 2:
-        history = histories[expert]
-        history.add(Epoch(number=len(history) + 1, metrics={"x": 1.0}))
-        mean.update(is_new=is_new)
-    assert {done for done, _ in shown[:90]} == {0}
-    assert shown[89:] == [(0, 30), (1, 30), (2, 30)]
-    mean.finish(0)
-    assert shown[-1] == (2, 22)
-
-
-def test_experts_that_take_turns_train_alone_and_side_by_side() -> None:
-    histories = {expert: History() for expert in range(3)}
-    lengths = {0: 35, 1: 12, 2: 60}
-    turns = Turns(histories)
-    trained: list[int] = []
-
-    def train(expert: int) -> None:
-        with turns.taken_by(expert):
-            for number in range(lengths[expert]):
-                histories[expert].add(Epoch(number=number + 1, metrics={"x": 0.0}))
-                trained.append(expert)
-                turns.wait(expert)
-
-    with ThreadPoolExecutor(3) as pool:
-        list(pool.map(train, [2, 0, 1]))
-    expected = [
-        expert
-        for done in range(0, max(lengths.values()), EPOCHS_PER_TURN)
-        for expert, length in lengths.items()
-        for _ in range(min(length - done, EPOCHS_PER_TURN))
-    ]
-    assert trained == expected
 
 
 @pytest.mark.parametrize(
@@ -347,56 +241,3 @@ def test_networks_of_any_form_train_with_balanced_classes(
     own = result.experts[0]
     best = [float(row["val/loss"]) for row in rows][own.best_epoch - 1]
     assert own.val["loss"] == pytest.approx(best, rel=1e-5)
-
-
-def hough3d_file(path: Path, n_inputs: int) -> Path:
-    """Rows of the 3D Hough chain, with one more column."""
-    write_tracks(nnt.simulate(1500, seed=1, chain="3dh", inputs=n_inputs), path)
-    header, _, *rows = gzip.decompress(path.read_bytes()).decode().splitlines()
-    text = "".join(f"{row}\t1.50\n" for row in rows)
-    path.write_bytes(gzip.compress(f"{header}\tWeather\n\n{text}".encode()))
-    return path
-
-
-@pytest.mark.parametrize("n_inputs", [27, 126])
-def test_networks_of_the_3d_hough_chain_train(tmp_path: Path, n_inputs: int) -> None:
-    file = hough3d_file(tmp_path / "tracks.txt.gz", n_inputs)
-    values: dict[str, Any] = {
-        "chain": "3dh", "in_size": n_inputs, "experts": [-1], "act": "tanh",
-        "hidden": [20, 20], "outputs": ["z", "theta", "nnt", "stt"], "batch_size": 64,
-        "data": {"files": [str(file)], "split": [0.6, 0.2, 0.2]},
-    }  # fmt: skip
-    result = nnt.train({**values, "epochs": 4, "plot_every": 0})
-    assert result.outcome == "FINISHED"
-    networks = nnt.load_networks(result.run_id)
-    assert networks.chain == "3dh"
-    assert networks.predict(nnt.read_tracks(file)).shape == (1500, 4)
-    child = open_run(result.experts[-1].run_id)
-    losses = [value for _, _, value in child.history("val/loss")]
-    assert losses[-1] < losses[0]
-    before, after = lines_of(file), []
-    for split in ("train", "val", "test"):
-        place = f"predictions/{split}.csv.gz"
-        after += lines_of(open_run(result.run_id).download(place, tmp_path))
-    assert sorted(line.rsplit("\t", 4)[0] for line in after) == sorted(before)
-
-
-def lines_of(path: Path) -> list[str]:
-    """Rows, cell by cell as they were written."""
-    return gzip.decompress(path.read_bytes()).decode().splitlines()[2:]
-
-
-@pytest.mark.parametrize(
-    ("values", "words"),
-    [
-        ({}, "chain: .*have 3dh; set chain: 3dh"),
-        ({"chain": "3dh", "in_size": 126}, "in_size: .*have 27; set in_size: 27"),
-    ],
-)
-def test_data_of_another_chain_are_refused(
-    tmp_path: Path, values: dict[str, Any], words: str
-) -> None:
-    file = hough3d_file(tmp_path / "tracks.txt.gz", 27)
-    data = {"files": [str(file)], "split": [0.6, 0.2, 0.2]}
-    with pytest.raises(ConfigError, match=words):
-        nnt.train({"experts": [-1], "data": data, **values})

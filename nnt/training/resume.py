@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnt.config import Config, load_config
 from nnt.engine import checkpoint_exists
 from nnt.errors import TrackingError, TrainingError, shorten
 from nnt.tracking import (
@@ -96,9 +95,7 @@ def _differences(run: StoredRun, inputs: TrainingInputs) -> dict[str, str]:
     keys = {k.removeprefix("cfg."): v for k, v in params if k.startswith("cfg.")}
     if not keys:
         return found  # it was interrupted before it could tell
-    logged, defaults = _as_logged(inputs.config), _as_logged(load_config({}))
-    # An earlier version of NNT may have lacked a key: that meant its default.
-    keys = {k: v for k, v in defaults.items() if k in logged} | keys
+    logged = {k: hide_passwords(str(v)) for k, v in inputs.config.flat().items()}
     of_keys = _in_words(dict(sorted(keys.items())), logged)
     return found | {k: v for k, v in of_keys.items() if not _is_in(k, IGNORED)}
 
@@ -111,10 +108,6 @@ def _in_words(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, st
             old, new = (shorten(of.get(key, "not set")) for of in (before, now))
             found[key] = f"{key}: {old} in the run, {new} now"
     return found
-
-
-def _as_logged(config: Config) -> dict[str, str]:
-    return {key: hide_passwords(str(value)) for key, value in config.flat().items()}
 
 
 def _is_in(key: str, names: tuple[str, ...]) -> bool:
