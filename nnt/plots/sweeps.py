@@ -86,9 +86,10 @@ def importances(shares: Mapping[str, Mapping[str, float]], n_trials: int) -> Fig
     for i, (metric, by_key) in enumerate(shares.items()):
         at = places + BAR * (len(shares) - 1 - i)
         found = np.array([by_key[key] for key in keys])
-        axes.barh(at, found, 0.85 * BAR, color=COLOURS[i], label=readable(metric))
-        for y, share in zip(at, found, strict=True):
-            axes.text(share + 0.01, y, f"{share:.0%}", va="center", fontsize=8)
+        bars = axes.barh(
+            at, found, 0.85 * BAR, color=COLOURS[i], label=readable(metric)
+        )
+        axes.bar_label(bars, fmt="{:.0%}", padding=3, fontsize=8)
     axes.set_yticks(places + BAR * (len(shares) - 1) / 2, [_broken(k) for k in keys])
     axes.set_ylim(-BAR / 2 - ROOM / 2, height - BAR / 2 - ROOM / 2)
     axes.tick_params(axis="y", labelsize=8)

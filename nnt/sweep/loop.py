@@ -288,33 +288,22 @@ class SweepLoop:
         # Here, as elsewhere: pages and pictures would delay the first trial.
         from nnt.sweep.report import write_report
 
-        drawn = self.record.trials[best[0]] if best else None
-        if drawn is not None and self._shall_draw(drawn):
+        is_over = not self.record.running() and not self._is_stopping()
+        draws = bool(best) and is_over and self.executor.n_slots > 0
+        if draws:
+            drawn = self.record.trials[best[0]]
             task = self._task(drawn) | {"plots": drawn.run_id}
             self.executor.start(drawn.number, task)
-        else:
-            drawn = None
         write_report(self.run_of_sweep, self.settings, self.record.trials, self.search)
-        if drawn is not None:
-            self._wait_for_plots_of(drawn)
-
-    def _shall_draw(self, trial: Trial) -> bool:
-        """Whether there is a best trial, without plots, and a worker for them."""
-        is_over = not self.record.running() and not self._is_stopping()
-        return is_over and not trial.has_plots and self.executor.n_slots > 0
-
-    def _wait_for_plots_of(self, trial: Trial) -> None:
         ended: Message | None = None
-        while ended is None:
+        while draws and ended is None:
             for _, message in self.executor.messages(WAKE_EVERY_S):
                 ended = message
             if self.stop.is_set():
                 self.executor.stop()
-        if ended.get("outcome") == "FINISHED":
-            self.record.write("drawn", trial=trial.number)
-        else:
+        if ended is not None and ended.get("outcome") != "FINISHED":
             log.warning(
                 "trial %d, the best one, has no plots: %s; draw them with: nnt "
                 "evaluate %s --plots DIRECTORY",
-                trial.number, ended["reason"], trial.run_id,
+                drawn.number, ended["reason"], drawn.run_id,
             )  # fmt: skip

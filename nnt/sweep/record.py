@@ -43,8 +43,6 @@ class Trial:
     """Why it was pruned, or has failed."""
     seconds: float = 0.0
     """How long it took, the last part alone if it was interrupted."""
-    has_plots: bool = False
-    """Whether its plots were drawn."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -152,8 +150,6 @@ class Record:
             trial.values = [float(value) for value in event["values"]]
             trial.metrics = dict(event["metrics"])
             trial.seconds = float(event["seconds"])
-        elif kind == "drawn":
-            trial.has_plots = True
         else:
             raise ValueError(f"unknown event {kind!r}")
 
