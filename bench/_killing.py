@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
+import math
 import random
 import shutil
 import subprocess
@@ -16,10 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from bench._frame import environment, kill_group, nnt_command
+from bench._frame import WAIT_S, environment, kill_group, nnt_command
 from nnt.tracking import MlflowTracker
-
-WAIT_S = 600.0
 
 Facts = dict[str, Any]
 """What must not depend on kills."""
@@ -49,6 +49,10 @@ class Command(ABC):
     @abstractmethod
     def find_run(self) -> str:
         """Find the run that it has begun, and note it."""
+
+    @abstractmethod
+    def facts(self) -> Facts:
+        """What it leaves behind."""
 
     def start(self) -> None:
         """Start it, or go on."""
@@ -113,9 +117,9 @@ class Killing(ABC, Generic[C]):
     kills_of_one: int
     """After so many kills a command may come to its end."""
 
-    def __init__(self, work: Path, seed: int) -> None:
-        self.work = work
-        self.random = random.Random(seed)
+    def __init__(self, work: Path, arguments: argparse.Namespace) -> None:
+        self.work, self.arguments = work, arguments
+        self.random = random.Random(arguments.seed)
         self.killed = Counter[str]()
         """How often what was killed."""
         self.whole: Facts = {}
@@ -137,10 +141,6 @@ class Killing(ABC, Generic[C]):
         """Prepare a command in a new directory."""
 
     @abstractmethod
-    def facts(self, command: C) -> Facts:
-        """What a command leaves behind and must not depend on kills."""
-
-    @abstractmethod
     def wait_a_while(self, command: C) -> None:
         """Wait for the moment of a kill, or the end."""
 
@@ -157,17 +157,18 @@ class Killing(ABC, Generic[C]):
             if command.wait() != 0:
                 sys.exit(f"the command fails by itself:\n{command.told()}")
             self.length_s = time.monotonic() - begin
-        self.whole = self.facts(command)
+        self.whole = command.facts()
         print(f"left alone: {self.length_s:.1f} s", file=sys.stderr)
 
-    def kill_and_compare(self, kills: int, end_s: float = float("inf")) -> Row:
-        """Kill commands until there are so many kills, and compare their ends."""
+    def kill_and_compare(self, seconds: float = math.inf) -> Row:
+        """Kill commands again and again, and compare their ends."""
         row, number = Row("SIGKILL at a random moment, resumed"), 0
-        while row.tried < kills and time.monotonic() < end_s:
+        end = time.monotonic() + seconds
+        while (left := self.arguments.kills - row.tried) and time.monotonic() < end:
             number += 1
             command = self.command(f"killed-{number}")
-            tried = self._kill_one(command, min(self.kills_of_one, kills - row.tried))
-            row.add(self.lost(command), tried)
+            kills = self._kill_one(command, min(self.kills_of_one, left))
+            row.add(self.lost(command), kills)
             print(f"{dict(self.killed)}, lost: {row.notes}", file=sys.stderr)
         return row
 
@@ -189,7 +190,7 @@ class Killing(ABC, Generic[C]):
     def lost(self, command: C) -> list[str]:
         """Name what differs from the command that was left alone."""
         try:
-            found = self.facts(command)
+            found = command.facts()
             every = sorted(self.whole.keys() | found.keys())
             names = [n for n in every if self.whole.get(n) != found.get(n)]
         except Exception as err:  # noqa: BLE001 (a store that lacks something)

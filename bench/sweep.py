@@ -10,7 +10,6 @@ rows take. Everything that trains has one thread.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -20,7 +19,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -90,15 +88,26 @@ class Sweeping(Command):
         record.close()
         return record.trials
 
+    def facts(self) -> Facts:
+        """Trials, how often each was trained to its end, and runs that have no end."""
+        sweep = open_run(self.find_run(), self.store)
+        trainings = sweep.children()
+        runs = [sweep, *trainings, *(c for run in trainings for c in run.children())]
+        ended = [r.tags["nnt.trial"] for r in trainings if r.status == "FINISHED"]
+        return {
+            **{
+                f"trial {t.number}": (t.state, t.values, t.suggested)
+                for t in self.trials()
+            },
+            **{f"trainings of {n}": times for n, times in Counter(ended).items()},
+            "left running": [run.name for run in runs if run.status == "RUNNING"],
+        }
+
 
 class Bench(Killing[Sweeping]):
     """Sweeps in directories of their own, below one that is new."""
 
     kills_of_one = 10
-
-    def __init__(self, work: Path, arguments: argparse.Namespace) -> None:
-        super().__init__(work, arguments.seed)
-        self.arguments = arguments
 
     def sweeping(self, name: str, config: dict[str, Any], *options: str) -> Sweeping:
         """Prepare a sweep in a directory with an empty store."""
@@ -111,18 +120,6 @@ class Bench(Killing[Sweeping]):
     def command(self, name: str) -> Sweeping:
         """Prepare a small sweep with two workers."""
         return self.sweeping(name, SMALL, *SIX_TRIALS)
-
-    def facts(self, command: Sweeping) -> Facts:
-        """Trials, how often each was trained to its end, and runs that have no end."""
-        sweep = open_run(command.find_run(), command.store)
-        trainings = sweep.children()
-        runs = [sweep, *trainings, *(c for run in trainings for c in run.children())]
-        ended = [r.tags["nnt.trial"] for r in trainings if r.status == "FINISHED"]
-        return {
-            **{f"trial {t.number}": facts_of(t) for t in command.trials()},
-            **{f"trainings of {n}": times for n, times in Counter(ended).items()},
-            "left running": [run.name for run in runs if run.status == "RUNNING"],
-        }
 
     def wait_a_while(self, command: Sweeping) -> None:
         """Wait for a random time."""
@@ -140,7 +137,7 @@ class Bench(Killing[Sweeping]):
     def kills(self) -> bool:
         """Kill workers and sweeps; print what was lost."""
         self.leave_alone()
-        row = self.kill_and_compare(self.arguments.kills)
+        row = self.kill_and_compare()
         killed = " and ".join(f"{n} {what}" for what, n in self.killed.items())
         print(f"SIGKILL to {killed}: {row.tried - row.survived} lost", *row.notes)
         return row.survived == row.tried
@@ -253,11 +250,6 @@ def timing(sweeping: Sweeping) -> Iterator[Took]:
         f"{sweeping.home.name}: {found}; {os.cpu_count()} cores, load was {load:.1f}",
         file=sys.stderr,
     )
-
-
-def facts_of(trial: Trial) -> tuple[str, list[float], dict[str, Any]]:
-    """What must not depend on kills."""
-    return trial.state, trial.values, trial.suggested
 
 
 def main() -> None:
