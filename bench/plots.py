@@ -52,7 +52,7 @@ def main() -> None:
         if plot.name in names
     } | {
         "inputs": lambda: plots.input_histograms(profile(), "inputs"),
-        "targets": lambda: plots.target_histograms(profile())["z"],
+        "targets": lambda: plots.target_histogram(profile(), "z"),
         "sampled_distribution": lambda: plots.sampled_distribution(
             rows.targets[:, 0], index
         ),

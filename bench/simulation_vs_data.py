@@ -243,6 +243,8 @@ def draw(real: Tracks, simulated: Tracks, folder: Path) -> None:
     of_all = {name: profiles(t)["all"] for name, t in tables.items()}
     own = {name: profiles(t[t.expert == 0])["all"] for name, t in tables.items()}
     figures = {"inputs": plots.input_histograms(own, "inputs of expert 0")}
+    for name in ("z", "theta", "inverse_pt"):
+        figures[name] = plots.target_histogram(of_all, name)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, figure in (figures | plots.target_histograms(of_all)).items():
+    for name, figure in figures.items():
         (folder / f"{name}.png").write_bytes(plots.png(figure))

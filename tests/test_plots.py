@@ -92,9 +92,9 @@ def test_inputs_and_targets_of_one_or_two_tables_can_be_drawn(
     first, second = (metrics.profiles(table)["all"] for table in (one, two))
     nothing = metrics.profiles(one[:0])["all"]
     for tables in ({"one": first}, {"none": nothing, "two": second}):
-        plots.input_histograms(tables, "inputs")
-        for picture in plots.target_histograms(tables).values():
-            assert plots.png(picture).startswith(PNG_MAGIC)
+        of_all = {name: {"all": profile} for name, profile in tables.items()}
+        for drawing in plots.drawings_of_profiles(of_all):
+            assert drawing.png().startswith(PNG_MAGIC), drawing.name
     both = {"one": first, "two": second}
     figure = plots.input_histograms(both, "inputs", marked=["SL1-driftT"])
     assert plots.png(figure).startswith(PNG_MAGIC)

@@ -235,29 +235,19 @@ def _draw(
 ) -> list[Path]:
     from nnt import plots
 
-    first, *others = counted.values()
-    scopes = [scope for scope in first if all(scope in other for other in others)]
-    written = []
+    drawings, written = plots.drawings_of_profiles(counted, found), []
     make_folder(folder)
-    with show_progress("Drawing", "groups of rows") as progress:
-        for i, scope in enumerate(scopes, start=1):
-            shown = {name: table[scope] for name, table in counted.items()}
-            marked = [c.quantity for c in found if c.flagged and c.scope == scope]
-            title = f"inputs, {_who(scope, scopes)}"
-            drawn = {"inputs": plots.input_histograms(shown, title, marked)}
-            drawn |= plots.target_histograms(shown)
-            for name, figure in drawn.items():
-                written.append(folder / f"{name}_{scope}.png")
-                written[-1].write_bytes(plots.png(figure))
-            progress(i, len(scopes))
+    with (
+        show_progress("Drawing", "plots") as progress,
+        plots.Studio[str](len(drawings)) as studio,
+    ):
+        for drawing in drawings:
+            studio.add(drawing.name, drawing)
+        for name, picture in studio.drawn():
+            written.append(folder / f"{name}.png")
+            written[-1].write_bytes(picture)
+            progress(len(written), len(drawings))
     return written
-
-
-def _who(scope: str, scopes: Sequence[str]) -> str:
-    if scope.startswith("expert_"):
-        return scope.replace("_", " ")
-    has_experts = any(other.startswith("expert_") for other in scopes)
-    return "all experts" if has_experts else f"{scope} tracks"
 
 
 def _show(summaries: Mapping[str, Summary]) -> None:

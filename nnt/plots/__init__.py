@@ -17,7 +17,11 @@ from nnt.plots.curves import (
 )
 from nnt.plots.defaults import default_style
 from nnt.plots.distributions import fixed_point_difference
-from nnt.plots.inputs import input_histograms, target_histograms
+from nnt.plots.inputs import (
+    drawings_of_profiles,
+    input_histograms,
+    target_histogram,
+)
 from nnt.plots.registry import (
     COMPARISON,
     EVALUATION,
@@ -62,6 +66,7 @@ __all__ = [
     "draw",
     "draw_all",
     "drawings",
+    "drawings_of_profiles",
     "drawings_of_rows",
     "fixed_point_difference",
     "front",
@@ -79,5 +84,5 @@ __all__ = [
     "registered",
     "sampled_distribution",
     "sweep_history",
-    "target_histograms",
+    "target_histogram",
 ]

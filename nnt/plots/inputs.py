@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from nnt.detector import N_PATTERN_BITS, N_SUPERLAYERS
-from nnt.metrics import Profile
+from nnt.metrics import Change, Profile
 from nnt.metrics.periods import RANGES, UNSIDED_BIN
 from nnt.plots.pieces import (
     MIN_TRACKS,
@@ -21,6 +22,7 @@ from nnt.plots.pieces import (
     plot_ratio,
     steps,
 )
+from nnt.plots.studio import Drawing
 from nnt.plots.style import (
     COLOURS,
     DPI,
@@ -43,6 +45,38 @@ PANEL_WIDTH, PANEL_HEIGHT = 2.15, 1.06
 """From panel to panel; a panel is 2 wide, as its values go, and 1 high."""
 TARGET_BINS = 128
 """Both for many rows; each bin is made of whole fine bins."""
+TARGETS = {"z": "z (cm)", "theta": "theta (deg)", "inverse_pt": "1/pt (1/GeV)"}
+
+
+def drawings_of_profiles(
+    tables: Mapping[str, Mapping[str, Profile]], changes: Sequence[Change] = ()
+) -> list[Drawing]:
+    """Prepare plots of inputs, z, theta and momentum, for each kind of rows.
+
+    Parameters
+    ----------
+    tables : mapping
+        Name to the profile of each kind of rows, one or two.
+    changes : sequence of Change
+        From the first to the second; inputs that are flagged are marked.
+    """
+    first, *others = tables.values()
+    scopes = [scope for scope in first if all(scope in other for other in others)]
+    has_experts = any(scope.startswith("expert_") for scope in scopes)
+    drawings = []
+    for scope in scopes:
+        who = "all experts" if has_experts else f"{scope} tracks"
+        if scope.startswith("expert_"):
+            who = scope.replace("_", " ")
+        marked = [c.quantity for c in changes if c.flagged and c.scope == scope]
+        shown = {name: table[scope] for name, table in tables.items()}
+        plot = partial(input_histograms, title=f"inputs, {who}", marked=marked)
+        drawings.append(Drawing(f"inputs_{scope}", plot, shown))
+        drawings += [
+            Drawing(f"{name}_{scope}", partial(target_histogram, name=name), shown)
+            for name in TARGETS
+        ]
+    return drawings
 
 
 def input_histograms(
@@ -77,7 +111,9 @@ def input_histograms(
         values = {v: f"{v * first.limit:g}" for v in (-1, -0.5, 0, 0.5, 1)}
         _label(axes, kind, f"{name}, {unit}", values)
     if with_bits:
-        places = {v: f"{bit}" for bit, v in enumerate(_centres(N_PATTERN_BITS))}
+        places = {
+            (2 * i + 1) / N_PATTERN_BITS - 1: f"{i}" for i in range(N_PATTERN_BITS)
+        }
         _label(axes, len(KINDS), "wire of the hit pattern", places)
     axes.set_xlim(-1.1, (2 + with_bits) * PANEL_WIDTH + 1.1)
     axes.set_ylim(-0.27, N_SUPERLAYERS * PANEL_HEIGHT)
@@ -145,10 +181,6 @@ def _bits_panel(
     _frame(axes, middle, floor, name, [], is_marked=is_marked)
 
 
-def _centres(n: int) -> list[float]:
-    return [(2 * i + 1) / n - 1 for i in range(n)]
-
-
 def _label(axes: Axes, kind: int, name: str, values: Mapping[float, str]) -> None:
     """Write below a column of panels what it shows, and values at their places."""
     middle = kind * PANEL_WIDTH
@@ -197,33 +229,20 @@ def _scale(counts: F64, first: F64) -> float:
     return float(first.sum() / counts.sum()) if both else 1.0
 
 
-def target_histograms(tables: Mapping[str, Profile]) -> dict[str, Figure]:
-    """Draw z, theta and momentum.
+def target_histogram(tables: Mapping[str, Profile], name: str) -> Figure:
+    """Draw one quantity of all rows.
 
     Parameters
     ----------
     tables : mapping
         Name to rows, one or two; the second is scaled to the first.
-
-    Returns
-    -------
-    dict
-        ``z``, ``theta`` and ``inverse_pt``.
+    name : str
+        ``z``, ``theta`` or ``inverse_pt``.
     """
-    return {
-        "z": _target(tables, "z (cm)", log=True),
-        "theta": _target(tables, "theta (deg)"),
-        "inverse_pt": _target(tables, "1/pt (1/GeV)"),
-    }
-
-
-def _target(
-    tables: Mapping[str, Profile], quantity: str, *, log: bool = False
-) -> Figure:
-    name, unit = quantity.rstrip(")").split(" (")
-    title = f"{name} of the " + (
-        "trigger track" if name == "1/pt" else "reconstruction"
-    )
+    quantity = TARGETS[name]
+    short, unit = quantity.rstrip(")").split(" (")
+    of = "trigger track" if name == "inverse_pt" else "reconstruction"
+    title = f"{short} of the {of}"
     n_bins = _n_bins(TARGET_BINS, tables)
     edges = np.linspace(*RANGES[quantity], n_bins + 1)
     ratio = None
@@ -248,7 +267,7 @@ def _target(
             error = scale * np.sqrt(counts + share**2 * lower) / lower
             points = Points(edges, scale * share, error, counts.astype(np.int64))
             plot_ratio(ratio, points, Look(colour))
-    if log:
+    if name == "z":
         log_counts(axes)
     else:
         axes.set_ylim(bottom=0)

@@ -121,7 +121,7 @@ def _draw(
     drawn = [(curve, *item) for curve in curves for item in curve.data.items()]
     by_class = any(suffix for _, suffix, _ in drawn)
     for curve, suffix, rejection in drawn:
-        label = curve.label
+        look, label = curve.look, curve.label
         if label is not None:
             label += f", by {DECISIONS[suffix]}" if by_class else ""
             label += f": area {rejection.area:.4f}"
@@ -129,9 +129,11 @@ def _draw(
                 at = rejection.marked.index(FEED_EFFICIENCY)
                 share = rejection.at_marked[at]
                 label += f", {share:.1%} at {FEED_EFFICIENCY * 100:.0f} %"
-            colour = curve.look.colour
-            axes.plot(rejection.marked, rejection.at_marked, "o", color=colour, ms=4)
-        plot_line(axes, rejection.line, curve.look, LINES[suffix], label)
+        plot_line(axes, rejection.line, look, LINES[suffix], label)
+        if look.in_legend:
+            axes.plot(
+                rejection.marked, rejection.at_marked, "o", color=look.colour, ms=4
+            )
     axes.set_xlim(CURVE_EFFICIENCIES[0], 1)
     axes.set_ylim(0, 1.02)
     axes.set_xlabel("efficiency for signal from the collision point")
