@@ -35,6 +35,7 @@ ARCHITECTURE = PAGES["architecture.md"]
 DIAGRAMS = dict(
     re.findall(r"(?ms)^### `(\w+)`\n.*?^classDiagram\n(.*?)^```$", ARCHITECTURE)
 )
+FIELDS = Config.model_fields
 DESCRIBED = ("name", "description", "category")
 """Keys by which configurations with the same values differ."""
 
@@ -62,13 +63,10 @@ def test_the_table_lists_every_key_with_default_and_meaning() -> None:
     rows = re.findall(
         r"(?m)^\| `(\w+)` \| `(.*?)` \| (.*) \|$", section(CONFIGURATION, "Keys")
     )
-    fields = Config.model_fields
-    assert [key for key, *_ in rows] == [
-        k for k in fields if k not in ("name", "extends")
-    ]
+    assert [k for k, *_ in rows] == [k for k in FIELDS if k not in ("name", "extends")]
     for key, default, meaning in rows:
         assert load_config({key: read_yaml(default, key)}) == load_config({}), key
-        assert meaning == fields[key].description
+        assert meaning == FIELDS[key].description
 
 
 def test_the_page_names_the_keys_of_the_whole_run() -> None:
@@ -109,7 +107,7 @@ def test_the_page_names_every_configuration() -> None:
 def test_the_meaning_of_a_key_names_its_values(
     key: str, names: Collection[str]
 ) -> None:
-    words = re.findall(r"[\w/]+", Config.model_fields[key].description or "")
+    words = re.findall(r"[\w/]+", FIELDS[key].description or "")
     assert set(names) <= set(words)
 
 

@@ -70,7 +70,7 @@ def find_config(name: str | Path, folder: Path | None = None) -> Path:
                 return place
         except OSError:  # a name too long, a directory of somebody else
             continue
-    what_to_do = did_you_mean(text, config_files())
+    what_to_do = "check the path" if is_path else did_you_mean(text, config_files())
     if text in ABSENT_WORDS:
         what_to_do = "in YAML, write null for none"
     raise ConfigError(f"no configuration {shorten(text)}; {what_to_do}")
