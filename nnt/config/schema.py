@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, PlainValidator, PrivateAttr
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, PrivateAttr
 
 from nnt.config.parts import (
     SPLITS,
@@ -34,13 +34,14 @@ from nnt.config.values import (
     Positive,
     Text,
     TextOrNumber,
-    mistake,
+    in_words,
+    no_other_null,
     one_of,
     setting,
     some_of,
     unexpected,
 )
-from nnt.config.yaml_text import ABSENT_WORDS, as_yaml, flatten
+from nnt.config.yaml_text import as_yaml, flatten
 from nnt.detector import HOUGH3D, N_HIDDEN
 from nnt.filters import IdentityFilter
 from nnt.networks.form import ACTIVATIONS, MAX_NODES, MODELS, OUTPUTS, Form
@@ -72,27 +73,24 @@ def _input_size(value: object) -> int:
     return int(value)
 
 
-def _teachers(value: object) -> tuple[str, ...]:
-    runs: Any = (value,) if isinstance(value, str) else value
-    are_names = isinstance(runs, list | tuple) and all(
-        isinstance(run, str) and run not in ABSENT_WORDS for run in runs
-    )
-    if not runs or not are_names:
-        raise unexpected("a run, a list of runs")
-    return tuple(runs)
+def _one_or_more(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
 
 
-def _widths(value: object) -> tuple[int, ...]:
-    if not isinstance(value, list | tuple) or not all(
-        type(width) in (int, float) and width in range(1, MAX_NODES + 1)
-        for width in value
-    ):
-        raise unexpected(
-            f"a list of widths from 1 to {MAX_NODES}, [] for no hidden layer"
-        )
-    if len(value) > MAX_LAYERS:
-        raise mistake(f"expected at most {MAX_LAYERS} layers, got {len(value)}")
-    return tuple(map(int, value))
+Runs = Annotated[
+    tuple[Annotated[str, BeforeValidator(no_other_null)], ...],
+    BeforeValidator(_one_or_more),
+    Field(min_length=1),
+    in_words("a run, a list of runs"),
+]
+Widths = Annotated[
+    tuple[Annotated[int, Number(ge=1, le=MAX_NODES)], ...],
+    Field(max_length=MAX_LAYERS),
+    in_words(
+        f"a list of at most {MAX_LAYERS} widths from 1 to {MAX_NODES}, "
+        "[] for no hidden layer"
+    ),
+]
 
 
 def _in_the_order_of(names: tuple[str, ...]) -> AfterValidator:
@@ -123,7 +121,7 @@ class Config(Part):
     in_size: Annotated[int, PlainValidator(_input_size)] = setting(
         27, "inputs of the networks; 126 needs `chain: 3dh`", run_wide=True
     )
-    hidden: Annotated[tuple[int, ...], PlainValidator(_widths)] = setting(
+    hidden: Widths = setting(
         (N_HIDDEN,), "nodes of the hidden layers of BaselineModel; `[]`: none"
     )
     out_size: Annotated[int, Number(ge=1, le=len(OUTPUTS))] = setting(
@@ -174,7 +172,7 @@ class Config(Part):
     load_pre_trained_weights: OptionalText = setting(
         None, "a run, `runs:/ID/weights.json`, a registered model, a path"
     )
-    teach_from: Annotated[tuple[str, ...], PlainValidator(_teachers)] | None = setting(
+    teach_from: Runs | None = setting(
         None,
         "a run, or a list of runs, whose mean outputs are the targets to train with",
         run_wide=True,

@@ -235,7 +235,8 @@ def _to_text(value: object) -> object:
     return str(value) if type(value) in (int, float) else value
 
 
-def _no_other_null(value: object) -> object:
+def no_other_null(value: object) -> object:
+    """Refuse what other languages write for null."""
     if isinstance(value, str) and value in ABSENT_WORDS:
         raise unexpected("text")
     return value
@@ -247,4 +248,4 @@ Positive = Annotated[float, Number(gt=0)]
 NotNegative = Annotated[float, Number(ge=0)]
 Text = Annotated[str, in_words("text")]
 TextOrNumber = Annotated[Text, BeforeValidator(_to_text)]
-OptionalText = Annotated[Text | None, BeforeValidator(_no_other_null)]
+OptionalText = Annotated[Text | None, BeforeValidator(no_other_null)]
