@@ -20,7 +20,6 @@ from nnt.config.values import (
     Positive,
     check_one_of,
     in_words,
-    made_from,
     mistake,
     mistakes_at,
     one_of,
@@ -108,7 +107,15 @@ def _kind(hint: Any) -> Any:
     return {int: Index, float: Annotated[float, Number()]}[hint]
 
 
-AnySimulation = Annotated[Simulation, made_from(simulation_model, Simulation)]
+def _simulation(value: object) -> Simulation:
+    if isinstance(value, Simulation):
+        return value
+    keys = simulation_model().model_validate(value)
+    given = {name: getattr(keys, name) for name in keys.model_fields_set}
+    try:
+        return Simulation(**given)
+    except (ConfigError, DataError) as err:
+        raise mistake(str(err)) from err
 
 
 class DataConfig(Part):
@@ -122,7 +129,7 @@ class DataConfig(Part):
         | None
     ) = None
     split: Annotated[tuple[float, float, float], PlainValidator(_split)] | None = None
-    simulate: AnySimulation | None = None
+    simulate: Annotated[Simulation, PlainValidator(_simulation)] | None = None
 
     @model_validator(mode="after")
     def _has_one_form(self) -> Self:
@@ -136,9 +143,7 @@ class DataConfig(Part):
         return self
 
 
-def default_data() -> DataConfig:
-    """Simulate tracks, where a configuration names none."""
-    return DataConfig(simulate=Simulation(), split=DEFAULT_SPLIT)
+DEFAULT_DATA = DataConfig(simulate=Simulation(), split=DEFAULT_SPLIT)
 
 
 def _filter(value: object) -> Filter:
@@ -226,7 +231,7 @@ class Classes(Part):
     signal_cm: Positive = 1.0
     background_cm: Positive = 1.0
     balance: Annotated[
-        tuple[str, ...], some_of("quantity", ("charge", "pt", "theta"))
+        tuple[str, ...], some_of("quantity", ("charge", "pt", "theta"), in_order=False)
     ] = ("charge",)
 
     @model_validator(mode="after")

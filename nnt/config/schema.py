@@ -1,7 +1,7 @@
 """The keys of a configuration: type, default, bounds and meaning of each.
 
-To add one, declare it here and in `configs/base.yaml`, and copy its meaning into the
-table of docs/configuration.md; tests compare the three.
+To add one, declare it here and in `configs/base.yaml`, and copy its meaning, the text
+below it, into the table of docs/configuration.md; tests compare the three.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, PrivateAttr
+from pydantic import BeforeValidator, Field, PlainValidator, PrivateAttr
 
 from nnt.config.parts import (
+    DEFAULT_DATA,
     SPLITS,
     AnyFilter,
     Classes,
@@ -20,7 +21,6 @@ from nnt.config.parts import (
     Distribution,
     LRSchedule,
     Quantization,
-    default_data,
     plain_value,
 )
 from nnt.config.values import (
@@ -37,7 +37,6 @@ from nnt.config.values import (
     in_words,
     no_other_null,
     one_of,
-    setting,
     some_of,
     unexpected,
 )
@@ -93,10 +92,6 @@ Widths = Annotated[
 ]
 
 
-def _in_the_order_of(names: tuple[str, ...]) -> AfterValidator:
-    return AfterValidator(lambda chosen: tuple(n for n in names if n in chosen))
-
-
 class Config(Part):
     """Everything that a training is asked to do; made by `nnt.config.load_config`.
 
@@ -104,128 +99,98 @@ class Config(Part):
     hand.
     """
 
-    name: Text = setting("custom", "that of the file", run_wide=True)
-    version: TextOrNumber = setting("0.2", "text, kept with the run", run_wide=True)
-    description: Text = setting(
-        "", "text, shown by `nnt config list` and in the run", run_wide=True
+    name: Text = "custom"
+    """that of the file"""
+    version: TextOrNumber = "0.2"
+    """text, kept with the run"""
+    description: Text = ""
+    """text, shown by `nnt config list` and in the run"""
+    category: Text = ""
+    """text, a tag of the run"""
+    learning_rate: Positive = 1e-3
+    """above 0"""
+    batch_size: Annotated[int, Number(ge=1, le=MAX_COUNT)] = 2048
+    """rows per step"""
+    weight_decay: NotNegative = 1e-6
+    """0 or above"""
+    chain: Annotated[str, one_of("chain", ("classic", "3dh"))] = "classic"
+    """classic, or 3dh for the 3D Hough chain, see below"""
+    in_size: Annotated[int, PlainValidator(_input_size)] = 27
+    """inputs of the networks; 126 needs `chain: 3dh`"""
+    hidden: Widths = (N_HIDDEN,)
+    """nodes of the hidden layers of BaselineModel; `[]`: none"""
+    out_size: Annotated[int, Number(ge=1, le=len(OUTPUTS))] = 2
+    """short for `outputs`; 1: `[z]`, 2: `[z, theta]`"""
+    outputs: Annotated[tuple[str, ...], some_of("output", OUTPUTS, at_least=1)] = (
+        "z",
+        "theta",
     )
-    category: Text = setting("", "text, a tag of the run", run_wide=True)
-    learning_rate: Positive = setting(1e-3, "above 0")
-    batch_size: Annotated[int, Number(ge=1, le=MAX_COUNT)] = setting(
-        2048, "rows per step"
-    )
-    weight_decay: NotNegative = setting(1e-6, "0 or above")
-    chain: Annotated[str, one_of("chain", ("classic", "3dh"))] = setting(
-        "classic", "classic, or 3dh for the 3D Hough chain, see below", run_wide=True
-    )
-    in_size: Annotated[int, PlainValidator(_input_size)] = setting(
-        27, "inputs of the networks; 126 needs `chain: 3dh`", run_wide=True
-    )
-    hidden: Widths = setting(
-        (N_HIDDEN,), "nodes of the hidden layers of BaselineModel; `[]`: none"
-    )
-    out_size: Annotated[int, Number(ge=1, le=len(OUTPUTS))] = setting(
-        2, "short for `outputs`; 1: `[z]`, 2: `[z, theta]`", run_wide=True
-    )
-    outputs: Annotated[
-        tuple[str, ...],
-        some_of("output", OUTPUTS, at_least=1),
-        _in_the_order_of(OUTPUTS),
-    ] = setting(
-        ("z", "theta"), "out of z, theta and the classes nnt and stt", run_wide=True
-    )
-    workers: Count | None = setting(
-        None, "experts trained in parallel; null: as many as there are cores",
-        run_wide=True,
-    )  # fmt: skip
-    epochs: Annotated[int, Number(ge=0, le=MAX_COUNT)] = setting(
-        10, "at most; 0 evaluates the initial weights"
-    )
-    model: Annotated[str, one_of("model", MODELS)] = setting(
-        "BaselineModel", ", ".join(MODELS)
-    )
-    loss: Annotated[str, one_of("loss", REGRESSION_KINDS)] = setting(
-        "MSELoss", f"{', '.join(REGRESSION_KINDS)} of z and theta"
-    )
-    class_loss: Annotated[str, one_of("loss", CLASS_KINDS)] = setting(
-        "CrossEntropyLoss", f"{', '.join(CLASS_KINDS)} of nnt and stt"
-    )
-    class_weight: Positive = setting(
-        1.0, "weight of the loss of the classes relative to that of z and theta"
-    )
-    classes: Classes = setting(
-        Classes, "signal and background, see below", run_wide=True
-    )
-    optim: Annotated[str, one_of("optimiser", OPTIMISERS)] = setting(
-        "Adam", ", ".join(OPTIMISERS)
-    )
-    act: Annotated[str, one_of("activation", ACTIVATIONS)] = setting(
-        "relu", f"{', '.join(ACTIVATIONS)}; tanh/2 is tanh(x/2)"
-    )
-    experts: Annotated[tuple[int, ...], PlainValidator(_experts)] = setting(
-        (0, 1, 2, 3, 4), "some of them, or `[-1]`: one network on all data",
-        run_wide=True,
-    )  # fmt: skip
-    compare_to: OptionalText = setting(
-        None, "a run; null: the reference network in the data", run_wide=True
-    )
-    load_pre_trained_weights: OptionalText = setting(
-        None, "a run, `runs:/ID/weights.json`, a registered model, a path"
-    )
-    teach_from: Runs | None = setting(
-        None,
-        "a run, or a list of runs, whose mean outputs are the targets to train with",
-        run_wide=True,
-    )
-    filter: AnyFilter = setting(IdentityFilter, "which rows are used, see below")
-    dist: Distribution | None = setting(
-        None, "distribution of z to draw rows by, see below"
-    )
-    borrow: NotNegative = setting(
-        0.0,
-        "tracks that experts 1 to 4 borrow from expert 0 for training, as a multiple "
-        "of their own, without the superlayer that they lack",
-    )
-    seed: Index = setting(1, "seed of all random numbers")
-    split_seed: Index | None = setting(
-        None, "seed of the split alone; null: `seed`", run_wide=True
-    )
-    data: DataConfig = setting(default_data, "see below", run_wide=True)
-    early_stopping_patience: Count | None = setting(
-        30,
-        "epochs without improvement of `val/loss` before training stops; null: "
-        "never stop early",
-    )
-    average: Annotated[float, Number(gt=0, lt=1)] | None = setting(
-        None, "decay of a moving average of the weights, which is then kept"
-    )
-    gradient_clip: Positive | None = setting(None, "largest norm of the gradient")
-    whiten: Positive | None = setting(
-        None,
-        "spread of the inputs in training, which are then combined so that they do not "
-        "depend on each other; the weights kept are those of the usual inputs, in the "
-        "classic chain within 63 in the first layer after every epoch",
-    )
-    lr_schedule: LRSchedule | None = setting(None, "see below")
-    restarts: Count = setting(
-        1, "trainings, each from new initial weights; the best is kept"
-    )
-    plot_every: Index = setting(50, "epochs between live plots; 0: none")
-    predictions: Annotated[
-        tuple[str, ...], some_of("split", SPLITS), _in_the_order_of(SPLITS)
-    ] = setting(
-        SPLITS,
-        "splits whose rows are kept with the outputs of the new networks; "
-        "`[val, test]` saves a third of a gigabyte for 3 million rows",
-        run_wide=True,
-    )
-    engine: Annotated[str, one_of("engine", ENGINES)] = setting(
-        "auto", ", ".join(ENGINES)
-    )
-    quantize: Quantization | None = setting(
-        None, "train through the firmware's rounding, see below", run_wide=True
-    )
-    extends: OptionalText = setting(None, "the parent", run_wide=True)
+    """out of z, theta and the classes nnt and stt"""
+    workers: Count | None = None
+    """experts trained in parallel; null: as many as there are cores"""
+    epochs: Annotated[int, Number(ge=0, le=MAX_COUNT)] = 10
+    """at most; 0 evaluates the initial weights"""
+    model: Annotated[str, one_of("model", MODELS)] = "BaselineModel"
+    """BaselineModel, BaselineModelBN, SimpleModel"""
+    loss: Annotated[str, one_of("loss", REGRESSION_KINDS)] = "MSELoss"
+    """MSELoss, L1Loss, SmoothL1Loss, HuberLoss, TriggerLoss of z and theta"""
+    class_loss: Annotated[str, one_of("loss", CLASS_KINDS)] = "CrossEntropyLoss"
+    """CrossEntropyLoss, MSELoss of nnt and stt"""
+    class_weight: Positive = 1.0
+    """weight of the loss of the classes relative to that of z and theta"""
+    classes: Classes = Classes()
+    """signal and background, see below"""
+    optim: Annotated[str, one_of("optimiser", OPTIMISERS)] = "Adam"
+    """Adam, AdamW, Rprop, SGD"""
+    act: Annotated[str, one_of("activation", ACTIVATIONS)] = "relu"
+    """tanh, tanh/2, softsign, relu, sigmoid, leaky_relu, selu; tanh/2 is tanh(x/2)"""
+    experts: Annotated[tuple[int, ...], PlainValidator(_experts)] = (0, 1, 2, 3, 4)
+    """some of them, or `[-1]`: one network on all data"""
+    compare_to: OptionalText = None
+    """a run; null: the reference network in the data"""
+    load_pre_trained_weights: OptionalText = None
+    """a run, `runs:/ID/weights.json`, a registered model, a path"""
+    teach_from: Runs | None = None
+    """a run, or a list of runs, whose mean outputs are the targets to train with"""
+    filter: AnyFilter = IdentityFilter()
+    """which rows are used, see below"""
+    dist: Distribution | None = None
+    """distribution of z to draw rows by, see below"""
+    borrow: NotNegative = 0.0
+    """tracks that experts 1 to 4 borrow from expert 0 for training, as a multiple of
+    their own, without the superlayer that they lack"""
+    seed: Index = 1
+    """seed of all random numbers"""
+    split_seed: Index | None = None
+    """seed of the split alone; null: `seed`"""
+    data: DataConfig = DEFAULT_DATA
+    """see below"""
+    early_stopping_patience: Count | None = 30
+    """epochs without improvement of `val/loss` before training stops; null: never stop
+    early"""
+    average: Annotated[float, Number(gt=0, lt=1)] | None = None
+    """decay of a moving average of the weights, which is then kept"""
+    gradient_clip: Positive | None = None
+    """largest norm of the gradient"""
+    whiten: Positive | None = None
+    """spread of the inputs in training, which are then combined so that they do not
+    depend on each other; the weights kept are those of the usual inputs, in the classic
+    chain within 63 in the first layer after every epoch"""
+    lr_schedule: LRSchedule | None = None
+    """see below"""
+    restarts: Count = 1
+    """trainings, each from new initial weights; the best is kept"""
+    plot_every: Index = 50
+    """epochs between live plots; 0: none"""
+    predictions: Annotated[tuple[str, ...], some_of("split", SPLITS)] = SPLITS
+    """splits whose rows are kept with the outputs of the new networks; `[val, test]`
+    saves a third of a gigabyte for 3 million rows"""
+    engine: Annotated[str, one_of("engine", ENGINES)] = "auto"
+    """auto, torch, compiled"""
+    quantize: Quantization | None = None
+    """train through the firmware's rounding, see below"""
+    extends: OptionalText = None
+    """the parent"""
 
     _expert_overrides: Mapping[int, Mapping[str, Any]] = PrivateAttr({})
     _of_experts: Mapping[int, Config] = PrivateAttr({})
@@ -310,9 +275,9 @@ class Config(Part):
     __hash__ = None  # type: ignore[assignment]
 
 
-RUN_WIDE = frozenset(
-    name
-    for name, field in Config.model_fields.items()
-    if isinstance(field.json_schema_extra, dict) and field.json_schema_extra["run_wide"]
-)
+RUN_WIDE = (
+    "name", "version", "description", "category", "chain", "in_size", "out_size",
+    "outputs", "workers", "classes", "experts", "compare_to", "teach_from",
+    "split_seed", "data", "predictions", "quantize", "extends",
+)  # fmt: skip
 """Keys that all experts share."""

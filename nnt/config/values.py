@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Self, get_args
 
@@ -10,7 +10,6 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
-    Field,
     GetCoreSchemaHandler,
     ModelWrapValidatorHandler,
     PlainValidator,
@@ -27,7 +26,7 @@ from pydantic_core import (
 )
 
 from nnt.config.yaml_text import ABSENT_WORDS, WORDS_OF_YAML, shown
-from nnt.errors import ConfigError, DataError, did_you_mean
+from nnt.errors import did_you_mean
 
 WORDS, EXPECTED = "words", "expected"
 """Types of errors that say what is wrong, and what was expected instead."""
@@ -50,6 +49,7 @@ class Part(BaseModel):
         frozen=True,
         arbitrary_types_allowed=True,
         allow_inf_nan=False,
+        use_attribute_docstrings=True,
     )
 
     @model_validator(mode="wrap")
@@ -87,22 +87,6 @@ class Part(BaseModel):
             elif isinstance(value, str) and value in ABSENT_WORDS:
                 words += " (in YAML, write null for no value)"
         return InitErrorDetails(type=mistake(words), loc=path, input=value)
-
-
-def setting(default: Any, text: str, *, run_wide: bool = False) -> Any:
-    """Declare a key of the configuration.
-
-    Parameters
-    ----------
-    default : object
-        Its value where nobody sets it, or a function that makes it.
-    text : str
-        What it means, in Markdown: the row of the table in docs/configuration.md.
-    run_wide : bool
-        Whether all experts share it; an expert may have its own of the others.
-    """
-    given: Any = {"default_factory" if callable(default) else "default": default}
-    return Field(**given, description=text, json_schema_extra={"run_wide": run_wide})
 
 
 def mistake(words: str) -> PydanticCustomError:
@@ -145,8 +129,10 @@ def one_of(noun: str, names: Collection[str]) -> PlainValidator:
     return PlainValidator(check)
 
 
-def some_of(noun: str, names: Collection[str], *, at_least: int = 0) -> PlainValidator:
-    """Take a list of different names out of some."""
+def some_of(
+    noun: str, names: Sequence[str], *, at_least: int = 0, in_order: bool = True
+) -> PlainValidator:
+    """Take a list of different names out of some, and put it `in_order` of those."""
     one: Any = one_of(noun, names)
 
     def check(value: object) -> tuple[str, ...]:
@@ -156,27 +142,9 @@ def some_of(noun: str, names: Collection[str], *, at_least: int = 0) -> PlainVal
             one.func(name)
         if len(set(value)) < len(value):
             raise unexpected(f"each {noun} once")
-        return tuple(value)
+        return tuple(sorted(value, key=names.index) if in_order else value)
 
     return PlainValidator(check)
-
-
-def made_from(
-    model: Callable[[], type[BaseModel]],
-    kind: type[Any],
-) -> PlainValidator:
-    """Check a mapping by a model, and make a `kind` of the values that are given."""
-
-    def make(value: object) -> object:
-        if isinstance(value, kind):
-            return value
-        keys = model().model_validate(value)
-        try:
-            return kind(**{key: getattr(keys, key) for key in keys.model_fields_set})
-        except (ConfigError, DataError) as err:
-            raise mistake(str(err)) from err
-
-    return PlainValidator(make)
 
 
 def in_words(words: str) -> WrapValidator:
