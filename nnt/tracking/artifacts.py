@@ -51,11 +51,6 @@ def artifacts_at(client: MlflowClient, noted: str, owner: str) -> ArtifactReposi
     The store keeps where they were when their owner was made. If they are not there
     any more, they are looked for beside the database, as they are after a project has
     been moved.
-
-    Raises
-    ------
-    TrackingError
-        Their place is not there any more.
     """
     from mlflow.store.artifact.artifact_repository_registry import (
         get_artifact_repository,
@@ -98,11 +93,6 @@ def fetch(
 
     A file above `max_bytes` is refused: before it comes where the store tells its
     size, else as soon as so much has come.
-
-    Raises
-    ------
-    TrackingError
-        There is none of that name, it is a folder, or it is too large.
     """
     pure = PurePosixPath(path)
     outside = TrackingError(f"run {run_id}: {shorten(path)} points outside the run")

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import json
-import logging
 import time
 import zlib
 from collections.abc import Mapping
@@ -20,13 +19,11 @@ from typing import TYPE_CHECKING
 from nnt.errors import TrackingError
 from nnt.tracking.artifacts import MLRUNS, local_path
 from nnt.tracking.store import asked, shown_store
-from nnt.tracking.store_uri import DATABASE, SPECIAL, sqlite_path, variable
+from nnt.tracking.store_uri import SPECIAL, sqlite_path, variable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment
-
-log = logging.getLogger(__name__)
 
 TRAININGS = "nnt-trainings"
 LIST = f"mlflow.sharedViewState.{TRAININGS}"
@@ -126,12 +123,6 @@ def find_experiment(
     Without any of them it is the one called ``nnt`` if there is one, else that of
     `mlflow run` without a name, so that there is one list. In a SQLite store, artifacts
     of an experiment that is made lie below `base`.
-
-    Raises
-    ------
-    TrackingError
-        It has been deleted, there is none of this ID, or the place of its artifacts
-        has gone.
     """
     given = None if debug or name else variable("MLFLOW_EXPERIMENT_ID")
     name = name or (None if debug else experiment_name())
@@ -143,7 +134,7 @@ def find_experiment(
             found = client.get_experiment_by_name(name) or _make(client, base, name)
         else:
             found = _default(client, base, debug=debug)
-    _check(client, found, base)
+    _check(client, found)
     return str(found.experiment_id)
 
 
@@ -195,7 +186,7 @@ def _make(client: MlflowClient, base: Path, name: str) -> Experiment:
         return found
 
 
-def _check(client: MlflowClient, found: Experiment, base: Path) -> None:
+def _check(client: MlflowClient, found: Experiment) -> None:
     if not found.experiment_id:
         raise TrackingError(
             f"{shown_store(client)} does not answer as an MLflow server does; check "
@@ -207,9 +198,8 @@ def _check(client: MlflowClient, found: Experiment, base: Path) -> None:
             "deleted; restore it with: mlflow experiments restore --experiment-id "
             f"{found.experiment_id}, or name another one with MLFLOW_EXPERIMENT_NAME"
         )
-    database = sqlite_path(client.tracking_uri)
     place = local_path(found.artifact_location)
-    if place is None or database is None:
+    if place is None or sqlite_path(client.tracking_uri) is None:
         return
     project = place.parent if place.name == MLRUNS else place.parent.parent
     if not place.exists() and not project.is_dir():
@@ -218,15 +208,6 @@ def _check(client: MlflowClient, found: Experiment, base: Path) -> None:
             "does not exist; if this project has been moved, move or copy it back, "
             "link its old place to the new one, or name a new experiment with "
             "MLFLOW_EXPERIMENT_NAME"
-        )
-    is_default = database == base / DATABASE
-    if is_default and MLRUNS in place.parts and not place.is_relative_to(base):
-        log.warning(
-            "artifacts of the experiment %r go to %s, outside of this directory; if "
-            "this project has been copied, name a new experiment by "
-            "MLFLOW_EXPERIMENT_NAME",
-            found.name,
-            place,
         )
 
 

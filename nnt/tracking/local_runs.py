@@ -110,13 +110,7 @@ def is_dead(tags: Mapping[str, str]) -> bool:
 
 
 def lock_run(directory: Path, run_id: str) -> IO[str]:
-    """Take a run for this process until the file is closed or the process ends.
-
-    Raises
-    ------
-    TrackingError
-        Another process has it.
-    """
+    """Take a run for this process until the file is closed or the process ends."""
     file = (directory / LOCK).open("a+", encoding="utf-8")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

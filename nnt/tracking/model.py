@@ -38,13 +38,7 @@ UNKNOWN = ("ENDPOINT_NOT_FOUND", "NOT_IMPLEMENTED")
 
 
 def save_model(folder: Path, weights: Path, example: Tracks, run_id: str) -> None:
-    """Write the model of a run into a folder, anew; `example` shows what it takes.
-
-    Raises
-    ------
-    TrackingError
-        MLflow cannot write it.
-    """
+    """Write the model of a run into a folder, anew; `example` shows what it takes."""
     from mlflow.exceptions import MlflowException
 
     from nnt.networks import Networks
