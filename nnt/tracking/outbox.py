@@ -86,10 +86,12 @@ class Outbox:
             self.about = dict(about)
             self.write()
 
-    def add(self, run_id: str, kind: str, **values: Any) -> None:
+    def add(
+        self, run_id: str, kind: str, *, is_doubtful: bool = False, **values: Any
+    ) -> None:
         """Append an entry, whose values are not to be changed any more; never fails."""
         with self._lock:
-            entry = Entry(run_id, kind, values, self._next)
+            entry = Entry(run_id, kind, values, self._next, is_doubtful)
             self._next += 1
             self._waiting[entry.number] = self._unwritten[entry.number] = entry
             is_due = time.monotonic() - self._last_write_s > WRITE_EVERY_S

@@ -8,7 +8,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -41,6 +41,8 @@ MAX_POINTS = 100
 MLflow takes 70 to 120 us for each of them, so that many more would slow a fast training
 down.
 """
+SYSTEM = "system/"
+"""Prefix of the curves of what the machine does, as in MLflow."""
 MAX_VALUE = 6000
 MAX_DIGEST = 36
 MODEL_FOLDER = "model"
@@ -55,51 +57,27 @@ def now_ms() -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class AlreadyLogged:
-    """Names of what a run holds; empty for a new run."""
+class Held:
+    """What a run that goes on holds already."""
 
-    points: Mapping[tuple[str, int], float] = field(default_factory=dict)
-    """Last value of metrics, by name and step."""
     params: frozenset[str] = frozenset()
     images: frozenset[tuple[str, int]] = frozenset()
     """Live images with their steps."""
-
-    def lacking(self, metrics: Mapping[str, float], step: int) -> dict[str, float]:
-        """Points of a step that are not there, so that they have to be sent.
-
-        What is logged at step 0 belongs to the end. A run may have been evaluated
-        before its training went on: then the end has another value, which counts.
-        """
-
-        def is_new(name: str, value: float) -> bool:
-            known = self.points.get((name, step))
-            # Two NaN are one value here.
-            return known is None or (step == 0 and repr(known) != repr(value))
-
-        new = {name: float(value) for name, value in metrics.items()}
-        if not self.points:
-            return new
-        return {name: value for name, value in new.items() if is_new(name, value)}
+    n_samples: int = 0
+    """Of the machine."""
 
 
-NOTHING = AlreadyLogged()
-"""Of a new run."""
-
-
-def logged_by(client: MlflowClient, run: MlflowEntity) -> AlreadyLogged:
+def held_by(client: MlflowClient, run: MlflowEntity) -> Held:
     """Ask the store what a run holds."""
     run_id = run.info.run_id
-    points = {
-        (name, int(point.step)): float(point.value)
-        for name in run.data.metrics
-        for point in sorted(
-            client.get_metric_history(run_id, name), key=lambda p: p.timestamp
-        )
-    }
     files = client.list_artifacts(run_id, "images")
     found = [IMAGE.fullmatch(file.path) for file in files]
     images = {(match["key"], int(match["step"])) for match in found if match}
-    return AlreadyLogged(points, frozenset(run.data.params), frozenset(images))
+    # The curves of the machine have the same steps.
+    sampled = [name for name in run.data.metrics if name.startswith(SYSTEM)][:1]
+    samples = [p for name in sampled for p in client.get_metric_history(run_id, name)]
+    n_samples = max((p.step + 1 for p in samples), default=0)
+    return Held(frozenset(run.data.params), frozenset(images), n_samples)
 
 
 def stride(n_points: int) -> int:
@@ -174,8 +152,8 @@ class Run:
         In the store.
     expected_points : int
         Points of each curve, if known.
-    logged : AlreadyLogged
-        What the store has already.
+    held : Held, optional
+        What the store has already, of a run that goes on.
     """
 
     def __init__(
@@ -184,11 +162,12 @@ class Run:
         outbox: Outbox | None = None,
         experiment_id: str = "0",
         expected_points: int = 0,
-        logged: AlreadyLogged = NOTHING,
+        held: Held | None = None,
     ) -> None:
         self._outbox = outbox
         self._curves = Curves(expected_points)
-        self._logged = logged
+        self.held = held or Held()
+        self._is_new = held is None
         self.run_id = directory.name
         self.experiment_id = experiment_id
         self.directory = directory
@@ -196,14 +175,15 @@ class Run:
 
     def _add(self, kind: str, **values: Any) -> None:
         if self._outbox is not None:
-            self._outbox.add(self.run_id, kind, **values)
+            doubt = not self._is_new
+            self._outbox.add(self.run_id, kind, is_doubtful=doubt, **values)
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """Set parameters, once each; longer values are cut as MLflow would."""
         values = {
             key: hide_passwords(str(value))[:MAX_VALUE]
             for key, value in params.items()
-            if key not in self._logged.params
+            if key not in self.held.params
         }
         if values:
             self._add("params", values=values)
@@ -229,17 +209,12 @@ class Run:
         kind: str = "metrics",
         **of: str,
     ) -> None:
-        if new := self._logged.lacking(metrics, step):
-            self._add(kind, metrics=new, step=step, time_ms=time_ms, **of)
+        new = {name: float(value) for name, value in metrics.items()}
+        self._add(kind, metrics=new, step=step, time_ms=time_ms, **of)
 
     def log_system_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """Log what the machine does, as it is: such curves have no epochs."""
         self._note(metrics, step, now_ms())
-
-    def next_step(self, prefix: str) -> int:
-        """First step without a point of any curve whose name begins like this."""
-        steps = [step for name, step in self._logged.points if name.startswith(prefix)]
-        return max(steps, default=-1) + 1
 
     def log_model_metrics(
         self, metrics: Mapping[str, float], step: int, name: str, digest: str
@@ -281,7 +256,7 @@ class Run:
 
     def log_image(self, image: npt.NDArray[np.uint8], key: str, step: int) -> None:
         """Add an image, shape (height, width, 3), to the live images of a run."""
-        if self._outbox is None or (key, step) in self._logged.images:
+        if self._outbox is None or (key, step) in self.held.images:
             return
         from PIL import Image
 

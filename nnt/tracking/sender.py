@@ -95,11 +95,12 @@ class Sender:
         """Where artifacts of runs go, as far as somebody knows: asking takes long."""
         self._artifacts: dict[str, Any] = {}
         self._models: dict[str, str] = {}
-        self._held: dict[tuple[str, str], set[tuple[int, int]]] = {}
+        self._curves: dict[str, dict[str, dict[int, float] | None]] = {}
+        """Values by step of curves of runs that may hold some; None: not asked yet."""
 
     def forget(self) -> None:
         """Ask the store anew what it holds."""
-        self._held.clear()
+        self._curves.clear()
         self._artifacts.clear()
 
     def send(self, entries: list[Entry]) -> None:
@@ -179,27 +180,36 @@ class Sender:
                 items = items[len(part) :]
 
     def _points(self, run_id: str, entry: Entry, **of: str) -> list[Item]:
-        """Make the points that the store lacks, perhaps `of` a model and a dataset.
-
-        Not every store drops what it has already.
-        """
+        """Make the points that the store lacks, perhaps `of` a model and a dataset."""
         from mlflow.entities import Metric
 
         values, is_doubtful, entry.is_doubtful = entry.values, entry.is_doubtful, True
-        step, time_ms = place = values["step"], values["time_ms"]
+        step, time_ms = values["step"], values["time_ms"]
         return [
             Metric(name, value, time_ms, step, **of)
             for name, value in values["metrics"].items()
-            if not (is_doubtful and place in self._times(run_id, name))
+            if not (is_doubtful and self._is_held(run_id, name, step, value))
         ]
 
-    def _times(self, run_id: str, name: str) -> set[tuple[int, int]]:
-        """Steps and times that a curve holds."""
-        place = run_id, name
-        if place not in self._held:
-            history = self._client.get_metric_history(run_id, name)
-            self._held[place] = {(int(p.step), int(p.timestamp)) for p in history}
-        return self._held[place]
+    def _is_held(self, run_id: str, name: str, step: int, value: float) -> bool:
+        """Whether a curve has this point: not every store drops what comes twice.
+
+        What is logged at step 0 belongs to the end. A run may have been evaluated
+        before its training went on: then the end has another value, which counts.
+        """
+        if run_id not in self._curves:
+            names = self._client.get_run(run_id).data.metrics
+            self._curves[run_id] = dict.fromkeys(names)
+        curves = self._curves[run_id]
+        if name not in curves:
+            return False
+        held = curves[name]
+        if held is None:
+            points = self._client.get_metric_history(run_id, name)
+            points.sort(key=lambda point: point.timestamp)
+            held = curves[name] = {int(p.step): float(p.value) for p in points}
+        # Two NaN are one value here.
+        return step in held and (step > 0 or repr(held[step]) == repr(value))
 
     def _create(self, run_id: str, entry: Entry) -> None:
         """Make a run, unless the store has it."""

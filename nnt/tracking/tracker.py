@@ -25,7 +25,7 @@ from nnt.tracking.local_runs import (
     runs_directory,
 )
 from nnt.tracking.outbox import Outbox
-from nnt.tracking.run import NOTHING, AlreadyLogged, Run, logged_by, now_ms
+from nnt.tracking.run import SYSTEM, Held, Run, held_by, now_ms
 from nnt.tracking.sender import Sender
 from nnt.tracking.store import asked, connect
 from nnt.tracking.store_uri import base_directory, default_uri, hide_passwords, variable
@@ -39,8 +39,6 @@ log = logging.getLogger(__name__)
 
 ENDING_TAGS = {"nnt.outcome", "nnt.reason", "nnt.resumable"}
 OFFLINE_EXPERIMENT = "offline"
-SYSTEM = "system/"
-"""Prefix of the curves of what the machine does, as in MLflow."""
 WANTED = "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING"
 INTERVAL = "MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL"
 INTERVAL_S = 10.0
@@ -261,14 +259,14 @@ class MlflowTracker(Tracker):
         experiment: str,
         expected_points: int,
         directory: Path | None = None,
-        logged: AlreadyLogged = NOTHING,
+        held: Held | None = None,
     ) -> Run:
         if not SAFE_ID.fullmatch(run_id):
             raise TrackingError(
                 f"{self.shown_uri} has given a run the ID {shorten(run_id)}"
             )
         place = directory or self._runs / run_id
-        return Run(place, self._outbox, experiment, expected_points, logged)
+        return Run(place, self._outbox, experiment, expected_points, held)
 
     def reopen(self, run_id: str, experiment_id: str) -> Run:
         """Add to a run that has ended; unless it is finished anew, its end stays."""
@@ -286,9 +284,9 @@ class MlflowTracker(Tracker):
         with asked(f"run {run_id} in {self.shown_uri}"):
             found = client.get_run(run_id)
             tags = found.data.tags
-            place, logged = self._directory_of(run_id, tags), logged_by(client, found)
+            place, held = self._directory_of(run_id, tags), held_by(client, found)
             experiment = str(found.info.experiment_id)
-            run = self._run(run_id, experiment, expected_points, place, logged)
+            run = self._run(run_id, experiment, expected_points, place, held)
             is_expert = is_of_expert(tags)
             if not is_expert:
                 self._begin(run)
@@ -374,7 +372,7 @@ def _watch_machine(run: Run, stop: Event) -> None:
         # MLflow gives them no types.
         make: Any = SystemMetricsMonitor
         monitors: list[Any] = make("").monitors
-        step = first = run.next_step(SYSTEM)
+        step = first = run.held.n_samples
         while not stop.wait(interval_s):
             sample: dict[str, float] = {}
             for monitor in monitors:
