@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from typing import Any
 
@@ -41,33 +42,23 @@ def rows(n: int = 400, seed: int = 0, events: int | None = None) -> Predictions:
 def test_an_event_passes_with_its_nearest_track(n: int, seed: int, events: int) -> None:
     view = rows(n, seed, events)
     told = metrics.all_decisions(view)["event_", ""]
-    found = {
-        int(e): (float(d), bool(s), bool(b))
-        for e, d, s, b in zip(
-            told.event, told.distance_cm, told.signal, told.background, strict=True
-        )
-    }
-    assert found.keys() == set(view.event.tolist())
-    for event, (distance_cm, signal, background) in found.items():
+    assert told.event.tolist() == sorted(set(view.event.tolist()))
+    for k, event in enumerate(told.event):
         mine = [i for i in range(n) if view.event[i] == event]
-        assert distance_cm == min(abs(float(view.z_cm[i])) for i in mine)
-        assert signal == any(abs(view.z_reco_cm[i]) < 1 for i in mine)
-        assert background == all(abs(view.z_reco_cm[i]) > 20 for i in mine)
+        assert told.distance_cm[k] == min(abs(view.z_cm[i]) for i in mine)
+        assert told.signal[k] == any(abs(view.z_reco_cm[i]) < 1 for i in mine)
+        assert told.background[k] == all(abs(view.z_reco_cm[i]) > 20 for i in mine)
 
 
 def test_figures_of_events_are_those_of_a_plain_loop() -> None:
     view = rows()
     figures = metrics.network_metrics(view)
-    kept: dict[bool, list[bool]] = {True: [], False: []}
-    for event in set(view.event.tolist()):
-        mine = view[view.event == event]
-        passes = any(abs(z) < 15 for z in mine.z_cm)
-        if any(abs(z) < 1 for z in mine.z_reco_cm):
-            kept[True].append(passes)
-        if all(abs(z) > 20 for z in mine.z_reco_cm):
-            kept[False].append(passes)
-    assert figures["event_efficiency_at_15cm"] == np.mean(kept[True])
-    assert figures["event_rejection_at_15cm"] == 1 - np.mean(kept[False])
+    events = [view[view.event == event] for event in set(view.event.tolist())]
+    passing = [(mine, any(abs(z) < 15 for z in mine.z_cm)) for mine in events]
+    near = [kept for mine, kept in passing if any(abs(mine.z_reco_cm) < 1)]
+    far = [kept for mine, kept in passing if all(abs(mine.z_reco_cm) > 20)]
+    assert figures["event_efficiency_at_15cm"] == np.mean(near)
+    assert figures["event_rejection_at_15cm"] == 1 - np.mean(far)
     assert figures["event_efficiency_at_15cm"] > figures["efficiency_at_15cm"]
 
 
@@ -114,17 +105,14 @@ def test_working_points_are_those_of_cutting_by_hand() -> None:
 
 
 def test_the_stiffest_tracks_count_and_unknown_momentum_does_not() -> None:
-    theta_deg = np.full(6, 90, np.float32)
+    right = np.full(6, 90, np.float32)
     view = dataclasses.replace(
-        rows(),
+        rows(6, events=6),
         z_reco_cm=np.array([0, 0, 0, 50, 50, 50], np.float32),
-        z_cm=np.array([0, 0, 0, 2, 2, 2], np.float32),
-        theta_deg=theta_deg,
-        theta_reco_deg=theta_deg,
-        event=np.arange(6),
+        theta_deg=right,
+        theta_reco_deg=right,
+        pt_gev=np.array([np.inf, np.nan, 1, np.inf, np.nan, 1], np.float32),
     )
-    pt_gev = np.array([np.inf, np.nan, 1, np.inf, np.nan, 1], np.float32)
-    view = dataclasses.replace(view, pt_gev=pt_gev)
     found = metrics.all_decisions(view)["stt_", ""]
     assert found.signal.tolist() == [True, False, True, False, False, False]
     assert found.background.tolist() == [False, False, False, True, False, True]
@@ -212,17 +200,12 @@ def test_efficiency_in_bins_counts_the_signal_of_each() -> None:
     view = rows(3000)
     assert view.pt_gev is not None
     told = metrics.efficiency_in_bins(view)["pt"]
-    cut_cm = metrics.network_metrics(view)["cut_cm_at_eff96"]
-    for i, (lower, upper) in enumerate(
-        zip(metrics.AXES["pt"].edges[:-1], metrics.AXES["pt"].edges[1:], strict=True)
-    ):
-        chosen = [
-            abs(z) < cut_cm
-            for z, reco, pt in zip(view.z_cm, view.z_reco_cm, view.pt_gev, strict=True)
-            if abs(reco) < 1 and lower <= pt < upper
-        ]
+    kept = np.abs(view.z_cm) < metrics.network_metrics(view)["cut_cm_at_eff96"]
+    near = np.abs(view.z_reco_cm) < 1
+    for i, (lower, upper) in enumerate(itertools.pairwise(metrics.AXES["pt"].edges)):
+        chosen = kept[near & (view.pt_gev >= lower) & (view.pt_gev < upper)]
         assert told.n_tracks[i] == len(chosen)
-        if chosen:
+        if len(chosen):
             assert told.share[i] == np.mean(chosen)
             expected = metrics.binomial_error(told.share[i], len(chosen))
             assert told.error[i] == pytest.approx(expected, rel=0.5)
@@ -306,11 +289,11 @@ def test_an_event_of_background_and_fakes_is_background() -> None:
 
 def test_fakes_are_counted_and_drawn() -> None:
     view = rows(2000)
-    assert "n_fake" not in metrics.sample_sizes(metrics.Sample.of(view))
+    assert "n_fake" not in metrics.Sample.of(view).sizes()
     assert "fake_rejection_against_efficiency" not in figures(view)
     fake = np.random.default_rng(3).random(2000) < 0.3
     view = dataclasses.replace(view, fake=fake)
-    assert metrics.sample_sizes(metrics.Sample.of(view))["n_fake"] == fake.sum()
+    assert metrics.Sample.of(view).sizes()["n_fake"] == fake.sum()
     figure = figures(view)["fake_rejection_against_efficiency"]
     (axes,) = figure.axes
     assert axes.get_ylabel() == "rejection of fakes"

@@ -15,7 +15,7 @@ from some_fits import make_data, run
 import nnt
 from nnt.config import load_config
 from nnt.errors import TrainingError
-from nnt.networks import read_weights
+from nnt.networks import Form, read_weights
 from nnt.tracking import Tracker
 from nnt.tracks import Tracks, write_tracks
 from nnt.training import TrainingResult
@@ -50,19 +50,10 @@ def test_a_loss_that_is_not_finite_names_epoch_batch_and_the_last_that_was(
 def test_weights_that_are_not_finite_are_seen_though_the_loss_is(engine: str) -> None:
     # From zeros, only the last biases move: to 3e38, and by momentum to infinity,
     # whose tanh is 1, which is what is asked for.
-    shapes = {"net.0.weight": (81, 27), "net.0.bias": 81, "net.2.weight": (2, 81)}
-    shapes["net.2.bias"] = 2
-    zeros = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+    zeros = {k: np.zeros(shape, np.float32) for k, shape in Form().shapes.items()}
+    far = {"learning_rate": 3e38, "weight_decay": 0, "optim": "SGD"}
     with pytest.raises(TrainingError) as err:
-        fit_rows(
-            32,
-            engine,
-            bad=dict.fromkeys(range(32), 1.0),
-            initial=zeros,
-            learning_rate=3e38,
-            weight_decay=0,
-            optim="SGD",
-        )
+        fit_rows(32, engine, bad=dict.fromkeys(range(32), 1.0), initial=zeros, **far)
     told = "epoch 1: batch 2 of 2: net.2.bias is not finite after it; "
     assert str(err.value).startswith(told)
     assert "last finite: val/loss 0." in str(err.value)
@@ -169,7 +160,7 @@ def test_constant_targets_are_learnt(
     result = train(same, engine=engine, experts=[0], epochs=20, learning_rate=0.01)
     assert result.outcome == "FINISHED"
     assert result.val["loss"] < before.val["loss"] / 2
-    assert all(math.isfinite(value) for value in result.val.values())
+    assert all(map(math.isfinite, result.val.values()))
 
 
 def test_constant_targets_can_be_drawn(train: Train, splits: list[Tracks]) -> None:

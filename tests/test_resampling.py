@@ -139,7 +139,7 @@ def test_a_share_that_no_draw_changes_has_a_binomial_error() -> None:
     perfect = dataclasses.replace(view, z_cm=view.z_reco_cm)
     found, errors = errors_of(perfect)
     assert found["efficiency_at_15cm"] == 1
-    n_signal = metrics.sample_sizes(Sample.of(perfect))["n_signal"]
+    n_signal = Sample.of(perfect).sizes()["n_signal"]
     assert perfect.fake is not None
     assert n_signal == ((np.abs(perfect.z_reco_cm) < 1) & ~perfect.fake).sum()
     assert errors["efficiency_at_15cm"] == metrics.binomial_error(1, n_signal) > 0

@@ -193,7 +193,7 @@ def _details(table: ScoredTable, experts: Sequence[int]) -> dict[str, Any]:
     for scope, expert in scopes.items():
         errors[scope] = table.logged({one.name: one.errors[scope] for one in results})
         rows = table.rows(expert)
-        sizes[scope] = metrics.sample_sizes(table.sample(rows)) if rows.any() else {}
+        sizes[scope] = table.sample(rows).sizes() if rows.any() else {}
     changes: dict[str, dict[str, Difference]] = {scope: {} for scope in scopes}
     for reference in others:
         changes = differences(reference, network)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -79,6 +78,7 @@ def page(
     title = f"{len(comparison.networks)} networks on the same rows"
     if verdict is not None:
         title = f"{comparison.runs[-1].name} over {verdict.over}"
+    captions = plots.captions() | {CURVES: CAPTION_OF_CURVES}
     headings = main_metrics()
     tables = [
         (
@@ -94,22 +94,20 @@ def page(
         facts=_facts(comparison),
         warning=warning_of([network.trained_on for network in comparison.runs]),
         main=tables[0][1],
-        pictures=[_picture(name, data) for name, data in pictures.items()],
+        pictures=[
+            {
+                "data": base64.b64encode(data).decode(),
+                "caption": captions.get(name, name.replace("_", " ")),
+                "is_wide": name == CURVES,
+            }
+            for name, data in pictures.items()
+        ],
         experts=tables[1:],
         runs=_runs(comparison),
         configurations=configurations(comparison),
         hardware=hardware(comparison),
         all_metrics=_all_metrics(comparison),
     )
-
-
-def _picture(name: str, data: bytes) -> dict[str, Any]:
-    captions = plots.captions() | {CURVES: CAPTION_OF_CURVES}
-    return {
-        "data": base64.b64encode(data).decode(),
-        "caption": captions.get(name, name.replace("_", " ")),
-        "is_wide": name == CURVES,
-    }
 
 
 def best_by_rejection(comparison: Comparison) -> tuple[NetworkResult, str] | None:
@@ -132,8 +130,7 @@ def _facts(comparison: Comparison) -> list[tuple[str, str]]:
         ("filter", comparison.filter or "none"),
         ("compared with", comparison.first.name),
     ]
-    found = best_by_rejection(comparison)
-    if found is not None:
+    if found := best_by_rejection(comparison):
         best, name = found
         error = best.errors["all"].get(name, math.nan)
         value = shown(best.figures["all"][name], error)
@@ -192,16 +189,13 @@ def _metric_cell(
     value = network.figures[scope].get(name)
     if value is None:
         return Cell(ABSENT)
-    note, change = "", network.difference(scope, name)
+    note, better, change = "", None, network.difference(scope, name)
     if change is not None:
-        note = f"{'+' if change.value >= 0 else ''}{shown(change.value, change.error)}"
-    return Cell(
-        shown(value, network.errors[scope].get(name, math.nan)),
-        note,
-        better=None if change is None else change.better,
-        best=value == best,
-        number=value if math.isfinite(value) else None,
-    )
+        sign, better = "+" if change.value >= 0 else "", change.better
+        note = f"{sign}{shown(change.value, change.error)}"
+    number = value if math.isfinite(value) else None
+    text = shown(value, network.errors[scope].get(name, math.nan))
+    return Cell(text, note, better, best=value == best, number=number)
 
 
 def _what_differs(comparison: Comparison, name: str) -> str:
@@ -236,29 +230,22 @@ def run_page(run: StoredRun | None) -> str | None:
 def verdict_table(verdict: Verdict) -> Table:
     """Every figure of both networks, with the difference and what it means."""
     heads = ["figure", "champion", "challenger", "difference", "standard errors"]
-    rows = [
-        [*_texts(check.name, *_values(check)), _sigmas(check)]
-        for check in verdict.checks
-    ]
+    rows = []
+    for check in verdict.checks:
+        both = (_value(value, check) for value in (check.champion, check.challenger))
+        texts = _texts(check.name, *both, _value(check.difference, check, "+"))
+        rows.append([*texts, _sigmas(check)])
     return Table(heads, rows)
 
 
-def _values(check: Check) -> Iterable[str]:
-    """Write champion, challenger and difference."""
-    for value, sign in (
-        (check.champion, ""),
-        (check.challenger, ""),
-        (check.difference, "+"),
-    ):
-        if value is None:
-            yield ABSENT
-        elif not check.is_share:
-            style = ",.0f" if value == int(value) else ".4g"
-            yield f"{value:{sign}{style}}"
-        elif sign and check.error is not None:
-            yield f"{100 * value:+.2f} ± {100 * check.error:.2f} %"
-        else:
-            yield f"{100 * value:{sign}.2f} %"
+def _value(value: float | None, check: Check, sign: str = "") -> str:
+    """Write a value of champion or challenger, or their difference with a sign."""
+    if value is None:
+        return ABSENT
+    if not check.is_share:
+        return f"{value:{sign}{',.0f' if value == int(value) else '.4g'}}"
+    error = f" ± {100 * check.error:.2f}" if sign and check.error is not None else ""
+    return f"{100 * value:{sign}.2f}{error} %"
 
 
 def _sigmas(check: Check) -> Cell:
@@ -307,11 +294,8 @@ def hardware(comparison: Comparison) -> Table | None:
     kinds = dict.fromkeys(kind for one in comparison.runs for kind in one.hardware)
     rows = []
     for network in comparison.runs:
-        costs = [network.hardware.get(kind) for kind in kinds]
-        texts = [ABSENT if cost is None else f"{cost:,.0f}" for cost in costs]
-        cells = [
-            Cell(text, number=cost) for text, cost in zip(texts, costs, strict=True)
-        ]
+        costs = map(network.hardware.get, kinds)
+        cells = (Cell(ABSENT if n is None else f"{n:,.0f}", number=n) for n in costs)
         rows.append([Cell(network.name), *cells])
     names = [kind.rpartition("/")[2].replace("_", " ") for kind in kinds]
     return Table(["network", *names], rows, "sortable") if kinds else None

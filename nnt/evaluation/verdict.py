@@ -136,9 +136,9 @@ def judge(
     rows = [metrics.predictions(tracks, named) for named in outputs]
     found = [metrics.all_decisions(row).get(("", suffix)) for row in rows]
     decisions = [] if None in found else [one for one in found if one is not None]
-    bits = [one.node_bits for one in networks]
     at_end = [
-        _saturated(*pair, len(tracks)) for pair in zip(outputs, bits, strict=True)
+        _saturated(named, one.node_bits, len(tracks))
+        for named, one in zip(outputs, networks, strict=True)
     ]
     figures = [
         *_rejections(runs, suffix),

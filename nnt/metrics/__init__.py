@@ -18,7 +18,6 @@ from nnt.metrics.decisions import (
     all_decisions,
     binomial_error,
     cut_at_efficiency_cm,
-    sample_sizes,
 )
 from nnt.metrics.inbins import (
     AXES,
@@ -105,7 +104,6 @@ __all__ = [
     "ratio_error",
     "replicas",
     "residuals_in_bins",
-    "sample_sizes",
     "std",
     "trimmed_std",
     "with_outputs",

@@ -248,9 +248,16 @@ class Sample:
         """Number of values of a quantity."""
         return len(self._values.get(name, ()))
 
-    def holds(self, name: str) -> bool:
-        """Whether a quantity exists for the network, be it without values."""
-        return name in self._values
+    def sizes(self) -> dict[str, int]:
+        """How many tracks and events the shares are of."""
+        found = {
+            f"{prefix}n_{kind}": self.size(f"{prefix}{kind}")
+            for prefix in ("", "event_", "stt_")
+            for kind in ("signal", "background", "fake")
+            if f"{prefix}{kind}" in self._values
+        }
+        far = {"n_feed_down": "far_down", "n_feed_up": "far_up"}
+        return found | {k: self.size(name) for k, name in far.items()}
 
     def core(self, name: str) -> CoreFit | None:
         """Fit of the core of a quantity, done once."""
@@ -331,15 +338,3 @@ def _added(predicted: Predictions) -> Quantities:
         counts = ~np.isnan(values)
         found[name] = values[counts], predicted.event[counts]
     return found
-
-
-def sample_sizes(sample: Sample) -> dict[str, int]:
-    """How many tracks and events the shares are of."""
-    sizes = {
-        f"{prefix}n_{kind}": sample.size(f"{prefix}{kind}")
-        for prefix in ("", "event_", "stt_")
-        for kind in ("signal", "background", "fake")
-        if sample.holds(f"{prefix}{kind}")
-    }
-    far = {"n_feed_down": "far_down", "n_feed_up": "far_up"}
-    return sizes | {name: sample.size(quantity) for name, quantity in far.items()}
