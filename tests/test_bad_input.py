@@ -247,6 +247,24 @@ def test_a_track_file(
     assert str(path) in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("/dev/zero", "pipe or a device"),
+        ("/dev/null", "pipe or a device"),
+        ("pipe.gz", "pipe or a device"),
+        ("a\0b", ""),
+        ("a" * 5000, ""),
+        ("/nonexistent/*.gz", "patterns are not expanded"),
+    ],
+)
+def test_a_path_that_is_no_file(tmp_path: Path, name: str, message: str) -> None:
+    os.mkfifo(tmp_path / "pipe.gz")
+    with pytest.raises(DataError) as error:
+        read_tracks(tmp_path / name)
+    assert message in told(error.value)
+
+
 @pytest.mark.parametrize("make", [os.link, os.symlink, None])
 def test_a_file_that_is_read_twice_is_reported(
     tmp_path: Path,

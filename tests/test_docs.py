@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import os
@@ -9,7 +10,9 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from collections.abc import Collection
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +39,14 @@ DIAGRAMS = dict(
     re.findall(r"(?ms)^### `(\w+)`\n.*?^classDiagram\n(.*?)^```$", ARCHITECTURE)
 )
 FIELDS = Config.model_fields
+BODY = ast.parse(textwrap.dedent(inspect.getsource(Config))).body[0]
+MEANINGS = {
+    key.target.id: " ".join(str(text.value.value).split())
+    for key, text in pairwise(ast.iter_child_nodes(BODY))
+    if isinstance(key, ast.AnnAssign) and isinstance(key.target, ast.Name)
+    if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
+}
+"""Key -> the text below it."""
 DESCRIBED = ("name", "description", "category")
 """Keys by which configurations with the same values differ."""
 
@@ -66,7 +77,7 @@ def test_the_table_lists_every_key_with_default_and_meaning() -> None:
     assert [k for k, *_ in rows] == [k for k in FIELDS if k not in ("name", "extends")]
     for key, default, meaning in rows:
         assert load_config({key: read_yaml(default, key)}) == load_config({}), key
-        assert meaning == " ".join((FIELDS[key].description or "").split())
+        assert meaning == MEANINGS[key]
 
 
 def test_the_page_names_the_keys_of_the_whole_run() -> None:
@@ -107,7 +118,7 @@ def test_the_page_names_every_configuration() -> None:
 def test_the_meaning_of_a_key_names_its_values(
     key: str, names: Collection[str]
 ) -> None:
-    words = re.findall(r"[\w/]+", FIELDS[key].description or "")
+    words = re.findall(r"[\w/]+", MEANINGS[key])
     assert set(names) <= set(words)
 
 
