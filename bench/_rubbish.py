@@ -19,6 +19,7 @@ import numpy as np
 
 from nnt import filters, load_config, read_tracks
 from nnt.config import Config
+from nnt.engine import Epoch
 from nnt.engine.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from nnt.errors import NNTError
 from nnt.export import read_settings
@@ -137,9 +138,7 @@ def _checkpoint(work: Path) -> bytes:
         values={"best_loss": 0.5},
         backend={"a": np.ones((3, 2), np.float32)},
         best={"a": np.ones(3, np.float32)},
-        names=("val/loss",),
-        rows=np.ones((2, 1)),
-        times_ms=np.arange(2),
+        epochs=[Epoch(number=n, metrics={"val/loss": 1.0}) for n in (1, 2)],
     )
     write_checkpoint(path, checkpoint)
     return path.read_bytes()

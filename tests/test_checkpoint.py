@@ -89,12 +89,13 @@ def test_resumed_fit_equals_the_uninterrupted_one(
 ) -> None:
     checkpoint = stopped(tmp_path / "c", last, **case)
     whole = run(**case)
-    assert len(checkpoint.times_ms) == min(last, whole[0].epochs)
+    assert len(checkpoint.epochs) == min(last, whole[0].epochs)
     resumed = run(resume=checkpoint, **case)
     assert_same_fit(resumed, whole)
     # Epochs that were done before are reported as they were.
-    n_before = len(checkpoint.times_ms)
-    assert [e.time_ms for e in resumed[1][:n_before]] == checkpoint.times_ms.tolist()
+    n_before = len(checkpoint.epochs)
+    times = [[e.time_ms for e in own] for own in (resumed[1], checkpoint.epochs)]
+    assert times[0][:n_before] == times[1]
     is_told = [epoch.val_output is not None for epoch in resumed[1]]
     assert is_told == [number >= n_before for number in range(len(is_told))]
 
@@ -169,7 +170,7 @@ def test_the_checkpoint_before_is_used_where_the_last_is_broken(
     one_bit = good[:-3] + bytes([good[-3] ^ 1]) + good[-2:]
     for broken in (good[:-7], good[:50], b"", good[:-1] + b"\x00\x01", one_bit):
         path.write_bytes(broken)
-        assert len(found_at(path).times_ms) == 2
+        assert len(found_at(path).epochs) == 2
     assert "complete checkpoint" in caplog.text
     previous_of(path).unlink()
     with pytest.raises(TrainingError, match="checksum"):
@@ -263,7 +264,7 @@ def test_no_damage_is_taken_for_a_checkpoint(
     else:
         assert found is not None
         assert found.values == SMALL.values
-        assert found.rows.tobytes() == SMALL.rows.tobytes()
+        assert found.epochs == SMALL.epochs
     shutil.rmtree(folder)
 
 
@@ -271,7 +272,8 @@ SMALL = Checkpoint(
     values={"attempt": {"epochs": 2}, "best_loss": 0.5},
     backend={"w": np.arange(6, dtype=np.float32).reshape(2, 3)},
     best={"w": np.ones((2, 3), np.float32)},
-    names=("val/loss", "lr"),
-    rows=np.array([[0.5, 1e-3], [0.25, 1e-3]]),
-    times_ms=np.array([1, 2]),
+    epochs=[
+        Epoch(number=n, metrics={"val/loss": 0.5**n, "lr": 1e-3}, time_ms=n)
+        for n in (1, 2)
+    ],
 )

@@ -12,11 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from some_fits import assert_same, assert_same_fit, loss_of, make_data, rates, run
 
-from nnt.engine import Epoch, History
 from nnt.errors import TrainingError
 from nnt.networks import ACTIVATIONS, MODELS, State
 from nnt.objective import OPTIMISERS
@@ -179,21 +176,6 @@ def test_no_rows_is_an_error(split: str) -> None:
     sizes = {"n_train": 20, "n_val": 20, f"n_{split}": 0}
     with pytest.raises(TrainingError, match="no rows"):
         run(make_data(**sizes))
-
-
-@given(
-    values=st.lists(st.lists(st.floats(width=32), min_size=2, max_size=2), max_size=9)
-)
-def test_a_history_gives_back_every_epoch(values: list[list[float]]) -> None:
-    history = History()
-    for number, (loss_value, rate) in enumerate(values, 1):
-        metrics = {"val/loss": loss_value, "lr": rate}
-        history.add(Epoch(number=number, metrics=metrics, time_ms=7 * number))
-    rows, times_ms = history.arrays()
-    np.testing.assert_array_equal([list(row.values()) for row in history], values)
-    np.testing.assert_array_equal(rows, np.reshape(values, rows.shape))
-    assert times_ms.tolist() == [7 * n for n in range(1, len(values) + 1)]
-    assert len(history) == len(values)
 
 
 def test_rows_that_do_not_count_are_not_judged() -> None:

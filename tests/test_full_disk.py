@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from nnt.cli.common import report_errors
-from nnt.engine import Epoch, History
+from nnt.engine import Epoch
 from nnt.training.fitting import MetricsFile
 from nnt.training.side_by_side import LogFile
 
@@ -29,11 +29,11 @@ def test_metrics_that_a_full_disk_did_not_take_are_written_at_the_end(
     full: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "free").touch()
-    history = History()
+    history: list[Epoch] = []
     files = [MetricsFile(path, history) for path in (full, tmp_path / "free")]
     for number in range(1, 500):
         metrics = {"val/loss": 1 / number, "lr": 1e-3}
-        history.add(Epoch(number=number, metrics=metrics))
+        history.append(Epoch(number=number, metrics=metrics))
         for file in files:
             file.write_last()
     full.unlink()  # there is room again
@@ -43,10 +43,10 @@ def test_metrics_that_a_full_disk_did_not_take_are_written_at_the_end(
 
 
 def test_every_epoch_can_be_read_as_soon_as_it_is_done(tmp_path: Path) -> None:
-    history = History()
+    history: list[Epoch] = []
     file = MetricsFile(tmp_path / "metrics.csv", history)
     for number in range(1, 4):
-        history.add(Epoch(number=number, metrics={"val/loss": 0.5**number}))
+        history.append(Epoch(number=number, metrics={"val/loss": 0.5**number}))
         file.write_last()
         lines = file.path.read_text().splitlines()
         assert lines[0] == "epoch,val/loss"

@@ -11,7 +11,7 @@ import pytest
 from some_processes import start
 from some_trainings import SMALL, overrides_of
 
-from nnt.engine import Epoch, History
+from nnt.engine import Epoch
 from nnt.networks import read_weights
 from nnt.tracking import open_run
 from nnt.training.side_by_side import EPOCHS_PER_TURN, MeanOverExperts, Turns
@@ -19,12 +19,12 @@ from nnt.training.side_by_side import EPOCHS_PER_TURN, MeanOverExperts, Turns
 
 def test_mean_over_experts_counts_finished_ones_with_their_last_value() -> None:
     told: list[tuple[int, float]] = []
-    histories = {0: History(), 1: History()}
+    histories: dict[int, list[Epoch]] = {0: [], 1: []}
     mean = MeanOverExperts(histories, lambda metrics, n: told.append((n, metrics["x"])))
 
     def add(expert: int, value: float) -> None:
         history = histories[expert]
-        history.add(Epoch(number=len(history) + 1, metrics={"x": value}))
+        history.append(Epoch(number=len(history) + 1, metrics={"x": value}))
         mean.update()
 
     add(0, 1.0)
@@ -39,7 +39,7 @@ def test_mean_over_experts_counts_finished_ones_with_their_last_value() -> None:
 def test_epochs_of_a_checkpoint_are_no_progress() -> None:
     """Rate and time left come from what this process does."""
     shown: list[tuple[int, int]] = []
-    histories = {0: History(), 1: History()}
+    histories: dict[int, list[Epoch]] = {0: [], 1: []}
 
     def show(done: int, total: int) -> None:
         shown.append((done, total))
@@ -47,7 +47,7 @@ def test_epochs_of_a_checkpoint_are_no_progress() -> None:
     mean = MeanOverExperts(histories, lambda *_: None, show, {0: 60, 1: 60})
     for expert, is_new in [(0, False)] * 50 + [(1, False)] * 40 + [(0, True)] * 2:
         history = histories[expert]
-        history.add(Epoch(number=len(history) + 1, metrics={"x": 1.0}))
+        history.append(Epoch(number=len(history) + 1, metrics={"x": 1.0}))
         mean.update(is_new=is_new)
     assert {done for done, _ in shown[:90]} == {0}
     assert shown[89:] == [(0, 30), (1, 30), (2, 30)]
@@ -56,7 +56,7 @@ def test_epochs_of_a_checkpoint_are_no_progress() -> None:
 
 
 def test_experts_that_take_turns_train_alone_and_side_by_side() -> None:
-    histories = {expert: History() for expert in range(3)}
+    histories: dict[int, list[Epoch]] = {0: [], 1: [], 2: []}
     lengths = {0: 35, 1: 12, 2: 60}
     turns = Turns(histories)
     trained: list[int] = []
@@ -64,7 +64,7 @@ def test_experts_that_take_turns_train_alone_and_side_by_side() -> None:
     def train(expert: int) -> None:
         with turns.taken_by(expert):
             for number in range(lengths[expert]):
-                histories[expert].add(Epoch(number=number + 1, metrics={"x": 0.0}))
+                histories[expert].append(Epoch(number=number + 1, metrics={"x": 0.0}))
                 trained.append(expert)
                 turns.wait(expert)
 

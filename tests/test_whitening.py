@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnt.config import load_config
-from nnt.engine import ExpertData, History, Hooks, fit
+from nnt.engine import Epoch, ExpertData, Hooks, fit
 from nnt.engine.whitening import FLOOR, Whitening
 from nnt.networks import Form, Networks, initial_state
 from nnt.networks.weights import ExpertWeights
@@ -144,10 +144,10 @@ def test_epochs_are_judged_with_weights_of_the_firmware(engine: str) -> None:
         "hidden": [8], "act": "tanh/2", "early_stopping_patience": None,
         "engine": engine,
     }  # fmt: skip
-    config, history = load_config({"extends": "base"}, values), History()
+    config, history = load_config({"extends": "base"}, values), list[Epoch]()
     state = fit(data, config, 0, hooks=Hooks(history=history)).state
     largest = np.abs(state["net.0.weight"]).max()
     assert largest == pytest.approx(63, abs=1e-3)
     loss = float(np.mean((outputs(state, config.form, x) - y) ** 2))
-    best = min(epoch["val/loss"] for epoch in history)
+    best = min(epoch.metrics["val/loss"] for epoch in history)
     assert loss == pytest.approx(best, rel=0.02)

@@ -13,7 +13,7 @@ from nnt.engine.checkpoint import (
     read_checkpoint,
 )
 from nnt.engine.loop import Hooks, fit
-from nnt.engine.records import Backend, Epoch, ExpertData, FitResult, History
+from nnt.engine.records import Backend, Epoch, ExpertData, FitResult
 
 __all__ = [
     "DEVICES",
@@ -23,7 +23,6 @@ __all__ = [
     "Epoch",
     "ExpertData",
     "FitResult",
-    "History",
     "Hooks",
     "Keeper",
     "checkpoint_exists",

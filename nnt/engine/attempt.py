@@ -135,10 +135,10 @@ class Attempt:
         self.rows_done = whole_number(values, "rows_done")
         self.loss_sum = real_number(values, "loss_sum")
         # All else follows from the epochs that the attempt has done.
-        before = len(checkpoint.rows) - self.epochs
+        before = len(checkpoint.epochs) - self.epochs
         if before < 0:
             raise ValueError(f"epochs: expected {self.epochs} of them, {-before} lack")
-        for epoch in checkpoint.epochs()[before:]:
+        for epoch in checkpoint.epochs[before:]:
             self.record_val_loss(compared_loss(epoch.metrics))
 
 

@@ -7,7 +7,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,21 +43,8 @@ class Checkpoint:
     """Weights and optimiser, as `Backend.state` gives them."""
     best: State
     """The weights with the lowest validation loss so far."""
-    names: tuple[str, ...]
-    """Of the metrics, in their order."""
-    rows: npt.NDArray[np.float64]
-    """Shape (epochs, names): every metric of every epoch."""
-    times_ms: npt.NDArray[np.int64]
-    """Shape (epochs,): when each epoch was done, Unix time."""
-
-    def epochs(self) -> list[Epoch]:
-        """Every epoch so far, as it was reported, without its outputs."""
-        metrics = [dict(zip(self.names, r, strict=True)) for r in self.rows.tolist()]
-        times = zip(metrics, self.times_ms.tolist(), strict=True)
-        return [
-            Epoch(number=number, metrics=of_epoch, time_ms=time_ms)
-            for number, (of_epoch, time_ms) in enumerate(times, 1)
-        ]
+    epochs: Sequence[Epoch]
+    """Every epoch so far, without its outputs."""
 
 
 def whole_number(values: Mapping[str, Any], name: str) -> int:
@@ -96,14 +83,17 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     OSError
         The disk is full or not writable.
     """
+    epochs = checkpoint.epochs
+    names = list(epochs[0].metrics) if epochs else []
+    rows = [[epoch.metrics[name] for name in names] for epoch in epochs]
     arrays = {
-        "rows": checkpoint.rows,
-        "times_ms": checkpoint.times_ms,
+        "rows": np.array(rows, np.float64).reshape(len(epochs), len(names)),
+        "times_ms": np.array([epoch.time_ms for epoch in epochs], np.int64),
         **{f"backend.{name}": value for name, value in checkpoint.backend.items()},
         **{f"best.{name}": value for name, value in checkpoint.best.items()},
     }
     # The file sorts its arrays; weights.json has them in the order of the network.
-    content = {"names": checkpoint.names, "values": checkpoint.values}
+    content = {"names": names, "values": checkpoint.values}
     text = json.dumps({"format": FORMAT, "arrays": list(arrays), **content})
     metadata = {"nnt": text, "sha256": _digest(text, arrays)}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -154,20 +144,26 @@ def _read(path: Path) -> Checkpoint:
     if content["format"] != FORMAT:
         raise ValueError("the format of another version of NNT")
     arrays = {name: arrays[name] for name in content["arrays"]}
-    names = tuple(content["names"])
-    rows, times_ms = arrays.pop("rows"), arrays.pop("times_ms")
-    if rows.shape != (*times_ms.shape, len(names)) or times_ms.ndim != 1:
-        raise ValueError(f"rows of shape {rows.shape} for {len(names)} metrics")
-    if rows.dtype.str != "<f8" or times_ms.dtype.str != "<i8":
-        raise ValueError(f"rows and times of {rows.dtype} and {times_ms.dtype}")
     return Checkpoint(
         values=content["values"],
         backend=_part("backend.", arrays),
         best=_part("best.", arrays),
-        names=names,
-        rows=rows,
-        times_ms=times_ms,
+        epochs=_epochs(content["names"], arrays["rows"], arrays["times_ms"]),
     )
+
+
+def _epochs(
+    names: list[str], rows: npt.NDArray[Any], times_ms: npt.NDArray[Any]
+) -> list[Epoch]:
+    if rows.shape != (*times_ms.shape, len(names)) or times_ms.ndim != 1:
+        raise ValueError(f"rows of shape {rows.shape} for {len(names)} metrics")
+    if rows.dtype.str != "<f8" or times_ms.dtype.str != "<i8":
+        raise ValueError(f"rows and times of {rows.dtype} and {times_ms.dtype}")
+    done = zip(rows.tolist(), times_ms.tolist(), strict=True)
+    return [
+        Epoch(number=n, metrics=dict(zip(names, row, strict=True)), time_ms=time_ms)
+        for n, (row, time_ms) in enumerate(done, 1)
+    ]
 
 
 def _part(prefix: str, arrays: Arrays) -> Arrays:

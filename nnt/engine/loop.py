@@ -23,7 +23,7 @@ from nnt.engine.checkpoint import (
     real_number,
     whole_number,
 )
-from nnt.engine.records import Epoch, ExpertData, FitResult, History, StopReason
+from nnt.engine.records import Epoch, ExpertData, FitResult, StopReason
 from nnt.engine.validation import Metrics, Validated, Validation, compared_loss
 from nnt.engine.whitening import Whitening
 from nnt.errors import TrainingError
@@ -52,8 +52,8 @@ class Hooks:
     validation_pool: Executor | None = None
     """Threads that validate an epoch while the next one is trained; `on_epoch` is then
     called for an epoch when the next one is trained."""
-    history: History = field(default_factory=History)
-    """Takes the metrics of every epoch, before `on_epoch` is called."""
+    history: list[Epoch] = field(default_factory=list)
+    """Takes every epoch without its outputs, before `on_epoch` is called."""
 
 
 def fit(
@@ -181,7 +181,7 @@ class FitLoop:
     @only_of_this_fit()
     def _restore(self, checkpoint: Checkpoint) -> int:
         """Report the epochs of a checkpoint again; number of the attempt under way."""
-        for epoch in checkpoint.epochs():
+        for epoch in checkpoint.epochs:
             self._report(epoch)
         self.best_epoch = whole_number(checkpoint.values, "best_epoch")
         self.best_loss = real_number(checkpoint.values, "best_loss")
@@ -293,7 +293,7 @@ class FitLoop:
         self._keep_if_best(loss, trained.weights)
 
     def _report(self, epoch: Epoch) -> None:
-        self.history.add(epoch)
+        self.history.append(replace(epoch, val_output=None))
         self.hooks.on_epoch(epoch)
 
     def _keep_if_best(self, val_loss: float, weights: State) -> None:
@@ -314,7 +314,7 @@ class FitLoop:
         number = len(self.history)
         last, place = {"val/loss": self.best_loss}, "before the first epoch"
         if number:
-            last, place = self.history[-1], f"in epoch {number}"
+            last, place = self.history[-1].metrics, f"in epoch {number}"
         losses = [f"{n} {last[n]:.6g}" for n in ("train/loss", "val/loss") if n in last]
         return TrainingError(
             f"epoch {number + 1}: {what} (last finite: {', '.join(losses)} {place})"
@@ -326,15 +326,12 @@ class FitLoop:
         if keeper is None or (only_if_due and not keeper.is_due()):
             return
         self._finish_validation(attempt)
-        rows, times_ms = self.history.arrays()
         best = {"best_epoch": self.best_epoch, "best_loss": self.best_loss}
         keeper.keep(
             Checkpoint(
                 values={"attempt": attempt.values(), **best},
                 backend=attempt.backend.state(),
                 best=self.best_state,
-                names=self.history.names,
-                rows=rows,
-                times_ms=times_ms,
+                epochs=list(self.history),
             )
         )

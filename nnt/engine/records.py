@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from threading import Lock
 from typing import Any, Literal, Protocol
 
-import numpy as np
 import numpy.typing as npt
 
 from nnt.networks import State
-from nnt.types import F32, F64, I64
+from nnt.types import F32, I64
 
 StopReason = Literal["epochs", "early stopping", "stopped", "failed"]
 Arrays = dict[str, npt.NDArray[Any]]
@@ -129,41 +126,3 @@ class FitResult:
     stop_reason: StopReason
     error: str = ""
     """Why it failed; empty if it did not."""
-
-
-class History:
-    """Epochs in order, 64 bytes or so each; others may read while one thread adds.
-
-    As in a list, number 0 holds the metrics of epoch 1.
-    """
-
-    def __init__(self) -> None:
-        self.names: tuple[str, ...] = ()
-        self._values = array("d")
-        self._times_ms = array("q")
-        self._lock = Lock()
-
-    def add(self, epoch: Epoch) -> None:
-        """Append the next epoch; the first one sets the names."""
-        with self._lock:
-            self.names = self.names or tuple(epoch.metrics)
-            self._values.extend(epoch.metrics[name] for name in self.names)
-            self._times_ms.append(epoch.time_ms)
-
-    def __len__(self) -> int:
-        return len(self._times_ms)
-
-    def __getitem__(self, index: int) -> dict[str, float]:
-        place = range(len(self))[index] * len(self.names)
-        row = self._values[place : place + len(self.names)]
-        return dict(zip(self.names, row, strict=True))
-
-    def __iter__(self) -> Iterator[dict[str, float]]:
-        return (self[i] for i in range(len(self)))
-
-    def arrays(self) -> tuple[F64, I64]:
-        """Copy everything: values, shape (epochs, names), and times in Unix ms."""
-        with self._lock:
-            values = np.array(self._values, np.float64)
-            times_ms = np.array(self._times_ms, np.int64)
-        return values.reshape(len(times_ms), len(self.names)), times_ms

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
@@ -20,7 +20,6 @@ from nnt.engine import (
     Epoch,
     ExpertData,
     FitResult,
-    History,
     Hooks,
     Keeper,
     checkpoint_exists,
@@ -58,7 +57,7 @@ class MetricsFile:
     is closed. What was there before is replaced.
     """
 
-    def __init__(self, path: Path, history: History) -> None:
+    def __init__(self, path: Path, history: Sequence[Epoch]) -> None:
         self.path = path
         self._history = history
         self._file = path.open("wb", buffering=0)
@@ -76,12 +75,12 @@ class MetricsFile:
 
     def _lines(self, first: int) -> bytes:
         """Lines from an epoch on, with the head before the first one."""
-        numbers = range(first, len(self._history) + 1)
         rows: list[list[object]] = [
-            [number, *self._history[number - 1].values()] for number in numbers
+            [epoch.number, *epoch.metrics.values()]
+            for epoch in self._history[first - 1 :]
         ]
         if first == 1:
-            rows.insert(0, ["epoch", *self._history.names])
+            rows.insert(0, ["epoch", *self._history[0].metrics])
         return "".join(",".join(map(str, row)) + "\r\n" for row in rows).encode()
 
     def close(self) -> None:
@@ -143,7 +142,7 @@ def train_expert(
     keeper = Keeper(run.directory / CHECKPOINT)
     resume = read_checkpoint(keeper.path)
     if resume is not None:
-        log.info("expert %d: resumed after epoch %d", expert, len(resume.times_ms))
+        log.info("expert %d: resumed after epoch %d", expert, len(resume.epochs))
     metrics_file = MetricsFile(run.directory / "metrics.csv", hooks.history)
 
     def track(epoch: Epoch) -> None:
@@ -184,8 +183,8 @@ class Fitting:
     ) -> None:
         self.cut = ""
         """Why the training is cut; empty while it is not."""
-        self.histories = {expert: History() for expert in training.children}
-        """Metrics of every epoch of each expert."""
+        self.histories: dict[int, list[Epoch]] = {k: [] for k in training.children}
+        """Every epoch of each expert."""
         self._training = training
         self._backends = backends
         self._jobs = jobs

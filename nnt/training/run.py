@@ -135,7 +135,8 @@ def _judge_and_end(
     description: str,
 ) -> tuple[Outcome, dict[int, ExpertResult], dict[str, dict[str, float]]]:
     """Keep the weights, and judge them unless the training was cut or stopped."""
-    histories = {k: list(epochs) for k, epochs in fitting.histories.items()}
+    done = fitting.histories.items()
+    histories = {k: [epoch.metrics for epoch in epochs] for k, epochs in done}
     report = FinalReport(runs, fits, histories)
     report.log_weights()
     outcome: Outcome = "KILLED"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from nnt.engine import History
+from nnt.engine import Epoch
 from nnt.progress import Progress, silent
 
 WAKE_EVERY_S = 0.5
@@ -96,7 +96,7 @@ class Turns:
     The expert with the shortest history is next.
     """
 
-    def __init__(self, histories: Mapping[int, History]) -> None:
+    def __init__(self, histories: Mapping[int, Sequence[Epoch]]) -> None:
         self._histories = histories
         self._left = list(histories)
         self._changed = threading.Condition()
@@ -132,7 +132,7 @@ class MeanOverExperts:
 
     Parameters
     ----------
-    histories : mapping of int to History
+    histories : mapping of int to sequence of Epoch
         Of each expert; others add epochs to them.
     report : callable
         ``report(metrics, epoch)``; called in the order of the epochs.
@@ -144,7 +144,7 @@ class MeanOverExperts:
 
     def __init__(
         self,
-        histories: Mapping[int, History],
+        histories: Mapping[int, Sequence[Epoch]],
         report: Callable[[dict[str, float], int], None],
         progress: Progress = silent,
         most_epochs: Mapping[int, int] | None = None,
@@ -175,7 +175,7 @@ class MeanOverExperts:
         last = min(running) if running else max(lengths.values(), default=0)
         for number in range(self._reported, last):
             histories = [h for h in self._histories.values() if len(h)]
-            rows = [h[min(number, len(h) - 1)] for h in histories]
+            rows = [h[min(number, len(h) - 1)].metrics for h in histories]
             shared = [name for name in rows[0] if all(name in row for row in rows)]
             means = {n: float(np.mean([row[n] for row in rows])) for n in shared}
             self._reported = number + 1
