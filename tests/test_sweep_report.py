@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 import nnt
 from nnt import plots
 from nnt.sweep import Trial, load_space
-from nnt.sweep.note import by_configuration, describe_sweep, spread
-from nnt.sweep.report import draw_sweep
+from nnt.sweep.report import by_configuration, describe_sweep, draw_sweep, spread
 from nnt.sweep.settings import Settings
 
 CONFIG = nnt.load_config("baseline_v2")
