@@ -152,7 +152,7 @@ def write_onnx(request: Request, folder: Path) -> Report:
             }
             for k, expert in source.experts.items()
         },
-        "checks": write_files(folder, _files(source, networks, None, graphs)),
+        "checks": write_files(folder, _files(source, networks, graphs)),
     }
     is_classic = networks.chain == CLASSIC
     precision = request.chosen_precision() if is_classic else request.precision
@@ -171,17 +171,14 @@ def write_onnx(request: Request, folder: Path) -> Report:
             graphs[k] = partial(_classic, network, integers.precision)
     if request.saturate_13_bit:
         report["saturate_13_bit"] = True
-    report["checks"] |= write_files(folder, _files(source, networks, integers, graphs))
+    report["checks"] |= write_files(folder, _files(source, integers, graphs))
     return report
 
 
 def _files(
-    source: Source,
-    networks: Networks,
-    integers: FixedPointNetworks | None,
-    graphs: Mapping[int, Subgraph],
+    source: Source, networks: Networks, graphs: Mapping[int, Subgraph]
 ) -> Iterator[File]:
-    """Describe a file for each expert and one for all; integers: those to compute."""
+    """Describe a file for each expert and one for all; networks: what they compute."""
     facts = {
         **source.facts,
         "source": source.name,
@@ -190,21 +187,18 @@ def _files(
         "theta_range_deg": str(list(THETA_RANGE_DEG)),
     }
     kind = ""
-    if integers is not None:
+    if isinstance(networks, FixedPointNetworks):
         kind = "_fixed_point"
-        facts["precision"] = str(list(integers.precision))
-        facts["saturate_13_bit"] = str(integers.saturate_13_bit).lower()
+        facts["precision"] = str(list(networks.precision))
+        facts["saturate_13_bit"] = str(networks.saturate_13_bit).lower()
     names: dict[str, int | None] = {f"expert_{k}{kind}.onnx": k for k in graphs}
     for name, expert in (names | {f"experts{kind}.onnx": None}).items():
-        content = _model(networks, integers, graphs, expert, facts)
-        chosen = tuple(graphs) if expert is None else (expert,)
-        check = partial(_check, networks, integers, chosen, expert is None)
-        yield File(name, content, check)
+        content = _model(networks, graphs, expert, facts)
+        yield File(name, content, partial(_check, networks, expert))
 
 
 def _model(
     networks: Networks,
-    integers: FixedPointNetworks | None,
     graphs: Mapping[int, Subgraph],
     expert: int | None,
     facts: Mapping[str, str],
@@ -219,9 +213,9 @@ def _model(
         output = graphs[expert](graph, "inputs")
     shape: list[str | int] = ["N", len(networks.outputs)]
     outputs = {}
-    if integers is not None:
-        bits = integers.node_bits
-        if integers.saturate_13_bit:
+    if isinstance(networks, FixedPointNetworks):
+        bits = networks.node_bits
+        if networks.saturate_13_bit:
             output = graph.add("Min", output, graph.constant(np.int64(2**bits - 1)))
         outputs[output] = value("raw", INT64, shape)
         unit = graph.constant(np.float32(2.0**-bits))
@@ -327,14 +321,9 @@ def _looked_up(graph: Graph, table: str, size: int, index: str, sums: str) -> st
     return graph.add("Where", negative, graph.add("Neg", found), found)
 
 
-def _check(
-    networks: Networks,
-    integers: FixedPointNetworks | None,
-    chosen: tuple[int, ...],
-    is_routed: bool,
-    content: bytes,
-) -> Report:
-    """Run the file against the networks, on rows of all chosen experts, mixed."""
+def _check(networks: Networks, expert: int | None, content: bytes) -> Report:
+    """Run the file against the networks, on rows of all that it holds, mixed."""
+    chosen = list(networks.experts) if expert is None else [expert]
     patterns = {-1: EXPERT_PATTERNS[0], **dict(enumerate(EXPERT_PATTERNS))}
     parts = [check_rows(networks.inputs, patterns[k], seed=k + 1) for k in chosen]
     number: I64 = np.repeat(np.array(chosen, dtype=np.int64), [len(p) for p in parts])
@@ -346,12 +335,12 @@ def _check(
     session = onnxruntime.InferenceSession(
         content, options, providers=["CPUExecutionProvider"]
     )
-    given = {"inputs": rows} | ({"expert": number} if is_routed else {})
+    given = {"inputs": rows} | ({"expert": number} if expert is None else {})
     found = session.run(None, given)
-    if integers is None:
+    if not isinstance(networks, FixedPointNetworks):
         return check_floats(found[0], networks, rows, number)
-    raw = integers.computed(rows, number).outputs
-    scaled = (raw / 2.0**integers.node_bits).astype(np.float32)
+    raw = networks.computed(rows, number).outputs
+    scaled = (raw / 2.0**networks.node_bits).astype(np.float32)
     if not np.array_equal(found[0], raw) or not np.array_equal(found[1], scaled):
         raise ExportError("onnxruntime computes other integers than the firmware")
     return {"outputs": "bit for bit"}
