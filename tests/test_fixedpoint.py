@@ -76,7 +76,7 @@ def slow_classic(
         nodes = following
         if i < len(layers) - 1:
             at_end += [abs(node) == 2**nodes_bits for node in nodes]
-    return nodes, float(np.mean(at_end or [0]))
+    return nodes, float(np.mean(at_end or [False]))
 
 
 def slow_hough3d(x: F32, layers: Layers) -> tuple[list[int], float]:
