@@ -11,12 +11,12 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     GetCoreSchemaHandler,
-    ModelWrapValidatorHandler,
     PlainValidator,
     ValidationError,
     WrapValidator,
     model_validator,
 )
+from pydantic.functional_validators import ModelWrapValidatorHandler
 from pydantic_core import (
     CoreSchema,
     ErrorDetails,
