@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ from nnt.progress import show_progress
 
 if TYPE_CHECKING:
     from nnt.metrics import Change, Profile
-    from nnt.tracks import Spread, Summary, Tracks
+    from nnt.tracks import Summary, Tracks
 
 MAX_CHANGES = 30
 """Lines of the table; ``--json`` has all."""
@@ -263,7 +264,10 @@ def _show(summaries: Mapping[str, Summary]) -> None:
         if summary.pt_gev is not None:
             spreads.append(("pt (GeV)", summary.pt_gev))
         end = "" if len(columns) == 1 else f", {name}"
-        rows += [[quantity + end, *_cells(spread)] for quantity, spread in spreads]
+        rows += [
+            [quantity + end, *(f"{value:.2f}" for value in astuple(spread))]
+            for quantity, spread in spreads
+        ]
     print_table("Targets", ["", "mean", "std", "min", "median", "max"], rows)
 
 
@@ -287,11 +291,6 @@ def _counts(summary: Summary) -> dict[str, str]:
         z_std_cm = summary.reference_z_std_cm
         counts["reference network"] = f"present, z residual std {z_std_cm:.2f} cm"
     return counts
-
-
-def _cells(spread: Spread) -> list[str]:
-    values = (spread.mean, spread.std, spread.minimum, spread.median, spread.maximum)
-    return [f"{value:.2f}" for value in values]
 
 
 def _show_changes(found: Sequence[Change]) -> None:
