@@ -23,7 +23,7 @@ from nnt import metrics, plots
 from nnt.evaluation import Comparison, NetworkResult
 from nnt.fixedpoint import FixedPointNetworks
 from nnt.judging import outputs_in_data, predicted_outputs
-from nnt.metrics import Replicas, difference_errors, ratio_error
+from nnt.metrics import difference_errors, ratio_error
 from nnt.tracking import open_run
 
 CONFIGURATIONS = (
@@ -159,11 +159,9 @@ def _paired_error(
     network: NetworkResult, reference: NetworkResult, suffix: str
 ) -> float:
     """Error of the gain in rejection, on the same draws of the events."""
-    name = "rejection_at_eff96"
-    drawn = network.replicas["all"]
+    name, drawn = "rejection_at_eff96", network.replicas["all"]
     renamed = dataclasses.replace(drawn, values={name: drawn.values[name + suffix]})
-    beside: Replicas = reference.replicas["all"]
-    return difference_errors(beside, renamed)[name]
+    return difference_errors(reference.replicas["all"], renamed)[name]
 
 
 def _cost_of_integers(run: str, data: Path) -> float:

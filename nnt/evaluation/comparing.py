@@ -65,8 +65,7 @@ def compare(
     Parameters
     ----------
     runs : sequence of str
-        Run IDs, ``runs:/ID``, ``models:/name[@alias]`` or paths to a
-        ``weights.json``.
+        Each as in `load_networks`.
     data : path or sequence of paths
         Track files.
     split : str, optional
@@ -94,7 +93,9 @@ def compare(
             progress(len(loaded), len(runs))
     rows = shared_rows(loaded, rows_for(loaded[0], data, split))
     comparison = compare_on(loaded, rows, rows_trained_on(loaded, rows))
-    return keep(comparison, page_to, in_store=log_to_store)
+    return ComparisonResult(
+        comparison, *keep(comparison, page_to, in_store=log_to_store)
+    )
 
 
 def keep(
@@ -103,10 +104,13 @@ def keep(
     *,
     in_store: bool,
     verdict: Verdict | None = None,
-) -> ComparisonResult:
-    """Draw a comparison, and keep its page in a file, as a run, or both."""
+) -> tuple[str | None, Path | None]:
+    """Draw a comparison, and keep its page in a file, as a run, or both.
+
+    The ID of the run, and the page.
+    """
     if not in_store and page_to is None:
-        return ComparisonResult(comparison)
+        return None, None
     pictures = _draw(comparison)
     text = page(comparison, pictures, verdict)
     run_id, place = None, None if page_to is None else Path(page_to)
@@ -115,7 +119,7 @@ def keep(
     if in_store:
         run_id, kept = _store(comparison, text, pictures, verdict)
         place = place or kept
-    return ComparisonResult(comparison, run_id, place)
+    return run_id, place
 
 
 def _draw(comparison: Comparison) -> dict[str, bytes]:

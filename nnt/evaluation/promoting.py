@@ -6,6 +6,7 @@ import logging
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -137,23 +138,23 @@ def promote(
     seen = rows_trained_on(runs, rows)
     _refuse_seen(runs, seen, rows.tracks)
     comparison, verdict = _judge(runs, rows, seen, alias, sigma)
-    kept = keep(comparison, page_to, in_store=not dry_run, verdict=verdict)
+    judgement, page = keep(comparison, page_to, in_store=not dry_run, verdict=verdict)
     registered = None
-    if verdict.passes and kept.run_id is not None:
+    if verdict.passes and judgement is not None:
         try:
-            registered = move_alias(challenger.run, alias, kept.run_id)
+            registered = move_alias(challenger.run, alias, judgement)
         except Exception:
-            note_verdict(kept.run_id, "overtaken")
+            note_verdict(judgement, "overtaken")
             raise
-        note_verdict(kept.run_id, "promoted")
+        note_verdict(judgement, "promoted")
     return Promotion(
         run_id=challenger.run.run_id,
         champion=None if champion is None else champion.run_id,
         verdict=verdict,
         comparison=comparison,
         registered=registered,
-        judgement=kept.run_id,
-        page=kept.page,
+        judgement=judgement,
+        page=page,
     )
 
 
@@ -224,10 +225,10 @@ def _judge(
             if loaded is not runs[-1]:
                 raise
             refusal = f"the firmware cannot hold it: {err}"
-    networks = [*integers, *(loaded.networks for loaded in runs[len(integers) :])]
+    # A challenger that the firmware cannot hold is compared in floats.
     judged = [
-        replace(loaded, networks=own)
-        for loaded, own in zip(runs, networks, strict=True)
+        replace(loaded, networks=loaded.networks if own is None else own)
+        for loaded, own in zip_longest(runs, integers)
     ]
     comparison = compare_on(judged, rows, seen)
     if refusal:
