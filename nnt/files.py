@@ -54,6 +54,28 @@ def expand_path(path: str | os.PathLike[str]) -> str:
     return os.path.expanduser(os.path.expandvars(text))  # noqa: PTH111
 
 
+def read_text(path: Path, error: type[Exception], most: int = 1_000_000) -> str:
+    """Read a small file of text in UTF-8.
+
+    Raises
+    ------
+    error
+        It cannot be read, has more than `most` bytes, or is no such text.
+    """
+    try:
+        if path.stat().st_size > most:
+            raise error(f"{path}: expected at most {most:,} bytes of text")
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as err:
+        raise error(f"{path}: cannot be read ({err.strerror}); check the path") from err
+    except UnicodeDecodeError as err:
+        line = err.object.count(b"\n", 0, err.start) + 1
+        raise error(
+            f"{path}: line {line}: expected UTF-8, found the byte "
+            f"{err.object[err.start]:#04x}; save the file as UTF-8"
+        ) from err
+
+
 def is_full(error: OSError) -> bool:
     """Whether a disk takes no more, which a person can mend."""
     return error.errno in FULL

@@ -9,9 +9,8 @@ from typing import Any
 
 from nnt.config.yaml_text import ABSENT_WORDS, nodes, read_yaml, shown
 from nnt.errors import ConfigError, did_you_mean, shorten
-from nnt.files import expand_path
+from nnt.files import expand_path, read_text
 
-MAX_BYTES = 1_000_000
 EXPERT_KEYS = tuple(f"expert_{k}" for k in range(5))
 ALTERNATIVES = {
     "": ("out_size", "outputs"),
@@ -78,19 +77,7 @@ def find_config(name: str | Path, folder: Path | None = None) -> Path:
 
 def read_mapping(path: Path) -> dict[str, Any]:
     """Read the keys of one file."""
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ConfigError(f"{path}: expected at most {MAX_BYTES:,} bytes of YAML")
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as err:
-        raise ConfigError(f"{path}: cannot be read: {err.strerror}") from err
-    except UnicodeDecodeError as err:
-        line = err.object.count(b"\n", 0, err.start) + 1
-        raise ConfigError(
-            f"{path}: line {line}: expected UTF-8, found the byte "
-            f"{err.object[err.start]:#04x}; save the file as UTF-8"
-        ) from err
-    value = _parsed(text, str(path))
+    value = _parsed(read_text(path, ConfigError), str(path))
     if value is None:
         return {}
     if not isinstance(value, dict):

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nnt.errors import ExportError
-from nnt.export.settings import Settings, read_text, shown
+from nnt.export.settings import Settings, shown
+from nnt.files import read_text
 
 PAYLOAD_FILE = "payload.conf"
 NETWORKS_FILE = "networks.root"
@@ -77,7 +78,7 @@ def read_payload(
     """
     firmware, bit_fields = {}, []
     if earlier is not None:
-        lines = read_text(earlier, "a payload.conf").splitlines()
+        lines = read_text(earlier, ExportError).splitlines()
         values = parse_payload(lines)
         firmware = {key: values[key] for key in OF_THE_FIRMWARE if key in values}
         bit_fields = [line.strip() for line in lines if BIT_LINE.fullmatch(line)]

@@ -27,9 +27,8 @@ from nnt.detector import (
     Z_RANGE_CM,
 )
 from nnt.errors import ExportError, shorten
+from nnt.files import read_text
 from nnt.networks import DEFAULT_PRECISION, check_precision
-
-MAX_BYTES = 1 << 20
 
 Row = tuple[float, ...]
 Value = float | Row | tuple[Row, ...]
@@ -217,21 +216,8 @@ def read_settings(path: Path) -> Settings:
     ExportError
         It cannot be read, or a value is not of the kind that its key has.
     """
-    given = parse_settings(read_text(path, "a configuration"), str(path))
+    given = parse_settings(read_text(path, ExportError), str(path))
     return replace(given, values={**default_settings().values, **given.values})
-
-
-def read_text(path: Path, kind: str) -> str:
-    """Read a small file of text; `kind` says what it should be."""
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ExportError(
-                f"{path}: expected {kind}, found a file larger than 1 MB; check the "
-                "path"
-            )
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as err:
-        raise ExportError(f"{path}: cannot be read ({err}); check the path") from err
 
 
 def _depth(value: Any) -> int:
