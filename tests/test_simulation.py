@@ -171,6 +171,19 @@ def test_tracks_of_an_event_are_counted(tracks: Tracks) -> None:
 
 
 @pytest.mark.parametrize(
+    ("chain", "inputs", "words"),
+    [
+        ("3hd", 27, "unknown chain '3hd'; did you mean '3dh'"),
+        ("classic", 126, "inputs: expected 27 in the classic chain, found 126"),
+        ("3dh", 42, "inputs: expected 27 or 126 in the 3dh chain, found 42"),
+    ],
+)
+def test_what_is_no_chain_is_refused(chain: str, inputs: int, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        simulate(10, chain=chain, inputs=inputs)
+
+
+@pytest.mark.parametrize(
     ("values", "message"),
     [
         ({"crowd_wrong_share": (0.1, 0.2)}, "crowd_wrong_share: expected 9 numbers"),

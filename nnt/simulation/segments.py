@@ -112,11 +112,6 @@ def crossing(
     return place, cell_cm, reached
 
 
-def _places(sl: Superlayer, layer: int, h: Helices) -> tuple[F64, F64, BoolArray]:
-    cotangent = 1 / np.tan(h.theta_rad)
-    return crossing(sl, layer, h.z_cm, cotangent, h.phi_rad, h.omega_per_cm, h.d0_cm)
-
-
 def nearest_wire(place: F64, second: BoolArray) -> F64:
     """Wire next to a place; in the second priority layer half of an odd number."""
     half = 0.5 * second
@@ -135,7 +130,8 @@ def make_hits(
 ) -> Hits:
     """Draw what one superlayer sees of each row."""
     sl, n, draw = SUPERLAYERS[index], len(rows.helix), _Draws(index, s, rng)
-    crossings = [_places(sl, layer, h) for layer in (0, 1)]
+    helix = h.z_cm, 1 / np.tan(h.theta_rad), h.phi_rad, h.omega_per_cm, h.d0_cm
+    crossings = [crossing(sl, layer, *helix) for layer in (0, 1)]
     second = draw.second(h, crossings[1][0])[rows.helix]
     place, cell_cm, reached = (
         np.where(second, b[rows.helix], a[rows.helix])
@@ -279,19 +275,17 @@ class _Draws:
         kind, suffix = ("stereo", "_stereo") if is_stereo else ("axial", "")
 
         def at(name: str) -> F64:
-            values: F64 = getattr(s, name)
-            return np.interp(SIDE_ANGLES_RAD, s.side_angle_rad, values)
+            shares: F64 = getattr(s, name)
+            return np.interp(SIDE_ANGLES_RAD, s.side_angle_rad, shares)
 
         undecided, flipped = np.empty((2, 4, SIDE_BINS + 1))
+        for i, side in enumerate(("right", "left")):
+            undecided[i] = at(f"undecided_{kind}")
+            flipped[i] = at(f"wrong_if_{side}{suffix}")
+            undecided[2 + i] = at(f"second_undecided_{kind}_{side}")
         if self.index == 0:
             undecided[:2] = s.undecided_inner
             flipped[1], flipped[0] = s.wrong_inner
-        else:
-            undecided[:2] = at(f"undecided_{kind}")
-            flipped[0] = at(f"wrong_if_right{suffix}")
-            flipped[1] = at(f"wrong_if_left{suffix}")
-        undecided[2] = at(f"second_undecided_{kind}_right")
-        undecided[3] = at(f"second_undecided_{kind}_left")
         flipped[2], flipped[3] = s.second_wrong_right, at("second_wrong_left")
         return undecided, flipped
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,7 +25,7 @@ from nnt.tracks.table import (
     Tracks,
     version_of,
 )
-from nnt.tracks.text import Block, between_headers, read_header, text_blocks
+from nnt.tracks.text import between_headers, read_header, text_blocks
 from nnt.types import F32, I64, BoolArray
 
 log = logging.getLogger(__name__)
@@ -214,62 +215,48 @@ def _source_lines(
     `without`; and some rows at a time, their cells separated by tabs. A file that
     cannot be read any more, or has changed, is a `DataError`, by the iterator too.
     """
-    headers = [_source_header(file) for file in source.files]
+    headers = [next(_source_rows(file))[0] for file in source.files]
     shared = set.intersection(*map(set, headers)) - set(without)
     names = [name for name in headers[0] if name in shared]
-    return names, _source_cells(source, headers, names)
+    return names, _source_cells(source, names)
 
 
-def _source_cells(
-    source: Source, headers: list[list[str]], names: list[str]
-) -> Iterator[list[bytes]]:
+def _source_cells(source: Source, names: list[str]) -> Iterator[list[bytes]]:
     start = 0
-    for file, header in zip(source.files, headers, strict=True):
-        place = [header.index(name) for name in names]
-        for lines in _source_rows(file, header):
-            chosen = lines
-            if (rows := source.rows) is not None:
-                first, last = np.searchsorted(rows, [start, start + len(lines)])
-                chosen = [lines[row] for row in (rows[first:last] - start).tolist()]
-            start += len(lines)
-            if names == header:
-                # A tab may end them.
-                yield [line.rstrip(b"\t") for line in chosen]
-            else:
-                cells = (line.split(b"\t") for line in chosen)
-                yield [b"\t".join([row[i] for i in place]) for row in cells]
+    for header, lines in itertools.chain.from_iterable(map(_source_rows, source.files)):
+        chosen = lines
+        if (rows := source.rows) is not None:
+            first, last = np.searchsorted(rows, [start, start + len(lines)])
+            chosen = [lines[row] for row in (rows[first:last] - start).tolist()]
+        start += len(lines)
+        if names == header:
+            # A tab may end them.
+            yield [line.rstrip(b"\t") for line in chosen]
+        else:
+            place = [header.index(name) for name in names]
+            cells = (line.split(b"\t") for line in chosen)
+            yield [b"\t".join([row[i] for i in place]) for row in cells]
 
 
-def _source_header(file: SourceFile) -> list[str]:
-    for block in _source_blocks(file):
-        return read_header(file.path, block.text)[0]
-    raise _changed(file.path)
-
-
-def _source_rows(file: SourceFile, names: list[str]) -> Iterator[list[bytes]]:
-    """Rows of each block of text, headers and empty lines left out."""
+def _source_rows(file: SourceFile) -> Iterator[tuple[list[str], list[bytes]]]:
+    """Columns, and the rows of each block of text; no headers, no empty lines."""
+    changed = DataError(f"{file.path}: has changed since it was read")
+    names: list[str] = []
     n_rows = 0
-    for block in _source_blocks(file):
-        parts = between_headers(block, names)
-        lines = [line for part in parts for line in part.text.splitlines() if line]
-        n_rows += len(lines)
-        yield lines
-    if n_rows != file.n_rows:
-        raise _changed(file.path)
-
-
-def _source_blocks(file: SourceFile) -> Iterator[Block]:
     try:
         with file.path.open("rb") as opened:
             if version_of(opened.fileno()) != file.version:
-                raise _changed(file.path)
-            yield from text_blocks(file.path, opened)
+                raise changed
+            for block in text_blocks(file.path, opened):
+                names = names or read_header(file.path, block.text)[0]
+                parts = between_headers(block, names)
+                lines = [ln for part in parts for ln in part.text.splitlines() if ln]
+                n_rows += len(lines)
+                yield names, lines
     except OSError as err:
         raise DataError(f"{file.path}: cannot be read ({err.strerror})") from err
-
-
-def _changed(path: Path) -> DataError:
-    return DataError(f"{path}: has changed since it was read")
+    if n_rows != file.n_rows:
+        raise changed
 
 
 def _write(
