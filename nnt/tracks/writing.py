@@ -239,7 +239,7 @@ def _source_cells(source: Source, names: list[str]) -> Iterator[list[bytes]]:
 
 
 def _source_rows(file: SourceFile) -> Iterator[tuple[list[str], list[bytes]]]:
-    """Columns, and the rows of each block of text; no headers, no empty lines."""
+    """Columns, and rows: none, then those of each block, without headers among them."""
     changed = DataError(f"{file.path}: has changed since it was read")
     names: list[str] = []
     n_rows = 0
@@ -248,7 +248,9 @@ def _source_rows(file: SourceFile) -> Iterator[tuple[list[str], list[bytes]]]:
             if version_of(opened.fileno()) != file.version:
                 raise changed
             for block in text_blocks(file.path, opened):
-                names = names or read_header(file.path, block.text)[0]
+                if not names:
+                    names, _ = read_header(file.path, block.text)
+                    yield names, []
                 parts = between_headers(block, names)
                 lines = [ln for part in parts for ln in part.text.splitlines() if ln]
                 n_rows += len(lines)
