@@ -110,18 +110,14 @@ def sweep_history(metrics: Sequence[SweptMetric]) -> Figure:
     )
     for axes, metric in zip(panels, metrics, strict=True):
         numbers = np.arange(len(metric.values))
-        done = np.isfinite(metric.values)
         label = "complete" if axes is panels[0] else None
-        axes.plot(
-            numbers[done], metric.values[done], "o", ms=4, color=COLOURS[0], label=label
-        )
-        cut = np.isfinite(metric.pruned)
-        if cut.any():
+        axes.plot(numbers, metric.values, "o", ms=4, color=COLOURS[0], label=label)
+        if np.isfinite(metric.pruned).any():
             axes.plot(
-                numbers[cut], metric.pruned[cut], "o", ms=4, mfc="none",
-                color=COLOURS[1], label="pruned, after its last epoch",
+                numbers, metric.pruned, "o", ms=4, mfc="none", color=COLOURS[1],
+                label="pruned, after its last epoch",
             )  # fmt: skip
-        if done.any():
+        if np.isfinite(metric.values).any():
             best = np.fmax.accumulate(metric.sign * metric.values) * metric.sign
             number = int(np.nanargmax(metric.sign * metric.values))
             axes.plot(
@@ -159,9 +155,9 @@ def parallel_coordinates(
         _draw_axis(axes, x, coordinate, low, high)
     norm = (LogNorm if metric.is_log else Normalize)(*_ends(all_axes[-1], done))
     colours = colormaps["viridis_r" if metric.sign > 0 else "viridis"]
-    # The best ones last, so that no other line covers them.
-    order = np.argsort(np.where(done, metric.sign * metric.values, -np.inf))
-    order = order[np.isin(order, np.flatnonzero(done))]
+    # The best ones last, so that no other line covers them; those without a value are
+    # sorted behind them.
+    order = np.argsort(metric.sign * metric.values)[: done.sum()]
     for trial in order:
         is_best = trial == order[-1]
         axes.plot(
