@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -94,16 +94,11 @@ def test_a_signal_is_heard_while_others_end(crashes: bool) -> None:
             raise MemoryError
 
     try:
-        with pytest.raises(MemoryError) if crashes else _nothing():
+        with pytest.raises(MemoryError) if crashes else nullcontext():
             run_side_by_side({0: slow, 1: crash}, 2, Event())
     finally:
         signal.signal(signal.SIGUSR1, before)
     assert heard.is_set()
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
 
 
 class Failing(Run):

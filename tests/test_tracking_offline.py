@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("short_pauses")
 
 
 def test_offline_runs_are_made_in_the_store_later(
-    workplace: Path, empty_store: Path
+    project: Path,
 ) -> None:
     tracker = MlflowTracker("http://127.0.0.1:1", offline=True)
     parent, child = start(tracker)
@@ -27,8 +26,7 @@ def test_offline_runs_are_made_in_the_store_later(
     assert tracker.close() > 0
     with pytest.raises(TrackingError, match=f"nnt sync {parent.run_id}"):
         open_run(parent.run_id)
-    shutil.copy(empty_store, workplace)
-    uri = f"sqlite:///{workplace / 'mlflow.db'}"
+    uri = f"sqlite:///{project / 'mlflow.db'}"
     done = CliRunner().invoke(main, ["sync", "--to", uri])
     assert done.exit_code == 0, done.output
     found = open_run(parent.run_id)
@@ -42,9 +40,8 @@ def test_offline_runs_are_made_in_the_store_later(
 
 
 def test_offline_runs_are_made_once_however_often_delivery_is_cut_off(
-    workplace: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+    project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shutil.copy(empty_store, workplace)
     tracker = MlflowTracker(offline=True)
     parent, child = start(tracker)
     log_some(child)
@@ -65,10 +62,7 @@ def test_offline_runs_are_made_once_however_often_delivery_is_cut_off(
     assert len(MlflowTracker()._client.search_runs(["0"])) == 2
 
 
-def test_a_run_that_was_synced_can_be_resumed(
-    workplace: Path, empty_store: Path
-) -> None:
-    shutil.copy(empty_store, workplace)
+def test_a_run_that_was_synced_can_be_resumed(project: Path) -> None:
     tracker = MlflowTracker(offline=True)
     parent, _ = start(tracker)
     parent.log_text("epochs: 3\n", "config.yaml")

@@ -51,8 +51,7 @@ def tracker(
 
 
 @pytest.fixture
-def database(workplace: Path, empty_store: Path) -> MlflowTracker:
-    shutil.copy(empty_store, workplace)
+def database(project: Path) -> MlflowTracker:
     return MlflowTracker()
 
 
@@ -166,9 +165,8 @@ def test_a_batch_whose_answer_was_lost_is_not_doubled(
 
 
 def test_what_a_killed_process_has_logged_is_delivered(
-    workplace: Path, empty_store: Path, caplog: pytest.LogCaptureFixture
+    project: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    shutil.copy(empty_store, workplace)
     code = (
         "import os, signal, nnt.tracking.delivery as d\n"
         "d.FLUSH_EVERY_S = 3600\n"

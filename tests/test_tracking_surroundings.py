@@ -112,21 +112,18 @@ def test_async_logging_of_mlflow_does_not_hide_that_a_store_has_failed(
     assert tracker.close() == 1
 
 
-def test_mlflow_run_and_trainings_share_one_list(client: MlflowClient) -> None:
-    by_mlflow_run = client.create_run("0")
-    assert train().experiment_id == by_mlflow_run.info.experiment_id
+def test_trainings_go_to_the_list_of_mlflow_run_or_to_one_called_nnt(
+    client: MlflowClient,
+) -> None:
+    by_mlflow_run = client.create_run("0").info.experiment_id
+    assert train().experiment_id == by_mlflow_run
     assert "nnt-trainings" in "".join(client.get_experiment("0").tags)
-
-
-def test_a_list_of_an_earlier_version_goes_on(client: MlflowClient) -> None:
-    earlier = client.create_experiment("nnt", artifact_location="mlruns")
-    assert train().experiment_id == earlier
-
-
-def test_a_renamed_experiment_keeps_its_runs(client: MlflowClient) -> None:
     client.rename_experiment("0", "thesis")
     run = train()
+    assert run.experiment_id == by_mlflow_run
     assert open_run(run.run_id).name == "base"
+    made = client.create_experiment("nnt", artifact_location="mlruns")
+    assert train().experiment_id == made
 
 
 def test_a_deleted_default_is_replaced_and_a_deleted_choice_is_explained(
