@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import pwd
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from nnt.config import load_config
 from nnt.machine import usable_cores, user_name
+from nnt.training.places import Places
 
 MANY = os.cpu_count() or 1
 
@@ -30,6 +30,8 @@ def test_cores_that_the_process_is_bound_to_count() -> None:
     os.sched_setaffinity(0, {min(before)})
     try:
         assert usable_cores() == 1
+        places = Places.of(load_config("base"), "cpu")
+        assert (places.jobs(None), places.jobs(3)) == (1, 3)
     finally:
         os.sched_setaffinity(0, before)
 
@@ -78,17 +80,3 @@ def test_an_account_without_a_name_goes_by_its_number(
 
     monkeypatch.setattr(pwd, "getpwuid", unknown)
     assert user_name() == str(os.getuid())
-
-
-def test_a_training_takes_the_cores_that_its_process_may_use() -> None:
-    code = (
-        "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
-        "from nnt.config import load_config\n"
-        "from nnt.training.places import Places\n"
-        "places = Places.of(load_config('base'), 'cpu')\n"
-        "print(places.jobs(None), places.jobs(3))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.split() == ["1", "3"]

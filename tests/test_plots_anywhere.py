@@ -57,8 +57,11 @@ def test_settings_of_the_user_change_nothing(tmp_path: Path) -> None:
     assert "z_histogram" in usual
     for settings in (
         {"MPLCONFIGDIR": str(tmp_path / "rc"), "MPLBACKEND": "nonsense"},
-        {"MATPLOTLIBRC": str(tmp_path / "binary"), "MPLCONFIGDIR": "/proc/nowhere"},
-        {"MPLBACKEND": "module://not_installed.backend_inline"},
+        {
+            "MATPLOTLIBRC": str(tmp_path / "binary"),
+            "MPLCONFIGDIR": "/proc/nowhere",
+            "MPLBACKEND": "module://not_installed.backend_inline",
+        },
     ):
         assert drawn(tmp_path, **settings) == (usual, ""), settings
 
