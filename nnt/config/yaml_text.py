@@ -72,9 +72,10 @@ class StrictLoader(yaml.SafeLoader):
         value: Any = super().construct_scalar(node)
         if node.tag in NUMBERS:
             if len(value) > MAX_DIGITS:
-                raise _error(node, f"a number of {len(value)} characters")
+                words = f"expected at most {MAX_DIGITS} characters in a number"
+                raise _error(node, f"{words}, got {len(value)}")
             if surprise := _surprise(value):
-                self.problems.append(str(_error(node, surprise)))
+                self._note(node, surprise)
                 return "0"
         if isinstance(value, str) and any("\ud800" <= c <= "\udfff" for c in value):
             raise _error(node, f"an unpaired surrogate ({shorten(value)})")
@@ -89,11 +90,10 @@ class StrictLoader(yaml.SafeLoader):
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str):
                 words = f"expected text as key, got {shown(key)}{WORDS_OF_YAML}"
-                self.problems.append(str(_error(key_node, words)))
+                self._note(key_node, words)
                 continue
             if key in seen:
-                words = f"key {shorten(key)} appears twice"
-                self.problems.append(str(_error(key_node, words)))
+                self._note(key_node, f"key {shorten(key)} appears twice")
             seen.add(key)
             if key in TEXT_KEYS:
                 is_list = isinstance(value_node, yaml.SequenceNode)
@@ -101,6 +101,9 @@ class StrictLoader(yaml.SafeLoader):
                     if _is_word(node_of_text):
                         node_of_text.tag = TEXT
         return {} if self.problems else super().construct_mapping(node, deep=True)
+
+    def _note(self, node: yaml.Node, words: str) -> None:
+        self.problems.append(str(_error(node, words)))
 
 
 def _error(at: Any, words: str) -> yaml.YAMLError:
@@ -118,18 +121,13 @@ def _is_word(node: yaml.Node) -> bool:
 
 def _surprise(number: str) -> str:
     """Say what a number would be that looks like another one."""
+    found = ""
     if ":" in number:
-        return (
-            f"{number} is a base-60 number in YAML; write it in base 10, or quote it "
-            "if it is meant as text"
-        )
-    if LEADING_ZERO.match(number):
+        found = f"{number} is a base-60 number in YAML; write it in base 10"
+    elif LEADING_ZERO.match(number):
         plain = re.sub(r"^([-+]?)[0_]+(?=\d)", r"\1", number)
-        return (
-            f"{number} has leading zeros, which YAML reads as octal; write {plain}, "
-            "or quote it if it is meant as text"
-        )
-    return ""
+        found = f"{number} has leading zeros, which YAML reads as octal; write {plain}"
+    return found and f"{found}, or quote it if it is meant as text"
 
 
 # The first resolver that matches wins, so integers keep theirs. Dates stay text.
