@@ -218,12 +218,11 @@ def _text(name: str, lines: Sequence[str], check: Callable[[bytes], Report]) -> 
 
 def _weights(source: Source, networks: Experts) -> File:
     def check(content: bytes) -> Report:
-        keys, again = json.loads(content), read_weights(content)
+        again = read_weights(content)
         for k, network in networks.items():
             for name, value in network.state.items():
-                shape = np.shape(keys[f"expert_{k}"]["weights"][f"model.{name}"])
                 same = np.array_equal(again[k].state[name], value)
-                expect(same and shape == value.shape, f"expert {k}: {name}")
+                expect(same, f"expert {k}: {name}")
         rows = [check_rows(N_INPUTS, ALL_SUPERLAYERS, seed=k) for k in networks]
         number = np.repeat(list(networks), [len(part) for part in rows])
         inputs = np.concatenate(rows)
