@@ -201,9 +201,8 @@ class Networks:
             raise DataError(
                 f"the networks predict {', '.join(self.outputs)}, not z; use predict"
             )
-        named = dict(zip(self.outputs, self.predict(tracks).T, strict=True))
-        theta_deg = theta_to_deg(named["theta"]) if "theta" in named else None
-        return z_to_cm(named["z"]), theta_deg
+        columns = output_columns(self.outputs, self.predict(tracks))
+        return columns["z_cm"], columns.get("theta_deg")
 
 
 def columns_of(outputs: Sequence[str]) -> list[str]:
