@@ -18,13 +18,13 @@ from nnt.config import Config, load_config
 from nnt.detector import N_INPUTS
 from nnt.errors import ConfigError, DataError, NNTError, TrackingError
 from nnt.judging import (
+    LossOfRows,
     Outputs,
     kept_rows,
     reference_outputs,
     served_rows,
     whole_loss,
 )
-from nnt.judging.outputs import LossOfRows
 from nnt.networks import Networks, read_weights
 from nnt.progress import show_progress
 from nnt.tracking import (

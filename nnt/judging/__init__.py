@@ -2,15 +2,20 @@
 
 from nnt.judging.fixed_point import FixedPointTable
 from nnt.judging.outputs import (
+    Balances,
+    LossOfRows,
     Outputs,
     as_array,
     by_name,
+    fit_balances,
     kept_rows,
     outputs_in_data,
     predicted_outputs,
     reference_outputs,
     rows_of,
     served_rows,
+    targets_of,
+    whole_loss,
 )
 from nnt.judging.scored_table import (
     MAIN,
@@ -20,7 +25,6 @@ from nnt.judging.scored_table import (
     losses_of,
     scopes_of,
 )
-from nnt.judging.targets import Balances, fit_balances, targets_of, whole_loss
 
 __all__ = [
     "MAIN",
@@ -28,6 +32,7 @@ __all__ = [
     "Balances",
     "Figures",
     "FixedPointTable",
+    "LossOfRows",
     "Outputs",
     "ScoredTable",
     "as_array",

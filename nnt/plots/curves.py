@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from nnt.detector import z_to_cm
-from nnt.plots.pieces import bin_edges, counts_of, draw_counts, numbers
+from nnt.plots.pieces import Bars, bin_edges, counts_of, draw_histograms, numbers
 from nnt.plots.style import (
     COLOURS,
     RECONSTRUCTION,
@@ -45,14 +45,14 @@ def sampled_distribution(z_scaled: FloatArray, rows: I64) -> Figure:
     original_cm = z_to_cm(z_scaled)
     edges = bin_edges(-100, 100, 100, len(z_scaled))
     drawn = [
-        (f"{name}: {numbers(z_cm, 'cm')}", counts_of(z_cm, edges), colour)
+        Bars(Look(colour), f"{name}: {numbers(z_cm, 'cm')}", counts_of(z_cm, edges))
         for name, z_cm, colour in (
             ("original", original_cm, RECONSTRUCTION),
             ("sampled", original_cm[rows], COLOURS[0]),
         )
     ]
-    per = f"{edges[1] - edges[0]:g} cm"
-    return draw_counts(title, edges, drawn, "z of the reconstruction (cm)", per)
+    x, y = "z of the reconstruction (cm)", f"tracks per {edges[1] - edges[0]:g} cm"
+    return draw_histograms(title, edges, drawn, x, y, log=True)[0]
 
 
 def learning_curves(

@@ -92,10 +92,8 @@ def efficiency_and_rejection(curves: Sequence[Curve[_Shares]]) -> Figure:
             style = "--" if kind == "rejection" else "-"
             plot_line(axes, line, curve.look, style, label)
     axes.axvline(CUT_CM, color="0.5", lw=0.8, label=f"d = {CUT_CM:g} cm")
-    axes.set_xlim(CUTS_CM[0], CUTS_CM[-1])
-    axes.set_xlabel("cut d (cm)")
-    axes.set_ylabel("share of tracks")
-    axes.set_ylim(0, 1.02)
+    axes.set(xlim=(CUTS_CM[0], CUTS_CM[-1]), ylim=(0, 1.02))
+    axes.set(xlabel="cut d (cm)", ylabel="share of tracks")
     legend(axes)
     return figure
 
@@ -153,8 +151,7 @@ def feed_down(curves: Sequence[Curve[_Feed]]) -> Figure:
     for axes, side in zip(panels, sides, strict=True):
         axes.set_ylim(0, 1.02)
         label_in_two_lines(axes, f"share that passes\n{side}")
-    panels[1].set_xlim(FAR_Z_CM[0] - 2, FAR_Z_CM[-1] + 2)
-    panels[1].set_xlabel("D (cm)")
+    panels[1].set(xlim=(FAR_Z_CM[0] - 2, FAR_Z_CM[-1] + 2), xlabel="D (cm)")
     legend(panels[0])
     return figure
 
@@ -207,8 +204,7 @@ def _draw_kept(
     filled(below, first.edges, first.n_tracks, "0.75")
     if not rejected:
         axes.axhline(FEED_EFFICIENCY, color="0.5", lw=0.8)
-    axes.set_ylim(top=1.005)
-    axes.set_ylabel("share rejected" if rejected else "efficiency")
+    axes.set(ylim=(None, 1.005), ylabel="share rejected" if rejected else "efficiency")
     below.set_ylabel("tracks")
     set_axis(below, axis)
     legend(axes)

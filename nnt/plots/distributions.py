@@ -10,15 +10,14 @@ from matplotlib.figure import Figure
 
 from nnt.metrics import BACKGROUND_Z_CM, SIGNAL_Z_CM, Predictions
 from nnt.plots.pieces import (
+    Bars,
     Histogram,
     bin_edges,
     counts_of,
-    draw_counts,
+    draw_histograms,
     filled,
     histogram,
     numbers,
-    outline,
-    plot_ratio,
     share_beyond,
 )
 from nnt.plots.registry import (
@@ -34,10 +33,7 @@ from nnt.plots.style import (
     RECONSTRUCTION,
     Look,
     canvas,
-    canvas_with_ratio,
     colour_bar,
-    label_in_two_lines,
-    legend,
     log_counts,
 )
 from nnt.types import F64, FloatArray
@@ -47,7 +43,6 @@ N_BINS = 100
 RANGES = {"z": (-100.0, 100.0), "theta": (10.0, 170.0), "cos(theta)": (-1.0, 1.0)}
 UNITS = {"z": "cm", "theta": "deg", "cos(theta)": ""}
 INVERSE_PT_RANGE, INVERSE_PT_BINS = (0.0, 5.0), 50
-LINE_OF_RECONSTRUCTION = Look(RECONSTRUCTION)
 
 
 def _values(
@@ -81,27 +76,26 @@ def _draw_over_reconstruction(
     curves: Sequence[Curve[tuple[Histogram, Histogram]]], quantity: str
 ) -> Figure:
     is_z = quantity == "z"
-    title = "z at the beam line" if is_z else "polar angle"
-    figure, axes, ratio = canvas_with_ratio(title)
     _, reco = curves[0].data
-    filled(axes, reco.edges, reco.counts, "0.85")
-    label = f"reconstruction: {reco.numbers}"
-    outline(axes, reco.edges, reco.counts, LINE_OF_RECONSTRUCTION, label)
+    edges = reco.edges
+    name = f"reconstruction: {reco.numbers}"
+    drawn = [Bars(Look(RECONSTRUCTION), name, reco.counts)]
     for curve in curves:
         data, _ = curve.data
-        name = curve.label and f"{curve.label}: {data.numbers}"
-        outline(axes, data.edges, data.counts, curve.look, name)
-        plot_ratio(ratio, data.ratio, curve.look)
-    axes.set_ylim(bottom=0)
-    step = f"tracks per {reco.edges[1] - reco.edges[0]:g}"
+        label = curve.label and f"{curve.label}: {data.numbers}"
+        drawn.append(Bars(curve.look, label, data.counts, data.ratio))
+    y = f"tracks per {edges[1] - edges[0]:g}"
+    figure, axes = draw_histograms(
+        "z at the beam line" if is_z else "polar angle",
+        edges,
+        drawn,
+        "z (cm)" if is_z else quantity,
+        f"{y} cm (outer bins: with overflow)" if is_z else y,
+        over="reconstruction",
+    )
+    filled(axes, edges, reco.counts, "0.85")
     if is_z:
         log_counts(axes)
-        step += " cm (outer bins: with overflow)"
-    axes.set_ylabel(step)
-    label_in_two_lines(ratio, "over\nreconstruction")
-    ratio.set_xlabel("z (cm)" if is_z else quantity)
-    ratio.set_xlim(reco.edges[0], reco.edges[-1])
-    legend(axes)
     return figure
 
 
@@ -202,14 +196,14 @@ def inverse_pt_histogram(curves: Sequence[Curve[_Spectra]]) -> Figure:
     n_tracks = of_kinds["all"].sum()
     without = f" ({n_without:,} without a momentum)" if n_without else ""
     drawn = [
-        (f"{name}: {counts.sum():,.0f} tracks", counts, colour)
+        Bars(Look(colour), f"{name}: {counts.sum():,.0f} tracks", counts)
         for (name, counts), colour in zip(
             of_kinds.items(), (RECONSTRUCTION, *COLOURS), strict=False
         )
     ]
     title = f"1/pT of trigger tracks: {n_tracks:,.0f} tracks{without}"
-    per = f"{edges[1] - edges[0]:g} GeV$^{{-1}}$ (last bin: with overflow)"
-    return draw_counts(title, edges, drawn, "1/pT (GeV$^{-1}$)", per)
+    y = f"tracks per {edges[1] - edges[0]:g} GeV$^{{-1}}$ (last bin: with overflow)"
+    return draw_histograms(title, edges, drawn, "1/pT (GeV$^{-1}$)", y, log=True)[0]
 
 
 def fixed_point_difference(difference: FloatArray, quantity: str, unit: str) -> Figure:
@@ -228,10 +222,11 @@ def fixed_point_difference(difference: FloatArray, quantity: str, unit: str) -> 
         f"std {np.std(difference):.3g} {unit}, largest {limit:.3g} {unit}"
     )
     edges = bin_edges(-limit, limit, N_BINS, len(difference))
-    drawn = [(label, counts_of(difference, edges), COLOURS[0])]
-    title, x = (
+    return draw_histograms(
         f"{quantity}: fixed point minus floating point",
-        f"difference of {quantity}",
-    )
-    per = f"{edges[1] - edges[0]:.2g} {unit}"
-    return draw_counts(title, edges, drawn, f"{x} ({unit})", per)
+        edges,
+        [Bars(Look(COLOURS[0]), label, counts_of(difference, edges))],
+        f"difference of {quantity} ({unit})",
+        f"tracks per {edges[1] - edges[0]:.2g} {unit}",
+        log=True,
+    )[0]

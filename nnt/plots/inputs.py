@@ -15,25 +15,15 @@ from nnt.metrics import Change, Profile
 from nnt.metrics.periods import RANGES, UNSIDED_BIN
 from nnt.plots.pieces import (
     MIN_TRACKS,
+    Bars,
     Points,
     band,
     bin_edges,
-    outline,
-    plot_ratio,
+    draw_histograms,
     steps,
 )
 from nnt.plots.studio import Drawing
-from nnt.plots.style import (
-    COLOURS,
-    DPI,
-    Look,
-    canvas,
-    canvas_with_ratio,
-    label_in_two_lines,
-    legend,
-    log_counts,
-    readable,
-)
+from nnt.plots.style import COLOURS, DPI, Look, readable
 from nnt.tracks import INPUT_COLUMNS
 from nnt.types import F64, I64
 
@@ -242,38 +232,30 @@ def target_histogram(tables: Mapping[str, Profile], name: str) -> Figure:
     quantity = TARGETS[name]
     short, unit = quantity.rstrip(")").split(" (")
     of = "trigger track" if name == "inverse_pt" else "reconstruction"
-    title = f"{short} of the {of}"
     n_bins = _n_bins(TARGET_BINS, tables)
     edges = np.linspace(*RANGES[quantity], n_bins + 1)
-    ratio = None
-    if len(tables) < 2:
-        figure, axes = canvas(title)
-    else:
-        figure, axes, ratio = canvas_with_ratio(title)
-        label_in_two_lines(ratio, "over\nthe first")
-    first: F64 | None = None
+    drawn: list[Bars] = []
     for colour, (table_name, table) in zip(COLOURS, tables.items(), strict=False):
         counts = _coarser(table.others[quantity], n_bins)
-        scale = 1.0 if first is None else _scale(counts, first)
         label = f"{readable(table_name)}: {counts.sum():,.0f} tracks"
-        label += "" if first is None else ", scaled to the first"
-        outline(axes, edges, counts, Look(colour), label, scale)
-        if first is None:
-            first = counts
-        elif ratio is not None:
-            # Of other rows: errors of both.
-            lower = np.where(first >= MIN_TRACKS, first, np.nan)
-            share = counts / lower
-            error = scale * np.sqrt(counts + share**2 * lower) / lower
-            points = Points(edges, scale * share, error, counts.astype(np.int64))
-            plot_ratio(ratio, points, Look(colour))
-    if name == "z":
-        log_counts(axes)
-    else:
-        axes.set_ylim(bottom=0)
-    axes.set_xlim(edges[0], edges[-1])
-    axes.set_ylabel(f"tracks per {edges[1] - edges[0]:.2g} {unit}")
-    below = axes if ratio is None else ratio
-    below.set_xlabel(quantity)
-    legend(axes)
-    return figure
+        if not drawn:
+            drawn.append(Bars(Look(colour), label, counts))
+            continue
+        first = drawn[0].counts
+        scale = _scale(counts, first)
+        # Of other rows: errors of both.
+        lower = np.where(first >= MIN_TRACKS, first, np.nan)
+        share = counts / lower
+        error = scale * np.sqrt(counts + share**2 * lower) / lower
+        ratio = Points(edges, scale * share, error, counts.astype(np.int64))
+        label += ", scaled to the first"
+        drawn.append(Bars(Look(colour), label, counts, ratio, scale))
+    return draw_histograms(
+        f"{short} of the {of}",
+        edges,
+        drawn,
+        quantity,
+        f"tracks per {edges[1] - edges[0]:.2g} {unit}",
+        over="the first",
+        log=name == "z",
+    )[0]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import sqrt
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,14 @@ from matplotlib.ticker import FixedLocator, FormatStrFormatter, NullLocator
 from nnt.metrics import AXES, CoreFit, std, trimmed_std
 from nnt.metrics.clusters import event_jackknife, paired_ratio, share_errors
 from nnt.metrics.inbins import bin_numbers
-from nnt.plots.style import Look, canvas, legend, log_counts
+from nnt.plots.style import (
+    Look,
+    canvas,
+    canvas_with_ratio,
+    label_in_two_lines,
+    legend,
+    log_counts,
+)
 from nnt.types import F64, I64, BoolArray, FloatArray
 
 MIN_TRACKS = 5
@@ -130,19 +137,48 @@ def outline(
     steps(axes, edges, counts * scale, label=label, **style)
 
 
-def draw_counts(
-    title: str, edges: F64, drawn: Iterable[tuple[str, F64, str]], x: str, per: str
-) -> Figure:
-    """Draw histograms by their label, counts and colour, on a logarithmic scale."""
-    figure, axes = canvas(title)
-    for label, counts, colour in drawn:
-        outline(axes, edges, counts, Look(colour), label)
-    log_counts(axes)
-    axes.set_xlim(edges[0], edges[-1])
-    axes.set_xlabel(x)
-    axes.set_ylabel(f"tracks per {per}")
+class Bars(NamedTuple):
+    """A histogram as it is drawn."""
+
+    look: Look
+    label: str | None
+    counts: F64
+    ratio: Points | None = None
+    scale: float = 1.0
+    """Of the counts, where they are drawn."""
+
+
+def draw_histograms(
+    title: str,
+    edges: F64,
+    drawn: Sequence[Bars],
+    x: str,
+    y: str,
+    *,
+    over: str = "",
+    log: bool = False,
+) -> tuple[Figure, Axes]:
+    """Draw histograms, and below their ratios, if any, to that which `over` names.
+
+    Returns the figure and the axes of the histograms.
+    """
+    if any(bars.ratio is not None for bars in drawn):
+        figure, axes, below = canvas_with_ratio(title)
+        label_in_two_lines(below, f"over\n{over}")
+    else:
+        figure, axes = canvas(title)
+        below = axes
+    for bars in drawn:
+        outline(axes, edges, bars.counts, bars.look, bars.label, bars.scale)
+        plot_ratio(below, bars.ratio, bars.look)
+    if log:
+        log_counts(axes)
+    else:
+        axes.set_ylim(bottom=0)
+    axes.set(xlim=(edges[0], edges[-1]), ylabel=y)
+    below.set_xlabel(x)
     legend(axes)
-    return figure
+    return figure, axes
 
 
 def steps(axes: Axes, edges: F64, values: FloatArray | I64, **how: Any) -> None:
@@ -153,7 +189,7 @@ def steps(axes: Axes, edges: F64, values: FloatArray | I64, **how: Any) -> None:
 
 def filled(axes: Axes, edges: F64, values: FloatArray | I64, colour: str) -> None:
     """Fill the area below a histogram, behind all else."""
-    axes.fill_between(*_stairs(edges, values), color=colour, lw=0, zorder=1)
+    axes.fill_between(*_stairs(edges, values), color=colour, lw=0, zorder=0.9)
 
 
 def band(axes: Axes, edges: F64, values: F64, errors: F64, colour: str) -> None:

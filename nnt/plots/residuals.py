@@ -18,14 +18,14 @@ from nnt.metrics import (
 )
 from nnt.plots.pieces import (
     MIN_TRACKS,
+    Bars,
     Histogram,
     Points,
     bin_edges,
+    draw_histograms,
     histogram,
     numbers,
-    outline,
     plot_points,
-    plot_ratio,
     set_axis,
     share_beyond,
 )
@@ -40,8 +40,6 @@ from nnt.plots.registry import (
 from nnt.plots.style import (
     canvas,
     canvas_of_rows,
-    canvas_with_ratio,
-    label_in_two_lines,
     legend,
     readable,
 )
@@ -102,35 +100,31 @@ def _core_curve(fit: CoreFit, n_tracks: int, edges: F64) -> tuple[F64, F64]:
 def _draw_residual(
     curves: Sequence[Curve[_Residual]], quantity: str, *, signal: bool
 ) -> Figure:
-    edges, unit = curves[0].data[0].edges, UNITS[quantity]
-    title, ratio = TITLES[quantity], None
+    edges, unit, title = curves[0].data[0].edges, UNITS[quantity], TITLES[quantity]
     if signal:
         title += f", |z of the reconstruction| < {SIGNAL_Z_CM:g} cm"
-    if any(curve.data[0].ratio is not None for curve in curves):
-        figure, axes, ratio = canvas_with_ratio(title)
-        # The one that has no ratio is that which the others are compared with.
-        whole = [curve.name for curve in curves if curve.data[0].ratio is None]
-        name = readable(whole[0], SHORT_NAME) if whole else REFERENCE
-        label_in_two_lines(ratio, f"over\n{name}")
-    else:
-        figure, axes = canvas(title)
+    drawn = []
     for curve in curves:
-        data, core = curve.data
+        data, _ = curve.data
         label = curve.label and f"{curve.label}: {data.numbers}"
-        outline(axes, edges, data.counts, curve.look, label)
-        if core is not None and curve.look.in_legend:
+        drawn.append(Bars(curve.look, label, data.counts, data.ratio))
+    # The one that has no ratio is that which the others are compared with.
+    whole = [curve.name for curve in curves if curve.data[0].ratio is None]
+    figure, axes = draw_histograms(
+        title,
+        edges,
+        drawn,
+        f"{quantity} - {quantity} of the reconstruction ({unit})",
+        f"tracks per {edges[1] - edges[0]:.2g} {unit}",
+        over=readable(whole[0], SHORT_NAME) if whole else REFERENCE,
+    )
+    named = [curve for curve in curves if curve.look.in_legend]
+    for curve in named:
+        if (core := curve.data[1]) is not None:
             axes.plot(*core, "--", color=curve.look.colour, lw=1)
-        if ratio is not None:
-            plot_ratio(ratio, data.ratio, curve.look)
     # A network that puts all tracks in one place must not hide the others.
-    named = [c.data[0].counts.max() for c in curves if c.look.in_legend]
-    highest = max(*named, 1.0)
+    highest = max(*(curve.data[0].counts.max() for curve in named), 1.0)
     axes.set_ylim(0, 1.05 * (highest + sqrt(highest)))
-    axes.set_xlim(edges[0], edges[-1])
-    axes.set_ylabel(f"tracks per {edges[1] - edges[0]:.2g} {unit}")
-    below = axes if ratio is None else ratio
-    below.set_xlabel(f"{quantity} - {quantity} of the reconstruction ({unit})")
-    legend(axes)
     return figure
 
 

@@ -134,8 +134,7 @@ def _draw(
             axes.plot(
                 rejection.marked, rejection.at_marked, "o", color=look.colour, ms=4
             )
-    axes.set_xlim(CURVE_EFFICIENCIES[0], 1)
-    axes.set_ylim(0, 1.02)
+    axes.set(xlim=(CURVE_EFFICIENCIES[0], 1), ylim=(0, 1.02))
     axes.set_xlabel("efficiency for signal from the collision point")
     axes.set_ylabel(f"rejection of {what}")
     marked = {point for _, _, data in drawn for point in data.marked}
@@ -211,11 +210,8 @@ def calibration(curves: Sequence[Curve[dict[str, Points]]]) -> Figure:
             line = "-" if name == "nnt" else "--"
             steps(below, data.edges, data.n_tracks, color=curve.look.colour, ls=line)
     axes.plot([0, 1], [0, 1], color="0.5", lw=0.8, ls="--")
-    axes.set_ylim(0, 1.02)
-    axes.set_ylabel("observed share of signal")
-    below.set_ylim(bottom=0)
-    below.set_ylabel("tracks")
-    below.set_xlim(0, 1)
-    below.set_xlabel("predicted probability")
+    axes.set(ylim=(0, 1.02), ylabel="observed share of signal")
+    below.set(xlim=(0, 1), ylim=(0, None))
+    below.set(xlabel="predicted probability", ylabel="tracks")
     legend(axes)
     return figure

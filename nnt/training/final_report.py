@@ -16,8 +16,13 @@ from nnt import metrics
 from nnt.engine import FitResult
 from nnt.errors import ExportError
 from nnt.fixedpoint import FixedPointNetworks
-from nnt.judging import FixedPointTable, ScoredTable, served_rows, whole_loss
-from nnt.judging.outputs import LossOfRows
+from nnt.judging import (
+    FixedPointTable,
+    LossOfRows,
+    ScoredTable,
+    served_rows,
+    whole_loss,
+)
 from nnt.networks import DEFAULT_PRECISION, ExpertWeights, Networks, write_weights
 from nnt.tracking import Run
 from nnt.training.data import SPLITS

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import PurePath
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -225,10 +226,8 @@ class Painter:
 
     def __init__(self) -> None:
         self._waiting: dict[str, Picture] = {}
-        self._changed = threading.Condition()
-        self._closed = False
-        self._thread = threading.Thread(target=self._work, name="painter", daemon=True)
-        self._thread.start()
+        self._closed = Event()
+        self._pool = ThreadPoolExecutor(1, "painter")
 
     def offer(self, run: Run, epoch: int, predicted: Callable[[], Predicted]) -> None:
         """Ask for the images of an epoch; returns at once.
@@ -242,32 +241,23 @@ class Painter:
         predicted : callable
             Gives what is drawn; called in the thread that draws.
         """
-        with self._changed:
-            self._waiting[run.run_id] = (run, epoch, predicted)
-            self._changed.notify()
+        self._waiting[run.run_id] = (run, epoch, predicted)
+        self._pool.submit(self._draw_next)
 
     def close(self, *, draw: bool = True) -> None:
         """Draw what is waiting, without rest, or leave it, and end."""
-        with self._changed:
-            self._closed = True
-            if not draw:
-                self._waiting.clear()
-            self._changed.notify()
-        self._thread.join()
+        if not draw:
+            self._waiting.clear()
+        self._closed.set()
+        self._pool.shutdown()
 
-    def _work(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._closed)
-                if not self._waiting:
-                    return
-                # The run that was offered longest ago comes first.
-                picture = self._waiting.pop(next(iter(self._waiting)))
+    def _draw_next(self) -> None:
+        """Draw for the run that was offered longest ago, if any is left."""
+        picture = self._waiting.pop(next(iter([*self._waiting]), ""), None)
+        if picture is not None:
             start = time.monotonic()
             self._draw(*picture)
-            rest_s = REST_FACTOR * (time.monotonic() - start)
-            with self._changed:
-                self._changed.wait_for(lambda: self._closed, timeout=rest_s)
+            self._closed.wait(REST_FACTOR * (time.monotonic() - start))
 
     def _draw(self, run: Run, epoch: int, predicted: Callable[[], Predicted]) -> None:
         try:
