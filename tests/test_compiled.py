@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+
+import pytest
 
 CODE = """
 import sys
@@ -22,13 +25,14 @@ def add(a, b):
 """
 
 
-def use(folder: Path, *, numba: bool, **variables: Path | str) -> None:
+def use(folder: Path, numba: bool, variables: Mapping[str, Path | str]) -> None:
     """Call a compiled function; numba may find no place for it on its own."""
     folder.mkdir(exist_ok=True)
     (folder / "added.py").write_text(SOURCE)
     if not numba:
         (folder / "__pycache__").touch()  # no folder can be made of that name
-        variables |= {"HOME": "/proc/none", "XDG_CACHE_HOME": "/proc/none"}
+        none = "/proc/none"
+        variables = {**variables, "HOME": none, "XDG_CACHE_HOME": none}
     subprocess.run(
         [sys.executable, "-c", CODE, str(folder)],
         env=os.environ | {k: str(v) for k, v in variables.items()},
@@ -36,26 +40,22 @@ def use(folder: Path, *, numba: bool, **variables: Path | str) -> None:
     )
 
 
-def kept(folder: Path) -> int:
-    return len(list(folder.rglob("added.add*.nbc")))
-
-
-def test_compiled_code_is_kept_near_its_source(tmp_path: Path) -> None:
-    use(tmp_path / "source", numba=True, NNT_CACHE_DIR=tmp_path / "nnt")
-    assert (kept(tmp_path / "source"), kept(tmp_path / "nnt")) == (1, 0)
-
-
-def test_else_it_is_kept_in_the_cache_of_nnt(tmp_path: Path) -> None:
-    for _ in range(2):
-        use(tmp_path / "source", numba=False, NNT_CACHE_DIR=tmp_path / "nnt")
-        assert (kept(tmp_path / "source"), kept(tmp_path / "nnt")) == (0, 1)
-
-
-def test_else_it_is_compiled_in_every_process(tmp_path: Path) -> None:
-    use(tmp_path / "source", numba=False, NNT_CACHE_DIR="/dev/null")
-    assert kept(tmp_path) == 0
-
-
-def test_without_compiled_code_functions_are_plain_python(tmp_path: Path) -> None:
-    use(tmp_path / "source", numba=True, NUMBA_DISABLE_JIT="1")
-    assert kept(tmp_path) == 0
+@pytest.mark.parametrize(
+    ("numba", "variables", "near", "in_nnt"),
+    [
+        (True, {}, 1, 0),
+        (False, {}, 0, 1),
+        (False, {"NNT_CACHE_DIR": "/dev/null"}, 0, 0),
+        (True, {"NUMBA_DISABLE_JIT": "1"}, 0, 0),
+    ],
+    ids=["near its source", "else in NNT's cache", "else nowhere", "plain Python"],
+)
+def test_compiled_code_is_kept(
+    tmp_path: Path, numba: bool, variables: dict[str, str], near: int, in_nnt: int
+) -> None:
+    for _ in range(1 + in_nnt):
+        use(
+            tmp_path / "source", numba, {"NNT_CACHE_DIR": tmp_path / "nnt", **variables}
+        )
+    kept = [len([*(tmp_path / n).rglob("added.add*.nbc")]) for n in ("source", "nnt")]
+    assert kept == [near, in_nnt]

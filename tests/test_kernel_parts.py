@@ -55,18 +55,12 @@ def test_quotients_without_the_divider_are_rounded_as_by_it() -> None:
 
 
 def test_roots_without_the_divider_are_rounded_as_by_it() -> None:
-    squares = numbers(3)
+    squares = np.append(numbers(3), np.float32(np.nan))
     found = np.empty_like(squares)
     _roots(squares, found)
     np.testing.assert_array_equal(found, np.sqrt(squares))
-
-
-def test_a_root_of_nothing_is_next_to_nothing() -> None:
-    found = np.empty(3, np.float32)
-    _roots(np.array([0, 1e-45, 1e-38], np.float32), found)
-    assert (found < 1e-18).all()
-    _roots(np.array([np.nan, 1, 4], np.float32), found)
-    np.testing.assert_array_equal(found, [np.nan, 1, 2])
+    _roots(np.array([0, 1e-45, 1e-38], np.float32), found[:3])
+    assert (found[:3] < 1e-18).all()
 
 
 @given(st.integers(0, 9), st.integers(SQUARE, 50))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,7 @@ import pytest
 from test_tracks import PHYSICS, MakeTracks, assert_equal, text_of, with_extras
 
 from nnt.errors import DataError
-from nnt.tracks import (
-    cache,
-    cache_dir,
-    read_tracks,
-    write_tracks,
-)
+from nnt.tracks import cache, cache_dir, read_tracks, write_tracks
 
 
 def test_a_file_that_grows_is_not_cached(
@@ -60,7 +56,16 @@ def test_cache_keeps_files_of_one_size_apart(
         assert_equal(read_tracks(back), tracks[::-1])
 
 
-@pytest.mark.parametrize("damage", ["cut", "gone", "rubbish", "list", "types"])
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "cut": lambda inputs: inputs.write_bytes(inputs.read_bytes()[:-100]),
+    "gone": lambda inputs: inputs.unlink(),
+    "rubbish": lambda inputs: inputs.write_bytes(b"rubbish"),
+    "list": lambda inputs: inputs.with_name("whole.json").write_text("3"),
+    "types": lambda inputs: np.save(inputs, np.zeros((40, 26))),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_damaged_cache_is_made_anew(
     make_tracks: MakeTracks, tmp_path: Path, damage: str
 ) -> None:
@@ -68,17 +73,7 @@ def test_damaged_cache_is_made_anew(
     write_tracks(make_tracks(40), path)
     read_tracks(path)
     (place,) = (cache_dir() / "tracks").iterdir()
-    inputs = place / "inputs.npy"
-    if damage == "cut":
-        inputs.write_bytes(inputs.read_bytes()[:-100])
-    elif damage == "gone":
-        inputs.unlink()
-    elif damage == "rubbish":
-        inputs.write_bytes(b"rubbish")
-    elif damage == "list":
-        (place / "whole.json").write_text("3")
-    else:
-        np.save(inputs, np.zeros((40, 26)))
+    DAMAGES[damage](place / "inputs.npy")
     assert_equal(read_tracks(path), make_tracks(40))
     assert isinstance(read_tracks(path).inputs, np.memmap)
 

@@ -36,7 +36,7 @@ from nnt.tracking import (
     weights_file,
 )
 from nnt.tracks import Tracks, read_tracks
-from nnt.tracks.layouts import numbers_of_rows
+from nnt.tracks.splitting import numbers_of_rows
 from nnt.tracks.table import INPUT_KINDS
 from nnt.training.data import load_split
 from nnt.training.earlier_networks import reference_networks

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnt.detector import EXPERTS, HOUGH3D, N_INPUTS, N_TARGETS
-from nnt.tracks.splitting import MIX
+from nnt.tracks.splitting import numbers_of_rows
 from nnt.tracks.table import (
     CLASS_COLUMNS,
     EVENT_COLUMNS,
@@ -38,7 +38,7 @@ from nnt.tracks.table import (
     input_columns,
     make_ids,
 )
-from nnt.types import F32, I64, U64, BoolArray
+from nnt.types import F32, BoolArray
 
 Columns = Mapping[str, npt.NDArray[Any]]
 Rule = tuple[Callable[[npt.NDArray[Any]], BoolArray], str]
@@ -163,19 +163,6 @@ def _hough_table(columns: Columns) -> Tracks:
         classes=stacked(columns, CLASS_COLUMNS),
         track_type=columns[TYPE_COLUMN].astype(np.int64),
     )
-
-
-def numbers_of_rows(inputs: F32, targets: F32) -> I64:
-    """Number rows by their content: the same in every file, and for no other row."""
-    words = np.concatenate([inputs, targets], axis=1) + np.float32(0)  # -0 is 0
-    rng = np.random.default_rng(0)
-    drawn = rng.integers(1, 2**63, (words.shape[1],), dtype=np.uint64)
-    number: U64 = np.zeros(len(words), dtype=np.uint64)
-    for i, factor in enumerate(drawn):
-        number += words[:, i].view(np.uint32) * (2 * factor + 1)
-    number ^= number >> np.uint64(32)
-    number *= MIX
-    return (number >> np.uint64(1)).astype(np.int64)
 
 
 HOUGH3D_LAYOUT = Layout(

@@ -78,9 +78,24 @@ def rows_of_shared_events(tracks: Tracks, other: Tracks) -> BoolArray:
         agree = other_n_tracks[place] == n_tracks[shared]
         if agree.mean() >= SAME_SHARE:
             return shared
-    rows = np.unique(_row_keys(other))
-    shared[shared] = np.isin(_row_keys(tracks[shared]), rows)
+    own = numbers_of_rows(tracks.inputs[shared], tracks.targets[shared])
+    others = numbers_of_rows(other.inputs, other.targets)
+    rows = np.unique(_mixed(other_keys ^ others.astype(np.uint64)))
+    shared[shared] = np.isin(_mixed(keys[shared] ^ own.astype(np.uint64)), rows)
     return shared
+
+
+def numbers_of_rows(inputs: F32, targets: F32) -> I64:
+    """Number rows by their content: the same in every file, and for no other row."""
+    words = np.concatenate([inputs, targets], axis=1) + np.float32(0)  # -0 is 0
+    rng = np.random.default_rng(0)
+    drawn = rng.integers(1, 2**63, (words.shape[1],), dtype=np.uint64)
+    number: U64 = np.zeros(len(words), dtype=np.uint64)
+    for i, factor in enumerate(drawn):
+        number += words[:, i].view(np.uint32) * (2 * factor + 1)
+    number ^= number >> np.uint64(32)
+    number *= MIX
+    return (number >> np.uint64(1)).astype(np.int64)
 
 
 def _event_keys(tracks: Tracks) -> U64:
@@ -88,15 +103,6 @@ def _event_keys(tracks: Tracks) -> U64:
     for name in EVENT_COLUMNS:
         values: I64 = tracks.ids[name]
         key = _mixed(key ^ values.astype(np.uint64))
-    return key
-
-
-def _row_keys(tracks: Tracks) -> U64:
-    key = _event_keys(tracks)
-    for columns in (tracks.inputs, tracks.targets):
-        for column in columns.T:
-            values: F32 = np.ascontiguousarray(column, dtype=np.float32) + np.float32(0)
-            key = _mixed(key ^ values.view(np.uint32).astype(np.uint64))
     return key
 
 
