@@ -138,12 +138,14 @@ def _checked(
     try:
         config = Config.model_validate(given)
     except ValidationError as err:
-        errors = {error["loc"]: error["msg"] for error in err.errors()[::-1]}
-        found = list(errors.items())[::-1]
-        wrong = {path[0] for path in errors}
+        found = [(error["loc"], error["msg"]) for error in err.errors()]
+        wrong = {path[0] for path, _ in found}
         config = Config.model_validate({k: given[k] for k in given.keys() - wrong})
-    for key in filter(lambda key: key not in given, completed):
-        found.append(((key,), f"unknown key; {did_you_mean(key, known)}"))
+    found += [
+        ((key,), f"unknown key; {did_you_mean(key, known)}")
+        for key in completed
+        if key not in given
+    ]
     for keys, words in conflicts(config):
         own = keys if of_expert is None else [key for key in keys if key in of_expert]
         if own and wrong.isdisjoint(keys):
