@@ -17,7 +17,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -31,30 +31,21 @@ from nnt.tracking.delivery import Delivery
 from nnt.tracking.sender import Sender
 
 
-@dataclass(frozen=True)
+@dataclass
 class Cost:
-    """Of one training, seconds."""
+    """What a training took, and CPU time of the stages between it and its store.
 
-    whole: Times
-    thread_s: float
-    """CPU time of the thread that delivers."""
-    note_us: float
-    """CPU time of the threads that train, for each point."""
-    send_us: float
-    """CPU time of the thread that delivers, for each point."""
-    rest_s: float
-    """CPU time of that thread for all else."""
+    ``note`` is that of the threads that train, ``deliver`` that of the thread that
+    delivers, and ``send`` the part of it that MLflow takes for metrics, parameters and
+    tags.
+    """
 
-
-class Meter:
-    """Adds up the CPU time of the stages between a training and its store."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = defaultdict(float)
-        self.n_points = 0
+    whole: Times = field(default_factory=lambda: Times(0, 0))
+    n_points: int = 0
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     @contextmanager
-    def running(self) -> Iterator[None]:
+    def counted(self) -> Iterator[None]:
         """Count from here on."""
         send = self._metered("send", Sender._log)
 
@@ -83,16 +74,9 @@ class Meter:
 
         return metered
 
-    def cost(self, whole: Times) -> Cost:
-        """Give the cost of a training that took so long."""
-        n, spent = max(self.n_points, 1), self.seconds
-        return Cost(
-            whole=whole,
-            thread_s=spent["deliver"],
-            note_us=1e6 * spent["note"] / n,
-            send_us=1e6 * spent["send"] / n,
-            rest_s=spent["deliver"] - spent["send"],
-        )
+    def us(self, stage: str) -> float:
+        """CPU time of a stage for each point, microseconds."""
+        return 1e6 * self.seconds[stage] / max(self.n_points, 1)
 
 
 def main() -> None:
@@ -132,16 +116,20 @@ def _measure(config: Config, place: Path, rounds: int) -> dict[str, list[Cost]]:
 
 
 def _one(config: Config, tracker: Tracker) -> Cost:
-    meter = Meter()
-    with meter.running():
-        return meter.cost(timed(lambda: train(config, tracker=tracker)))
+    cost = Cost()
+    with cost.counted():
+        cost.whole = timed(lambda: train(config, tracker=tracker))
+    return cost
 
 
 def _print(costs: dict[str, list[Cost]], epochs: int, n_rows: int) -> None:
     print(f"baseline_v2, {epochs:,} epochs, {n_rows:,} rows, five experts")
     print("tracking          wall s    CPU s   thread CPU s")
     middle = {name: median(c.whole for c in found) for name, found in costs.items()}
-    threads = [statistics.median(c.thread_s for c in found) for found in costs.values()]
+    threads = [
+        statistics.median(c.seconds["deliver"] for c in found)
+        for found in costs.values()
+    ]
     for (name, whole), thread_s in zip(middle.items(), threads, strict=True):
         print(f"{name:16s} {whole.wall_s:7.2f} {whole.cpu_s:8.2f} {thread_s:14.2f}")
     without, with_store = middle.values()
@@ -153,10 +141,11 @@ def _print(costs: dict[str, list[Cost]], epochs: int, n_rows: int) -> None:
         f"CPU {100 * (with_store.cpu_s / without.cpu_s - 1):+.1f} %, "
         f"thread {100 * threads[-1] / without.cpu_s:.1f} % of the CPU time"
     )
-    note, send, rest = (
-        statistics.median(getattr(cost, part) for cost in costs["MLflow, SQLite"])
-        for part in ("note_us", "send_us", "rest_s")
+    found = costs["MLflow, SQLite"]
+    note, send = (
+        statistics.median(c.us(stage) for c in found) for stage in ("note", "send")
     )
+    rest = statistics.median(c.seconds["deliver"] - c.seconds["send"] for c in found)
     print(
         f"CPU of a point: noted {note:.1f} us, sent {send:.1f} us; "
         f"of all else in the thread: {rest:.2f} s"

@@ -128,8 +128,8 @@ class Curves:
         kept = []
         for step, time_ms, values in self._skipped:
             if step % every:
-                last = {n: v for n, v in values.items() if step >= self._last[n] - 1}
-                values = last
+                last = self._last
+                values = {n: v for n, v in values.items() if step >= last[n] - 1}
             if values:
                 kept.append((step, time_ms, values))
         return kept
@@ -167,7 +167,7 @@ class Run:
         self._outbox = outbox
         self._curves = Curves(expected_points)
         self.held = held or Held()
-        self._is_new = held is None
+        self._is_resumed = held is not None
         self.run_id = directory.name
         self.experiment_id = experiment_id
         self.directory = directory
@@ -175,8 +175,7 @@ class Run:
 
     def _add(self, kind: str, **values: Any) -> None:
         if self._outbox is not None:
-            doubt = not self._is_new
-            self._outbox.add(self.run_id, kind, is_doubtful=doubt, **values)
+            self._outbox.add(self.run_id, kind, is_doubtful=self._is_resumed, **values)
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """Set parameters, once each; longer values are cut as MLflow would."""
