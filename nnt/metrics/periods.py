@@ -23,11 +23,11 @@ from nnt.errors import DataError
 from nnt.metrics.prediction import pt_gev
 from nnt.tracks import INPUT_COLUMNS, Tracks
 from nnt.tracks.table import INPUT_KINDS
-from nnt.types import F32, I64
+from nnt.types import F32, I64, BoolArray
 
 N_BINS = 4096
 """Fine enough that a distance between distributions does not see them."""
-TYPE_GROUPS = ("real", "background", "fake", "unknown")
+TYPE_GROUPS = {"real": [0], "background": [1], "fake": [2, 3], "unknown": [4]}
 """By which rows of the 3D Hough chain are separated."""
 UNSIDED_BIN = N_BINS // 2
 """Where a drift time without a side lies: exactly 0."""
@@ -77,41 +77,39 @@ def profiles(tracks: Tracks) -> dict[str, Profile]:
         ``all``, and each ``expert_k`` that has rows; in the 3D Hough chain each of
         ``real``, ``background``, ``fake`` and ``unknown`` that has.
     """
-    names, group = _groups(tracks)
-    limit = 1.0 if tracks.chain is CLASSIC else 2.0
-    n_bits = tracks.inputs.shape[1] // N_SUPERLAYERS - len(INPUT_KINDS)
-    counts = np.zeros((len(names), N_INPUTS, N_BINS), dtype=np.int64)
-    bits = np.zeros((len(names), N_SUPERLAYERS, n_bits), dtype=np.int64)
-    hits = np.zeros((len(names), N_SUPERLAYERS), dtype=np.int64)
-    inputs = np.ascontiguousarray(tracks.inputs)
-    _count_inputs(inputs, group, limit, counts, bits, hits)
-    others = {
-        name: _counts_by_group(values, group, RANGES[name], len(names))
-        for name, values in _others(tracks).items()
+    kind = tracks.track_type
+    if kind is None:
+        groups = {f"expert_{k}": tracks.expert == k for k in EXPERTS}
+    else:
+        groups = {name: np.isin(kind, values) for name, values in TYPE_GROUPS.items()}
+    event, others = tracks.event_index, _others(tracks)
+    found = {"all": _profile(tracks, slice(None), event, others)}
+    return found | {
+        name: _profile(tracks, rows, event, others)
+        for name, rows in groups.items()
+        if rows.any()
     }
 
-    def profile(chosen: list[int]) -> Profile:
-        events = tracks.event_index[np.isin(group, chosen)]
-        return Profile(
-            n_rows=len(events),
-            n_events=len(np.unique(events)),
-            n_hits=hits[chosen].sum(axis=0),
-            inputs=counts[chosen].sum(axis=0),
-            limit=limit,
-            bits=bits[chosen].sum(axis=0) if n_bits else None,
-            others={name: own[chosen].sum(axis=0) for name, own in others.items()},
-        )
 
-    of_groups = {names[k]: profile([k]) for k in np.unique(group)}
-    return {"all": profile([*range(len(names))]), **of_groups}
-
-
-def _groups(tracks: Tracks) -> tuple[tuple[str, ...], I64]:
-    """Names of the groups that rows are separated by, and the number of each row's."""
-    if tracks.track_type is None:
-        names = tuple(f"expert_{k}" for k in EXPERTS)
-        return names, np.ascontiguousarray(tracks.expert)
-    return TYPE_GROUPS, np.array([0, 1, 2, 2, 3])[tracks.track_type]
+def _profile(
+    tracks: Tracks, rows: BoolArray | slice, event: I64, others: dict[str, F32]
+) -> Profile:
+    inputs = np.ascontiguousarray(tracks.inputs[rows])
+    limit = 1.0 if tracks.chain is CLASSIC else 2.0
+    n_bits = inputs.shape[1] // N_SUPERLAYERS - len(INPUT_KINDS)
+    counts = np.zeros((N_INPUTS, N_BINS), dtype=np.int64)
+    bits = np.zeros((N_SUPERLAYERS, n_bits), dtype=np.int64)
+    n_hits = np.zeros(N_SUPERLAYERS, dtype=np.int64)
+    _count_inputs(inputs, limit, counts, bits, n_hits)
+    return Profile(
+        n_rows=len(inputs),
+        n_events=int(np.count_nonzero(np.bincount(event[rows]))),
+        n_hits=n_hits,
+        inputs=counts,
+        limit=limit,
+        bits=bits if n_bits else None,
+        others={k: _counts(own[rows], RANGES[k]) for k, own in others.items()},
+    )
 
 
 def _others(tracks: Tracks) -> dict[str, F32]:
@@ -127,35 +125,28 @@ def _others(tracks: Tracks) -> dict[str, F32]:
     return dict(zip(RANGES, values, strict=False))
 
 
-def _counts_by_group(
-    values: F32, group: I64, limits: tuple[float, float], n_groups: int
-) -> I64:
+def _counts(values: F32, limits: tuple[float, float]) -> I64:
     lower, upper = limits
     # NaN, where a row has no momentum, is left out.
-    there = np.isfinite(values)
-    scaled = (values[there] - lower) * (N_BINS / (upper - lower))
-    number = np.clip(scaled, 0, N_BINS - 1).astype(np.int64) + group[there] * N_BINS
-    found = np.bincount(number, minlength=n_groups * N_BINS)
-    return found.reshape(n_groups, N_BINS)
+    scaled = (values[np.isfinite(values)] - lower) * (N_BINS / (upper - lower))
+    number = np.clip(scaled, 0, N_BINS - 1).astype(np.int64)
+    return np.bincount(number, minlength=N_BINS)
 
 
 @njit()
-def _count_inputs(
-    inputs: F32, group: I64, limit: float, counts: I64, bits: I64, hits: I64
-) -> None:
-    n_bins, n_bits = counts.shape[2], bits.shape[2]
-    for i in range(len(inputs)):
-        row, into = inputs[i], counts[group[i]]
-        for sl in range(hits.shape[1]):
+def _count_inputs(inputs: F32, limit: float, counts: I64, bits: I64, hits: I64) -> None:
+    n_bins, n_bits = counts.shape[1], bits.shape[1]
+    for row in inputs:
+        for sl in range(len(hits)):
             first = (3 + n_bits) * sl
             if row[first] == 0 and row[first + 1] == 0 and row[first + 2] == 0:
                 continue
-            hits[group[i], sl] += 1
+            hits[sl] += 1
             for kind in range(3):
                 number = int((row[first + kind] / limit + 1) * (n_bins / 2))
-                into[3 * sl + kind, min(max(number, 0), n_bins - 1)] += 1
+                counts[3 * sl + kind, min(max(number, 0), n_bins - 1)] += 1
             for bit in range(n_bits):
-                bits[group[i], sl, bit] += int(row[first + 3 + bit])
+                bits[sl, bit] += int(row[first + 3 + bit])
 
 
 @dataclass(frozen=True, slots=True)
