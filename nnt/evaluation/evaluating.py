@@ -162,8 +162,7 @@ def _score(loaded: LoadedRun, rows: JudgedRows) -> ScoredTable:
             f"{rows.source}: no row belongs to the experts of {loaded.text} "
             f"({sorted(networks.experts)}); choose other files"
         )
-    left_out = len(rows.tracks) - len(table.tracks)
-    if left_out:
+    if left_out := len(rows.tracks) - len(table.tracks):
         log.warning("%s rows belong to no expert of %s", f"{left_out:,}", loaded.text)
     return table
 

@@ -122,12 +122,7 @@ def load_networks(source: str) -> Networks:
 def load_run(text: str) -> LoadedRun:
     """Load what `load_networks` does, with all that is known of its training.
 
-    Raises
-    ------
-    TrackingError, DataError
-        As there.
-    ConfigError
-        The configuration of the run cannot be used.
+    Raises `ConfigError`, too: the configuration of the run cannot be used.
     """
     path = weights_file(text)
     if path is not None:
@@ -201,13 +196,7 @@ class JudgedRows:
 def rows_for(
     loaded: LoadedRun, data: str | Path | Sequence[str | Path], split: str | None = None
 ) -> JudgedRows:
-    """Read the files given, or else a split of the data of the training.
-
-    Raises
-    ------
-    DataError
-        The rows cannot be read, or there are none.
-    """
+    """Read the files given, or else a split of the data of the training."""
     files = [data] if isinstance(data, str | Path) else list(data)
     if files:
         with show_progress("Reading", "bytes") as progress:
@@ -227,11 +216,8 @@ def rows_for(
     known, digest = _digest_of_training(loaded, split), tracks.digest
     same = known in (None, digest)
     if not same:
-        log.warning(
-            "%s: the rows have changed since the training (digest now %.12s, then "
-            "%.12s)",
-            split, digest, known,
-        )  # fmt: skip
+        now = f"digest now {digest:.12}, then {known:.12}"
+        log.warning("%s: the rows have changed since the training (%s)", split, now)
     return JudgedRows(
         label=split if same else f"{split}_{digest[:8]}",
         tracks=tracks,
@@ -254,10 +240,7 @@ def _digest_of_training(loaded: LoadedRun, split: str) -> str | None:
 def shared_rows(runs: Sequence[LoadedRun], rows: JudgedRows) -> JudgedRows:
     """Choose the rows that the first run's filter keeps and that all runs serve.
 
-    Raises
-    ------
-    DataError
-        There are none.
+    Raises `DataError` if there are none.
     """
     kept = kept_rows(runs[0].config, rows.tracks)
     served = kept.copy()
@@ -268,8 +251,7 @@ def shared_rows(runs: Sequence[LoadedRun], rows: JudgedRows) -> JudgedRows:
             f"{rows.source}: no row passes the filter of {runs[0].text} and "
             "belongs to an expert that all runs hold; compare runs of the same experts"
         )
-    left_out = kept.sum() - served.sum()
-    if left_out:
+    if left_out := kept.sum() - served.sum():
         shares = f"{left_out:,} of {kept.sum():,}"
         log.warning("%s rows left out: not all runs hold their experts", shares)
     return replace(rows, tracks=rows.tracks[served])
