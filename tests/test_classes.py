@@ -35,13 +35,10 @@ def test_class_of_a_row(
     told = None if fast is None else np.array([fast])
     targets, counts = class_targets(np.array([z_cm]), 1.0, 20.0, told)
     assert (targets.item(), counts.item()) == (target, count)
-
-
-def test_nothing_is_between_equal_limits() -> None:
-    z_cm = np.array([-1.0, 1.0, 0.999, 1.001])
-    targets, counts = class_targets(z_cm, 1.0, 1.0)
-    assert targets.tolist() == [-1, -1, 1, -1]
-    assert counts.all()
+    # Nothing is between equal limits.
+    targets, counts = class_targets(np.array([z_cm]), 1.0, 1.0, told)
+    near = abs(z_cm) < 1 and fast is not False
+    assert (targets.item(), counts.item()) == (1 if near else -1, math.isfinite(z_cm))
 
 
 def rows(seed: int, n: int = 600) -> tuple[F32, F32, dict[str, F32]]:
@@ -93,17 +90,6 @@ def test_bins_without_either_are_left_out() -> None:
 def test_rows_of_one_class_alone_count_nothing(target: int) -> None:
     targets, ones = np.full(5, target, np.float32), np.ones(5, np.float32)
     assert not Balance.fit(targets, ones, {}).weights(targets, ones, {}).any()
-
-
-def test_other_rows_are_weighted_by_the_bins_of_the_first() -> None:
-    targets, counts, quantities = rows(1)
-    balance = Balance.fit(targets, counts, quantities)
-    weights = balance.weights(targets, counts, quantities)
-    few = slice(7, 30)
-    found = balance.weights(
-        targets[few], counts[few], {n: q[few] for n, q in quantities.items()}
-    )
-    np.testing.assert_array_equal(found, weights[few])
 
 
 def test_spread_of_weights() -> None:

@@ -50,11 +50,21 @@ def code(*, has_begun: bool = True, rest: float = 0) -> str:
     return WAIT.format(begin=begin, rest=rest)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_the_first_signal_asks_for_an_ordered_end(number: signal.Signals) -> None:
-    process = ready(code())
+@pytest.mark.parametrize(
+    ("number", "has_begun", "end"),
+    [
+        (signal.SIGINT, True, "stopped"),
+        (signal.SIGTERM, True, "stopped"),
+        (signal.SIGHUP, True, "stopped"),
+        (signal.SIGTERM, False, "interrupted"),  # there is nothing to keep
+    ],
+)
+def test_the_first_signal_asks_for_an_ordered_end(
+    number: signal.Signals, has_begun: bool, end: str
+) -> None:
+    process = ready(code(has_begun=has_begun))
     process.send_signal(number)
-    assert told(process) == "stopped"
+    assert told(process) == end
     assert process.returncode == 0
 
 
@@ -68,12 +78,6 @@ def test_the_second_signal_ends_at_once() -> None:
     told(process)
     assert process.returncode == 128 + signal.SIGTERM
     assert time.monotonic() - begin < 5
-
-
-def test_before_the_training_has_begun_there_is_nothing_to_keep() -> None:
-    process = ready(code(has_begun=False))
-    process.send_signal(signal.SIGTERM)
-    assert told(process) == "interrupted"
 
 
 def test_the_end_of_a_terminal_is_ignored_under_nohup() -> None:

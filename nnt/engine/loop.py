@@ -110,9 +110,10 @@ def fit(
         return FitLoop(data, config, expert, choice, hooks).run(initial, resume)
     largest = LARGEST_WEIGHT if config.chain == CLASSIC.name else math.inf
     whitening = Whitening.of(data.x_train, config.whiten, config.form, largest)
-    data, initial = whitening.data(data), initial and whitening.taken_out(initial)
+    x_train, x_val = whitening.inputs(data.x_train), whitening.inputs(data.x_val)
+    data = replace(data, x_train=x_train, x_val=x_val)
     loop = FitLoop(data, config, expert, choice, hooks, whitening.within)
-    result = loop.run(initial, resume)
+    result = loop.run(initial and whitening.taken_out(initial), resume)
     # Once more, for what the average of weights or rounding left beyond the limit.
     state = whitening.limited(whitening.taken_in(result.state))
     return replace(result, state=state)

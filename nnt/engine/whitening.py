@@ -11,11 +11,10 @@ what comes out is a network of the usual inputs.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from nnt.engine.records import ExpertData
 from nnt.networks import Form, State
 from nnt.types import F32, F64
 
@@ -101,12 +100,6 @@ class Whitening:
                 total += factors[:, None] * column
             result[start : start + BLOCK] = total.T
         return result
-
-    def data(self, data: ExpertData) -> ExpertData:
-        """Combine the inputs of all rows of an expert."""
-        return replace(
-            data, x_train=self.inputs(data.x_train), x_val=self.inputs(data.x_val)
-        )
 
     def taken_in(self, state: State) -> State:
         """Weights for the usual inputs, from those for the combined ones."""
