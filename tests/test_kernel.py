@@ -192,17 +192,6 @@ def test_goes_on_from_a_state_to_the_same_bits(
     np.testing.assert_equal(second.state(), through.state())
 
 
-def test_a_snapshot_brings_everything_back() -> None:
-    data = rows(objective_for(FIRMWARE, "TriggerLoss"))
-    kernel = kernel_of(FIRMWARE, "Adam", "TriggerLoss", average=0.9)
-    kernel.train_epoch(*data, 16, 1e-3)
-    before = kernel.state()
-    back = kernel.snapshot()
-    kernel.train_epoch(*data, 16, 1e-3)
-    back()
-    np.testing.assert_equal(kernel.state(), before)
-
-
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 @pytest.mark.parametrize(
     ("form", "loss"), [(DEEP, "L1Loss"), (DEEP, "MSELoss"), (FIRMWARE, "TriggerLoss")]

@@ -245,12 +245,12 @@ class FitLoop:
     def _train_part(self, attempt: Attempt, rows: I64, rate: float) -> float:
         """Train on rows; with a bounded activation, bad weights leave losses finite."""
         backend, size = attempt.backend, self.config.batch_size
-        go_back = backend.snapshot()
+        before = backend.state()
         loss = backend.train(rows, rate)
         if not backend.bad_weights():
             return loss
         # Batch by batch, to name the one after which weights are not finite.
-        go_back()
+        backend.load_state(before)
         batches = [rows[start : start + size] for start in range(0, len(rows), size)]
         for number, batch in enumerate(batches, 1):
             backend.train(batch, rate)

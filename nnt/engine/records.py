@@ -82,9 +82,6 @@ class Backend(Protocol):
     def bad_weights(self) -> str:
         """Name the first array of weights that is not all finite; empty if none."""
 
-    def snapshot(self) -> Callable[[], None]:
-        """Remember all that moves; what it returns puts it back."""
-
     def state(self) -> Arrays:
         """Copy of all that moves: weights, optimiser and buffers."""
 

@@ -260,10 +260,6 @@ class TorchBackend:
         bad = next((n for n, t in tensors if not torch.isfinite(t).all()), "")
         return bad.partition(".")[2]
 
-    def snapshot(self) -> Callable[[], None]:
-        """Remember all that moves; see `Backend`."""
-        return partial(self.load_state, self.state())
-
     def state(self) -> Arrays:
         """Copy of weights, buffers, average and optimiser; see `Backend`."""
         tensors = {f"model.{n}": t for n, t in self._trained.state_dict().items()}

@@ -179,17 +179,6 @@ class Kernel:
         named = self._views[WEIGHTS].items()
         return next((name for name, v in named if not np.isfinite(v).all()), "")
 
-    def snapshot(self) -> Callable[[], None]:
-        """Remember weights, moments and step; what it returns puts them back."""
-        kept, step = [flat.copy() for flat in self._flat], self._step
-
-        def restore() -> None:
-            for flat, values in zip(self._flat, kept, strict=True):
-                flat[...] = values
-            self._step = step
-
-        return restore
-
     def train_epoch(
         self,
         x: F32,
