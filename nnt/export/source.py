@@ -281,7 +281,7 @@ def check_floats(
     """Compare float32 outputs of a file with those of the networks on the same rows.
 
     Weights that amplify the rounding of the inputs amplify that of every sum, too. So
-    it is measured what the last digit of the inputs does to the outputs.
+    what may differ grows with what the last digit of the inputs does to the outputs.
 
     Raises
     ------
