@@ -300,7 +300,7 @@ def test_fakes_are_counted_and_drawn() -> None:
     kept = np.abs(view.z_cm) <= np.quantile(
         np.abs(view.z_cm[~fake & (np.abs(view.z_reco_cm) < 1)]), 0.9, method="higher"
     )
-    curve = axes.lines[-1]
+    curve = axes.lines[0]
     drawn = np.interp(0.9, *np.asarray(curve.get_data(), dtype=np.float64))
     assert drawn == pytest.approx(1 - kept[fake].mean(), abs=0.02)
 
