@@ -57,14 +57,8 @@ class StoppedError(Exception):
 class FinalReport:
     """Weights, figures, plots and predictions of the experts that were fitted.
 
-    Parameters
-    ----------
-    training : TrainingRuns
-        Configuration, rows and runs; one that is part of another draws no plots.
-    results : mapping of int to FitResult
-        How the fit of each expert ended.
-    histories : mapping of int to sequence of mapping
-        Metrics of every epoch of each expert.
+    It takes how the fit of each expert ended, and the metrics of all its epochs.
+    Raises `StoppedError` where the training is asked to stop on the way.
     """
 
     def __init__(
@@ -133,17 +127,8 @@ class FinalReport:
     def judge(self, description: str) -> tuple[dict[int, ExpertResult], Figures]:
         """Compute and log everything that follows from the weights.
 
-        Returns
-        -------
-        results : dict of int to ExpertResult
-            Of each expert.
-        figures : dict
-            Figures over the rows of all experts, for ``val`` and ``test``.
-
-        Raises
-        ------
-        StoppedError
-            `stop` was set on the way.
+        Gives the result of each expert, and figures over the rows of all of them for
+        ``val`` and ``test``.
         """
         if not self.fits:
             return self.unjudged(), {split: {} for split in REPORTED_SPLITS}
@@ -187,15 +172,7 @@ class FinalReport:
     def draw(self, best: Mapping[int, tuple[int, float]]) -> None:
         """Draw the plots of a training that has logged everything else before.
 
-        Parameters
-        ----------
-        best : mapping of int to (int, float)
-            Expert to its best epoch and the validation loss of that.
-
-        Raises
-        ------
-        StoppedError
-            `stop` was set on the way.
+        `best` is the best epoch of each expert, and the validation loss of that.
         """
         from nnt import plots
 

@@ -28,20 +28,9 @@ def draw_plots(
     stop: Event,
     splits: Mapping[str, Tracks] | None = None,
 ) -> None:
-    """Draw all plots of a training; its run gets nothing else, and its end stays.
+    """Draw all plots of a training; its parent run gets nothing else, its end stays.
 
-    Parameters
-    ----------
-    config : Config
-        Of the training.
-    run_id : str
-        Of its parent run.
-    uri : str
-        Store that the run is in.
-    stop : threading.Event
-        Set to draw no more.
-    splits : mapping of str to Tracks, optional
-        Rows of the training, where they have been read already.
+    Set `stop` to draw no more; `splits` are the rows where they have been read before.
 
     Raises
     ------

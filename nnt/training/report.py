@@ -84,18 +84,8 @@ def drawings_of(
 ) -> list[Drawing]:
     """Prepare the plots of the rows of one expert, or (None) of all.
 
-    Of integers, they also show by how much these differ from the floats.
-
-    Parameters
-    ----------
-    table : ScoredTable
-        The rows.
-    expert : int or None
-        Whose.
-    description : str
-        Which run, rows and experts are shown.
-    where : str, optional
-        Which of the registered plots; default: those of a training.
+    Those of a training, or of another `where`. Of integers, they also show by how much
+    these differ from the floats.
     """
     rows = table.rows(expert)
     if not rows.any():
@@ -167,22 +157,8 @@ def log_fixed_point(
 ) -> tuple[dict[str, Any], FixedPointTable | None]:
     """Log what the firmware makes of the networks of a training, and what they cost.
 
-    Parameters
-    ----------
-    runs : mapping of str to Run
-        Where the figures of each scope go: of all rows, and of each expert.
-    networks : Networks
-        As trained.
-    tables : mapping of str to ScoredTable
-        Splits, judged in floating point.
-
-    Returns
-    -------
-    dict
-        For the summary; says why there are no figures where the firmware cannot
-        hold a network.
-    FixedPointTable or None
-        The last split, in integers.
+    The figures of each scope go to its run. Gives them for the summary, or why there
+    are none where the firmware cannot hold a network; and the last split in integers.
     """
     try:
         fixed = FixedPointNetworks(networks)
@@ -230,17 +206,7 @@ class Painter:
         self._pool = ThreadPoolExecutor(1, "painter")
 
     def offer(self, run: Run, epoch: int, predicted: Callable[[], Predicted]) -> None:
-        """Ask for the images of an epoch; returns at once.
-
-        Parameters
-        ----------
-        run : Run
-            Gets the images.
-        epoch : int
-            Their step.
-        predicted : callable
-            Gives what is drawn; called in the thread that draws.
-        """
+        """Ask for the images of an epoch; what is drawn is asked for only then."""
         self._waiting[run.run_id] = (run, epoch, predicted)
         self._pool.submit(self._draw_next)
 
