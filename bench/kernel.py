@@ -11,8 +11,6 @@ another, compared with ours on all cores.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 
 from bench._forms import (
@@ -24,7 +22,7 @@ from bench._forms import (
     kernel_validation,
     rows,
 )
-from bench._frame import in_turn, least_cpu_s, read_options, side_by_side
+from bench._frame import Work, in_turn, least_cpu_s, read_options, side_by_side
 from bench.limit import peak_rates
 from nnt.detector import EXPERTS
 from nnt.machine import usable_cores
@@ -85,11 +83,6 @@ def _five_experts(form: Form, data: Rows, batch_size: int, rounds: int) -> float
     return min(walls["theirs"]) * len(EXPERTS) * EPOCHS / min(walls["ours"])
 
 
-def _epochs(epoch: Callable[[], object]) -> Callable[[], None]:
+def _epochs(epoch: Work) -> Work:
     """Do several, so that starting threads does not count."""
-
-    def several() -> None:
-        for _ in range(EPOCHS):
-            epoch()
-
-    return several
+    return lambda: [epoch() for _ in range(EPOCHS)]

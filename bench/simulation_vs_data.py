@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from scipy.stats import ks_2samp
 
 from bench._frame import SAMPLE, read_options
@@ -62,10 +63,9 @@ def seen(tracks: Tracks) -> BoolArray:
     return found
 
 
-def _summary(tracks: Tracks) -> dict[str, np.ndarray]:
-    inputs = tracks.inputs
+def _summary(tracks: Tracks) -> dict[str, npt.ArrayLike]:
     hit = seen(tracks)
-    drift = np.abs(inputs[:, 1::3])
+    drift = np.abs(tracks.inputs[:, 1::3])
     limited = drift >= 1
     used = (drift > 0) & ~limited
     keys = np.column_stack([tracks.event_index, tracks.targets])
@@ -82,11 +82,9 @@ def _summary(tracks: Tracks) -> dict[str, np.ndarray]:
         "rows at limit, 0..8 SL": np.bincount(limited.sum(axis=1), minlength=9)[:9]
         / len(tracks),
         "rows per track 1..5": rows_per_track / rows_per_track.sum(),
-        "rows per event": np.array([len(tracks) / (tracks.event_index.max() + 1)]),
-        "|z| < 1.5 cm": np.array(
-            [np.mean(np.abs(z_to_cm(tracks.targets[:, 0])) < 1.5)]
-        ),
-        "positive charge": np.array([np.mean(inputs[:, 23] > 0)]),
+        "rows per event": len(tracks) / (tracks.event_index.max() + 1),
+        "|z| < 1.5 cm": np.mean(np.abs(z_to_cm(tracks.targets[:, 0])) < 1.5),
+        "positive charge": np.mean(tracks.inputs[:, 23] > 0),
     }
 
 
@@ -96,7 +94,8 @@ def shares(real: Tracks, simulated: Tracks) -> None:
     for name, values in _summary(real).items():
         print(name)
         for label, row in (("real", values), ("simulated", ours[name])):
-            print(f"  {label:10s}", " ".join(f"{value:7.3f}" for value in row))
+            told = " ".join(f"{value:7.3f}" for value in np.atleast_1d(row))
+            print(f"  {label:10s}", told)
 
 
 def distances(real: Tracks, simulated: Tracks) -> None:

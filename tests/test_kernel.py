@@ -70,7 +70,7 @@ def networks(draw: st.DrawFn) -> tuple[Form, Objective]:
 
 
 # Not at random: a node of relu within rounding of 0 has either slope.
-@settings(derandomize=True, max_examples=40)
+@settings(derandomize=True, max_examples=50)
 @given(networks(), st.integers(1, 80), st.booleans(), st.integers(0, 99))
 def test_any_network_predicts_and_differentiates_as_torch(
     network: tuple[Form, Objective], n: int, weighted: bool, seed: int
