@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from test_tracking import start
 
 from nnt.errors import TrackingError
 from nnt.tracking import MlflowTracker, open_run
+from nnt.tracking.store_uri import split_store, sqlite_path
 
 pytestmark = pytest.mark.usefixtures("workplace")
 
@@ -119,3 +122,41 @@ def test_a_missing_artifact_is_named(tracker: MlflowTracker) -> None:
     found = open_run(start(tracker).run_id)
     with pytest.raises(TrackingError, match=r"holds no artifact weights\.json"):
         found.read_text("weights.json")
+
+
+def test_a_run_is_found_by_the_beginning_of_its_id(tracker: MlflowTracker) -> None:
+    run, other = start(tracker), start(tracker)
+    n = next(n for n in range(6, 33) if run.run_id[:n] != other.run_id[:n])
+    for text in (run.run_id[:n], f"runs:/{run.run_id[:n]}/config.yaml"):
+        assert open_run(text).run_id == run.run_id
+    with pytest.raises(TrackingError, match=r"no run .* begins with"):
+        open_run("f" * 10 if run.run_id[0] != "f" != other.run_id[0] else "e" * 10)
+
+
+def test_a_beginning_of_several_ids_is_refused_with_all_of_them(
+    tracker: MlflowTracker,
+) -> None:
+    ids = ["abcdef" + digit * 26 for digit in "01"]
+    for new in ids:
+        old = tracker._client.create_run("0").info.run_id
+        with closing(sqlite3.connect("mlflow.db")) as database, database:
+            for table in ("runs", "tags"):
+                database.execute(
+                    f"UPDATE {table} SET run_uuid = ? WHERE run_uuid = ?",
+                    (new, old),
+                )
+    with pytest.raises(TrackingError, match="several runs") as told:
+        open_run("abcdef")
+    assert all(run_id in str(told.value) for run_id in ids)
+    assert open_run("abcdef0").run_id == ids[0]
+
+
+def test_a_directory_with_a_number_sign_can_hold_a_store(
+    project: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "run #1"
+    place.mkdir()
+    shutil.copy("mlflow.db", place)
+    store, run = split_store(f"{place}#runs:/{'0' * 32}")
+    assert run == f"runs:/{'0' * 32}"
+    assert sqlite_path(store or "") == place / "mlflow.db"

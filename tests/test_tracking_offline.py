@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,23 @@ def test_a_run_that_was_synced_can_be_resumed(project: Path) -> None:
     run.finish("FINISHED")
     assert again.close() == 0
     assert open_run(parent.run_id).status == "FINISHED"
+
+
+def test_a_run_directory_that_was_copied_is_delivered(
+    project: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    tracker = MlflowTracker(offline=True)
+    run, _ = start(tracker)
+    log_some(run)
+    run.finish("FINISHED")
+    tracker.close()
+    copy = tmp_path_factory.mktemp("elsewhere") / "copy"
+    shutil.copytree(run.directory, copy)
+    done = CliRunner().invoke(main, ["sync", str(copy)])
+    assert done.exit_code == 0, done.output
+    tags = "tags.`nnt.offline_id` = '" + run.run_id + "'"
+    (made,) = MlflowTracker()._client.search_runs(["0"], tags)
+    assert made.info.status == "FINISHED"
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,6 @@ from nnt.tracking import MlflowTracker, Run, open_run
 from nnt.tracking.store import connect_to_read, reason_of
 from nnt.tracking.store_uri import (
     settle_mlflow,
-    split_store,
     sqlite_path,
     sqlite_uri,
 )
@@ -285,33 +284,6 @@ def test_a_place_where_no_database_can_be_made_is_named_at_once(
         MlflowTracker()
 
 
-def test_a_run_is_found_by_the_beginning_of_its_id(project: Path) -> None:
-    run, other = train(), train("other")
-    n = next(n for n in range(6, 33) if run.run_id[:n] != other.run_id[:n])
-    for text in (run.run_id[:n], f"runs:/{run.run_id[:n]}/config.yaml"):
-        assert open_run(text).run_id == run.run_id
-    with pytest.raises(TrackingError, match=r"no run .* begins with"):
-        open_run("f" * 10 if run.run_id[0] != "f" != other.run_id[0] else "e" * 10)
-
-
-def test_a_beginning_of_several_ids_is_refused_with_all_of_them(
-    client: MlflowClient,
-) -> None:
-    ids = ["abcdef" + digit * 26 for digit in "01"]
-    for new in ids:
-        old = client.create_run("0").info.run_id
-        with closing(sqlite3.connect("mlflow.db")) as database, database:
-            for table in ("runs", "tags"):
-                database.execute(
-                    f"UPDATE {table} SET run_uuid = ? WHERE run_uuid = ?",
-                    (new, old),
-                )
-    with pytest.raises(TrackingError, match="several runs") as told:
-        open_run("abcdef")
-    assert all(run_id in str(told.value) for run_id in ids)
-    assert open_run("abcdef0").run_id == ids[0]
-
-
 @pytest.mark.parametrize(
     ("said", "reason"),
     [
@@ -367,35 +339,6 @@ def test_loopback_never_goes_through_a_proxy(
     assert uses_proxy == ("*" not in given_hosts.values())
     for hosts in given_hosts.values():
         assert hosts.split(", ")[0] in os.environ["NO_PROXY"] or not uses_proxy
-
-
-def test_a_directory_with_a_number_sign_can_hold_a_store(
-    project: Path, tmp_path: Path
-) -> None:
-    place = tmp_path / "run #1"
-    place.mkdir()
-    shutil.copy("mlflow.db", place)
-    store, run = split_store(f"{place}#runs:/{'0' * 32}")
-    assert run == f"runs:/{'0' * 32}"
-    assert sqlite_path(store or "") == place / "mlflow.db"
-
-
-def test_a_run_directory_that_was_copied_is_delivered(client: MlflowClient) -> None:
-    tracker = MlflowTracker(offline=True)
-    run = tracker.start_run("base", description="", tags={})
-    run.log_text("epochs: 3\n", "config.yaml")
-    run.finish("FINISHED")
-    tracker.close()
-    copy = Path("/tmp") / f"nnt-copy-{os.getpid()}"
-    shutil.copytree(run.directory, copy)
-    try:
-        done = CliRunner().invoke(main, ["sync", str(copy)])
-    finally:
-        shutil.rmtree(copy)
-    assert done.exit_code == 0, done.output
-    (made,) = client.search_runs(["0"])
-    assert made.data.tags["nnt.offline_id"] == run.run_id
-    assert made.info.status == "FINISHED"
 
 
 def test_a_database_of_another_mlflow_is_named_with_the_remedy(project: Path) -> None:

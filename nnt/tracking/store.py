@@ -255,7 +255,11 @@ def _of_status(status: int) -> str:
 def _look_at(path: Path, *, is_reading: bool) -> None:
     """Hear at once what is wrong with a database: MLflow tries again for minutes."""
     if not _holds_something(path):
-        _check_place(path.absolute())
+        place = next((p for p in path.absolute().parents if p.exists()), Path("/"))
+        if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+            raise PermissionError(
+                f"no database can be made in {path.absolute().parent}"
+            )
         return
     uri = f"{path.absolute().as_uri()}?mode=ro"
     with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=CONNECT_S)) as file:
@@ -273,13 +277,6 @@ def _check_file(path: Path | None) -> None:
         raise ValueError("it is a directory; name a file in it")
     if path.parts[0].startswith("~") and not path.exists():
         raise ValueError("~ is not expanded in an address; write the whole path")
-
-
-def _check_place(path: Path) -> None:
-    """Refuse a directory in which no database can be made."""
-    place = next((p for p in path.parents if p.exists()), Path("/"))
-    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
-        raise PermissionError(f"no database can be made in {path.parent}")
 
 
 def reason_of(err: BaseException) -> str:
