@@ -281,3 +281,12 @@ def test_tables_are_read_once_by_a_worker(workplace: Path) -> None:
     assert worker.splits_of(changed) is first
     # The split follows the seed.
     assert worker.splits_of(nnt.load_config(CONFIG, {"seed": 9})) is not first
+
+
+def test_a_sweep_without_settings_is_not_left_running(tracker: MlflowTracker) -> None:
+    run = tracker.start_run("sweep", description="", tags={"nnt.kind": "sweep"})
+    (run.directory / RECORD).touch()
+    tracker.close()
+    with pytest.raises(TrackingError, match="before its settings were written"):
+        nnt.sweep(resume=run.run_id)
+    assert open_run(run.run_id).status == "KILLED"

@@ -93,15 +93,22 @@ class SweepResult:
 class Record:
     """Trials of a sweep; every change is written before anything follows from it.
 
-    What the file holds is read; a last line that is not whole is dropped, any other
-    that is none of a record raises `TrackingError`.
+    What the file holds is read; a last line that is not whole is dropped. Any other
+    that is none of a record raises `TrackingError`, as does a file without settings.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.settings: dict[str, Any] = {}
         self.trials: list[Trial] = []
-        size = self._read() if path.exists() else 0
+        size = 0
+        if path.exists():
+            size = self._read()
+            if not self.settings:
+                raise TrackingError(
+                    f"{path}: the sweep was killed before its settings were written, "
+                    "and has no trials; start a new sweep"
+                )
         self._file = path.open("ab")
         self._file.truncate(size)
 

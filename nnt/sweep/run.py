@@ -14,8 +14,8 @@ from nnt.progress import stop_event
 from nnt.sweep.cluster import DaskExecutor
 from nnt.sweep.local import Executor, LocalExecutor
 from nnt.sweep.loop import SweepLoop
-from nnt.sweep.record import RECORD, Record, SweepResult
-from nnt.sweep.runs import open_sweep_run, resume_sweep_run
+from nnt.sweep.record import SweepResult
+from nnt.sweep.runs import open_record, open_sweep_run, resume_sweep_run
 from nnt.sweep.settings import Settings
 from nnt.sweep.space import Space, load_space
 from nnt.tracking import MlflowTracker, open_run
@@ -89,13 +89,11 @@ def sweep(
     new: Settings | None = None
     if resume is None:
         if config is None or space is None or trials is None:
-            raise TrainingError(
-                "a new sweep needs a configuration, a space and a number of trials"
-            )
+            raise TrainingError("a new sweep needs config, space and trials")
         config = load_config(config)
         new = Settings(
             config=config,
-            space=space if isinstance(space, Space) else load_space(space, config),
+            space=load_space(space, config),
             trials=trials, metrics=list(metrics), directions=list(directions),
             sampler=sampler, pruner=pruner or "", seed=seed, description=description,
         ).checked()  # fmt: skip
@@ -108,12 +106,10 @@ def sweep(
             executor = DaskExecutor(scheduler, varied, tracker.uri)
         if new:
             run = open_sweep_run(tracker, new)
-            changed: dict[str, Any] = new.to_dict()
+            record = open_record(run, new.to_dict())
         else:
             run = resume_sweep_run(tracker, str(resume))
-            changed = {} if trials is None else {"trials": trials}
-        record = Record(run.directory / RECORD)
-        record.write("sweep", settings=changed)
+            record = open_record(run, {} if trials is None else {"trials": trials})
         loop = SweepLoop(run, record, executor, tracker.uri, stop)
         return loop.run(timeout, on_start)
     finally:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from nnt.errors import TrackingError, TrainingError
-from nnt.sweep.record import RECORD
+from nnt.sweep.record import RECORD, Record
 from nnt.sweep.settings import Settings
 from nnt.tracking import (
     MlflowTracker,
@@ -63,6 +66,23 @@ def resume_sweep_run(tracker: MlflowTracker, resume: str) -> Run:
             run.finish("KILLED", message, resumable=True)
             raise TrackingError(message) from err
     return run
+
+
+def open_record(run: Run, settings: Mapping[str, Any]) -> Record:
+    """Open the record of a run with its settings, or what changes of them.
+
+    Raises
+    ------
+    TrackingError
+        The record of an earlier sweep cannot be used; the run is not left RUNNING.
+    """
+    try:
+        record = Record(run.directory / RECORD)
+    except TrackingError as err:
+        run.finish("KILLED", str(err), resumable=True)
+        raise
+    record.write("sweep", settings=settings)
+    return record
 
 
 def end_training(

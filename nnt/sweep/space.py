@@ -85,12 +85,12 @@ class Space:
         return plain
 
 
-def load_space(source: str | Path | Mapping[str, Any], config: Config) -> Space:
+def load_space(source: Space | str | Path | Mapping[str, Any], config: Config) -> Space:
     """Read what a sweep varies, and check it as a configuration is checked.
 
     Parameters
     ----------
-    source : str, Path or mapping
+    source : Space, str, Path or mapping
         A YAML file, or its keys: dotted keys of a configuration with
         ``{log_uniform: [a, b]}``, ``{uniform: [a, b]}``, ``{int: [a, b]}`` with or
         without ``log: true``, or ``{choice: [...]}``.
@@ -103,6 +103,8 @@ def load_space(source: str | Path | Mapping[str, Any], config: Config) -> Space:
     ConfigError
         Naming every mistake: key, what was expected and found.
     """
+    if isinstance(source, Space):
+        source = source.to_dict()
     if isinstance(source, Mapping):
         name, given = "<space>", dict(source)
     else:
