@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -23,39 +25,37 @@ def tracks() -> Tracks:
     return Tracks(ids=ids, inputs=inputs, targets=targets, reference=None, extras={})
 
 
-def rows(tracks: Tracks) -> list[tuple[tuple[int, int], tuple[float, float]]]:
+Row = tuple[tuple[int, int], tuple[float, float], int]
+"""Run and event, z and theta, expert."""
+
+PLAIN: dict[str, Callable[[list[Row]], list[bool]]] = {
+    "DuplicateEventsFilter()": lambda rows: [
+        row[:2] not in [other[:2] for other in rows[:i]] for i, row in enumerate(rows)
+    ],
+    "Max2EventsFilter()": lambda rows: [
+        len({track for other, track, _ in rows if other == event}) <= 2
+        for event, *_ in rows
+    ],
+    "ExpertFilter(2)": lambda rows: [row[2] == 2 for row in rows],
+    "ExpertFilter(-1)": lambda rows: [True for _ in rows],
+    "RangeFilter('RecoZ', -0.1, 0.5)": lambda rows: [
+        -0.1 <= z <= 0.5 for _, (z, _), _ in rows
+    ],
+    "ConCatFilter([ExpertFilter(2), RangeFilter('RecoZ', -0.1)])": lambda rows: [
+        expert == 2 and z >= -0.1 for _, (z, _), expert in rows
+    ],
+}
+"""Filters, and what they keep of rows."""
+
+
+@pytest.mark.parametrize("text", PLAIN)
+def test_a_filter_keeps_what_loops_keep(tracks: Tracks, text: str) -> None:
     events = zip(tracks.ids["Run"].tolist(), tracks.ids["Event"].tolist(), strict=True)
-    return list(zip(events, map(tuple, tracks.targets.tolist()), strict=True))
-
-
-def test_duplicates_keep_the_first_row(tracks: Tracks) -> None:
-    seen, expected = set(), []
-    for row in rows(tracks):
-        expected.append(row not in seen)
-        seen.add(row)
-    mask = filters.DuplicateEventsFilter()(tracks)
-    assert 0 < mask.sum() < len(tracks)
-    assert mask.tolist() == expected
-
-
-def test_max2_keeps_events_of_two_tracks(tracks: Tracks) -> None:
-    table = rows(tracks)
-    found: dict[object, set[object]] = {}
-    for event, track in table:
-        found.setdefault(event, set()).add(track)
-    mask = filters.Max2EventsFilter()(tracks)
-    assert 0 < mask.sum() < len(tracks)
-    assert mask.tolist() == [len(found[event]) <= 2 for event, _ in table]
-
-
-def test_expert_and_range_and_concat(tracks: Tracks) -> None:
-    expert = filters.ExpertFilter(2)(tracks)
-    assert expert.tolist() == [k == 2 for k in tracks.ids["Expert"].tolist()]
-    near = filters.RangeFilter("RecoZ", -0.1, 0.5)(tracks)
-    assert near.tolist() == [-0.1 <= z <= 0.5 for z in tracks.targets[:, 0].tolist()]
-    both = filters.parse("ConCatFilter([ExpertFilter(2), RangeFilter('RecoZ', -0.1)])")
-    assert both(tracks).tolist() == (expert & near).tolist()
-    assert filters.ExpertFilter(-1)(tracks).all()
+    targets = map(tuple, tracks.targets.tolist())
+    rows = list(zip(events, targets, tracks.ids["Expert"].tolist(), strict=True))
+    mask = filters.parse(text)(tracks)
+    assert mask.any()
+    assert mask.tolist() == PLAIN[text](rows)
 
 
 @pytest.mark.parametrize(

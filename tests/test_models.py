@@ -85,25 +85,6 @@ def test_networks_predict_what_pytorch_computes(form: Form, seed: int) -> None:
     np.testing.assert_array_equal(outputs_of(form, state, x[70:71]), found[70:71])
 
 
-@given(
-    st.lists(st.integers(1, 20), max_size=5),
-    st.sampled_from(["tanh", "tanh/2"]),
-    st.integers(0, 99),
-)
-def test_a_plain_network_agrees_with_its_formula(
-    hidden: list[int], act: str, seed: int
-) -> None:
-    rng = np.random.default_rng(seed)
-    form = Form(5, tuple(hidden), activation=act)
-    state = initial_state(form, rng)
-    x = rng.uniform(-1, 1, (50, 5)).astype(np.float32)
-    nodes = x.astype(np.float64)
-    for i in range(0, 2 * len(hidden) + 1, 2):
-        sums = nodes @ state[f"net.{i}.weight"].T + state[f"net.{i}.bias"]
-        nodes = np.tanh(sums / (2 if act == "tanh/2" else 1))
-    np.testing.assert_allclose(outputs_of(form, state, x), nodes, atol=1e-6)
-
-
 def test_first_weights_are_those_of_a_fixed_seed() -> None:
     """A training with the same seed must begin as it did a year ago."""
     rng, plain = np.random.default_rng(3), np.random.default_rng(3)
