@@ -63,8 +63,11 @@ def read_text(path: Path, error: type[Exception], most: int = 1_000_000) -> str:
         It cannot be read, has more than `most` bytes, or is no such text.
     """
     try:
-        if path.stat().st_size > most:
-            raise error(f"{path}: expected at most {most:,} bytes of text")
+        if (size := path.stat().st_size) > most:
+            raise error(
+                f"{path}: expected at most {most:,} bytes of text, found {size:,}; "
+                "check the path"
+            )
         return path.read_text(encoding="utf-8-sig")
     except OSError as err:
         raise error(f"{path}: cannot be read ({err.strerror}); check the path") from err
