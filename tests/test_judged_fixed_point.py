@@ -43,10 +43,9 @@ def judged(tracks: Tracks, nets: Networks) -> ScoredTable:
 
 def test_figures_are_those_of_the_integers(make_tracks: MakeTracks) -> None:
     tracks, nets = make_tracks(400), networks()
-    floats = judged(tracks, nets)
-    found = FixedPointTable(floats, FixedPointNetworks(nets)).metrics()
-    kept = floats.kept
-    whole = FixedPointNetworks(nets).predict(tracks)[kept].astype(np.float64)
+    floats, fixed = judged(tracks, nets), FixedPointNetworks(nets)
+    found, kept = FixedPointTable(floats, fixed).metrics(), floats.kept
+    whole = fixed.predict(tracks)[kept].astype(np.float64)
     exact = nets.predict(tracks)[kept].astype(np.float64)
     target = tracks.targets[kept].astype(np.float64)
     assert found["loss"] == pytest.approx(np.mean((whole - target) ** 2))
@@ -65,8 +64,9 @@ def test_figures_are_those_of_the_integers(make_tracks: MakeTracks) -> None:
 
 def test_saturated_nodes_are_counted(make_tracks: MakeTracks) -> None:
     tracks, nets = make_tracks(200), networks(factor=60)
-    floats = judged(tracks, nets)
-    found = FixedPointTable(floats, FixedPointNetworks(nets)).metrics(3, filtered=False)
+    fixed = FixedPointNetworks(nets)
+    table = FixedPointTable(judged(tracks, nets), fixed)
+    found = table.metrics(3, filtered=False)
     rows = tracks.expert == 3
     inputs = fixedpoint.snap_text_inputs(tracks.inputs[rows]).astype(np.float64)
     state = nets.experts[3].state
@@ -74,15 +74,14 @@ def test_saturated_nodes_are_counted(make_tracks: MakeTracks) -> None:
     beyond = np.abs(sums) > 9.7041
     assert found["saturated_hidden_share"] == pytest.approx(beyond.mean(), abs=2e-3)
     assert 0.05 < found["saturated_hidden_share"] < 1
-    outputs = FixedPointNetworks(nets).predict(tracks)[rows]
+    outputs = fixed.predict(tracks)[rows]
     assert found["saturated_output_share"] == np.mean(np.abs(outputs) >= 4095 / 4096)
     assert found["largest_weight"] == max(np.abs(v).max() for v in state.values())
 
 
 def test_the_name_tells_the_arithmetic() -> None:
     nets = networks()
-    precision = (12, 8, 8, 10, 6, 8)
-    fixed = FixedPointNetworks(nets, precision, saturate_13_bit=True)
+    fixed = FixedPointNetworks(nets, (12, 8, 8, 10, 6, 8), saturate_13_bit=True)
     assert FixedPointNetworks(nets).name == "fixed_point"
     assert fixed.name == "fixed_point_12_8_8_10_6_8_13bit"
 
@@ -91,27 +90,22 @@ def test_a_training_draws_both_and_tells_of_every_expert(
     make_tracks: MakeTracks, tmp_path: Path
 ) -> None:
     nets, tracker = networks(), Tracker(tmp_path)
-    parent = tracker.start_run("run", description="", tags={})
-    children = {k: tracker.start_child(parent, str(k), {}) for k in range(5)}
+    scopes = ["all", *(f"expert_{k}" for k in range(5))]
+    runs = {name: tracker.start_run(name, description="", tags={}) for name in scopes}
     splits = {s: judged(make_tracks(300, seed=i), nets) for i, s in enumerate("ab")}
-    runs = {"all": parent} | {f"expert_{k}": run for k, run in children.items()}
     told, both = log_fixed_point(runs, nets, splits)
     assert both is not None
     drawn = {d.name for d in drawings_of(both, None, "of a test")}
-    assert told["precision"] == [12, 8, 8, 12, 10, 10]
-    costs = [told["hardware"][f"expert_{k}"] for k in range(5)]
-    for name, together in told["hardware"]["all"].items():
-        assert together == sum(cost[name] for cost in costs) > 0
-    assert set(told["b"]) == {"all", *(f"expert_{k}" for k in range(5))}
     assert {"z_difference", "theta_difference", "z_residual"} <= drawn
-
-
-def test_a_network_that_the_firmware_cannot_hold_is_told(
-    make_tracks: MakeTracks, tmp_path: Path
-) -> None:
-    parent = Tracker(tmp_path).start_run("run", description="", tags={})
-    told, _ = log_fixed_point({"all": parent}, networks(Form(model="SimpleModel")), {})
+    assert told["precision"] == [12, 8, 8, 12, 10, 10]
+    assert [*told["b"]] == [*told["hardware"]] == scopes
+    for name, together in told["hardware"]["all"].items():
+        costs = [told["hardware"][scope][name] for scope in scopes[1:]]
+        assert together == sum(costs) > 0
+    # One that the firmware cannot hold.
+    told, both = log_fixed_point(runs, networks(Form(model="SimpleModel")), {})
     assert "SimpleModel" in told["none"]
+    assert both is None
 
 
 def test_an_evaluation_tells_of_integers_and_keeps_them_in_the_run(

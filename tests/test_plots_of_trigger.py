@@ -62,16 +62,12 @@ def test_feed_down_tells_the_two_sides_apart() -> None:
 
 
 def test_points_that_no_cut_reaches_are_not_announced() -> None:
-    view = sample(600)
-    assert view.theta_deg is not None
-    slow = dataclasses.replace(
-        view,
-        pt_gev=np.full(600, 0.69, dtype=np.float32),
-        theta_reco_deg=np.full(600, 60.0),
-    )
+    view, n = sample(600), np.arange(600)
+    pt_gev, theta_reco_deg = np.full(600, 0.69, dtype=np.float32), np.full(600, 60.0)
     # At 90 degrees, 0.69 GeV are too little.
+    theta_deg = np.where(n % 20, 60.0, 90.0)
     lost = dataclasses.replace(
-        slow, theta_deg=np.where(np.arange(600) % 20, 60.0, 90.0)
+        view, pt_gev=pt_gev, theta_reco_deg=theta_reco_deg, theta_deg=theta_deg
     )
     text = legend_texts(plots.draw("stt_rejection_against_efficiency", lost))
     assert "96, 98 % efficiency is out of reach" in text

@@ -7,7 +7,7 @@ import numpy as np
 from nnt.detector import THETA_RANGE_DEG, Z_RANGE_CM
 from nnt.fixedpoint import FixedPointNetworks
 from nnt.fixedpoint.integers import fraction_bits_for
-from nnt.judging.outputs import as_array, by_name, rows_of
+from nnt.judging.outputs import MEASURED, as_array, by_name, rows_of
 from nnt.judging.scored_table import MAIN, ScoredTable
 from nnt.networks import HOUGH3D
 from nnt.types import F64, BoolArray
@@ -65,15 +65,20 @@ class FixedPointTable(ScoredTable):
         rows = self.rows(expert, filtered=filtered)
         if not rows.any():
             return {}
-        found = super().metrics(expert, filtered=filtered) | self._mse_ratios(rows)
+        found = super().metrics(expert, filtered=filtered)
         for name, (unit, values) in self.differences(rows).items():
+            target = self.tracks.targets[rows, MEASURED.index(name)].astype(np.float64)
+            of_integers, of_floats = (
+                float(np.mean((outputs[name][rows] - target) ** 2))
+                for outputs in self.networks.values()
+            )
+            if of_floats > 0:
+                found[f"{name}_mse_vs_float"] = of_integers / of_floats
             found[f"{name}_difference_mean_{unit}"] = float(values.mean())
             found[f"{name}_difference_std_{unit}"] = float(values.std())
             found[f"{name}_difference_max_{unit}"] = float(np.abs(values).max())
-        forms = self.integers.forms
-        weights = [
-            form.largest_weight for k, form in forms.items() if expert in (None, k)
-        ]
+        forms = self.integers.forms.items()
+        weights = [form.largest_weight for k, form in forms if expert in (None, k)]
         if self.integers.chain == HOUGH3D:
             found["wrapped_share"] = float(self._computed.wrapped_share[rows].mean())
             found["weight_fraction_bits"] = float(min(map(fraction_bits_for, weights)))
@@ -85,20 +90,6 @@ class FixedPointTable(ScoredTable):
             "saturated_output_share": float(at_end.mean()),
             "largest_weight": max(weights),
         }
-
-    def _mse_ratios(self, rows: BoolArray) -> dict[str, float]:
-        ratios = {}
-        for i, name in enumerate(UNITS):
-            if name not in self.networks[MAIN]:
-                continue
-            target = self.tracks.targets[rows, i].astype(np.float64)
-            of_integers, of_floats = (
-                float(np.mean((outputs[name][rows] - target) ** 2))
-                for outputs in self.networks.values()
-            )
-            if of_floats > 0:
-                ratios[f"{name}_mse_vs_float"] = of_integers / of_floats
-        return ratios
 
     def differences(self, rows: BoolArray) -> dict[str, tuple[str, F64]]:
         """Integers minus floats of each measured output: its unit, and shape (n,)."""
