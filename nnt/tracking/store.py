@@ -254,14 +254,13 @@ def _of_status(status: int) -> str:
 
 def _look_at(path: Path, *, is_reading: bool) -> None:
     """Hear at once what is wrong with a database: MLflow tries again for minutes."""
+    path = path.absolute()
     if not _holds_something(path):
-        place = next((p for p in path.absolute().parents if p.exists()), Path("/"))
+        place = next((p for p in path.parents if p.exists()), Path("/"))
         if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
-            raise PermissionError(
-                f"no database can be made in {path.absolute().parent}"
-            )
+            raise PermissionError(f"no database can be made in {path.parent}")
         return
-    uri = f"{path.absolute().as_uri()}?mode=ro"
+    uri = f"{path.as_uri()}?mode=ro"
     with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=CONNECT_S)) as file:
         tables = {name for (name,) in file.execute("SELECT name FROM sqlite_master")}
     if is_reading and "experiments" not in tables:
