@@ -50,8 +50,10 @@ def of_form(form: Form) -> Source:
     return Source("here", experts)
 
 
-def hough3d_expert(n_inputs: int = 126, act: str = "tanh") -> ExpertWeights:
-    form = Form(n_inputs, outputs=OUTPUTS, activation=act)
+def hough3d_expert(
+    n_inputs: int = 126, act: str = "tanh", hidden: tuple[int, ...] = (81,)
+) -> ExpertWeights:
+    form = Form(n_inputs, hidden, OUTPUTS, act)
     rng = np.random.default_rng(3)
     return ExpertWeights(
         {

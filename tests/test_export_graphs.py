@@ -66,6 +66,7 @@ def test_3dh_halves_a_network_of_the_classic_activation(
         ),
         (Source("s", {-1: hough3d_expert(50)}), "3dh", "27 or 126 inputs"),
         (Source("s", {-1: hough3d_expert(act="relu")}), "3dh", "found relu"),
+        (Source("s", {-1: hough3d_expert(hidden=())}), "3dh", "this network has none"),
         (
             Source(
                 "s",

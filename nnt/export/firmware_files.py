@@ -312,6 +312,11 @@ def _one_network(source: Source) -> tuple[int, FirmwareNetwork]:
             f"{', '.join(HOUGH3D.outputs)}, found {form.inputs} inputs and the outputs "
             f"{', '.join(form.outputs)}"
         )
+    if not form.hidden:
+        raise ExportError(
+            f"expert {number}: the configuration of BASF2 lists the nodes of hidden "
+            "layers, and this network has none; train with hidden: [81], say"
+        )
     return number, network
 
 
