@@ -135,11 +135,10 @@ def register(
     curve : callable, optional
         Reduces the rows and outputs of one network, and those of the network that it
         is compared with or None, to what is drawn, or to None where there is nothing.
-        Then the plot takes a list of `Curve`, one for each
-        network that has any, so that many networks and rows fit into memory.
+        Then the plot takes a list of `Curve`, one for each network that has any, so
+        that many networks and rows fit into memory.
     fakes : bool
-        Whether it gets the rows of fake tracks, too, whose z and theta mean
-        nothing.
+        Whether it gets the rows of fake tracks, too, whose z and theta mean nothing.
     **options
         Further arguments of the function and of `curve`, so that both can serve
         several plots.
