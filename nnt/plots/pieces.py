@@ -122,21 +122,6 @@ def _even_bins(values: FloatArray, edges: F64, *, clip: bool) -> npt.NDArray[np.
     return np.where(inside, scaled, -1).astype(np.int64)
 
 
-def outline(
-    axes: Axes,
-    edges: F64,
-    counts: F64,
-    look: Look,
-    label: str | None = None,
-    scale: float = 1.0,
-) -> None:
-    """Draw a histogram as a line, in a legend if it has one, with a band of errors."""
-    if look.in_legend:
-        band(axes, edges, counts * scale, np.sqrt(counts) * scale, look.colour)
-    style = {"color": look.colour, "lw": look.width, "zorder": look.order}
-    steps(axes, edges, counts * scale, label=label, **style)
-
-
 class Bars(NamedTuple):
     """A histogram as it is drawn."""
 
@@ -168,9 +153,15 @@ def draw_histograms(
     else:
         figure, axes = canvas(title)
         below = axes
-    for bars in drawn:
-        outline(axes, edges, bars.counts, bars.look, bars.label, bars.scale)
-        plot_ratio(below, bars.ratio, bars.look)
+    for look, label, counts, ratio, scale in drawn:
+        if look.in_legend:
+            band(axes, edges, counts * scale, np.sqrt(counts) * scale, look.colour)
+        style = {"color": look.colour, "lw": look.width, "zorder": look.order}
+        steps(axes, edges, counts * scale, label=label, **style)
+        if ratio is not None:
+            plot_points(below, ratio, look, bins=False)
+            below.axhline(1, color="0.5", lw=0.8)
+            below.set_ylim(0, RATIO_LIMIT)
     if log:
         log_counts(axes)
     else:
@@ -203,14 +194,6 @@ def band(axes: Axes, edges: F64, values: F64, errors: F64, colour: str) -> None:
 def _stairs(edges: F64, *values: Any) -> Any:
     """Both ends of each bin, and its values there."""
     return np.repeat(edges, 2)[1:-1], *(np.repeat(own, 2) for own in values)
-
-
-def plot_ratio(axes: Axes, ratio: Points | None, look: Look) -> None:
-    """Draw the ratio of histograms, if there is one."""
-    if ratio is not None:
-        plot_points(axes, ratio, look, bins=False)
-        axes.axhline(1, color="0.5", lw=0.8)
-        axes.set_ylim(0, RATIO_LIMIT)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
