@@ -90,11 +90,13 @@ def test_messages_that_nobody_takes_end_nothing(place: str | None) -> None:
 
 
 @pytest.mark.parametrize("words", ["--help", "ui --help", "config list --json"])
-def test_a_full_standard_output_is_one_message(words: str) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_standard_output_is_one_message(words: str, unbuffered: str) -> None:
     with open("/dev/full", "wb") as full:  # noqa: PTH123
         done = subprocess.run(
             [sys.executable, "-m", "nnt", *words.split()],
             stdout=full, stderr=subprocess.PIPE, check=False,
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
         )  # fmt: skip
     error = b"Error: No space left on device; make room and try again\n"
     assert (done.returncode, done.stderr) == (1, error)

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import click
 
+from nnt.cli.process import forget_output
 from nnt.errors import NNTError, did_you_mean, shorten
 from nnt.files import expand_path, remedy
 
@@ -257,6 +258,7 @@ def report_errors(command: Callable[P, R]) -> Callable[P, R]:
             # A reader that has gone is no error, and click knows what to do.
             if err.errno in (None, errno.EPIPE) or _wants_traceback():
                 raise
+            forget_output()
             place = f"{err.filename}: " if err.filename else ""
             reason = err.strerror or str(err)
             raise click.ClickException(f"{place}{reason}; {remedy(err)}") from err

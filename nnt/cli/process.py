@@ -164,6 +164,16 @@ def _messages(stream: io.TextIOWrapper) -> io.TextIOWrapper:
     )
 
 
+def forget_output() -> None:
+    """Drop what standard output does not take: Python would try again at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
 def _occupy(number: int) -> None:
     try:
         os.fstat(number)
