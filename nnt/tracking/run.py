@@ -38,7 +38,7 @@ IMAGE = re.compile(
 MAX_POINTS = 100
 """Points of a curve, and a few; ``metrics.csv`` holds every epoch.
 
-MLflow takes 70 to 120 us for each of them, so that many more would slow a fast training
+MLflow takes 70 to 140 us for each of them, so that many more would slow a fast training
 down.
 """
 SYSTEM = "system/"
