@@ -104,10 +104,12 @@ def uninterrupted(shared_project: Path) -> dict[str, Any]:
 def test_a_stopped_training_ends_as_one_that_was_not(
     stop_after: int, uninterrupted: dict[str, Any]
 ) -> None:
-    stopped = train(stop_after)
+    stopped = train(stop_after, description="for the thesis")
     assert stopped.outcome == "KILLED"
     again = train(resume=stopped.run_id, jobs=2)
     assert again.run_id == stopped.run_id
+    note = open_run(again.run_id).tags["mlflow.note.content"]
+    assert "for the thesis" in note
     assert_same(everything(again.run_id), uninterrupted)
 
 

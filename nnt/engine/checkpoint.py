@@ -25,7 +25,7 @@ from nnt.networks import State
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMAT = 3
 MIN_INTERVAL_S = 1.0
 REST_FACTOR = 200
 """Time between checkpoints, in units of what the last one took."""

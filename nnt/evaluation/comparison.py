@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain, count, zip_longest
+from itertools import chain, count
 from typing import Any
 
 import numpy as np
@@ -219,10 +219,14 @@ def compare_on(
     experts = np.unique(tracks.expert).tolist()
     results = judge_networks(table, scopes_of(experts if len(experts) > 1 else ()))
     first, reference = results[0], table.predictions(every)
+    judged: list[tuple[LoadedRun | None, Seen | None]]
+    judged = [*zip(runs, seen, strict=True)]
+    if len(judged) < len(results):
+        judged.append((None, None))
     networks = []
-    for result, loaded, own in zip_longest(results, runs, seen):
-        predicted = table.predictions(every, result.name)
+    for result, (loaded, own) in zip(results, judged, strict=True):
         is_first = result is first
+        predicted = reference if is_first else table.predictions(every, result.name)
         role = plots.REFERENCE if is_first else plots.NETWORK
         other = None if is_first else reference
         done = replace(
@@ -244,8 +248,11 @@ def compare_on(
 
 def _named_outputs(runs: Sequence[LoadedRun], rows: JudgedRows) -> dict[str, Outputs]:
     """Outputs of each run, named so that a person can tell it from the others."""
-    tracks = rows.tracks
-    labelled = [(one.label, predicted_outputs(one.networks, tracks)) for one in runs]
+    tracks, labelled = rows.tracks, []
+    with show_progress("Predicting", "networks") as progress:
+        for number, one in enumerate(runs, 1):
+            labelled.append((one.label, predicted_outputs(one.networks, tracks)))
+            progress(number, len(runs))
     in_data = outputs_in_data(tracks)
     if in_data is not None:
         config = None if rows.owner is None else rows.owner.config

@@ -124,8 +124,12 @@ def promote(
     DataError
         The rows cannot be used; one of the networks was trained on some of them, or
         it is not known whether it was.
+    ConfigError
+        The configuration of a run cannot be used.
     ExportError
         The firmware cannot hold the network of the champion.
+    OSError
+        The page cannot be written.
     """
     alias = read_alias(over)
     challenger = load_run(run)

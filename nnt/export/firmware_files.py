@@ -114,7 +114,9 @@ def write_fpga(request: Request, folder: Path) -> Report:
             rows = check_rows(network.form.inputs, pattern, seed=k)
             found = classic_layers(rows, layers, bits)
             same = np.array_equal(found, classic_layers(rows, network.layers, bits))
-            expect(same and own[:-2] == head(k), f"expert {k}")
+            is_headed = own[:-2] == head(k)
+            limits = tuple(map(float, own[1].split())) == tuple(settings.id_limits(k))
+            expect(same and is_headed and limits, f"expert {k}")
         return {"weights": "exact", "outputs": "bit for bit"}
 
     lines = [
@@ -218,11 +220,14 @@ def _text(name: str, lines: Sequence[str], check: Callable[[bytes], Report]) -> 
 
 def _weights(source: Source, networks: Experts) -> File:
     def check(content: bytes) -> Report:
-        again = read_weights(content)
+        again, keys = read_weights(content), json.loads(content)
         for k, network in networks.items():
+            # By the names that BASF2's converter asks for.
+            weights = keys[f"expert_{k}"]["weights"]
             for name, value in network.state.items():
                 same = np.array_equal(again[k].state[name], value)
-                expect(same, f"expert {k}: {name}")
+                is_named = np.shape(weights.get(f"model.{name}")) == value.shape
+                expect(same and is_named, f"expert {k}: {name}")
         rows = [check_rows(N_INPUTS, ALL_SUPERLAYERS, seed=k) for k in networks]
         number = np.repeat(list(networks), [len(part) for part in rows])
         inputs = np.concatenate(rows)

@@ -160,8 +160,9 @@ def draw_histograms(
         steps(axes, edges, counts * scale, label=label, **style)
         if ratio is not None:
             plot_points(below, ratio, look, bins=False)
-            below.axhline(1, color="0.5", lw=0.8)
-            below.set_ylim(0, RATIO_LIMIT)
+    if below is not axes:
+        below.axhline(1, color="0.5", lw=0.8)
+        below.set_ylim(0, RATIO_LIMIT)
     if log:
         log_counts(axes)
     else:

@@ -86,13 +86,14 @@ def rows_of_shared_events(tracks: Tracks, other: Tracks) -> BoolArray:
 
 
 def numbers_of_rows(inputs: F32, targets: F32) -> I64:
-    """Number rows by their content: the same in every file, and for no other row."""
-    words = np.concatenate([inputs, targets], axis=1) + np.float32(0)  # -0 is 0
+    """Number rows by content: the same in every file, hardly ever for another row."""
+    columns = [*inputs.T, *targets.T]
     rng = np.random.default_rng(0)
-    drawn = rng.integers(1, 2**63, (words.shape[1],), dtype=np.uint64)
-    number: U64 = np.zeros(len(words), dtype=np.uint64)
-    for i, factor in enumerate(drawn):
-        number += words[:, i].view(np.uint32) * (2 * factor + 1)
+    drawn = rng.integers(1, 2**63, (len(columns),), dtype=np.uint64)
+    number: U64 = np.zeros(len(inputs), dtype=np.uint64)
+    for column, factor in zip(columns, drawn, strict=True):
+        word = (column + np.float32(0)).view(np.uint32)  # -0 is 0
+        number += word * (2 * factor + 1)
     number ^= number >> np.uint64(32)
     number *= MIX
     return (number >> np.uint64(1)).astype(np.int64)

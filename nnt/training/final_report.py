@@ -114,14 +114,15 @@ class FinalReport:
     ) -> dict[int, ExpertResult]:
         return {
             expert: ExpertResult(
-                run_id=self.children[expert].run_id,
+                run_id=child.run_id,
                 best_epoch=fit.best_epoch,
                 epochs=fit.epochs,
                 stop_reason=fit.stop_reason,
                 error=fit.error,
                 **figures.get(expert, {}),
             )
-            for expert, fit in self.results.items()
+            for expert, child in self.children.items()
+            for fit in [self.results[expert]]
         }
 
     def judge(self, description: str) -> tuple[dict[int, ExpertResult], Figures]:

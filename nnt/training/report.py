@@ -207,8 +207,10 @@ class Painter:
 
     def offer(self, run: Run, epoch: int, predicted: Callable[[], Predicted]) -> None:
         """Ask for the images of an epoch; what is drawn is asked for only then."""
+        is_asked_for = run.run_id in self._waiting
         self._waiting[run.run_id] = (run, epoch, predicted)
-        self._pool.submit(self._draw_next)
+        if not is_asked_for:
+            self._pool.submit(self._draw_next)
 
     def close(self, *, draw: bool = True) -> None:
         """Draw what is waiting, without rest, or leave it, and end."""
