@@ -95,13 +95,16 @@ class Nursery:
         What is returned waits for the end of the worker, kills it if that takes too
         long, and gives its exit status; None if that has been lost with this process.
         """
-        number = self._n_begun.to_bytes(LENGTH, "big")
         try:
-            socket.send_fds(self._socket, [number], [pipe.fileno()])
+            return self._begin(pipe)
         except OSError:  # it was killed
             self.close()
             self._start()
-            return self.begin(pipe)
+            return self._begin(pipe)
+
+    def _begin(self, pipe: Connection) -> Callable[[], int | None]:
+        number = self._n_begun.to_bytes(LENGTH, "big")
+        socket.send_fds(self._socket, [number], [pipe.fileno()])
         self._n_begun += 1
         return partial(_ask, self._socket, number)
 

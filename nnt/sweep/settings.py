@@ -62,6 +62,8 @@ class Settings:
         ConfigError
             Naming the setting, what was expected and found.
         """
+        if self.trials < 1:
+            raise ConfigError(f"trials: expected a number >= 1, got {self.trials}")
         _check_metrics(self.metrics)
         for direction in self.directions:
             _check_name("direction", direction, DIRECTIONS)

@@ -312,7 +312,7 @@ def _uploading(place: Path) -> Iterator[None]:
         if not TOO_LARGE.search(str(err)):
             raise
         files = [p for p in (place, *place.rglob("*")) if p.is_file()]
-        size, largest = max((p.stat().st_size, p) for p in files)
+        size, largest = max(((p.stat().st_size, p) for p in files), default=(0, place))
         raise TrackingError(
             f"{largest} has {size / 1e6:.2f} MB, more than the server, or a proxy in "
             "front of it, lets pass (413); it stays there"
